@@ -1,0 +1,71 @@
+# The commands of everyday work. `make help` lists them; each is a line or two.
+
+CARGO ?= cargo
+MAYFLY = target/release/mayfly
+
+# Redis, Postgres and S3 are the stack's own unless they are given on make's own command line.
+given = $(if $(filter command line,$(origin $(1))),$(2) "$$$(1)")
+servers = $(call given,REDIS_URL,--redis-url) $(call given,DATABASE_URL,--database-url) $(call given,S3_ENDPOINT,--s3-endpoint)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Lists what make can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  SCALE="ws-fanout=2 persist-worker=3", MAYFLY_PORT_BASE=9000 and MAYFLY_SECTION__KEY=value change what up and run start.'
+
+.PHONY: build
+build:
+	@$(CARGO) build --quiet --release --bins
+
+# Stopping must not wait for a build, nor fail with one.
+$(MAYFLY):
+	@$(CARGO) build --quiet --release --bins
+
+.PHONY: run
+run: build ## Starts everything, shows the log, stops everything at Ctrl-C
+	@$(MAYFLY) run $(servers)
+
+.PHONY: up
+up: build ## Starts everything in the background, or changes what differs
+	@$(MAYFLY) up $(servers)
+
+.PHONY: down
+down: $(MAYFLY) ## Stops what runs in the background
+	@$(MAYFLY) down
+
+.PHONY: status
+status: $(MAYFLY) ## Says how everything is
+	@$(MAYFLY) status
+
+.PHONY: start
+start: $(MAYFLY) ## Starts what was stopped: NAME=persist-worker
+	@$(MAYFLY) start $(NAME)
+
+.PHONY: stop
+stop: $(MAYFLY) ## Stops one service, redis, postgres or s3: NAME=persist-worker
+	@$(MAYFLY) stop $(NAME)
+
+.PHONY: reset
+reset: $(MAYFLY) ## Stops everything and deletes its data
+	@$(MAYFLY) reset
+
+.PHONY: test
+test: build ## Runs all tests, with servers of their own
+	@$(MAYFLY) ensure-installed
+	$(CARGO) test --release --workspace --lib --bins --tests
+
+.PHONY: lint
+lint: ## Checks form and style
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: ## Measures, for numbers to publish
+	$(CARGO) build --quiet --profile dist --bins
+	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench
+
+.PHONY: bench-quick
+bench-quick: ## Measures in a minute or two
+	$(CARGO) build --quiet --profile dist --bins
+	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench -- quick

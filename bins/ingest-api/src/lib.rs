@@ -1,0 +1,30 @@
+//! ingest-api: takes messages in over REST and answers once they stand in the queue. It has no
+//! connection to Postgres.
+
+mod ingest;
+mod problems;
+mod routes;
+
+use mayfly_hot::Hot;
+use mayfly_http::Server;
+use mayfly_runtime::{Need, Process};
+
+use crate::ingest::Ingest;
+
+/// Runs the service until it is told to drain and has answered what it had taken.
+pub async fn run(process: Process) -> anyhow::Result<()> {
+    let settings = &process.settings;
+    let hot = Hot::new(&settings.redis)?;
+    let redis = process.health.register("redis", Need::Required);
+    let http = Server::bind(settings.http.listen)?;
+    let admin = Server::bind(settings.admin.listen)?;
+    let listening = [("http", http.address()), ("admin", admin.address())];
+
+    mayfly_http::serve_admin(admin, &process).await?;
+    let watch = tokio::spawn(hot.clone().watch(redis));
+    let ingest = Ingest::new(&hot, settings);
+    process.started(&listening);
+    let served = mayfly_http::serve(http, &process, routes::configure(&ingest, settings)).await;
+    watch.abort();
+    served
+}

@@ -1,0 +1,12 @@
+//! The service that takes messages in.
+
+use std::process::ExitCode;
+
+use mayfly_runtime::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mayfly_runtime::run(Service::IngestApi, ingest_api::run)
+}

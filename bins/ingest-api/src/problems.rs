@@ -1,0 +1,49 @@
+//! What goes wrong, as callers see it.
+
+use std::time::Duration;
+
+use mayfly_core::{FieldErrors, message::Refusal};
+use mayfly_hot::HotError;
+use mayfly_http::{Code, Problem};
+
+/// What a client sent is no message.
+pub fn of_refusal(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
+        Refusal::InvalidItems(errors) => with_fields(Problem::new(Code::InvalidJson), errors),
+        Refusal::InvalidFields(errors) => with_fields(Problem::new(Code::InvalidField), errors),
+    }
+}
+
+/// The body is no UTF-8, therefore no JSON.
+pub fn not_utf8(error: std::str::Utf8Error) -> Problem {
+    let at = error.valid_up_to();
+    Problem::new(Code::InvalidJson).detail(format!("the body is not UTF-8 at byte {at}"))
+}
+
+/// Redis gave no answer of use.
+pub fn of_hot(error: &HotError) -> Problem {
+    let code = match error {
+        HotError::Overloaded | HotError::Full => Code::Overloaded,
+        HotError::Unavailable(_) | HotError::Timeout | HotError::NoGroup => Code::Unavailable,
+        HotError::Refused(_) => Code::Internal,
+    };
+    Problem::new(code).caused_by(error)
+}
+
+/// The inbox of a message has no room.
+pub fn inbox_full() -> Problem {
+    Problem::new(Code::InboxFull)
+        .detail("the inbox holds as many live messages as it may; take some, or wait until they expire")
+}
+
+/// The queue is as long as it may be.
+pub fn queue_full() -> Problem {
+    Problem::new(Code::Overloaded)
+        .detail("too many messages wait to be stored")
+        .retry_after(Duration::from_secs(5))
+}
+
+fn with_fields(problem: Problem, errors: FieldErrors) -> Problem {
+    errors.into_iter().fold(problem, |problem, error| problem.field(error.field, error.message))
+}

@@ -1,0 +1,47 @@
+//! `POST /v1/messages` and `POST /v1/messages/batch`.
+
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use mayfly_core::{MessageId, NewMessage, message};
+use mayfly_http::{Format, JsonBody, NdjsonOrJsonBody, NoQuery, Problem};
+use serde::Serialize;
+
+use super::{accepted, text};
+use crate::{
+    ingest::{Caller, Ingest},
+    problems::of_refusal,
+};
+
+/// Accepts one message.
+pub async fn post_message(
+    ingest: Data<Ingest>,
+    caller: Caller,
+    _: NoQuery,
+    body: JsonBody,
+) -> Result<HttpResponse, Problem> {
+    let new = NewMessage::from_json(text(&body.0)?).map_err(of_refusal)?;
+    let done = ingest.accept(new, &caller).await?;
+    let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
+    Ok(accepted(StatusCode::ACCEPTED, location, done.json))
+}
+
+#[derive(Serialize)]
+struct AcceptedBatch {
+    accepted: usize,
+    ids: Vec<MessageId>,
+}
+
+/// Accepts a batch, all of it or nothing.
+pub async fn post_messages(
+    ingest: Data<Ingest>,
+    caller: Caller,
+    _: NoQuery,
+    body: NdjsonOrJsonBody,
+) -> Result<HttpResponse, Problem> {
+    let items = text(&body.bytes)?;
+    let new = match body.format {
+        Format::Json => message::parse_batch_array(items),
+        Format::Ndjson => message::parse_batch_lines(items),
+    };
+    let ids = ingest.accept_all(new.map_err(of_refusal)?, &caller).await?;
+    Ok(HttpResponse::Accepted().json(AcceptedBatch { accepted: ids.len(), ids }))
+}

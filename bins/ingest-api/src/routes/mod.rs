@@ -1,0 +1,60 @@
+//! The routes of ingest-api, a file a noun.
+
+mod chat;
+mod dummy;
+mod messages;
+mod write;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::LOCATION},
+    web::{Data, ServiceConfig},
+};
+use bytes::Bytes;
+use mayfly_core::limits;
+use mayfly_http::{Problem, resource};
+use mayfly_runtime::Settings;
+
+use crate::{ingest::Ingest, problems};
+
+/// Puts the routes of the service on a server.
+pub fn configure(
+    ingest: &Ingest,
+    settings: &Settings,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let ingest = Data::new(ingest.clone());
+    let write_by_get = settings.ingest.write_by_get;
+    move |service| {
+        let write = |path| {
+            let write = resource(path).body_limit(limits::MESSAGE_BYTES_MAX).post(write::post_write);
+            if write_by_get { write.get_without_head(write::get_write) } else { write }
+        };
+        let one = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);
+        service
+            .app_data(ingest.clone())
+            .service(one("/v1/messages").post(messages::post_message))
+            .service(
+                resource("/v1/messages/batch")
+                    .body_limit(limits::BATCH_BYTES_MAX)
+                    .post(messages::post_messages),
+            )
+            .service(write("/message/write"))
+            .service(write("/message/write/"))
+            .service(one("/chat").post(chat::post_chat))
+            .service(one("/chat/").post(chat::post_chat))
+            .service(one("/dummy").post(dummy::post_dummy));
+    }
+}
+
+/// The body as text.
+fn text(body: &Bytes) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(problems::not_utf8)
+}
+
+/// The answer that shows what was accepted.
+fn accepted(status: StatusCode, location: String, json: Bytes) -> HttpResponse {
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .insert_header((LOCATION, location))
+        .body(json)
+}

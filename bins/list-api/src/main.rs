@@ -1,0 +1,12 @@
+//! The service that gives messages out.
+
+use std::process::ExitCode;
+
+use mayfly_runtime::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mayfly_runtime::run(Service::ListApi, list_api::run)
+}

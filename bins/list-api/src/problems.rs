@@ -1,0 +1,39 @@
+//! What goes wrong, as callers see it.
+
+use mayfly_cold::ColdError;
+use mayfly_hot::HotError;
+use mayfly_http::{Code, Problem};
+
+/// Redis gave no answer of use.
+pub fn of_hot(error: &HotError) -> Problem {
+    let code = match error {
+        HotError::Overloaded | HotError::Full => Code::Overloaded,
+        HotError::Unavailable(_) | HotError::Timeout | HotError::NoGroup => Code::Unavailable,
+        HotError::Refused(_) => Code::Internal,
+    };
+    Problem::new(code).caused_by(error)
+}
+
+/// Postgres gave no answer of use.
+pub fn of_cold(error: &ColdError) -> Problem {
+    let code = match error {
+        ColdError::Unavailable(_) | ColdError::Timeout => Code::Unavailable,
+        ColdError::Refused(_) => Code::Internal,
+    };
+    Problem::new(code).caused_by(error)
+}
+
+/// There is no such message.
+pub fn no_message() -> Problem {
+    Problem::new(Code::NotFound).detail("there is no message with this id")
+}
+
+/// A cursor that this service did not give out, or of another walk.
+pub fn invalid_cursor(rule: &'static str) -> Problem {
+    Problem::new(Code::InvalidCursor).field("cursor", rule)
+}
+
+/// A name in the path breaks its rule.
+pub fn invalid_name(field: &'static str, rule: &'static str) -> Problem {
+    Problem::new(Code::InvalidField).field(field, rule)
+}

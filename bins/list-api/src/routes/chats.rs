@@ -1,0 +1,32 @@
+//! `GET /chats/{username}`: the inbox taken, as an array.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Path},
+};
+use mayfly_core::limits;
+use mayfly_http::{Problem, Query};
+
+use super::{LimitParameter, array, inbox::username, json};
+use crate::listing::{Caller, Listing};
+
+/// Takes an inbox.
+pub async fn get_chats(
+    listing: Data<Listing>,
+    caller: Caller,
+    name: Path<String>,
+    parameters: Query<LimitParameter>,
+) -> Result<HttpResponse, Problem> {
+    let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);
+    let taken = listing.take_inbox(&username(name)?, limit, &caller).await?;
+    Ok(json(array(taken.messages.iter().map(Vec::as_slice))))
+}
+
+/// Says what a `GET` would be, and takes nothing.
+pub async fn head_chats(
+    name: Path<String>,
+    _: Query<LimitParameter>,
+) -> Result<HttpResponse, Problem> {
+    username(name)?;
+    Ok(HttpResponse::Ok().content_type("application/json").finish())
+}

@@ -1,0 +1,15 @@
+//! `mayfly config`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::command_line::Config;
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
+pub(crate) fn config(what: &Config) -> Result<ExitCode> {
+    match what {
+        Config::Env => print!("{}", mayfly_runtime::env_example()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

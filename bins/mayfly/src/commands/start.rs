@@ -1,0 +1,17 @@
+//! `mayfly start`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use mayfly_stack::Part;
+
+use crate::checkout::Checkout;
+use crate::control::{Client, Request};
+
+pub(crate) async fn start(part: Part) -> Result<ExitCode> {
+    let _checkout = Checkout::enter()?;
+    let supervisor = Client::connect().await.context("Mayfly is down; `make up` starts it");
+    supervisor?.ask(&Request::Start(part)).await?;
+    println!("{part} is up.");
+    Ok(ExitCode::SUCCESS)
+}

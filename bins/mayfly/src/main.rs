@@ -1,0 +1,24 @@
+//! The operator's command.
+
+mod checkout;
+mod command_line;
+mod commands;
+mod control;
+mod settings;
+mod wishes;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use command_line::CommandLine;
+
+fn main() -> ExitCode {
+    match commands::run(CommandLine::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("mayfly: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The worker that stores what was accepted.
+
+use std::process::ExitCode;
+
+use mayfly_runtime::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mayfly_runtime::run(Service::PersistWorker, persist_worker::run)
+}

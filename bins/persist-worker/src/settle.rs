@@ -1,0 +1,309 @@
+//! Gives every entry its outcome: stored, refused and to be tried again, or a dead letter; then, and
+//! only then, acknowledges it.
+//!
+//! Cut off at any point, an entry is either still pending, and another worker does it again without
+//! effect where it was done, or it has its outcome in Postgres and is acknowledged by that worker.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use mayfly_cold::{Cold, ColdError, Stored, Tried};
+use mayfly_core::{Clock, SystemClock};
+use mayfly_hot::{Delivery, Hot, HotError};
+use mayfly_runtime::{Settings, metrics as names};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::batch::{self, Group, STREAM};
+
+/// The worker is to leave while Postgres or Redis is away: what it has stays pending.
+#[derive(Debug, thiserror::Error)]
+#[error("told to leave while something is away")]
+pub struct CutShort;
+
+/// Entries that Postgres refused and that are tried again soon; beyond this many, they are left
+/// pending and come back when they are claimed.
+const REFUSED_HELD_MAX: usize = 1_000;
+/// The pause between two tries while Postgres or Redis is away: it doubles from the first to the
+/// second.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+struct Refused {
+    delivery: Delivery,
+    due: Instant,
+}
+
+/// Settles deliveries.
+pub struct Settler {
+    hot: Hot,
+    cold: Cold,
+    settings: Arc<Settings>,
+    draining: CancellationToken,
+    refused: Vec<Refused>,
+}
+
+impl Settler {
+    /// A settler between the two stores.
+    pub fn new(
+        hot: Hot,
+        cold: Cold,
+        settings: Arc<Settings>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { hot, cold, settings, draining, refused: Vec::new() }
+    }
+
+    /// Settles what was delivered. Entries that were `delivered` too often without an outcome are
+    /// tried alone, so that one which kills its worker takes no others with it.
+    pub async fn settle(
+        &mut self,
+        deliveries: &[Delivery],
+        delivered: &HashMap<String, u64>,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        let most = self.settings.queue.deliveries_max;
+        let suspects: HashSet<&str> = delivered
+            .iter()
+            .filter(|(_, times)| **times >= most)
+            .map(|(entry_id, _)| entry_id.as_str())
+            .collect();
+        let (alone, together): (Vec<_>, Vec<_>) = deliveries
+            .iter()
+            .partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
+        self.settle_together(together, consumer).await?;
+        for delivery in alone {
+            self.settle_alone(delivery, consumer).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of entries that are pending and no longer in the stream.
+    pub async fn let_go(&self, gone: &[String]) -> Result<(), CutShort> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        warn!(entries = gone.len(), "entries were trimmed before they were settled");
+        let ids: Vec<&str> = gone.iter().map(String::as_str).collect();
+        self.patiently(&Touch::none(), async || self.hot.ack(&ids, &[], &[]).await).await
+    }
+
+    /// Tries again what was refused, as far as its pause is over.
+    pub async fn retry_refused(&mut self, consumer: &Touch<'_>) -> Result<(), CutShort> {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.refused).into_iter().partition(|refused| refused.due <= now);
+        self.refused = later;
+        for refused in due {
+            self.settle_alone(&refused.delivery, consumer).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_together(
+        &mut self,
+        deliveries: Vec<&Delivery>,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        let (groups, unreadable) = batch::sort(deliveries);
+        for group in groups {
+            let consumer = consumer.with(group.entry_ids());
+            match self.store(&group, &consumer).await? {
+                Some(stored) => self.acknowledge(&group, &stored, &consumer).await?,
+                None => {
+                    for delivery in &group.deliveries {
+                        self.settle_alone(delivery, &consumer).await?;
+                    }
+                }
+            }
+        }
+        for entry in unreadable {
+            self.bury(entry.delivery, entry.reason, 0, consumer).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a group; nothing if Postgres refuses something in it.
+    async fn store(
+        &self,
+        group: &Group<'_>,
+        consumer: &Touch<'_>,
+    ) -> Result<Option<Stored>, CutShort> {
+        let timeout = self.settings.persist.statement_timeout;
+        let started = Instant::now();
+        let answer = self
+            .patiently(consumer, async || {
+                match self.cold.store_batch(&group.batch, timeout).await {
+                    Err(ColdError::Refused(error)) => Ok(Err(error)),
+                    other => other.map(Ok),
+                }
+            })
+            .await?;
+        metrics::histogram!(names::STORE_SECONDS).record(started.elapsed());
+        match answer {
+            Ok(stored) => Ok(Some(stored)),
+            Err(error) => {
+                warn!(entries = group.deliveries.len(), %error, "a batch was refused; trying each alone");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn settle_alone(
+        &mut self,
+        delivery: &Delivery,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        let (groups, unreadable) = batch::sort([delivery]);
+        if let Some(entry) = unreadable.into_iter().next() {
+            return self.bury(delivery, entry.reason, 0, consumer).await;
+        }
+        for group in groups {
+            let timeout = self.settings.persist.statement_timeout;
+            let tried = self
+                .patiently(consumer, async || self.cold.try_store_batch(&group.batch, timeout).await)
+                .await?;
+            match tried {
+                Tried::Stored(stored) => self.acknowledge(&group, &stored, consumer).await?,
+                Tried::Refused(reason) => self.note_refusal(delivery, reason, consumer).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_refusal(
+        &mut self,
+        delivery: &Delivery,
+        reason: String,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        let entry_id = &delivery.entry_id;
+        let attempts = self
+            .patiently(consumer, async || self.hot.count_attempt(entry_id).await)
+            .await?;
+        warn!(
+            entry.id = entry_id, request.id = delivery.meta.request_id, attempts, reason,
+            "Postgres refused an entry"
+        );
+        if attempts >= self.settings.queue.attempts_max {
+            let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+            self.bury(delivery, reason, attempts, consumer).await?;
+            return self
+                .patiently(consumer, async || self.hot.forget_attempts(entry_id).await)
+                .await;
+        }
+        if self.refused.len() < REFUSED_HELD_MAX {
+            let due = Instant::now() + self.settings.persist.retry_after;
+            self.refused.push(Refused { delivery: delivery.clone(), due });
+        }
+        Ok(())
+    }
+
+    /// Puts an entry among the dead letters, then acknowledges it.
+    async fn bury(
+        &self,
+        delivery: &Delivery,
+        reason: String,
+        attempts: u32,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        error!(
+            entry.id = delivery.entry_id, entry.kind = delivery.kind,
+            request.id = delivery.meta.request_id, attempts, reason, "an entry is a dead letter"
+        );
+        let letter = batch::dead_letter(delivery, reason, attempts);
+        let timeout = self.settings.persist.statement_timeout;
+        self.patiently(consumer, async || self.cold.insert_dead_letter(&letter, timeout).await)
+            .await?;
+        let message: Vec<_> = letter.message_id.into_iter().collect();
+        let entry = [delivery.entry_id.as_str()];
+        self.patiently(consumer, async || self.hot.ack(&entry, &message, &[]).await).await
+    }
+
+    async fn acknowledge(
+        &self,
+        group: &Group<'_>,
+        stored: &Stored,
+        consumer: &Touch<'_>,
+    ) -> Result<(), CutShort> {
+        let (entries, messages) = (group.entry_ids(), group.message_ids());
+        self.patiently(consumer, async || {
+            self.hot.ack(&entries, &messages, &stored.settled).await
+        })
+        .await?;
+        metrics::counter!(names::STORED_TOTAL, "kind" => STREAM).increment(stored.messages);
+        self.note_waits(group);
+        Ok(())
+    }
+
+    fn note_waits(&self, group: &Group<'_>) {
+        let now = SystemClock.now();
+        let waits = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
+        for delivery in &group.deliveries {
+            waits.record(now.since(delivery.arrived_at()));
+            debug!(
+                entry.id = delivery.entry_id, request.id = delivery.meta.request_id,
+                trace.parent = delivery.meta.traceparent, "settled"
+            );
+        }
+    }
+
+    /// Does something until it succeeds: what is away comes back. Meanwhile it says that this
+    /// worker still is at its entries, so that nobody else takes them over.
+    async fn patiently<T, E: std::error::Error>(
+        &self,
+        consumer: &Touch<'_>,
+        mut act: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, CutShort> {
+        let mut pause = PAUSE_MIN;
+        let mut touched_at = Instant::now();
+        loop {
+            let error = match act().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            if pause == PAUSE_MIN {
+                warn!(%error, "cannot settle entries now; trying on");
+            }
+            if self.draining.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Err(CutShort);
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+            if touched_at.elapsed() > self.settings.queue.claim_after / 3 {
+                touched_at = Instant::now();
+                if let Err(error) = consumer.touch(&self.hot).await {
+                    debug!(%error, "cannot say that entries are being worked on");
+                }
+            }
+        }
+    }
+}
+
+/// The entries that a worker is at, in its name.
+pub struct Touch<'a> {
+    consumer: &'a str,
+    entry_ids: Vec<&'a str>,
+}
+
+impl<'a> Touch<'a> {
+    /// In the name of a consumer, no entries yet.
+    pub fn of(consumer: &'a str) -> Self {
+        Self { consumer, entry_ids: Vec::new() }
+    }
+
+    fn none() -> Self {
+        Self { consumer: "", entry_ids: Vec::new() }
+    }
+
+    fn with<'b>(&'b self, entry_ids: Vec<&'b str>) -> Touch<'b> {
+        Touch { consumer: self.consumer, entry_ids }
+    }
+
+    async fn touch(&self, hot: &Hot) -> Result<(), HotError> {
+        hot.touch(self.consumer, &self.entry_ids).await
+    }
+}

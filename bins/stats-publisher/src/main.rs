@@ -1,0 +1,12 @@
+//! The worker that publishes the statistics.
+
+use std::process::ExitCode;
+
+use mayfly_runtime::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mayfly_runtime::run(Service::StatsPublisher, stats_publisher::run)
+}

@@ -1,0 +1,12 @@
+//! The service that carries the live feeds to browsers.
+
+use std::process::ExitCode;
+
+use mayfly_runtime::Service;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    mayfly_runtime::run(Service::WsFanout, ws_fanout::run)
+}

@@ -1,0 +1,21 @@
+//! The cold store: everything that was ever accepted, in Postgres. The only crate that names diesel.
+//!
+//! Calls take nouns and give nouns; each has a deadline, after which its connection is given up, so
+//! that a Postgres that hangs costs a caller the deadline and nothing else.
+
+mod dead_letters;
+mod error;
+mod ledger;
+mod messages;
+pub mod migrations;
+mod pool;
+mod schema;
+mod store;
+mod watch;
+
+pub use dead_letters::DeadLetter;
+pub use error::ColdError;
+pub use ledger::LedgerRow;
+pub use messages::{Page, PageRequest, StoredMessage};
+pub use pool::Cold;
+pub use store::{Batch, Expiry, NewRow, Stored, Tried};

@@ -1,0 +1,119 @@
+//! Time, handed in: the rest of the code asks a [`Clock`], so that tests can say what time it is.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An instant in UTC, in whole milliseconds since the Unix epoch.
+///
+/// Written as RFC 3339 with exactly three decimals and `Z`. The text has a fixed width, therefore
+/// comparing two texts compares the instants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Bytes of the written form, `2026-11-20T19:07:00.123Z`.
+    pub const TEXT_BYTES: usize = 24;
+
+    /// Makes a timestamp from milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The instant that lies `duration` later; stays at the end of time instead of overflowing.
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// How long `self` lies after `earlier`; zero if it does not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        std::time::Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
+    fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true);
+        formatter.write_str(&text)
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(at.timestamp_millis())
+    }
+}
+
+impl From<Timestamp> for DateTime<Utc> {
+    fn from(at: Timestamp) -> Self {
+        at.to_datetime()
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&str>::deserialize(deserializer)?;
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self(at.timestamp_millis()))
+            .map_err(de::Error::custom)
+    }
+}
+
+/// Says what time it is.
+pub trait Clock: Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+    fn now(&self) -> Timestamp {
+        Timestamp(Utc::now().timestamp_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_written_with_milliseconds_and_z() {
+        let at = Timestamp::from_millis(1_795_201_620_123);
+        assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
+        assert_eq!(at.to_string().len(), Timestamp::TEXT_BYTES);
+    }
+
+    #[test]
+    fn a_timestamp_is_read_back_as_it_was_written() {
+        let at = Timestamp::from_millis(1_795_201_620_000);
+        let json = serde_json::to_string(&at).expect("it serialises");
+        assert_eq!(json, r#""2026-11-20T19:07:00.000Z""#);
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).expect("it parses"), at);
+    }
+}

@@ -1,0 +1,33 @@
+//! The limits that a client can run into, by name and unit. They are part of the contract and
+//! therefore constants; what an operator may choose stands in the configuration instead.
+
+use std::time::Duration;
+
+/// Characters of a channel's name.
+pub const CHANNEL_CHARS_MAX: usize = 64;
+/// Characters of a username.
+pub const USERNAME_CHARS_MAX: usize = 200;
+/// Characters of a text.
+pub const TEXT_CHARS_MAX: usize = 4_096;
+/// Characters of a city or a state.
+pub const PLACE_CHARS_MAX: usize = 64;
+/// How deep arrays and objects may nest in `data`.
+pub const DOCUMENT_LEVELS_MAX: usize = 64;
+/// Bytes of one message as it was sent.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one batch.
+pub const BATCH_MESSAGES_MAX: usize = 1_000;
+/// Bytes of one batch as it was sent.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest time to live: seven days.
+pub const TTL_MAX: Duration = Duration::from_secs(604_800);
+/// Time to live of a message that does not name one.
+pub const TTL_DEFAULT: Duration = Duration::from_secs(60);
+/// Items of one page, inbox or take.
+pub const PAGE_ITEMS_MAX: u32 = 1_000;
+/// Items of a page that does not name a limit.
+pub const PAGE_ITEMS_DEFAULT: u32 = 50;
+/// Bytes of items in one answer of a list, an inbox or a take.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Wrong fields that one answer names.
+pub const FIELD_ERRORS_MAX: usize = 100;

@@ -1,0 +1,129 @@
+//! The inbox: the live messages of one username. Looked at, or taken.
+
+use deadpool_redis::redis;
+use mayfly_core::{
+    MessageId, Timestamp,
+    limits::{MESSAGE_BYTES_MAX, PAGE_BYTES_MAX},
+};
+
+use crate::{
+    error::HotError,
+    expire::{ExpireStep, Origin},
+    pool::Hot,
+};
+
+/// What an inbox gave.
+#[derive(Debug, Clone, Default)]
+pub struct Inbox {
+    /// Messages as JSON, oldest first.
+    pub messages: Vec<Vec<u8>>,
+    /// Whether more live messages lie behind them.
+    pub has_more: bool,
+}
+
+/// Copies fetched in one round trip while an inbox is looked at.
+const LOOK_IDS_MAX: usize = 64;
+/// A take goes on while this many bytes are left of its answer: any message fits into them.
+const ROOM_FOR_ONE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
+
+impl Hot {
+    /// Looks at the oldest `limit` messages of an inbox and leaves it as it is.
+    pub async fn list_inbox(&self, username: &str, limit: usize) -> Result<Inbox, HotError> {
+        let ids = self.inbox_ids(username).await?;
+        let mut inbox = Inbox::default();
+        let mut bytes = 0;
+        for chunk in ids.chunks(LOOK_IDS_MAX) {
+            for json in self.copies(chunk).await?.into_iter().flatten() {
+                bytes += json.len();
+                let full = bytes > PAGE_BYTES_MAX && !inbox.messages.is_empty();
+                if full || inbox.messages.len() == limit {
+                    inbox.has_more = true;
+                    return Ok(inbox);
+                }
+                inbox.messages.push(json);
+            }
+        }
+        Ok(inbox)
+    }
+
+    /// Takes the oldest `limit` messages of an inbox: what is returned is expired in the same
+    /// step, and goes to exactly one caller.
+    ///
+    /// Who is there first has a message; whoever comes second finds its copy gone and goes on to
+    /// the next. If Redis goes away in the middle, what was taken until then is the answer.
+    pub async fn take_inbox(
+        &self,
+        username: &str,
+        limit: usize,
+        at: Timestamp,
+        origin: &Origin,
+    ) -> Result<Inbox, HotError> {
+        let ids = self.inbox_ids(username).await?;
+        let mut taken = Inbox::default();
+        let (mut bytes, mut next) = (0, 0);
+        while next < ids.len()
+            && taken.messages.len() < limit
+            && bytes + ROOM_FOR_ONE_BYTES <= PAGE_BYTES_MAX
+        {
+            let until = ids.len().min(next + limit - taken.messages.len());
+            let step = ExpireStep {
+                ids: &ids[next..until],
+                inbox: self.keys.inbox(username),
+                at,
+                bytes_max: PAGE_BYTES_MAX - bytes,
+                known: None,
+            };
+            let expired = match self.expire(step, origin).await {
+                Ok(expired) => expired,
+                Err(error) if taken.messages.is_empty() => return Err(error),
+                Err(_) => return Ok(Inbox { has_more: true, ..taken }),
+            };
+            bytes += expired.messages.iter().map(Vec::len).sum::<usize>();
+            taken.messages.extend(expired.messages);
+            if expired.bytes_full {
+                return Ok(Inbox { has_more: true, ..taken });
+            }
+            next = until;
+        }
+        taken.has_more = self.any_copy(&ids[next..]).await.unwrap_or(true);
+        Ok(taken)
+    }
+
+    /// All ids of an inbox in their own order, which is that of acceptance; some may be expired.
+    async fn inbox_ids(&self, username: &str) -> Result<Vec<MessageId>, HotError> {
+        let names: Vec<String> = self
+            .call(async |connection| {
+                redis::cmd("ZRANGE")
+                    .arg(self.keys.inbox(username))
+                    .arg(0)
+                    .arg(-1)
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        let mut ids: Vec<MessageId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn copies(&self, ids: &[MessageId]) -> Result<Vec<Option<Vec<u8>>>, HotError> {
+        let mut command = redis::cmd("MGET");
+        for id in ids {
+            command.arg(self.keys.message(*id));
+        }
+        self.call(async |connection| command.query_async(connection).await).await
+    }
+
+    /// Whether any of these messages is live.
+    async fn any_copy(&self, ids: &[MessageId]) -> Result<bool, HotError> {
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let mut command = redis::cmd("EXISTS");
+        for id in ids {
+            command.arg(self.keys.message(*id));
+        }
+        let live: u64 = self.call(async |connection| command.query_async(connection).await).await?;
+        Ok(live > 0)
+    }
+}

@@ -1,0 +1,26 @@
+//! The hot store: what is live, and the queue, in Redis. The only crate that names redis.
+//!
+//! What must happen together happens in one script, and requests that arrive together share one
+//! round trip ([`lane`]). All keys stand in [`keys`] and share one hash tag.
+
+mod accept;
+mod error;
+mod expire;
+mod inbox;
+mod keys;
+mod lane;
+mod ledger;
+mod messages;
+mod pool;
+mod queue;
+mod watch;
+
+pub use accept::{Acceptance, Acceptor, NewCopy};
+pub use error::HotError;
+pub use expire::{Expired, Origin};
+pub use inbox::Inbox;
+pub use keys::Keys;
+pub use ledger::{Ledger, QueueState};
+pub use messages::Finder;
+pub use pool::Hot;
+pub use queue::{Consumer, Delivery, GROUP, Popped};

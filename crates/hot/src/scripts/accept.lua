@@ -1,0 +1,125 @@
+#!lua
+-- Accepts messages of many requests in one step: entry in the stream, hot copy, place in the inbox,
+-- waiting reference, ledger, publication. A request is accepted whole or not at all.
+--
+-- KEYS  stream, epoch, ledger, waiting; then of each message its copy and its inbox
+--       (the copy once more where it has no inbox)
+-- ARGV  candidate epoch, feed, waiting max, inbox max, number of requests;
+--       then of each request: number of messages, origin;
+--         and of each of its messages: id, channel, JSON, time to live in ms
+-- Gives 1 if the publication failed else 0, then of each request
+--       0 accepted, 1 an inbox is full, 2 too much is waiting
+local call = redis.call
+local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local epoch = call('GET', epoch_key)
+if not epoch then
+    epoch = ARGV[1]
+    call('SET', epoch_key, epoch)
+end
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local before = call('HGET', ledger, 'messages.last') or '0-0'
+local waits = call('HLEN', waiting)
+
+-- What is known of each inbox that this step touches: looked at, and written, once.
+local inboxes = {}
+local function inbox_of(key)
+    local inbox = inboxes[key]
+    if not inbox then
+        call('ZREMRANGEBYSCORE', key, '-inf', now)
+        inbox = { size = call('ZCARD', key), members = {}, ttl = 0 }
+        inboxes[key] = inbox
+    end
+    return inbox
+end
+
+-- Counts the messages of a request into their inboxes; takes them out again if one is full.
+local function inboxes_take(key_at, argument_at, count)
+    local counted = {}
+    for i = 0, count - 1 do
+        local copy, key = KEYS[key_at + 2 * i], KEYS[key_at + 2 * i + 1]
+        if key ~= copy and tonumber(ARGV[argument_at + 4 * i + 3]) > 0 then
+            local inbox = inbox_of(key)
+            inbox.size = inbox.size + 1
+            counted[#counted + 1] = inbox
+            if inbox.size > inbox_max then
+                for _, one in ipairs(counted) do
+                    one.size = one.size - 1
+                end
+                return false
+            end
+        end
+    end
+    return true
+end
+
+local last, accepted = before, 0
+local lines, references, outcomes = {}, {}, { 0 }
+
+local function write(copy, inbox_key, id, channel, json, ttl, meta)
+    last = call('XADD', stream, '*', 'message.v1', json, 'meta', meta)
+    accepted = accepted + 1
+    lines[#lines + 1] = last .. ' message ' .. channel .. ' ' .. json .. '\n'
+    references[#references + 1] = id
+    references[#references + 1] = last
+    if ttl > 0 then
+        call('SET', copy, json, 'PX', ttl)
+        if inbox_key ~= copy then
+            local inbox = inbox_of(inbox_key)
+            local members = inbox.members
+            members[#members + 1] = now + ttl
+            members[#members + 1] = id
+            inbox.ttl = math.max(inbox.ttl, ttl)
+        end
+    end
+end
+
+local key_at, argument_at = 5, 6
+for _ = 1, tonumber(ARGV[5]) do
+    local count = tonumber(ARGV[argument_at])
+    local meta = epoch .. ' ' .. ARGV[argument_at + 1]
+    argument_at = argument_at + 2
+    local outcome = 0
+    if waits + accepted + count > waiting_max then
+        outcome = 2
+    elseif not inboxes_take(key_at, argument_at, count) then
+        outcome = 1
+    else
+        for i = 0, count - 1 do
+            local key, argument = key_at + 2 * i, argument_at + 4 * i
+            write(KEYS[key], KEYS[key + 1], ARGV[argument], ARGV[argument + 1], ARGV[argument + 2],
+                tonumber(ARGV[argument + 3]), meta)
+        end
+    end
+    outcomes[#outcomes + 1] = outcome
+    key_at, argument_at = key_at + 2 * count, argument_at + 4 * count
+end
+
+-- Lua passes at most some thousand arguments at once.
+local function in_chunks(list, write_chunk)
+    for from = 1, #list, 4000 do
+        write_chunk(unpack(list, from, math.min(from + 3999, #list)))
+    end
+end
+
+if accepted > 0 then
+    in_chunks(references, function(...) call('HSET', waiting, ...) end)
+    for key, inbox in pairs(inboxes) do
+        if inbox.ttl > 0 then
+            in_chunks(inbox.members, function(...) call('ZADD', key, ...) end)
+            if call('PTTL', key) < inbox.ttl then
+                call('PEXPIRE', key, inbox.ttl)
+            end
+        end
+    end
+    call('HINCRBY', ledger, 'messages.accepted', accepted)
+    call('HSET', ledger, 'messages.last', last)
+    local publication = 'v1 ' .. epoch .. ' ' .. before .. '\n' .. table.concat(lines)
+    local published = redis.pcall('PUBLISH', ARGV[2], publication)
+    if type(published) == 'table' and published.err then
+        outcomes[1] = 1
+    end
+end
+return outcomes

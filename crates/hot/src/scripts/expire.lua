@@ -1,0 +1,57 @@
+#!lua
+-- Expires messages in one step: a take, or a deletion. What is expired leaves its copy and its
+-- inbox, and is kept with its new end until Postgres shows that too.
+--
+-- KEYS  stream, epoch, ledger, taken, inbox; then the copy of each message
+-- ARGV  candidate epoch, feed, origin, now in ms, now as text, bytes max,
+--       JSON of the message if it is known from elsewhere (one message only), else '';
+--       then the id of each message
+-- Gives 1 if the publication failed else 0, 1 if bytes max ended it else 0, then the JSON of each
+--       message that was expired, as it is from now on
+local call = redis.call
+local stream, epoch_key, ledger, taken, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local at_ms, at, bytes_max, known = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
+
+local answer, ids, bytes = { 0, 0 }, {}, 0
+for i = 8, #ARGV do
+    local id, copy = ARGV[i], KEYS[i - 2]
+    local json = call('GET', copy)
+    if not json and known ~= '' then
+        json = known
+    end
+    if json then
+        if bytes > 0 and bytes + #json > bytes_max then
+            answer[2] = 1
+            break
+        end
+        bytes = bytes + #json
+        -- The JSON ends with the instant, a quote and a brace; instants compare as texts.
+        if at < string.sub(json, -26, -3) then
+            json = string.sub(json, 1, -27) .. at .. '"}'
+        end
+        call('DEL', copy)
+        call('HSET', taken, id, json)
+        call('ZREM', inbox, id)
+        ids[#ids + 1] = id
+        answer[#answer + 1] = json
+    end
+end
+
+if #ids > 0 then
+    local epoch = call('GET', epoch_key)
+    if not epoch then
+        epoch = ARGV[1]
+        call('SET', epoch_key, epoch)
+    end
+    local before = call('HGET', ledger, 'messages.last') or '0-0'
+    local list = table.concat(ids, ' ')
+    local last = call('XADD', stream, '*', 'expire.v1', at_ms .. ' ' .. list,
+        'meta', epoch .. ' ' .. ARGV[3])
+    call('HSET', ledger, 'messages.last', last)
+    local publication = 'v1 ' .. epoch .. ' ' .. before .. '\n' .. last .. ' expire ' .. list .. '\n'
+    local published = redis.pcall('PUBLISH', ARGV[2], publication)
+    if type(published) == 'table' and published.err then
+        answer[1] = 1
+    end
+end
+return answer

@@ -1,0 +1,26 @@
+//! HTTP as all of Mayfly speaks it: problems, extractors, the middleware around every request, and the servers.
+
+mod admin;
+mod body;
+mod cors;
+mod encoding;
+mod endpoint;
+mod forms;
+mod middleware;
+mod problem;
+mod query;
+mod request_id;
+pub mod routes;
+mod server;
+mod trace_parent;
+
+pub use self::{
+    admin::serve_admin,
+    body::{BodyLimit, FormBody, Format, JsonBody, NdjsonOrJsonBody, read_body},
+    endpoint::{Endpoint, resource},
+    problem::{Code, Problem},
+    query::{NoQuery, Query, parse_form},
+    request_id::RequestId,
+    server::{Server, serve},
+    trace_parent::Traceparent,
+};

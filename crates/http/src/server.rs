@@ -1,0 +1,168 @@
+//! The public server: bound early, served until drained.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    http::{KeepAlive, Method},
+    middleware::Condition,
+    web,
+};
+use anyhow::Context;
+use mayfly_runtime::{Process, Service, Settings};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    Code, NoQuery, Problem,
+    body::BodyTimeout,
+    cors,
+    endpoint::{answer_options, resource},
+    middleware::{Edge, RequestTimeout},
+    routes,
+};
+
+/// Connections that may wait to be accepted; a burst of them must not be refused.
+const BACKLOG: i32 = 4096;
+/// How long a client may still send after its answer, so that it reads the answer and not a reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// What is kept of the time to leave for what comes after the server.
+const LEAVE_MARGIN: Duration = Duration::from_secs(1);
+
+/// A bound port, before it is served.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds an address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+        let address = listener.local_addr().context("a bound socket has an address")?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address that was bound, with its true port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gives the socket.
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+}
+
+impl From<Server> for TcpListener {
+    fn from(server: Server) -> Self {
+        server.listener
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves a bound port until it is drained: after the first signal it takes requests for `http.drain_delay`, asking
+/// every client to close, then finishes what it took.
+///
+/// `configure` adds the resources of the service; `/health`, 404 and all that is common is there already.
+///
+/// # Errors
+/// If the server cannot start, or ends before the drain.
+pub async fn serve<F>(
+    listener: impl Into<TcpListener>,
+    process: &Process,
+    configure: F,
+) -> anyhow::Result<()>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    let settings = &process.settings;
+    let workers = count_workers(settings);
+    let for_app = process.clone();
+    let server = HttpServer::new(move || {
+        let process = &for_app;
+        let http = &process.settings.http;
+        let service = process.service;
+        App::new()
+            .app_data(BodyTimeout(http.body_timeout))
+            .app_data(RequestTimeout(http.request_timeout))
+            .configure(configure.clone())
+            .service(resource("/health").get(get_health))
+            .default_service(web::to(move |request: HttpRequest| {
+                let answer = answer_unknown_path(service, &request);
+                async move { answer }
+            }))
+            .wrap(Condition::new(
+                !http.allowed_origins.is_empty(),
+                cors::layer(&http.allowed_origins),
+            ))
+            .wrap(Edge::new(process))
+    })
+    .workers(workers)
+    .max_connections(settings.http.connections_max.div_ceil(workers))
+    .keep_alive(KeepAlive::Timeout(settings.http.keep_alive))
+    .client_request_timeout(settings.http.body_timeout)
+    .client_disconnect_timeout(LINGER)
+    .tcp_nodelay(true)
+    .shutdown_timeout(seconds_to_finish(settings))
+    .disable_signals()
+    .listen(listener.into())
+    .context("cannot serve")?
+    .run();
+
+    let handle = server.handle();
+    let mut running = tokio::spawn(server);
+    tokio::select! {
+        ended = &mut running => {
+            ended.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            anyhow::bail!("the HTTP server ended before the drain");
+        }
+        () = process.lifecycle.draining().cancelled_owned() => {}
+    }
+    tokio::time::sleep(settings.http.drain_delay).await;
+    handle.stop(true).await;
+    running.await.context("the HTTP server panicked")?.context("the HTTP server failed")
+}
+
+fn count_workers(settings: &Settings) -> usize {
+    match settings.http.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+/// What is left of the time to leave once the port is closed.
+fn seconds_to_finish(settings: &Settings) -> u64 {
+    let used = settings.http.drain_delay + LEAVE_MARGIN;
+    settings.lifecycle.shutdown_timeout.saturating_sub(used).as_secs().max(1)
+}
+
+async fn get_health(_: NoQuery) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
+}
+
+/// `OPTIONS` of a path of the other API is answered as there; anything else is not found.
+fn answer_unknown_path(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let api = matches!(service, Service::IngestApi | Service::ListApi);
+    if api
+        && request.method() == Method::OPTIONS
+        && let Some(methods) = routes::find_methods(request.uri().path())
+    {
+        return Ok(answer_options(methods));
+    }
+    Err(Problem::new(Code::NotFound))
+}

@@ -1,0 +1,170 @@
+//! Bodies: kinds, sizes, and how long they may take.
+
+use std::fmt::Write;
+
+use tokio::io::AsyncWriteExt;
+
+use crate::server::{exchange, problem, read_to_end, start};
+
+#[tokio::test]
+async fn json_is_taken_under_each_of_its_names() {
+    let server = start(&[]).await;
+    for kind in [
+        "application/json",
+        "application/json; charset=UTF-8",
+        "Application/JSON;charset=\"utf-8\"",
+        "application/vnd.x+json",
+    ] {
+        let response = server
+            .post("/plain")
+            .header("content-type", kind)
+            .body("{}")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 200, "{kind}");
+        assert_eq!(response.text().await.expect("a body"), "{}");
+    }
+}
+
+#[tokio::test]
+async fn another_kind_of_body_is_unsupported() {
+    let server = start(&[]).await;
+    for kind in [
+        "",
+        "text/plain",
+        "application/json; charset=latin1",
+        "application/x-ndjson",
+        "application/+json",
+        "json",
+    ] {
+        let response = server
+            .post("/plain")
+            .header("content-type", kind)
+            .body("{}")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 415, "{kind}");
+        assert_eq!(problem(response).await["code"], "unsupported_media_type");
+    }
+    let response = server.post("/plain").body("{}").send().await.expect("an answer");
+    assert_eq!(response.status(), 415);
+    let request = server
+        .post("/plain")
+        .header("content-type", "application/json")
+        .header("content-encoding", "gzip");
+    assert_eq!(request.body("{}").send().await.expect("an answer").status(), 415);
+    let request = server
+        .post("/plain")
+        .header("content-type", "application/json")
+        .header("content-encoding", "identity");
+    assert_eq!(request.body("{}").send().await.expect("an answer").status(), 200);
+}
+
+#[tokio::test]
+async fn several_documents_come_as_an_array_or_as_lines() {
+    let server = start(&[]).await;
+    for (kind, answer) in [("application/json", "Json 2"), ("application/x-ndjson", "Ndjson 2")] {
+        let response = server
+            .post("/documents")
+            .header("content-type", kind)
+            .body("[]")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(response.text().await.expect("a body"), answer);
+    }
+}
+
+#[tokio::test]
+async fn a_body_up_to_the_limit_is_taken_and_a_larger_one_is_413() {
+    let server = start(&[]).await;
+    let post = |bytes: usize| {
+        server
+            .post("/documents")
+            .header("content-type", "application/json")
+            .body("x".repeat(bytes))
+            .send()
+    };
+    assert_eq!(post(1000).await.expect("an answer").status(), 200);
+    for bytes in [1001, 500_000] {
+        let response = post(bytes).await.expect("an answer and no reset");
+        assert_eq!(response.status(), 413);
+        assert_eq!(problem(response).await["code"], "body_too_large");
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_above_the_limit_is_413_too() {
+    let server = start(&[]).await;
+    let mut request = String::from(
+        "POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    for _ in 0..50 {
+        write!(request, "64\r\n{}\r\n", "x".repeat(100)).expect("text");
+    }
+    request.push_str("0\r\n\r\n");
+    let answer = exchange(&mut server.connect().await, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("\"code\":\"body_too_large\""), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_in_many_pieces_arrives_whole() {
+    let server = start(&[]).await;
+    let mut connection = server.connect().await;
+    let head = "POST /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n";
+    connection.write_all(head.as_bytes()).await.expect("written");
+    for piece in ["01234", "56789", "abcde", "fghij"] {
+        connection.write_all(piece.as_bytes()).await.expect("written");
+        connection.flush().await.expect("flushed");
+        tokio::task::yield_now().await;
+    }
+    let answer = read_to_end(&mut connection).await;
+    assert!(answer.ends_with("\r\n\r\n0123456789abcdefghij"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_408_whatever_the_request_may_take() {
+    let server =
+        start(&[("MAYFLY_HTTP__BODY_TIMEOUT", "300ms"), ("MAYFLY_HTTP__REQUEST_TIMEOUT", "100ms")])
+            .await;
+    for framing in ["Content-Length: 100\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"]
+    {
+        let head = format!(
+            "POST /plain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{framing}"
+        );
+        let answer = exchange(&mut server.connect().await, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_read_as_strictly_as_a_query() {
+    let server = start(&[]).await;
+    let post = |body: &'static str| {
+        server
+            .post("/form")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+    };
+    let response = post("username=fred+f%C3%BCr&channel=a&channel=b").await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let read: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!(read["username"], "fred für");
+    assert_eq!(read["channel"], serde_json::json!(["a", "b"]));
+    assert_eq!(post("user=fred").await.expect("an answer").status(), 400);
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_that_nobody_reads_is_cut_off() {
+    let server = start(&[]).await;
+    let mut connection = server.connect().await;
+    let head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n";
+    let answer = exchange(&mut connection, head).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}

@@ -1,0 +1,12 @@
+//! The servers from outside, over real sockets.
+
+mod admin;
+mod bodies;
+mod browsers;
+mod drain;
+mod headers;
+mod logs;
+mod methods;
+mod problems;
+mod queries;
+mod server;

@@ -1,0 +1,61 @@
+//! Every way in which a request can be wrong.
+
+use mayfly_http::Code;
+
+use crate::server::{problem, start};
+
+#[tokio::test]
+async fn every_code_is_answered_with_its_status_and_shows_nothing_inside() {
+    let server = start(&[]).await;
+    for code in Code::ALL {
+        let response =
+            server.get(&format!("/problem/{}", code.as_str())).send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), code.status().as_u16());
+        let busy = matches!(code.status().as_u16(), 429 | 503);
+        assert_eq!(response.headers().get("retry-after").is_some_and(|value| value == "1"), busy);
+        assert_eq!(response.headers().contains_key("www-authenticate"), code == Code::Unauthorized);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let problem = problem(response).await;
+        assert_eq!(problem["code"], code.as_str());
+        assert!(!problem.to_string().contains("secret"));
+        assert!(problem.get("errors").is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found() {
+    let server = start(&[]).await;
+    let response = server.get("/nowhere").send().await.expect("an answer");
+    assert_eq!(response.status(), 404);
+    assert_eq!(problem(response).await["code"], "not_found");
+}
+
+#[tokio::test]
+async fn what_the_http_library_refuses_is_a_problem_too() {
+    let server = start(&[]).await;
+    let response = server.get("/text/many").send().await.expect("an answer");
+    assert_eq!(response.status(), 404);
+    assert_eq!(problem(response).await["code"], "not_found");
+}
+
+#[tokio::test]
+async fn another_version_is_not_acceptable() {
+    let server = start(&[]).await;
+    let get = |accept: &'static str| server.get("/plain").header("accept", accept).send();
+    assert_eq!(get("application/json; version=1").await.expect("an answer").status(), 200);
+    assert_eq!(get("text/html").await.expect("an answer").status(), 200);
+    let response = get("application/json; version=2").await.expect("an answer");
+    assert_eq!(response.status(), 406);
+    assert_eq!(problem(response).await["code"], "not_acceptable");
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_unavailable() {
+    let server = start(&[("MAYFLY_HTTP__REQUEST_TIMEOUT", "50ms")]).await;
+    let response = server.get("/stuck").send().await.expect("an answer");
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = problem(response).await;
+    assert_eq!(problem["code"], "unavailable");
+    assert!(!problem.to_string().contains("request_timeout"));
+}

@@ -1,0 +1,221 @@
+//! A server with a few routes, of its own for every test.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{HttpResponse, web};
+use mayfly_http::{
+    Code, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query, RequestId, Server,
+    Traceparent, resource, serve,
+};
+use mayfly_runtime::{Process, Service, Settings};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinHandle,
+};
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub process: Process,
+    pub client: reqwest::Client,
+    /// Gets a permit for every request that `/slow` began.
+    pub began: Arc<Semaphore>,
+    /// A permit lets one request of `/slow` end.
+    pub may_end: Arc<Semaphore>,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Parameters {
+    limit: Option<u16>,
+    order: Option<Order>,
+    username: Option<String>,
+    #[serde(default)]
+    channel: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    Asc,
+    Desc,
+}
+
+#[derive(Clone)]
+struct Gates {
+    began: Arc<Semaphore>,
+    may_end: Arc<Semaphore>,
+}
+
+/// Starts a server with settings over the defaults.
+pub async fn start(env: &[(&str, &str)]) -> TestServer {
+    start_as(Service::ListApi, env).await
+}
+
+/// Starts a server of one service.
+pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
+    let process = Process::new(service, settings(env));
+    let server = Server::bind(process.settings.http.listen).expect("a free port");
+    let address = server.address();
+    let gates = Gates { began: Arc::new(Semaphore::new(0)), may_end: Arc::new(Semaphore::new(0)) };
+    let (began, may_end) = (Arc::clone(&gates.began), Arc::clone(&gates.may_end));
+    let running = tokio::spawn({
+        let process = process.clone();
+        async move { serve(server, &process, move |config| configure(config, &gates)).await }
+    });
+    TestServer { address, process, client: client(), began, may_end, running }
+}
+
+/// Makes the settings of a test: a free port, no delay, and what the test wants.
+pub fn settings(env: &[(&str, &str)]) -> Settings {
+    let quick = [
+        ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0"),
+        ("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"),
+        ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
+        ("MAYFLY_HTTP__WORKERS", "1"),
+    ];
+    let all =
+        quick.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::from_layers(None, all).expect("sound settings")
+}
+
+/// Makes a client that follows nothing and waits no longer than a test may.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(PATIENCE)
+        .build()
+        .expect("a client")
+}
+
+impl TestServer {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.post(self.url(path))
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().expect("a method"), self.url(path))
+    }
+
+    /// Opens a connection of its own.
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("a connection")
+    }
+
+    /// Waits until the server has ended by itself.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        tokio::time::timeout(PATIENCE, self.running)
+            .await
+            .expect("the server ends")
+            .expect("no panic")
+    }
+}
+
+/// Writes to a connection and reads all it answers, until it is closed by the other side.
+pub async fn exchange(connection: &mut TcpStream, text: &str) -> String {
+    connection.write_all(text.as_bytes()).await.expect("the request is written");
+    read_to_end(connection).await
+}
+
+/// Reads until the connection is closed by the other side; a reset fails the test.
+pub async fn read_to_end(connection: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut answer))
+        .await
+        .expect("an end")
+        .expect("no reset");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads until the connection has given this text.
+pub async fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let mut answer = String::new();
+    let mut chunk = [0; 4096];
+    while !answer.contains(end) {
+        let read = tokio::time::timeout(PATIENCE, connection.read(&mut chunk))
+            .await
+            .expect("in time")
+            .expect("no reset");
+        assert_ne!(read, 0, "closed after {answer:?}");
+        answer.push_str(&String::from_utf8_lossy(&chunk[..read]));
+    }
+    answer
+}
+
+/// Takes the problem out of an answer and checks what all problems have.
+pub async fn problem(response: reqwest::Response) -> serde_json::Value {
+    let status = response.status();
+    let header = |name: &str| {
+        response.headers().get(name).map(|value| value.to_str().expect("text").to_owned())
+    };
+    assert_eq!(header("content-type").as_deref(), Some("application/problem+json"), "{status}");
+    let request_id = header("x-request-id").expect("a request id");
+    let problem: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!(problem["status"], status.as_u16());
+    assert_eq!(problem["instance"], format!("urn:mayfly:request:{request_id}"));
+    assert_eq!(
+        problem["type"],
+        format!("urn:mayfly:problem:{}", problem["code"].as_str().expect("a code"))
+    );
+    assert!(problem["title"].is_string() && problem["detail"].is_string());
+    problem
+}
+
+fn configure(config: &mut web::ServiceConfig, gates: &Gates) {
+    let gates = gates.clone();
+    config
+        .service(
+            resource("/plain").get(async |_: NoQuery| "plain").post(async |body: JsonBody| body.0),
+        )
+        .service(resource("/documents").body_limit(1000).post(post_documents))
+        .service(
+            resource("/form")
+                .post(async |form: FormBody| form.parse::<Parameters>().map(web::Json)),
+        )
+        .service(
+            resource("/message/write")
+                .get_without_head(async || "written")
+                .post(async || "written"),
+        )
+        .service(resource("/v1/messages/{id}").get(async || "a message"))
+        .service(
+            resource("/query")
+                .get(async |Query(parameters): Query<Parameters>| web::Json(parameters)),
+        )
+        .service(resource("/ids").get(async |id: RequestId, trace: Traceparent| {
+            format!("{} {}", id.as_str(), trace.as_str())
+        }))
+        .service(resource("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
+        .service(resource("/problem/{code}").get(get_problem))
+        .service(resource("/stuck").get(async || std::future::pending::<HttpResponse>().await))
+        .service(resource("/slow").get(move || wait_at_gates(gates.clone())));
+}
+
+async fn post_documents(body: NdjsonOrJsonBody) -> String {
+    format!("{:?} {}", body.format, body.bytes.len())
+}
+
+async fn get_problem(code: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let code = Code::ALL.into_iter().find(|known| known.as_str() == code.as_str());
+    Err(Problem::new(code.unwrap_or(Code::NotFound)).caused_by("a secret of the inside"))
+}
+
+async fn wait_at_gates(gates: Gates) -> &'static str {
+    gates.began.add_permits(1);
+    gates.may_end.acquire().await.expect("an open gate").forget();
+    "slow"
+}

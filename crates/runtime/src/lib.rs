@@ -1,0 +1,28 @@
+//! What every process of Mayfly needs around its work: configuration, telemetry, signals, health, metrics.
+
+mod command_line;
+mod health;
+mod lifecycle;
+pub mod metrics;
+mod open_files;
+mod process;
+mod redact;
+mod run;
+mod service;
+pub mod settings;
+mod signals;
+mod telemetry;
+
+pub use self::{
+    health::{Health, Need, Part, PartReport, PartStatus, Report, Status},
+    lifecycle::Lifecycle,
+    metrics::MetricsHandle,
+    process::Process,
+    redact::redact,
+    run::run,
+    service::Service,
+    settings::{AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, env_example},
+};
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

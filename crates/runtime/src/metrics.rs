@@ -1,0 +1,119 @@
+//! The names of all metrics, what they mean, and the handle that shows them.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Items accepted, by `kind`.
+pub const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
+/// Items stored in Postgres, by `kind`.
+pub const STORED_TOTAL: &str = "mayfly_stored_total";
+/// Entries that wait to be stored, by `stream`.
+pub const QUEUE_DEPTH: &str = "mayfly_queue_depth";
+/// Age in seconds of the oldest entry that waits, by `stream`.
+pub const QUEUE_OLDEST_AGE_SECONDS: &str = "mayfly_queue_oldest_age_seconds";
+/// Dead letters that nobody has redriven or purged.
+pub const DEAD_LETTERS: &str = "mayfly_dead_letters";
+/// Publications that Redis refused; what they carried was read from the stream instead.
+pub const PUBLISH_FAILURES_TOTAL: &str = "mayfly_publish_failures_total";
+/// 1 while Redis answers, else 0.
+pub const REDIS_UP: &str = "mayfly_redis_up";
+/// 1 while Postgres answers, else 0.
+pub const POSTGRES_UP: &str = "mayfly_postgres_up";
+/// Seconds from a request to its acceptance.
+pub const ACCEPT_SECONDS: &str = "mayfly_accept_seconds";
+/// Seconds from the acceptance of an entry until a worker took it.
+pub const QUEUE_WAIT_SECONDS: &str = "mayfly_queue_wait_seconds";
+/// Seconds that a batch took to be stored.
+pub const STORE_SECONDS: &str = "mayfly_store_seconds";
+
+/// Upper bounds of the histograms in seconds, from half a millisecond to ten seconds.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How often what was recorded is folded into the buckets, so that it does not pile up when nobody asks.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Shows the metrics of this process.
+#[derive(Clone, Debug)]
+pub struct MetricsHandle {
+    prometheus: PrometheusHandle,
+}
+
+impl MetricsHandle {
+    /// Makes the recorder of this process and describes every metric.
+    ///
+    /// # Errors
+    /// If there is one already.
+    pub fn install() -> anyhow::Result<Self> {
+        let recorder = builder()?.build_recorder();
+        let prometheus = recorder.handle();
+        metrics::set_global_recorder(recorder)
+            .context("the recorder of metrics is there already")?;
+        describe();
+        Ok(Self { prometheus })
+    }
+
+    /// Makes a handle that nothing records to.
+    pub fn detached() -> Self {
+        Self { prometheus: PrometheusBuilder::new().build_recorder().handle() }
+    }
+
+    /// Writes all metrics in the text format of Prometheus.
+    pub fn render(&self) -> String {
+        self.prometheus.render()
+    }
+
+    /// Folds what was recorded into the buckets, again and again. Never ends.
+    pub(crate) async fn keep_up(self) {
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            self.prometheus.run_upkeep();
+        }
+    }
+}
+
+fn builder() -> anyhow::Result<PrometheusBuilder> {
+    PrometheusBuilder::new().set_buckets(&BUCKETS).context("the buckets of histograms")
+}
+
+fn describe() {
+    describe_counter!(ACCEPTED_TOTAL, "Items accepted");
+    describe_counter!(STORED_TOTAL, "Items stored in Postgres");
+    describe_gauge!(QUEUE_DEPTH, "Entries that wait to be stored");
+    describe_gauge!(QUEUE_OLDEST_AGE_SECONDS, "Age of the oldest entry that waits, in seconds");
+    describe_gauge!(DEAD_LETTERS, "Dead letters that nobody has redriven or purged");
+    describe_counter!(PUBLISH_FAILURES_TOTAL, "Publications that Redis refused");
+    describe_gauge!(REDIS_UP, "1 while Redis answers, else 0");
+    describe_gauge!(POSTGRES_UP, "1 while Postgres answers, else 0");
+    describe_histogram!(ACCEPT_SECONDS, "Seconds from a request to its acceptance");
+    describe_histogram!(
+        QUEUE_WAIT_SECONDS,
+        "Seconds from the acceptance of an entry until a worker took it"
+    );
+    describe_histogram!(STORE_SECONDS, "Seconds that a batch took to be stored");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_are_shown_with_buckets() {
+        let recorder = builder().expect("a builder").build_recorder();
+        let handle = MetricsHandle { prometheus: recorder.handle() };
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::histogram!(ACCEPT_SECONDS).record(0.003);
+            metrics::counter!(ACCEPTED_TOTAL, "kind" => "message").increment(2);
+        });
+        let shown = handle.render();
+        assert!(shown.contains("# HELP mayfly_accept_seconds "), "{shown}");
+        assert!(shown.contains("mayfly_accept_seconds_bucket{le=\"0.005\"} 1"), "{shown}");
+        assert!(shown.contains("mayfly_accept_seconds_bucket{le=\"0.0025\"} 0"), "{shown}");
+        assert!(shown.contains("mayfly_accepted_total{kind=\"message\"} 2"), "{shown}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Durations: a whole number with a unit.
+
+use std::time::Duration;
+
+use serde::Deserializer;
+
+use super::scalar::{Scalar, read};
+
+/// Reads a duration longer than nothing.
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    read(deserializer, "a duration above 0 such as 250ms, 30s, 10m or 24h", |value| {
+        parse(value).filter(|duration| !duration.is_zero())
+    })
+}
+
+/// Reads a duration that may be nothing.
+pub(super) fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    read(deserializer, "a duration such as 0s, 250ms, 30s, 10m or 24h", parse)
+}
+
+fn parse(value: &Scalar) -> Option<Duration> {
+    let text = value.as_text()?;
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = digits.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn duration(text: &str) -> Option<Duration> {
+        parse(&Scalar::Text(text.to_owned()))
+    }
+
+    #[test]
+    fn a_duration_is_a_whole_number_with_a_unit() {
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration("30s"), Some(Duration::from_secs(30)));
+        assert_eq!(duration("10m"), Some(Duration::from_secs(600)));
+        assert_eq!(duration("24h"), Some(Duration::from_secs(86_400)));
+        for refused in [
+            "",
+            "30",
+            "s",
+            "1.5s",
+            "-1s",
+            "1 s",
+            "1d",
+            "s1",
+            "99999999999999999999h",
+            "9999999999999999h",
+        ] {
+            assert_eq!(duration(refused), None, "{refused}");
+        }
+        assert_eq!(parse(&Scalar::Whole(30)), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! The layers of the configuration: what is built in, a file, the environment.
+
+use config::{Config, File, FileFormat};
+use toml::{Table, Value};
+
+use super::{
+    Settings,
+    error::{SettingsError, Source},
+};
+
+/// Every key with its default and its meaning.
+pub(super) const DEFAULT: &str = include_str!("../../default.toml");
+
+const PREFIX: &str = "MAYFLY_";
+const CONFIG_FILE: &str = "MAYFLY_CONFIG";
+
+/// Names that everyone knows, and the keys they fill. The `MAYFLY_` name of the same key wins over them.
+const PLAIN_NAMES: [(&str, &str); 2] =
+    [("REDIS_URL", "redis.url"), ("DATABASE_URL", "postgres.url")];
+
+/// A variable of the environment that is a key.
+struct Variable {
+    name: String,
+    key: String,
+    value: String,
+}
+
+/// What was set over the defaults, and by whom.
+pub(super) struct Layers {
+    file: Option<(String, String, Table)>,
+    env: Vec<Variable>,
+}
+
+impl Layers {
+    /// Reads the layers and refuses keys that do not exist.
+    pub(super) fn read(
+        file: Option<(&str, &str)>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let known = default_table();
+        let file = file.map(|(name, text)| read_file(&known, name, text)).transpose()?;
+        Ok(Self { file, env: read_env(&known, env)? })
+    }
+
+    /// Lays them over the defaults and reads the whole.
+    pub(super) fn merge(&self) -> Result<Settings, SettingsError> {
+        let merged = self
+            .merge_values()
+            .map_err(|error| self.refuse("configuration", &error.to_string()))?;
+        serde_path_to_error::deserialize(merged).map_err(|error| {
+            self.refuse(&error.path().to_string(), &format!("allowed is {}", error.inner()))
+        })
+    }
+
+    /// Says what is wrong with a key, in the name of who set it.
+    pub(super) fn refuse(&self, key: &str, wrong: &str) -> SettingsError {
+        let (source, value) = self.find_source(key);
+        SettingsError::new(source, value.as_deref(), wrong)
+    }
+
+    fn merge_values(&self) -> Result<serde_json::Value, config::ConfigError> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        if let Some((_, text, _)) = &self.file {
+            builder = builder.add_source(File::from_str(text, FileFormat::Toml));
+        }
+        for variable in &self.env {
+            builder = builder.set_override(&variable.key, variable.value.as_str())?;
+        }
+        builder.build()?.try_deserialize()
+    }
+
+    /// Finds who set a key last.
+    fn find_source(&self, key: &str) -> (Source, Option<String>) {
+        if let Some(variable) = self.env.iter().rev().find(|variable| variable.key == key) {
+            return (Source::Env(variable.name.clone()), Some(variable.value.clone()));
+        }
+        if let Some((name, _, table)) = &self.file
+            && let Some(value) = find_value(table, key)
+        {
+            return (Source::File(key.to_owned(), name.clone()), Some(show_value(value)));
+        }
+        (Source::Default(key.to_owned()), find_value(&default_table(), key).map(show_value))
+    }
+}
+
+/// Gives the table of all keys.
+pub(super) fn default_table() -> Table {
+    DEFAULT.parse().expect("invariant: default.toml is TOML, held by a test")
+}
+
+/// Names a key as the environment does.
+pub(super) fn env_name(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+}
+
+/// Whether a variable of the environment has a say in the configuration.
+pub(super) fn is_ours(name: &str) -> bool {
+    name == CONFIG_FILE
+        || name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
+        || PLAIN_NAMES.iter().any(|(plain, _)| *plain == name)
+}
+
+/// Reads the file that `MAYFLY_CONFIG` names.
+pub(super) fn read_named_file(
+    env: &[(String, String)],
+) -> Result<Option<(String, String)>, SettingsError> {
+    let Some((_, path)) = env.iter().find(|(name, value)| name == CONFIG_FILE && !value.is_empty())
+    else {
+        return Ok(None);
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((path.clone(), text))),
+        Err(error) => {
+            let source = Source::Env(CONFIG_FILE.to_owned());
+            let wrong = format!("cannot be read ({error}); allowed is the path of a TOML file");
+            Err(SettingsError::new(source, Some(path), wrong))
+        }
+    }
+}
+
+fn read_env(
+    known: &Table,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<Variable>, SettingsError> {
+    let mut plain = Vec::new();
+    let mut ours = Vec::new();
+    for (name, value) in env {
+        if let Some((_, key)) = PLAIN_NAMES.iter().find(|(plain, _)| *plain == name) {
+            if !value.is_empty() {
+                plain.push(Variable { name, key: (*key).to_owned(), value });
+            }
+        } else if let Some(rest) = name.strip_prefix(PREFIX)
+            && rest.contains("__")
+        {
+            let key = find_key(known, rest).ok_or_else(|| {
+                let source = Source::Env(name.clone());
+                SettingsError::new(
+                    source,
+                    Some(&value),
+                    unknown_key(known, rest.split("__").next()),
+                )
+            })?;
+            ours.push(Variable { name, key, value });
+        }
+    }
+    plain.append(&mut ours);
+    Ok(plain)
+}
+
+fn find_key(known: &Table, rest: &str) -> Option<String> {
+    let (section, key) = rest.split_once("__")?;
+    let upper = !rest.bytes().any(|byte| byte.is_ascii_lowercase());
+    let path = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    (upper && find_value(known, &path).is_some()).then_some(path)
+}
+
+fn read_file(
+    known: &Table,
+    name: &str,
+    text: &str,
+) -> Result<(String, String, Table), SettingsError> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        let source = Source::File(format!("line {line}"), name.to_owned());
+        SettingsError::new(source, None, format!("no TOML: {}", error.message()))
+    })?;
+    for (section, value) in &table {
+        let known_section = known.get(section).and_then(Value::as_table);
+        let (Some(known_section), Some(keys)) = (known_section, value.as_table()) else {
+            let source = Source::File(section.clone(), name.to_owned());
+            return Err(SettingsError::new(source, None, unknown_key(known, None)));
+        };
+        if let Some((key, value)) = keys.iter().find(|(key, _)| !known_section.contains_key(*key)) {
+            let source = Source::File(format!("{section}.{key}"), name.to_owned());
+            return Err(SettingsError::new(
+                source,
+                Some(&show_value(value)),
+                unknown_key(known, Some(section)),
+            ));
+        }
+    }
+    Ok((name.to_owned(), text.to_owned(), table))
+}
+
+/// Says which keys there are: those of the section if there is such a one, else the sections.
+fn unknown_key(known: &Table, section: Option<&str>) -> String {
+    let section = section.map(str::to_ascii_lowercase).unwrap_or_default();
+    match known.get(&section).and_then(Value::as_table) {
+        Some(keys) => format!("unknown key; allowed in {section} are {}", join(keys)),
+        None => format!("unknown key; allowed sections are {}", join(known)),
+    }
+}
+
+fn join(table: &Table) -> String {
+    table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn find_value<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let (section, key) = key.split_once('.')?;
+    table.get(section)?.as_table()?.get(key)
+}
+
+fn show_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

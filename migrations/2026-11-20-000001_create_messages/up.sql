@@ -1,0 +1,166 @@
+-- Everything that was ever accepted, one row a message.
+CREATE TABLE messages (
+    id uuid PRIMARY KEY,
+    seq bigint NOT NULL,
+    channel text NOT NULL,
+    username text,
+    text text,
+    data json,
+    city text,
+    state text,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    body_bytes integer NOT NULL
+);
+COMMENT ON COLUMN messages.seq IS 'the order of persistence: numbers rise with the order of commits, gaps are harmless';
+COMMENT ON COLUMN messages.data IS 'json and not jsonb: digits and the order of keys are kept as they were sent';
+COMMENT ON COLUMN messages.expires_at IS 'the end of the time to live, or the moment of a take or a deletion';
+COMMENT ON COLUMN messages.body_bytes IS 'the size of the message as JSON, which bounds a page without reading it';
+
+CREATE UNIQUE INDEX messages_seq ON messages (seq);
+CREATE INDEX messages_channel_seq ON messages (channel, seq);
+CREATE INDEX messages_username_seq ON messages (username, seq) WHERE username IS NOT NULL;
+
+-- The last number given out. Whoever stores holds this row from numbering to commit, therefore a
+-- smaller number never becomes visible after a larger one, and a walk by number misses nothing.
+CREATE TABLE message_sequence (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    last bigint NOT NULL
+);
+INSERT INTO message_sequence (last) VALUES (0);
+
+-- Takes and deletions that arrived before the message they belong to.
+CREATE TABLE early_expiries (
+    id uuid PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
+-- What is known of each epoch of Redis, in running totals that no retention touches.
+CREATE TABLE ledger (
+    epoch text NOT NULL,
+    kind text NOT NULL,
+    accepted bigint NOT NULL DEFAULT 0,
+    stored bigint NOT NULL DEFAULT 0,
+    dead_lettered bigint NOT NULL DEFAULT 0,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    PRIMARY KEY (epoch, kind)
+);
+COMMENT ON COLUMN ledger.accepted IS 'as last seen in Redis, once a second; the present number is in Redis';
+
+-- Entries that Postgres refused, or that nobody could read.
+CREATE TABLE dead_letters (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    stream text NOT NULL,
+    epoch text NOT NULL,
+    entry_id text NOT NULL,
+    kind text NOT NULL,
+    message_id uuid,
+    body bytea NOT NULL,
+    meta text NOT NULL,
+    reason text NOT NULL,
+    attempts integer NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (stream, epoch, entry_id)
+);
+CREATE INDEX dead_letters_message_id ON dead_letters (message_id) WHERE message_id IS NOT NULL;
+
+-- Stores one batch: messages that are not there yet, and expiries, in whatever order they arrive.
+-- Returns the expired ids whose row now shows it; the others wait in early_expiries.
+--
+-- A function, because each of its statements sees what was committed before it got the lock; one
+-- statement with several parts would see the past in which it began. All arrays of messages have
+-- the same length. The name carries a version: neighbouring versions of the worker run side by side.
+CREATE FUNCTION store_messages_v1(
+    batch_epoch text,
+    ids uuid[],
+    channels text[],
+    usernames text[],
+    texts text[],
+    documents text[],
+    cities text[],
+    states text[],
+    created timestamptz[],
+    expires timestamptz[],
+    bytes integer[],
+    expired_ids uuid[],
+    expired_at timestamptz[],
+    OUT stored bigint,
+    OUT settled uuid[]
+) LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    base bigint;
+BEGIN
+    UPDATE message_sequence SET last = last + cardinality(ids)
+        RETURNING last - cardinality(ids) INTO base;
+
+    INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
+                          expires_at, body_bytes)
+        SELECT new.id, base + new.place, new.channel, new.username, new.text, new.document::json,
+               new.city, new.state, new.created_at, new.expires_at, new.bytes
+        FROM unnest(ids, channels, usernames, texts, documents, cities, states, created, expires,
+                    bytes)
+            WITH ORDINALITY AS new (id, channel, username, text, document, city, state,
+                                    created_at, expires_at, bytes, place)
+        ON CONFLICT (id) DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+
+    IF stored > 0 THEN
+        INSERT INTO ledger AS known (epoch, kind, stored) VALUES (batch_epoch, 'messages', stored)
+            ON CONFLICT (epoch, kind) DO UPDATE SET stored = known.stored + excluded.stored;
+    END IF;
+
+    INSERT INTO early_expiries AS known (id, expires_at)
+        SELECT expiry.id, min(expiry.at)
+        FROM unnest(expired_ids, expired_at) AS expiry (id, at)
+        GROUP BY expiry.id
+        ON CONFLICT (id) DO UPDATE SET expires_at = least(known.expires_at, excluded.expires_at);
+
+    WITH known AS (
+        SELECT early.id, early.expires_at FROM early_expiries early
+        WHERE early.id = ANY (ids) OR early.id = ANY (expired_ids)
+    ), applied AS (
+        UPDATE messages SET expires_at = least(messages.expires_at, known.expires_at)
+        FROM known WHERE messages.id = known.id
+        RETURNING messages.id
+    ), forgotten AS (
+        DELETE FROM early_expiries USING applied WHERE early_expiries.id = applied.id
+    )
+    SELECT coalesce(array_agg(applied.id), '{}') INTO settled FROM applied;
+END
+$$;
+
+-- The same for what is tried alone: a refusal of this very entry is an answer, in words; what is
+-- not the entry's fault (a full disk, a lock, a shutdown) is an error as usual.
+CREATE FUNCTION try_store_messages_v1(
+    batch_epoch text,
+    ids uuid[],
+    channels text[],
+    usernames text[],
+    texts text[],
+    documents text[],
+    cities text[],
+    states text[],
+    created timestamptz[],
+    expires timestamptz[],
+    bytes integer[],
+    expired_ids uuid[],
+    expired_at timestamptz[],
+    OUT stored bigint,
+    OUT settled uuid[],
+    OUT refusal text
+) LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    SELECT result.stored, result.settled INTO stored, settled
+    FROM store_messages_v1(batch_epoch, ids, channels, usernames, texts, documents, cities, states,
+                           created, expires, bytes, expired_ids, expired_at) AS result;
+EXCEPTION WHEN OTHERS THEN
+    -- Data exceptions, broken constraints, limits of the program, errors raised by triggers.
+    IF left(SQLSTATE, 2) NOT IN ('22', '23', '54', 'P0') THEN
+        RAISE;
+    END IF;
+    stored := 0;
+    settled := '{}';
+    refusal := SQLSTATE || ' ' || SQLERRM;
+END
+$$;
