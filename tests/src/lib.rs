@@ -1,1 +1,44 @@
-//! End to end.
+//! What the end-to-end tests and the benches stand on: the real binaries over a real Redis and a
+//! real Postgres, and ways to look at all of them from outside.
+
+mod answer;
+mod connection;
+mod freeze;
+mod hot_copy;
+mod load;
+mod mode;
+mod witness;
+mod world;
+
+use std::time::{Duration, Instant};
+
+pub use answer::Answer;
+pub use connection::{Connection, Reply};
+pub use freeze::{Frozen, send_signal};
+pub use hot_copy::{id_of, ids_of};
+pub use load::{Load, Tally, USERS, user};
+pub use mode::{is_full, short_or_full};
+pub use witness::Sum;
+pub use world::{Setup, World, bin_dir};
+
+/// Waits until something holds; fails when the deadline passes, and says what was seen last.
+///
+/// # Panics
+/// When it does not hold in time.
+pub async fn eventually<T, E: std::fmt::Debug>(
+    within: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let started = Instant::now();
+    loop {
+        match look().await {
+            Ok(seen) => return seen,
+            Err(seen) if started.elapsed() > within => {
+                panic!("{what}: not within {within:?}; seen last: {seen:?}")
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_core::{FieldErrors, message::Refusal};
+use mayfly_core::{FieldErrors, Refusal};
 use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
@@ -33,8 +33,9 @@ pub fn of_hot(error: &HotError) -> Problem {
 
 /// The inbox of a message has no room.
 pub fn inbox_full() -> Problem {
-    Problem::new(Code::InboxFull)
-        .detail("the inbox holds as many live messages as it may; take some, or wait until they expire")
+    Problem::new(Code::InboxFull).detail(
+        "the inbox holds as many live messages as it may; take some, or wait until they expire",
+    )
 }
 
 /// The queue is as long as it may be.

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mayfly_runtime::settings::parse_duration;
 use mayfly_stack::Part;
 
 /// Runs Mayfly on this machine, and looks after it wherever it runs.
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Reset,
     /// Brings the schema in Postgres up to date
     Migrate,
+    /// Checks that everything accepted is stored, queued or dead-lettered: 0 when it adds up, 1 when not
+    Audit(Audit),
     /// Shows the configuration
     #[command(subcommand)]
     Config(Config),
@@ -72,6 +76,21 @@ pub(crate) struct Wishes {
 pub(crate) struct Named {
     /// ingest-api, list-api, ws-fanout, persist-worker, stats-publisher, redis, postgres or s3
     pub(crate) name: Part,
+}
+
+/// How the ledger is checked.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// How long to wait for the sum to settle, such as 60s
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Fails also where an ended epoch lost something
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("a duration such as 250ms, 30s, 10m or 24h")
 }
 
 /// What of the configuration is shown.

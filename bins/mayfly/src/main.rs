@@ -4,6 +4,7 @@ mod checkout;
 mod command_line;
 mod commands;
 mod control;
+mod output;
 mod settings;
 mod wishes;
 

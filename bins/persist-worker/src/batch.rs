@@ -129,7 +129,11 @@ mod tests {
 
     use super::*;
 
-    fn delivery(epoch: &str, kind: &str, entry: Result<Entry, (UnreadableEntry, Vec<u8>)>) -> Delivery {
+    fn delivery(
+        epoch: &str,
+        kind: &str,
+        entry: Result<Entry, (UnreadableEntry, Vec<u8>)>,
+    ) -> Delivery {
         Delivery {
             entry_id: "1-1".into(),
             kind: kind.into(),
@@ -159,7 +163,11 @@ mod tests {
     #[test]
     fn what_nobody_can_read_is_set_aside_with_its_reason() {
         let all = [
-            delivery("e", "message.v9", Err((UnreadableEntry::UnknownKind("message.v9".into()), b"x".to_vec()))),
+            delivery(
+                "e",
+                "message.v9",
+                Err((UnreadableEntry::UnknownKind("message.v9".into()), b"x".to_vec())),
+            ),
             delivery("e", MESSAGE_V1, Ok(Entry::Message(b"{}".to_vec()))),
             message("e", "\\u0000"),
         ];

@@ -49,12 +49,7 @@ pub struct Settler {
 
 impl Settler {
     /// A settler between the two stores.
-    pub fn new(
-        hot: Hot,
-        cold: Cold,
-        settings: Arc<Settings>,
-        draining: CancellationToken,
-    ) -> Self {
+    pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>, draining: CancellationToken) -> Self {
         Self { hot, cold, settings, draining, refused: Vec::new() }
     }
 
@@ -72,9 +67,8 @@ impl Settler {
             .filter(|(_, times)| **times >= most)
             .map(|(entry_id, _)| entry_id.as_str())
             .collect();
-        let (alone, together): (Vec<_>, Vec<_>) = deliveries
-            .iter()
-            .partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
+        let (alone, together): (Vec<_>, Vec<_>) =
+            deliveries.iter().partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
         self.settle_together(together, consumer).await?;
         for delivery in alone {
             self.settle_alone(delivery, consumer).await?;
@@ -165,7 +159,9 @@ impl Settler {
         for group in groups {
             let timeout = self.settings.persist.statement_timeout;
             let tried = self
-                .patiently(consumer, async || self.cold.try_store_batch(&group.batch, timeout).await)
+                .patiently(consumer, async || {
+                    self.cold.try_store_batch(&group.batch, timeout).await
+                })
                 .await?;
             match tried {
                 Tried::Stored(stored) => self.acknowledge(&group, &stored, consumer).await?,
@@ -182,11 +178,13 @@ impl Settler {
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
         let entry_id = &delivery.entry_id;
-        let attempts = self
-            .patiently(consumer, async || self.hot.count_attempt(entry_id).await)
-            .await?;
+        let attempts =
+            self.patiently(consumer, async || self.hot.count_attempt(entry_id).await).await?;
         warn!(
-            entry.id = entry_id, request.id = delivery.meta.request_id, attempts, reason,
+            entry.id = entry_id,
+            request.id = delivery.meta.request_id,
+            attempts,
+            reason,
             "Postgres refused an entry"
         );
         if attempts >= self.settings.queue.attempts_max {
@@ -212,8 +210,12 @@ impl Settler {
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
         error!(
-            entry.id = delivery.entry_id, entry.kind = delivery.kind,
-            request.id = delivery.meta.request_id, attempts, reason, "an entry is a dead letter"
+            entry.id = delivery.entry_id,
+            entry.kind = delivery.kind,
+            request.id = delivery.meta.request_id,
+            attempts,
+            reason,
+            "an entry is a dead letter"
         );
         let letter = batch::dead_letter(delivery, reason, attempts);
         let timeout = self.settings.persist.statement_timeout;
@@ -231,10 +233,8 @@ impl Settler {
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
         let (entries, messages) = (group.entry_ids(), group.message_ids());
-        self.patiently(consumer, async || {
-            self.hot.ack(&entries, &messages, &stored.settled).await
-        })
-        .await?;
+        self.patiently(consumer, async || self.hot.ack(&entries, &messages, &stored.settled).await)
+            .await?;
         metrics::counter!(names::STORED_TOTAL, "kind" => STREAM).increment(stored.messages);
         self.note_waits(group);
         Ok(())
@@ -246,8 +246,10 @@ impl Settler {
         for delivery in &group.deliveries {
             waits.record(now.since(delivery.arrived_at()));
             debug!(
-                entry.id = delivery.entry_id, request.id = delivery.meta.request_id,
-                trace.parent = delivery.meta.traceparent, "settled"
+                entry.id = delivery.entry_id,
+                request.id = delivery.meta.request_id,
+                trace.parent = delivery.meta.traceparent,
+                "settled"
             );
         }
     }

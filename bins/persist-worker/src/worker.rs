@@ -42,12 +42,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker with a name that no other has.
-    pub fn new(
-        hot: Hot,
-        cold: Cold,
-        settings: Arc<Settings>,
-        draining: CancellationToken,
-    ) -> Self {
+    pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>, draining: CancellationToken) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
         Self {
             consumer: Consumer::new(hot.clone(), name.clone()),

@@ -6,9 +6,7 @@ use diesel::{
     data_types::PgTimestamp, deserialize::FromSql, pg::PgValue, prelude::*, sql_types::Json,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mayfly_core::{
-    Channel, MessageId, Order, Timestamp, Username, limits, message::MessageView,
-};
+use mayfly_core::{Channel, MessageId, Order, Timestamp, Username, limits, message::MessageView};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -80,7 +78,8 @@ impl From<MessageRow> for StoredMessage {
     fn from(row: MessageRow) -> Self {
         let expires_at = from_pg(row.expires_at);
         // Postgres checked the text when it was stored: it is JSON.
-        let data = row.data.as_ref().and_then(|data| serde_json::from_str::<&RawValue>(&data.0).ok());
+        let data =
+            row.data.as_ref().and_then(|data| serde_json::from_str::<&RawValue>(&data.0).ok());
         let view = MessageView {
             id: row.id.into(),
             channel: Cow::Owned(row.channel),
@@ -136,10 +135,7 @@ impl Cold {
     }
 }
 
-async fn list_page(
-    connection: &mut AsyncPgConnection,
-    request: &PageRequest,
-) -> QueryResult<Page> {
+async fn list_page(connection: &mut AsyncPgConnection, request: &PageRequest) -> QueryResult<Page> {
     let limit = if request.limit <= ITEMS_ALWAYS_FIT {
         request.limit
     } else {
@@ -149,10 +145,8 @@ async fn list_page(
             .await?;
         items_that_fit(&sizes)
     };
-    let mut rows: Vec<MessageRow> = page_query(request, limit + 1)
-        .select(MessageRow::as_select())
-        .load(connection)
-        .await?;
+    let mut rows: Vec<MessageRow> =
+        page_query(request, limit + 1).select(MessageRow::as_select()).load(connection).await?;
     let limit = limit as usize;
     let has_more = rows.len() > limit;
     rows.truncate(limit);

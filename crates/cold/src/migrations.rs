@@ -59,11 +59,9 @@ impl Cold {
             there: bool,
         }
         self.call(async |connection| {
-            diesel::sql_query(
-                "SELECT to_regproc('store_messages_v1') IS NOT NULL AS there",
-            )
-            .get_result::<There>(connection)
-            .await
+            diesel::sql_query("SELECT to_regproc('store_messages_v1') IS NOT NULL AS there")
+                .get_result::<There>(connection)
+                .await
         })
         .await
         .map(|row| row.there)

@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn digits_escapes_and_the_order_of_keys_are_kept() {
-        let sent = r#"{ "z" : 1.10e+2, "a": [12345678901234567890123, -0.0], "a" : "\u00e9\n \" x" }"#;
+        let sent =
+            r#"{ "z" : 1.10e+2, "a": [12345678901234567890123, -0.0], "a" : "\u00e9\n \" x" }"#;
         let kept = r#"{"z":1.10e+2,"a":[12345678901234567890123,-0.0],"a":"\u00e9\n \" x"}"#;
         assert_eq!(Document::parse(sent).expect("it is valid").as_str(), kept);
     }

@@ -96,10 +96,7 @@ mod tests {
         let body = format!("1795201620123 {ID} {ID}").into_bytes();
         let id: MessageId = ID.parse().expect("it is an id");
         let at = Timestamp::from_millis(1_795_201_620_123);
-        assert_eq!(
-            Entry::decode(EXPIRE_V1, body),
-            Ok(Entry::Expire { at, ids: vec![id, id] })
-        );
+        assert_eq!(Entry::decode(EXPIRE_V1, body), Ok(Entry::Expire { at, ids: vec![id, id] }));
         assert_eq!(
             Entry::decode(EXPIRE_V1, b"x y".to_vec()),
             Err((UnreadableEntry::MalformedExpiry, b"x y".to_vec()))

@@ -1,6 +1,7 @@
 //! The words of Mayfly as types: what a message is, what may be said in one, how it is written down
 //! on its way through the system. No I/O; nothing in here knows Redis, Postgres or HTTP.
 
+pub mod batch;
 pub mod clock;
 pub mod cursor;
 pub mod document;
@@ -9,11 +10,13 @@ pub mod field;
 pub mod limits;
 pub mod message;
 pub mod message_id;
+pub mod new_message;
 pub mod publication;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use cursor::{Cursor, Order};
 pub use document::Document;
 pub use field::{Channel, FieldError, FieldErrors, Place, Text, Ttl, Username};
-pub use message::{Message, NewMessage};
+pub use message::Message;
 pub use message_id::{IdGenerator, MessageId};
+pub use new_message::{NewMessage, Refusal};

@@ -64,8 +64,7 @@ impl Hot {
             // one that cannot exist, since no username is empty.
             None => self.keys.inbox(""),
         };
-        let step =
-            ExpireStep { ids: &[id], inbox, at, bytes_max: limits::PAGE_BYTES_MAX, known };
+        let step = ExpireStep { ids: &[id], inbox, at, bytes_max: limits::PAGE_BYTES_MAX, known };
         self.expire(step, origin).await.map(|expired| !expired.messages.is_empty())
     }
 

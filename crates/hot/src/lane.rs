@@ -65,9 +65,7 @@ impl<T: Trip> Lane<T> {
     /// when its caller gave up is never sent.
     pub(crate) async fn ask(&self, request: T::Request) -> Result<T::Answer, HotError> {
         let (answer, told) = oneshot::channel();
-        self.entrance
-            .try_send(Waiting { request, answer })
-            .map_err(|_| HotError::Overloaded)?;
+        self.entrance.try_send(Waiting { request, answer }).map_err(|_| HotError::Overloaded)?;
         match tokio::time::timeout(self.timeout, told).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(HotError::Unavailable("the lane is closed".into())),

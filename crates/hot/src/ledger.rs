@@ -42,8 +42,16 @@ const COUNT_ENTRIES_MAX: usize = 1_000;
 type Fields = Vec<(String, Vec<u8>)>;
 
 impl Hot {
-    /// The present epoch; begins one if Redis knows none.
+    /// What Redis knows of the present epoch; begins one if it knows none.
     pub async fn ledger(&self) -> Result<Ledger, HotError> {
+        match self.find_ledger().await? {
+            Some(ledger) => Ok(ledger),
+            None => self.begin_epoch("").await.map(|epoch| Ledger { epoch, accepted: 0 }),
+        }
+    }
+
+    /// What Redis knows of the present epoch, if one has begun.
+    pub async fn find_ledger(&self) -> Result<Option<Ledger>, HotError> {
         let keys = &self.keys;
         let (epoch, accepted): (Option<String>, Option<u64>) = self
             .call(async |connection| {
@@ -55,10 +63,7 @@ impl Hot {
                     .await
             })
             .await?;
-        match epoch {
-            Some(epoch) => Ok(Ledger { epoch, accepted: accepted.unwrap_or(0) }),
-            None => self.begin_epoch("").await.map(|epoch| Ledger { epoch, accepted: 0 }),
-        }
+        Ok(epoch.map(|epoch| Ledger { epoch, accepted: accepted.unwrap_or(0) }))
     }
 
     /// Ends an epoch, because Redis lost something of it, and begins the next; gives the present

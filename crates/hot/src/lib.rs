@@ -4,6 +4,9 @@
 //! round trip ([`lane`]). All keys stand in [`keys`] and share one hash tag.
 
 mod accept;
+mod consumer;
+mod delivery;
+mod depth;
 mod error;
 mod expire;
 mod inbox;
@@ -13,9 +16,12 @@ mod ledger;
 mod messages;
 mod pool;
 mod queue;
+mod upkeep;
 mod watch;
 
 pub use accept::{Acceptance, Acceptor, NewCopy};
+pub use consumer::Consumer;
+pub use delivery::{Delivery, Popped};
 pub use error::HotError;
 pub use expire::{Expired, Origin};
 pub use inbox::Inbox;
@@ -23,4 +29,4 @@ pub use keys::Keys;
 pub use ledger::{Ledger, QueueState};
 pub use messages::Finder;
 pub use pool::Hot;
-pub use queue::{Consumer, Delivery, GROUP, Popped};
+pub use queue::GROUP;

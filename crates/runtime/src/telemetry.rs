@@ -11,14 +11,28 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::settings::{Log, LogFormat};
+use crate::{
+    Service,
+    settings::{Log, LogFormat},
+};
 
-/// Libraries that say at `info` what an operator need not know; a directive of the operator wins.
-const QUIET: &str = "actix_server=warn,actix_http=warn";
+/// What libraries may say where the operator names a level for Mayfly: at finer levels some of them
+/// write out what they are given, and bodies have no place in a log.
+const LIBRARIES: &str = "warn";
+
+/// The filter of a level, or of directives, which are taken as they are.
+fn directives(level: &str) -> String {
+    if level.contains('=') {
+        return level.to_owned();
+    }
+    let services = Service::ALL.map(|service| service.name().replace('-', "_"));
+    let ours = services.iter().map(String::as_str).chain(["mayfly"]);
+    ours.fold(LIBRARIES.to_owned(), |all, one| format!("{all},{one}={level}"))
+}
 
 /// Begins to log.
 pub(crate) fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level)).context("log.level")?;
+    let filter = EnvFilter::try_new(directives(&log.level)).context("log.level")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(Milliseconds)

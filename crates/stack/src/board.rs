@@ -60,7 +60,7 @@ impl Board {
         match env.write(&self.path) {
             Ok(()) => content.written = Some(env),
             Err(error) => {
-                tracing::error!(%error, path = %self.path.display(), "stack.env could not be written")
+                tracing::error!(%error, path = %self.path.display(), "stack.env could not be written");
             }
         }
     }

@@ -30,6 +30,7 @@ pub use error::StackError;
 pub use install::ensure_installed;
 pub use instance::{Instance, Part, UnknownPart};
 pub use paths::Paths;
+pub use process::open_log;
 pub use reset::{end_leftovers, reset};
 pub use s3_server::serve_s3;
 pub use service::Service;

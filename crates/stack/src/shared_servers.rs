@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use tokio::sync::OnceCell;
 
 use crate::error::StackError;
-use crate::reset::reset;
+use crate::reset::{end_leftovers, reset};
 use crate::server::postgres::create_database;
 use crate::spec::Spec;
 use crate::stack::Stack;
@@ -24,6 +24,7 @@ pub struct SharedServers {
     stack: Stack,
     redis_url: String,
     database_url: String,
+    root: PathBuf,
     /// Locked as long as this process lives: the directory is in use.
     _lock: File,
 }
@@ -36,11 +37,11 @@ impl SharedServers {
 
     async fn start() -> Result<Self, StackError> {
         let home = std::env::temp_dir().join(format!("mayfly-servers-{}", geteuid()));
-        let (root, lock) = take_root(&home).map_err(StackError::io(&home))?;
+        let (root, lock) = take_root(&home).await.map_err(StackError::io(&home))?;
         let stack = Stack::up(Spec::servers_only(&root)).await?;
         let env = stack.env();
         let (redis_url, database_url) = (env.redis_url().to_owned(), env.database_url().to_owned());
-        Ok(Self { stack, redis_url, database_url, _lock: lock })
+        Ok(Self { stack, redis_url, database_url, root, _lock: lock })
     }
 
     /// Where Redis is. Every test uses a prefix of its own.
@@ -51,6 +52,11 @@ impl SharedServers {
     /// Where the first database is. A test that writes makes one of its own.
     pub fn database_url(&self) -> &str {
         &self.database_url
+    }
+
+    /// A directory for what else lasts as long as this process; the next process deletes it.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The address of a database of this name, which may not be there yet.
@@ -78,11 +84,11 @@ impl SharedServers {
 }
 
 /// Makes a directory for this process, and deletes those of processes that are gone; one process at a time.
-fn take_root(home: &Path) -> io::Result<(PathBuf, File)> {
+async fn take_root(home: &Path) -> io::Result<(PathBuf, File)> {
     make_dir(home)?;
     let turn = open_lock(home)?;
     turn.lock()?;
-    sweep(home);
+    sweep(home).await;
     let root = home.join(std::process::id().to_string());
     make_dir(&root)?;
     let lock = open_lock(&root)?;
@@ -90,11 +96,15 @@ fn take_root(home: &Path) -> io::Result<(PathBuf, File)> {
     Ok((root, lock))
 }
 
-fn sweep(home: &Path) {
+async fn sweep(home: &Path) {
     let entries = fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.path());
     for root in entries.filter(|path| path.is_dir()) {
         let is_left = open_lock(&root).and_then(|lock| Ok(lock.try_lock()?)).is_ok();
-        if is_left && reset(&root).is_ok() {
+        if !is_left {
+            continue;
+        }
+        end_leftovers(&root).await;
+        if reset(&root).is_ok() {
             let _kept = fs::remove_dir_all(&root);
         }
     }

@@ -117,9 +117,12 @@ impl Supervisor {
 
     /// Ends what is not in the plan any more.
     async fn retire(&self, planned: impl Fn(&Instance) -> bool) {
-        let retired: Vec<_> =
-            self.keepers().extract_if(.., |instance, _| !planned(instance)).collect();
-        join_all(retired.iter().map(|(_, keeper)| keeper.stop(false))).await;
+        let retired: Vec<_> = {
+            let mut keepers = self.keepers();
+            let names: Vec<_> = keepers.keys().filter(|name| !planned(name)).copied().collect();
+            names.iter().filter_map(|name| keepers.remove(name)).collect()
+        };
+        join_all(retired.iter().map(|keeper| keeper.stop(false))).await;
     }
 
     /// Ends what listens where it will not listen any more: another one may be about to.

@@ -1,7 +1,7 @@
 //! `POST /v1/messages` and `POST /v1/messages/batch`.
 
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use mayfly_core::{MessageId, NewMessage, message};
+use mayfly_core::{MessageId, NewMessage, batch};
 use mayfly_http::{Format, JsonBody, NdjsonOrJsonBody, NoQuery, Problem};
 use serde::Serialize;
 
@@ -39,8 +39,8 @@ pub async fn post_messages(
 ) -> Result<HttpResponse, Problem> {
     let items = text(&body.bytes)?;
     let new = match body.format {
-        Format::Json => message::parse_batch_array(items),
-        Format::Ndjson => message::parse_batch_lines(items),
+        Format::Json => batch::parse_array(items),
+        Format::Ndjson => batch::parse_lines(items),
     };
     let ids = ingest.accept_all(new.map_err(of_refusal)?, &caller).await?;
     Ok(HttpResponse::Accepted().json(AcceptedBatch { accepted: ids.len(), ids }))

@@ -26,7 +26,8 @@ pub fn configure(
     let write_by_get = settings.ingest.write_by_get;
     move |service| {
         let write = |path| {
-            let write = resource(path).body_limit(limits::MESSAGE_BYTES_MAX).post(write::post_write);
+            let write =
+                resource(path).body_limit(limits::MESSAGE_BYTES_MAX).post(write::post_write);
             if write_by_get { write.get_without_head(write::get_write) } else { write }
         };
         let one = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);

@@ -5,7 +5,7 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Payload},
 };
-use mayfly_core::{NewMessage, message::WriteForm};
+use mayfly_core::{NewMessage, new_message::WriteForm};
 use mayfly_http::{FormBody, Problem, Query};
 
 use super::accepted;

@@ -24,8 +24,11 @@ pub fn configure(
     let chats_get = settings.list.chats_get;
     move |service| {
         let chats = resource("/chats/{username}");
-        let chats =
-            if chats_get { chats.get_without_head(chats::get_chats).head(chats::head_chats) } else { chats };
+        let chats = if chats_get {
+            chats.get_without_head(chats::get_chats).head(chats::head_chats)
+        } else {
+            chats
+        };
         service
             .app_data(listing.clone())
             .service(resource("/v1/messages").get(messages::list_messages))

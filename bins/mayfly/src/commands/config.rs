@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::command_line::Config;
+use crate::output::say;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has this shape")]
 pub(crate) fn config(what: &Config) -> Result<ExitCode> {
     match what {
-        Config::Env => print!("{}", mayfly_runtime::env_example()),
+        Config::Env => say(&mayfly_runtime::env_example()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,11 +7,12 @@ use mayfly_stack::end_leftovers;
 
 use crate::checkout::Checkout;
 use crate::control::{Client, Request, wait_until_unsupervised};
+use crate::output::say;
 
 pub(crate) async fn down() -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
     let was_up = bring_down(&checkout).await?;
-    println!("{}", if was_up { "Mayfly is down; its data stays." } else { "Mayfly was not up." });
+    say(if was_up { "Mayfly is down; its data stays." } else { "Mayfly was not up." });
     Ok(ExitCode::SUCCESS)
 }
 

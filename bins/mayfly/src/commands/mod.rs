@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+mod audit;
 mod config;
 mod down;
 mod ensure_installed;
@@ -30,6 +31,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Stop(named) => wait_for(stop::stop(named.name)),
         Command::Reset => wait_for(reset::reset()),
         Command::Migrate => wait_for(migrate::migrate()),
+        Command::Audit(options) => wait_for(audit::audit(options)),
         Command::Config(what) => config::config(&what),
         Command::EnsureInstalled => ensure_installed::ensure_installed(),
         Command::Supervise => supervise::supervise(),
@@ -38,6 +40,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
 }
 
 fn wait_for(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.context("the async runtime")?.block_on(command)
 }

@@ -6,11 +6,12 @@ use anyhow::Result;
 
 use crate::checkout::Checkout;
 use crate::commands::down::bring_down;
+use crate::output::say;
 
 pub(crate) async fn reset() -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
     bring_down(&checkout).await?;
     mayfly_stack::reset(checkout.paths.root())?;
-    println!("Mayfly is down, and its data on this machine is deleted.");
+    say("Mayfly is down, and its data on this machine is deleted.");
     Ok(ExitCode::SUCCESS)
 }

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::up::{apply, print_addresses};
+use super::up::{apply, describe_addresses};
 use crate::checkout::Checkout;
 use crate::command_line::Wishes;
 use crate::commands::down::bring_down;
 use crate::control::{Request, start_supervisor};
+use crate::output::say;
 
 mod log_tail;
 
@@ -40,8 +41,8 @@ async fn show(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
         applied = &mut applied => applied?,
         () = tail.follow() => bail!("nobody reads the log"),
     }
-    print_addresses(checkout)?;
-    println!("Ctrl-C stops it.\n");
+    say(&describe_addresses(checkout)?);
+    say("Ctrl-C stops it.\n");
     tokio::select! {
         () = tail.follow() => bail!("nobody reads the log"),
         () = attached.closed() => bail!("the stack went down"),

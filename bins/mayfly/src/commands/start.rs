@@ -7,11 +7,12 @@ use mayfly_stack::Part;
 
 use crate::checkout::Checkout;
 use crate::control::{Client, Request};
+use crate::output::say;
 
 pub(crate) async fn start(part: Part) -> Result<ExitCode> {
     let _checkout = Checkout::enter()?;
     let supervisor = Client::connect().await.context("Mayfly is down; `make up` starts it");
     supervisor?.ask(&Request::Start(part)).await?;
-    println!("{part} is up.");
+    say(&format!("{part} is up."));
     Ok(ExitCode::SUCCESS)
 }

@@ -7,11 +7,12 @@ use mayfly_stack::Part;
 
 use crate::checkout::Checkout;
 use crate::control::{Client, Request};
+use crate::output::say;
 
 pub(crate) async fn stop(part: Part) -> Result<ExitCode> {
     let _checkout = Checkout::enter()?;
     let supervisor = Client::connect().await.context("Mayfly is down already");
     supervisor?.ask(&Request::Stop(part)).await?;
-    println!("{part} is down; `mayfly start {part}` or the next `make up` starts it.");
+    say(&format!("{part} is down; `mayfly start {part}` or the next `make up` starts it."));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `mayfly up`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,12 +9,13 @@ use mayfly_stack::{Service, StackEnv, ensure_installed};
 use crate::checkout::Checkout;
 use crate::command_line::Wishes;
 use crate::control::{Request, start_supervisor};
+use crate::output::say;
 
 pub(crate) async fn up(wishes: &Wishes) -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
     apply(wishes, &checkout).await?;
-    print_addresses(&checkout)?;
-    println!("\n`make status` says how it is, `make down` stops it.");
+    say(&describe_addresses(&checkout)?);
+    say("\n`make status` says how it is, `make down` stops it.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -25,23 +27,21 @@ pub(crate) async fn apply(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
     start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await
 }
 
-/// Prints where everything is, and what to try first.
-pub(crate) fn print_addresses(checkout: &Checkout) -> Result<()> {
+/// Tells where everything is, and what to try first.
+pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
     let env = StackEnv::read(&checkout.paths.stack_env())?;
-    println!("Mayfly is up.");
+    let mut text = "Mayfly is up.\n".to_owned();
     for service in Service::ALL {
         for url in env.urls(service) {
-            println!("  {:<16}{url}", service.name());
+            writeln!(text, "  {:<16}{url}", service.name())?;
         }
     }
     let first = |service| env.urls(service).into_iter().next();
     if let (Some(ingest), Some(list)) = (first(Service::IngestApi), first(Service::ListApi)) {
-        println!("Try it:");
-        println!(
-            "  curl -X POST {ingest}/v1/messages -H 'Content-Type: application/json' -d '{}'",
-            r#"{"text":"Yo"}"#
-        );
-        println!("  curl {list}/v1/messages");
+        let json = "'Content-Type: application/json'";
+        writeln!(text, "Try it:")?;
+        writeln!(text, "  curl -X POST {ingest}/v1/messages -H {json} -d '{{\"text\":\"Yo\"}}'")?;
+        writeln!(text, "  curl {list}/v1/messages")?;
     }
-    Ok(())
+    Ok(text)
 }

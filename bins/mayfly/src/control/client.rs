@@ -1,11 +1,10 @@
 //! The side of the commands.
 
-use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use mayfly_stack::InstanceStatus;
+use mayfly_stack::{InstanceStatus, open_log};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
@@ -76,11 +75,7 @@ pub(crate) async fn start_supervisor(checkout: &Checkout) -> Result<Client> {
     }
     std::fs::create_dir_all(checkout.paths.logs()).context("the directory of the logs")?;
     let path = checkout.paths.logs().join("supervisor.log");
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| path.display().to_string())?;
+    let log = open_log(&path).with_context(|| path.display().to_string())?;
     let program = checkout.bin_dir.join("mayfly");
     let mut command = Command::new(&program);
     command.arg("supervise").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

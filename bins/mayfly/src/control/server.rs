@@ -56,7 +56,8 @@ impl Server {
             Ok(request) => request,
             Err(_) if read.is_err() || line.is_empty() => return,
             Err(error) => {
-                return reply(&mut stream, &Reply::Failed(format!("not understood: {error}"))).await;
+                return reply(&mut stream, &Reply::Failed(format!("another build of mayfly supervises this stack, run `make down` first ({error})")))
+                    .await;
             }
         };
         self.obey(request, &mut stream).await;

@@ -4,8 +4,13 @@
 -- KEYS  stream
 -- ARGV  group, ms of silence
 -- Gives how many were forgotten.
+local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
+if consumers.err then
+    -- No stream, or no group: nobody to forget.
+    return 0
+end
 local forgotten = 0
-for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+for _, fields in ipairs(consumers) do
     local consumer = {}
     for i = 1, #fields, 2 do
         consumer[fields[i]] = fields[i + 1]

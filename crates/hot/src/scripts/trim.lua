@@ -26,8 +26,12 @@ if bytes > bytes_max then
     end
 end
 
-local cut_ms, cut_seq = window, 0
 local groups = call('XINFO', 'GROUPS', stream)
+if #groups == 0 then
+    -- Nobody has read anything yet.
+    return 0
+end
+local cut_ms, cut_seq = window, 0
 for _, fields in ipairs(groups) do
     local group = {}
     for i = 1, #fields, 2 do
@@ -41,8 +45,5 @@ for _, fields in ipairs(groups) do
     if ms < cut_ms or (ms == cut_ms and seq < cut_seq) then
         cut_ms, cut_seq = ms, seq
     end
-end
-if #groups == 0 then
-    return 0
 end
 return call('XTRIM', stream, 'MINID', '~', string.format('%.0f-%.0f', cut_ms, cut_seq), 'LIMIT', 100000)

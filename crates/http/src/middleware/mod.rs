@@ -88,10 +88,6 @@ where
             gzip: encoding::accepts_gzip(request.headers()),
             edge: Rc::clone(&self.edge),
         };
-        if !version::is_acceptable(request.headers()) {
-            let refused = request.error_response(Problem::new(Code::NotAcceptable));
-            return Box::pin(async move { Ok(answer.finish(refused).await) });
-        }
         // Made only where `debug` is logged; a request that fails carries its id in its own line.
         let span = debug_span!(
             "request",
@@ -99,6 +95,10 @@ where
             http.method = request.method().as_str(),
             http.path = request.uri().path(),
         );
+        if !version::is_acceptable(request.headers()) {
+            let refused = request.error_response(Problem::new(Code::NotAcceptable));
+            return Box::pin(async move { Ok(answer.finish(refused).await) }.instrument(span));
+        }
         cors::forget_foreign_preflight(
             &self.edge.settings.http.allowed_origins,
             request.headers_mut(),
@@ -106,14 +106,13 @@ where
         request.extensions_mut().insert(context);
         let held = HeldPayload::hold(&mut request);
         let inner = self.service.call(request);
-        Box::pin(async move {
-            let response =
-                if span.is_disabled() { inner.await? } else { inner.instrument(span).await? };
-            let response = answer.finish(response.map_into_boxed_body()).await;
+        let whole = async move {
+            let response = answer.finish(inner.await?.map_into_boxed_body()).await;
             Ok(match held {
                 Some(held) => held.attach(response),
                 None => response,
             })
-        })
+        };
+        Box::pin(whole.instrument(span))
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     read(deserializer, "a duration such as 0s, 250ms, 30s, 10m or 24h", parse)
 }
 
-fn parse(value: &Scalar) -> Option<Duration> {
-    let text = value.as_text()?;
+/// Reads a duration as the configuration writes it, such as `250ms`, `30s`, `10m` or `24h`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = digits.parse().ok()?;
     let milliseconds = match unit {
@@ -30,6 +30,10 @@ fn parse(value: &Scalar) -> Option<Duration> {
         _ => return None,
     };
     number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+fn parse(value: &Scalar) -> Option<Duration> {
+    parse_duration(value.as_text()?)
 }
 
 #[cfg(test)]

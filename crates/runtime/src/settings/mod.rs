@@ -34,6 +34,7 @@ use serde::Deserialize;
 
 use self::layers::Layers;
 pub use self::{
+    duration::parse_duration,
     admin::Admin,
     env_example::env_example,
     error::SettingsError,

@@ -9,6 +9,11 @@ is_installed() {
     dpkg-query --show --showformat='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'
 }
 
+# Another run of apt may hold the lock for a while, as on a machine that has just started.
+install_packages() {
+    apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
 # Packages ask this program whether they may start what they bring. One that is already there is the machine's own and
 # is left alone; whatever it lets start is stopped at the end. One of ours is left only by a run that was cut off.
 forbid_starts() {
@@ -17,9 +22,9 @@ forbid_starts() {
     chmod 755 "$policy"
 }
 
-# PostgreSQL's package makes a database cluster of its own unless it is told not to.
+# PostgreSQL's package makes and starts a database cluster of its own unless it is told not to.
 forbid_cluster() {
-    apt-get install --yes --no-install-recommends postgresql-common
+    install_packages postgresql-common
     [ -e "$clusters" ] || return 0
     cp -p "$clusters" "$clusters.mayfly"
     printf '\ncreate_main_cluster = false\n' >>"$clusters"
@@ -46,6 +51,11 @@ new=
 for package in "$@"; do
     if ! is_installed "$package"; then new="$new $package"; fi
 done
+# The service `postgresql` is that of every version: where there was one before, it is the machine's own.
+ours=
+for package in $new; do
+    if [ "$package" != postgresql ] || ! is_installed postgresql-common; then ours="$ours $package"; fi
+done
 
 restore
 trap restore EXIT
@@ -54,7 +64,7 @@ trap 'exit 143' TERM HUP
 forbid_starts
 apt-get update
 case " $new " in
-*' postgresql '*) if ! is_installed postgresql-common; then forbid_cluster; fi ;;
+*' postgresql '*) forbid_cluster ;;
 esac
-apt-get install --yes --no-install-recommends "$@"
-for package in $new; do retire "$package"; done
+install_packages "$@"
+for package in $ours; do retire "$package"; done

@@ -143,6 +143,9 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_was_left_behind_is_ended() {
         let mut left = std::process::Command::new("sleep").arg("61.5").spawn().expect("started");
+        let pid = i32::try_from(left.id()).expect("a pid");
+        // A process that has just begun shows no command line for an instant.
+        assert!(wait_until(LEAVE_WITHIN, || is_marked(pid, "61.5")).await);
         let dir = tempfile::tempdir().expect("a directory");
         write_pid(&dir.path().join("redis.pid"), left.id(), "61.5").expect("written");
         end_leftovers(dir.path()).await;

@@ -11,7 +11,7 @@ const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const TAIL_BYTES_MAX: u64 = 16 * 1024;
 
 /// Opens a log to append to, putting aside what has grown too big.
-pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+pub fn open_log(path: &Path) -> io::Result<File> {
     if path.metadata().is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.1"))?;
     }

@@ -13,4 +13,5 @@ pub(crate) use keeper::{Keeper, State};
 pub(crate) use launch::{Account, Build, Launch, kept_environment};
 pub(crate) use leash::leash;
 pub(crate) use leftovers::{end_holder, end_leftovers, wait_until_left, write_pid};
-pub(crate) use log_file::{LogMark, open_log};
+pub(crate) use log_file::LogMark;
+pub use log_file::open_log;

@@ -1,0 +1,137 @@
+//! How long the queue is, and how old.
+
+use std::collections::HashMap;
+
+use deadpool_redis::redis::{self, Value};
+use mayfly_core::Timestamp;
+
+use crate::{delivery::instant_of, error::HotError, pool::Hot, queue::GROUP};
+
+/// Entries of one page, where Redis does not know how many there are.
+const PAGE_ENTRIES: usize = 1_000;
+
+impl Hot {
+    /// How many entries wait for a worker or for its acknowledgement, and since when the oldest
+    /// does.
+    pub async fn queue_depth(&self) -> Result<(u64, Option<Timestamp>), HotError> {
+        let Some(group) = self.group().await? else {
+            return Ok((0, None));
+        };
+        let lag = match group.lag {
+            Some(lag) => lag,
+            None => self.count_behind(&group.last_delivered).await?,
+        };
+        let oldest = if group.pending > 0 {
+            self.first_pending().await?
+        } else if lag > 0 {
+            self.first_after(&group.last_delivered).await?
+        } else {
+            None
+        };
+        Ok((lag + group.pending, oldest))
+    }
+
+    /// The entry that was delivered last; none where there is no group.
+    pub(crate) async fn last_delivered(&self) -> Result<Option<String>, HotError> {
+        Ok(self.group().await?.map(|group| group.last_delivered))
+    }
+
+    async fn group(&self) -> Result<Option<Group>, HotError> {
+        let answer: Result<Vec<HashMap<String, Value>>, HotError> = self
+            .call(async |connection| {
+                redis::cmd("XINFO")
+                    .arg("GROUPS")
+                    .arg(self.keys.messages())
+                    .query_async(connection)
+                    .await
+            })
+            .await;
+        let groups = match answer {
+            // No such key: nothing was ever accepted.
+            Err(HotError::Refused(error)) if error.to_string().contains("no such key") => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        Ok(groups.into_iter().find_map(Group::of_ours))
+    }
+
+    async fn first_pending(&self) -> Result<Option<Timestamp>, HotError> {
+        let rows: Vec<(String, String, u64, u64)> = self
+            .call(async |connection| {
+                redis::cmd("XPENDING")
+                    .arg(self.keys.messages())
+                    .arg(GROUP)
+                    .arg("-")
+                    .arg("+")
+                    .arg(1)
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        Ok(rows.first().map(|(id, ..)| instant_of(id)))
+    }
+
+    async fn first_after(&self, entry_id: &str) -> Result<Option<Timestamp>, HotError> {
+        let rows = self.entries_after(entry_id, 1).await?;
+        Ok(rows.first().map(|(id, _)| instant_of(id)))
+    }
+
+    /// Counts what lies behind an entry, page by page, where Redis does not know: an entry was
+    /// deleted by hand.
+    async fn count_behind(&self, entry_id: &str) -> Result<u64, HotError> {
+        let (mut counted, mut from) = (0, entry_id.to_owned());
+        loop {
+            let rows = self.entries_after(&from, PAGE_ENTRIES).await?;
+            counted += rows.len() as u64;
+            match rows.into_iter().nth(PAGE_ENTRIES - 1) {
+                Some((last, _)) => from = last,
+                None => return Ok(counted),
+            }
+        }
+    }
+
+    async fn entries_after(
+        &self,
+        entry_id: &str,
+        count: usize,
+    ) -> Result<Vec<(String, Value)>, HotError> {
+        self.call(async |connection| {
+            redis::cmd("XRANGE")
+                .arg(self.keys.messages())
+                .arg(format!("({entry_id}"))
+                .arg("+")
+                .arg("COUNT")
+                .arg(count)
+                .query_async(connection)
+                .await
+        })
+        .await
+    }
+}
+
+/// What Redis says of our group.
+struct Group {
+    pending: u64,
+    lag: Option<u64>,
+    last_delivered: String,
+}
+
+impl Group {
+    fn of_ours(fields: HashMap<String, Value>) -> Option<Self> {
+        let text = |name: &str| match fields.get(name) {
+            Some(Value::BulkString(text)) => String::from_utf8(text.clone()).ok(),
+            Some(Value::SimpleString(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let number = |name: &str| match fields.get(name) {
+            Some(Value::Int(number)) => u64::try_from(*number).ok(),
+            _ => None,
+        };
+        (text("name").as_deref() == Some(GROUP)).then(|| Self {
+            pending: number("pending").unwrap_or(0),
+            lag: number("lag"),
+            last_delivered: text("last-delivered-id").unwrap_or_else(|| "0-0".into()),
+        })
+    }
+}

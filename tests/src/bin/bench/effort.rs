@@ -1,0 +1,31 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+/// How often and how long each thing is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Pairs of rounds, ours and the bare one, of ingest and of hot reads.
+    pub rounds: usize,
+    /// How long a round lasts.
+    pub round: Duration,
+    /// How often the queue is filled and drained.
+    pub drains: usize,
+}
+
+impl Effort {
+    /// `make bench-quick`.
+    pub const QUICK: Self = Self { rounds: 5, round: Duration::from_secs(2), drains: 3 };
+
+    /// `make bench`.
+    pub const FULL: Self = Self { rounds: 11, round: Duration::from_secs(5), drains: 7 };
+}
+
+/// Connections of the load, each with one request at a time.
+pub const CONNECTIONS: usize = 64;
+/// Messages of one drain.
+pub const DRAINED_MESSAGES: usize = 200_000;
+/// Live messages that are read.
+pub const LIVE_MESSAGES: usize = 10_000;
+/// How many users the messages are spread over.
+pub const USERS: usize = 1_000;

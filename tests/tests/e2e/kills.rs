@@ -1,0 +1,121 @@
+//! Whatever is killed, what was accepted is stored exactly once, and nothing is left behind.
+
+use std::{collections::HashSet, time::Duration};
+
+use mayfly_stack::Service;
+use mayfly_tests::{
+    Load, Setup, USERS, World, eventually, id_of, is_full, send_signal, short_or_full, user,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tokio::time::{Instant, interval, timeout_at};
+
+const KILL_EVERY: Duration = Duration::from_secs(2);
+const MESSAGES_PER_SECOND: u32 = 2_000;
+/// What may stay in Redis for ever.
+const LASTING: [&str; 3] = ["epoch", "ledger", "messages"];
+
+fn setup() -> Setup {
+    let two = [Service::IngestApi, Service::PersistWorker, Service::ListApi];
+    let setup = two.into_iter().fold(Setup::new(), |setup, service| setup.with(service, 2));
+    if is_full() {
+        return setup;
+    }
+    setup
+        .set("MAYFLY_QUEUE__CLAIM_AFTER", "7s")
+        .set("MAYFLY_PERSIST__STATEMENT_TIMEOUT", "1s")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_under_load_every_accepted_message_is_stored_exactly_once() {
+    let world = setup().start().await;
+    let until = Instant::now() + Duration::from_secs(short_or_full(8, 60));
+    let load = Load::start(&world, MESSAGES_PER_SECOND);
+    let (kills, taken) = tokio::join!(kill_two_at_a_time(&world, until), take_on(&world, until));
+    let tally = load.stop().await;
+    let began = Instant::now();
+    let sum = world.settle(Duration::from_secs(short_or_full(20, 60))).await;
+    println!(
+        "kills {kills}, accepted {}, refused {:?}, unanswered {}, taken {}, stored {}, settled {:?} later",
+        tally.accepted.len(), tally.refused, tally.unanswered, taken.len(), sum.stored, began.elapsed()
+    );
+
+    let stored = world.stored_ids().await;
+    let lost: Vec<_> = tally.accepted.iter().filter(|id| !stored.contains(*id)).collect();
+    assert!(lost.is_empty(), "{} accepted messages are not stored: {lost:?}", lost.len());
+    // The primary key lets none in twice; the ledger must have counted none twice either.
+    assert_eq!((sum.stored, sum.dead_lettered), (world.count("SELECT count(*) FROM messages").await, 0));
+    assert!(tally.accepted.len() > 1_000, "the load was no load: {tally:?}");
+    assert_taken_once_and_expired(&world, taken).await;
+    assert_nothing_is_left(&world).await;
+    let (adds_up, words) = world.audit().await;
+    assert!(adds_up, "{words}");
+    println!("{words}");
+}
+
+/// Kills one process of each of two services, another two every time.
+async fn kill_two_at_a_time(world: &World, until: Instant) -> usize {
+    const SERVICES: [Service; 3] = [Service::IngestApi, Service::PersistWorker, Service::ListApi];
+    let mut ticks = interval(KILL_EVERY);
+    ticks.tick().await;
+    let mut kills = 0;
+    while timeout_at(until, ticks.tick()).await.is_ok() {
+        let round = kills / 2;
+        for service in [SERVICES[round % 3], SERVICES[(round + 1) % 3]] {
+            let pids = world.stack.env().pids(service);
+            // A process that was killed a moment ago may not be back yet.
+            if let Some(pid) = pids.get(round / 3 % pids.len().max(1)) {
+                send_signal(*pid, Signal::SIGKILL);
+            }
+        }
+        kills += 2;
+    }
+    kills
+}
+
+/// Takes inboxes in turn, through both list-api; what comes back without an answer is nobody's.
+async fn take_on(world: &World, until: Instant) -> Vec<Value> {
+    let urls = world.stack.env().urls(Service::ListApi);
+    let mut taken = Vec::new();
+    for turn in 0.. {
+        let url = format!(
+            "{}/v1/users/{}/messages/take",
+            urls[turn % urls.len()],
+            user(turn % USERS)
+        );
+        let answer = match timeout_at(until, world.http.post(url).send()).await {
+            Ok(Ok(answer)) => answer.json::<Value>().await.unwrap_or_default(),
+            Ok(Err(_)) => continue,
+            Err(_) => break,
+        };
+        taken.extend(answer["items"].as_array().cloned().unwrap_or_default());
+    }
+    taken
+}
+
+async fn assert_taken_once_and_expired(world: &World, taken: Vec<Value>) {
+    let ids: Vec<&str> = taken.iter().map(id_of).collect();
+    let distinct: HashSet<&str> = ids.iter().copied().collect();
+    assert_eq!(distinct.len(), ids.len(), "a message was taken twice");
+    assert!(!ids.is_empty(), "nothing was taken");
+    let expired = world.postgres().await;
+    let expired = expired
+        .query_one(
+            "SELECT count(*) FROM messages \
+             WHERE id::text = ANY ($1) AND expires_at < created_at + interval '600 s'",
+            &[&ids],
+        )
+        .await
+        .expect("the query works");
+    let expired: i64 = expired.get(0);
+    assert_eq!(usize::try_from(expired).ok(), Some(ids.len()), "a taken message is live in Postgres");
+}
+
+/// Nothing in Redis stays for ever that should not.
+async fn assert_nothing_is_left(world: &World) {
+    eventually(Duration::from_secs(5), "nothing is left in Redis", async || {
+        let left = world.keys_without_ttl().await;
+        if left.iter().all(|name| LASTING.contains(&name.as_str())) { Ok(()) } else { Err(left) }
+    })
+    .await;
+}

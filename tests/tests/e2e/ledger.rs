@@ -1,0 +1,100 @@
+//! What the ledger says after Redis lost data.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mayfly_stack::{Part, Paths};
+use mayfly_tests::{Setup, World, eventually, short_or_full};
+use serde_json::{Value, json};
+
+/// How much is accepted before the copy, and after it.
+fn batches() -> usize {
+    short_or_full(2, 100)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_came_back_older_begins_a_new_epoch_and_doubles_nothing() {
+    let world = Setup::new().own_servers().start().await;
+    let data = Paths::new(&world.spec.root).home().join("redis");
+    post_batches(&world, batches()).await;
+    let before = world.settle(Duration::from_secs(20)).await;
+
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    let copy = world.spec.root.join("redis-copy");
+    copy_dir(&data, &copy);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    post_batches(&world, batches()).await;
+    let known = world.settle(Duration::from_secs(20)).await;
+    assert_eq!(known.epoch, before.epoch, "a Redis that kept everything goes on in its epoch");
+    wait_until_observed(&world, known.accepted).await;
+
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    std::fs::remove_dir_all(&data).expect("the data can be removed");
+    copy_dir(&copy, &data);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    let new = wait_for_new_epoch(&world, &before.epoch).await;
+    post_batches(&world, 1).await;
+    let after = world.settle(Duration::from_secs(20)).await;
+    println!("{known:?}, then {after:?}");
+
+    assert_eq!((after.epoch, after.accepted, after.stored), (new, 100, 100));
+    let stored = world.count("SELECT count(*) FROM messages").await;
+    assert_eq!(stored, known.stored + 100, "what came back with the older file is stored once");
+    let (adds_up, words) = world.audit().await;
+    assert!(adds_up && words.contains("lost: 0"), "{words}");
+}
+
+/// Posts batches of 100.
+async fn post_batches(world: &World, count: usize) {
+    for batch in 0..count {
+        let items: Vec<Value> =
+            (0..100).map(|item| json!({"text": format!("{batch} {item}"), "ttl": 600})).collect();
+        let answer = eventually(Duration::from_secs(5), "a batch is accepted", async || {
+            let answer = world.post("/v1/messages/batch", &items.clone().into()).await;
+            if answer.status() == 202 { Ok(answer) } else { Err(answer.status()) }
+        })
+        .await;
+        assert_eq!(answer.json::<Value>().await.expect("it is JSON")["accepted"], 100);
+    }
+}
+
+/// Waits until a worker has written down how many were accepted.
+async fn wait_until_observed(world: &World, accepted: i64) {
+    eventually(Duration::from_secs(5), "the ledger knows what was accepted", async || {
+        let observed = world.count("SELECT max(accepted) FROM ledger").await;
+        if observed == accepted { Ok(()) } else { Err(observed) }
+    })
+    .await;
+}
+
+async fn wait_for_new_epoch(world: &World, old: &str) -> String {
+    eventually(Duration::from_secs(5), "the old epoch is ended", async || {
+        let rows = world.postgres().await;
+        let rows = rows
+            .query("SELECT epoch, ended_at IS NOT NULL FROM ledger ORDER BY started_at", &[])
+            .await
+            .expect("the query works");
+        let rows: Vec<(String, bool)> =
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        match rows.as_slice() {
+            [(first, true), (second, false)] if first == old => Ok(second.clone()),
+            _ => Err(rows),
+        }
+    })
+    .await
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory can be made");
+    for entry in std::fs::read_dir(from).expect("the directory can be read") {
+        let entry: PathBuf = entry.expect("the directory can be read").path();
+        let target = to.join(entry.file_name().expect("a file has a name"));
+        if entry.is_dir() {
+            copy_dir(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).expect("a file can be copied");
+        }
+    }
+}
