@@ -11,7 +11,7 @@ use std::{
 };
 
 use mayfly_cold::{Cold, ColdError, Stored, Tried};
-use mayfly_core::{Clock, SystemClock};
+use mayfly_core::{Clock, SystemClock, entry::Entry};
 use mayfly_hot::{Delivery, Hot, HotError};
 use mayfly_runtime::{Settings, metrics as names};
 use tokio::time::Instant;
@@ -221,9 +221,14 @@ impl Settler {
         let timeout = self.settings.persist.statement_timeout;
         self.patiently(consumer, async || self.cold.insert_dead_letter(&letter, timeout).await)
             .await?;
-        let message: Vec<_> = letter.message_id.into_iter().collect();
         let entry = [delivery.entry_id.as_str()];
-        self.patiently(consumer, async || self.hot.ack(&entry, &message, &[]).await).await
+        let message: Vec<_> = letter.message_id.into_iter().collect();
+        // An expiry that nobody will apply must not stand before its rows for ever.
+        let expired = match &delivery.entry {
+            Ok(Entry::Expire { ids, .. }) => ids.as_slice(),
+            _ => &[],
+        };
+        self.patiently(consumer, async || self.hot.ack(&entry, &message, expired).await).await
     }
 
     async fn acknowledge(

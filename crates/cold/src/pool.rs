@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use diesel::result::QueryResult;
+use diesel::{ConnectionError, result::QueryResult};
 use diesel_async::{
-    AsyncPgConnection, RunQueryDsl,
+    AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{Object, Pool},
     },
 };
+use futures_util::FutureExt;
 use mayfly_runtime::settings;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
@@ -25,11 +26,34 @@ pub struct Cold {
 }
 
 impl Cold {
-    /// Prepares a pool; nothing is connected yet.
+    /// Prepares a pool for calls that somebody waits for; nothing is connected yet.
     #[must_use]
     pub fn new(settings: &settings::Postgres) -> Self {
+        Self::with_statement_timeout(settings, settings.timeout)
+    }
+
+    /// Prepares a pool in which Postgres ends a statement by itself after so long: one whose
+    /// caller gave up, or is gone, holds no lock for longer.
+    #[must_use]
+    pub fn with_statement_timeout(
+        settings: &settings::Postgres,
+        statement_timeout: Duration,
+    ) -> Self {
+        let setting = format!("SET statement_timeout = {}", statement_timeout.as_millis());
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(move |url| {
+            let setting = setting.clone();
+            async move {
+                let mut connection = AsyncPgConnection::establish(url).await?;
+                connection
+                    .batch_execute(&setting)
+                    .await
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(connection)
+            }
+            .boxed()
+        });
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(
             settings.url.expose_secret(),
             config,

@@ -1,6 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- Expires messages in one step: a take, or a deletion. What is expired leaves its copy and its
--- inbox, and is kept with its new end until Postgres shows that too.
+-- inbox, and is kept with its new end until Postgres shows that too. It frees about what it takes,
+-- therefore it may run when Redis is full.
 --
 -- KEYS  stream, epoch, ledger, taken, inbox; then the copy of each message
 -- ARGV  candidate epoch, feed, origin, now in ms, now as text, bytes max,

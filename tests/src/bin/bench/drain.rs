@@ -46,7 +46,8 @@ pub async fn measure(
         other_latency: None,
         failures: 0,
     };
-    report.add(Row::new("drain", r"psql \copy", measured).expecting(EXPECTED))
+    report.add(Row::new("drain", r"psql \copy", measured).expecting(EXPECTED));
+    Ok(())
 }
 
 /// Fills the queue, then takes the time from the start of a worker until Postgres has everything.

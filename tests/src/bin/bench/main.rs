@@ -24,7 +24,7 @@ use std::{num::NonZeroUsize, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{bare::Bare, effort::Effort, report::Report, system::System};
+use crate::{effort::Effort, report::Report, system::System};
 
 /// As the services have it.
 #[global_allocator]
@@ -100,23 +100,23 @@ async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()
     let load_before = machine::load_average();
     eprintln!("starting the system ...");
     let mut system = System::start().await?;
+    let mut report = Report::default();
     let outcome = async {
-        let mut report = Report::default();
-        let bare = Bare::start(&system.sample_answer().await?).await?;
         if wanted(Measurement::Ingest) {
-            ingest::measure(&mut system, &bare, effort, &mut report).await?;
+            ingest::measure(&mut system, effort, &mut report).await?;
         }
         if wanted(Measurement::HotRead) {
-            hot_read::measure(&mut system, &bare, effort, &mut report).await?;
+            hot_read::measure(&mut system, effort, &mut report).await?;
         }
         if wanted(Measurement::Drain) {
             drain::measure(&mut system, effort, &mut report).await?;
         }
         report.about = machine::describe(&system, load_before).await?;
-        anyhow::Ok(report)
+        anyhow::Ok(())
     }
     .await;
     system.end().await;
-    println!("{}", outcome?);
-    Ok(())
+    println!("{report}");
+    outcome?;
+    report.check()
 }

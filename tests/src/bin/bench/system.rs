@@ -86,7 +86,7 @@ impl System {
     }
 
     /// Posts one message, and gives the answer.
-    pub async fn sample_answer(&mut self) -> anyhow::Result<String> {
+    pub async fn post_message(&mut self) -> anyhow::Result<String> {
         let url = format!("http://{}/v1/messages", self.address(Service::IngestApi)?);
         let answer = self
             .http
@@ -98,6 +98,12 @@ impl System {
         ensure!(answer.status() == StatusCode::ACCEPTED, "a message: {}", answer.status());
         self.accepted += 1;
         Ok(answer.text().await?)
+    }
+
+    /// Gets one message.
+    pub async fn get_message(&self, id: &str) -> anyhow::Result<String> {
+        let url = format!("http://{}/v1/messages/{id}", self.address(Service::ListApi)?);
+        Ok(self.http.get(url).send().await?.error_for_status()?.text().await?)
     }
 
     /// Posts so many messages over the batch route, and gives their ids.

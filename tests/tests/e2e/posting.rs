@@ -1,0 +1,224 @@
+//! The write routes: what each takes, what it answers, and what is there afterwards.
+
+use std::time::Duration;
+
+use mayfly_stack::Service;
+use mayfly_tests::{Answer, Setup, World, eventually, id_of, ids_of};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+
+async fn post(world: &World, path: &str, body: &Value) -> Answer {
+    Answer::of(world.http.post(world.ingest(path)).json(body)).await
+}
+
+/// Every write route once: its name, its request, the status and the place that it answers.
+fn write_routes(world: &World) -> Vec<(&'static str, RequestBuilder, u16, &'static str)> {
+    let url = "username=Fred&city=New+York&state=NY&message=Yo+what+up!";
+    let get = |path: &str| world.http.get(world.ingest(path));
+    let post = |path: &str| world.http.post(world.ingest(path));
+    let form = |path: &str| {
+        post(path).header("content-type", "application/x-www-form-urlencoded").body(url)
+    };
+    let chat = json!({"username": "Fred", "text": "Yo what up!", "timeout": 300});
+    vec![
+        ("message", post("/v1/messages").json(&json!({"text": "Yo what up!"})), 202, "/v1/messages"),
+        ("write, GET", get(&format!("/message/write?{url}")), 202, "/v1/messages"),
+        ("write/, GET", get(&format!("/message/write/?{url}")), 202, "/v1/messages"),
+        ("write, form", form("/message/write"), 202, "/v1/messages"),
+        ("write/, form", form("/message/write/"), 202, "/v1/messages"),
+        ("write, POST and query", post(&format!("/message/write?{url}")), 202, "/v1/messages"),
+        ("chat", post("/chat").json(&chat), 201, "/chat"),
+        ("chat/", post("/chat/").json(&chat), 201, "/chat"),
+        ("dummy", post("/dummy").json(&json!({"any": ["thing"]})), 202, "/v1/messages"),
+    ]
+}
+
+#[tokio::test]
+async fn posted_by_each_write_route_it_is_found_at_once_walked_within_a_second_and_stored_once() {
+    let world = World::shared().await;
+    let mut posted = Vec::new();
+    for (name, request, status, place) in write_routes(&world) {
+        let answer = Answer::of(request).await;
+        let message = answer.expect(status);
+        let location = world.list(&format!("{place}/{}", id_of(&message)));
+        assert_eq!(answer.header("location"), location, "{name}");
+        assert_eq!(Answer::of(world.http.get(&location)).await.expect(200), message, "{name}");
+        posted.push(message);
+    }
+    let walked = eventually(Duration::from_secs(1), "all are in the walk", async || {
+        let (_, page) = world.get("/v1/messages?order=desc&limit=1000").await;
+        let page = page["items"].as_array().cloned().expect("there are items");
+        let found: Vec<_> = posted.iter().filter(|one| page.contains(one)).cloned().collect();
+        if found == posted { Ok(found) } else { Err(found) }
+    })
+    .await;
+    let ids = ids_of(&walked).join("','");
+    let stored = format!("SELECT count(*) FROM messages WHERE id IN ('{ids}')");
+    assert_eq!(world.count(&stored).await, i64::try_from(posted.len()).expect("few"));
+}
+
+#[tokio::test]
+async fn message_write_takes_a_query_or_a_form_where_plus_is_a_blank_and_needs_all_four_fields() {
+    let world = World::shared().await;
+    let whole = "username=Fred%C3%A4+%2B&city=New+York&state=N%20Y&message=Yo+what+up!+100%25";
+    for path in ["/message/write", "/message/write/"] {
+        let query = world.ingest(&format!("{path}?{whole}"));
+        let form = world.http.post(world.ingest(path));
+        let form = form.header("content-type", "application/x-www-form-urlencoded").body(whole);
+        for request in [world.http.get(&query), world.http.post(&query), form] {
+            let message = Answer::of(request).await.expect(202);
+            assert_eq!(message["username"], "Fredä +");
+            assert_eq!(message["city"], "New York");
+            assert_eq!(message["state"], "N Y");
+            assert_eq!(message["text"], "Yo what up! 100%");
+            assert_eq!((&message["channel"], &message["data"]), (&json!("lobby"), &Value::Null));
+        }
+        for missing in ["username", "city", "state", "message"] {
+            let parts = whole.split('&').filter(|part| !part.starts_with(missing));
+            let url = world.ingest(&format!("{path}?{}", parts.collect::<Vec<_>>().join("&")));
+            let fields = Answer::of(world.http.get(url)).await.expect_problem(400, "invalid_field");
+            assert_eq!(fields, [missing]);
+        }
+        for wrong in ["&text=x", "&state=NY"] {
+            let url = world.ingest(&format!("{path}?{whole}{wrong}"));
+            Answer::of(world.http.get(url)).await.expect_problem(400, "invalid_field");
+        }
+    }
+}
+
+#[tokio::test]
+async fn chat_takes_a_username_a_text_and_a_timeout_and_answers_201() {
+    let world = World::shared().await;
+    for path in ["/chat", "/chat/"] {
+        let chat = json!({"username": "chatter", "text": "hi", "timeout": 0});
+        let message = post(&world, path, &chat).await.expect(201);
+        assert_eq!(message["expires_at"], message["created_at"], "born expired");
+        for (wrong, field) in [
+            (json!({"text": "hi"}), "username"),
+            (json!({"username": "chatter"}), "text"),
+            (json!({"username": "chatter", "text": "hi", "timeout": 604_801}), "timeout"),
+            (json!({"username": "chatter", "text": "hi", "timeout": -1}), "timeout"),
+            (json!({"username": "chatter", "text": "hi", "ttl": 1}), "ttl"),
+        ] {
+            let fields = post(&world, path, &wrong).await.expect_problem(400, "invalid_field");
+            assert_eq!(fields, [field], "{wrong}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn dummy_takes_any_json_document_as_data_on_the_channel_dummy() {
+    let world = World::shared().await;
+    for document in ["null", "true", "1.50", "\"text\"", "[]", "{}", "[1,{\"b\":1,\"a\":2}]"] {
+        let request = world.http.post(world.ingest("/dummy")).body(document);
+        let answer = Answer::of(request.header("content-type", "application/json")).await;
+        let message = answer.expect(202);
+        assert_eq!(message["channel"], "dummy");
+        assert!(answer.text().contains(&format!("\"data\":{document},\"created_at\"")), "{message}");
+        assert_eq!((&message["username"], &message["text"]), (&Value::Null, &Value::Null));
+    }
+    let request = world.http.post(world.ingest("/dummy")).body("{\"a\":");
+    let request = request.header("content-type", "application/json");
+    Answer::of(request).await.expect_problem(400, "invalid_json");
+}
+
+/// Digits, escapes, the order of keys, a key that comes twice: nothing of it may change.
+const DOCUMENT: &str = r#"{"z":1.10,"a":1E+2,"long":123456789012345678901234567890,"minus":-0.0,"small":1e-7,"text":"\u00e4\/ä\n\ud83d\ude00","twice":1,"twice":2,"in":[{"b":[],"a":{}}],"yes":true,"nil":null}"#;
+
+#[tokio::test]
+async fn data_comes_back_digit_by_digit_and_key_by_key_from_everywhere() {
+    let world = World::shared().await;
+    let member = format!("\"data\":{DOCUMENT},\"created_at\"");
+    let get = async |path: String| Answer::of(world.http.get(world.list(&path))).await.text();
+    for ttl in [60, 0] {
+        let body = format!(
+            "{{\"username\":\"digits\",\"channel\":\"digits\",\"ttl\":{ttl},\"data\": {DOCUMENT} }}"
+        );
+        let request = world.http.post(world.ingest("/v1/messages")).body(body);
+        let answer = Answer::of(request.header("content-type", "application/json")).await;
+        let message = answer.expect(202);
+        let id = id_of(&message);
+        assert!(answer.text().contains(&member), "{}", answer.text());
+        assert_eq!(get(format!("/v1/messages/{id}")).await, answer.text(), "hot or waiting");
+        eventually(Duration::from_secs(5), "it is stored", async || {
+            if world.is_waiting(id).await { Err("waiting") } else { Ok(()) }
+        })
+        .await;
+        assert_eq!(get(format!("/v1/messages/{id}")).await, answer.text(), "hot or cold");
+        let inbox = get("/v1/users/digits/messages".into()).await;
+        assert!(inbox.contains(&member), "{inbox}");
+        let walked = get("/v1/messages?channel=digits&order=desc&limit=1".into()).await;
+        assert!(walked.contains(&answer.text()), "{walked}");
+        let query = "SELECT data::text FROM messages WHERE id = $1::text::uuid";
+        let row = world.postgres().await.query_one(query, &[&id]).await.expect("it is there");
+        assert_eq!(row.get::<_, &str>(0), DOCUMENT);
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_its_fields_with_their_defaults_and_expires_at_counts_from_created_at() {
+    let world = World::shared().await;
+    let message = world.post_message(&json!({"text": "x"})).await;
+    let names: Vec<_> = message.as_object().expect("an object").keys().cloned().collect();
+    let mut wanted = ["id", "channel", "username", "text", "city", "state", "data"].to_vec();
+    wanted.extend(["created_at", "expires_at"]);
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
+    assert_eq!(message["channel"], "lobby");
+    let id: uuid::Uuid = id_of(&message).parse().expect("a UUID");
+    assert_eq!(id.get_version_num(), 7);
+    for (ttl, seconds) in [(None, 60), (Some(0), 0), (Some(604_800), 604_800)] {
+        let message = world.post_message(&json!({"text": "x", "ttl": ttl})).await;
+        let time = |name: &str| {
+            let text = message[name].as_str().expect("a time");
+            assert_eq!((text.len(), text.ends_with('Z')), (24, true), "{text}");
+            chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339")
+        };
+        assert_eq!((time("expires_at") - time("created_at")).num_seconds(), seconds);
+    }
+}
+
+#[tokio::test]
+async fn an_inbox_over_its_limit_is_409_and_nothing_is_accepted() {
+    let setup = Setup::new().set("MAYFLY_INBOX__MESSAGES_MAX", "3").with(Service::PersistWorker, 0);
+    let world = setup.start().await;
+    let fred = json!({"username": "fred", "text": "x"});
+    for _ in 0..3 {
+        world.post_message(&fred).await;
+    }
+    post(&world, "/v1/messages", &fred).await.expect_problem(409, "inbox_full");
+    post(&world, "/chat", &fred).await.expect_problem(409, "inbox_full");
+    let both = json!([{"username": "ann", "text": "x"}, fred]);
+    post(&world, "/v1/messages/batch", &both).await.expect_problem(409, "inbox_full");
+    assert_eq!(world.get("/v1/users/ann/messages").await.1["items"], json!([]));
+    // What goes into no inbox, or into another one, has nothing to do with it.
+    world.post_message(&json!({"text": "x"})).await;
+    world.post_message(&json!({"username": "fred", "text": "x", "ttl": 0})).await;
+    world.post_message(&json!({"username": "ann", "text": "x"})).await;
+    assert_eq!(world.take("fred").await.len(), 3);
+    world.post_message(&fred).await;
+}
+
+#[tokio::test]
+async fn a_queue_over_its_limit_is_503_overloaded_until_the_worker_has_stored_it() {
+    let world = Setup::new().set("MAYFLY_QUEUE__DEPTH_MAX", "5").start().await;
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
+    let message = json!({"username": "fred", "text": "x"});
+    for _ in 0..3 {
+        world.post_message(&message).await;
+    }
+    let three = json!([message, message, message]);
+    let refused = post(&world, "/v1/messages/batch", &three).await;
+    refused.expect_problem(503, "overloaded");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+    world.post_message(&message).await;
+    world.post_message(&message).await;
+    post(&world, "/v1/messages", &message).await.expect_problem(503, "overloaded");
+    assert_eq!(world.get("/v1/users/fred/messages").await.1["items"].as_array().map(Vec::len), Some(5));
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
+    eventually(Duration::from_secs(5), "there is room again", async || {
+        let answer = post(&world, "/v1/messages", &message).await;
+        if answer.status == 202 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
