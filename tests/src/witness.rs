@@ -52,12 +52,11 @@ impl World {
 
     /// Entries that a worker has, or that none has yet.
     async fn queued(&self) -> i64 {
-        let groups: Result<Vec<HashMap<String, redis::Value>>, _> =
-            redis::cmd("XINFO")
-                .arg("GROUPS")
-                .arg(self.key("messages"))
-                .query_async(&mut self.redis().await)
-                .await;
+        let groups: Result<Vec<HashMap<String, redis::Value>>, _> = redis::cmd("XINFO")
+            .arg("GROUPS")
+            .arg(self.key("messages"))
+            .query_async(&mut self.redis().await)
+            .await;
         let groups = groups.unwrap_or_default();
         let number = |name: &str| match groups.first().and_then(|group| group.get(name)) {
             Some(redis::Value::Int(number)) => *number,
@@ -71,8 +70,7 @@ impl World {
     pub async fn settle(&self, within: Duration) -> Sum {
         eventually(within, "everything accepted is stored and acknowledged", async || {
             let sum = self.sum().await;
-            let settled =
-                sum.accepted == sum.stored + sum.dead_lettered && sum.under_way == 0;
+            let settled = sum.accepted == sum.stored + sum.dead_lettered && sum.under_way == 0;
             if settled { Ok(sum) } else { Err(sum) }
         })
         .await

@@ -258,9 +258,10 @@ impl World {
     /// When Postgres cannot be reached.
     pub async fn postgres(&self) -> tokio_postgres::Client {
         let env = self.stack.env();
-        let (client, connection) = tokio_postgres::connect(env.database_url(), tokio_postgres::NoTls)
-            .await
-            .expect("Postgres answers");
+        let (client, connection) =
+            tokio_postgres::connect(env.database_url(), tokio_postgres::NoTls)
+                .await
+                .expect("Postgres answers");
         tokio::spawn(connection);
         client
     }

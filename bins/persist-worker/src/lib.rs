@@ -25,10 +25,7 @@ use crate::{keeper::Keeper, worker::Worker};
 pub async fn run(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = Hot::new(&settings.redis)?;
-    let cold = Cold::with_statement_timeout(
-        &settings.postgres,
-        settings.persist.statement_timeout,
-    );
+    let cold = Cold::with_statement_timeout(&settings.postgres, settings.persist.statement_timeout);
     let redis = process.health.register("redis", Need::Required);
     let postgres = process.health.register("postgres", Need::Required);
     let schema = process.health.register("schema", Need::Required);

@@ -37,8 +37,12 @@ async fn a_batch_is_an_array_or_ndjson_and_its_ids_come_in_order() {
         eventually(Duration::from_secs(5), "they are walked in order", async || {
             let path = "/v1/messages?username=batch-order&order=desc&limit=20";
             let (_, page) = world.get(path).await;
-            let mut walked: Vec<_> =
-                page["items"].as_array().expect("items").iter().map(|item| item["id"].clone()).collect();
+            let mut walked: Vec<_> = page["items"]
+                .as_array()
+                .expect("items")
+                .iter()
+                .map(|item| item["id"].clone())
+                .collect();
             walked.reverse();
             if walked == ids { Ok(()) } else { Err(page) }
         })

@@ -107,7 +107,9 @@ async fn a_message_is_at_most_64_kib() {
     answer.expect_problem(413, "body_too_large");
     // Also where its length is not announced.
     let pieces = vec![b'['; 70 * 1024];
-    let pieces = futures_util::stream::iter(pieces.chunks(4_096).map(<[u8]>::to_vec).map(Ok::<_, std::io::Error>).collect::<Vec<_>>());
+    let pieces = futures_util::stream::iter(
+        pieces.chunks(4_096).map(<[u8]>::to_vec).map(Ok::<_, std::io::Error>).collect::<Vec<_>>(),
+    );
     let answer = post_text(&world, reqwest::Body::wrap_stream(pieces)).await;
     answer.expect_problem(413, "body_too_large");
 }

@@ -21,9 +21,7 @@ fn setup() -> Setup {
     if is_full() {
         return setup;
     }
-    setup
-        .set("MAYFLY_QUEUE__CLAIM_AFTER", "7s")
-        .set("MAYFLY_PERSIST__STATEMENT_TIMEOUT", "1s")
+    setup.set("MAYFLY_QUEUE__CLAIM_AFTER", "7s").set("MAYFLY_PERSIST__STATEMENT_TIMEOUT", "1s")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,14 +35,22 @@ async fn whatever_is_killed_under_load_every_accepted_message_is_stored_exactly_
     let sum = world.settle(Duration::from_secs(short_or_full(20, 60))).await;
     println!(
         "kills {kills}, accepted {}, refused {:?}, unanswered {}, taken {}, stored {}, settled {:?} later",
-        tally.accepted.len(), tally.refused, tally.unanswered, taken.len(), sum.stored, began.elapsed()
+        tally.accepted.len(),
+        tally.refused,
+        tally.unanswered,
+        taken.len(),
+        sum.stored,
+        began.elapsed()
     );
 
     let stored = world.stored_ids().await;
     let lost: Vec<_> = tally.accepted.iter().filter(|id| !stored.contains(*id)).collect();
     assert!(lost.is_empty(), "{} accepted messages are not stored: {lost:?}", lost.len());
     // The primary key lets none in twice; the ledger must have counted none twice either.
-    assert_eq!((sum.stored, sum.dead_lettered), (world.count("SELECT count(*) FROM messages").await, 0));
+    assert_eq!(
+        (sum.stored, sum.dead_lettered),
+        (world.count("SELECT count(*) FROM messages").await, 0)
+    );
     assert!(tally.accepted.len() > 1_000, "the load was no load: {tally:?}");
     assert_taken_once_and_expired(&world, taken).await;
     assert_nothing_is_left(&world).await;
@@ -78,11 +84,8 @@ async fn take_on(world: &World, until: Instant) -> Vec<Value> {
     let urls = world.stack.env().urls(Service::ListApi);
     let mut taken = Vec::new();
     for turn in 0.. {
-        let url = format!(
-            "{}/v1/users/{}/messages/take",
-            urls[turn % urls.len()],
-            user(turn % USERS)
-        );
+        let url =
+            format!("{}/v1/users/{}/messages/take", urls[turn % urls.len()], user(turn % USERS));
         let answer = match timeout_at(until, world.http.post(url).send()).await {
             Ok(Ok(answer)) => answer.json::<Value>().await.unwrap_or_default(),
             Ok(Err(_)) => continue,
@@ -108,7 +111,11 @@ async fn assert_taken_once_and_expired(world: &World, taken: Vec<Value>) {
         .await
         .expect("the query works");
     let expired: i64 = expired.get(0);
-    assert_eq!(usize::try_from(expired).ok(), Some(ids.len()), "a taken message is live in Postgres");
+    assert_eq!(
+        usize::try_from(expired).ok(),
+        Some(ids.len()),
+        "a taken message is live in Postgres"
+    );
 }
 
 /// Nothing in Redis stays for ever that should not.

@@ -76,8 +76,7 @@ async fn wait_for_new_epoch(world: &World, old: &str) -> String {
             .query("SELECT epoch, ended_at IS NOT NULL FROM ledger ORDER BY started_at", &[])
             .await
             .expect("the query works");
-        let rows: Vec<(String, bool)> =
-            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let rows: Vec<(String, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         match rows.as_slice() {
             [(first, true), (second, false)] if first == old => Ok(second.clone()),
             _ => Err(rows),

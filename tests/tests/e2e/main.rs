@@ -1,5 +1,19 @@
 //! End to end: the real binaries, a real Redis, a real Postgres.
 
+mod batch;
+mod configuration;
+mod dead_letters;
+mod fields;
 mod first_message;
+mod frozen;
+mod headers;
+mod inbox;
 mod kills;
 mod ledger;
+mod malformed;
+mod outages;
+mod posting;
+mod reading;
+mod takes;
+mod trickles;
+mod walk;

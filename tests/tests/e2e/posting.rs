@@ -21,7 +21,12 @@ fn write_routes(world: &World) -> Vec<(&'static str, RequestBuilder, u16, &'stat
     };
     let chat = json!({"username": "Fred", "text": "Yo what up!", "timeout": 300});
     vec![
-        ("message", post("/v1/messages").json(&json!({"text": "Yo what up!"})), 202, "/v1/messages"),
+        (
+            "message",
+            post("/v1/messages").json(&json!({"text": "Yo what up!"})),
+            202,
+            "/v1/messages",
+        ),
         ("write, GET", get(&format!("/message/write?{url}")), 202, "/v1/messages"),
         ("write/, GET", get(&format!("/message/write/?{url}")), 202, "/v1/messages"),
         ("write, form", form("/message/write"), 202, "/v1/messages"),
@@ -114,7 +119,10 @@ async fn dummy_takes_any_json_document_as_data_on_the_channel_dummy() {
         let answer = Answer::of(request.header("content-type", "application/json")).await;
         let message = answer.expect(202);
         assert_eq!(message["channel"], "dummy");
-        assert!(answer.text().contains(&format!("\"data\":{document},\"created_at\"")), "{message}");
+        assert!(
+            answer.text().contains(&format!("\"data\":{document},\"created_at\"")),
+            "{message}"
+        );
         assert_eq!((&message["username"], &message["text"]), (&Value::Null, &Value::Null));
     }
     let request = world.http.post(world.ingest("/dummy")).body("{\"a\":");
@@ -214,7 +222,10 @@ async fn a_queue_over_its_limit_is_503_overloaded_until_the_worker_has_stored_it
     world.post_message(&message).await;
     world.post_message(&message).await;
     post(&world, "/v1/messages", &message).await.expect_problem(503, "overloaded");
-    assert_eq!(world.get("/v1/users/fred/messages").await.1["items"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        world.get("/v1/users/fred/messages").await.1["items"].as_array().map(Vec::len),
+        Some(5)
+    );
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     eventually(Duration::from_secs(5), "there is room again", async || {
         let answer = post(&world, "/v1/messages", &message).await;

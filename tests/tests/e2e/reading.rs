@@ -219,7 +219,14 @@ async fn an_id_that_nothing_has_is_404_for_both_reading_and_deleting() {
     let world = World::shared().await;
     let unknown = uuid::Uuid::now_v7().to_string();
     let version_4 = "936da01f-9abd-4d9d-80c7-02af85c822a8";
-    for id in [unknown.as_str(), version_4, "x", "%00", "%F0%9F%98%80", "019a8f3c7b1e7c549d0a3f6e2b8c1d47"] {
+    for id in [
+        unknown.as_str(),
+        version_4,
+        "x",
+        "%00",
+        "%F0%9F%98%80",
+        "019a8f3c7b1e7c549d0a3f6e2b8c1d47",
+    ] {
         delete(&world, id).await.expect_problem(404, "not_found");
         for path in [format!("/v1/messages/{id}"), format!("/chat/{id}")] {
             let answer = Answer::of(world.http.get(world.list(&path))).await;

@@ -50,7 +50,9 @@ async fn see_by_id(world: &World, taken: &Taken) {
     let now = now.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
     let ids: Vec<_> = taken.iter().collect();
     for some in ids.chunks(25) {
-        let gets = some.iter().map(|(id, _)| Answer::of(world.http.get(world.list(&format!("/v1/messages/{id}")))));
+        let gets = some
+            .iter()
+            .map(|(id, _)| Answer::of(world.http.get(world.list(&format!("/v1/messages/{id}")))));
         for (answer, (_, item)) in join_all(gets).await.into_iter().zip(some) {
             assert_eq!(answer.expect(200), **item);
             assert!(item["expires_at"].as_str() <= Some(&now), "{item} at {now}");
@@ -85,7 +87,8 @@ async fn take_round_after_round(workers_run: bool) {
         world.stack.start(Service::PersistWorker).await.expect("the workers start");
     }
     // A take shows within 3 s of an idle worker; many rounds are more to do first.
-    let within = Duration::from_secs(3) + Duration::from_millis(50) * u32::try_from(rounds).expect("few");
+    let within =
+        Duration::from_secs(3) + Duration::from_millis(50) * u32::try_from(rounds).expect("few");
     see_stored(&world, rounds * MESSAGES, within).await;
     for taken in &all {
         see_by_id(&world, taken).await;

@@ -103,7 +103,10 @@ async fn next_cursor_is_opaque_usable_at_the_end_and_null_only_where_nothing_was
     assert_ne!(cursor(&found), end);
 
     let newest = page(&world, "channel=walk-end&order=desc&limit=3").await;
-    assert_eq!((items(&newest)[0]["id"].clone(), &newest["has_more"]), (later["id"].clone(), &json!(true)));
+    assert_eq!(
+        (items(&newest)[0]["id"].clone(), &newest["has_more"]),
+        (later["id"].clone(), &json!(true))
+    );
     // The cursor knows its order.
     let oldest = page(&world, &format!("channel=walk-end&cursor={}", cursor(&newest))).await;
     assert_eq!(ids_of(items(&oldest)), [walked[0].as_str()]);
@@ -165,7 +168,9 @@ async fn a_cursor_that_is_none_of_ours_is_400_invalid_cursor() {
     let (ours, long) = (cursor(&first), "a".repeat(5_000));
     let zeros = format!("1a{}", "f".repeat(16));
     let upper = ours.to_uppercase();
-    for bad in ["", "x", "0", "-1", "1a", "1a-5", "1a+5", "2a5", "%00", "%C3%A4", &long, &zeros, &upper] {
+    for bad in
+        ["", "x", "0", "-1", "1a", "1a-5", "1a+5", "2a5", "%00", "%C3%A4", &long, &zeros, &upper]
+    {
         let url = world.list(&format!("/v1/messages?cursor={bad}"));
         let answer = Answer::of(world.http.get(url)).await;
         assert_eq!(answer.expect_problem(400, "invalid_cursor"), ["cursor"], "{bad}");
@@ -219,7 +224,8 @@ async fn a_limit_is_1_to_1000_and_an_unknown_or_double_parameter_is_refused() {
     let take = world.http.post(world.list("/v1/users/nobody/messages/take?all=1"));
     assert_eq!(Answer::of(take).await.expect_problem(400, "invalid_field"), ["all"]);
     for path in ["/v1/messages", "/v1/messages/batch", "/chat", "/dummy"] {
-        let post = world.http.post(world.ingest(&format!("{path}?a=1"))).json(&json!({"text": "x"}));
+        let post =
+            world.http.post(world.ingest(&format!("{path}?a=1"))).json(&json!({"text": "x"}));
         assert_eq!(Answer::of(post).await.expect_problem(400, "invalid_field"), ["a"], "{path}");
     }
 }

@@ -9,6 +9,7 @@ use mayfly_hot::Hot;
 use tokio::time::Instant;
 
 use crate::command_line::Audit;
+use crate::output::say;
 use crate::settings::load_settings;
 
 const KIND: &str = "messages";
@@ -80,35 +81,35 @@ async fn look(hot: &Hot, cold: &Cold) -> Result<(Option<Sum>, Vec<LedgerRow>)> {
 fn print_ended(row: &LedgerRow) -> u64 {
     let lost = row.accepted.saturating_sub(row.stored + row.dead_lettered);
     let ended = row.ended_at.map_or_else(|| "just now".to_owned(), |at| at.to_string());
-    println!(
+    say(&format!(
         "epoch {} ended {ended}: {KIND} accepted {}, stored {}, dead-lettered {}, lost: {lost}",
         row.epoch, row.accepted, row.stored, row.dead_lettered
-    );
+    ));
     lost
 }
 
 /// Prints the present epoch; gives whether it adds up.
 fn print_present(sum: &Sum) -> bool {
-    println!("epoch {}", sum.epoch);
-    println!(
+    say(&format!("epoch {}", sum.epoch));
+    say(&format!(
         "{:<10} {:>12} {:>12} {:>12} {:>14}",
         "", "accepted", "stored", "queued", "dead-lettered"
-    );
-    println!(
+    ));
+    say(&format!(
         "{KIND:<10} {:>12} {:>12} {:>12} {:>14}",
         sum.accepted, sum.stored, sum.queued, sum.dead_lettered
-    );
+    ));
     if sum.queued_before > 0 {
-        println!("{} {KIND} of ended epochs are still queued", sum.queued_before);
+        say(&format!("{} {KIND} of ended epochs are still queued", sum.queued_before));
     }
     if sum.adds_up() {
-        println!("adds up");
+        say("adds up");
     } else {
-        println!(
+        say(&format!(
             "does not add up: {} accepted, {} accounted for",
             sum.accepted,
             sum.stored + sum.queued + sum.dead_lettered
-        );
+        ));
     }
     sum.adds_up()
 }

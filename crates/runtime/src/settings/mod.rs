@@ -34,8 +34,8 @@ use serde::Deserialize;
 
 use self::layers::Layers;
 pub use self::{
-    duration::parse_duration,
     admin::Admin,
+    duration::parse_duration,
     env_example::env_example,
     error::SettingsError,
     http::Http,

@@ -1,10 +1,7 @@
 //! What Mayfly is measured against: an actix-web handler that does nothing but its HTTP, in a
 //! process of its own, with as many workers as a service has.
 
-use std::{
-    net::TcpListener,
-    process::Stdio,
-};
+use std::{net::TcpListener, process::Stdio};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::Context as _;

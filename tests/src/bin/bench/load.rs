@@ -67,7 +67,8 @@ impl Load {
         for client in self.clients.drain(..) {
             tasks.spawn(client.run(started + round, self.expected));
         }
-        let clients = timeout(round + GRACE, tasks.join_all()).await.context("no answer in time")?;
+        let clients =
+            timeout(round + GRACE, tasks.join_all()).await.context("no answer in time")?;
         let mut tally = Tally { elapsed: started.elapsed(), ..Tally::default() };
         for mut client in clients {
             tally.answered += client.latencies_us.len() as u64;

@@ -95,7 +95,15 @@ impl Display for Report {
         writeln!(
             f,
             "{:<22} {:>10} {:<15} {:>7}  {:>6} {:>10}  {:<12} {:>15} {:>15}",
-            "", "mayfly/s", "  against", "/s", "ratio", "spread", "expected", "p50 p99 ms", "theirs"
+            "",
+            "mayfly/s",
+            "  against",
+            "/s",
+            "ratio",
+            "spread",
+            "expected",
+            "p50 p99 ms",
+            "theirs"
         )?;
         for row in &self.rows {
             let measured = &row.measured;
@@ -119,8 +127,6 @@ impl Display for Report {
 
 fn show_latency(latency: Option<(Duration, Duration)>) -> String {
     let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-    latency.map_or_else(
-        || "-".to_owned(),
-        |(half, most)| format!("{:.2} {:.2}", ms(half), ms(most)),
-    )
+    latency
+        .map_or_else(|| "-".to_owned(), |(half, most)| format!("{:.2} {:.2}", ms(half), ms(most)))
 }

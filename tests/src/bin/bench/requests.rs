@@ -71,10 +71,8 @@ pub fn message(username: &str, ttl_secs: u32) -> String {
     const WORDS: &str = "It was the best of times, it was the worst of times, it was the age of \
         wisdom, it was the age of foolishness, it was the epoch of belief, it was the epoch of \
         incredulity";
-    let (before, after) = (
-        format!(r#"{{"username":"{username}","text":""#),
-        format!(r#"","ttl":{ttl_secs}}}"#),
-    );
+    let (before, after) =
+        (format!(r#"{{"username":"{username}","text":""#), format!(r#"","ttl":{ttl_secs}}}"#));
     let text = &WORDS[..MESSAGE_BYTES - before.len() - after.len()];
     format!("{before}{text}{after}")
 }

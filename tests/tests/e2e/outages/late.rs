@@ -1,0 +1,48 @@
+//! Services that start before what they need.
+
+use std::time::Duration;
+
+use mayfly_stack::{Part, Service};
+use mayfly_tests::{Setup, World};
+use serde_json::json;
+
+use super::{post, wait_for_readyz};
+
+const SERVICES: [Service; 3] = [Service::IngestApi, Service::ListApi, Service::PersistWorker];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_that_start_without_redis_and_postgres_are_live_and_get_ready_by_themselves() {
+    let world = Setup::new().own_servers().start().await;
+    for service in SERVICES {
+        world.stack.stop(service).await.expect("the service stops");
+    }
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    world.stack.stop(Part::Postgres).await.expect("Postgres stops");
+    for service in SERVICES {
+        world.stack.start(service).await.expect("the service starts");
+    }
+    let pids = world.service_pids();
+    for service in SERVICES {
+        assert_live_and_waiting_for(&world, service, "redis").await;
+    }
+    post(&world, &json!({"text": "too early"})).await.0.expect_problem(503, "unavailable");
+
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    wait_for_readyz(&world, Service::IngestApi, 200, "ready").await;
+    wait_for_readyz(&world, Service::ListApi, 200, "degraded").await;
+    assert_live_and_waiting_for(&world, Service::PersistWorker, "postgres").await;
+    post(&world, &json!({"text": "kept"})).await.0.expect(202);
+
+    world.stack.start(Part::Postgres).await.expect("Postgres starts");
+    for service in SERVICES {
+        wait_for_readyz(&world, service, 200, "\"status\":\"ready\"").await;
+    }
+    world.settle(Duration::from_secs(5)).await;
+    assert_eq!(world.count("SELECT count(*) FROM messages").await, 1);
+    assert_eq!(world.service_pids(), pids, "a service was restarted");
+}
+
+async fn assert_live_and_waiting_for(world: &World, service: Service, part: &str) {
+    wait_for_readyz(world, service, 503, part).await;
+    assert_eq!(world.admin(service, "/livez").await.0, 200);
+}
