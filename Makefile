@@ -55,6 +55,11 @@ test: build ## Runs all tests, with servers of their own
 	@$(MAYFLY) ensure-installed
 	$(CARGO) test --release --workspace --lib --bins --tests
 
+.PHONY: chaos
+chaos: build ## Kills, freezes and cuts everything, in full
+	@$(MAYFLY) ensure-installed
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger::
+
 .PHONY: lint
 lint: ## Checks form and style
 	$(CARGO) fmt --all --check

@@ -66,7 +66,7 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_message_id ON dead_letters (message_id) WHERE message_id IS NOT NULL;
 
 -- Stores one batch: messages that are not there yet, and expiries, in whatever order they arrive.
--- Returns the expired ids whose row now shows it; the others wait in early_expiries.
+-- Returns the expired ids whose row now shows it, perhaps twice; the others wait in early_expiries.
 --
 -- A function, because each of its statements sees what was committed before it got the lock; one
 -- statement with several parts would see the past in which it began. All arrays of messages have
@@ -127,6 +127,13 @@ BEGIN
         DELETE FROM early_expiries USING applied WHERE early_expiries.id = applied.id
     )
     SELECT coalesce(array_agg(applied.id), '{}') INTO settled FROM applied;
+
+    IF stored < cardinality(ids) THEN
+        -- Some were stored before, by a worker that died before it could say what was settled.
+        settled := settled || ARRAY(
+            SELECT messages.id FROM unnest(ids, expires) AS again (id, expires_at)
+            JOIN messages USING (id) WHERE messages.expires_at < again.expires_at);
+    END IF;
 END
 $$;
 

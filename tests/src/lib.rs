@@ -7,6 +7,7 @@ mod freeze;
 mod hot_copy;
 mod load;
 mod mode;
+mod own_process;
 mod witness;
 mod world;
 
@@ -18,6 +19,7 @@ pub use freeze::{Frozen, send_signal};
 pub use hot_copy::{id_of, ids_of};
 pub use load::{Load, Tally, USERS, user};
 pub use mode::{is_full, short_or_full};
+pub use own_process::OwnProcess;
 pub use witness::Sum;
 pub use world::{Setup, World, bin_dir};
 

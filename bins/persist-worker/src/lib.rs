@@ -2,10 +2,12 @@
 //! in Postgres in batches, exactly once, and acknowledges after the commit.
 //!
 //! [`worker`] is the loop, [`batch`] says what a batch holds, [`settle`] gives every entry its
-//! outcome, [`keeper`] does what has to be done now and then.
+//! outcome, [`keeper`] does what has to be done now and then,
+//! [`restorer`] what has to be done after Redis lost its data.
 
 mod batch;
 mod keeper;
+mod restorer;
 mod settle;
 mod throttle;
 mod worker;
@@ -19,7 +21,7 @@ use mayfly_runtime::{Need, Part, Process};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{keeper::Keeper, worker::Worker};
+use crate::{keeper::Keeper, restorer::Restorer, worker::Worker};
 
 /// Runs the worker until it is told to drain and has settled what it had taken.
 pub async fn run(process: Process) -> anyhow::Result<()> {
@@ -36,6 +38,7 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let mut besides = JoinSet::new();
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
+    besides.spawn(Restorer::new(hot.clone(), cold.clone()).run());
     besides.spawn(Keeper::new(hot.clone(), cold.clone(), settings.clone()).run());
 
     let draining = process.lifecycle.draining();

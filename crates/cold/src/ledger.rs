@@ -64,8 +64,9 @@ impl From<Row> for LedgerRow {
 
 const OBSERVE: &str = "WITH present AS ( \
          INSERT INTO ledger AS known (epoch, kind, accepted) VALUES ($1, $2, $3) \
-         ON CONFLICT (epoch, kind) DO UPDATE SET accepted = excluded.accepted \
-         WHERE known.accepted < excluded.accepted \
+         ON CONFLICT (epoch, kind) \
+         DO UPDATE SET accepted = greatest(known.accepted, excluded.accepted), ended_at = NULL \
+         WHERE known.accepted < excluded.accepted OR known.ended_at IS NOT NULL \
      ) \
      UPDATE ledger SET ended_at = now() WHERE kind = $2 AND epoch <> $1 AND ended_at IS NULL";
 
@@ -102,7 +103,9 @@ impl Cold {
         .map(|row| row.map(LedgerRow::from))
     }
 
-    /// Writes down how many were accepted so far in the present epoch; every other one is over.
+    /// Writes down how many were accepted so far in the present epoch; every other one is over. A
+    /// worker that was held up since it asked Redis may name an epoch that is over; the next one
+    /// that asks puts it right.
     pub async fn observe_ledger(
         &self,
         epoch: &str,

@@ -15,6 +15,8 @@ use crate::{Cold, error::ColdError, schema::messages};
 /// A message as Postgres has it.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
+    /// Its id.
+    pub id: MessageId,
     /// Its place in the order of persistence.
     pub seq: i64,
     /// When it stops, or stopped, to live.
@@ -91,7 +93,13 @@ impl From<MessageRow> for StoredMessage {
             created_at: from_pg(row.created_at),
             expires_at,
         };
-        Self { seq: row.seq, expires_at, json: view.to_json(), username: view.username }
+        Self {
+            id: view.id,
+            seq: row.seq,
+            expires_at,
+            json: view.to_json(),
+            username: view.username,
+        }
     }
 }
 
@@ -127,6 +135,29 @@ impl Cold {
         })
         .await
         .map(|row| row.map(StoredMessage::from))
+    }
+
+    /// Lists messages that live longer than `now`, by id: those after one id and before another.
+    pub async fn list_live_messages(
+        &self,
+        after: MessageId,
+        before: MessageId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, ColdError> {
+        self.call(async |connection| {
+            messages::table
+                .filter(messages::id.gt(after.as_uuid()))
+                .filter(messages::id.lt(before.as_uuid()))
+                .filter(messages::expires_at.gt(to_pg(now)))
+                .order(messages::id.asc())
+                .limit(i64::from(limit))
+                .select(MessageRow::as_select())
+                .load(connection)
+                .await
+        })
+        .await
+        .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
     }
 
     /// Lists one page of everything that was ever stored, at a cost that depends on the page alone.

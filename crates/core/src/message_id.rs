@@ -18,6 +18,13 @@ pub struct MessageId(Uuid);
 pub struct NotAnId;
 
 impl MessageId {
+    /// The smallest id of an instant: ids before it are older.
+    #[must_use]
+    pub fn first_of(at: Timestamp) -> Self {
+        let millis = u128::try_from(at.as_millis()).unwrap_or(0);
+        Self(Uuid::from_u128(millis << 80))
+    }
+
     /// The id as a UUID.
     #[must_use]
     pub const fn as_uuid(self) -> Uuid {
@@ -79,6 +86,13 @@ mod tests {
         let ids: Vec<_> = (0..1_000).map(|_| generator.next_id(now)).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(ids.windows(2).all(|pair| pair[0].to_string() < pair[1].to_string()));
+    }
+
+    #[test]
+    fn the_first_id_of_an_instant_lies_between_the_instants() {
+        let at = |millis: i64| Timestamp::from_millis(1_795_201_620_000 + millis);
+        let id = IdGenerator::default().next_id(at(5));
+        assert!(MessageId::first_of(at(5)) <= id && id < MessageId::first_of(at(6)));
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl From<RedisError> for HotError {
     fn from(error: RedisError) -> Self {
         match error.code() {
             Some("OOM") => return Self::Full,
-            Some("NOGROUP") => return Self::NoGroup,
+            // The second: the stream went while a consumer waited for it.
+            Some("NOGROUP" | "UNBLOCKED") => return Self::NoGroup,
             Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY" | "BUSY") => {
                 return Self::Unavailable(error.to_string());
             }

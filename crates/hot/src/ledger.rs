@@ -50,13 +50,13 @@ impl Hot {
         }
     }
 
-    /// What Redis knows of the present epoch, if one has begun.
+    /// What Redis knows of the present epoch, if one has begun. No transaction, which a full Redis
+    /// would refuse: if an epoch begins in between, the number is that of the new one, and smaller.
     pub async fn find_ledger(&self) -> Result<Option<Ledger>, HotError> {
         let keys = &self.keys;
         let (epoch, accepted): (Option<String>, Option<u64>) = self
             .call(async |connection| {
                 redis::pipe()
-                    .atomic()
                     .get(keys.epoch())
                     .hget(keys.ledger(), "messages.accepted")
                     .query_async(connection)

@@ -16,6 +16,7 @@ mod ledger;
 mod messages;
 mod pool;
 mod queue;
+mod restore;
 mod upkeep;
 mod watch;
 
@@ -30,3 +31,4 @@ pub use ledger::{Ledger, QueueState};
 pub use messages::Finder;
 pub use pool::Hot;
 pub use queue::GROUP;
+pub use restore::{LiveMessage, Restored};

@@ -1,15 +1,19 @@
 //! The queue: a Redis stream with a consumer group. Delivery is at least once; whoever works on an
 //! entry acknowledges it after its effect is safe.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, Script};
 use mayfly_core::MessageId;
 
 use crate::{error::HotError, pool::Hot};
 
 /// The consumer group of the workers that store.
 pub const GROUP: &str = "persist";
+
+static COUNT_ATTEMPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/count_attempt.lua")));
+
 /// Ids in one command.
 const COMMAND_IDS_MAX: usize = 1_000;
 
@@ -54,8 +58,9 @@ impl Hot {
     }
 
     /// Acknowledges entries whose effect is safe, and takes away what stood in for it: the waiting
-    /// references of `stored` messages, and what a take left of `settled` ones. Plain commands, so
-    /// that it works when Redis is full.
+    /// references of `stored` messages, and what a take left of `settled` ones. Plain commands: a
+    /// full Redis takes no transaction. They may be cut off between any two, and be given again,
+    /// because the entries are acknowledged last.
     pub async fn ack(
         &self,
         entry_ids: &[&str],
@@ -63,7 +68,6 @@ impl Hot {
         settled: &[MessageId],
     ) -> Result<(), HotError> {
         let mut pipe = redis::pipe();
-        pipe.atomic();
         let names = |ids: &[MessageId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
         for chunk in stored.chunks(COMMAND_IDS_MAX) {
             pipe.hdel(self.keys.waiting(), names(chunk)).ignore();
@@ -80,19 +84,9 @@ impl Hot {
     /// Counts one more refusal of an entry; gives how many there were. Kept for a day.
     pub async fn count_attempt(&self, entry_id: &str) -> Result<u64, HotError> {
         const KEPT: Duration = Duration::from_secs(86_400);
-        let key = self.keys.attempts(entry_id);
-        let (attempts,): (u64,) = self
-            .call(async |connection| {
-                redis::pipe()
-                    .atomic()
-                    .incr(&key, 1)
-                    .expire(&key, i64::try_from(KEPT.as_secs()).unwrap_or(i64::MAX))
-                    .ignore()
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
-        Ok(attempts)
+        let mut call = COUNT_ATTEMPT.prepare_invoke();
+        call.key(self.keys.attempts(entry_id)).arg(KEPT.as_secs());
+        self.call(async |connection| call.invoke_async(connection).await).await
     }
 
     /// Forgets how often an entry was refused.

@@ -7,6 +7,7 @@ mod encoding;
 mod endpoint;
 mod forms;
 mod middleware;
+mod path_name;
 mod problem;
 mod query;
 mod request_id;
@@ -18,6 +19,7 @@ pub use self::{
     admin::serve_admin,
     body::{BodyLimit, FormBody, Format, JsonBody, NdjsonOrJsonBody, read_body},
     endpoint::{Endpoint, resource},
+    path_name::PathName,
     problem::{Code, Problem},
     query::{NoQuery, Query, parse_form},
     request_id::RequestId,

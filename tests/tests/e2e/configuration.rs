@@ -35,14 +35,14 @@ fn a_wrong_key_value_or_unit_is_exit_78_and_a_line_that_names_the_key_the_value_
         ("MAYFLY_LOG__LEVLE", "debug", "level"),
         ("MAYFLY_LOGS__LEVEL", "debug", "log"),
         ("MAYFLY_LOG__FORMAT", "yaml", "json"),
-        ("MAYFLY_HTTP__DRAIN_DELAY", "5", "5s"),
-        ("MAYFLY_HTTP__DRAIN_DELAY", "5 parsecs", "5s"),
-        ("MAYFLY_HTTP__DRAIN_DELAY", "-5s", "5s"),
+        ("MAYFLY_HTTP__DRAIN_DELAY", "5", "30s"),
+        ("MAYFLY_HTTP__DRAIN_DELAY", "5 parsecs", "30s"),
+        ("MAYFLY_HTTP__DRAIN_DELAY", "-5s", "30s"),
         ("MAYFLY_INGEST__BATCH_BYTES_MAX", "4194304", "KiB"),
         ("MAYFLY_INGEST__BATCH_BYTES_MAX", "4m", "KiB"),
         ("MAYFLY_INGEST__WRITE_BY_GET", "maybe", "on"),
-        ("MAYFLY_QUEUE__DEPTH_MAX", "many", "1"),
-        ("MAYFLY_QUEUE__DEPTH_MAX", "0", "1"),
+        ("MAYFLY_QUEUE__DEPTH_MAX", "many", "number above 0"),
+        ("MAYFLY_QUEUE__DEPTH_MAX", "0", "number above 0"),
         ("MAYFLY_QUEUE__CLAIM_AFTER", "1s", "statement_timeout"),
         ("MAYFLY_HTTP__LISTEN", "everywhere", ":"),
         ("MAYFLY_PUBLIC__LIST_URL", "ftp://example.org", "http"),
@@ -56,10 +56,10 @@ fn a_wrong_key_value_or_unit_is_exit_78_and_a_line_that_names_the_key_the_value_
             let key =
                 name.strip_prefix("MAYFLY_").unwrap_or(name).replace("__", ".").to_lowercase();
             let names_key = said.contains(name) || said.contains(&key);
-            assert!(
-                names_key && said.contains(value) && said.contains(allowed),
-                "{name}={value}: {said}"
-            );
+            // The address of a store may hold a password: it is said by its name alone.
+            let is_secret = ["REDIS_URL", "DATABASE_URL"].contains(&name);
+            let shows_value = said.contains(if is_secret { "<redacted>" } else { value });
+            assert!(names_key && shows_value && said.contains(allowed), "{name}={value}: {said}");
         }
     }
     // Not only when it is asked to check.

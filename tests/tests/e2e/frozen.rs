@@ -274,6 +274,7 @@ async fn walk_backwards(world: World, done: Arc<AtomicBool>) -> usize {
         if was_done {
             return walks;
         }
+        sleep(Duration::from_millis(100)).await;
     }
     unreachable!("the loop has no end")
 }

@@ -7,7 +7,8 @@ use mayfly_tests::{
     Load, Setup, USERS, World, eventually, id_of, is_full, send_signal, short_or_full, user,
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+use serde_json::{Value, json};
 use tokio::time::{Instant, interval, timeout_at};
 
 const KILL_EVERY: Duration = Duration::from_secs(2);
@@ -125,4 +126,54 @@ async fn assert_nothing_is_left(world: &World) {
         if left.iter().all(|name| LASTING.contains(&name.as_str())) { Ok(()) } else { Err(left) }
     })
     .await;
+}
+
+/// The worker's death is played: what it had not come to do is undone, and its entry comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_take_left_goes_although_a_worker_died_between_commit_and_acknowledgement() {
+    let world = Setup::new().start().await;
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
+    let message = json!({"text": "taken early", "username": "fred", "ttl": 600});
+    let id = id_of(&world.post_message(&message).await).to_owned();
+    let taken = world.take("fred").await;
+    let mut redis = world.redis().await;
+    let (stream, left) = (world.key("messages"), world.key("taken"));
+    let mut all = redis::cmd("XRANGE");
+    all.arg(&stream).arg("-").arg("+");
+    let entries: Vec<(String, Vec<String>)> =
+        all.query_async(&mut redis).await.expect("Redis answers");
+    let [(first, accepted), (second, expired)] = &entries[..] else { panic!("{entries:?}") };
+    let json: String = redis.hget(&left, &id).await.expect("a take leaves the message");
+    let mut delete = redis::cmd("XDEL");
+    delete.arg(&stream).arg(first).arg(second);
+    delete.exec_async(&mut redis).await.expect("Redis answers");
+
+    // Another worker has the take first, then this one the message.
+    add(&mut redis, &stream, expired).await;
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
+    wait_for_count(&world, "SELECT count(*) FROM early_expiries", 1).await;
+    add(&mut redis, &stream, accepted).await;
+    wait_for_count(&world, "SELECT count(*) FROM messages", 1).await;
+    assert_nothing_is_left(&world).await;
+
+    let _: usize = redis.hset(&left, &id, json).await.expect("Redis answers");
+    let _: usize = redis.hset(world.key("waiting"), &id, "0-1").await.expect("Redis answers");
+    add(&mut redis, &stream, accepted).await;
+    assert_nothing_is_left(&world).await;
+    assert_eq!(world.get(&format!("/v1/messages/{id}")).await, (200, taken[0].clone()));
+}
+
+async fn wait_for_count(world: &World, query: &str, count: i64) {
+    eventually(Duration::from_secs(5), query, async || {
+        let seen = world.count(query).await;
+        if seen == count { Ok(()) } else { Err(seen) }
+    })
+    .await;
+}
+
+/// Adds an entry to the stream.
+async fn add(redis: &mut MultiplexedConnection, stream: &str, fields: &[String]) {
+    let mut add = redis::cmd("XADD");
+    add.arg(stream).arg("*").arg(fields);
+    add.exec_async(redis).await.expect("Redis answers");
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod configuration;
 mod dead_letters;
+mod drain;
 mod fields;
 mod first_message;
 mod frozen;
@@ -14,6 +15,7 @@ mod malformed;
 mod outages;
 mod posting;
 mod reading;
+mod restored;
 mod takes;
 mod trickles;
 mod walk;

@@ -20,7 +20,7 @@ async fn take_at_once(world: &World, username: &str) -> Taken {
     let accepted = Answer::of(batch).await.expect(202);
     let apis = world.stack.env().urls(Service::ListApi);
     assert_eq!(apis.len(), 2);
-    let takes = (0..CALLERS).map(|caller| {
+    let calls = (0..CALLERS).map(|caller| {
         let (api, limit) = (&apis[caller % 2], 1 + caller % 7);
         let path = format!("/v1/users/{username}/messages/take?limit={limit}");
         Answer::of(world.http.post(format!("{api}{path}")))
@@ -32,7 +32,7 @@ async fn take_at_once(world: &World, username: &str) -> Taken {
             assert_eq!(before, None, "taken twice");
         }
     };
-    for answer in join_all(takes).await {
+    for answer in join_all(calls).await {
         keep(answer.expect(200));
     }
     let last = world.http.post(world.list(&format!("/v1/users/{username}/messages/take")));

@@ -1,11 +1,8 @@
 //! `GET /chats/{username}`: the inbox taken, as an array.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Path},
-};
+use actix_web::{HttpResponse, web::Data};
 use mayfly_core::limits;
-use mayfly_http::{Problem, Query};
+use mayfly_http::{PathName, Problem, Query};
 
 use super::{LimitParameter, array, inbox::username, json};
 use crate::listing::{Caller, Listing};
@@ -14,7 +11,7 @@ use crate::listing::{Caller, Listing};
 pub async fn get_chats(
     listing: Data<Listing>,
     caller: Caller,
-    name: Path<String>,
+    name: PathName,
     parameters: Query<LimitParameter>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);
@@ -23,10 +20,7 @@ pub async fn get_chats(
 }
 
 /// Says what a `GET` would be, and takes nothing.
-pub async fn head_chats(
-    name: Path<String>,
-    _: Query<LimitParameter>,
-) -> Result<HttpResponse, Problem> {
+pub async fn head_chats(name: PathName, _: Query<LimitParameter>) -> Result<HttpResponse, Problem> {
     username(name)?;
     Ok(HttpResponse::Ok().content_type("application/json").finish())
 }

@@ -1,12 +1,9 @@
 //! `/v1/users/{username}/messages`: the inbox, looked at and taken.
 
-use actix_web::{
-    HttpResponse,
-    web::{Data, Path},
-};
+use actix_web::{HttpResponse, web::Data};
 use mayfly_core::{Username, limits};
 use mayfly_hot::Inbox;
-use mayfly_http::{Problem, Query};
+use mayfly_http::{PathName, Problem, Query};
 
 use super::{LimitParameter, items, json};
 use crate::{
@@ -15,14 +12,14 @@ use crate::{
 };
 
 /// The username in the path.
-pub fn username(name: Path<String>) -> Result<Username, Problem> {
-    Username::parse(name.into_inner()).map_err(|rule| invalid_name("username", rule))
+pub fn username(name: PathName) -> Result<Username, Problem> {
+    Username::parse(name.0).map_err(|rule| invalid_name("username", rule))
 }
 
 /// Looks at an inbox, oldest first, and leaves it as it is.
 pub async fn list_inbox(
     listing: Data<Listing>,
-    name: Path<String>,
+    name: PathName,
     parameters: Query<LimitParameter>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.or(limits::PAGE_ITEMS_DEFAULT);
@@ -34,7 +31,7 @@ pub async fn list_inbox(
 pub async fn take_inbox(
     listing: Data<Listing>,
     caller: Caller,
-    name: Path<String>,
+    name: PathName,
     parameters: Query<LimitParameter>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);

@@ -32,10 +32,11 @@ for i = 8, #ARGV do
         end
         call('DEL', copy)
         call('HSET', taken, id, json)
-        call('ZREM', inbox, id)
         ids[#ids + 1] = id
         answer[#answer + 1] = json
     end
+    -- Also where the copy is gone already: what is not live has no place in an inbox.
+    call('ZREM', inbox, id)
 end
 
 if #ids > 0 then

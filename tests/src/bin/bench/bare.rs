@@ -52,7 +52,7 @@ pub fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         .run();
         let mut end = Vec::new();
         tokio::select! {
-            served = server => served?,
+            outcome = server => outcome?,
             _ended = wait_for_end(&mut end) => {}
         }
         Ok(())

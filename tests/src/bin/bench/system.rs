@@ -17,7 +17,7 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 use crate::requests::{message, username};
 
 /// How long it may take until what was accepted is stored.
-const SETTLE_WITHIN: Duration = Duration::from_secs(180);
+const SETTLE_WITHIN: Duration = Duration::from_mins(3);
 /// Between two looks at how much is stored.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Messages of one batch request.

@@ -31,7 +31,7 @@ async fn services_that_start_without_redis_and_postgres_are_live_and_get_ready_b
     wait_for_readyz(&world, Service::IngestApi, 200, "ready").await;
     wait_for_readyz(&world, Service::ListApi, 200, "degraded").await;
     assert_live_and_waiting_for(&world, Service::PersistWorker, "postgres").await;
-    post(&world, &json!({"text": "kept"})).await.0.expect(202);
+    world.post_message(&json!({"text": "kept"})).await;
 
     world.stack.start(Part::Postgres).await.expect("Postgres starts");
     for service in SERVICES {

@@ -51,7 +51,10 @@ async fn go_through(how: Away) {
     world.settle(Duration::from_secs(10)).await;
     let (status, walked) = world.get("/v1/messages?order=desc&limit=1").await;
     assert_eq!((status, &walked["items"][0]["id"]), (200, &message["id"]));
-    assert_eq!(ids_of(&world.take("fred").await), ids_of(&inbox));
+    // A write that was refused because no answer came in time may have happened all the same.
+    let taken = world.take("fred").await;
+    assert_eq!(ids_of(&taken)[..inbox.len()], ids_of(&inbox));
+    assert!(how == Away::Frozen || taken.len() == inbox.len(), "a refused write happened");
     for service in [Service::IngestApi, Service::ListApi, Service::PersistWorker] {
         wait_for_readyz(&world, service, 200, "ready").await;
     }
@@ -79,7 +82,7 @@ async fn assert_unavailable(world: &World) -> Duration {
     inbox.expect_problem(503, "unavailable");
     assert!(took < WRITE_MAX, "a look at an inbox took {took:?}");
     // The walk needs Postgres alone.
-    get(world, "/v1/messages").await.0.expect(200);
+    assert_eq!(get(world, "/v1/messages").await.0.status, 200);
     writes.iter().map(|(_, took)| *took).max().unwrap_or_default()
 }
 

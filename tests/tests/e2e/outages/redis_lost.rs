@@ -84,10 +84,18 @@ const ROOM_BYTES: u64 = 8 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_redis_refuses_writes_and_takes_and_acknowledgements_make_room_again() {
-    let world = Setup::new().own_servers().start().await;
+    let world = Setup::new()
+        .own_servers()
+        .set("MAYFLY_QUEUE__ATTEMPTS_MAX", "2")
+        .set("MAYFLY_PERSIST__RETRY_AFTER", "100ms")
+        .start()
+        .await;
     let pids = world.service_pids();
+    let refuse = "ALTER TABLE messages ADD CHECK (text <> 'poison')";
+    world.postgres().await.batch_execute(refuse).await.expect("the table is altered");
     let empty = used_memory(&world).await;
     world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
+    world.post_message(&json!({"text": "poison"})).await;
     let text = "x".repeat(4_000);
     let heavy = json!({"data": vec![text; HEAVY_BYTES / 4_000], "username": "fred", "ttl": 600});
     for _ in 0..HEAVY / 50 {

@@ -1,0 +1,82 @@
+//! After Redis lost its data: makes hot copies and inboxes again of what Postgres knows to be live.
+//!
+//! Only messages that are older than the epoch are made again, page by page in the order of ids. A
+//! page counts where it follows the one before, and nowhere twice: any number of workers may be at
+//! it, and one that is cut off is followed by another.
+
+use std::time::Duration;
+
+use mayfly_cold::{Cold, StoredMessage};
+use mayfly_core::{Clock, MessageId, SystemClock, Timestamp, limits};
+use mayfly_hot::{Hot, LiveMessage, Restored};
+use tracing::{debug, info};
+use uuid::Uuid;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Messages of one page: at most 4 MiB or so, whatever is in them.
+const PAGE_MESSAGES: u32 = 64;
+
+/// Makes copies again where an epoch has just begun.
+pub struct Restorer {
+    hot: Hot,
+    cold: Cold,
+}
+
+impl Restorer {
+    /// A restorer between the two stores.
+    pub fn new(hot: Hot, cold: Cold) -> Self {
+        Self { hot, cold }
+    }
+
+    /// Looks once a second whether there is something to do, until aborted.
+    pub async fn run(self) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = self.restore().await {
+                debug!(%error, "cannot make hot copies again now");
+            }
+        }
+    }
+
+    /// Goes on until all copies of the present epoch are there.
+    async fn restore(&self) -> anyhow::Result<()> {
+        let mut made = 0;
+        loop {
+            let Some(ledger) = self.hot.find_ledger().await? else { return Ok(()) };
+            let Restored::UpTo(last) = self.hot.find_restored().await? else { return Ok(()) };
+            let now = SystemClock.now();
+            let after = last.parse().unwrap_or_else(|_| oldest_live(now));
+            // The name of an epoch is a UUIDv7: what is older than it is older than the epoch.
+            let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
+            let live = self.cold.list_live_messages(after, before, now, PAGE_MESSAGES).await?;
+            let to = match live.last() {
+                Some(message) => Restored::UpTo(message.id.to_string()),
+                None => Restored::Done,
+            };
+            made += live.len();
+            let page: Vec<_> = live.into_iter().map(|message| to_live(message, now)).collect();
+            let from = Restored::UpTo(last);
+            self.hot.restore_copies(&ledger.epoch, &from, &to, &page).await?;
+            if to == Restored::Done && made > 0 {
+                info!(messages = made, epoch = ledger.epoch, "made hot copies again");
+            }
+        }
+    }
+}
+
+/// Nothing older can be live.
+fn oldest_live(now: Timestamp) -> MessageId {
+    let age = i64::try_from(limits::TTL_MAX.as_millis()).unwrap_or(i64::MAX);
+    MessageId::first_of(Timestamp::from_millis(now.as_millis().saturating_sub(age)))
+}
+
+fn to_live(message: StoredMessage, now: Timestamp) -> LiveMessage {
+    LiveMessage {
+        id: message.id,
+        username: message.username,
+        remaining: message.expires_at.since(now),
+        json: message.json,
+    }
+}
