@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use mayfly_cold::Cold;
 use mayfly_core::{Clock, SystemClock};
-use mayfly_hot::{Hot, HotError};
+use mayfly_hot::{Hot, HotError, Ledger};
 use mayfly_runtime::{Settings, metrics as names};
 use tracing::{debug, warn};
 
@@ -20,16 +20,18 @@ pub struct Keeper {
     hot: Hot,
     cold: Cold,
     settings: Arc<Settings>,
+    /// What Redis knew when this worker last looked.
+    seen: Option<Ledger>,
 }
 
 impl Keeper {
     /// A keeper between the two stores.
     pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>) -> Self {
-        Self { hot, cold, settings }
+        Self { hot, cold, settings, seen: None }
     }
 
     /// Keeps on until aborted. What fails is tried again a second later.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut round = 0_u64;
@@ -67,22 +69,39 @@ impl Keeper {
     /// Writes down what was accepted so far, and sees whether Redis lost something of it.
     ///
     /// Postgres is asked first: what it knows then was accepted before Redis is asked. If Redis
-    /// knows of less, it came back without its last moments, and a new epoch begins.
-    async fn keep_ledger(&self) -> anyhow::Result<()> {
+    /// knows of less, it came back without its last moments, and a new epoch begins. So it does if
+    /// an entry is gone that was there a moment ago: as much may have been accepted since.
+    async fn keep_ledger(&mut self) -> anyhow::Result<()> {
         let before = self.hot.ledger().await?;
         let known = self.cold.find_ledger(&before.epoch, STREAM).await?;
         let present = self.hot.ledger().await?;
-        let lost = known.is_some_and(|known| {
+        let knows_less = known.is_some_and(|known| {
             present.epoch == known.epoch
                 && present.accepted < known.accepted.max(known.stored + known.dead_lettered)
         });
-        if lost {
+        if self.note_lost_entry(&present).await? || knows_less {
             let epoch = self.hot.begin_epoch(&present.epoch).await?;
             warn!(over = present.epoch, epoch, "Redis lost data: a new epoch begins");
             return Ok(());
         }
         self.cold.observe_ledger(&present.epoch, STREAM, present.accepted).await?;
+        self.seen = Some(present);
         Ok(())
+    }
+
+    /// Whether the entry that was the newest a moment ago is lost. Then all that stands behind it
+    /// was accepted since, and what was accepted before is what was seen then.
+    async fn note_lost_entry(&self, present: &Ledger) -> anyhow::Result<bool> {
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.epoch == present.epoch) else {
+            return Ok(false);
+        };
+        let Some(newest) = &seen.newest else { return Ok(false) };
+        if !self.hot.is_entry_lost(newest).await? {
+            return Ok(false);
+        }
+        let since = self.hot.count_behind(&seen.epoch, newest).await?;
+        self.cold.observe_ledger(&seen.epoch, STREAM, seen.accepted + since).await?;
+        Ok(true)
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
 
     let draining = process.lifecycle.draining();
     if wait_for_schema(&cold, &schema, &draining).await {
-        Worker::new(hot, cold, settings.clone(), draining).run().await;
+        Box::pin(Worker::new(hot, cold, settings.clone(), draining).run()).await;
     }
     besides.shutdown().await;
     Ok(())

@@ -241,22 +241,8 @@ impl Settler {
         self.patiently(consumer, async || self.hot.ack(&entries, &messages, &stored.settled).await)
             .await?;
         metrics::counter!(names::STORED_TOTAL, "kind" => STREAM).increment(stored.messages);
-        self.note_waits(group);
+        note_waits(group);
         Ok(())
-    }
-
-    fn note_waits(&self, group: &Group<'_>) {
-        let now = SystemClock.now();
-        let waits = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
-        for delivery in &group.deliveries {
-            waits.record(now.since(delivery.arrived_at()));
-            debug!(
-                entry.id = delivery.entry_id,
-                request.id = delivery.meta.request_id,
-                trace.parent = delivery.meta.traceparent,
-                "settled"
-            );
-        }
     }
 
     /// Does something until it succeeds: what is away comes back. Meanwhile it says that this
@@ -287,6 +273,20 @@ impl Settler {
                 }
             }
         }
+    }
+}
+
+fn note_waits(group: &Group<'_>) {
+    let now = SystemClock.now();
+    let waits = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
+    for delivery in &group.deliveries {
+        waits.record(now.since(delivery.arrived_at()));
+        debug!(
+            entry.id = delivery.entry_id,
+            request.id = delivery.meta.request_id,
+            trace.parent = delivery.meta.traceparent,
+            "settled"
+        );
     }
 }
 

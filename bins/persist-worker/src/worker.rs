@@ -60,7 +60,7 @@ impl Worker {
     pub async fn run(mut self) {
         let mut batch = Vec::new();
         while !self.draining.is_cancelled() {
-            match self.step(batch).await {
+            match Box::pin(self.step(batch)).await {
                 Ok(next) => batch = next,
                 Err(CutShort) => return,
             }

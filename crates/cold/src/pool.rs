@@ -34,6 +34,9 @@ impl Cold {
 
     /// Prepares a pool in which Postgres ends a statement by itself after so long: one whose
     /// caller gave up, or is gone, holds no lock for longer.
+    ///
+    /// # Panics
+    /// Never: a pool without timeouts of its own can always be made.
     #[must_use]
     pub fn with_statement_timeout(
         settings: &settings::Postgres,
@@ -58,10 +61,8 @@ impl Cold {
             settings.url.expose_secret(),
             config,
         );
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size_max)
-            .build()
-            .expect("invariant: a pool without timeouts of its own needs no runtime");
+        let pool = Pool::builder(manager).max_size(settings.pool_size_max);
+        let pool = pool.build().expect("invariant: a pool without timeouts needs no runtime");
         Self { pool, timeout: settings.timeout }
     }
 

@@ -132,7 +132,7 @@ impl NewMessage {
         if !errors.is_empty() {
             return Err(Refusal::InvalidFields(errors));
         }
-        Ok(Self { username, city, state, text, ..Self::empty(Channel::default()) })
+        Ok(Self { username, text, city, state, ..Self::empty(Channel::default()) })
     }
 
     /// Reads the body of `POST /dummy`: any JSON document, `null` too.

@@ -44,10 +44,9 @@ pub(crate) fn instant_of(entry_id: &str) -> Timestamp {
 
 /// Reads `[[stream, entries]]`, by hand because batches are large: values are moved, not copied.
 pub(crate) fn read_streams(answer: Value) -> Popped {
-    let streams = match answer {
-        Value::Array(streams) => streams,
+    let Value::Array(streams) = answer else {
         // Nothing arrived while we waited.
-        _ => return Popped::default(),
+        return Popped::default();
     };
     match streams.into_iter().next() {
         Some(Value::Array(mut stream)) if stream.len() == 2 => {

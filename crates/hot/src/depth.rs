@@ -19,7 +19,7 @@ impl Hot {
         };
         let lag = match group.lag {
             Some(lag) => lag,
-            None => self.count_behind(&group.last_delivered).await?,
+            None => self.count_lag(&group.last_delivered).await?,
         };
         let oldest = if group.pending > 0 {
             self.first_pending().await?
@@ -53,7 +53,7 @@ impl Hot {
             }
             other => other?,
         };
-        Ok(groups.into_iter().find_map(Group::of_ours))
+        Ok(groups.iter().find_map(Group::of_ours))
     }
 
     async fn first_pending(&self) -> Result<Option<Timestamp>, HotError> {
@@ -79,7 +79,7 @@ impl Hot {
 
     /// Counts what lies behind an entry, page by page, where Redis does not know: an entry was
     /// deleted by hand.
-    async fn count_behind(&self, entry_id: &str) -> Result<u64, HotError> {
+    async fn count_lag(&self, entry_id: &str) -> Result<u64, HotError> {
         let (mut counted, mut from) = (0, entry_id.to_owned());
         loop {
             let rows = self.entries_after(&from, PAGE_ENTRIES).await?;
@@ -118,7 +118,7 @@ struct Group {
 }
 
 impl Group {
-    fn of_ours(fields: HashMap<String, Value>) -> Option<Self> {
+    fn of_ours(fields: &HashMap<String, Value>) -> Option<Self> {
         let text = |name: &str| match fields.get(name) {
             Some(Value::BulkString(text)) => String::from_utf8(text.clone()).ok(),
             Some(Value::SimpleString(text)) => Some(text.clone()),

@@ -23,6 +23,8 @@ pub struct Ledger {
     pub epoch: String,
     /// Messages accepted in it.
     pub accepted: u64,
+    /// The newest entry of the stream, if there is one.
+    pub newest: Option<String>,
 }
 
 /// What is queued, as one look shows it.
@@ -46,7 +48,10 @@ impl Hot {
     pub async fn ledger(&self) -> Result<Ledger, HotError> {
         match self.find_ledger().await? {
             Some(ledger) => Ok(ledger),
-            None => self.begin_epoch("").await.map(|epoch| Ledger { epoch, accepted: 0 }),
+            None => {
+                let epoch = self.begin_epoch("").await?;
+                Ok(Ledger { epoch, accepted: 0, newest: None })
+            }
         }
     }
 
@@ -54,16 +59,30 @@ impl Hot {
     /// would refuse: if an epoch begins in between, the number is that of the new one, and smaller.
     pub async fn find_ledger(&self) -> Result<Option<Ledger>, HotError> {
         let keys = &self.keys;
-        let (epoch, accepted): (Option<String>, Option<u64>) = self
+        let (epoch, accepted, newest): (Option<String>, Option<u64>, Option<String>) = self
             .call(async |connection| {
                 redis::pipe()
                     .get(keys.epoch())
                     .hget(keys.ledger(), "messages.accepted")
+                    .hget(keys.ledger(), "messages.last")
                     .query_async(connection)
                     .await
             })
             .await?;
-        Ok(epoch.map(|epoch| Ledger { epoch, accepted: accepted.unwrap_or(0) }))
+        Ok(epoch.map(|epoch| Ledger { epoch, accepted: accepted.unwrap_or(0), newest }))
+    }
+
+    /// Whether Redis came back without an entry that once was the newest: it is gone, and older
+    /// ones are there, which a trim would have taken before it.
+    pub async fn is_entry_lost(&self, entry_id: &str) -> Result<bool, HotError> {
+        let is_there = !self.entries(entry_id, entry_id, 1).await?.is_empty();
+        Ok(!is_there && !self.entries("-", &format!("({entry_id}"), 1).await?.is_empty())
+    }
+
+    /// How many messages of an epoch stand in the stream behind an entry.
+    pub async fn count_behind(&self, epoch: &str, entry_id: &str) -> Result<u64, HotError> {
+        let state = self.count_from(epoch, format!("({entry_id}"), QueueState::default()).await?;
+        Ok(state.undelivered)
     }
 
     /// Ends an epoch, because Redis lost something of it, and begins the next; gives the present

@@ -137,6 +137,7 @@ async fn freeze_until_written(
             sleep(lasting).await;
             drop(frozen);
             freezes += 1;
+            wait_until_stored_again(world).await;
         }
     };
     let written = async {
@@ -184,6 +185,20 @@ async fn freeze_in_a_transaction(
     // The lock ends with the session.
     drop(postgres);
     frozen
+}
+
+/// Waits until no worker is in a transaction that stood still: a freeze that follows another without
+/// a pause is one long freeze.
+async fn wait_until_stored_again(world: &World) {
+    eventually(WAIT_MAX, "the workers store again", async || {
+        let old = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND state = 'active' \
+             AND query LIKE '%store_messages_v1(%' AND now() - query_start > interval '1 s'";
+        // The query finds itself only if it takes that long.
+        let old = world.count(old).await;
+        if old == 0 { Ok(()) } else { Err(old) }
+    })
+    .await;
 }
 
 /// What a walker waited for, at most.

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use mayfly_stack::{Part, Paths};
-use mayfly_tests::{Setup, World, eventually, short_or_full};
+use mayfly_stack::{Part, Paths, Service};
+use mayfly_tests::{Frozen, Setup, World, eventually, short_or_full};
 use serde_json::{Value, json};
 
 /// How much is accepted before the copy, and after it.
@@ -44,6 +44,43 @@ async fn a_redis_that_came_back_older_begins_a_new_epoch_and_doubles_nothing() {
     assert_eq!(stored, known.stored + 100, "what came back with the older file is stored once");
     let (adds_up, words) = world.audit().await;
     assert!(adds_up && words.contains("lost: 0"), "{words}");
+}
+
+/// A worker is behind, and as many are accepted after the loss as were lost, before anybody looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_is_seen_and_counted_although_as_much_was_accepted_since() {
+    let slow = Setup::new().own_servers().set("MAYFLY_PERSIST__ROWS_PER_SECOND_MAX", "100");
+    let world = slow.start().await;
+    let data = Paths::new(&world.spec.root).home().join("redis");
+    post_batches(&world, 2).await;
+    let before = world.settle(Duration::from_secs(20)).await;
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    let copy = world.spec.root.join("redis-copy");
+    copy_dir(&data, &copy);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    post_batches(&world, 5).await;
+    wait_until_observed(&world, 700).await;
+
+    let frozen = Frozen::processes(world.stack.env().pids(Service::PersistWorker));
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    std::fs::remove_dir_all(&data).expect("the data can be removed");
+    copy_dir(&copy, &data);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    post_batches(&world, 5).await;
+    drop(frozen);
+    wait_for_new_epoch(&world, &before.epoch).await;
+    eventually(Duration::from_secs(30), "the ended epoch is stored", async || {
+        let (adds_up, words) = world.audit().await;
+        let stored = world.count("SELECT count(*) FROM messages").await;
+        let lost =
+            format!("accepted 2200, stored {stored}, dead-lettered 0, lost: {}", 2_200 - stored);
+        if adds_up && words.contains(&lost) && stored > 1_200 {
+            Ok(())
+        } else {
+            Err((stored, words))
+        }
+    })
+    .await;
 }
 
 /// Posts batches of 100.

@@ -1,5 +1,6 @@
 //! End to end: the real binaries, a real Redis, a real Postgres.
 
+mod admin;
 mod batch;
 mod configuration;
 mod dead_letters;

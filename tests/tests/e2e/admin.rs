@@ -1,0 +1,84 @@
+//! The admin port of every service.
+
+use std::time::Duration;
+
+use mayfly_stack::Service;
+use mayfly_tests::{Answer, Setup, World, eventually};
+use serde_json::json;
+
+async fn get(world: &World, service: Service, path: &str) -> Answer {
+    let admin = &world.stack.env().admin_urls(service)[0];
+    Answer::of(world.http.get(format!("{admin}{path}"))).await
+}
+
+#[tokio::test]
+async fn every_service_says_on_its_admin_port_how_it_is_what_it_is_and_what_it_did() {
+    // Those of which the other tests start none.
+    let setup = Setup::new().with(Service::WsFanout, 1).with(Service::StatsPublisher, 1);
+    let others = setup.with(Service::IngestApi, 0).with(Service::ListApi, 0);
+    let others = others.with(Service::PersistWorker, 0).start().await;
+    let world = World::shared().await;
+    for service in Service::ALL {
+        let is_other = matches!(service, Service::WsFanout | Service::StatsPublisher);
+        let world = if is_other { &others } else { &world };
+        assert_eq!(get(world, service, "/livez").await.expect(200)["status"], "alive");
+        let ready = get(world, service, "/readyz").await.expect(200);
+        assert_eq!(ready["status"], "ready", "{service}");
+        let version = get(world, service, "/version").await.expect(200);
+        assert_eq!(version["service"], service.name());
+        let metrics = get(world, service, "/metrics").await;
+        assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+        get(world, service, "/nowhere").await.expect_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn metrics_have_the_names_that_operators_rely_on() {
+    let world = World::shared().await;
+    world.post_message(&json!({"text": "x", "ttl": 0})).await;
+    for (service, names) in [
+        (
+            Service::IngestApi,
+            &["accepted_total{kind=\"messages\"}", "accept_seconds", "redis_up"][..],
+        ),
+        (Service::ListApi, &["redis_up", "postgres_up"]),
+        (
+            Service::PersistWorker,
+            &[
+                "stored_total{kind=\"messages\"}",
+                "queue_depth{stream=\"messages\"}",
+                "queue_oldest_age_seconds{stream=\"messages\"}",
+                "dead_letters",
+                "queue_wait_seconds",
+                "store_seconds",
+                "redis_up",
+                "postgres_up",
+            ],
+        ),
+    ] {
+        for name in names {
+            // Counted before the answer, but told to the exporter a moment later.
+            eventually(Duration::from_secs(5), name, async || {
+                let metrics = get(&world, service, "/metrics").await.text();
+                let line = format!("mayfly_{name}");
+                if metrics.lines().any(|one| one.starts_with(&line)) {
+                    Ok(())
+                } else {
+                    Err(metrics)
+                }
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_on_the_public_port_is_without_detail() {
+    let world = World::shared().await;
+    for service in [Service::IngestApi, Service::ListApi] {
+        let health = Answer::of(world.http.get(world.url(service, "/health"))).await;
+        assert_eq!(health.expect(200), json!({"status": "ok"}));
+        let metrics = Answer::of(world.http.get(world.url(service, "/metrics"))).await;
+        metrics.expect_problem(404, "not_found");
+    }
+}
