@@ -84,8 +84,8 @@ impl Keeper {
             warn!(over = present.epoch, epoch, "Redis lost data: a new epoch begins");
             return Ok(());
         }
-        self.cold.observe_ledger(&present.epoch, STREAM, present.accepted).await?;
-        self.seen = Some(present);
+        let seen = self.seen.insert(present);
+        self.cold.observe_ledger(&seen.epoch, STREAM, seen.accepted).await?;
         Ok(())
     }
 
