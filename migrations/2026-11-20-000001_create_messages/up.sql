@@ -65,8 +65,45 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_message_id ON dead_letters (message_id) WHERE message_id IS NOT NULL;
 
+-- Shows expiries in the rows they belong to, as far as these are there; the others wait in
+-- early_expiries. Returns the ids that need no stand-in any more: their row shows the end, or they
+-- lie among the dead letters, where early_expiries says when they ended.
+--
+-- Plans are made anew each time: right after a start the tables are small, and a plan that was good
+-- then would read them whole when they have grown.
+CREATE FUNCTION apply_expiries_v1(
+    ids uuid[],
+    expired_ids uuid[],
+    expired_at timestamptz[],
+    OUT settled uuid[]
+) LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    INSERT INTO early_expiries AS known (id, expires_at)
+        SELECT expiry.id, min(expiry.at)
+        FROM unnest(expired_ids, expired_at) AS expiry (id, at)
+        GROUP BY expiry.id
+        ON CONFLICT (id) DO UPDATE SET expires_at = least(known.expires_at, excluded.expires_at);
+
+    WITH known AS (
+        SELECT early.id, early.expires_at FROM early_expiries early
+        WHERE early.id = ANY (ids) OR early.id = ANY (expired_ids)
+    ), applied AS (
+        UPDATE messages SET expires_at = least(messages.expires_at, known.expires_at)
+        FROM known WHERE messages.id = known.id
+        RETURNING messages.id
+    ), forgotten AS (
+        DELETE FROM early_expiries USING applied WHERE early_expiries.id = applied.id
+    ), done AS (
+        SELECT applied.id FROM applied
+        UNION ALL
+        SELECT known.id FROM known JOIN dead_letters ON dead_letters.message_id = known.id
+    )
+    SELECT coalesce(array_agg(done.id), '{}') INTO settled FROM done;
+END
+$$;
+
 -- Stores one batch: messages that are not there yet, and expiries, in whatever order they arrive.
--- Returns the expired ids whose row now shows it, perhaps twice; the others wait in early_expiries.
+-- Returns how many messages are new, and the expired ids that need no stand-in any more.
 --
 -- A function, because each of its statements sees what was committed before it got the lock; one
 -- statement with several parts would see the past in which it began. All arrays of messages have
@@ -87,47 +124,47 @@ CREATE FUNCTION store_messages_v1(
     expired_at timestamptz[],
     OUT stored bigint,
     OUT settled uuid[]
-) LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+) LANGUAGE plpgsql AS $$
 DECLARE
     base bigint;
 BEGIN
     UPDATE message_sequence SET last = last + cardinality(ids)
         RETURNING last - cardinality(ids) INTO base;
 
-    INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
-                          expires_at, body_bytes)
-        SELECT new.id, base + new.place, new.channel, new.username, new.text, new.document::json,
-               new.city, new.state, new.created_at, new.expires_at, new.bytes
-        FROM unnest(ids, channels, usernames, texts, documents, cities, states, created, expires,
-                    bytes)
-            WITH ORDINALITY AS new (id, channel, username, text, document, city, state,
-                                    created_at, expires_at, bytes, place)
-        ON CONFLICT (id) DO NOTHING;
-    GET DIAGNOSTICS stored = ROW_COUNT;
+    BEGIN
+        -- Nearly always none of them is there yet, and then this is the quickest way.
+        INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
+                              expires_at, body_bytes)
+            SELECT new.id, base + new.place, new.channel, new.username, new.text,
+                   new.document::json, new.city, new.state, new.created_at, new.expires_at, new.bytes
+            FROM unnest(ids, channels, usernames, texts, documents, cities, states, created,
+                        expires, bytes)
+                WITH ORDINALITY AS new (id, channel, username, text, document, city, state,
+                                        created_at, expires_at, bytes, place);
+        GET DIAGNOSTICS stored = ROW_COUNT;
+    EXCEPTION WHEN unique_violation THEN
+        -- Delivered again after it was stored: only what is new counts.
+        INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
+                              expires_at, body_bytes)
+            SELECT new.id, base + new.place, new.channel, new.username, new.text,
+                   new.document::json, new.city, new.state, new.created_at, new.expires_at, new.bytes
+            FROM unnest(ids, channels, usernames, texts, documents, cities, states, created,
+                        expires, bytes)
+                WITH ORDINALITY AS new (id, channel, username, text, document, city, state,
+                                        created_at, expires_at, bytes, place)
+            ON CONFLICT (id) DO NOTHING;
+        GET DIAGNOSTICS stored = ROW_COUNT;
+    END;
 
     IF stored > 0 THEN
         INSERT INTO ledger AS known (epoch, kind, stored) VALUES (batch_epoch, 'messages', stored)
             ON CONFLICT (epoch, kind) DO UPDATE SET stored = known.stored + excluded.stored;
     END IF;
 
-    INSERT INTO early_expiries AS known (id, expires_at)
-        SELECT expiry.id, min(expiry.at)
-        FROM unnest(expired_ids, expired_at) AS expiry (id, at)
-        GROUP BY expiry.id
-        ON CONFLICT (id) DO UPDATE SET expires_at = least(known.expires_at, excluded.expires_at);
-
-    WITH known AS (
-        SELECT early.id, early.expires_at FROM early_expiries early
-        WHERE early.id = ANY (ids) OR early.id = ANY (expired_ids)
-    ), applied AS (
-        UPDATE messages SET expires_at = least(messages.expires_at, known.expires_at)
-        FROM known WHERE messages.id = known.id
-        RETURNING messages.id
-    ), forgotten AS (
-        DELETE FROM early_expiries USING applied WHERE early_expiries.id = applied.id
-    )
-    SELECT coalesce(array_agg(applied.id), '{}') INTO settled FROM applied;
-
+    settled := '{}';
+    IF cardinality(expired_ids) > 0 OR EXISTS (SELECT FROM early_expiries) THEN
+        SELECT done.settled INTO settled FROM apply_expiries_v1(ids, expired_ids, expired_at) AS done;
+    END IF;
     IF stored < cardinality(ids) THEN
         -- Some were stored before, by a worker that died before it could say what was settled.
         settled := settled || ARRAY(
@@ -156,7 +193,7 @@ CREATE FUNCTION try_store_messages_v1(
     OUT stored bigint,
     OUT settled uuid[],
     OUT refusal text
-) LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+) LANGUAGE plpgsql AS $$
 BEGIN
     SELECT result.stored, result.settled INTO stored, settled
     FROM store_messages_v1(batch_epoch, ids, channels, usernames, texts, documents, cities, states,

@@ -14,6 +14,7 @@ mod worker;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mayfly_cold::Cold;
 use mayfly_hot::Hot;
 use mayfly_http::Server;
@@ -43,7 +44,10 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
 
     let draining = process.lifecycle.draining();
     if wait_for_schema(&cold, &schema, &draining).await {
-        Box::pin(Worker::new(hot, cold, settings.clone(), draining).run()).await;
+        let workers = (0..throttle::writers(&settings.persist)).map(|_| {
+            Worker::new(hot.clone(), cold.clone(), settings.clone(), draining.clone()).run()
+        });
+        join_all(workers).await;
     }
     besides.shutdown().await;
     Ok(())

@@ -219,16 +219,18 @@ impl Settler {
         );
         let letter = batch::dead_letter(delivery, reason, attempts);
         let timeout = self.settings.persist.statement_timeout;
-        self.patiently(consumer, async || self.cold.insert_dead_letter(&letter, timeout).await)
+        let is_expired = self
+            .patiently(consumer, async || self.cold.insert_dead_letter(&letter, timeout).await)
             .await?;
-        let entry = [delivery.entry_id.as_str()];
         let message: Vec<_> = letter.message_id.into_iter().collect();
-        // An expiry that nobody will apply must not stand before its rows for ever.
-        let expired = match &delivery.entry {
+        let settled = match &delivery.entry {
+            // An expiry that nobody will apply must not stand before its rows for ever.
             Ok(Entry::Expire { ids, .. }) => ids.as_slice(),
+            _ if is_expired => message.as_slice(),
             _ => &[],
         };
-        self.patiently(consumer, async || self.hot.ack(&entry, &message, expired).await).await
+        let entry = [delivery.entry_id.as_str()];
+        self.patiently(consumer, async || self.hot.ack(&entry, &message, settled).await).await
     }
 
     async fn acknowledge(

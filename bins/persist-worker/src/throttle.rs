@@ -2,6 +2,14 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use mayfly_runtime::settings;
+
+/// How many batches a process stores at the same time: while Postgres works on one, the next is on
+/// its way. Under a throttle there is one, which alone keeps the rate.
+pub fn writers(settings: &settings::Persist) -> usize {
+    if settings.rows_per_second_max.is_some() { 1 } else { settings.writers }
+}
+
 /// A limit of rows per second, or none.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle(Option<NonZeroU32>);

@@ -38,6 +38,8 @@ pub struct Worker {
     claim_at: Instant,
     /// What an entry weighed in the last batch.
     entry_bytes: usize,
+    /// Before which the queue is not read again: what arrives until then goes into one batch.
+    read_at: Instant,
 }
 
 impl Worker {
@@ -53,6 +55,7 @@ impl Worker {
             draining,
             claim_at: Instant::now(),
             entry_bytes: 0,
+            read_at: Instant::now(),
         }
     }
 
@@ -77,11 +80,12 @@ impl Worker {
         let rows = self.batch_rows(&batch);
         let started = Instant::now();
         let (touch, first) = (Touch::of(&self.name), HashMap::new());
-        let (settled, popped) = tokio::join!(
-            self.settler.settle(&batch, &first, &touch),
-            self.consumer.pop_batch(rows, READ_WAIT),
-        );
+        let (settled, popped) = tokio::join!(self.settler.settle(&batch, &first, &touch), async {
+            tokio::time::sleep_until(self.read_at).await;
+            self.consumer.pop_batch(rows, READ_WAIT).await
+        });
         settled?;
+        self.read_at = self.next_read(&popped, rows);
         let next = match popped {
             Ok(popped) => self.accept(popped).await?,
             Err(error) => {
@@ -93,6 +97,14 @@ impl Worker {
         self.claim_abandoned(rows).await?;
         self.rest(batch.len(), started).await;
         Ok(next)
+    }
+
+    /// A full batch is followed by the next at once, for there is a backlog. Else some time is
+    /// given for a batch to gather: many small transactions cost Postgres more than a few large ones.
+    fn next_read(&self, popped: &Result<Popped, HotError>, rows: usize) -> Instant {
+        let is_full = popped.as_ref().is_ok_and(|popped| popped.deliveries.len() >= rows);
+        let gather = if is_full { Duration::ZERO } else { self.settings.persist.batch_interval };
+        Instant::now() + gather
     }
 
     async fn accept(&self, popped: Popped) -> Result<Vec<Delivery>, CutShort> {

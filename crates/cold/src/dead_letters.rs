@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl,
-    sql_types::{BigInt, Binary, Integer, Nullable, Text, Uuid as SqlUuid},
+    data_types::PgTimestamp,
+    prelude::*,
+    sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::RunQueryDsl;
-use mayfly_core::MessageId;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use mayfly_core::{MessageId, message::expire_json};
 
-use crate::{Cold, error::ColdError, schema::dead_letters};
+use crate::{
+    Cold,
+    error::ColdError,
+    messages::from_pg,
+    schema::{dead_letters, early_expiries},
+};
 
 /// An entry that left its queue without being stored.
 #[derive(Debug, Clone)]
@@ -34,6 +40,10 @@ pub struct DeadLetter {
     pub attempts: u32,
 }
 
+/// Whoever stores or buries holds this row: an expiry that is applied at the same time sees the
+/// dead letter, or is seen by it.
+const LOCK: &str = "SELECT last FROM message_sequence FOR UPDATE";
+
 /// Buries once, counts what was buried, and leaves out a message that another worker stored.
 const BURY: &str = "WITH buried AS ( \
          INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts) \
@@ -47,44 +57,50 @@ const BURY: &str = "WITH buried AS ( \
      ON CONFLICT (epoch, kind) \
      DO UPDATE SET dead_lettered = known.dead_lettered + excluded.dead_lettered";
 
+/// Whether a message was taken or deleted before it was buried.
+const IS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM early_expiries WHERE id = $1) AS is_expired";
+
+#[derive(diesel::QueryableByName)]
+struct IsExpired {
+    #[diesel(sql_type = Bool)]
+    is_expired: bool,
+}
+
 impl Cold {
-    /// Puts an entry among the dead letters; twice is once.
+    /// Puts an entry among the dead letters; twice is once. Gives whether the message that it
+    /// brought had been taken or deleted.
     pub async fn insert_dead_letter(
         &self,
         letter: &DeadLetter,
         timeout: Duration,
-    ) -> Result<(), ColdError> {
-        // Postgres takes no U+0000 in a text.
-        let clean = |text: &str| text.replace('\0', "\u{fffd}");
+    ) -> Result<bool, ColdError> {
         self.call_within(timeout, async |connection| {
-            diesel::sql_query(BURY)
-                .bind::<Text, _>(letter.stream)
-                .bind::<Text, _>(clean(&letter.epoch))
-                .bind::<Text, _>(&letter.entry_id)
-                .bind::<Text, _>(clean(&letter.kind))
-                .bind::<Nullable<SqlUuid>, _>(letter.message_id.map(MessageId::as_uuid))
-                .bind::<Binary, _>(&letter.body)
-                .bind::<Text, _>(clean(&letter.meta))
-                .bind::<Text, _>(clean(&letter.reason))
-                .bind::<Integer, _>(i32::try_from(letter.attempts).unwrap_or(i32::MAX))
-                .execute(connection)
-                .await
+            connection.transaction(async |connection| bury(connection, letter).await).await
         })
         .await
-        .map(|_| ())
     }
 
-    /// The JSON of an accepted message that lies among the dead letters.
+    /// The JSON of an accepted message that lies among the dead letters, with the end that a take
+    /// or a deletion gave it.
     pub async fn find_dead_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, ColdError> {
-        self.call(async |connection| {
-            dead_letters::table
-                .filter(dead_letters::message_id.eq(id.as_uuid()))
-                .select(dead_letters::body)
-                .first(connection)
-                .await
-                .optional()
-        })
-        .await
+        let found: Option<(Vec<u8>, Option<PgTimestamp>)> = self
+            .call(async |connection| {
+                dead_letters::table
+                    .left_join(
+                        early_expiries::table
+                            .on(dead_letters::message_id.eq(early_expiries::id.nullable())),
+                    )
+                    .filter(dead_letters::message_id.eq(id.as_uuid()))
+                    .select((dead_letters::body, early_expiries::expires_at.nullable()))
+                    .first(connection)
+                    .await
+                    .optional()
+            })
+            .await?;
+        Ok(found.map(|(json, expired_at)| match expired_at {
+            Some(at) => expire_json(json, from_pg(at)),
+            None => json,
+        }))
     }
 
     /// How many dead letters there are.
@@ -102,4 +118,28 @@ impl Cold {
         .await
         .map(|row| u64::try_from(row.count).unwrap_or(0))
     }
+}
+
+async fn bury(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryResult<bool> {
+    // Postgres takes no U+0000 in a text.
+    let clean = |text: &str| text.replace('\0', "\u{fffd}");
+    let message_id = letter.message_id.map(MessageId::as_uuid);
+    diesel::sql_query(LOCK).execute(connection).await?;
+    diesel::sql_query(BURY)
+        .bind::<Text, _>(letter.stream)
+        .bind::<Text, _>(clean(&letter.epoch))
+        .bind::<Text, _>(&letter.entry_id)
+        .bind::<Text, _>(clean(&letter.kind))
+        .bind::<Nullable<SqlUuid>, _>(message_id)
+        .bind::<Binary, _>(&letter.body)
+        .bind::<Text, _>(clean(&letter.meta))
+        .bind::<Text, _>(clean(&letter.reason))
+        .bind::<Integer, _>(i32::try_from(letter.attempts).unwrap_or(i32::MAX))
+        .execute(connection)
+        .await?;
+    diesel::sql_query(IS_EXPIRED)
+        .bind::<Nullable<SqlUuid>, _>(message_id)
+        .get_result::<IsExpired>(connection)
+        .await
+        .map(|row| row.is_expired)
 }

@@ -43,3 +43,12 @@ diesel::table! {
         ended_at -> Nullable<Timestamptz>,
     }
 }
+
+diesel::table! {
+    early_expiries (id) {
+        id -> Uuid,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(dead_letters, early_expiries);

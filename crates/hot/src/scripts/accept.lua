@@ -23,13 +23,30 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local before = call('HGET', ledger, 'messages.last') or '0-0'
 local waits = call('HLEN', waiting)
 
--- What is known of each inbox that this step touches: looked at, and written, once.
+-- When a message of this time to live ends; most have the same, and numbers are slow to write down.
+local ends = {}
+local function end_of(ttl)
+    local at = ends[ttl]
+    if not at then
+        at = string.format('%.0f', now + tonumber(ttl))
+        ends[ttl] = at
+    end
+    return at
+end
+
+-- What is known of each inbox that this step touches: looked at, and written, once. Expired ids go
+-- where the inbox seems full, else at every 32nd message: they cost memory, and are in no answer.
+local CLEAN_EVERY = 32
 local inboxes = {}
 local function inbox_of(key)
     local inbox = inboxes[key]
     if not inbox then
-        call('ZREMRANGEBYSCORE', key, '-inf', now)
-        inbox = { size = call('ZCARD', key), members = {}, ttl = 0 }
+        local size = call('ZCARD', key)
+        if size >= inbox_max or size % CLEAN_EVERY == CLEAN_EVERY - 1 then
+            call('ZREMRANGEBYSCORE', key, '-inf', now)
+            size = call('ZCARD', key)
+        end
+        inbox = { size = size, is_new = size == 0, members = {}, ttl = 0 }
         inboxes[key] = inbox
     end
     return inbox
@@ -40,7 +57,7 @@ local function inboxes_take(key_at, argument_at, count)
     local counted = {}
     for i = 0, count - 1 do
         local copy, key = KEYS[key_at + 2 * i], KEYS[key_at + 2 * i + 1]
-        if key ~= copy and tonumber(ARGV[argument_at + 4 * i + 3]) > 0 then
+        if key ~= copy and ARGV[argument_at + 4 * i + 3] ~= '0' then
             local inbox = inbox_of(key)
             inbox.size = inbox.size + 1
             counted[#counted + 1] = inbox
@@ -56,22 +73,24 @@ local function inboxes_take(key_at, argument_at, count)
 end
 
 local last, accepted = before, 0
-local lines, references, outcomes = {}, {}, { 0 }
+-- The publication in pieces, put together once: every string that Lua makes of them is hashed.
+local pieces, references, outcomes = { 'v1 ', epoch, ' ', before, '\n' }, {}, { 0 }
 
 local function write(copy, inbox_key, id, channel, json, ttl, meta)
     last = call('XADD', stream, '*', 'message.v1', json, 'meta', meta)
     accepted = accepted + 1
-    lines[#lines + 1] = last .. ' message ' .. channel .. ' ' .. json .. '\n'
-    references[#references + 1] = id
-    references[#references + 1] = last
-    if ttl > 0 then
+    local n = #pieces
+    pieces[n + 1], pieces[n + 2], pieces[n + 3] = last, ' message ', channel
+    pieces[n + 4], pieces[n + 5], pieces[n + 6] = ' ', json, '\n'
+    references[2 * accepted - 1], references[2 * accepted] = id, last
+    if ttl ~= '0' then
         call('SET', copy, json, 'PX', ttl)
         if inbox_key ~= copy then
             local inbox = inbox_of(inbox_key)
             local members = inbox.members
-            members[#members + 1] = now + ttl
+            members[#members + 1] = end_of(ttl)
             members[#members + 1] = id
-            inbox.ttl = math.max(inbox.ttl, ttl)
+            inbox.ttl = math.max(inbox.ttl, tonumber(ttl))
         end
     end
 end
@@ -90,7 +109,7 @@ for _ = 1, tonumber(ARGV[5]) do
         for i = 0, count - 1 do
             local key, argument = key_at + 2 * i, argument_at + 4 * i
             write(KEYS[key], KEYS[key + 1], ARGV[argument], ARGV[argument + 1], ARGV[argument + 2],
-                tonumber(ARGV[argument + 3]), meta)
+                ARGV[argument + 3], meta)
         end
     end
     outcomes[#outcomes + 1] = outcome
@@ -109,15 +128,16 @@ if accepted > 0 then
     for key, inbox in pairs(inboxes) do
         if inbox.ttl > 0 then
             in_chunks(inbox.members, function(...) call('ZADD', key, ...) end)
-            if call('PTTL', key) < inbox.ttl then
+            if inbox.is_new then
                 call('PEXPIRE', key, inbox.ttl)
+            else
+                call('PEXPIRE', key, inbox.ttl, 'GT')
             end
         end
     end
     call('HINCRBY', ledger, 'messages.accepted', accepted)
     call('HSET', ledger, 'messages.last', last)
-    local publication = 'v1 ' .. epoch .. ' ' .. before .. '\n' .. table.concat(lines)
-    local published = redis.pcall('PUBLISH', ARGV[2], publication)
+    local published = redis.pcall('PUBLISH', ARGV[2], table.concat(pieces))
     if type(published) == 'table' and published.err then
         outcomes[1] = 1
     end

@@ -10,6 +10,12 @@ use super::{count, duration};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Persist {
+    /// The least time between two reads of a queue without backlog.
+    #[serde(deserialize_with = "duration::any")]
+    pub batch_interval: Duration,
+    /// Batches stored at the same time.
+    #[serde(deserialize_with = "count::positive")]
+    pub writers: usize,
     /// Rows that one worker stores in a second; none is as many as it can.
     #[serde(deserialize_with = "count::positive_or_off")]
     pub rows_per_second_max: Option<NonZeroU32>,
