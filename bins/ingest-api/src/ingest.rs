@@ -1,6 +1,6 @@
 //! What the handlers need: the way into the hot store, ids, the clock.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use mayfly_core::{Clock, IdGenerator, Message, NewMessage, SystemClock};
@@ -11,14 +11,13 @@ use metrics::{Counter, Histogram};
 
 use crate::problems;
 
-/// The service's state. Cheap to clone; the same for all worker threads.
-#[derive(Clone)]
+/// What the handlers of one thread need.
 pub struct Ingest {
     acceptor: Acceptor,
-    ids: Arc<IdGenerator>,
-    clock: Arc<dyn Clock>,
+    ids: IdGenerator,
+    clock: Box<dyn Clock>,
     /// What `Location` starts with; empty where callers see one origin.
-    list_url: Arc<str>,
+    list_url: String,
     accepted_total: Counter,
     accept_seconds: Histogram,
 }
@@ -39,9 +38,9 @@ impl Ingest {
     pub fn new(hot: &Hot, settings: &Settings) -> Self {
         Self {
             acceptor: Acceptor::open(hot, settings),
-            ids: Arc::default(),
-            clock: Arc::new(SystemClock),
-            list_url: settings.public.list_url.as_str().into(),
+            ids: IdGenerator::default(),
+            clock: Box::new(SystemClock),
+            list_url: settings.public.list_url.clone(),
             accepted_total: metrics::counter!(names::ACCEPTED_TOTAL, "kind" => "messages"),
             accept_seconds: metrics::histogram!(names::ACCEPT_SECONDS),
         }

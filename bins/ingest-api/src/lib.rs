@@ -9,8 +9,6 @@ use mayfly_hot::Hot;
 use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
 
-use crate::ingest::Ingest;
-
 /// Runs the service until it is told to drain and has answered what it had taken.
 pub async fn run(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
@@ -22,9 +20,9 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
 
     mayfly_http::serve_admin(admin, &process).await?;
     let watch = tokio::spawn(hot.clone().watch(redis));
-    let ingest = Ingest::new(&hot, settings);
     process.started(&listening);
-    let served = mayfly_http::serve(http, &process, routes::configure(&ingest, settings)).await;
+    let routes = routes::configure(hot, settings.clone());
+    let served = mayfly_http::serve(http, &process, routes).await;
     watch.abort();
     served
 }

@@ -11,8 +11,6 @@ use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
 use tokio::task::JoinSet;
 
-use crate::listing::Listing;
-
 /// Runs the service until it is told to drain and has answered what it had taken.
 pub async fn run(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
@@ -28,9 +26,9 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let mut besides = JoinSet::new();
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
-    let listing = Listing::new(hot, cold, settings);
     process.started(&listening);
-    let served = mayfly_http::serve(http, &process, routes::configure(&listing, settings)).await;
+    let routes = routes::configure(hot, cold, settings.clone());
+    let served = mayfly_http::serve(http, &process, routes).await;
     besides.shutdown().await;
     served
 }

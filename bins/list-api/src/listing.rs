@@ -1,7 +1,5 @@
 //! What the handlers need: both stores, the clock, and the order in which they are asked.
 
-use std::sync::Arc;
-
 use mayfly_cold::{Cold, Page, PageRequest};
 use mayfly_core::{Clock, MessageId, SystemClock, Username, message::MessageView};
 use mayfly_hot::{Finder, Hot, Inbox, Origin};
@@ -10,15 +8,14 @@ use mayfly_runtime::Settings;
 
 use crate::problems::{of_cold, of_hot};
 
-/// The service's state. Cheap to clone; the same for all worker threads.
-#[derive(Clone)]
+/// What the handlers of one thread need.
 pub struct Listing {
     hot: Hot,
     finder: Finder,
     cold: Cold,
-    clock: Arc<dyn Clock>,
+    clock: Box<dyn Clock>,
     /// What links start with; empty where callers see one origin.
-    list_url: Arc<str>,
+    list_url: String,
 }
 
 /// Where a request comes from.
@@ -35,8 +32,8 @@ impl Listing {
             finder: Finder::open(&hot),
             hot,
             cold,
-            clock: Arc::new(SystemClock),
-            list_url: settings.public.list_url.as_str().into(),
+            clock: Box::new(SystemClock),
+            list_url: settings.public.list_url.clone(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{error::HotError, keys::Keys};
 pub struct Hot {
     pool: Pool,
     client: Client,
+    settings: Arc<settings::Redis>,
     pub(crate) keys: Arc<Keys>,
     /// How long a call may take, getting a connection included.
     pub(crate) timeout: Duration,
@@ -38,9 +39,20 @@ impl Hot {
         Ok(Self {
             pool,
             client: Client::open(url)?,
+            settings: Arc::new(settings.clone()),
             keys: Arc::new(Keys::new(&settings.prefix)),
             timeout: settings.timeout,
         })
+    }
+
+    /// The same store through connections of its own: what a thread asks is then answered on that
+    /// thread, without waking another.
+    ///
+    /// # Panics
+    /// Never: the address was understood before.
+    #[must_use]
+    pub fn on_its_own(&self) -> Self {
+        Self::new(&self.settings).expect("invariant: the address was understood before")
     }
 
     /// The names of the keys, for who looks into Redis from outside.

@@ -5,6 +5,8 @@ mod dummy;
 mod messages;
 mod write;
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header::LOCATION},
@@ -12,19 +14,21 @@ use actix_web::{
 };
 use bytes::Bytes;
 use mayfly_core::limits;
+use mayfly_hot::Hot;
 use mayfly_http::{Problem, resource};
 use mayfly_runtime::Settings;
 
 use crate::{ingest::Ingest, problems};
 
-/// Puts the routes of the service on a server.
+/// Puts the routes of the service on a server. Every thread that serves has a way of its own into
+/// the hot store.
 pub fn configure(
-    ingest: &Ingest,
-    settings: &Settings,
+    hot: Hot,
+    settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
-    let ingest = Data::new(ingest.clone());
-    let write_by_get = settings.ingest.write_by_get;
     move |service| {
+        let ingest = Data::new(Ingest::new(&hot.on_its_own(), &settings));
+        let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =
                 resource(path).body_limit(limits::MESSAGE_BYTES_MAX).post(write::post_write);
@@ -32,7 +36,7 @@ pub fn configure(
         };
         let one = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);
         service
-            .app_data(ingest.clone())
+            .app_data(ingest)
             .service(one("/v1/messages").post(messages::post_message))
             .service(
                 resource("/v1/messages/batch")

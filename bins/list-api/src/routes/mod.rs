@@ -4,25 +4,31 @@ mod chats;
 mod inbox;
 mod messages;
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     web::{Data, ServiceConfig},
 };
+use mayfly_cold::Cold;
 use mayfly_core::limits;
+use mayfly_hot::Hot;
 use mayfly_http::resource;
 use mayfly_runtime::Settings;
 use serde::Deserialize;
 
 use crate::listing::Listing;
 
-/// Puts the routes of the service on a server.
+/// Puts the routes of the service on a server. Every thread that serves has a way of its own to the
+/// hot store.
 pub fn configure(
-    listing: &Listing,
-    settings: &Settings,
+    hot: Hot,
+    cold: Cold,
+    settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
-    let listing = Data::new(listing.clone());
-    let chats_get = settings.list.chats_get;
     move |service| {
+        let listing = Data::new(Listing::new(hot.on_its_own(), cold.clone(), &settings));
+        let chats_get = settings.list.chats_get;
         let chats = resource("/chats/{username}");
         let chats = if chats_get {
             chats.get_without_head(chats::get_chats).head(chats::head_chats)
@@ -30,7 +36,7 @@ pub fn configure(
             chats
         };
         service
-            .app_data(listing.clone())
+            .app_data(listing)
             .service(resource("/v1/messages").get(messages::list_messages))
             .service(
                 resource("/v1/messages/{id}")

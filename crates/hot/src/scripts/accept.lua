@@ -128,10 +128,9 @@ if accepted > 0 then
     for key, inbox in pairs(inboxes) do
         if inbox.ttl > 0 then
             in_chunks(inbox.members, function(...) call('ZADD', key, ...) end)
-            if inbox.is_new then
-                call('PEXPIRE', key, inbox.ttl)
-            else
-                call('PEXPIRE', key, inbox.ttl, 'GT')
+            if inbox.is_new or call('PTTL', key) < inbox.ttl then
+                -- A second more than is needed: a busy inbox is prolonged once a second.
+                call('PEXPIRE', key, inbox.ttl + 1000)
             end
         end
     end
