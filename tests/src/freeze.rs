@@ -8,6 +8,9 @@ use nix::{
 };
 
 /// Sends a signal to a process. One that is gone meanwhile is what most signals want anyway.
+///
+/// # Panics
+/// When the number cannot be a process id.
 pub fn send_signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).expect("a process id is small");
     let _gone = kill(Pid::from_raw(pid), signal);

@@ -46,13 +46,11 @@ type Fields = Vec<(String, Vec<u8>)>;
 impl Hot {
     /// What Redis knows of the present epoch; begins one if it knows none.
     pub async fn ledger(&self) -> Result<Ledger, HotError> {
-        match self.find_ledger().await? {
-            Some(ledger) => Ok(ledger),
-            None => {
-                let epoch = self.begin_epoch("").await?;
-                Ok(Ledger { epoch, accepted: 0, newest: None })
-            }
+        if let Some(ledger) = self.find_ledger().await? {
+            return Ok(ledger);
         }
+        let epoch = self.begin_epoch("").await?;
+        Ok(Ledger { epoch, accepted: 0, newest: None })
     }
 
     /// What Redis knows of the present epoch, if one has begun. No transaction, which a full Redis

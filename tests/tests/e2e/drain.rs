@@ -107,13 +107,13 @@ async fn drain_under_load(
         let leaver = OwnProcess::start(world, service).await;
         let stays = world.url(service, "").replace("http://", "");
         let stays: SocketAddr = stays.parse().expect("it is an address");
-        let leaves = leaver.http.expect("it takes requests");
+        let leaving_at = leaver.http.expect("it takes requests");
         let stop = Arc::new(AtomicBool::new(false));
         let moved = Arc::new(AtomicUsize::new(0));
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             // One half begins here, the other there.
-            let addresses = if number % 2 == 0 { [leaves, stays] } else { [stays, leaves] };
+            let addresses = if number % 2 == 0 { [leaving_at, stays] } else { [stays, leaving_at] };
             let client = KeepAliveClient { addresses, at: 0, moved: moved.clone() };
             let ask = ask.clone();
             clients.spawn(client.run(move |turn| ask(number, turn), stop.clone()));

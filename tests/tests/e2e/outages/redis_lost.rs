@@ -26,7 +26,7 @@ async fn after_a_flushall_writes_go_on_within_two_seconds_and_storing_within_fiv
     })
     .await;
     let accepted = flushed.elapsed();
-    let left = Duration::from_secs(5) - accepted;
+    let left = Duration::from_secs(5).saturating_sub(accepted);
     eventually(left, "storing goes on", async || {
         if world.stored_ids().await.contains(id_of(&message)) { Ok(()) } else { Err(()) }
     })
