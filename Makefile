@@ -53,7 +53,7 @@ reset: $(MAYFLY) ## Stops everything and deletes its data
 .PHONY: test
 test: build ## Runs all tests, with servers of their own
 	@$(MAYFLY) ensure-installed
-	$(CARGO) test --release --workspace --lib --bins --tests
+	$(CARGO) test --release --workspace
 
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
