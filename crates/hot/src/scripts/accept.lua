@@ -35,16 +35,18 @@ local function end_of(ttl)
 end
 
 -- What is known of each inbox that this step touches: looked at, and written, once. Expired ids go
--- where the inbox seems full, else at every 32nd message: they cost memory, and are in no answer.
+-- where an inbox seems full, else at every 32nd message: they cost memory, and are in no answer.
 local CLEAN_EVERY = 32
 local inboxes = {}
+local function clean(key)
+    return call('ZREMRANGEBYSCORE', key, '-inf', now)
+end
 local function inbox_of(key)
     local inbox = inboxes[key]
     if not inbox then
         local size = call('ZCARD', key)
-        if size >= inbox_max or size % CLEAN_EVERY == CLEAN_EVERY - 1 then
-            call('ZREMRANGEBYSCORE', key, '-inf', now)
-            size = call('ZCARD', key)
+        if size % CLEAN_EVERY == CLEAN_EVERY - 1 then
+            size = size - clean(key)
         end
         inbox = { size = size, is_new = size == 0, members = {}, ttl = 0 }
         inboxes[key] = inbox
@@ -61,6 +63,9 @@ local function inboxes_take(key_at, argument_at, count)
             local inbox = inbox_of(key)
             inbox.size = inbox.size + 1
             counted[#counted + 1] = inbox
+            if inbox.size > inbox_max then
+                inbox.size = inbox.size - clean(key)
+            end
             if inbox.size > inbox_max then
                 for _, one in ipairs(counted) do
                     one.size = one.size - 1
