@@ -44,15 +44,3 @@ pub async fn eventually<T, E: std::fmt::Debug>(
         }
     }
 }
-
-/// How many rounds a test makes that says so: `everyday` ones, or as many as `MAYFLY_TEST_ROUNDS`
-/// wants.
-///
-/// # Panics
-/// When it is no number.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "a wish of who runs the tests, no configuration")]
-pub fn rounds(everyday: usize) -> usize {
-    let wanted = std::env::var("MAYFLY_TEST_ROUNDS");
-    wanted.map_or(everyday, |rounds| rounds.parse().expect("MAYFLY_TEST_ROUNDS is a number"))
-}

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of};
+use mayfly_tests::{Answer, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -171,6 +171,8 @@ async fn live_and_expire(worker_runs: bool) {
     assert_eq!(inbox(&world).await.len(), 2, "what is expired is in no inbox");
     let (when, after_take, after_deletion) = expire(&world, taken, deleted).await;
     if !worker_runs {
+        // The watchers look on for as long as the worker is away.
+        tokio::time::sleep(Duration::from_secs(short_or_full(1, 60))).await;
         assert_eq!(world.count("SELECT count(*) FROM messages").await, 0);
         world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, rounds};
+use mayfly_tests::{Answer, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 
 const CALLERS: usize = 64;
@@ -76,7 +76,7 @@ async fn take_round_after_round(workers_run: bool) {
     if !workers_run {
         world.stack.stop(Service::PersistWorker).await.expect("the workers stop");
     }
-    let rounds = rounds(5);
+    let rounds = short_or_full(5, 200);
     let mut all = Vec::new();
     for round in 0..rounds {
         let taken = take_at_once(&world, &format!("user-{round}")).await;
