@@ -1,0 +1,39 @@
+//! The migrations, on a real Postgres.
+
+use mayfly_cold::migrations;
+use mayfly_stack::SharedServers;
+use secrecy::SecretString;
+
+async fn database(name: &str) -> SecretString {
+    let servers = SharedServers::get().await.expect("the servers start");
+    servers.create_database(name).await.expect("a database can be made").into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_go_up_down_and_up_again() {
+    let url = database("up_down_up").await;
+    let applied = migrations::run(&url).await.expect("they go up");
+    assert!(!applied.is_empty());
+    assert_eq!(migrations::run(&url).await.expect("twice is once"), Vec::<String>::new());
+    let mut reverted = migrations::revert_all(&url).await.expect("they go down");
+    reverted.reverse();
+    assert_eq!(reverted, applied);
+    assert_eq!(migrations::run(&url).await.expect("they go up again"), applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_runs_at_once_apply_each_migration_once() {
+    let url = database("at_once").await;
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { migrations::run(&url).await.expect("it goes up") })
+        })
+        .collect();
+    let mut applied = Vec::new();
+    for run in runs {
+        applied.extend(run.await.expect("it does not panic"));
+    }
+    let once: std::collections::BTreeSet<_> = applied.iter().collect();
+    assert_eq!(once.len(), applied.len(), "{applied:?}");
+}
