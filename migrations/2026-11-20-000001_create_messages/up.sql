@@ -169,7 +169,7 @@ BEGIN
         -- Some were stored before, by a worker that died before it could say what was settled.
         settled := settled || ARRAY(
             SELECT messages.id FROM unnest(ids, expires) AS again (id, expires_at)
-            JOIN messages USING (id) WHERE messages.expires_at < again.expires_at);
+            JOIN messages USING (id) WHERE messages.expires_at <= again.expires_at);
     END IF;
 END
 $$;

@@ -1,6 +1,6 @@
 //! What the handlers need: the way into the hot store, ids, the clock.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use mayfly_core::{Clock, IdGenerator, Message, NewMessage, SystemClock};
@@ -14,7 +14,8 @@ use crate::problems;
 /// What the handlers of one thread need.
 pub struct Ingest {
     acceptor: Acceptor,
-    ids: IdGenerator,
+    /// The same for all threads, so that the ids of a process rise even within a millisecond.
+    ids: Arc<IdGenerator>,
     clock: Box<dyn Clock>,
     /// What `Location` starts with; empty where callers see one origin.
     list_url: String,
@@ -35,10 +36,10 @@ pub type Caller = (RequestId, Traceparent);
 
 impl Ingest {
     /// Opens the way into the hot store.
-    pub fn new(hot: &Hot, settings: &Settings) -> Self {
+    pub fn new(hot: &Hot, ids: Arc<IdGenerator>, settings: &Settings) -> Self {
         Self {
             acceptor: Acceptor::open(hot, settings),
-            ids: IdGenerator::default(),
+            ids,
             clock: Box::new(SystemClock),
             list_url: settings.public.list_url.clone(),
             accepted_total: metrics::counter!(names::ACCEPTED_TOTAL, "kind" => "messages"),

@@ -13,6 +13,9 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// So long after an epoch began, batches of the one before may still be committed: until then all
+/// is gone through again and again.
+const IN_FLIGHT: Duration = Duration::from_secs(15);
 /// Messages of one page: at most 4 MiB or so, whatever is in them.
 const PAGE_MESSAGES: u32 = 64;
 
@@ -51,25 +54,42 @@ impl Restorer {
             // The name of an epoch is a UUIDv7: what is older than it is older than the epoch.
             let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
             let live = self.cold.list_live_messages(after, before, now, PAGE_MESSAGES).await?;
+            let is_young = before > MessageId::first_of(before_by(now, IN_FLIGHT));
             let to = match live.last() {
                 Some(message) => Restored::UpTo(message.id.to_string()),
+                None if is_young => Restored::UpTo(String::new()),
                 None => Restored::Done,
             };
             made += live.len();
             let page: Vec<_> = live.into_iter().map(|message| to_live(message, now)).collect();
             let from = Restored::UpTo(last);
             self.hot.restore_copies(&ledger.epoch, &from, &to, &page).await?;
-            if to == Restored::Done && made > 0 {
-                info!(messages = made, epoch = ledger.epoch, "made hot copies again");
+            if live_is_over(&to) {
+                if made > 0 {
+                    info!(messages = made, epoch = ledger.epoch, "made hot copies again");
+                }
+                return Ok(());
             }
         }
     }
 }
 
+/// Whether this page was the last one for now.
+fn live_is_over(to: &Restored) -> bool {
+    match to {
+        Restored::UpTo(id) => id.is_empty(),
+        Restored::Done => true,
+    }
+}
+
 /// Nothing older can be live.
 fn oldest_live(now: Timestamp) -> MessageId {
-    let age = i64::try_from(limits::TTL_MAX.as_millis()).unwrap_or(i64::MAX);
-    MessageId::first_of(Timestamp::from_millis(now.as_millis().saturating_sub(age)))
+    MessageId::first_of(before_by(now, limits::TTL_MAX))
+}
+
+fn before_by(now: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(age))
 }
 
 fn to_live(message: StoredMessage, now: Timestamp) -> LiveMessage {

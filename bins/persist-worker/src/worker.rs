@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mayfly_cold::Cold;
-use mayfly_core::entry::Entry;
+use mayfly_core::{entry::Entry, limits::MESSAGE_BYTES_MAX};
 use mayfly_hot::{Consumer, Delivery, Hot, HotError, Popped};
 use mayfly_runtime::Settings;
 use tokio::time::Instant;
@@ -89,6 +89,7 @@ impl Worker {
         let next = match popped {
             Ok(popped) => self.accept(popped).await?,
             Err(error) => {
+                self.expect_heavy();
                 self.pause_after(&error).await;
                 Vec::new()
             }
@@ -136,6 +137,7 @@ impl Worker {
             }
             Err(HotError::NoGroup) => Ok(()),
             Err(error) => {
+                self.expect_heavy();
                 self.claim_at = Instant::now() + READ_PAUSE;
                 warn!(%error, "cannot look for abandoned entries; trying on");
                 Ok(())
@@ -151,6 +153,11 @@ impl Worker {
         let most = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
         let fitting = BATCH_BYTES / self.entry_bytes.max(1);
         fitting.max(BATCH_ROWS_MIN).min(most)
+    }
+
+    /// After a read that failed, perhaps because it was too much at once: the next one is small.
+    fn expect_heavy(&mut self) {
+        self.entry_bytes = MESSAGE_BYTES_MAX;
     }
 
     async fn rest(&self, rows: usize, started: Instant) {

@@ -32,8 +32,8 @@ impl Cold {
         Self::with_statement_timeout(settings, settings.timeout)
     }
 
-    /// Prepares a pool in which Postgres ends a statement by itself after so long: one whose
-    /// caller gave up, or is gone, holds no lock for longer.
+    /// Prepares a pool in which Postgres ends a statement, or a transaction that waits for its
+    /// client, by itself after so long: one whose caller gave up, or is gone, holds no lock for longer.
     ///
     /// # Panics
     /// Never: a pool without timeouts of its own can always be made.
@@ -42,7 +42,10 @@ impl Cold {
         settings: &settings::Postgres,
         statement_timeout: Duration,
     ) -> Self {
-        let setting = format!("SET statement_timeout = {}", statement_timeout.as_millis());
+        let millis = statement_timeout.as_millis();
+        let setting = format!(
+            "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}"
+        );
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {

@@ -13,7 +13,7 @@ use actix_web::{
     web::{Data, ServiceConfig},
 };
 use bytes::Bytes;
-use mayfly_core::limits;
+use mayfly_core::{IdGenerator, limits};
 use mayfly_hot::Hot;
 use mayfly_http::{Problem, resource};
 use mayfly_runtime::Settings;
@@ -26,8 +26,9 @@ pub fn configure(
     hot: Hot,
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let ids = Arc::new(IdGenerator::default());
     move |service| {
-        let ingest = Data::new(Ingest::new(&hot.on_its_own(), &settings));
+        let ingest = Data::new(Ingest::new(&hot.on_its_own(), ids.clone(), &settings));
         let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =

@@ -11,9 +11,6 @@ pub struct Ingest {
     /// Whether `GET /message/write/` writes.
     #[serde(deserialize_with = "switch::on_off")]
     pub write_by_get: bool,
-    /// Messages that share a round trip to Redis.
-    #[serde(deserialize_with = "count::positive")]
-    pub batch_messages_max: usize,
     /// Bytes of one round trip to Redis.
     #[serde(deserialize_with = "size::positive")]
     pub batch_bytes_max: usize,
