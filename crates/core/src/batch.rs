@@ -60,23 +60,14 @@ fn batch_size_refused() -> Refusal {
 mod tests {
     use super::*;
 
-    fn fields_of(refusal: Refusal) -> Vec<(String, String)> {
-        match refusal {
-            Refusal::InvalidFields(errors) | Refusal::InvalidItems(errors) => {
-                errors.into_iter().map(|error| (error.field, error.message)).collect()
-            }
-            Refusal::InvalidJson(detail) => panic!("no field is named, but: {detail}"),
-        }
-    }
-
     #[test]
     fn a_batch_names_the_index_of_what_is_wrong() {
         let refusal = parse_array(r#"[{"text":"x"},{"text":""},7]"#).expect_err("it is wrong");
-        let fields: Vec<_> = fields_of(refusal).into_iter().map(|(field, _)| field).collect();
+        let fields: Vec<_> = refusal.into_fields().into_iter().map(|(field, _)| field).collect();
         assert_eq!(fields, ["[1].text", "[2]"]);
         let refusal = parse_lines("{\"text\":\"x\"}\n\n{\n").expect_err("it is wrong");
         assert!(matches!(&refusal, Refusal::InvalidItems(_)));
-        assert_eq!(fields_of(refusal)[0].0, "[1]");
+        assert_eq!(refusal.into_fields()[0].0, "[1]");
     }
 
     #[test]

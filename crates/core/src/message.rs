@@ -44,12 +44,6 @@ impl Message {
     pub fn to_json(&self) -> Vec<u8> {
         write_json(self)
     }
-
-    /// How long the message is still to live at `now`; zero once it is expired.
-    #[must_use]
-    pub fn remaining(&self, now: Timestamp) -> std::time::Duration {
-        self.expires_at.since(now)
-    }
 }
 
 fn write_json(message: &impl Serialize) -> Vec<u8> {

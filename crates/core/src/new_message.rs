@@ -244,6 +244,19 @@ fn name_field(path: &str, error: &str) -> FieldErrors {
 }
 
 #[cfg(test)]
+impl Refusal {
+    /// The wrong fields with their rules, in the order in which they were found.
+    pub(crate) fn into_fields(self) -> Vec<(String, String)> {
+        match self {
+            Self::InvalidFields(errors) | Self::InvalidItems(errors) => {
+                errors.into_iter().map(|error| (error.field, error.message)).collect()
+            }
+            Self::InvalidJson(detail) => panic!("no field is named, but: {detail}"),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::message_id::IdGenerator;
@@ -254,20 +267,11 @@ mod tests {
         "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("it is an id")
     }
 
-    fn fields_of(refusal: Refusal) -> Vec<(String, String)> {
-        match refusal {
-            Refusal::InvalidFields(errors) | Refusal::InvalidItems(errors) => {
-                errors.into_iter().map(|error| (error.field, error.message)).collect()
-            }
-            Refusal::InvalidJson(detail) => panic!("no field is named, but: {detail}"),
-        }
-    }
-
     #[test]
     fn every_wrong_field_is_named_with_its_rule() {
         let sent = r#"{"channel":"a b","username":"","text":"","city":"","state":"","ttl":-1,"data":"\u0000"}"#;
         let refusal = NewMessage::from_json(sent).expect_err("all is wrong");
-        let fields: Vec<_> = fields_of(refusal).into_iter().map(|(field, _)| field).collect();
+        let fields: Vec<_> = refusal.into_fields().into_iter().map(|(field, _)| field).collect();
         assert_eq!(fields, ["text", "data", "channel", "username", "city", "state", "ttl"]);
     }
 
@@ -287,7 +291,7 @@ mod tests {
             (r#"{"data":1e400}"#, "data"),
         ] {
             let refusal = NewMessage::from_json(sent).expect_err("it is wrong");
-            assert_eq!(fields_of(refusal)[0].0, field, "{sent}");
+            assert_eq!(refusal.into_fields()[0].0, field, "{sent}");
         }
     }
 
@@ -305,9 +309,9 @@ mod tests {
     fn a_chat_needs_a_username_and_a_text() {
         let chat = NewMessage::from_chat(r#"{"username":"kiran","text":"hi","timeout":5}"#);
         let chat = chat.expect("it is valid").accept(IdGenerator::default().next_id(NOW), NOW);
-        assert_eq!(chat.remaining(NOW).as_secs(), 5);
+        assert_eq!(chat.expires_at.since(NOW).as_secs(), 5);
         let refusal = NewMessage::from_chat(r"{}").expect_err("both are missing");
-        assert_eq!(fields_of(refusal).len(), 2);
+        assert_eq!(refusal.into_fields().len(), 2);
     }
 
     #[test]

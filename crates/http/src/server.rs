@@ -54,11 +54,6 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-
-    /// Gives the socket.
-    pub fn into_listener(self) -> TcpListener {
-        self.listener
-    }
 }
 
 impl From<Server> for TcpListener {
