@@ -1,7 +1,7 @@
 //! What an entry of the stream `messages` says, version by version.
 //!
-//! An entry has two fields. The first is named after what it is and holds its body, the second,
-//! `meta`, says where it comes from. Kinds only grow: a reader that does not know one must leave it
+//! The first field of an entry is named after what it is and holds its body; `meta` says where it
+//! comes from, and that of an expiry has `channels`, too. Fields and kinds only grow: a reader that does not know one must leave it
 //! to a newer reader, or to the dead letters, never guess.
 
 use std::str::FromStr;
@@ -14,6 +14,8 @@ pub const MESSAGE_V1: &str = "message.v1";
 pub const EXPIRE_V1: &str = "expire.v1";
 /// The field that says where an entry comes from.
 pub const META: &str = "meta";
+/// The field of an expiry that names the channel of each id, blanks between them.
+pub const CHANNELS: &str = "channels";
 
 /// Where an entry comes from: which past of Redis, which request, which trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -18,6 +18,9 @@ pub struct MessageId(Uuid);
 pub struct NotAnId;
 
 impl MessageId {
+    /// Bytes of the written form.
+    pub const TEXT_BYTES: usize = 36;
+
     /// The smallest id of an instant: ids before it are older.
     #[must_use]
     pub fn first_of(at: Timestamp) -> Self {
@@ -45,7 +48,9 @@ impl FromStr for MessageId {
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         Uuid::try_parse(text)
             .ok()
-            .filter(|id| text.len() == 36 && id.get_version() == Some(Version::SortRand))
+            .filter(|id| {
+                text.len() == Self::TEXT_BYTES && id.get_version() == Some(Version::SortRand)
+            })
             .map(Self)
             .ok_or(NotAnId)
     }

@@ -3,7 +3,7 @@
 use deadpool_redis::redis::Value;
 use mayfly_core::{
     Timestamp,
-    entry::{Entry, META, Meta, UnreadableEntry},
+    entry::{CHANNELS, Entry, META, Meta, UnreadableEntry},
 };
 
 /// An entry as a consumer got it.
@@ -17,6 +17,8 @@ pub struct Delivery {
     pub entry: Result<Entry, (UnreadableEntry, Vec<u8>)>,
     /// Where it comes from.
     pub meta: Meta,
+    /// The channel of each message of an expiry, blanks between them; else empty.
+    pub channels: String,
 }
 
 impl Delivery {
@@ -78,14 +80,16 @@ fn read_entry(entry_id: String, fields: Vec<Value>) -> Delivery {
     let mut fields = fields.into_iter();
     let kind = fields.next().and_then(text).unwrap_or_default();
     let body = fields.next().and_then(bytes).unwrap_or_default();
-    let mut meta = Meta::default();
+    let (mut meta, mut channels) = (Meta::default(), String::new());
     while let Some(name) = fields.next().and_then(text) {
         let value = fields.next().and_then(text).unwrap_or_default();
-        if name == META {
-            meta = Meta::parse(&value);
+        match name.as_str() {
+            META => meta = Meta::parse(&value),
+            CHANNELS => channels = value,
+            _ => {}
         }
     }
-    Delivery { entry_id, entry: Entry::decode(&kind, body), kind, meta }
+    Delivery { entry_id, entry: Entry::decode(&kind, body), kind, meta, channels }
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
     Connection, Manager, Pool, Runtime,
-    redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection},
+    redis::{
+        AsyncConnectionConfig, Client,
+        aio::{MultiplexedConnection, PubSub},
+    },
 };
 use mayfly_runtime::settings;
 use secrecy::ExposeSecret;
@@ -101,6 +104,14 @@ impl Hot {
             .set_response_timeout(None);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         tokio::time::timeout(self.timeout, connecting)
+            .await
+            .map_err(|_| HotError::Timeout)?
+            .map_err(HotError::from)
+    }
+
+    /// A connection for a subscription.
+    pub(crate) async fn connection_for_subscription(&self) -> Result<PubSub, HotError> {
+        tokio::time::timeout(self.timeout, self.client.get_async_pubsub())
             .await
             .map_err(|_| HotError::Timeout)?
             .map_err(HotError::from)

@@ -103,7 +103,8 @@ end
 local key_at, argument_at = 5, 6
 for _ = 1, tonumber(ARGV[5]) do
     local count = tonumber(ARGV[argument_at])
-    local meta = epoch .. ' ' .. ARGV[argument_at + 1]
+    local origin = ARGV[argument_at + 1]
+    local meta = epoch .. ' ' .. origin
     argument_at = argument_at + 2
     local outcome = 0
     if waits + accepted + count > waiting_max then
@@ -111,6 +112,8 @@ for _ = 1, tonumber(ARGV[5]) do
     elseif not inboxes_take(key_at, argument_at, count) then
         outcome = 1
     else
+        local n = #pieces
+        pieces[n + 1], pieces[n + 2], pieces[n + 3] = 'from ', origin, '\n'
         for i = 0, count - 1 do
             local key, argument = key_at + 2 * i, argument_at + 4 * i
             write(KEYS[key], KEYS[key + 1], ARGV[argument], ARGV[argument + 1], ARGV[argument + 2],

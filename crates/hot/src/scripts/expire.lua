@@ -13,7 +13,7 @@ local call = redis.call
 local stream, epoch_key, ledger, taken, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local at_ms, at, bytes_max, known = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
-local answer, ids, bytes = { 0, 0 }, {}, 0
+local answer, ids, channels, bytes = { 0, 0 }, {}, {}, 0
 for i = 8, #ARGV do
     local id, copy = ARGV[i], KEYS[i - 2]
     local json = call('GET', copy)
@@ -33,6 +33,8 @@ for i = 8, #ARGV do
         call('DEL', copy)
         call('HSET', taken, id, json)
         ids[#ids + 1] = id
+        -- The JSON begins with id and channel, whose name has nothing that JSON escapes.
+        channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
         answer[#answer + 1] = json
     end
     -- Also where the copy is gone already: what is not live has no place in an inbox.
@@ -46,11 +48,15 @@ if #ids > 0 then
         call('SET', epoch_key, epoch)
     end
     local before = call('HGET', ledger, 'messages.last') or '0-0'
-    local list = table.concat(ids, ' ')
-    local last = call('XADD', stream, '*', 'expire.v1', at_ms .. ' ' .. list,
-        'meta', epoch .. ' ' .. ARGV[3])
+    local last = call('XADD', stream, '*', 'expire.v1', at_ms .. ' ' .. table.concat(ids, ' '),
+        'meta', epoch .. ' ' .. ARGV[3], 'channels', table.concat(channels, ' '))
     call('HSET', ledger, 'messages.last', last)
-    local publication = 'v1 ' .. epoch .. ' ' .. before .. '\n' .. last .. ' expire ' .. list .. '\n'
+    local pairs_of = {}
+    for i = 1, #ids do
+        pairs_of[i] = ids[i] .. ':' .. channels[i]
+    end
+    local publication = 'v1 ' .. epoch .. ' ' .. before .. '\nfrom ' .. ARGV[3] .. '\n'
+        .. last .. ' expire ' .. table.concat(pairs_of, ' ') .. '\n'
     local published = redis.pcall('PUBLISH', ARGV[2], publication)
     if type(published) == 'table' and published.err then
         answer[1] = 1

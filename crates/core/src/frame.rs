@@ -1,0 +1,161 @@
+//! The frames of the live side: what a server tells, as JSON texts, made once for all who get them.
+//!
+//! Frames only grow: a client ignores types and fields that it does not know.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::{message_id::MessageId, position::Position};
+
+/// Why a subscriber could not go on where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotResumed {
+    /// What it has missed is older than what is kept.
+    Window,
+    /// Redis lost what came before.
+    DataLost,
+    /// It is no position that was ever given out.
+    UnknownPosition,
+}
+
+impl NotResumed {
+    /// The word in frames and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::DataLost => "data_lost",
+            Self::UnknownPosition => "unknown_position",
+        }
+    }
+}
+
+/// Everything that a server says beside messages, which are written by [`write_message`].
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerFrame<'a> {
+    /// Live delivery begins behind `position`.
+    Hello {
+        /// The name of this connection.
+        connection: &'a str,
+        /// Where live delivery begins.
+        position: &'a Position,
+        /// Whether it went on where it was; only where a position was handed in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resumed: Option<bool>,
+        /// Why it did not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<NotResumed>,
+        /// How often the server pings, in milliseconds.
+        ping_interval_ms: u64,
+    },
+    /// Messages were taken or deleted.
+    Expired {
+        /// Where the subscriber stands from now on.
+        position: &'a Position,
+        /// Which.
+        ids: Vec<MessageId>,
+    },
+    /// Nothing came for this subscriber; this is where it stands.
+    Position {
+        /// Where the subscriber stands from now on.
+        position: &'a Position,
+    },
+    /// Frames were dropped, because this connection did not read.
+    Gap {
+        /// How many.
+        dropped: u64,
+        /// The last frame before them: handed back, it brings them.
+        position: &'a Position,
+    },
+    /// What is subscribed after a `subscribe`.
+    Subscribed(SubscribedTo),
+    /// What is subscribed after an `unsubscribe`.
+    Unsubscribed(SubscribedTo),
+    /// The answer to a `ping`.
+    Pong,
+    /// A frame of the client cannot be followed; nothing was changed by it.
+    Error {
+        /// What is wrong, in a word that programs may rely on.
+        code: &'a str,
+        /// What is wrong, for people.
+        message: String,
+    },
+}
+
+/// Everything that a connection is subscribed to, in alphabetical order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubscribedTo {
+    /// Names of channels; `*` alone stands for all.
+    pub channels: Vec<String>,
+    /// Names of feeds.
+    pub feeds: Vec<&'static str>,
+    /// Ids of videos.
+    pub videos: Vec<String>,
+    /// Names of hosts.
+    pub hosts: Vec<String>,
+}
+
+impl ServerFrame<'_> {
+    /// The frame as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        to_json(self)
+    }
+}
+
+/// Writes the frame of a message, whose JSON is there already.
+pub fn write_message(into: &mut Vec<u8>, position: &Position, json: &[u8]) {
+    // Writing into a Vec cannot fail.
+    let _ = write!(into, r#"{{"type":"message","position":"{position}","message":"#);
+    into.extend_from_slice(json);
+    into.push(b'}');
+}
+
+fn to_json(frame: &ServerFrame<'_>) -> Vec<u8> {
+    serde_json::to_vec(frame)
+        .expect("invariant: a frame has only string keys, and a Vec takes every byte")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(frame: &ServerFrame<'_>) -> String {
+        String::from_utf8(frame.to_json()).expect("JSON is text")
+    }
+
+    #[test]
+    fn frames_are_what_clients_rely_on() {
+        let at = &Position::new("e1", "5-1".parse().expect("an id"));
+        let hello = |resumed, reason| ServerFrame::Hello {
+            connection: "c1",
+            position: at,
+            resumed,
+            reason,
+            ping_interval_ms: 25_000,
+        };
+        insta::assert_snapshot!(show(&hello(None, None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","ping_interval_ms":25000}"#);
+        insta::assert_snapshot!(show(&hello(Some(true), None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":true,"ping_interval_ms":25000}"#);
+        insta::assert_snapshot!(show(&hello(Some(false), Some(NotResumed::DataLost))), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":false,"reason":"data_lost","ping_interval_ms":25000}"#);
+        let ids = vec!["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id")];
+        insta::assert_snapshot!(show(&ServerFrame::Expired { position: at, ids }), @r#"{"type":"expired","position":"1.e1.5-1","ids":["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47"]}"#);
+        insta::assert_snapshot!(show(&ServerFrame::Position { position: at }), @r#"{"type":"position","position":"1.e1.5-1"}"#);
+        insta::assert_snapshot!(show(&ServerFrame::Gap { dropped: 12, position: at }), @r#"{"type":"gap","dropped":12,"position":"1.e1.5-1"}"#);
+        insta::assert_snapshot!(show(&ServerFrame::Pong), @r#"{"type":"pong"}"#);
+        let set = SubscribedTo {
+            channels: vec!["*".into()],
+            feeds: vec!["messages"],
+            videos: vec![],
+            hosts: vec![],
+        };
+        insta::assert_snapshot!(show(&ServerFrame::Subscribed(set)), @r#"{"type":"subscribed","channels":["*"],"feeds":["messages"],"videos":[],"hosts":[]}"#);
+        let error = ServerFrame::Error { code: "invalid_json", message: "no JSON".into() };
+        insta::assert_snapshot!(show(&error), @r#"{"type":"error","code":"invalid_json","message":"no JSON"}"#);
+        let mut message = Vec::new();
+        write_message(&mut message, at, b"{}");
+        insta::assert_snapshot!(String::from_utf8_lossy(&message), @r#"{"type":"message","position":"1.e1.5-1","message":{}}"#);
+    }
+}
