@@ -14,6 +14,7 @@ mod request_id;
 pub mod routes;
 mod server;
 mod trace_parent;
+mod upgrade;
 
 pub use self::{
     admin::serve_admin,
@@ -23,6 +24,7 @@ pub use self::{
     problem::{Code, Problem},
     query::{NoQuery, Query, parse_form},
     request_id::RequestId,
-    server::{Server, serve},
+    server::{Server, serve, serve_upgrades},
     trace_parent::Traceparent,
+    upgrade::{Switched, UpgradeRequest, upgrade_required},
 };

@@ -1,13 +1,19 @@
 //! The public server: bound early, served until drained.
 
 use std::{
+    convert::Infallible,
     net::{SocketAddr, TcpListener},
     thread,
     time::Duration,
 };
 
+use actix_http::HttpService;
+use actix_server::{Server as Running, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
+    App, Error, HttpRequest, HttpResponse, HttpServer,
+    body::BoxBody,
+    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
     http::{KeepAlive, Method},
     middleware::Condition,
     web,
@@ -23,6 +29,7 @@ use crate::{
     endpoint::{answer_options, resource},
     middleware::{Edge, RequestTimeout},
     routes,
+    upgrade::UpgradeRequest,
 };
 
 /// Connections that may wait to be accepted; a burst of them must not be refused.
@@ -88,38 +95,115 @@ where
     let settings = &process.settings;
     let workers = count_workers(settings);
     let for_app = process.clone();
-    let server = HttpServer::new(move || {
-        let process = &for_app;
-        let http = &process.settings.http;
-        let service = process.service;
-        App::new()
-            .app_data(BodyTimeout(http.body_timeout))
-            .app_data(RequestTimeout(http.request_timeout))
-            .configure(configure.clone())
-            .service(resource("/health").get(get_health))
-            .default_service(web::to(move |request: HttpRequest| {
-                let answer = answer_unknown_path(service, &request);
-                async move { answer }
-            }))
-            .wrap(Condition::new(
-                !http.allowed_origins.is_empty(),
-                cors::layer(&http.allowed_origins),
-            ))
-            .wrap(Edge::new(process))
-    })
-    .workers(workers)
-    .max_connections(settings.http.connections_max.div_ceil(workers))
-    .keep_alive(KeepAlive::Timeout(settings.http.keep_alive))
-    .client_request_timeout(settings.http.body_timeout)
-    .client_disconnect_timeout(LINGER)
-    .tcp_nodelay(true)
-    .shutdown_timeout(seconds_to_finish(settings))
-    .disable_signals()
-    .listen(listener.into())
-    .context("cannot serve")?
-    .run();
+    let server = HttpServer::new(move || make_app(&for_app, configure.clone()))
+        .workers(workers)
+        .max_connections(settings.http.connections_max.div_ceil(workers))
+        .keep_alive(KeepAlive::Timeout(settings.http.keep_alive))
+        .client_request_timeout(settings.http.body_timeout)
+        .client_disconnect_timeout(LINGER)
+        .tcp_nodelay(true)
+        .shutdown_timeout(seconds_to_finish(settings))
+        .disable_signals()
+        .listen(listener.into())
+        .context("cannot serve")?
+        .run();
+    let drain = tokio::time::sleep(settings.http.drain_delay);
+    run_until_drained(server, process, drain).await
+}
 
-    let handle = server.handle();
+/// As [`serve`], for a service that takes sockets over. `local` is asked once on each thread that serves, for what adds
+/// the resources there and what a request to upgrade goes to; its socket belongs to that thread from then on. The port
+/// is closed when `drain`, which begins with the drain, is over, too.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_upgrades<L, F, U>(
+    listener: impl Into<TcpListener>,
+    process: &Process,
+    local: L,
+    drain: impl Future<Output = ()>,
+) -> anyhow::Result<()>
+where
+    L: Fn() -> (F, U) + Clone + Send + 'static,
+    F: FnOnce(&mut web::ServiceConfig) + 'static,
+    U: AsyncFn(UpgradeRequest) + Clone + 'static,
+{
+    let settings = &process.settings;
+    let workers = count_workers(settings);
+    let for_app = process.clone();
+    let service = move || {
+        let http = &for_app.settings.http;
+        let (configure, upgrade) = local();
+        let app = make_app(&for_app, configure).into_factory();
+        HttpService::build()
+            .keep_alive(KeepAlive::Timeout(http.keep_alive))
+            .client_request_timeout(http.body_timeout)
+            .client_disconnect_timeout(LINGER)
+            .tcp_nodelay(true)
+            .upgrade(fn_service(move |(request, framed)| {
+                let upgrade = upgrade.clone();
+                async move {
+                    upgrade(UpgradeRequest::new(request, framed)).await;
+                    Ok::<(), Infallible>(())
+                }
+            }))
+            .finish(map_config(app.map_err(|error| error.error_response()), |()| {
+                AppConfig::default()
+            }))
+            .tcp()
+    };
+    let server = Running::build()
+        .backlog(u32::try_from(BACKLOG).unwrap_or_default())
+        .workers(workers)
+        .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
+        .shutdown_timeout(seconds_to_finish(settings))
+        .disable_signals()
+        .listen("live", listener.into(), service)
+        .context("cannot serve")?
+        .run();
+    let delay = tokio::time::sleep(settings.http.drain_delay);
+    let drain = async { tokio::join!(delay, drain) };
+    run_until_drained(server, process, drain).await
+}
+
+/// Everything that is common to the public ports around what a service adds.
+fn make_app<F>(
+    process: &Process,
+    configure: F,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + use<F>,
+>
+where
+    F: FnOnce(&mut web::ServiceConfig),
+{
+    let http = &process.settings.http;
+    let service = process.service;
+    App::new()
+        .app_data(BodyTimeout(http.body_timeout))
+        .app_data(RequestTimeout(http.request_timeout))
+        .configure(configure)
+        .service(resource("/health").get(get_health))
+        .default_service(web::to(move |request: HttpRequest| {
+            let answer = answer_unknown_path(service, &request);
+            async move { answer }
+        }))
+        .wrap(Condition::new(!http.allowed_origins.is_empty(), cors::layer(&http.allowed_origins)))
+        .wrap(Edge::new(process))
+}
+
+/// Waits for the drain, and for `drain` from then on; then closes the port and finishes.
+async fn run_until_drained<T>(
+    server: Running,
+    process: &Process,
+    drain: impl Future<Output = T>,
+) -> anyhow::Result<()> {
+    let handle: ServerHandle = server.handle();
     let mut running = tokio::spawn(server);
     tokio::select! {
         ended = &mut running => {
@@ -128,7 +212,7 @@ where
         }
         () = process.lifecycle.draining().cancelled_owned() => {}
     }
-    tokio::time::sleep(settings.http.drain_delay).await;
+    drain.await;
     handle.stop(true).await;
     running.await.context("the HTTP server panicked")?.context("the HTTP server failed")
 }

@@ -28,6 +28,19 @@ pub const ACCEPT_SECONDS: &str = "mayfly_accept_seconds";
 pub const QUEUE_WAIT_SECONDS: &str = "mayfly_queue_wait_seconds";
 /// Seconds that a batch took to be stored.
 pub const STORE_SECONDS: &str = "mayfly_store_seconds";
+/// Connections that are open.
+pub const CONNECTIONS: &str = "mayfly_connections";
+/// Frames handed to connections.
+pub const DELIVERIES_TOTAL: &str = "mayfly_deliveries_total";
+/// What did not reach a connection, by `reason`: `slow_consumer` counts frames, `close_timeout`
+/// connections that did not read their Close.
+pub const DROPPED_TOTAL: &str = "mayfly_dropped_total";
+/// Connections closed by this side or the other, by `code`.
+pub const CLOSED_TOTAL: &str = "mayfly_closed_total";
+/// Connections that handed in a position, by `result`.
+pub const RESUMES_TOTAL: &str = "mayfly_resumes_total";
+/// Seconds from the acceptance of a message until it was written to the connections.
+pub const DELIVERY_SECONDS: &str = "mayfly_delivery_seconds";
 
 /// Upper bounds of the histograms in seconds, from half a millisecond to ten seconds.
 const BUCKETS: [f64; 14] =
@@ -95,6 +108,18 @@ fn describe() {
         "Seconds from the acceptance of an entry until a worker took it"
     );
     describe_histogram!(STORE_SECONDS, "Seconds that a batch took to be stored");
+    describe_gauge!(CONNECTIONS, "Connections that are open");
+    describe_counter!(DELIVERIES_TOTAL, "Frames handed to connections");
+    describe_counter!(
+        DROPPED_TOTAL,
+        "Frames that a slow connection did not get, and connections that did not read their Close"
+    );
+    describe_counter!(CLOSED_TOTAL, "Connections closed");
+    describe_counter!(RESUMES_TOTAL, "Connections that handed in a position");
+    describe_histogram!(
+        DELIVERY_SECONDS,
+        "Seconds from the acceptance of a message until it was written to the connections"
+    );
 }
 
 #[cfg(test)]

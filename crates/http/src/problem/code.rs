@@ -33,6 +33,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// 422: the key of an earlier request came with another body.
     IdempotencyKeyReused,
+    /// 426: the path answers only over a WebSocket.
+    UpgradeRequired,
     /// 429: the limit of this client is used up.
     RateLimited,
     /// 500: our fault.
@@ -47,7 +49,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidJson,
         Self::InvalidField,
         Self::InvalidCursor,
@@ -62,6 +64,7 @@ impl Code {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::IdempotencyKeyReused,
+        Self::UpgradeRequired,
         Self::RateLimited,
         Self::Internal,
         Self::UpstreamFailed,
@@ -86,6 +89,7 @@ impl Code {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
@@ -110,6 +114,7 @@ impl Code {
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::Internal => "internal",
             Self::UpstreamFailed => "upstream_failed",
@@ -135,6 +140,7 @@ impl Code {
             Self::BodyTooLarge => "Body too large",
             Self::UnsupportedMediaType => "Unsupported media type",
             Self::IdempotencyKeyReused => "Idempotency key reused",
+            Self::UpgradeRequired => "Upgrade required",
             Self::RateLimited => "Rate limited",
             Self::Internal => "Internal error",
             Self::UpstreamFailed => "The source failed",
@@ -162,6 +168,7 @@ impl Code {
             Self::BodyTooLarge => "The body is too large.",
             Self::UnsupportedMediaType => "The body is of a kind that is not taken here.",
             Self::IdempotencyKeyReused => "The key was used for another body.",
+            Self::UpgradeRequired => "This path answers only over a WebSocket of version 13.",
             Self::RateLimited => {
                 "The limit is used up; the header Retry-After says when to come back."
             }

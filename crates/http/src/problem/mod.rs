@@ -105,6 +105,14 @@ impl Problem {
         self.inner.code
     }
 
+    /// What is wrong in one sentence: the first field and its rule, where fields are wrong.
+    pub fn sentence(&self) -> String {
+        match self.inner.fields.first() {
+            Some(wrong) => format!("{} {}", wrong.field, wrong.message),
+            None => self.inner.detail.as_deref().unwrap_or(self.inner.code.title()).to_owned(),
+        }
+    }
+
     pub(crate) fn cause(&self) -> Option<&str> {
         self.inner.cause.as_deref()
     }

@@ -29,7 +29,7 @@ fn every_code_has_a_name_of_its_own_and_the_status_of_the_contract() {
     let expected = "400 invalid_json 400 invalid_field 400 invalid_cursor 400 upstream_refused 401 unauthorized \
                     403 forbidden 404 not_found 405 method_not_allowed 406 not_acceptable 408 request_timeout \
                     409 inbox_full 413 body_too_large 415 unsupported_media_type 422 idempotency_key_reused \
-                    429 rate_limited 500 internal 502 upstream_failed 503 unavailable 503 overloaded";
+                    426 upgrade_required 429 rate_limited 500 internal 502 upstream_failed 503 unavailable 503 overloaded";
     let actual: Vec<_> = Code::ALL
         .iter()
         .map(|code| format!("{} {}", code.status().as_u16(), code.as_str()))

@@ -8,6 +8,7 @@ mod count;
 mod duration;
 mod env_example;
 mod error;
+mod fanout;
 mod http;
 mod inbox;
 mod ingest;
@@ -38,6 +39,7 @@ pub use self::{
     duration::parse_duration,
     env_example::env_example,
     error::SettingsError,
+    fanout::{Fanout, SlowConsumer},
     http::Http,
     inbox::Inbox,
     ingest::Ingest,
@@ -54,6 +56,9 @@ pub use self::{
 
 /// What a commit may take beyond its statement; a takeover before it would store twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
+
+/// What the last connections of a drain may take to close.
+const CLOSE_MARGIN: Duration = Duration::from_secs(5);
 
 /// Every key of the configuration, one field per section.
 #[derive(Clone, Debug, Deserialize)]
@@ -83,6 +88,8 @@ pub struct Settings {
     pub list: List,
     /// How entries are stored.
     pub persist: Persist,
+    /// How feeds are carried to connections.
+    pub fanout: Fanout,
 }
 
 impl Settings {
@@ -135,6 +142,12 @@ impl Settings {
             let wrong =
                 format!("allowed is more than http.drain_delay ({:?})", self.http.drain_delay);
             return Err(Conflict { key: "lifecycle.shutdown_timeout", wrong });
+        }
+        if self.fanout.drain + CLOSE_MARGIN >= self.lifecycle.shutdown_timeout {
+            let most = self.lifecycle.shutdown_timeout.saturating_sub(CLOSE_MARGIN);
+            let wrong =
+                format!("allowed is less than lifecycle.shutdown_timeout but 5s ({most:?})");
+            return Err(Conflict { key: "fanout.drain", wrong });
         }
         Ok(())
     }
