@@ -1,22 +1,60 @@
-//! ws-fanout: will carry the live feeds to browsers. As yet it starts, says how it is, and drains.
+//! ws-fanout: carries what happens to every open browser, over WebSocket and server-sent events.
+//!
+//! One subscription to Redis brings publications ([`feed`]). What came at once is encoded once
+//! ([`batch`]) and told to every thread ([`hub`]). A thread owns its sockets ([`shard`]): it puts
+//! shared pieces into their queues and writes each as far as it goes, waiting for none. Who comes
+//! back is brought to the present first ([`resume`]).
+
+mod batch;
+mod client;
+mod connection;
+mod events;
+mod feed;
+mod files;
+mod groups;
+mod hub;
+mod local;
+mod outbound;
+mod query;
+mod recent;
+mod resume;
+mod routes;
+mod shard;
+mod subscription;
+mod websocket;
+
+use std::sync::Arc;
 
 use mayfly_hot::Hot;
 use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
+use tokio::task::JoinSet;
 
-/// Runs the service until it is told to drain.
+use crate::{feed::Feed, hub::Hub, local::Local};
+
+/// Runs the service until it is told to drain and all connections are closed.
 pub async fn run(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = Hot::new(&settings.redis)?;
-    let redis = process.health.register("redis", Need::Required);
+    let hub = Hub::new(hot.clone(), Arc::clone(settings), process.lifecycle.clone());
+    let subscription = process.health.register("subscription", Need::Required);
+    let redis = process.health.register("redis", Need::Useful);
     let http = Server::bind(settings.http.listen)?;
     let admin = Server::bind(settings.admin.listen)?;
     let listening = [("http", http.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let watch = tokio::spawn(hot.watch(redis));
+    let mut besides = JoinSet::new();
+    besides.spawn(hot.watch(redis));
+    besides.spawn(Feed::new(&hub).run(subscription));
     process.started(&listening);
-    let served = mayfly_http::serve(http, &process, |_| {}).await;
-    watch.abort();
+    let drain = Arc::clone(&hub).drain();
+    let local = move || {
+        let local = Local::start(&hub);
+        let configure = routes::configure(&local);
+        (configure, async move |request| routes::upgrade(local.clone(), request).await)
+    };
+    let served = mayfly_http::serve_upgrades(http, &process, local, drain).await;
+    besides.shutdown().await;
     served
 }

@@ -1,0 +1,323 @@
+//! Following the stream: the one subscription of the process, and what it missed.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use mayfly_core::{EntryId, LiveEntry, Position, Publication, frame::NotResumed};
+use mayfly_hot::{Hot, HotError, LiveRow, Subscription};
+use mayfly_runtime::Part;
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    batch::Batch,
+    hub::{Hub, News},
+};
+
+/// How often it is looked where the stream ends: a lost publication is found out by the second
+/// look after it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long after a failure it is subscribed again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// So many looks in a row that found something which was never published: the subscription is dead.
+const SILENT_LOOKS_MAX: u32 = 8;
+/// What came meanwhile is put together up to so many bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Entries that are read of the stream at once.
+const PAGE_ENTRIES: usize = 64;
+
+/// Follows the stream and tells the hub.
+pub(crate) struct Feed {
+    hub: Arc<Hub>,
+    hot: Hot,
+    /// Up to where the hub has been told; nothing before Redis was reached.
+    at: Option<Position>,
+    /// Whether something may have been published while nobody listened.
+    was_interrupted: bool,
+}
+
+impl Feed {
+    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
+        let hot = hub.hot.clone();
+        Self { hub: Arc::clone(hub), hot, at: None, was_interrupted: true }
+    }
+
+    /// Follows the stream until it is aborted; `part` says whether it is subscribed.
+    pub(crate) async fn run(mut self, part: Part) {
+        let (looking, newest) = watch::channel(None);
+        let mut looks = JoinSet::new();
+        looks.spawn(look(self.hot.clone(), looking));
+        loop {
+            self.was_interrupted = true;
+            match self.hot.subscribe_messages().await {
+                Ok(subscription) => {
+                    let error = self.follow(subscription, newest.clone(), &part).await;
+                    debug!(%error, "subscription ended");
+                    part.down(error.to_string());
+                }
+                Err(error) => {
+                    part.down(error.to_string());
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Follows one subscription to its end; gives why it ended.
+    async fn follow(
+        &mut self,
+        mut subscription: Subscription,
+        mut newest: watch::Receiver<Option<Position>>,
+        part: &Part,
+    ) -> HotError {
+        if let Err(error) = self.catch_up().await {
+            sleep(RETRY_PAUSE).await;
+            return error;
+        }
+        part.up();
+        self.was_interrupted = false;
+        let (mut seen, mut silent_looks) = (None::<Position>, 0);
+        loop {
+            let outcome = tokio::select! {
+                publication = subscription.next() => match publication {
+                    Some(publication) => {
+                        silent_looks = 0;
+                        self.take(publication, &mut subscription).await
+                    }
+                    None => return HotError::Unavailable("the subscription ended".into()),
+                },
+                _ = newest.changed() => {
+                    let look = newest.borrow_and_update().clone();
+                    let is_behind = seen.as_ref().is_some_and(|seen| self.is_behind(seen));
+                    seen = look;
+                    if is_behind {
+                        silent_looks += 1;
+                        debug!("a publication was lost: reading the stream");
+                        self.catch_up().await
+                    } else {
+                        Ok(())
+                    }
+                }
+            };
+            if let Err(error) = outcome {
+                return error;
+            }
+            if silent_looks > SILENT_LOOKS_MAX {
+                return HotError::Unavailable("nothing comes over the subscription".into());
+            }
+        }
+    }
+
+    fn is_behind(&self, newest: &Position) -> bool {
+        self.at.as_ref().is_none_or(|at| at.epoch != newest.epoch || at.entry < newest.entry)
+    }
+
+    /// Takes in a publication and what came with it.
+    async fn take(
+        &mut self,
+        first: Bytes,
+        subscription: &mut Subscription,
+    ) -> Result<(), HotError> {
+        let (mut next, mut gathered) = (Some(first), Gathered::default());
+        while let Some(bytes) = next.take() {
+            let Ok(publication) = Publication::parse(&bytes) else {
+                warn!("a publication cannot be read: reading the stream instead");
+                self.tell(&mut gathered).await;
+                return self.catch_up().await;
+            };
+            log_passage(&publication.entries);
+            match self.fit(&publication) {
+                Fit::Follows => self.gather(publication, &mut gathered),
+                Fit::Known => {}
+                Fit::Gap => {
+                    self.tell(&mut gathered).await;
+                    self.catch_up().await?;
+                    if self.fit(&publication) == Fit::Follows {
+                        self.gather(publication, &mut gathered);
+                    }
+                }
+            }
+            if gathered.bytes < BATCH_BYTES {
+                next = subscription.try_next();
+            }
+        }
+        self.tell(&mut gathered).await;
+        Ok(())
+    }
+
+    /// How a publication fits to what is known.
+    fn fit(&self, publication: &Publication) -> Fit {
+        let Some(at) = &self.at else { return Fit::Gap };
+        let Some(last) = publication.entries.last() else { return Fit::Known };
+        if *at.epoch != *publication.epoch {
+            return Fit::Gap;
+        }
+        if last.id <= at.entry {
+            Fit::Known
+        } else if publication.before <= at.entry {
+            Fit::Follows
+        } else {
+            Fit::Gap
+        }
+    }
+
+    /// Adds what is new of a publication that follows.
+    fn gather(&mut self, publication: Publication, gathered: &mut Gathered) {
+        let Some(at) = &mut self.at else { return };
+        gathered.before.get_or_insert(at.entry);
+        for entry in publication.entries {
+            if entry.id > at.entry {
+                at.entry = entry.id;
+                gathered.bytes += entry.bytes();
+                gathered.entries.push(entry);
+            }
+        }
+    }
+
+    async fn tell(&mut self, gathered: &mut Gathered) {
+        let Gathered { before, entries, .. } = std::mem::take(gathered);
+        if let (Some(at), Some(before)) = (&self.at, before)
+            && !entries.is_empty()
+        {
+            let batch = Batch::encode(&at.epoch, before, entries);
+            self.hub.tell(News::Batch(Arc::new(batch))).await;
+        }
+    }
+
+    /// Reads of the stream what was missed, up to its end.
+    async fn catch_up(&mut self) -> Result<(), HotError> {
+        let newest = self.hot.find_newest().await?;
+        let Some(at) = self.at.clone() else {
+            self.move_to(newest, None).await;
+            return Ok(());
+        };
+        if at.epoch != newest.epoch {
+            return self.change_epoch(&at, newest).await;
+        }
+        if newest.entry < at.entry {
+            // Redis came back without its last moments.
+            self.move_to(newest, Some(NotResumed::DataLost)).await;
+            return Ok(());
+        }
+        self.read_on(&newest).await
+    }
+
+    async fn read_on(&mut self, newest: &Position) -> Result<(), HotError> {
+        while let Some(at) = self.at.clone()
+            && at.entry < newest.entry
+        {
+            let mut rows = self.hot.read_live(at.entry, PAGE_ENTRIES + 1).await?;
+            if at.entry != EntryId::START {
+                if rows.first().is_none_or(|row| row.id != at.entry) {
+                    // Trimmed: the process was away for longer than the stream is kept.
+                    warn!("what was published meanwhile is no longer kept");
+                    self.move_to(newest.clone(), Some(NotResumed::Window)).await;
+                    return Ok(());
+                }
+                rows.remove(0);
+            }
+            if rows.is_empty() {
+                break;
+            }
+            self.tell_rows(&at.epoch, rows).await;
+        }
+        Ok(())
+    }
+
+    /// Goes on in another epoch. Where nobody listened meanwhile, something may have been missed.
+    async fn change_epoch(&mut self, at: &Position, newest: Position) -> Result<(), HotError> {
+        info!(epoch = &*newest.epoch, "a new epoch has begun: Redis lost data");
+        let mut rows = Vec::new();
+        let mut from = begin_of(&newest.epoch);
+        while rows.is_empty() {
+            let page = self.hot.read_live(from, PAGE_ENTRIES).await?;
+            let Some(last) = page.last() else { break };
+            from = next(last.id);
+            rows = page.into_iter().filter(|row| *row.epoch == *newest.epoch).collect();
+        }
+        let missed = self.was_interrupted.then_some(NotResumed::DataLost);
+        let before = rows.first().map_or(newest.entry, |_| EntryId::START);
+        debug!(from = %at, to = %newest, "changing the epoch");
+        self.move_to(Position::new(Arc::clone(&newest.epoch), before), missed).await;
+        if !rows.is_empty() {
+            self.tell_rows(&newest.epoch, rows).await;
+            self.read_on(&newest).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_rows(&mut self, epoch: &str, rows: Vec<LiveRow>) {
+        let Some(at) = &mut self.at else { return };
+        let (before, last) = (at.entry, rows.last().map(|row| row.id));
+        at.entry = last.unwrap_or(before);
+        let entries: Vec<_> = rows.into_iter().filter_map(|row| row.entry).collect();
+        log_passage(&entries);
+        if !entries.is_empty() {
+            let batch = Batch::encode(epoch, before, entries);
+            self.hub.tell(News::Batch(Arc::new(batch))).await;
+        }
+    }
+
+    async fn move_to(&mut self, position: Position, missed: Option<NotResumed>) {
+        self.at = Some(position.clone());
+        self.hub.tell(News::Moved(position, missed)).await;
+    }
+}
+
+/// How a publication fits to what is known.
+#[derive(Debug, PartialEq, Eq)]
+enum Fit {
+    /// It has something new, and nothing lies between.
+    Follows,
+    /// It has nothing new.
+    Known,
+    /// Something lies between, or the epoch is another one.
+    Gap,
+}
+
+/// What is to be told at once.
+#[derive(Default)]
+struct Gathered {
+    before: Option<EntryId>,
+    entries: Vec<LiveEntry>,
+    bytes: usize,
+}
+
+/// Looks again and again where the stream ends.
+async fn look(hot: Hot, looking: watch::Sender<Option<Position>>) {
+    loop {
+        sleep(LOOK_INTERVAL).await;
+        match hot.find_newest().await {
+            Ok(newest) => {
+                looking.send_replace(Some(newest));
+            }
+            Err(error) => debug!(%error, "cannot look where the stream ends"),
+        }
+    }
+}
+
+/// Where the first entry of an epoch may stand, whose name is a UUIDv7. Clocks are not the same, so
+/// a minute is left for that; what counts is which epoch an entry names itself.
+fn begin_of(epoch: &str) -> EntryId {
+    const CLOCKS_DIFFER_MS: u64 = 60_000;
+    let named_at = Uuid::parse_str(epoch).ok().and_then(|epoch| epoch.get_timestamp());
+    let millis = named_at.map_or(0, |at| {
+        let (seconds, nanos) = at.to_unix();
+        seconds * 1000 + u64::from(nanos) / 1_000_000
+    });
+    EntryId { millis: millis.saturating_sub(CLOCKS_DIFFER_MS), number: 0 }
+}
+
+fn next(id: EntryId) -> EntryId {
+    EntryId { number: id.number + 1, ..id }
+}
+
+/// The id of the request that brought a message stands in the log of every service it passes.
+fn log_passage(entries: &[LiveEntry]) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for entry in entries {
+            debug!(request.id = &*entry.request_id, entry.id = %entry.id, "passing on");
+        }
+    }
+}

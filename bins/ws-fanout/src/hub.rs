@@ -1,0 +1,136 @@
+//! The connections of the process: one shard a thread, and what all of them are told.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use mayfly_core::{Position, frame::NotResumed};
+use mayfly_hot::Hot;
+use mayfly_http::{Code, Problem};
+use mayfly_runtime::{Lifecycle, Settings};
+use tokio::sync::mpsc;
+
+use crate::batch::Batch;
+
+/// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
+const NEWS_MAX: usize = 64;
+/// The longest that a connection for which nothing comes is not told where it stands.
+const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Of the time for which the stream is kept, the part after which it is told at the latest.
+const POSITIONS_PER_WINDOW: u32 = 3;
+/// When who is refused may come again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often a drain looks whether all connections are gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// What a shard is told.
+#[derive(Clone)]
+pub(crate) enum News {
+    /// The next entries of the stream.
+    Batch(Arc<Batch>),
+    /// Live delivery goes on from another point; with a reason, something may have been missed.
+    Moved(Position, Option<NotResumed>),
+    /// All connections are to be closed over this time.
+    Drain(Duration),
+}
+
+/// All connections of the process.
+pub(crate) struct Hub {
+    pub(crate) hot: Hot,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) lifecycle: Lifecycle,
+    /// Connections that are open or about to be.
+    connections: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// Under one lock, so that a shard that comes late neither misses nor repeats anything.
+#[derive(Default)]
+struct State {
+    shards: Vec<mpsc::Sender<News>>,
+    at: Option<Position>,
+}
+
+impl Hub {
+    pub(crate) fn new(hot: Hot, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
+        let connections = AtomicUsize::new(0);
+        Arc::new(Self { hot, settings, lifecycle, connections, state: Mutex::default() })
+    }
+
+    /// Adds a shard; gives the point from which on it is told everything.
+    pub(crate) fn register(&self) -> (Option<Position>, mpsc::Receiver<News>) {
+        let (entrance, news) = mpsc::channel(NEWS_MAX);
+        let mut state = self.lock();
+        state.shards.push(entrance);
+        (state.at.clone(), news)
+    }
+
+    /// Tells all shards; waits for those that are busy.
+    pub(crate) async fn tell(&self, news: News) {
+        let shards = {
+            let mut state = self.lock();
+            match &news {
+                News::Batch(batch) => state.at = Some(batch.end.clone()),
+                News::Moved(position, _) => state.at = Some(position.clone()),
+                News::Drain(_) => {}
+            }
+            state.shards.clone()
+        };
+        for shard in shards {
+            // A shard whose thread has ended needs no news.
+            let _ = shard.send(news.clone()).await;
+        }
+    }
+
+    /// After so long without a frame, a connection is told where it stands.
+    pub(crate) fn position_interval(&self) -> Duration {
+        (self.settings.queue.resume_window / POSITIONS_PER_WINDOW).min(POSITION_INTERVAL_MAX)
+    }
+
+    /// A place for one more connection.
+    ///
+    /// # Errors
+    /// 503 where the process leaves, or has as many as it may have.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Seat, Problem> {
+        if self.lifecycle.is_draining() {
+            let problem = Problem::new(Code::Unavailable).detail("This process leaves.");
+            return Err(problem.retry_after(RETRY_AFTER));
+        }
+        let seat = Seat { hub: Arc::clone(self) };
+        let others = self.connections.fetch_add(1, Ordering::Relaxed);
+        if others < self.settings.fanout.connections_max {
+            return Ok(seat);
+        }
+        let problem =
+            Problem::new(Code::Overloaded).detail("There are as many connections as may be.");
+        Err(problem.retry_after(RETRY_AFTER))
+    }
+
+    /// Closes all connections, from the beginning of the drain of the process on.
+    pub(crate) async fn drain(self: Arc<Self>) {
+        self.tell(News::Drain(self.settings.fanout.drain)).await;
+        while self.connections.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    /// A panic elsewhere must not take the hub with it: the state is whole between any two lines.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one connection; free again when it is dropped.
+pub(crate) struct Seat {
+    hub: Arc<Hub>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.hub.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,98 @@
+//! What the connections of one thread share, and the task that brings them what comes.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+
+use actix_web::rt;
+use mayfly_core::{Clock, SystemClock};
+use mayfly_hot::Hot;
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    time::{Duration, MissedTickBehavior, interval},
+};
+
+use crate::{
+    hub::{Hub, News},
+    shard::{Shard, note_delivery},
+};
+
+/// How often connections are looked through for what is due.
+const TICK: Duration = Duration::from_millis(250);
+/// Bytes that are read from a socket at once.
+const SCRATCH_BYTES: usize = 16 * 1024;
+/// Connections of a thread that ask Redis for what they missed at the same time.
+const REPLAYS_MAX: usize = 16;
+
+/// What the connections of one thread share. Borrowed between two points at which a task waits,
+/// never across one.
+pub(crate) struct Local {
+    pub(crate) shard: RefCell<Shard>,
+    /// Told whenever the shard moved on.
+    pub(crate) advanced: Notify,
+    /// Where bytes are read into before they are taken apart.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    /// Redis, answered on this thread.
+    pub(crate) hot: Hot,
+    pub(crate) replays: Semaphore,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Local {
+    /// Makes the shard of this thread, registers it, and brings it what comes from now on.
+    pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
+        let (at, news) = hub.register();
+        let mut shard = Shard::new(&hub.settings.fanout, hub.position_interval());
+        if let Some(at) = at {
+            shard.move_to(&at, None);
+        }
+        let local = Rc::new(Self {
+            shard: RefCell::new(shard),
+            advanced: Notify::new(),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            hot: hub.hot.on_its_own(),
+            replays: Semaphore::new(REPLAYS_MAX),
+            hub: Arc::clone(hub),
+        });
+        rt::spawn(run(Rc::clone(&local), news));
+        local
+    }
+}
+
+async fn run(local: Rc<Local>, mut news: mpsc::Receiver<News>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // What comes is never kept waiting by what is due, nor the other way: both are short.
+            first = news.recv() => match first {
+                Some(first) => take(&local, first, &mut news),
+                None => return,
+            },
+            _ = ticks.tick() => local.shard.borrow_mut().tick(Instant::now()),
+        }
+        // Sockets that became ready meanwhile have their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes in everything that is there, then writes once.
+fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
+    let mut shard = local.shard.borrow_mut();
+    let (mut next, mut delivered) = (Some(first), None);
+    while let Some(one) = next {
+        match one {
+            News::Batch(batch) => {
+                shard.deliver(&batch);
+                delivered.get_or_insert(batch);
+            }
+            News::Moved(position, missed) => shard.move_to(&position, missed),
+            News::Drain(over) => shard.begin_drain(over),
+        }
+        next = news.try_recv().ok();
+    }
+    shard.flush();
+    if let Some(batch) = delivered {
+        note_delivery(&batch, SystemClock.now().as_millis());
+    }
+    drop(shard);
+    local.advanced.notify_waiters();
+}
