@@ -44,13 +44,14 @@ pub(crate) struct Place {
 }
 
 impl Groups {
-    /// Adds a connection.
-    pub(crate) fn join(&mut self, key: usize, interest: &Rc<Interest>) -> Place {
+    /// Adds a connection, which from then on shares what it wants with the others of its group.
+    pub(crate) fn join(&mut self, key: usize, interest: &mut Rc<Interest>) -> Place {
         let group = match self.by_interest.get(interest) {
             Some(&group) => group,
             None => self.create(interest),
         };
-        let members = &mut self.all[group].members;
+        let Group { members, interest: shared } = &mut self.all[group];
+        *interest = Rc::clone(shared);
         members.push(key);
         Place { group, index: members.len() - 1 }
     }
@@ -189,9 +190,9 @@ mod tests {
     #[test]
     fn connections_that_want_the_same_share_a_group() {
         let mut groups = Groups::default();
-        let first = groups.join(7, &interest(&["a", "b"]));
-        let second = groups.join(8, &interest(&["b", "a"]));
-        let other = groups.join(9, &interest(&[]));
+        let first = groups.join(7, &mut interest(&["a", "b"]));
+        let second = groups.join(8, &mut interest(&["b", "a"]));
+        let other = groups.join(9, &mut interest(&[]));
         assert_eq!(first.group, second.group);
         let mut picked = groups.pick(&batch(&["c", "b", "a"]));
         picked.sort_by_key(|(group, _)| *group);

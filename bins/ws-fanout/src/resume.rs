@@ -29,11 +29,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// when it ends.
 pub(crate) fn begin(local: &Rc<Local>, key: usize, since: Option<String>) -> JoinHandle<()> {
     let local = Rc::clone(local);
-    rt::spawn(async move {
+    // Boxed: a task keeps the room of its future until its handle is dropped.
+    rt::spawn(Box::pin(async move {
         if let Some(since) = greet(&local, key, since.as_deref()).await {
             replay(&local, key, since).await;
         }
-    })
+    }))
 }
 
 /// Tells a connection where live delivery begins for it, and whether it goes on where it was; gives

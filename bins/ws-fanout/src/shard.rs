@@ -163,7 +163,7 @@ impl Shard {
         let client = &mut self.clients[key];
         client.stage = Stage::Live;
         client.last_entry = from;
-        client.place = Some(self.groups.join(key, &client.interest));
+        client.place = Some(self.groups.join(key, &mut client.interest));
     }
 
     /// Changes what a connection wants.
@@ -172,7 +172,7 @@ impl Shard {
         let client = &mut self.clients[key];
         client.interest = Rc::new(interest);
         if client.stage == Stage::Live {
-            client.place = Some(self.groups.join(key, &client.interest));
+            client.place = Some(self.groups.join(key, &mut client.interest));
         }
     }
 
