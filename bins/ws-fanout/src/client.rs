@@ -10,6 +10,7 @@ use std::{
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use mayfly_core::{EntryId, Position};
+use mayfly_http::Hangup;
 
 use crate::{
     groups::{Interest, Place},
@@ -20,8 +21,8 @@ use crate::{
 pub(crate) enum Sink {
     /// A socket that speaks WebSocket.
     Socket(Rc<TcpStream>),
-    /// An answer that is asked for its next piece.
-    Events,
+    /// An answer that is asked for its next piece, and a way to end it where it is not.
+    Events(Option<Hangup>),
 }
 
 /// How far a connection is.
@@ -163,6 +164,9 @@ impl Client {
     /// Its socket can go.
     pub(crate) fn set_over(&mut self) {
         self.stage = Stage::Over;
+        if let Sink::Events(Some(hangup)) = &self.sink {
+            hangup.hang_up();
+        }
         wake(&mut self.task);
         wake(&mut self.drained);
     }

@@ -10,7 +10,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
 use bytes::Bytes;
 use futures_util::Stream;
-use mayfly_http::{Code, Problem};
+use mayfly_http::{Code, Hangup, Problem};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
     }
     let seat = local.hub.admit()?;
     let interest = Interest { encoding: Encoding::Events, subscription: query.subscription };
-    let key = local.shard.borrow_mut().register(Sink::Events, interest);
+    let key = local.shard.borrow_mut().register(Sink::Events(Hangup::of(&request)), interest);
     let greeting = resume::begin(&local, key, query.since);
     let events = Events { local, key, greeting, _seat: seat };
     Ok(HttpResponse::Ok()

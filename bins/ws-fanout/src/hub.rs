@@ -13,8 +13,9 @@ use mayfly_hot::Hot;
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
 use tokio::sync::mpsc;
+use tracing::warn;
 
-use crate::batch::Batch;
+use crate::{batch::Batch, shard::CLOSE_TIMEOUT};
 
 /// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
 const NEWS_MAX: usize = 64;
@@ -110,11 +111,19 @@ impl Hub {
         Err(problem.retry_after(RETRY_AFTER))
     }
 
-    /// Closes all connections, from the beginning of the drain of the process on.
+    /// Closes all connections, from the beginning of the drain of the process on. What is left
+    /// when the last of them had its time is cut off with the process.
     pub(crate) async fn drain(self: Arc<Self>) {
-        self.tell(News::Drain(self.settings.fanout.drain)).await;
-        while self.connections.load(Ordering::Relaxed) > 0 {
-            tokio::time::sleep(DRAIN_LOOK).await;
+        let over = self.settings.fanout.drain;
+        self.tell(News::Drain(over)).await;
+        let all_gone = async {
+            while self.connections.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(over + CLOSE_TIMEOUT + DRAIN_LOOK, all_gone).await.is_err() {
+            let connections = self.connections.load(Ordering::Relaxed);
+            warn!(connections, "leaving connections that do not end");
         }
     }
 

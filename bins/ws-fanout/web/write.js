@@ -43,7 +43,8 @@ export class Write {
       if (value !== '') message[name] = value;
     }
     const ttl = at('ttl').value.trim();
-    const seconds = Number(ttl.replace(',', '.')) * Number(at('unit').value);
+    // To the millisecond, for 1.1 hours are no whole number of seconds otherwise.
+    const seconds = Math.round(Number(ttl.replace(',', '.')) * Number(at('unit').value) * 1000) / 1000;
     if (ttl !== '') message.ttl = Number.isFinite(seconds) ? seconds : ttl;
     return message;
   }

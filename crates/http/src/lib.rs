@@ -6,6 +6,7 @@ mod cors;
 mod encoding;
 mod endpoint;
 mod forms;
+mod hangup;
 mod middleware;
 mod path_name;
 mod problem;
@@ -20,6 +21,7 @@ pub use self::{
     admin::serve_admin,
     body::{BodyLimit, FormBody, Format, JsonBody, NdjsonOrJsonBody, read_body},
     endpoint::{Endpoint, resource},
+    hangup::Hangup,
     path_name::PathName,
     problem::{Code, Problem},
     query::{NoQuery, Query, parse_form},

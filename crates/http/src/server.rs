@@ -27,6 +27,7 @@ use crate::{
     body::BodyTimeout,
     cors,
     endpoint::{answer_options, resource},
+    hangup::Hangup,
     middleware::{Edge, RequestTimeout},
     routes,
     upgrade::UpgradeRequest,
@@ -131,8 +132,11 @@ where
     let settings = &process.settings;
     let workers = count_workers(settings);
     let for_app = process.clone();
+    let builder = Running::build();
+    let stopping = builder.graceful_shutdown_signal();
     let service = move || {
         let http = &for_app.settings.http;
+        let stopping = stopping.clone();
         let (configure, upgrade) = local();
         let app = make_app(&for_app, configure).into_factory();
         HttpService::build()
@@ -140,6 +144,14 @@ where
             .client_request_timeout(http.body_timeout)
             .client_disconnect_timeout(LINGER)
             .tcp_nodelay(true)
+            // A connection that is only kept for the next request must not be waited for.
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // Who has hung up on a stream of events is not written to any more.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(Hangup::keep)
             .upgrade(fn_service(move |(request, framed)| {
                 let upgrade = upgrade.clone();
                 async move {
@@ -152,11 +164,11 @@ where
             }))
             .tcp()
     };
-    let server = Running::build()
+    let server = builder
         .backlog(u32::try_from(BACKLOG).unwrap_or_default())
         .workers(workers)
         .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
-        .shutdown_timeout(seconds_to_finish(settings))
+        .shutdown_timeout(LINGER.as_secs())
         .disable_signals()
         .listen("live", listener.into(), service)
         .context("cannot serve")?

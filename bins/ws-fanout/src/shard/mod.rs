@@ -1,0 +1,165 @@
+//! The connections of one thread. Nothing in here waits: what comes is put into queues, and each
+//! queue is written as far as its socket takes it.
+
+mod attend;
+mod deliver;
+mod ending;
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mayfly_core::{
+    EntryId, Position,
+    frame::{NotResumed, ServerFrame},
+};
+use mayfly_runtime::{metrics as names, settings::Fanout};
+use metrics::gauge;
+use slab::Slab;
+
+use self::ending::{Drain, count_closed};
+pub(crate) use self::{
+    deliver::{Forward, note_delivery},
+    ending::CLOSE_TIMEOUT,
+};
+use crate::{
+    batch::Batch,
+    client::{Bounds, Client, Sink, Stage, wake},
+    groups::{Groups, Interest},
+    recent::Recent,
+};
+
+/// The connections of one thread.
+pub(crate) struct Shard {
+    pub(crate) clients: Slab<Client>,
+    groups: Groups,
+    recent: Recent,
+    /// Up to where connections that are live have been served; nothing before Redis was reached.
+    at: Option<Position>,
+    /// Connections with something new in their queue.
+    dirty: Vec<usize>,
+    bounds: Bounds,
+    settings: Fanout,
+    /// After so long without a frame, a connection is told where it stands.
+    position_interval: Duration,
+    drain: Option<Drain>,
+}
+
+impl Shard {
+    pub(crate) fn new(settings: &Fanout, position_interval: Duration) -> Self {
+        Self {
+            clients: Slab::new(),
+            groups: Groups::default(),
+            recent: Recent::default(),
+            at: None,
+            dirty: Vec::new(),
+            bounds: Bounds { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max },
+            settings: settings.clone(),
+            position_interval,
+            drain: None,
+        }
+    }
+
+    /// Up to where connections that are live have been served.
+    pub(crate) fn at(&self) -> Option<&Position> {
+        self.at.as_ref()
+    }
+
+    /// Whether a point is known without asking Redis.
+    pub(crate) fn knows(&self, position: &Position) -> bool {
+        self.at.as_ref().is_some_and(|at| at.epoch == position.epoch)
+            && self.behind(position.entry).is_some()
+    }
+
+    fn behind(&self, entry: EntryId) -> Option<Vec<(Arc<Batch>, usize)>> {
+        if self.at.as_ref().is_some_and(|at| at.entry == entry) {
+            return Some(Vec::new());
+        }
+        self.recent.behind(entry)
+    }
+
+    /// Takes a connection in; it gets nothing before it is greeted.
+    pub(crate) fn register(&mut self, sink: Sink, interest: Interest) -> usize {
+        gauge!(names::CONNECTIONS).increment(1);
+        let ping_in = self.next_ping();
+        self.clients.insert(Client::new(sink, Rc::new(interest), Instant::now(), ping_in))
+    }
+
+    /// Lets go of a connection.
+    pub(crate) fn remove(&mut self, key: usize) {
+        self.leave_group(key);
+        let mut client = self.clients.remove(key);
+        if client.is_dirty {
+            self.dirty.retain(|one| *one != key);
+        }
+        wake(&mut client.drained);
+        if !client.is_counted {
+            count_closed("1006");
+        }
+        gauge!(names::CONNECTIONS).decrement(1);
+    }
+
+    fn leave_group(&mut self, key: usize) {
+        if let Some(place) = self.clients[key].place.take()
+            && let Some(moved) = self.groups.leave(place)
+        {
+            self.clients[moved].place = Some(place);
+        }
+    }
+
+    /// Tells a connection where live delivery begins, and makes it live from there on.
+    pub(crate) fn greet_live(&mut self, key: usize, refused: Option<NotResumed>) {
+        let Some(at) = self.at.clone() else { return };
+        self.greet(key, &at, refused.map(|_| false), refused);
+        self.make_live(key, at.entry);
+    }
+
+    /// Tells a connection that it goes on where it was.
+    pub(crate) fn greet_resumed(&mut self, key: usize, since: &Position) {
+        self.greet(key, since, Some(true), None);
+        self.clients[key].stage = Stage::Replaying;
+        self.clients[key].last_entry = since.entry;
+    }
+
+    fn greet(
+        &mut self,
+        key: usize,
+        position: &Position,
+        resumed: Option<bool>,
+        reason: Option<NotResumed>,
+    ) {
+        let connection = self.clients[key].id.to_string();
+        let ping_interval_ms = u64::try_from(self.settings.ping_interval.as_millis());
+        let hello = ServerFrame::Hello {
+            connection: &connection,
+            position,
+            resumed,
+            reason,
+            ping_interval_ms: ping_interval_ms.unwrap_or(u64::MAX),
+        };
+        self.tell(key, &hello, Some(position));
+    }
+
+    fn make_live(&mut self, key: usize, from: EntryId) {
+        let client = &mut self.clients[key];
+        client.stage = Stage::Live;
+        client.last_entry = from;
+        client.place = Some(self.groups.join(key, &mut client.interest));
+    }
+
+    /// Changes what a connection wants.
+    pub(crate) fn change_interest(&mut self, key: usize, interest: Interest) {
+        self.leave_group(key);
+        let client = &mut self.clients[key];
+        client.interest = Rc::new(interest);
+        if client.stage == Stage::Live {
+            client.place = Some(self.groups.join(key, &mut client.interest));
+        }
+    }
+
+    fn keys(&self, which: impl Fn(&Client) -> bool) -> impl Iterator<Item = usize> {
+        self.clients.iter().filter(move |(_, client)| which(client)).map(|(key, _)| key)
+    }
+}
