@@ -240,7 +240,20 @@ fn name_field(path: &str, error: &str) -> FieldErrors {
         _ if path == "." || path == "?" => "",
         _ => path,
     };
-    FieldErrors::of(field, rule)
+    // What serde says of a wrong type is about its own types, not about the rule.
+    let own = rule_of(field).filter(|_| rule.starts_with("invalid "));
+    FieldErrors::of(field, own.unwrap_or(rule))
+}
+
+fn rule_of(field: &str) -> Option<&'static str> {
+    match field {
+        "channel" => Some(Channel::RULE),
+        "username" => Some(Username::RULE),
+        "text" => Some(Text::RULE),
+        "city" | "state" => Some(Place::RULE),
+        "ttl" | "timeout" => Some(Ttl::RULE),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -292,6 +305,18 @@ mod tests {
         ] {
             let refusal = NewMessage::from_json(sent).expect_err("it is wrong");
             assert_eq!(refusal.into_fields()[0].0, field, "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_told_by_the_rule_of_the_field() {
+        for (sent, rule) in [
+            (r#"{"text":"x","ttl":1.5}"#, Ttl::RULE),
+            (r#"{"text":1}"#, Text::RULE),
+            (r#"{"text":"x","username":[]}"#, Username::RULE),
+        ] {
+            let refusal = NewMessage::from_json(sent).expect_err("it is wrong");
+            assert_eq!(refusal.into_fields()[0].1, rule, "{sent}");
         }
     }
 
