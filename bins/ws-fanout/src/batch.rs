@@ -24,9 +24,9 @@ pub(crate) enum Encoding {
 
 /// Entries that stand one after the other in the stream.
 pub(crate) struct Batch {
-    /// The entry before the first.
-    pub(crate) before: EntryId,
-    /// The point behind the last entry.
+    /// The point before the first entry.
+    pub(crate) before: Position,
+    /// The point behind the last entry, also behind those that cannot be shown.
     pub(crate) end: Position,
     entries: Vec<BatchEntry>,
     websocket: Frames,
@@ -73,9 +73,9 @@ struct Frames {
 }
 
 impl Batch {
-    /// Encodes entries, of which there must be one, that follow `before` in this epoch.
-    pub(crate) fn encode(epoch: &str, before: EntryId, entries: Vec<LiveEntry>) -> Self {
-        let mut position = Position::new(epoch, before);
+    /// Encodes entries that follow `before` and end at `end`; there may be none that can be shown.
+    pub(crate) fn encode(before: Position, end: EntryId, entries: Vec<LiveEntry>) -> Self {
+        let mut position = before.clone();
         let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(entries.len()));
         let mut kept = Vec::with_capacity(entries.len());
         for LiveEntry { id, event, .. } in entries {
@@ -89,7 +89,8 @@ impl Batch {
             kept.push(BatchEntry { id, audience });
         }
         let websocket = Frames { bytes: bytes.into(), ends };
-        Self { before, end: position, entries: kept, websocket, events: OnceLock::new() }
+        let end = Position { entry: end, ..before.clone() };
+        Self { before, end, entries: kept, websocket, events: OnceLock::new() }
     }
 
     /// How many entries it has.
@@ -115,8 +116,11 @@ impl Batch {
 
     /// How many entries lie up to and with this point; nothing if it is none of the batch.
     pub(crate) fn count_up_to(&self, entry: EntryId) -> Option<usize> {
-        if entry == self.before {
+        if entry == self.before.entry {
             return Some(0);
+        }
+        if entry == self.end.entry {
+            return Some(self.len());
         }
         self.entries.binary_search_by_key(&entry, |one| one.id).ok().map(|index| index + 1)
     }
@@ -303,7 +307,11 @@ mod tests {
     fn batch() -> Batch {
         let entries =
             vec![message(1, "a"), message(2, "b"), expired(3, &["a", "b"]), message(4, "a")];
-        Batch::encode("e1", EntryId::START, entries)
+        Batch::encode(
+            Position::new("e1", EntryId::START),
+            EntryId { millis: 4, number: 0 },
+            entries,
+        )
     }
 
     fn show(batch: &Batch, encoding: Encoding, subscription: &Subscription, from: usize) -> String {

@@ -58,13 +58,13 @@ pub(crate) struct Client {
     pub(crate) is_blocked: bool,
     /// Whether it stands in the list of those to be written to.
     pub(crate) is_dirty: bool,
-    /// The last entry that was put into its queue.
-    pub(crate) last_entry: EntryId,
+    /// Everything up to this entry that it wants has been put into its queue.
+    pub(crate) served_to: EntryId,
     /// Frames that were dropped since its queue became full.
     pub(crate) gap: Option<Box<Gap>>,
     /// When the last frame with a position was put into its queue.
     pub(crate) last_frame_at: Instant,
-    /// When it is to be pinged, or was to be while a pong is waited for.
+    /// When it is to be pinged next.
     pub(crate) ping_at: Instant,
     /// When a pong must have come, if one is waited for.
     pub(crate) pong_until: Option<Instant>,
@@ -101,7 +101,7 @@ impl Client {
             outbound: Outbound::default(),
             is_blocked: false,
             is_dirty: false,
-            last_entry: EntryId::START,
+            served_to: EntryId::START,
             gap: None,
             last_frame_at: now,
             ping_at: now + ping_in,

@@ -6,7 +6,7 @@ use actix_web::rt::net::TcpStream;
 use mayfly_core::frame::ServerFrame;
 use mayfly_http::Switched;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use crate::{
     batch::Encoding,
@@ -20,9 +20,6 @@ use crate::{
     subscription::{BadNames, Names, Subscription},
     websocket::{Close, Decoder, Incoming, close_frame, encode_pong},
 };
-
-/// Reads in a row until others have their turn.
-const READS_MAX: usize = 8;
 
 /// Serves a socket to its end.
 pub(crate) async fn serve(
@@ -52,16 +49,14 @@ pub(crate) async fn serve(
         }
         None => Some(resume::begin(&local, key, query.since)),
     };
+    let registration = Registration { local: Rc::clone(&local), key, greeting };
     let decoder = Decoder::default();
     let mut connection = Connection { local: Rc::clone(&local), key, socket, decoder };
     connection.be_greeted().await;
     connection.take(&switched.received);
     drop(switched.received);
     connection.run().await;
-    if let Some(greeting) = greeting {
-        greeting.abort();
-    }
-    local.shard.borrow_mut().remove(key);
+    drop(registration);
     connection.finish().await;
 }
 
@@ -123,19 +118,14 @@ impl Connection {
         .await
     }
 
-    /// Reads what is there, as far as it is this connection's turn.
+    /// Reads what is there, once: then others have their turn.
     fn read(&mut self) {
         let local = Rc::clone(&self.local);
         let mut scratch = local.scratch.borrow_mut();
-        for _ in 0..READS_MAX {
-            match self.socket.try_read(&mut scratch) {
-                Ok(bytes @ 1..) => self.take(&scratch[..bytes]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Ok(0) | Err(_) => {
-                    local.shard.borrow_mut().clients[self.key].set_over();
-                    return;
-                }
-            }
+        match self.socket.try_read(&mut scratch) {
+            Ok(bytes @ 1..) => self.take(&scratch[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => local.shard.borrow_mut().clients[self.key].set_over(),
         }
     }
 
@@ -149,8 +139,10 @@ impl Connection {
                 shard.clients[key].is_open()
             })
         } else if is_close(&mut self.decoder, bytes) {
-            // Both have said it.
-            shard.clients[key].set_over();
+            // Both have said it: when ours is written, it is over.
+            let client = &mut shard.clients[key];
+            client.has_parted = true;
+            client.flush();
             Ok(())
         } else {
             Ok(())
@@ -177,6 +169,22 @@ fn is_close(decoder: &mut Decoder, bytes: &[u8]) -> bool {
         !found
     });
     found || outcome.is_err()
+}
+
+/// The entry of a connection in its shard, which leaves with it.
+struct Registration {
+    local: Rc<Local>,
+    key: usize,
+    greeting: Option<JoinHandle<()>>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(greeting) = &self.greeting {
+            greeting.abort();
+        }
+        self.local.shard.borrow_mut().remove(self.key);
+    }
 }
 
 /// Does what a client says.
@@ -242,7 +250,9 @@ fn follow_frame(shard: &mut Shard, key: usize, text: &str) {
         return answer(shard, key, &ServerFrame::Error { code, message: error.to_string() });
     }
     let names = subscription.to_names();
-    shard.change_interest(key, Interest { encoding: Encoding::WebSocket, subscription });
+    if subscription != shard.clients[key].interest.subscription {
+        shard.change_interest(key, Interest { encoding: Encoding::WebSocket, subscription });
+    }
     let frame =
         if is_more { ServerFrame::Subscribed(names) } else { ServerFrame::Unsubscribed(names) };
     answer(shard, key, &frame);

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header::HeaderValue},
+};
 use bytes::Bytes;
 use futures_util::Stream;
 use mayfly_http::{Code, Hangup, Problem};
@@ -35,15 +38,19 @@ pub(crate) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
         query.since = Some(last.to_owned());
     }
     let seat = local.hub.admit()?;
+    let mut answer = HttpResponse::Ok();
+    answer.content_type("text/event-stream");
+    // Proxies are not to gather what is to be seen at once.
+    answer.insert_header(("X-Accel-Buffering", "no"));
+    // A body that is not sent would never end.
+    if request.method() == Method::HEAD {
+        return Ok(answer.finish());
+    }
     let interest = Interest { encoding: Encoding::Events, subscription: query.subscription };
     let key = local.shard.borrow_mut().register(Sink::Events(Hangup::of(&request)), interest);
     let greeting = resume::begin(&local, key, query.since);
     let events = Events { local, key, greeting, _seat: seat };
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        // Proxies are not to gather what is to be seen at once.
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(events))
+    Ok(answer.streaming(events))
 }
 
 /// The body of the answer.
@@ -60,10 +67,10 @@ impl Stream for Events {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut shard = self.local.shard.borrow_mut();
-        let client = &mut shard.clients[self.key];
-        if let Some(piece) = client.pop() {
+        if let Some(piece) = shard.pop(self.key) {
             return Poll::Ready(Some(Ok(piece)));
         }
+        let client = &mut shard.clients[self.key];
         if !client.is_open() {
             return Poll::Ready(None);
         }

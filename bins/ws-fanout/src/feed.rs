@@ -8,7 +8,6 @@ use mayfly_hot::{Hot, HotError, LiveRow, Subscription};
 use mayfly_runtime::Part;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tracing::{debug, info, warn};
-use uuid::Uuid;
 
 use crate::{
     batch::Batch,
@@ -91,12 +90,15 @@ impl Feed {
                     let look = newest.borrow_and_update().clone();
                     let is_behind = seen.as_ref().is_some_and(|seen| self.is_behind(seen));
                     seen = look;
-                    if is_behind {
-                        silent_looks += 1;
-                        debug!("a publication was lost: reading the stream");
-                        self.catch_up().await
-                    } else {
-                        Ok(())
+                    match subscription.try_next() {
+                        // What waits here already is not lost.
+                        Some(publication) => self.take(publication, &mut subscription).await,
+                        None if is_behind => {
+                            silent_looks += 1;
+                            debug!("a publication was lost: reading the stream");
+                            self.catch_up().await
+                        }
+                        None => Ok(()),
                     }
                 }
             };
@@ -180,7 +182,8 @@ impl Feed {
         if let (Some(at), Some(before)) = (&self.at, before)
             && !entries.is_empty()
         {
-            let batch = Batch::encode(&at.epoch, before, entries);
+            let before = Position { entry: before, ..at.clone() };
+            let batch = Batch::encode(before, at.entry, entries);
             self.hub.tell(News::Batch(Arc::new(batch))).await;
         }
     }
@@ -200,27 +203,37 @@ impl Feed {
             self.move_to(newest, Some(NotResumed::DataLost)).await;
             return Ok(());
         }
+        if newest.entry > at.entry && !self.stands(at.entry).await? {
+            // The process was away for longer than the stream is kept, or Redis lost this entry
+            // and has gone on since.
+            let first = self.hot.read_live(EntryId::START, 1).await?;
+            let is_trimmed = first.first().is_none_or(|first| at.entry < first.id);
+            let reason = if is_trimmed { NotResumed::Window } else { NotResumed::DataLost };
+            warn!(reason = reason.as_str(), "what was published meanwhile cannot be had");
+            self.move_to(at, Some(reason)).await;
+        }
         self.read_on(&newest).await
     }
 
+    /// Whether an entry is still in the stream; its beginning always is.
+    async fn stands(&self, entry: EntryId) -> Result<bool, HotError> {
+        let found = self.hot.read_live(entry, 1).await?;
+        Ok(entry == EntryId::START || found.first().is_some_and(|row| row.id == entry))
+    }
+
+    /// Reads what lies behind the point that was reached.
     async fn read_on(&mut self, newest: &Position) -> Result<(), HotError> {
         while let Some(at) = self.at.clone()
             && at.entry < newest.entry
         {
-            let mut rows = self.hot.read_live(at.entry, PAGE_ENTRIES + 1).await?;
-            if at.entry != EntryId::START {
-                if rows.first().is_none_or(|row| row.id != at.entry) {
-                    // Trimmed: the process was away for longer than the stream is kept.
-                    warn!("what was published meanwhile is no longer kept");
-                    self.move_to(newest.clone(), Some(NotResumed::Window)).await;
-                    return Ok(());
-                }
-                rows.remove(0);
-            }
+            let mut rows = self.hot.read_live(next(at.entry), PAGE_ENTRIES).await?;
+            // Of an epoch that began meanwhile, whose name is later: that is for the next look.
+            let other = rows.iter().position(|row| *row.epoch > *at.epoch);
+            rows.truncate(other.unwrap_or(rows.len()));
             if rows.is_empty() {
                 break;
             }
-            self.tell_rows(&at.epoch, rows).await;
+            self.tell_rows(rows).await;
         }
         Ok(())
     }
@@ -228,35 +241,46 @@ impl Feed {
     /// Goes on in another epoch. Where nobody listened meanwhile, something may have been missed.
     async fn change_epoch(&mut self, at: &Position, newest: Position) -> Result<(), HotError> {
         info!(epoch = &*newest.epoch, "a new epoch has begun: Redis lost data");
-        let mut rows = Vec::new();
-        let mut from = begin_of(&newest.epoch);
-        while rows.is_empty() {
-            let page = self.hot.read_live(from, PAGE_ENTRIES).await?;
-            let Some(last) = page.last() else { break };
-            from = next(last.id);
-            rows = page.into_iter().filter(|row| *row.epoch == *newest.epoch).collect();
-        }
         let missed = self.was_interrupted.then_some(NotResumed::DataLost);
-        let before = rows.first().map_or(newest.entry, |_| EntryId::START);
-        debug!(from = %at, to = %newest, "changing the epoch");
-        self.move_to(Position::new(Arc::clone(&newest.epoch), before), missed).await;
-        if !rows.is_empty() {
-            self.tell_rows(&newest.epoch, rows).await;
-            self.read_on(&newest).await?;
+        let mut from = Position { entry: at.entry, ..newest.clone() };
+        // Ids rise with the time: what is behind the old point is new. Unless the clock went back,
+        // and the new epoch has entries before it.
+        if newest.entry < at.entry {
+            from.entry = self.before_epoch(&newest).await?;
         }
-        Ok(())
+        self.move_to(from, missed).await;
+        self.read_on(&newest).await
     }
 
-    async fn tell_rows(&mut self, epoch: &str, rows: Vec<LiveRow>) {
-        let Some(at) = &mut self.at else { return };
-        let (before, last) = (at.entry, rows.last().map(|row| row.id));
-        at.entry = last.unwrap_or(before);
+    /// The entry before the first of an epoch; the newest if it has none.
+    async fn before_epoch(&self, newest: &Position) -> Result<EntryId, HotError> {
+        let of_epoch = |row: &LiveRow| *row.epoch == *newest.epoch;
+        if !self.hot.read_live(newest.entry, 1).await?.first().is_some_and(of_epoch) {
+            return Ok(newest.entry);
+        }
+        let mut before = EntryId::START;
+        loop {
+            let rows = self.hot.read_live(next(before), PAGE_ENTRIES).await?;
+            if rows.is_empty() {
+                return Ok(newest.entry);
+            }
+            for row in rows {
+                if of_epoch(&row) {
+                    return Ok(before);
+                }
+                before = row.id;
+            }
+        }
+    }
+
+    async fn tell_rows(&mut self, rows: Vec<LiveRow>) {
+        let Some((at, last)) = self.at.as_mut().zip(rows.last().map(|row| row.id)) else { return };
+        let before = at.clone();
+        at.entry = last;
         let entries: Vec<_> = rows.into_iter().filter_map(|row| row.entry).collect();
         log_passage(&entries);
-        if !entries.is_empty() {
-            let batch = Batch::encode(epoch, before, entries);
-            self.hub.tell(News::Batch(Arc::new(batch))).await;
-        }
+        let batch = Batch::encode(before, last, entries);
+        self.hub.tell(News::Batch(Arc::new(batch))).await;
     }
 
     async fn move_to(&mut self, position: Position, missed: Option<NotResumed>) {
@@ -297,18 +321,7 @@ async fn look(hot: Hot, looking: watch::Sender<Option<Position>>) {
     }
 }
 
-/// Where the first entry of an epoch may stand, whose name is a UUIDv7. Clocks are not the same, so
-/// a minute is left for that; what counts is which epoch an entry names itself.
-fn begin_of(epoch: &str) -> EntryId {
-    const CLOCKS_DIFFER_MS: u64 = 60_000;
-    let named_at = Uuid::parse_str(epoch).ok().and_then(|epoch| epoch.get_timestamp());
-    let millis = named_at.map_or(0, |at| {
-        let (seconds, nanos) = at.to_unix();
-        seconds * 1000 + u64::from(nanos) / 1_000_000
-    });
-    EntryId { millis: millis.saturating_sub(CLOCKS_DIFFER_MS), number: 0 }
-}
-
+/// The id that may follow at once.
 fn next(id: EntryId) -> EntryId {
     EntryId { number: id.number + 1, ..id }
 }

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
 /// A file that is served as it is.
 pub(crate) struct File {
@@ -26,11 +27,12 @@ macro_rules! file {
 }
 
 /// Every file there is.
-pub(crate) const FILES: [File; 11] = [
+pub(crate) const FILES: [File; 12] = [
     file!("/", "index.html", "text/html; charset=utf-8", false),
     file!("/mayfly.js", "mayfly.js", SCRIPT, true),
     file!("/mayfly.d.ts", "mayfly.d.ts", "application/typescript; charset=utf-8", true),
-    file!("/page/page.css", "page.css", "text/css; charset=utf-8", false),
+    file!("/page/page.css", "page.css", STYLE, false),
+    file!("/page/message.css", "message.css", STYLE, false),
     file!("/page/page.js", "page.js", SCRIPT, false),
     file!("/page/connection.js", "connection.js", SCRIPT, false),
     file!("/page/feed.js", "feed.js", SCRIPT, false),

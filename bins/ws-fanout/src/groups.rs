@@ -25,9 +25,9 @@ pub(crate) struct Groups {
     all: Slab<Group>,
     by_interest: HashMap<Rc<Interest>, usize>,
     /// Groups that named this channel.
-    by_channel: HashMap<Box<str>, Vec<usize>>,
+    by_channel: HashMap<Box<str>, HashSet<usize>>,
     /// Groups that want the messages of every channel.
-    of_all: Vec<usize>,
+    of_all: HashSet<usize>,
 }
 
 struct Group {
@@ -94,18 +94,14 @@ impl Groups {
         for (entry, audience) in batch.audiences().enumerate() {
             match audience {
                 Audience::Channel(channel) => {
-                    for &group in self.of_channel(channel) {
-                        add(group, entry);
-                    }
+                    self.of_channel(channel).for_each(|group| add(group, entry));
                 }
                 Audience::Expired(list) => {
                     let channels: HashSet<_> = list.iter().map(|one| &one.channel).collect();
                     for channel in channels {
                         match channel {
                             Some(channel) => {
-                                for &group in self.of_channel(channel) {
-                                    add(group, entry);
-                                }
+                                self.of_channel(channel).for_each(|group| add(group, entry));
                             }
                             // Nobody knows whose it was: it is for all.
                             None => self.of_any_channel().for_each(|group| add(group, entry)),
@@ -118,8 +114,8 @@ impl Groups {
         picked
     }
 
-    fn of_channel(&self, channel: &str) -> &[usize] {
-        self.by_channel.get(channel).map_or(&[], Vec::as_slice)
+    fn of_channel(&self, channel: &str) -> impl Iterator<Item = usize> {
+        self.by_channel.get(channel).into_iter().flatten().copied()
     }
 
     fn of_any_channel(&self) -> impl Iterator<Item = usize> {
@@ -136,10 +132,12 @@ impl Groups {
         self.by_interest.insert(Rc::clone(interest), index);
         if interest.subscription.has_messages() {
             match &interest.subscription.channels {
-                Channels::All => self.of_all.push(index),
+                Channels::All => {
+                    self.of_all.insert(index);
+                }
                 Channels::Some(channels) => {
                     for channel in channels {
-                        self.by_channel.entry(channel.as_str().into()).or_default().push(index);
+                        self.by_channel.entry(channel.as_str().into()).or_default().insert(index);
                     }
                 }
             }
@@ -153,20 +151,20 @@ impl Groups {
         if let Channels::Some(channels) = &group.interest.subscription.channels {
             for channel in channels {
                 if let Some(groups) = self.by_channel.get_mut(channel.as_str()) {
-                    groups.retain(|one| *one != index);
+                    groups.remove(&index);
                     if groups.is_empty() {
                         self.by_channel.remove(channel.as_str());
                     }
                 }
             }
         }
-        self.of_all.retain(|one| *one != index);
+        self.of_all.remove(&index);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mayfly_core::{EntryId, LiveEntry, LiveEvent};
+    use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position};
 
     use super::*;
     use crate::subscription::Names;
@@ -184,7 +182,9 @@ mod tests {
             let id = EntryId { millis: millis as u64 + 1, number: 0 };
             LiveEntry { id, request_id: "".into(), event }
         };
-        Batch::encode("e", EntryId::START, channels.iter().enumerate().map(entry).collect())
+        let entries: Vec<_> = channels.iter().enumerate().map(entry).collect();
+        let end = entries.last().map_or(EntryId::START, |entry| entry.id);
+        Batch::encode(Position::new("e", EntryId::START), end, entries)
     }
 
     #[test]

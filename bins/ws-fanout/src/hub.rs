@@ -12,7 +12,7 @@ use mayfly_core::{Position, frame::NotResumed};
 use mayfly_hot::Hot;
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::{batch::Batch, shard::CLOSE_TIMEOUT};
@@ -25,6 +25,8 @@ const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
 const POSITIONS_PER_WINDOW: u32 = 3;
 /// When who is refused may come again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What is kept of the time to leave for the last Closes, and for the server behind them.
+const LEAVE_MARGIN: Duration = Duration::from_secs(9);
 /// How often a drain looks whether all connections are gone.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
@@ -46,6 +48,8 @@ pub(crate) struct Hub {
     pub(crate) lifecycle: Lifecycle,
     /// Connections that are open or about to be.
     connections: AtomicUsize,
+    /// Told when a shard has ended.
+    broken: Notify,
     state: Mutex<State>,
 }
 
@@ -59,7 +63,8 @@ struct State {
 impl Hub {
     pub(crate) fn new(hot: Hot, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
         let connections = AtomicUsize::new(0);
-        Arc::new(Self { hot, settings, lifecycle, connections, state: Mutex::default() })
+        let broken = Notify::new();
+        Arc::new(Self { hot, settings, lifecycle, connections, broken, state: Mutex::default() })
     }
 
     /// Adds a shard; gives the point from which on it is told everything.
@@ -82,9 +87,15 @@ impl Hub {
             state.shards.clone()
         };
         for shard in shards {
-            // A shard whose thread has ended needs no news.
-            let _ = shard.send(news.clone()).await;
+            if shard.send(news.clone()).await.is_err() {
+                self.broken.notify_one();
+            }
         }
+    }
+
+    /// Waits until a shard has ended before the process: its connections get nothing any more.
+    pub(crate) async fn be_broken(&self) {
+        self.broken.notified().await;
     }
 
     /// After so long without a frame, a connection is told where it stands.
@@ -114,14 +125,18 @@ impl Hub {
     /// Closes all connections, from the beginning of the drain of the process on. What is left
     /// when the last of them had its time is cut off with the process.
     pub(crate) async fn drain(self: Arc<Self>) {
-        let over = self.settings.fanout.drain;
+        let left = self.settings.lifecycle.shutdown_timeout.saturating_sub(LEAVE_MARGIN);
+        let over = self.settings.fanout.drain.min(left);
         self.tell(News::Drain(over)).await;
         let all_gone = async {
             while self.connections.load(Ordering::Relaxed) > 0 {
                 tokio::time::sleep(DRAIN_LOOK).await;
             }
         };
-        if tokio::time::timeout(over + CLOSE_TIMEOUT + DRAIN_LOOK, all_gone).await.is_err() {
+        if tokio::time::timeout(over + CLOSE_TIMEOUT + Duration::from_secs(1), all_gone)
+            .await
+            .is_err()
+        {
             let connections = self.connections.load(Ordering::Relaxed);
             warn!(connections, "leaving connections that do not end");
         }

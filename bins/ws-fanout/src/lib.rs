@@ -25,6 +25,7 @@ mod websocket;
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use mayfly_hot::Hot;
 use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
@@ -48,13 +49,18 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(hot.watch(redis));
     besides.spawn(Feed::new(&hub).run(subscription));
     process.started(&listening);
-    let drain = Arc::clone(&hub).drain();
+    let (drain, broken) = (Arc::clone(&hub).drain(), Arc::clone(&hub));
     let local = move || {
         let local = Local::start(&hub);
         let configure = routes::configure(&local);
         (configure, async move |request| routes::upgrade(local.clone(), request).await)
     };
-    let served = mayfly_http::serve_upgrades(http, &process, local, drain).await;
+    // A part that ends takes the process with it: clients go on elsewhere, from where they were.
+    let served = tokio::select! {
+        served = mayfly_http::serve_upgrades(http, &process, local, drain) => served,
+        Some(ended) = besides.join_next() => Err(anyhow!("a part ended before the process: {ended:?}")),
+        () = broken.be_broken() => Err(anyhow!("the connections of a thread are stuck")),
+    };
     besides.shutdown().await;
     served
 }

@@ -17,8 +17,10 @@ use crate::{
 
 /// How often connections are looked through for what is due.
 const TICK: Duration = Duration::from_millis(250);
-/// Bytes that are read from a socket at once.
-const SCRATCH_BYTES: usize = 16 * 1024;
+/// Bytes of batches that are put into queues until these are written: then sockets have their turn.
+const TURN_BYTES: usize = 512 * 1024;
+/// Bytes that are read from a socket in its turn: one large frame, or some small ones.
+const SCRATCH_BYTES: usize = 4 * 1024;
 /// Connections of a thread that ask Redis for what they missed at the same time.
 const REPLAYS_MAX: usize = 16;
 
@@ -74,20 +76,21 @@ async fn run(local: Rc<Local>, mut news: mpsc::Receiver<News>) {
     }
 }
 
-/// Takes in everything that is there, then writes once.
+/// Takes in what is there, up to a bound, then writes once.
 fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
     let mut shard = local.shard.borrow_mut();
-    let (mut next, mut delivered) = (Some(first), None);
+    let (mut next, mut delivered, mut bytes) = (Some(first), None, 0);
     while let Some(one) = next {
         match one {
             News::Batch(batch) => {
                 shard.deliver(&batch);
+                bytes += batch.weight();
                 delivered.get_or_insert(batch);
             }
             News::Moved(position, missed) => shard.move_to(&position, missed),
             News::Drain(over) => shard.begin_drain(over),
         }
-        next = news.try_recv().ok();
+        next = if bytes < TURN_BYTES { news.try_recv().ok() } else { None };
     }
     shard.flush();
     if let Some(batch) = delivered {

@@ -35,20 +35,27 @@ impl Recent {
         self.bytes = 0;
     }
 
-    /// What lies behind a point: batches, and how many entries of each are to be left out. Nothing
-    /// if the point is not known.
-    pub(crate) fn behind(&self, entry: EntryId) -> Option<Vec<(Arc<Batch>, usize)>> {
+    /// What lies behind a point: the index of the first batch, and how many of its entries do not
+    /// lie behind it. Nothing if the point is not known.
+    pub(crate) fn behind(&self, entry: EntryId) -> Option<(usize, usize)> {
         let index = self.batches.partition_point(|batch| batch.end.entry < entry);
-        let skipped = self.batches.get(index)?.count_up_to(entry)?;
-        let batches = self.batches.range(index..).cloned();
-        let skips = std::iter::once(skipped).chain(std::iter::repeat(0));
-        Some(batches.zip(skips).filter(|(batch, skip)| *skip < batch.len()).collect())
+        Some((index, self.batches.get(index)?.count_up_to(entry)?))
+    }
+
+    /// One of the batches, the oldest first.
+    pub(crate) fn get(&self, index: usize) -> Option<Arc<Batch>> {
+        self.batches.get(index).cloned()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.batches.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mayfly_core::{LiveEntry, LiveEvent};
+    use mayfly_core::{LiveEntry, LiveEvent, Position};
 
     use super::*;
 
@@ -58,12 +65,16 @@ mod tests {
             let event = LiveEvent::Message { channel: "a".into(), json: vec![b'x'; bytes].into() };
             LiveEntry { id: id(millis), request_id: "".into(), event }
         };
-        Arc::new(Batch::encode("e", id(before), ids.iter().map(entry).collect()))
+        let end = id(*ids.last().expect("there is one"));
+        Arc::new(Batch::encode(
+            Position::new("e", id(before)),
+            end,
+            ids.iter().map(entry).collect(),
+        ))
     }
 
-    fn behind(recent: &Recent, millis: u64) -> Option<Vec<(u64, usize)>> {
-        let found = recent.behind(EntryId { millis, number: 0 })?;
-        Some(found.iter().map(|(batch, skip)| (batch.end.entry.millis, *skip)).collect())
+    fn behind(recent: &Recent, millis: u64) -> Option<(usize, usize)> {
+        recent.behind(EntryId { millis, number: 0 })
     }
 
     #[test]
@@ -71,10 +82,10 @@ mod tests {
         let mut recent = Recent::default();
         recent.push(batch(5, &[6, 8], 10));
         recent.push(batch(8, &[9], 10));
-        assert_eq!(behind(&recent, 5), Some(vec![(8, 0), (9, 0)]));
-        assert_eq!(behind(&recent, 6), Some(vec![(8, 1), (9, 0)]));
-        assert_eq!(behind(&recent, 8), Some(vec![(9, 0)]));
-        assert_eq!(behind(&recent, 9), Some(vec![]));
+        assert_eq!(behind(&recent, 5), Some((0, 0)));
+        assert_eq!(behind(&recent, 6), Some((0, 1)));
+        assert_eq!(behind(&recent, 8), Some((0, 2)));
+        assert_eq!(behind(&recent, 9), Some((1, 1)));
         for unknown in [4, 7, 10] {
             assert_eq!(behind(&recent, unknown), None, "{unknown}");
         }

@@ -18,8 +18,8 @@ use crate::{
     websocket::CloseCode,
 };
 
-/// Entries that are read of the stream at once; of the largest messages that is some megabytes.
-const PAGE_ENTRIES: usize = 64;
+/// Entries that are read of the stream at once; of the largest messages that is two megabytes.
+const PAGE_ENTRIES: usize = 32;
 /// How long a connection waits for Redis until it is told to come again.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after a failure Redis is asked again.
@@ -154,12 +154,13 @@ async fn replay(local: &Local, key: usize, since: Position) {
                 let _ = tokio::time::timeout(RETRY_PAUSE, advanced).await;
             }
             Step::Behind => match read(local, &since, cursor).await {
-                Ok(Some(page)) => {
+                // Redis knows less than this process: it has lost something, which shows soon.
+                Ok(Ok(page)) if page.is_empty() => tokio::time::sleep(RETRY_PAUSE).await,
+                Ok(Ok(page)) => {
                     patient_until = Instant::now() + PATIENCE;
                     cursor = give(local, key, &since, cursor, page);
                 }
-                // It was trimmed, or lost, while it was being read.
-                Ok(None) => return lose(local, key, NotResumed::Window),
+                Ok(Err(reason)) => return lose(local, key, reason),
                 Err(error) => {
                     debug!(%error, "cannot read what a connection missed");
                     tokio::time::sleep(RETRY_PAUSE).await;
@@ -188,6 +189,9 @@ enum Step {
 
 fn step(local: &Local, key: usize, since: &Position, cursor: &mut EntryId) -> Step {
     let mut shard = local.shard.borrow_mut();
+    if shard.clients[key].stage != Stage::Replaying {
+        return Step::Done;
+    }
     let Some(at) = shard.at().cloned() else { return Step::Ahead };
     if at.epoch != since.epoch {
         shard.greet_live(key, Some(NotResumed::DataLost));
@@ -207,19 +211,23 @@ fn step(local: &Local, key: usize, since: &Position, cursor: &mut EntryId) -> St
     step
 }
 
-/// Reads what follows the cursor; nothing if the cursor itself is gone.
+/// Reads what follows the cursor, if that is still whole: neither trimmed nor of another epoch.
 async fn read(
     local: &Local,
     since: &Position,
     cursor: EntryId,
-) -> Result<Option<Vec<LiveRow>>, HotError> {
-    let Ok(_turn) = local.replays.acquire().await else { return Ok(None) };
+) -> Result<Result<Vec<LiveRow>, NotResumed>, HotError> {
+    let Ok(_turn) = local.replays.acquire().await else { return Ok(Err(NotResumed::Window)) };
     let mut rows = local.hot.read_live(cursor, PAGE_ENTRIES + 1).await?;
-    if cursor == EntryId::START {
-        return Ok(Some(rows));
+    if cursor != EntryId::START {
+        if !is_there(&rows, cursor) {
+            return Ok(Err(NotResumed::Window));
+        }
+        rows.remove(0);
     }
-    let is_there = is_there(&rows, cursor) && *rows[0].epoch == *since.epoch;
-    Ok(is_there.then(|| rows.split_off(1)))
+    // A position of an epoch may name the last entry of the one before, but nothing behind it.
+    let is_one_past = rows.iter().all(|row| *row.epoch == *since.epoch);
+    Ok(if is_one_past { Ok(rows) } else { Err(NotResumed::DataLost) })
 }
 
 /// Gives a connection its part of a page; gives the end of the page.
@@ -232,11 +240,14 @@ fn give(
 ) -> EntryId {
     let Some(end) = page.last().map(|row| row.id) else { return cursor };
     let mut shard = local.shard.borrow_mut();
+    if shard.clients[key].stage != Stage::Replaying {
+        return end;
+    }
     let interest = Rc::clone(&shard.clients[key].interest);
     let wanted = |entry: &LiveEntry| interest.subscription.wants(&entry.event);
     let entries: Vec<_> = page.into_iter().filter_map(|row| row.entry).filter(wanted).collect();
     if !entries.is_empty() {
-        let batch = Batch::encode(&since.epoch, cursor, entries);
+        let batch = Batch::encode(Position { entry: cursor, ..since.clone() }, end, entries);
         let picked = batch.pick(&interest.subscription, 0);
         if let Some(selection) = batch.select(interest.encoding, &interest.subscription, &picked) {
             shard.give(key, selection);
@@ -249,8 +260,10 @@ fn give(
 /// Tells a connection that it cannot go on where it was after all, and goes on live.
 fn lose(local: &Local, key: usize, reason: NotResumed) {
     let mut shard = local.shard.borrow_mut();
-    shard.greet_live(key, Some(reason));
-    shard.flush();
+    if shard.clients[key].stage == Stage::Replaying {
+        shard.greet_live(key, Some(reason));
+        shard.flush();
+    }
 }
 
 /// Waits until a connection has taken nearly all that was written to it; false if it has ended.

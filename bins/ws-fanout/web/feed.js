@@ -6,13 +6,17 @@ import { Shown } from './message.js';
 /** So many are on the page; older ones make room. */
 const MESSAGES_MAX = 200;
 const NOTICE_MS = 15_000;
+/** After this long what was accepted is stored, as a rule. */
+const STORED_MS = 2500;
+/** So much of what is shown is kept for a reload; a tab may keep some megabytes. */
+const KEPT_CHARS_MAX = 1_000_000;
 /** New messages are read out no more often than this. */
 const NEWS_MS = 6000;
 /** Ids of what ended otherwise than by its time, so that a slower list does not bring it back. */
 const GONE_MAX = 1000;
 
 export class Feed {
-  #list_url;
+  #where;
   #now;
   #channels = [];
   /** By id, whatever is on the page. */
@@ -27,8 +31,8 @@ export class Feed {
   #noticeTimer;
   #list = at('feed');
 
-  constructor({ list_url, now }) {
-    this.#list_url = list_url;
+  constructor({ where, now }) {
+    this.#where = where;
     this.#now = now;
     setInterval(() => this.#tick(), 1000);
   }
@@ -45,6 +49,30 @@ export class Feed {
     this.#count();
   }
 
+  /** What is shown, newest first, to be shown again after a reload. */
+  save() {
+    this.#draw();
+    const kept = [];
+    let chars = 0;
+    for (const { dataset } of this.#list.children) {
+      const message = this.#shown.get(dataset.id)?.message;
+      const json = message ? JSON.stringify(message) : '';
+      chars += json.length;
+      if (chars > KEPT_CHARS_MAX) break;
+      if (json) kept.push(json);
+    }
+    return `[${kept}]`;
+  }
+
+  /** Shows what was saved, as far as it still lives. */
+  restore(saved) {
+    if (!saved) return;
+    for (const message of JSON.parse(saved).reverse()) {
+      if (Date.parse(message.expires_at) > this.#now()) this.#arrive(message);
+    }
+    this.#draw();
+  }
+
   watch(live) {
     let met = false;
     live.on('message', (message) => {
@@ -53,8 +81,11 @@ export class Feed {
     });
     live.on('expired', ({ ids, by_time }) => ids.forEach((id) => (by_time ? this.#expire(id) : this.#drop(id))));
     live.on('state', ({ state }) => {
-      if (state === 'open' && !met) this.#recall();
-      if (state === 'open') met = true;
+      if (state !== 'open' || met) return;
+      met = true;
+      this.#recall();
+      // What was accepted before this page listened, and is stored only now.
+      setTimeout(() => this.#recall(), STORED_MS);
     });
     live.on('resumed', ({ resumed }) => {
       if (resumed) return;
@@ -88,7 +119,8 @@ export class Feed {
     if (this.#channels.length === 1) query.set('channel', this.#channels[0]);
     let items;
     try {
-      ({ items } = await ask(`${this.#list_url}/v1/messages?${query}`));
+      const { list_url } = await this.#where;
+      ({ items } = await ask(`${list_url}/v1/messages?${query}`));
     } catch {
       return; // It is an addition: what comes live is shown all the same.
     }
@@ -116,6 +148,7 @@ export class Feed {
 
   #draw() {
     this.#drawing = false;
+    if (this.#arrived.size === 0) return;
     const now = this.#now();
     for (const message of this.#arrived.values()) {
       const shown = new Shown(message, now);

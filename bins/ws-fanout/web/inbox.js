@@ -8,7 +8,7 @@ const MESSAGES_MAX = 100;
 const FOLLOW_MS = 400;
 
 export class Inbox {
-  #list_url;
+  #where;
   #now;
   #shown = [];
   /** Whose inbox is looked at; null when it was taken, for then there is nothing to follow. */
@@ -16,8 +16,8 @@ export class Inbox {
   #request = 0;
   #followTimer;
 
-  constructor({ list_url, now }) {
-    this.#list_url = list_url;
+  constructor({ where, now }) {
+    this.#where = where;
     this.#now = now;
     at('whose').value = recall('whose') ?? '';
     at('whose').addEventListener('input', () => showError(at('whose'), ''));
@@ -53,8 +53,9 @@ export class Inbox {
     const path = `/v1/users/${encodeURIComponent(whose)}/messages${what === 'take' ? '/take' : ''}`;
     let answer;
     try {
+      const { list_url } = await this.#where;
       const method = what === 'take' ? 'POST' : 'GET';
-      answer = await ask(`${this.#list_url}${path}?limit=${MESSAGES_MAX}`, { method });
+      answer = await ask(`${list_url}${path}?limit=${MESSAGES_MAX}`, { method });
     } catch (error) {
       if (request === this.#request) showError(at('whose'), error.errors[0]?.message ?? error.message);
       return;

@@ -7,26 +7,27 @@ import { Inbox } from './inbox.js';
 import { Write } from './write.js';
 import { at, recall, remember, showError } from './ground.js';
 
-const config = await load();
-const live_url = config.live_url || new URL('..', import.meta.url).href;
-
 let live;
-const feed = new Feed({ list_url: config.list_url, now: () => live.now });
-const inbox = new Inbox({ list_url: config.list_url, now: () => live.now });
+/** Where the services are. Nothing on the page waits for it before it is needed. */
+const where = load();
+const now = () => live?.now ?? Date.now();
+const feed = new Feed({ where, now });
+const inbox = new Inbox({ where, now });
 const connection = new Connection({ toggle, resumed: (messages) => feed.noticeResumed(messages) });
-new Write({ ingest_url: config.ingest_url, list_url: config.list_url });
+new Write({ where });
 
+at('channels').value = recall('channels') ?? '';
 at('filter').addEventListener('submit', (event) => {
   event.preventDefault();
   filter();
 });
 addEventListener('pagehide', keep);
-setInterval(keep, 1000);
+document.addEventListener('visibilitychange', keep);
 
-at('channels').value = recall('channels') ?? '';
-open();
+feed.restore(recall('messages'));
+where.then(open);
 
-/** Where the services are; all of them here, if nobody says otherwise. */
+/** All services are where the page is from, if nobody says otherwise. */
 async function load() {
   const here = { ingest_url: '', list_url: '', live_url: '' };
   try {
@@ -38,15 +39,17 @@ async function load() {
 }
 
 /** Connects, from where this tab was when it was connected last. */
-function open() {
+function open({ live_url }) {
+  const url = live_url || new URL('..', import.meta.url).href;
+  const since = recall('position');
+  const channels = at('channels').value.split(/[\s,]+/).filter(Boolean);
   try {
-    const channels = wanted();
-    live = connect({ url: live_url, channels, since: recall('position') });
+    live = connect({ url, channels, since });
     feed.begin(channels);
   } catch (error) {
     showError(at('channels'), error.message.replace(/^mayfly: /, ''));
     at('channels').value = '';
-    live = connect({ url: live_url, since: recall('position') });
+    live = connect({ url, since });
     feed.begin([]);
   }
   connection.watch(live);
@@ -60,22 +63,22 @@ function close() {
 }
 
 function toggle() {
-  if (live.state.state === 'closed') open();
-  else close();
+  if (live?.state.state === 'closed') where.then(open);
+  else if (live) close();
 }
 
 /** Shows other channels, from here on. */
 function filter() {
   showError(at('channels'), '');
   remember('channels', at('channels').value.trim());
+  if (!live) return;
   close();
-  open();
+  where.then(open);
 }
 
-function wanted() {
-  return at('channels').value.split(/[\s,]+/).filter(Boolean);
-}
-
+/** Position and messages belong together: what comes after the one is added to the other. */
 function keep() {
-  if (live?.position) remember('position', live.position);
+  if (!live?.position) return;
+  remember('messages', feed.save());
+  remember('position', live.position);
 }

@@ -7,15 +7,13 @@ const FIELDS = ['text', 'username', 'city', 'state', 'channel', 'ttl'];
 const KEPT = ['username', 'city', 'state', 'channel', 'ttl', 'unit'];
 
 export class Write {
-  #ingest_url;
-  #list_url;
+  #where;
   #form = at('write');
   #note = at('write-note');
   #busy = false;
 
-  constructor({ ingest_url, list_url }) {
-    this.#ingest_url = ingest_url;
-    this.#list_url = list_url;
+  constructor({ where }) {
+    this.#where = where;
     for (const name of KEPT) at(name).value = recall(name) ?? at(name).value;
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -56,27 +54,23 @@ export class Write {
     for (const name of KEPT) remember(name, at(name).value);
     const started = performance.now();
     try {
-      const message = await ask(`${this.#ingest_url}/v1/messages`, {
+      const { ingest_url, list_url } = await this.#where;
+      const message = await ask(`${ingest_url}/v1/messages`, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(this.#message()),
       });
-      this.#accepted(message, Math.round(performance.now() - started));
+      this.#accepted(`${list_url}/v1/messages/${message.id}`, Math.round(performance.now() - started));
     } catch (error) {
       this.#refused(error);
     }
     this.#setBusy(false);
   }
 
-  #accepted(message, ms) {
+  #accepted(url, ms) {
     at('text').value = '';
     at('text').focus();
-    const link = make('a', {
-      href: `${this.#list_url}/v1/messages/${encodeURIComponent(message.id)}`,
-      target: '_blank',
-      rel: 'noopener',
-      textContent: 'as JSON',
-    });
+    const link = make('a', { href: url, target: '_blank', rel: 'noopener', textContent: 'as JSON' });
     this.#note.className = 'note good';
     this.#note.replaceChildren(`Accepted in ${ms} ms: `, link);
   }

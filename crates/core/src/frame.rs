@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::{message_id::MessageId, position::Position};
+use crate::{clock::Timestamp, message_id::MessageId, position::Position};
 
 /// Why a subscriber could not go on where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +50,9 @@ pub enum ServerFrame<'a> {
         reason: Option<NotResumed>,
         /// How often the server pings, in milliseconds.
         ping_interval_ms: u64,
+        /// What time it is for the server: `expires_at` is to be compared with this, not with the
+        /// clock of the client.
+        time: Timestamp,
     },
     /// Messages were taken or deleted.
     Expired {
@@ -136,10 +139,11 @@ mod tests {
             resumed,
             reason,
             ping_interval_ms: 25_000,
+            time: Timestamp::from_millis(1_795_201_620_123),
         };
-        insta::assert_snapshot!(show(&hello(None, None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","ping_interval_ms":25000}"#);
-        insta::assert_snapshot!(show(&hello(Some(true), None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":true,"ping_interval_ms":25000}"#);
-        insta::assert_snapshot!(show(&hello(Some(false), Some(NotResumed::DataLost))), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":false,"reason":"data_lost","ping_interval_ms":25000}"#);
+        insta::assert_snapshot!(show(&hello(None, None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
+        insta::assert_snapshot!(show(&hello(Some(true), None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":true,"ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
+        insta::assert_snapshot!(show(&hello(Some(false), Some(NotResumed::DataLost))), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":false,"reason":"data_lost","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
         let ids = vec!["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id")];
         insta::assert_snapshot!(show(&ServerFrame::Expired { position: at, ids }), @r#"{"type":"expired","position":"1.e1.5-1","ids":["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47"]}"#);
         insta::assert_snapshot!(show(&ServerFrame::Position { position: at }), @r#"{"type":"position","position":"1.e1.5-1"}"#);

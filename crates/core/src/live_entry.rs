@@ -62,8 +62,11 @@ impl LiveEvent {
                 Some(Self::Message { channel, json: json.into() })
             }
             Entry::Expire { ids, .. } => {
-                let mut channels = channels.split(' ').filter(|channel| !channel.is_empty());
-                let expired = |id| ExpiredMessage { id, channel: channels.next().map(Into::into) };
+                let mut channels = channels.split(' ');
+                let expired = |id| {
+                    let channel = channels.next().filter(|channel| !channel.is_empty());
+                    ExpiredMessage { id, channel: channel.map(Into::into) }
+                };
                 Some(Self::Expired(ids.into_iter().map(expired).collect()))
             }
         }

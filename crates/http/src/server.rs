@@ -108,7 +108,8 @@ where
         .listen(listener.into())
         .context("cannot serve")?
         .run();
-    let drain = tokio::time::sleep(settings.http.drain_delay);
+    // Made when the drain begins: its time counts from then on.
+    let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
     run_until_drained(server, process, drain).await
 }
 
@@ -173,8 +174,7 @@ where
         .listen("live", listener.into(), service)
         .context("cannot serve")?
         .run();
-    let delay = tokio::time::sleep(settings.http.drain_delay);
-    let drain = async { tokio::join!(delay, drain) };
+    let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
     run_until_drained(server, process, drain).await
 }
 

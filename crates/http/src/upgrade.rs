@@ -6,7 +6,7 @@ use actix_http::{Request, h1::Codec, ws::hash_key};
 use actix_web::{
     HttpMessage,
     http::{
-        Method,
+        Method, Version,
         header::{
             CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
             ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -25,8 +25,8 @@ use crate::{
 
 /// How long a client that is refused may take to read why.
 const LINGER: Duration = Duration::from_secs(2);
-/// Characters of a sound `Sec-WebSocket-Key`: 16 bytes in base64.
-const KEY_CHARS: usize = 24;
+/// Characters of a `Sec-WebSocket-Key` before its padding: 16 bytes in base64.
+const KEY_CHARS: usize = 22;
 /// The one version of the protocol.
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 
@@ -36,6 +36,8 @@ pub struct UpgradeRequest {
     socket: TcpStream,
     /// What the client sent behind its request.
     received: BytesMut,
+    /// Answers to requests before it that are not yet written.
+    unwritten: BytesMut,
     request_id: RequestId,
     traceparent: Traceparent,
 }
@@ -53,7 +55,14 @@ impl UpgradeRequest {
         let parts = framed.into_parts();
         let request_id = RequestId::take_or_make(request.headers());
         let traceparent = Traceparent::take_or_make(request.headers());
-        Self { request, socket: parts.io, received: parts.read_buf, request_id, traceparent }
+        Self {
+            request,
+            socket: parts.io,
+            received: parts.read_buf,
+            unwritten: parts.write_buf,
+            request_id,
+            traceparent,
+        }
     }
 
     /// The path, as it was sent.
@@ -84,11 +93,12 @@ impl UpgradeRequest {
         if !may_call(headers, origins) {
             return Err(Problem::new(Code::Forbidden).detail("This origin may not call."));
         }
-        if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
+        let head = self.request.head();
+        let asks = head.upgrade() && head.version == Version::HTTP_11;
+        if !asks || headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
             return Err(upgrade_required());
         }
-        let sound = headers.get(SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == KEY_CHARS);
-        if !sound {
+        if !headers.get(SEC_WEBSOCKET_KEY).is_some_and(|key| is_key(key.as_bytes())) {
             let rule = "must be 16 bytes in base64";
             return Err(Problem::new(Code::InvalidField).field("Sec-WebSocket-Key", rule));
         }
@@ -110,7 +120,7 @@ impl UpgradeRequest {
         write_header(&mut head, &CACHE_CONTROL, &HeaderValue::from_static("no-store"));
         self.write_context(&mut head);
         head.extend_from_slice(b"\r\n");
-        self.socket.write_all(&head).await?;
+        self.socket.write_all(&[&self.unwritten, head.as_slice()].concat()).await?;
         Ok(Switched { socket: self.socket, received: self.received.freeze() })
     }
 
@@ -124,7 +134,8 @@ impl UpgradeRequest {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        let mut answer = self.unwritten.to_vec();
+        answer.extend_from_slice(format!("HTTP/1.1 {status}\r\n").as_bytes());
         for (name, value) in &headers {
             write_header(&mut answer, name, value);
         }
@@ -153,6 +164,12 @@ pub fn upgrade_required() -> Problem {
     Problem::new(Code::UpgradeRequired)
         .header(UPGRADE, HeaderValue::from_static("websocket"))
         .header(SEC_WEBSOCKET_VERSION, VERSION)
+}
+
+/// Whether this is 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    key.strip_suffix(b"==").is_some_and(|key| key.len() == KEY_CHARS && key.iter().all(plain))
 }
 
 fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod board;
+mod chromium;
 mod error;
 mod install;
 mod instance;
@@ -26,8 +27,9 @@ mod stack_env;
 mod status;
 mod supervisor;
 
+pub use chromium::find_chromium;
 pub use error::StackError;
-pub use install::ensure_installed;
+pub use install::{Need, ensure_installed};
 pub use instance::{Instance, Part, UnknownPart};
 pub use paths::Paths;
 pub use process::open_log;

@@ -15,6 +15,8 @@ use crate::{
 
 /// A ping comes up to a tenth of its interval earlier: connections that came together part.
 const PING_SPREAD: f64 = 0.1;
+/// A tick later than this after the one before is a stall of this process, not of its clients.
+const TICK_LATE: Duration = Duration::from_secs(1);
 /// Keeps a way through proxies open where there are no pings.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
@@ -22,6 +24,14 @@ impl Shard {
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Instant) {
         let position = self.at.clone();
+        // After a stall, pongs may lie in sockets that nobody has read.
+        let stalled = now.saturating_duration_since(self.ticked_at).saturating_sub(TICK_LATE);
+        self.ticked_at = now;
+        if !stalled.is_zero() {
+            for (_, client) in &mut self.clients {
+                client.pong_until = client.pong_until.map(|until| until + stalled);
+            }
+        }
         let due: Vec<_> = self
             .clients
             .iter()
@@ -64,25 +74,30 @@ impl Shard {
             client.ping_at = now + next_ping;
             let bytes = match client.sink {
                 Sink::Socket(_) => {
-                    client.pong_until = Some(now + self.settings.pong_timeout);
+                    // A ping more is no more time for the pong to the one before.
+                    client.pong_until.get_or_insert(now + self.settings.pong_timeout);
                     PING
                 }
                 Sink::Events(_) => COMMENT,
             };
             self.push(key, bytes, 0);
         }
-        self.tell_position(key, now, position);
+        if now >= self.clients[key].last_frame_at + self.position_interval {
+            self.clients[key].last_frame_at = now;
+            if let Some(position) = position {
+                self.tell_position(key, position);
+            }
+        }
     }
 
     /// Tells a connection for which nothing came where it stands, so that it can go on from there.
-    fn tell_position(&mut self, key: usize, now: Instant, position: Option<&Position>) {
+    pub(super) fn tell_position(&mut self, key: usize, position: &Position) {
         let client = &self.clients[key];
         let wants = client.stage == Stage::Live
             && client.gap.is_none()
-            && client.interest.subscription.has_messages()
-            && now >= client.last_frame_at + self.position_interval;
-        if wants && let Some(position) = position {
-            self.clients[key].last_entry = position.entry;
+            && client.interest.subscription.has_messages();
+        if wants {
+            self.clients[key].served_to = position.entry;
             self.tell(key, &ServerFrame::Position { position }, Some(position));
         }
     }

@@ -22,15 +22,13 @@ impl Shard {
     pub(crate) fn deliver(&mut self, batch: &Arc<Batch>) {
         self.recent.push(Arc::clone(batch));
         self.at = Some(batch.end.clone());
-        let before = Position { entry: batch.before, ..batch.end.clone() };
-        let (mut slow, now) = (Vec::new(), Instant::now());
+        let (mut slow, mut delivered, now) = (Vec::new(), 0, Instant::now());
         for (group, picked) in self.groups.pick(batch) {
             let interest = self.groups.interest(group);
             let Some(selection) = batch.select(interest.encoding, &interest.subscription, &picked)
             else {
                 continue;
             };
-            let mut delivered = 0;
             for &key in self.groups.members(group) {
                 let client = &mut self.clients[key];
                 if offer(client, &selection, self.bounds, now) {
@@ -40,10 +38,10 @@ impl Shard {
                     slow.push((key, selection.frames));
                 }
             }
-            counter!(names::DELIVERIES_TOTAL).increment(delivered as u64);
         }
+        counter!(names::DELIVERIES_TOTAL).increment(delivered as u64);
         for (key, frames) in slow {
-            self.note_slow(key, frames, &before);
+            self.note_slow(key, frames, &batch.before);
         }
     }
 
@@ -54,7 +52,7 @@ impl Shard {
             SlowConsumer::Close => self.close(key, &CloseCode::SlowConsumer.into()),
             SlowConsumer::Drop => {
                 let client = &mut self.clients[key];
-                let position = Position { entry: client.last_entry, ..before.clone() };
+                let position = Position { entry: client.served_to, ..before.clone() };
                 let gap = client.gap.get_or_insert_with(|| Box::new(Gap { dropped: 0, position }));
                 gap.dropped += frames;
             }
@@ -68,9 +66,15 @@ impl Shard {
         self.at = Some(position.clone());
         let live: Vec<_> = self.keys(|client| client.stage == Stage::Live).collect();
         for key in live {
-            self.clients[key].last_entry = position.entry;
-            if let Some(reason) = missed {
-                self.greet(key, position, Some(false), Some(reason));
+            self.clients[key].served_to = position.entry;
+            match missed {
+                Some(reason) => {
+                    // What was dropped cannot be had any more, and this says so.
+                    self.clients[key].gap = None;
+                    self.greet(key, position, Some(false), Some(reason));
+                }
+                // Its position is of an epoch that is over.
+                None => self.tell_position(key, position),
             }
         }
     }
@@ -79,15 +83,16 @@ impl Shard {
     /// from what is kept here; in steps where it is much. Gives up to where it was brought.
     pub(crate) fn bring_forward(&mut self, key: usize, from: EntryId) -> Forward {
         let Some(at) = self.at.clone() else { return Forward::Unknown };
-        let Some(batches) = self.behind(from) else { return Forward::Unknown };
-        let step_bytes = self.bounds.bytes / 2;
-        let step_frames = self.bounds.frames / 2;
+        let Some((first, mut skip)) = self.behind(from) else { return Forward::Unknown };
+        let interest = Rc::clone(&self.clients[key].interest);
         let (mut bytes, mut frames) = (0, 0);
-        for (batch, skip) in batches {
-            if bytes > 0 && (bytes + batch.weight() > step_bytes || frames > step_frames) {
-                return Forward::To(batch.before);
+        for index in first.. {
+            let Some(batch) = self.recent.get(index) else { break };
+            let is_enough =
+                bytes + batch.weight() > self.bounds.bytes / 2 || frames > self.bounds.frames / 2;
+            if bytes > 0 && is_enough {
+                return Forward::To(batch.before.entry);
             }
-            let interest = Rc::clone(&self.clients[key].interest);
             let picked = batch.pick(&interest.subscription, skip);
             if let Some(selection) =
                 batch.select(interest.encoding, &interest.subscription, &picked)
@@ -96,6 +101,7 @@ impl Shard {
                 frames += selection.frames;
                 self.give(key, selection);
             }
+            skip = 0;
         }
         self.make_live(key, at.entry);
         Forward::Live
@@ -105,7 +111,7 @@ impl Shard {
     pub(crate) fn give(&mut self, key: usize, selection: Selection) {
         counter!(names::DELIVERIES_TOTAL).increment(selection.frames as u64);
         let client = &mut self.clients[key];
-        client.last_entry = selection.last;
+        client.served_to = selection.last;
         client.last_frame_at = Instant::now();
         self.push(key, selection.bytes, selection.frames);
     }
@@ -156,6 +162,13 @@ impl Shard {
         }
     }
 
+    /// Takes the next piece of an answer, which has been asked for it.
+    pub(crate) fn pop(&mut self, key: usize) -> Option<Bytes> {
+        let piece = self.clients[key].pop();
+        self.end_gap(key);
+        piece
+    }
+
     /// Writes to one connection, whose socket has room again.
     pub(crate) fn flush_one(&mut self, key: usize) {
         self.clients[key].flush();
@@ -203,7 +216,7 @@ fn offer(client: &mut Client, selection: &Selection, bounds: Bounds, now: Instan
             return false;
         }
     }
-    client.last_entry = selection.last;
+    client.served_to = selection.last;
     client.last_frame_at = now;
     client.outbound.push(selection.bytes.clone(), frames);
     true

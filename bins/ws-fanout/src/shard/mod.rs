@@ -7,12 +7,11 @@ mod ending;
 
 use std::{
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use mayfly_core::{
-    EntryId, Position,
+    Clock, EntryId, Position, SystemClock,
     frame::{NotResumed, ServerFrame},
 };
 use mayfly_runtime::{metrics as names, settings::Fanout};
@@ -25,7 +24,6 @@ pub(crate) use self::{
     ending::CLOSE_TIMEOUT,
 };
 use crate::{
-    batch::Batch,
     client::{Bounds, Client, Sink, Stage, wake},
     groups::{Groups, Interest},
     recent::Recent,
@@ -45,6 +43,8 @@ pub(crate) struct Shard {
     /// After so long without a frame, a connection is told where it stands.
     position_interval: Duration,
     drain: Option<Drain>,
+    /// When it was last looked for what is due.
+    ticked_at: Instant,
 }
 
 impl Shard {
@@ -59,6 +59,7 @@ impl Shard {
             settings: settings.clone(),
             position_interval,
             drain: None,
+            ticked_at: Instant::now(),
         }
     }
 
@@ -73,9 +74,10 @@ impl Shard {
             && self.behind(position.entry).is_some()
     }
 
-    fn behind(&self, entry: EntryId) -> Option<Vec<(Arc<Batch>, usize)>> {
+    /// What lies behind a point: the index of a batch, and how many of its entries do not.
+    fn behind(&self, entry: EntryId) -> Option<(usize, usize)> {
         if self.at.as_ref().is_some_and(|at| at.entry == entry) {
-            return Some(Vec::new());
+            return Some((self.recent.len(), 0));
         }
         self.recent.behind(entry)
     }
@@ -112,6 +114,9 @@ impl Shard {
     /// Tells a connection where live delivery begins, and makes it live from there on.
     pub(crate) fn greet_live(&mut self, key: usize, refused: Option<NotResumed>) {
         let Some(at) = self.at.clone() else { return };
+        if !self.clients[key].is_open() {
+            return;
+        }
         self.greet(key, &at, refused.map(|_| false), refused);
         self.make_live(key, at.entry);
     }
@@ -120,7 +125,7 @@ impl Shard {
     pub(crate) fn greet_resumed(&mut self, key: usize, since: &Position) {
         self.greet(key, since, Some(true), None);
         self.clients[key].stage = Stage::Replaying;
-        self.clients[key].last_entry = since.entry;
+        self.clients[key].served_to = since.entry;
     }
 
     fn greet(
@@ -138,6 +143,7 @@ impl Shard {
             resumed,
             reason,
             ping_interval_ms: ping_interval_ms.unwrap_or(u64::MAX),
+            time: SystemClock.now(),
         };
         self.tell(key, &hello, Some(position));
     }
@@ -145,7 +151,7 @@ impl Shard {
     fn make_live(&mut self, key: usize, from: EntryId) {
         let client = &mut self.clients[key];
         client.stage = Stage::Live;
-        client.last_entry = from;
+        client.served_to = from;
         client.place = Some(self.groups.join(key, &mut client.interest));
     }
 

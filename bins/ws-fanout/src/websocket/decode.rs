@@ -39,6 +39,8 @@ pub(crate) struct Decoder {
     valid_bytes: usize,
     /// The payload of a control frame so far.
     control: Vec<u8>,
+    /// Whether the client broke the protocol.
+    is_broken: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +63,27 @@ enum Opcode {
 }
 
 impl Decoder {
-    /// Takes `input` apart and gives what is complete to `take`; false from it ends the work.
+    /// Takes `input` apart and gives what is complete to `take`; false from it ends the work. What
+    /// comes after a break of the protocol is dropped unread.
     ///
     /// # Errors
     /// What the connection is to be closed with, if the client broke the protocol.
     pub(crate) fn decode(
+        &mut self,
+        input: &[u8],
+        take: impl FnMut(Incoming) -> bool,
+    ) -> Result<(), Close> {
+        if self.is_broken {
+            return Ok(());
+        }
+        let outcome = self.take_apart(input, take);
+        if outcome.is_err() {
+            *self = Self { is_broken: true, ..Self::default() };
+        }
+        outcome
+    }
+
+    fn take_apart(
         &mut self,
         mut input: &[u8],
         mut take: impl FnMut(Incoming) -> bool,
@@ -294,6 +312,16 @@ mod tests {
         assert_eq!(decode(&[&bytes]).expect("it is valid"), expected);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(decode(&single).expect("it is valid"), expected);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_follows_a_break() {
+        let mut decoder = Decoder::default();
+        let endless = [0x89, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(decoder.decode(&endless, |_| true).is_err());
+        let more = vec![0; 65_536];
+        assert_eq!(decoder.decode(&more, |_| panic!("nothing comes")), Ok(()));
+        assert!(decoder.control.capacity() + decoder.message.capacity() == 0);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use serde::Deserializer;
 
 use super::scalar::{Scalar, read};
 
+/// Ten years: instants beyond cannot be reckoned with everywhere.
+const MILLISECONDS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
+
 /// Reads a duration longer than nothing.
 pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     read(deserializer, "a duration above 0 such as 250ms, 30s, 10m or 24h", |value| {
@@ -29,7 +32,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         "h" => 3_600_000,
         _ => return None,
     };
-    number.checked_mul(milliseconds).map(Duration::from_millis)
+    let milliseconds = number.checked_mul(milliseconds).filter(|&all| all <= MILLISECONDS_MAX)?;
+    Some(Duration::from_millis(milliseconds))
 }
 
 fn parse(value: &Scalar) -> Option<Duration> {

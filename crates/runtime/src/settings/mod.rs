@@ -57,9 +57,6 @@ pub use self::{
 /// What a commit may take beyond its statement; a takeover before it would store twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 
-/// What the last connections of a drain may take to close.
-const CLOSE_MARGIN: Duration = Duration::from_secs(5);
-
 /// Every key of the configuration, one field per section.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,12 +139,6 @@ impl Settings {
             let wrong =
                 format!("allowed is more than http.drain_delay ({:?})", self.http.drain_delay);
             return Err(Conflict { key: "lifecycle.shutdown_timeout", wrong });
-        }
-        if self.fanout.drain + CLOSE_MARGIN >= self.lifecycle.shutdown_timeout {
-            let most = self.lifecycle.shutdown_timeout.saturating_sub(CLOSE_MARGIN);
-            let wrong =
-                format!("allowed is less than lifecycle.shutdown_timeout but 5s ({most:?})");
-            return Err(Conflict { key: "fanout.drain", wrong });
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ fn package(need: Need) -> &'static str {
     match need {
         Need::Redis => "redis-server",
         Need::Postgres => "postgresql",
+        Need::Chromium => "chromium",
     }
 }
 

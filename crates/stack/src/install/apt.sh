@@ -51,10 +51,15 @@ new=
 for package in "$@"; do
     if ! is_installed "$package"; then new="$new $package"; fi
 done
-# The service `postgresql` is that of every version: where there was one before, it is the machine's own.
+# The service `postgresql` is that of every version: where there was one before, it is the machine's own. Chromium has
+# no service.
 ours=
 for package in $new; do
-    if [ "$package" != postgresql ] || ! is_installed postgresql-common; then ours="$ours $package"; fi
+    case $package in
+    chromium) ;;
+    postgresql) is_installed postgresql-common || ours="$ours $package" ;;
+    *) ours="$ours $package" ;;
+    esac
 done
 
 restore

@@ -12,7 +12,13 @@ pub(super) fn is_here() -> bool {
 }
 
 pub(super) fn install(missing: &[Need]) -> Result<(), StackError> {
-    let formulae: Vec<_> = missing.iter().map(|need| formula(*need)).collect();
+    let formulae: Vec<_> = missing.iter().filter_map(|need| formula(*need)).collect();
+    if formulae.len() < missing.len() {
+        return Err(StackError::Missing(
+            "the tests of the page need a browser; `brew install --cask google-chrome` brings one"
+                .to_owned(),
+        ));
+    }
     let status = Command::new("brew")
         .arg("install")
         .args(&formulae)
@@ -24,9 +30,11 @@ pub(super) fn install(missing: &[Need]) -> Result<(), StackError> {
     Err(StackError::Missing(format!("brew install {} failed", formulae.join(" "))))
 }
 
-fn formula(need: Need) -> &'static str {
+/// Browsers are applications, which are their owner's to choose.
+fn formula(need: Need) -> Option<&'static str> {
     match need {
-        Need::Redis => "redis",
-        Need::Postgres => "postgresql@17",
+        Need::Redis => Some("redis"),
+        Need::Postgres => Some("postgresql@17"),
+        Need::Chromium => None,
     }
 }

@@ -1,17 +1,22 @@
-//! Installs what the stack needs and the machine has not.
+//! Installs what the stack and its tests need and the machine has not.
 
 mod apt;
 mod brew;
 
+use crate::chromium::{find_chromium, has_chromium_as_snap_only};
 use crate::error::StackError;
 use crate::server::postgres_binaries::PostgresBinaries;
 use crate::server::redis::find_redis;
 
-/// Something the stack needs.
+/// Something that has to be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
+pub enum Need {
+    /// `redis-server`, 7.0 or newer.
     Redis,
+    /// PostgreSQL, 15 or newer.
     Postgres,
+    /// Chromium, for the tests of the page.
+    Chromium,
 }
 
 impl Need {
@@ -19,17 +24,20 @@ impl Need {
         match self {
             Self::Redis => find_redis().map(drop),
             Self::Postgres => PostgresBinaries::find(None).map(drop),
+            Self::Chromium => find_chromium().map(drop),
         }
     }
 }
 
-/// Makes sure that `redis-server` (7.0 or newer) and PostgreSQL (15 or newer) are there, as far as each is needed, and
-/// installs what is not. What is installed neither runs nor is enabled as a service of the system.
-pub fn ensure_installed(redis: bool, postgres: bool) -> Result<(), StackError> {
-    let needs = [(redis, Need::Redis), (postgres, Need::Postgres)];
-    let missing: Vec<_> =
-        needs.into_iter().filter(|(needed, need)| *needed && need.check().is_err()).collect();
-    let missing: Vec<_> = missing.into_iter().map(|(_, need)| need).collect();
+/// Makes sure that what is needed is there, and installs what is not. What is installed neither runs nor is enabled as
+/// a service of the system.
+pub fn ensure_installed(needs: &[Need]) -> Result<(), StackError> {
+    let missing: Vec<_> = needs.iter().copied().filter(|need| need.check().is_err()).collect();
+    if missing.contains(&Need::Chromium) && has_chromium_as_snap_only() {
+        return Err(StackError::Missing(
+            "the tests of the page need a browser; `snap install chromium` brings one".to_owned(),
+        ));
+    }
     if missing.is_empty() {
         return Ok(());
     }

@@ -8,7 +8,7 @@ pub(crate) mod s3;
 use std::path::PathBuf;
 
 /// Finds a program in `PATH` and in the places where it may lie besides.
-fn find_program(name: &str, besides: &[&str]) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, besides: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(besides.iter().map(PathBuf::from));
     places.map(|dir| dir.join(name)).find(|program| program.is_file())
