@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mayfly_core::Channel;
 use mayfly_runtime::settings::parse_duration;
 use mayfly_stack::Part;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Migrate,
     /// Checks that everything accepted is stored, queued or dead-lettered: 0 when it adds up, 1 when not
     Audit(Audit),
+    /// Shows messages as they are published, and goes on where it was when the connection breaks
+    Tail(Tail),
     /// Shows the configuration
     #[command(subcommand)]
     Config(Config),
@@ -91,6 +94,24 @@ pub(crate) struct Audit {
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("a duration such as 250ms, 30s, 10m or 24h")
+}
+
+/// What is shown of the live feed.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// Shows only this channel; may be given several times
+    #[arg(long = "channel", value_name = "NAME", value_parser = channel)]
+    pub(crate) channels: Vec<Channel>,
+    /// Where ws-fanout is, instead of the local stack or MAYFLY_PUBLIC__LIVE_URL
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Prints the frames of messages, expiries and gaps as they come, each a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn channel(text: &str) -> Result<Channel, &'static str> {
+    Channel::parse(text)
 }
 
 /// What of the configuration is shown.

@@ -6,6 +6,7 @@ mod commands;
 mod control;
 mod output;
 mod settings;
+mod signals;
 mod wishes;
 
 use std::process::ExitCode;

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use mayfly_runtime::Settings;
-use mayfly_stack::StackEnv;
+use mayfly_stack::{Service, StackEnv};
 use secrecy::SecretString;
 
 use crate::checkout::Checkout;
 
-/// Reads the configuration. In a checkout whose stack runs, Redis and Postgres are the stack's unless the environment
-/// says where they are.
+/// Reads the configuration. In a checkout whose stack runs, Redis, Postgres and ws-fanout are the stack's unless the
+/// environment says where they are.
 pub(crate) fn load_settings() -> Result<Settings> {
     let mut settings = Settings::load()?;
     let Some(env) = find_stack_env() else { return Ok(settings) };
@@ -20,6 +20,11 @@ pub(crate) fn load_settings() -> Result<Settings> {
         && is_unset(&["DATABASE_URL", "MAYFLY_POSTGRES__URL", "MAYFLY_CONFIG"])
     {
         settings.postgres.url = SecretString::from(env.database_url());
+    }
+    if let Some(url) = env.urls(Service::WsFanout).into_iter().next()
+        && is_unset(&["MAYFLY_PUBLIC__LIVE_URL", "MAYFLY_CONFIG"])
+    {
+        settings.public.live_url = url;
     }
     Ok(settings)
 }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_stack::Need;
 
 pub(crate) fn ensure_installed() -> Result<ExitCode> {
-    mayfly_stack::ensure_installed(true, true)?;
+    mayfly_stack::ensure_installed(&[Need::Redis, Need::Postgres, Need::Chromium])?;
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ mod start;
 mod status;
 mod stop;
 mod supervise;
+mod tail;
 mod up;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Reset => wait_for(reset::reset()),
         Command::Migrate => wait_for(migrate::migrate()),
         Command::Audit(options) => wait_for(audit::audit(options)),
+        Command::Tail(options) => wait_for(tail::tail(options)),
         Command::Config(what) => config::config(&what),
         Command::EnsureInstalled => ensure_installed::ensure_installed(),
         Command::Supervise => supervise::supervise(),

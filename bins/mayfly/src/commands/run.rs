@@ -4,7 +4,6 @@ use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::up::{apply, describe_addresses};
 use crate::checkout::Checkout;
@@ -12,6 +11,7 @@ use crate::command_line::Wishes;
 use crate::commands::down::bring_down;
 use crate::control::{Request, start_supervisor};
 use crate::output::say;
+use crate::signals::Signals;
 
 mod log_tail;
 
@@ -46,25 +46,5 @@ async fn show(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
     tokio::select! {
         () = tail.follow() => bail!("nobody reads the log"),
         () = attached.closed() => bail!("the stack went down"),
-    }
-}
-
-/// What ends a command that runs in the foreground.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn catch() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use mayfly_stack::{Service, StackEnv, ensure_installed};
+use mayfly_stack::{Need, Service, StackEnv, ensure_installed};
 
 use crate::checkout::Checkout;
 use crate::command_line::Wishes;
@@ -23,11 +23,14 @@ pub(crate) async fn up(wishes: &Wishes) -> Result<ExitCode> {
 pub(crate) async fn apply(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
     let spec = wishes.to_spec(checkout)?;
     wishes.report_ignored();
-    ensure_installed(spec.redis_url.is_none(), spec.database_url.is_none())?;
+    let mut needs = Vec::new();
+    needs.extend(spec.redis_url.is_none().then_some(Need::Redis));
+    needs.extend(spec.database_url.is_none().then_some(Need::Postgres));
+    ensure_installed(&needs)?;
     start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await
 }
 
-/// Tells where everything is, and what to try first.
+/// Tells where everything is, the page first of all, and what to try.
 pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
     let env = StackEnv::read(&checkout.paths.stack_env())?;
     let mut text = "Mayfly is up.\n".to_owned();
@@ -37,6 +40,9 @@ pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
         }
     }
     let first = |service| env.urls(service).into_iter().next();
+    if let Some(page) = first(Service::WsFanout) {
+        writeln!(text, "The page: {page}/")?;
+    }
     if let (Some(ingest), Some(list)) = (first(Service::IngestApi), first(Service::ListApi)) {
         let json = "'Content-Type: application/json'";
         writeln!(text, "Try it:")?;

@@ -1,0 +1,84 @@
+//! Where the feed is.
+
+use anyhow::{Result, bail};
+use form_urlencoded::Serializer;
+use mayfly_core::Channel;
+
+const PATH: &str = "/v1/live";
+
+/// The schemes that are understood, and those of WebSocket that they stand for.
+const SCHEMES: [(&str, &str); 4] =
+    [("http://", "ws://"), ("https://", "wss://"), ("ws://", "ws://"), ("wss://", "wss://")];
+
+/// The feed of some channels, all where none is named.
+#[derive(Debug)]
+pub(super) struct Address {
+    url: String,
+    channels: Vec<Channel>,
+}
+
+impl Address {
+    /// Reads the public URL of ws-fanout, or that of its feed itself.
+    pub(super) fn new(url: &str, channels: Vec<Channel>) -> Result<Self> {
+        let find = |(scheme, live): &(&str, &'static str)| Some((*live, url.strip_prefix(scheme)?));
+        let found = SCHEMES.iter().find_map(find);
+        let whole = found.filter(|(_, rest)| !rest.is_empty() && !rest.contains(['?', '#']));
+        let Some((scheme, rest)) = whole else {
+            bail!("{url:?} is no URL with http://, https://, ws:// or wss:// and without a query");
+        };
+        let base = rest.trim_end_matches('/');
+        let base = base.strip_suffix(PATH).unwrap_or(base);
+        Ok(Self { url: format!("{scheme}{base}{PATH}"), channels })
+    }
+
+    /// What to connect to, in order to go on behind a position.
+    pub(super) fn behind(&self, position: Option<&str>) -> String {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
+        query.extend_pairs(position.map(|position| ("since", position)));
+        let query = query.finish();
+        if query.is_empty() { self.url.clone() } else { format!("{}?{query}", self.url) }
+    }
+
+    /// The feed in words.
+    pub(super) fn describe(&self) -> String {
+        let names: Vec<_> = self.channels.iter().map(Channel::as_str).collect();
+        match names.as_slice() {
+            [] => format!("{}, all channels", self.url),
+            [name] => format!("{}, channel {name}", self.url),
+            names => format!("{}, channels {}", self.url, names.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channels(names: &[&str]) -> Vec<Channel> {
+        names.iter().map(|name| Channel::parse(*name).expect("it is one")).collect()
+    }
+
+    #[test]
+    fn a_public_url_leads_to_the_feed() {
+        for url in ["http://h:8080", "http://h:8080/", "ws://h:8080", "ws://h:8080/v1/live"] {
+            let address = Address::new(url, Vec::new()).expect("it is a URL");
+            assert_eq!(address.behind(None), "ws://h:8080/v1/live");
+        }
+        let address = Address::new("https://h/live", Vec::new()).expect("it is a URL");
+        assert_eq!(address.behind(None), "wss://h/live/v1/live");
+        for refused in ["h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
+            assert!(Address::new(refused, Vec::new()).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn channels_and_the_position_stand_in_the_query() {
+        let address = Address::new("ws://h", channels(&["a", "b:c"])).expect("it is a URL");
+        assert_eq!(address.behind(None), "ws://h/v1/live?channel=a&channel=b%3Ac");
+        assert_eq!(
+            address.behind(Some("1.e.5-1")),
+            "ws://h/v1/live?channel=a&channel=b%3Ac&since=1.e.5-1"
+        );
+    }
+}
