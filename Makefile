@@ -71,6 +71,6 @@ bench: ## Measures, for numbers to publish
 	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench
 
 .PHONY: bench-quick
-bench-quick: ## Measures in a minute or two
+bench-quick: ## Measures in some three minutes
 	$(CARGO) build --quiet --profile dist --bins
 	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench -- quick
