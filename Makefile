@@ -58,7 +58,7 @@ test: build ## Runs all tests, with servers of their own
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live::
 
 .PHONY: lint
 lint: ## Checks form and style

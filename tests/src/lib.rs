@@ -2,9 +2,11 @@
 //! real Postgres, and ways to look at all of them from outside.
 
 mod answer;
+mod browser;
 mod connection;
 mod freeze;
 mod hot_copy;
+pub mod live;
 mod load;
 mod mode;
 mod own_process;
@@ -14,6 +16,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use answer::Answer;
+pub use browser::{Browser, Tab};
 pub use connection::{Connection, Reply};
 pub use freeze::{Frozen, send_signal};
 pub use hot_copy::{id_of, ids_of};

@@ -36,7 +36,9 @@ fn each_technology_has_one_owner() {
             let allowed = match need.as_str() {
                 "redis" | "deadpool-redis" => package == "mayfly-hot",
                 "diesel" | "diesel-async" | "diesel_migrations" => package == "mayfly-cold",
-                "actix-cors" | "actix-http" => package == "mayfly-http",
+                "actix-codec" | "actix-cors" | "actix-http" | "actix-server" | "actix-service" => {
+                    package == "mayfly-http"
+                }
                 "actix-web" => package == "mayfly-http" || services.contains(&package.as_str()),
                 "s3s" | "s3s-fs" => package == "mayfly-stack",
                 "reqwest" => false,

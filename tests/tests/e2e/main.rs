@@ -2,6 +2,7 @@
 
 mod admin;
 mod batch;
+mod client;
 mod configuration;
 mod dead_letters;
 mod drain;
@@ -12,11 +13,14 @@ mod headers;
 mod inbox;
 mod kills;
 mod ledger;
+mod live;
 mod malformed;
 mod outages;
+mod page;
 mod posting;
 mod reading;
 mod restored;
+mod tail;
 mod takes;
 mod trickles;
 mod walk;
