@@ -3,7 +3,7 @@
 
 use std::{net::TcpListener, process::Stdio};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, http::KeepAlive, web};
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
@@ -47,6 +47,8 @@ pub fn serve(arguments: &Arguments) -> anyhow::Result<()> {
         })
         .workers(cores())
         .tcp_nodelay(true)
+        // Its connections are idle while what Mayfly accepted is stored.
+        .keep_alive(KeepAlive::Os)
         .disable_signals()
         .listen(listener)?
         .run();

@@ -11,14 +11,34 @@ pub struct Effort {
     pub round: Duration,
     /// How often the queue is filled and drained.
     pub drains: usize,
+    /// How often the highest rate of fan-out is looked for.
+    pub searches: usize,
+    /// How long a rate is tried then.
+    pub step: Duration,
+    /// How near to the highest rate the search comes, as a factor.
+    pub precision: f64,
 }
 
 impl Effort {
     /// `make bench-quick`.
-    pub const QUICK: Self = Self { rounds: 5, round: Duration::from_secs(2), drains: 3 };
+    pub const QUICK: Self = Self {
+        rounds: 5,
+        round: Duration::from_secs(2),
+        drains: 3,
+        searches: 1,
+        step: Duration::from_millis(1_500),
+        precision: 1.1,
+    };
 
     /// `make bench`.
-    pub const FULL: Self = Self { rounds: 11, round: Duration::from_secs(5), drains: 7 };
+    pub const FULL: Self = Self {
+        rounds: 11,
+        round: Duration::from_secs(5),
+        drains: 7,
+        searches: 3,
+        step: Duration::from_secs(5),
+        precision: 1.05,
+    };
 }
 
 /// Connections of the load, each with one request at a time.

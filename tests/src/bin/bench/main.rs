@@ -3,12 +3,14 @@
 //! another one, next year.
 //!
 //! One run starts a whole system with servers of its own, as durable as people's data is, and
-//! measures ingest and hot reads against a bare actix-web handler, and draining against `\copy`.
+//! measures ingest and hot reads against a bare actix-web handler, fan-out against bare loops of writes,
+//! and draining against `\copy`.
 
 mod bare;
 mod connection;
 mod drain;
 mod effort;
+mod fan_out;
 mod hot_read;
 mod ingest;
 mod load;
@@ -43,17 +45,21 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Fewer and shorter rounds: a minute or two.
+    /// Fewer and shorter rounds: some three minutes.
     Quick,
     /// The bare handler that Mayfly is measured against, until its standard input ends.
     #[command(hide = true)]
     Bare(bare::Arguments),
+    /// A bare loop that Mayfly's fan-out is measured against, until its standard input ends.
+    #[command(hide = true)]
+    Floor(fan_out::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measurement {
     Ingest,
     Drain,
+    FanOut,
     HotRead,
 }
 
@@ -61,6 +67,7 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.command {
         Some(Command::Bare(arguments)) => bare::serve(&arguments),
+        Some(Command::Floor(arguments)) => fan_out::serve(&arguments),
         Some(Command::Quick) => measure(&Effort::QUICK, &command_line.only),
         None => measure(&Effort::FULL, &command_line.only),
     };
@@ -107,6 +114,9 @@ async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()
         }
         if wanted(Measurement::HotRead) {
             hot_read::measure(&mut system, effort, &mut report).await?;
+        }
+        if wanted(Measurement::FanOut) {
+            fan_out::measure(&mut system, effort, &mut report).await?;
         }
         if wanted(Measurement::Drain) {
             drain::measure(&mut system, effort, &mut report).await?;

@@ -70,6 +70,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
+    /// What a row has no room for, a line each.
+    pub notes: Vec<String>,
     /// Versions and machine.
     pub about: String,
 }
@@ -120,6 +122,9 @@ impl Display for Report {
                 show_latency(measured.latency),
                 show_latency(measured.other_latency),
             )?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
         }
         write!(f, "\n{}", self.about)
     }

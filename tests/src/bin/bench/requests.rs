@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use crate::effort::USERS;
 
 /// The message that is posted, as JSON.
-const MESSAGE_BYTES: usize = 200;
+pub const MESSAGE_BYTES: usize = 200;
 
 /// What one request after the other asks, in the order of the fillings, again and again.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use mayfly_stack::{Service, Spec, Stack, StackEnv};
+use redis::AsyncCommands as _;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -123,6 +124,15 @@ impl System {
             self.accepted += size as u64;
         }
         Ok(ids)
+    }
+
+    /// Learns from Redis how much was accepted: a batch whose answer was 503 may have been.
+    pub async fn recount(&mut self) -> anyhow::Result<()> {
+        let client = redis::Client::open(self.redis_url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let accepted = connection.hget("mayfly:{0}:ledger", "messages.accepted").await?;
+        self.accepted = accepted;
+        Ok(())
     }
 
     /// Ends persist-worker: what is accepted waits.
