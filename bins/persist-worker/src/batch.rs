@@ -139,6 +139,7 @@ mod tests {
             kind: kind.into(),
             entry,
             meta: Meta { epoch: epoch.into(), ..Meta::default() },
+            channels: String::new(),
         }
     }
 
