@@ -50,10 +50,13 @@ stop: $(MAYFLY) ## Stops one service, redis, postgres or s3: NAME=persist-worker
 reset: $(MAYFLY) ## Stops everything and deletes its data
 	@$(MAYFLY) reset
 
+# Tests mostly wait for processes.
+TEST_THREADS ?= 4
+
 .PHONY: test
 test: build ## Runs all tests, with servers of their own
 	@$(MAYFLY) ensure-installed
-	$(CARGO) test --release --workspace
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
