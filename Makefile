@@ -51,7 +51,7 @@ reset: $(MAYFLY) ## Stops everything and deletes its data
 	@$(MAYFLY) reset
 
 # Tests mostly wait for processes.
-TEST_THREADS ?= 4
+TEST_THREADS ?= 3
 
 .PHONY: test
 test: build ## Runs all tests, with servers of their own

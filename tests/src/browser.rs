@@ -30,6 +30,7 @@ const LEASH: &str = r#"
 profile=$(mktemp -d)
 "$0" "$@" "--user-data-dir=$profile" </dev/null >/dev/null &
 browser=$!
+exec 2>/dev/null
 cat >/dev/null
 kill "$browser"
 wait "$browser"
@@ -82,7 +83,8 @@ impl Browser {
         let address = ADDRESS.get_or_init(start).await;
         let (stream, _) = connect_async(address).await.expect("the browser takes connections");
         let mut wire = Wire { stream, last_id: 0 };
-        let made = wire.call(None, "Target.createBrowserContext", json!({})).await;
+        let made =
+            wire.call(None, "Target.createBrowserContext", json!({"disposeOnDetach": true})).await;
         let context = text(&made.expect("there is room for a test"), "browserContextId");
         Self { wire: Arc::new(Mutex::new(wire)), context }
     }

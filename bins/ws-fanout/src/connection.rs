@@ -1,11 +1,12 @@
 //! One WebSocket: from the accepted handshake to its end.
 
-use std::{future::poll_fn, io::ErrorKind, rc::Rc, task::Poll};
+use std::{future::poll_fn, io::ErrorKind, net::Shutdown, rc::Rc, task::Poll};
 
 use actix_web::rt::net::TcpStream;
 use mayfly_core::frame::ServerFrame;
 use mayfly_http::Switched;
 use serde::Deserialize;
+use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
 use crate::{
@@ -147,10 +148,16 @@ impl Connection {
         } else {
             Ok(())
         };
+        let is_broken = broken.is_err();
         if let Err(close) = broken {
             shard.close(key, &close);
         }
         shard.flush();
+        if is_broken && shard.clients[key].outbound.is_empty() {
+            // Nothing that follows is understood any more, also not its Close: what ends it is the
+            // end of what it sends.
+            let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+        }
     }
 
     /// Ends the socket so that the other side finds everything that was written, and no reset.

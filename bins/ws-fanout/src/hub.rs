@@ -87,7 +87,8 @@ impl Hub {
             state.shards.clone()
         };
         for shard in shards {
-            if shard.send(news.clone()).await.is_err() {
+            // In a drain, threads end one by one.
+            if shard.send(news.clone()).await.is_err() && !self.lifecycle.is_draining() {
                 self.broken.notify_one();
             }
         }
@@ -127,6 +128,9 @@ impl Hub {
     pub(crate) async fn drain(self: Arc<Self>) {
         let left = self.settings.lifecycle.shutdown_timeout.saturating_sub(LEAVE_MARGIN);
         let over = self.settings.fanout.drain.min(left);
+        if over < self.settings.fanout.drain {
+            warn!(drain = ?over, "fanout.drain is cut: it ends before lifecycle.shutdown_timeout");
+        }
         self.tell(News::Drain(over)).await;
         let all_gone = async {
             while self.connections.load(Ordering::Relaxed) > 0 {

@@ -85,7 +85,9 @@ fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
             News::Batch(batch) => {
                 shard.deliver(&batch);
                 bytes += batch.weight();
-                delivered.get_or_insert(batch);
+                if batch.len() > 0 {
+                    delivered.get_or_insert(batch);
+                }
             }
             News::Moved(position, missed) => shard.move_to(&position, missed),
             News::Drain(over) => shard.begin_drain(over),

@@ -118,10 +118,7 @@ impl Subscription {
         self.videos.extend(names.videos);
         self.hosts.extend(names.hosts);
         self.check_size()?;
-        if self.feeds.contains(&Feed::Rising) && self.hosts.is_empty() {
-            return Err(BadNames::Field { field: "hosts", rule: "must name a host for rising" });
-        }
-        Ok(())
+        self.check_rising()
     }
 
     /// Takes names away; what is not subscribed is no error.
@@ -138,7 +135,7 @@ impl Subscription {
         self.feeds.retain(|one| !names.feeds.contains(one));
         self.videos.retain(|one| !names.videos.contains(one));
         self.hosts.retain(|one| !names.hosts.contains(one));
-        Ok(())
+        self.check_rising()
     }
 
     /// Whether messages are wanted at all.
@@ -178,6 +175,13 @@ impl Subscription {
             videos: self.videos.iter().cloned().collect(),
             hosts: self.hosts.iter().cloned().collect(),
         }
+    }
+
+    fn check_rising(&self) -> Result<(), BadNames> {
+        if self.feeds.contains(&Feed::Rising) && self.hosts.is_empty() {
+            return Err(BadNames::Field { field: "hosts", rule: "must name a host for rising" });
+        }
+        Ok(())
     }
 
     fn check_size(&self) -> Result<(), BadNames> {
@@ -254,7 +258,13 @@ mod tests {
         assert!(Subscription::open(names(&many[1..])).is_ok());
         assert_eq!(Subscription::open(names(&many)), Err(BadNames::TooMany("channels")));
         assert!(Subscription::open(names(&["a b"])).is_err());
-        let rising = Names { feeds: vec!["rising".into()], ..Names::default() };
-        assert!(Subscription::open(rising).is_err());
+        let rising = |hosts: &[&str]| Names {
+            feeds: vec!["rising".into()],
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..Names::default()
+        };
+        assert!(Subscription::open(rising(&[])).is_err());
+        let mut one = Subscription::open(rising(&["h"])).expect("sound names");
+        assert!(one.unsubscribe(Names { feeds: vec![], ..rising(&["h"]) }).is_err());
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     Code, Problem, RequestId, Traceparent, request_id::X_REQUEST_ID, trace_parent::TRACEPARENT,
 };
 
-/// How long a client that is refused may take to read why.
+/// How long a client may take to read how it is answered.
 const LINGER: Duration = Duration::from_secs(2);
 /// Characters of a `Sec-WebSocket-Key` before its padding: 16 bytes in base64.
 const KEY_CHARS: usize = 22;
@@ -120,7 +120,8 @@ impl UpgradeRequest {
         write_header(&mut head, &CACHE_CONTROL, &HeaderValue::from_static("no-store"));
         self.write_context(&mut head);
         head.extend_from_slice(b"\r\n");
-        self.socket.write_all(&[&self.unwritten, head.as_slice()].concat()).await?;
+        let answer = [&self.unwritten, head.as_slice()].concat();
+        tokio::time::timeout(LINGER, self.socket.write_all(&answer)).await??;
         Ok(Switched { socket: self.socket, received: self.received.freeze() })
     }
 

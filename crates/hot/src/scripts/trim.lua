@@ -26,12 +26,18 @@ if bytes > bytes_max then
     end
 end
 
+-- What was the newest entry when the window began is still held by whoever heard nothing since.
+local cut_ms, cut_seq = window, 0
+local edge = call('XREVRANGE', stream, string.format('%.0f', window), '-', 'COUNT', 1)[1]
+if edge then
+    cut_ms, cut_seq = parts(edge[1])
+end
+
 local groups = call('XINFO', 'GROUPS', stream)
 if #groups == 0 then
     -- Nobody has read anything yet.
     return 0
 end
-local cut_ms, cut_seq = window, 0
 for _, fields in ipairs(groups) do
     local group = {}
     for i = 1, #fields, 2 do

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World,
+    Setup, World, eventually,
     live::{Live, Talk},
     short_or_full,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::{position_of, say, start_own, url_of};
@@ -126,6 +126,38 @@ async fn the_newest_point_is_known_however_old_and_also_when_its_entry_is_gone()
     let (mut live, _) = resume(&world, "newest", &only).await;
     say(&world, "newest", "next").await;
     assert_eq!(live.texts_until("next").await, ["next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_the_newest_point_within_the_window_is_known_when_more_has_come() {
+    let world = start().await;
+    let (mut live, _) = Live::hello(&world.live("channel=edge")).await;
+    // Each fills a node of the stream, which is trimmed as a whole.
+    let large = |text: &str| json!({"channel": "edge", "text": text, "data": "x".repeat(6_000)});
+    world.post_message(&large("older")).await;
+    world.post_message(&large("newest")).await;
+    live.next_of("message").await;
+    let newest = position_of(&live.next_of("message").await).to_owned();
+    world.settle(Duration::from_secs(5)).await;
+    positions_until(&mut live, Instant::now() + window() + Duration::from_secs(1)).await;
+    world.post_message(&large("later")).await;
+    world.settle(Duration::from_secs(5)).await;
+    let length = async || {
+        let (stream, mut redis) = (world.key("messages"), world.redis().await);
+        redis::cmd("XLEN").arg(stream).query_async::<usize>(&mut redis).await
+    };
+    eventually(Duration::from_secs(5), "what is older is trimmed", async || match length().await {
+        Ok(2) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+
+    // An instance that just came, which has nothing left of its own.
+    let fresh = start_own(&world, &[]).await;
+    let url = url_of(&fresh, &format!("channel=edge&since={newest}"));
+    let (mut live, resumed) = Live::hello(&url).await;
+    assert_eq!(resumed["resumed"], true, "{resumed}");
+    assert_eq!(live.texts_until("later").await, ["later"]);
 }
 
 #[tokio::test]

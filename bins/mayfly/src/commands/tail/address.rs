@@ -6,9 +6,9 @@ use mayfly_core::Channel;
 
 const PATH: &str = "/v1/live";
 
-/// The schemes that are understood, and those of WebSocket that they stand for.
-const SCHEMES: [(&str, &str); 4] =
-    [("http://", "ws://"), ("https://", "wss://"), ("ws://", "ws://"), ("wss://", "wss://")];
+/// The schemes that are understood: this is an operator's command, beside the services, and without TLS.
+const SCHEMES: [&str; 2] = ["http://", "ws://"];
+const ENCRYPTED: [&str; 2] = ["https://", "wss://"];
 
 /// The feed of some channels, all where none is named.
 #[derive(Debug)]
@@ -20,15 +20,18 @@ pub(super) struct Address {
 impl Address {
     /// Reads the public URL of ws-fanout, or that of its feed itself.
     pub(super) fn new(url: &str, channels: Vec<Channel>) -> Result<Self> {
-        let find = |(scheme, live): &(&str, &'static str)| Some((*live, url.strip_prefix(scheme)?));
-        let found = SCHEMES.iter().find_map(find);
-        let whole = found.filter(|(_, rest)| !rest.is_empty() && !rest.contains(['?', '#']));
-        let Some((scheme, rest)) = whole else {
-            bail!("{url:?} is no URL with http://, https://, ws:// or wss:// and without a query");
+        if ENCRYPTED.iter().any(|scheme| url.starts_with(scheme)) {
+            bail!(
+                "{url:?} needs TLS, which this command does not speak: give --url of ws-fanout itself"
+            );
+        }
+        let found = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let Some(rest) = found.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#'])) else {
+            bail!("{url:?} is no URL with http:// or ws:// and without a query");
         };
         let base = rest.trim_end_matches('/');
         let base = base.strip_suffix(PATH).unwrap_or(base);
-        Ok(Self { url: format!("{scheme}{base}{PATH}"), channels })
+        Ok(Self { url: format!("ws://{base}{PATH}"), channels })
     }
 
     /// What to connect to, in order to go on behind a position.
@@ -65,9 +68,9 @@ mod tests {
             let address = Address::new(url, Vec::new()).expect("it is a URL");
             assert_eq!(address.behind(None), "ws://h:8080/v1/live");
         }
-        let address = Address::new("https://h/live", Vec::new()).expect("it is a URL");
-        assert_eq!(address.behind(None), "wss://h/live/v1/live");
-        for refused in ["h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
+        let address = Address::new("http://h/live", Vec::new()).expect("it is a URL");
+        assert_eq!(address.behind(None), "ws://h/live/v1/live");
+        for refused in ["https://h", "wss://h", "h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
             assert!(Address::new(refused, Vec::new()).is_err(), "{refused}");
         }
     }
