@@ -38,6 +38,9 @@ async fn a_body_that_trickles_is_408_and_its_connection_closed() {
         let (answer, after) = trickle(&world, length).await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{length}: {answer}");
         assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
-        assert!(after > Duration::from_millis(1_900) && after < Duration::from_secs(6), "{after:?}");
+        assert!(
+            after > Duration::from_millis(1_900) && after < Duration::from_secs(6),
+            "{after:?}"
+        );
     }
 }
