@@ -208,26 +208,8 @@ fn follow(shard: &mut Shard, key: usize, incoming: Incoming) {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum ClientFrame {
-    Subscribe {
-        #[serde(default)]
-        channels: Vec<String>,
-        #[serde(default)]
-        feeds: Vec<String>,
-        #[serde(default)]
-        videos: Vec<String>,
-        #[serde(default)]
-        hosts: Vec<String>,
-    },
-    Unsubscribe {
-        #[serde(default)]
-        channels: Vec<String>,
-        #[serde(default)]
-        feeds: Vec<String>,
-        #[serde(default)]
-        videos: Vec<String>,
-        #[serde(default)]
-        hosts: Vec<String>,
-    },
+    Subscribe(Names),
+    Unsubscribe(Names),
     Ping {},
 }
 
@@ -242,12 +224,8 @@ fn follow_frame(shard: &mut Shard, key: usize, text: &str) {
     let mut subscription = shard.clients[key].interest.subscription.clone();
     let (changed, is_more) = match frame {
         ClientFrame::Ping {} => return answer(shard, key, &ServerFrame::Pong),
-        ClientFrame::Subscribe { channels, feeds, videos, hosts } => {
-            (subscription.subscribe(Names { channels, feeds, videos, hosts }), true)
-        }
-        ClientFrame::Unsubscribe { channels, feeds, videos, hosts } => {
-            (subscription.unsubscribe(Names { channels, feeds, videos, hosts }), false)
-        }
+        ClientFrame::Subscribe(names) => (subscription.subscribe(names), true),
+        ClientFrame::Unsubscribe(names) => (subscription.unsubscribe(names), false),
     };
     if let Err(error) = changed {
         let code = match error {

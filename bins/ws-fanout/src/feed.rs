@@ -206,9 +206,7 @@ impl Feed {
         if newest.entry > at.entry && !self.stands(at.entry).await? {
             // The process was away for longer than the stream is kept, or Redis lost this entry
             // and has gone on since.
-            let first = self.hot.read_live(EntryId::START, 1).await?;
-            let is_trimmed = first.first().is_none_or(|first| at.entry < first.id);
-            let reason = if is_trimmed { NotResumed::Window } else { NotResumed::DataLost };
+            let reason = self.hot.find_loss(at.entry).await?;
             warn!(reason = reason.as_str(), "what was published meanwhile cannot be had");
             self.move_to(at, Some(reason)).await;
         }
@@ -217,8 +215,7 @@ impl Feed {
 
     /// Whether an entry is still in the stream; its beginning always is.
     async fn stands(&self, entry: EntryId) -> Result<bool, HotError> {
-        let found = self.hot.read_live(entry, 1).await?;
-        Ok(entry == EntryId::START || found.first().is_some_and(|row| row.id == entry))
+        Ok(entry == EntryId::START || self.hot.has_entry(entry).await?)
     }
 
     /// Reads what lies behind the point that was reached.

@@ -11,7 +11,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
 use crate::{
-    batch::Batch,
+    batch::{Batch, Picked},
     client::{Stage, remember, wake},
     local::Local,
     shard::Forward,
@@ -125,16 +125,10 @@ async fn ask(local: &Local, position: &Position) -> Result<Option<NotResumed>, H
         let is_known = local.hot.has_first_entry().await?;
         return Ok((!is_known).then_some(NotResumed::Window));
     }
-    if is_there(&local.hot.read_live(position.entry, 1).await?, position.entry) {
+    if local.hot.has_entry(position.entry).await? {
         return Ok(None);
     }
-    let first = local.hot.read_live(EntryId::START, 1).await?;
-    let is_older = first.first().is_none_or(|first| position.entry < first.id);
-    Ok(Some(if is_older { NotResumed::Window } else { NotResumed::DataLost }))
-}
-
-fn is_there(rows: &[LiveRow], entry: EntryId) -> bool {
-    rows.first().is_some_and(|row| row.id == entry)
+    local.hot.find_loss(position.entry).await.map(Some)
 }
 
 /// Brings a connection everything behind a point, in the order of the stream and as fast as it
@@ -220,7 +214,7 @@ async fn read(
     let Ok(_turn) = local.replays.acquire().await else { return Ok(Err(NotResumed::Window)) };
     let mut rows = local.hot.read_live(cursor, PAGE_ENTRIES + 1).await?;
     if cursor != EntryId::START {
-        if !is_there(&rows, cursor) {
+        if rows.first().is_none_or(|row| row.id != cursor) {
             return Ok(Err(NotResumed::Window));
         }
         rows.remove(0);
@@ -248,8 +242,8 @@ fn give(
     let entries: Vec<_> = page.into_iter().filter_map(|row| row.entry).filter(wanted).collect();
     if !entries.is_empty() {
         let batch = Batch::encode(Position { entry: cursor, ..since.clone() }, end, entries);
-        let picked = batch.pick(&interest.subscription, 0);
-        if let Some(selection) = batch.select(interest.encoding, &interest.subscription, &picked) {
+        let all = Picked::From(0);
+        if let Some(selection) = batch.select(interest.encoding, &interest.subscription, &all) {
             shard.give(key, selection);
             shard.flush();
         }

@@ -61,14 +61,11 @@ pub(crate) struct Subscription {
 
 /// Names as a client writes them, in a query or in a frame.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Names {
-    #[serde(default)]
     pub(crate) channels: Vec<String>,
-    #[serde(default)]
     pub(crate) feeds: Vec<String>,
-    #[serde(default)]
     pub(crate) videos: Vec<String>,
-    #[serde(default)]
     pub(crate) hosts: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use deadpool_redis::redis::{self, Value};
-use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position};
+use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position, frame::NotResumed};
 
 use crate::{delivery::read_entries, error::HotError, pool::Hot};
 
@@ -50,6 +50,20 @@ impl Hot {
             Some(LiveRow { id, epoch: delivery.meta.epoch, entry })
         });
         Ok(rows.collect())
+    }
+
+    /// Whether this very entry stands in the stream.
+    pub async fn has_entry(&self, entry: EntryId) -> Result<bool, HotError> {
+        let found = self.read_live(entry, 1).await?;
+        Ok(found.first().is_some_and(|row| row.id == entry))
+    }
+
+    /// Why an entry that once stood in the stream does not: it was trimmed if what is left is
+    /// newer, and lost otherwise.
+    pub async fn find_loss(&self, entry: EntryId) -> Result<NotResumed, HotError> {
+        let first = self.read_live(EntryId::START, 1).await?;
+        let is_trimmed = first.first().is_none_or(|first| entry < first.id);
+        Ok(if is_trimmed { NotResumed::Window } else { NotResumed::DataLost })
     }
 
     /// Whether the stream still has its first entry, if it ever had one.

@@ -29,8 +29,8 @@ pub(super) struct Drain {
 }
 
 impl Shard {
-    /// Ends a connection from this side: what is not begun is let go of, and the Close is tried
-    /// for [`CLOSE_TIMEOUT`].
+    /// Ends a connection from this side. The Close is tried for [`CLOSE_TIMEOUT`]; where the other
+    /// side is slow, what waits before it and is not begun is let go of.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
         if !self.clients[key].is_open() {
             return;
