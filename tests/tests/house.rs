@@ -41,6 +41,8 @@ fn each_technology_has_one_owner() {
                 }
                 "actix-web" => package == "mayfly-http" || services.contains(&package.as_str()),
                 "s3s" | "s3s-fs" => package == "mayfly-stack",
+                "aws-config" | "aws-sdk-s3" => package == "mayfly-s3",
+                "utoipa" | "utoipa-swagger-ui" => package == "mayfly-openapi",
                 "reqwest" => false,
                 _ => true,
             };
@@ -53,7 +55,8 @@ fn each_technology_has_one_owner() {
 fn dependencies_run_one_way() {
     let rank = |package: &str| match package {
         "mayfly-core" | "mayfly-runtime" => 0,
-        "mayfly-hot" | "mayfly-cold" | "mayfly-http" | "mayfly-stack" => 1,
+        "mayfly-hot" | "mayfly-cold" | "mayfly-http" | "mayfly-openapi" | "mayfly-s3"
+        | "mayfly-stack" => 1,
         _ => 2,
     };
     let packages = packages();

@@ -16,6 +16,7 @@ pub mod message_id;
 pub mod new_message;
 pub mod position;
 pub mod publication;
+pub mod snapshot;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use cursor::{Cursor, Order};
@@ -28,3 +29,4 @@ pub use message_id::{IdGenerator, MessageId};
 pub use new_message::{NewMessage, Refusal};
 pub use position::Position;
 pub use publication::Publication;
+pub use snapshot::Snapshot;

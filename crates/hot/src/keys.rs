@@ -70,6 +70,24 @@ impl Keys {
         self.key(format_args!("attempts:{entry_id}"))
     }
 
+    /// String: the statistics as last published, JSON.
+    #[must_use]
+    pub fn stats(&self) -> String {
+        self.key("stats")
+    }
+
+    /// String with a time to live: who leads a job.
+    #[must_use]
+    pub fn lease(&self, job: &str) -> String {
+        self.key(format_args!("lease:{job}"))
+    }
+
+    /// Channel of pub/sub: the statistics, each time they are published.
+    #[must_use]
+    pub fn feed_stats(&self) -> String {
+        self.key("feed:stats")
+    }
+
     /// Channel of pub/sub: what was accepted, taken and deleted, for the live side.
     #[must_use]
     pub fn feed_messages(&self) -> String {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
-use super::{count, duration, origin::AllowedOrigins};
+use super::{count, duration, origin::AllowedOrigins, proxies::TrustedProxies};
 
 /// How requests are taken.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,4 +33,6 @@ pub struct Http {
     /// Threads that serve requests; 0 is one per core.
     #[serde(deserialize_with = "count::threads")]
     pub workers: usize,
+    /// The proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: TrustedProxies,
 }

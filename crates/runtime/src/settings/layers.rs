@@ -15,8 +15,12 @@ const PREFIX: &str = "MAYFLY_";
 const CONFIG_FILE: &str = "MAYFLY_CONFIG";
 
 /// Names that everyone knows, and the keys they fill. The `MAYFLY_` name of the same key wins over them.
-const PLAIN_NAMES: [(&str, &str); 2] =
-    [("REDIS_URL", "redis.url"), ("DATABASE_URL", "postgres.url")];
+const PLAIN_NAMES: [(&str, &str); 4] = [
+    ("REDIS_URL", "redis.url"),
+    ("DATABASE_URL", "postgres.url"),
+    ("MESSY_BUCKET", "stats.bucket"),
+    ("MESSY_KEY", "stats.key"),
+];
 
 /// A variable of the environment that is a key.
 struct Variable {

@@ -14,16 +14,20 @@ mod inbox;
 mod ingest;
 mod layers;
 mod lifecycle;
+mod limits;
 mod list;
 mod log;
 mod origin;
 mod persist;
 mod postgres;
+mod proxies;
 mod public;
 mod queue;
+mod rate;
 mod redis;
 mod scalar;
 mod size;
+mod stats;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -44,14 +48,18 @@ pub use self::{
     inbox::Inbox,
     ingest::Ingest,
     lifecycle::Lifecycle,
+    limits::Limits,
     list::List,
     log::{Log, LogFormat},
     origin::{AllowedOrigin, AllowedOrigins},
     persist::Persist,
     postgres::Postgres,
+    proxies::TrustedProxies,
     public::Public,
     queue::Queue,
+    rate::Rate,
     redis::Redis,
+    stats::Stats,
 };
 
 /// What a commit may take beyond its statement; a takeover before it would store twice.
@@ -81,12 +89,16 @@ pub struct Settings {
     pub inbox: Inbox,
     /// How writes are taken.
     pub ingest: Ingest,
+    /// What one client may send.
+    pub limits: Limits,
     /// How reads are answered.
     pub list: List,
     /// How entries are stored.
     pub persist: Persist,
     /// How feeds are carried to connections.
     pub fanout: Fanout,
+    /// What is summed up, and where it lies.
+    pub stats: Stats,
 }
 
 impl Settings {

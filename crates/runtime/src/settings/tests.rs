@@ -53,10 +53,14 @@ fn plain_names_fill_the_urls_and_ours_win_over_them() {
         ("MAYFLY_REDIS__URL", "redis://ours"),
         ("REDIS_URL", "redis://plain"),
         ("DATABASE_URL", "postgres://db/x"),
+        ("MESSY_BUCKET", "numbers"),
+        ("MESSY_KEY", "of/today"),
     ];
     let settings = load(None, &plain).expect("settings");
     assert_eq!(settings.redis.url.expose_secret(), "redis://ours");
     assert_eq!(settings.postgres.url.expose_secret(), "postgres://db/x");
+    assert_eq!(settings.stats.bucket, "numbers");
+    assert_eq!(settings.stats.key, "of/today");
     let line = refusal(None, &[("REDIS_URL", "http://:hunter2@there")]);
     assert_eq!(line, "REDIS_URL=<redacted>: allowed is a URL with redis:// or rediss://");
 }
@@ -106,6 +110,10 @@ fn a_bad_value_is_refused_with_what_is_allowed() {
         ("MAYFLY_INGEST__BATCH_BYTES_MAX", "4", "such as 512B, 64KiB"),
         ("MAYFLY_INGEST__WRITE_BY_GET", "yes", "on or off"),
         ("MAYFLY_PERSIST__ROWS_PER_SECOND_MAX", "0", "off, or a whole number"),
+        ("MAYFLY_LIMITS__MESSAGES", "100", "such as 10/second"),
+        ("MAYFLY_HTTP__TRUSTED_PROXIES", "10.0.0.0/8,lb", "a list of addresses"),
+        ("MAYFLY_STATS__BUCKET", "A_B", "3 to 63 of"),
+        ("MAYFLY_STATS__INTERVAL", "0s", "a duration above 0"),
         ("MAYFLY_LOG__LEVEL", "verbose", "error, warn, info"),
         ("MAYFLY_LOG__FORMAT", "xml", "pretty or json"),
         ("MAYFLY_REDIS__PREFIX", "{x}", "1 to 64 of"),

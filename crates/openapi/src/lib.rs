@@ -1,0 +1,1 @@
+//! What both APIs answer, as one OpenAPI document.

@@ -1,0 +1,14 @@
+//! `[limits]`: what one client may send.
+
+use serde::Deserialize;
+
+use super::rate::{self, Rate};
+
+/// How much one client may send in a window; none is without a limit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Messages.
+    #[serde(deserialize_with = "rate::or_off")]
+    pub messages: Option<Rate>,
+}
