@@ -8,8 +8,10 @@ mod error;
 mod ledger;
 mod messages;
 pub mod migrations;
+mod places;
 mod pool;
 mod schema;
+mod statistics;
 mod store;
 mod watch;
 

@@ -137,6 +137,20 @@ impl Cold {
         .map(|row| row.map(StoredMessage::from))
     }
 
+    /// Finds messages by their ids, in no order.
+    pub async fn find_messages(&self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, ColdError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
+        self.call(async |connection| {
+            messages::table
+                .filter(messages::id.eq_any(ids))
+                .select(MessageRow::as_select())
+                .load(connection)
+                .await
+        })
+        .await
+        .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
+    }
+
     /// Lists messages that live longer than `now`, by id: those after one id and before another.
     pub async fn list_live_messages(
         &self,

@@ -20,7 +20,8 @@ pub enum MigrationError {
     /// The lock could not be had.
     #[error("the lock of the migrations could not be had: {0}")]
     Lock(#[from] diesel::result::Error),
-    /// A migration failed; it left nothing behind, those before it are done.
+    /// A migration failed; it left nothing behind, or goes on where it was when it is run again.
+    /// Those before it are done.
     #[error("a migration failed: {0}")]
     Run(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -51,7 +52,8 @@ async fn connect_locked(database_url: &SecretString) -> Result<AsyncPgConnection
 }
 
 impl Cold {
-    /// Whether the schema is there, in this version or a later one.
+    /// Whether messages can be stored: the schema is there, in this version or a later one, or in
+    /// the one before, which knows no statistics. What is stored now is counted by the migration.
     pub async fn has_schema(&self) -> Result<bool, ColdError> {
         #[derive(diesel::QueryableByName)]
         struct There {

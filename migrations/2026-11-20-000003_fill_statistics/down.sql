@@ -1,0 +1,1 @@
+-- Nothing to undo: what was counted goes with its tables.
