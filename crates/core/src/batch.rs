@@ -5,12 +5,12 @@ use serde_json::value::RawValue;
 use crate::{
     field::FieldErrors,
     limits,
-    new_message::{NewMessage, Refusal, parse_body},
+    new_message::{NewMessage, Refusal, parse_as},
 };
 
 /// Reads a batch sent as a JSON array.
 pub fn parse_array(json: &str) -> Result<Vec<NewMessage>, Refusal> {
-    let items: Vec<&RawValue> = parse_body(json)?;
+    let items: Vec<&RawValue> = parse_as(json, '[', "must be an array")?;
     parse_items(items.into_iter().map(RawValue::get))
 }
 

@@ -180,12 +180,11 @@ impl Ttl {
     /// The rule, as a sentence that follows the field's name.
     pub const RULE: &str = "must be a whole number of seconds from 0 to 604800";
 
-    /// Checks a number of seconds; never clamps.
-    pub fn from_secs(seconds: i64) -> Result<Self, &'static str> {
-        u64::try_from(seconds)
-            .map(Duration::from_secs)
+    /// Checks a number of seconds, which in JSON is the same as `60` and as `60.0`; never clamps.
+    pub fn from_secs(seconds: f64) -> Result<Self, &'static str> {
+        Duration::try_from_secs_f64(seconds)
             .ok()
-            .filter(|ttl| *ttl <= limits::TTL_MAX)
+            .filter(|ttl| seconds.fract() == 0.0 && *ttl <= limits::TTL_MAX)
             .map(Self)
             .ok_or(Self::RULE)
     }
@@ -236,10 +235,11 @@ mod tests {
 
     #[test]
     fn a_ttl_out_of_range_is_refused_and_never_clamped() {
-        assert!(Ttl::from_secs(0).is_ok());
-        assert!(Ttl::from_secs(604_800).is_ok());
-        assert_eq!(Ttl::from_secs(604_801), Err(Ttl::RULE));
-        assert_eq!(Ttl::from_secs(-1), Err(Ttl::RULE));
+        assert!(Ttl::from_secs(0.0).is_ok());
+        assert!(Ttl::from_secs(604_800.0).is_ok());
+        for wrong in [604_801.0, 604_800.5, -1.0, 1e-10, 1e300, f64::NAN] {
+            assert_eq!(Ttl::from_secs(wrong), Err(Ttl::RULE), "{wrong}");
+        }
         assert_eq!(Ttl::default().as_duration(), Duration::from_secs(60));
     }
 }

@@ -32,7 +32,8 @@ impl NotResumed {
     }
 }
 
-/// Everything that a server says beside messages, which are written by [`write_message`].
+/// Everything that a server says beside messages and statistics, whose JSON is there already: they
+/// are written by [`write_message`] and [`write_stats`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
@@ -117,6 +118,13 @@ pub fn write_message(into: &mut Vec<u8>, position: &Position, json: &[u8]) {
     into.push(b'}');
 }
 
+/// Writes the frame of the statistics, whose JSON is there already.
+pub fn write_stats(into: &mut Vec<u8>, snapshot: &[u8]) {
+    into.extend_from_slice(br#"{"type":"stats","url":"/v1/stats","snapshot":"#);
+    into.extend_from_slice(snapshot);
+    into.push(b'}');
+}
+
 fn to_json(frame: &ServerFrame<'_>) -> Vec<u8> {
     serde_json::to_vec(frame)
         .expect("invariant: a frame has only string keys, and a Vec takes every byte")
@@ -161,5 +169,8 @@ mod tests {
         let mut message = Vec::new();
         write_message(&mut message, at, b"{}");
         insta::assert_snapshot!(String::from_utf8_lossy(&message), @r#"{"type":"message","position":"1.e1.5-1","message":{}}"#);
+        let mut stats = Vec::new();
+        write_stats(&mut stats, b"{}");
+        insta::assert_snapshot!(String::from_utf8_lossy(&stats), @r#"{"type":"stats","url":"/v1/stats","snapshot":{}}"#);
     }
 }

@@ -31,3 +31,9 @@ pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Wrong fields that one answer names.
 pub const FIELD_ERRORS_MAX: usize = 100;
+/// Characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
+/// How long a write is known by its `Idempotency-Key`.
+pub const WRITE_REPEATABLE_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// How long a take is known by its `Idempotency-Key`.
+pub const TAKE_REPEATABLE_FOR: Duration = Duration::from_secs(600);

@@ -44,6 +44,13 @@ impl Message {
     pub fn to_json(&self) -> Vec<u8> {
         write_json(self)
     }
+
+    /// The same message as it was accepted before, under another id and at another moment.
+    #[must_use]
+    pub fn accepted_as(self, id: MessageId, at: Timestamp) -> Self {
+        let ttl = self.expires_at.since(self.created_at);
+        Self { id, created_at: at, expires_at: at.plus(ttl), ..self }
+    }
 }
 
 fn write_json(message: &impl Serialize) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! What a client may send: read from whatever form it came in, checked, not yet accepted.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -54,7 +54,7 @@ struct MessageBody<'a> {
     state: Option<String>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    ttl: Option<i64>,
+    ttl: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ struct MessageBody<'a> {
 struct ChatBody {
     username: Option<String>,
     text: Option<String>,
-    timeout: Option<i64>,
+    timeout: Option<f64>,
 }
 
 /// What `/message/write/` takes, from the query or from a form: all four are needed.
@@ -84,7 +84,7 @@ const MISSING: &str = "must be there";
 impl NewMessage {
     /// Reads the body of `POST /v1/messages`, or one item of a batch.
     pub fn from_json(json: &str) -> Result<Self, Refusal> {
-        let body: MessageBody = parse_body(json)?;
+        let body: MessageBody = parse_as(json, '{', "must be an object")?;
         let mut errors = FieldErrors::default();
         let text = optional(&mut errors, "text", body.text, Text::parse);
         let data = body.data.and_then(|data| check_document(&mut errors, data.get()));
@@ -106,7 +106,7 @@ impl NewMessage {
 
     /// Reads the body of `POST /chat`: a username and a text, perhaps a timeout in seconds.
     pub fn from_chat(json: &str) -> Result<Self, Refusal> {
-        let body: ChatBody = parse_body(json)?;
+        let body: ChatBody = parse_as(json, '{', "must be an object")?;
         let mut errors = FieldErrors::default();
         let username = required(&mut errors, "username", body.username, Username::parse);
         let text = required(&mut errors, "text", body.text, Text::parse);
@@ -212,9 +212,25 @@ fn required<I, T>(
     optional(errors, field, value, parse)
 }
 
+/// Reads what begins like this, an object or an array. serde would take an array for an object, its items for the
+/// fields in their order.
+pub(crate) fn parse_as<'a, T: Deserialize<'a>>(
+    json: &'a str,
+    beginning: char,
+    rule: &str,
+) -> Result<T, Refusal> {
+    if json.trim_ascii_start().starts_with(beginning) {
+        return parse_body(json);
+    }
+    match serde_json::from_str::<IgnoredAny>(json) {
+        Ok(_) => Err(Refusal::InvalidFields(FieldErrors::of("", rule))),
+        Err(error) => Err(Refusal::InvalidJson(error.to_string())),
+    }
+}
+
 /// Reads JSON into `T`. The way that succeeds is the quick one; only what fails is read a second
 /// time, to find the name of the field.
-pub(crate) fn parse_body<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Refusal> {
+fn parse_body<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(json).map_err(|error| {
         if !error.is_data() {
             return Refusal::InvalidJson(error.to_string());
@@ -293,11 +309,13 @@ mod tests {
         for (sent, field) in [
             (r#"{"text":1}"#, "text"),
             (r#"{"text":"x","ttl":1.5}"#, "ttl"),
+            (r#"{"text":"x","ttl":60.000001}"#, "ttl"),
             (r#"{"text":"x","ttl":"60"}"#, "ttl"),
             (r#"{"text":"x","ttl":99999999999999999999}"#, "ttl"),
             (r#"{"text":"x","colour":"red"}"#, "colour"),
             (r#"{"text":"x","text":"y"}"#, "text"),
             (r"[]", ""),
+            (r#"["lobby","fred","hi",null,null,null,60]"#, ""),
             (r#""x""#, ""),
             (r"{}", "text"),
             (r#"{"data":null}"#, "text"),

@@ -1,22 +1,27 @@
 //! Accepting messages: stream entry, hot copy, inbox and publication in one atomic step, many
 //! requests a round trip.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use deadpool_redis::{
     Connection,
-    redis::{RedisError, Script},
+    redis::{RedisError, Script, ScriptInvocation, Value},
 };
-use mayfly_core::{Channel, Message, MessageId, Timestamp, Username};
-use mayfly_runtime::{metrics as names, settings};
+use mayfly_core::{Channel, Message, MessageId, Timestamp, Username, limits};
+use mayfly_runtime::{
+    metrics as names,
+    settings::{self, Rate},
+};
 use tokio::time::Instant;
 
 use crate::{
-    error::HotError,
+    error::{HotError, unexpected_answer},
     expire::Origin,
+    keys::Keys,
     lane::{Lane, Trip},
     ledger::new_epoch,
+    once::{Kept, Once},
     pool::Hot,
 };
 
@@ -52,11 +57,59 @@ impl From<&Message> for NewCopy {
     }
 }
 
-/// What became of a request.
+/// Messages of one request, to be accepted all or none.
+pub struct Write {
+    /// The messages.
+    pub messages: Vec<NewCopy>,
+    /// Where they come from.
+    pub origin: Origin,
+    /// The client whose limit they count for.
+    pub limit: Option<Limit>,
+    /// What the request is known by when it is sent again.
+    pub once: Option<Once>,
+}
+
+/// What a client may send.
+pub struct Limit {
+    /// The client.
+    pub client: String,
+    /// How many messages in which window.
+    pub rate: Rate,
+}
+
+/// What is left to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Of how many messages in which window.
+    pub rate: Rate,
+    /// Messages of the present window.
+    pub remaining: u32,
+    /// When the window ends.
+    pub resets_in: Duration,
+}
+
+/// As what a request was accepted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// When its first message was accepted.
+    pub accepted_at: Timestamp,
+    /// The ids of its messages, in their order.
+    pub ids: Vec<MessageId>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
-    /// All its messages stand in the stream.
-    Accepted,
+    /// All its messages stand in the stream; with what is left, if there is a limit.
+    Accepted(Option<Allowance>),
+    /// It was accepted before.
+    AcceptedBefore(Before),
+    /// It was accepted before; what is kept of it is of no form that is known here.
+    Unreadable,
+    /// Another request was accepted under its key; nothing was written.
+    KeyReused,
+    /// It is more than is left of the limit; nothing was written.
+    LimitReached(Allowance),
     /// An inbox has no room for it; nothing was written.
     InboxFull,
     /// Too much waits to be stored; nothing was written.
@@ -70,8 +123,7 @@ pub struct Acceptor {
 }
 
 struct AcceptRequest {
-    messages: Vec<NewCopy>,
-    origin: Origin,
+    write: Write,
     asked_at: Instant,
 }
 
@@ -96,12 +148,8 @@ impl Acceptor {
     }
 
     /// Accepts the messages of one request, all or none.
-    pub async fn accept(
-        &self,
-        messages: Vec<NewCopy>,
-        origin: Origin,
-    ) -> Result<Acceptance, HotError> {
-        self.lane.ask(AcceptRequest { messages, origin, asked_at: Instant::now() }).await
+    pub async fn accept(&self, write: Write) -> Result<Acceptance, HotError> {
+        self.lane.ask(AcceptRequest { write, asked_at: Instant::now() }).await
     }
 }
 
@@ -113,7 +161,8 @@ impl Trip for AcceptTrip {
     type Answer = Acceptance;
 
     fn weight(&self, request: &AcceptRequest) -> usize {
-        request.messages.iter().map(|message| message.json.len() + MESSAGE_OVERHEAD_BYTES).sum()
+        let messages = request.write.messages.iter();
+        messages.map(|message| message.json.len() + MESSAGE_OVERHEAD_BYTES).sum()
     }
 
     async fn travel(
@@ -125,25 +174,52 @@ impl Trip for AcceptTrip {
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.waiting());
         call.arg(new_epoch()).arg(keys.feed_messages());
-        call.arg(self.depth_max).arg(self.inbox_max).arg(requests.len());
+        call.arg(self.depth_max).arg(self.inbox_max);
+        call.arg(millis(limits::WRITE_REPEATABLE_FOR)).arg(requests.len());
         for request in requests {
-            call.arg(request.messages.len()).arg(request.origin.as_str());
-            for message in &request.messages {
-                let copy = keys.message(message.id);
-                match &message.username {
-                    Some(username) => call.key(&copy).key(keys.inbox(username.as_str())),
-                    None => call.key(&copy).key(&copy),
-                };
-                call.arg(message.id.to_string()).arg(message.channel.as_str());
-                call.arg(&message.json[..]).arg(ttl_ms(message, request.asked_at));
-            }
+            add_request(&mut call, keys, request);
         }
-        let outcomes: Vec<u8> = call.invoke_async(connection).await?;
-        if outcomes.first() == Some(&1) {
+        let outcomes: Vec<Value> = call.invoke_async(connection).await?;
+        if outcomes.first() == Some(&Value::Int(1)) {
             metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(1);
         }
-        Ok(outcomes.into_iter().skip(1).map(acceptance).collect())
+        let outcomes = outcomes.iter().skip(1).zip(requests);
+        outcomes.map(|(outcome, request)| read_outcome(outcome, &request.write)).collect()
     }
+}
+
+fn add_request(call: &mut ScriptInvocation<'_>, keys: &Keys, request: &AcceptRequest) {
+    let Write { messages, origin, limit, once } = &request.write;
+    let limited = if limit.is_some() { "l" } else { "" };
+    let known = if once.is_some() { "k" } else { "" };
+    call.arg(format!("{}{limited}{known}", messages.len())).arg(origin.as_str());
+    if let Some(Limit { client, rate }) = limit {
+        call.key(keys.rate("messages", rate.window.as_secs(), client));
+        call.arg(rate.items).arg(millis(rate.window));
+    }
+    if let Some(once) = once {
+        call.key(once.key(keys)).arg(once.fingerprint()).arg(what_to_keep(messages));
+    }
+    for message in messages {
+        let copy = keys.message(message.id);
+        match &message.username {
+            Some(username) => call.key(&copy).key(keys.inbox(username.as_str())),
+            None => call.key(&copy).key(&copy),
+        };
+        call.arg(message.id.to_string()).arg(message.channel.as_str());
+        call.arg(&message.json[..]).arg(ttl_ms(message, request.asked_at));
+    }
+}
+
+fn what_to_keep(messages: &[NewCopy]) -> String {
+    let first = messages.first().map(|message| message.created_at);
+    let accepted_at = first.unwrap_or(Timestamp::from_millis(0)).as_millis().to_string();
+    let ids = messages.iter().map(|message| message.id).collect();
+    Kept { word: &accepted_at, ids }.to_string()
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is left of a message's time to live when it is written; zero only if it was born expired.
@@ -152,10 +228,38 @@ fn ttl_ms(message: &NewCopy, asked_at: Instant) -> u128 {
     if ttl.is_zero() { 0 } else { ttl.saturating_sub(asked_at.elapsed()).as_millis().max(1) }
 }
 
-fn acceptance(outcome: u8) -> Acceptance {
-    match outcome {
-        0 => Acceptance::Accepted,
-        1 => Acceptance::InboxFull,
-        _ => Acceptance::QueueFull,
-    }
+fn read_outcome(outcome: &Value, write: &Write) -> Result<Acceptance, RedisError> {
+    let allowance = |parts: &[Value]| match (parts, &write.limit) {
+        ([Value::Int(remaining), Value::Int(ms)], Some(limit)) => Some(Allowance {
+            rate: limit.rate,
+            remaining: u32::try_from(*remaining).ok()?,
+            resets_in: Duration::from_millis(u64::try_from(*ms).ok()?),
+        }),
+        _ => None,
+    };
+    let read = match outcome {
+        Value::Int(0) => Some(Acceptance::Accepted(None)),
+        Value::Int(1) => Some(Acceptance::InboxFull),
+        Value::Int(2) => Some(Acceptance::QueueFull),
+        Value::Int(5) => Some(Acceptance::KeyReused),
+        Value::Array(parts) => match parts.as_slice() {
+            [Value::Int(0), rest @ ..] => {
+                allowance(rest).map(|left| Acceptance::Accepted(Some(left)))
+            }
+            [Value::Int(3), rest @ ..] => allowance(rest).map(Acceptance::LimitReached),
+            // What is kept outlives a version: one that cannot be read is no fault of the others.
+            [Value::Int(4), Value::BulkString(kept)] => Some(read_kept(kept)),
+            _ => None,
+        },
+        _ => None,
+    };
+    read.ok_or_else(|| unexpected_answer("an unknown outcome"))
+}
+
+fn read_kept(kept: &[u8]) -> Acceptance {
+    let before = Kept::parse(kept).and_then(|Kept { word, ids }| {
+        let accepted_at = Timestamp::from_millis(word.parse().ok()?);
+        Some(Before { accepted_at, ids })
+    });
+    before.map_or(Acceptance::Unreadable, Acceptance::AcceptedBefore)
 }

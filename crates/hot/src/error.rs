@@ -1,6 +1,9 @@
 //! What can go wrong with Redis, by what a caller can do about it.
 
-use deadpool_redis::{PoolError, redis::RedisError};
+use deadpool_redis::{
+    PoolError,
+    redis::{ErrorKind, RedisError},
+};
 
 /// A call to Redis that gave no answer of use.
 #[derive(Debug, thiserror::Error)]
@@ -57,4 +60,9 @@ impl From<PoolError> for HotError {
             other => Self::Unavailable(other.to_string()),
         }
     }
+}
+
+/// A script said what this version of it never says.
+pub(crate) fn unexpected_answer(what: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::UnexpectedReturnType, what))
 }

@@ -8,7 +8,8 @@ use mayfly_core::{
 
 use crate::{
     error::HotError,
-    expire::{ExpireStep, Origin},
+    expire::{ExpireStep, Expired, Origin, TakenBefore},
+    once::Once,
     pool::Hot,
 };
 
@@ -21,8 +22,21 @@ pub struct Inbox {
     pub has_more: bool,
 }
 
+/// What became of a take.
+#[derive(Debug)]
+pub enum Take {
+    /// It was done now.
+    Taken(Inbox),
+    /// It was done before, with this outcome: nothing was taken now.
+    TakenBefore(TakenBefore),
+    /// Another take was done under its key: nothing was taken.
+    KeyReused,
+}
+
 /// Copies fetched in one round trip while an inbox is looked at.
 const LOOK_IDS_MAX: usize = 64;
+/// Ids that a take looks at in one step at least: some may be expired.
+const TAKE_IDS_MIN: usize = 64;
 /// A take goes on while this many bytes are left of its answer: any message fits into them.
 const ROOM_FOR_ONE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 
@@ -50,43 +64,70 @@ impl Hot {
     /// step, and goes to exactly one caller.
     ///
     /// Who is there first has a message; whoever comes second finds its copy gone and goes on to
-    /// the next. If Redis goes away in the middle, what was taken until then is the answer.
+    /// the next. If Redis goes away in the middle, what was taken until then is the answer. A take
+    /// that may be asked for again ends with the first step that takes something, so that what is
+    /// kept of that step is all of it.
     pub async fn take_inbox(
         &self,
         username: &str,
         limit: usize,
         at: Timestamp,
         origin: &Origin,
-    ) -> Result<Inbox, HotError> {
+        once: Option<&Once>,
+    ) -> Result<Take, HotError> {
         let ids = self.inbox_ids(username).await?;
         let mut taken = Inbox::default();
         let (mut bytes, mut next) = (0, 0);
-        while next < ids.len()
-            && taken.messages.len() < limit
-            && bytes + ROOM_FOR_ONE_BYTES <= PAGE_BYTES_MAX
-        {
-            let until = ids.len().min(next + limit - taken.messages.len());
+        // A take that was done before is to be found also where nothing is left.
+        while next < ids.len() || (next == 0 && once.is_some()) {
+            let messages_max = limit - taken.messages.len();
+            let until = ids.len().min(next + messages_max.max(TAKE_IDS_MIN));
             let step = ExpireStep {
                 ids: &ids[next..until],
                 inbox: self.keys.inbox(username),
                 at,
                 bytes_max: PAGE_BYTES_MAX - bytes,
+                messages_max,
                 known: None,
+                once,
+                more_ids_behind: until < ids.len(),
             };
             let expired = match self.expire(step, origin).await {
-                Ok(expired) => expired,
+                Ok(Expired::Now(expired)) => expired,
+                Ok(Expired::Before(before)) => return Ok(Take::TakenBefore(before)),
+                Ok(Expired::KeyReused) => return Ok(Take::KeyReused),
                 Err(error) if taken.messages.is_empty() => return Err(error),
-                Err(_) => return Ok(Inbox { has_more: true, ..taken }),
+                Err(_) => return Ok(Take::Taken(Inbox { has_more: true, ..taken })),
             };
             bytes += expired.messages.iter().map(Vec::len).sum::<usize>();
             taken.messages.extend(expired.messages);
-            if expired.bytes_full {
-                return Ok(Inbox { has_more: true, ..taken });
+            next = until.max(1);
+            if expired.ended == Some(true) {
+                return Ok(Take::Taken(Inbox { has_more: true, ..taken }));
             }
-            next = until;
+            if once.is_some() && !taken.messages.is_empty() {
+                taken.has_more = next < ids.len();
+                return Ok(Take::Taken(taken));
+            }
+            if taken.messages.len() == limit || bytes + ROOM_FOR_ONE_BYTES > PAGE_BYTES_MAX {
+                break;
+            }
         }
-        taken.has_more = self.any_copy(&ids[next..]).await.unwrap_or(true);
-        Ok(taken)
+        taken.has_more = self.any_copy(ids.get(next..).unwrap_or_default()).await.unwrap_or(true);
+        Ok(Take::Taken(taken))
+    }
+
+    /// The JSON of messages that were taken or deleted, as far as Postgres does not show it yet.
+    pub async fn find_taken(&self, ids: &[MessageId]) -> Result<Vec<Option<Vec<u8>>>, HotError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.taken());
+        for id in ids {
+            command.arg(id.to_string());
+        }
+        self.call(async |connection| command.query_async(connection).await).await
     }
 
     /// All ids of an inbox in their own order, which is that of acceptance; some may be expired.

@@ -70,6 +70,20 @@ impl Keys {
         self.key(format_args!("attempts:{entry_id}"))
     }
 
+    /// String with a time to live: what was done under a client's `Idempotency-Key`, in the first
+    /// form of that. Neither routes nor IPv4 addresses have a colon, and only an IPv6 network ends
+    /// in `/64`: no two requests make one key.
+    #[must_use]
+    pub fn idempotency(&self, route: &str, client: &str, key: &str) -> String {
+        self.key(format_args!("idempotency:v1:{route}:{client}:{key}"))
+    }
+
+    /// String with a time to live: how many items of a kind a client sent in its present window.
+    #[must_use]
+    pub fn rate(&self, kind: &str, window_seconds: u64, client: &str) -> String {
+        self.key(format_args!("rate:{kind}:{window_seconds}:{client}"))
+    }
+
     /// String: the statistics as last published, JSON.
     #[must_use]
     pub fn stats(&self) -> String {
@@ -80,6 +94,12 @@ impl Keys {
     #[must_use]
     pub fn lease(&self, job: &str) -> String {
         self.key(format_args!("lease:{job}"))
+    }
+
+    /// String: the last token that was given out with the lease of a job.
+    #[must_use]
+    pub fn lease_token(&self, job: &str) -> String {
+        self.key(format_args!("lease:{job}:token"))
     }
 
     /// Channel of pub/sub: the statistics, each time they are published.

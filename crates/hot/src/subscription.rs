@@ -11,7 +11,11 @@ use futures_util::StreamExt;
 use tokio::{sync::mpsc, task::AbortHandle};
 use tracing::warn;
 
-use crate::{error::HotError, pool::Hot};
+use crate::{
+    error::HotError,
+    pool::Hot,
+    state::{STATE_BYTES_MAX, StateFeed},
+};
 
 /// Publications that wait in this process until they are looked at. What comes on top is let go:
 /// the next one shows that something is missing, and it is read from the stream.
@@ -19,8 +23,8 @@ const WAITING_MAX: usize = 4_096;
 /// Bytes of them; more than the largest batch of messages needs.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// What is published, as it comes. Redis is always read, so that it never has to keep anything for
-/// this process and never cuts it off.
+/// What is published of messages, as it comes. Redis is always read, so that it never has to keep
+/// anything for this process and never cuts it off.
 pub struct Subscription {
     publications: mpsc::Receiver<Bytes>,
     waiting_bytes: Arc<AtomicUsize>,
@@ -28,14 +32,23 @@ pub struct Subscription {
 }
 
 impl Hot {
-    /// Subscribes to messages, takes and deletions.
-    pub async fn subscribe_messages(&self) -> Result<Subscription, HotError> {
+    /// Subscribes to messages, takes and deletions, and to the feeds that carry state: what comes of
+    /// these goes to `states`, as far as there is room.
+    pub async fn subscribe(
+        &self,
+        states: mpsc::Sender<(StateFeed, Bytes)>,
+    ) -> Result<Subscription, HotError> {
+        let of_states = StateFeed::ALL.map(|feed| feed.channel(&self.keys));
+        let mut channels = vec![self.keys.feed_messages()];
+        channels.extend_from_slice(&of_states);
         let mut redis = self.connection_for_subscription().await?;
-        let subscribing = redis.subscribe(self.keys.feed_messages());
+        let subscribing = redis.subscribe(channels);
         tokio::time::timeout(self.timeout, subscribing).await.map_err(|_| HotError::Timeout)??;
         let (entrance, publications) = mpsc::channel(WAITING_MAX);
         let waiting_bytes = Arc::<AtomicUsize>::default();
-        let reading = read(redis, entrance, Arc::clone(&waiting_bytes));
+        let entrance = Entrance::new(entrance, Arc::clone(&waiting_bytes));
+        let reading =
+            read(redis, entrance, of_states.into_iter().zip(StateFeed::ALL).collect(), states);
         Ok(Subscription {
             publications,
             waiting_bytes,
@@ -66,28 +79,58 @@ impl Drop for Subscription {
     }
 }
 
-async fn read(redis: PubSub, entrance: mpsc::Sender<Bytes>, waiting_bytes: Arc<AtomicUsize>) {
-    let mut messages = redis.into_on_message();
-    let mut is_full = false;
-    while let Some(message) = messages.next().await {
-        let publication = Bytes::copy_from_slice(message.get_payload_bytes());
+async fn read(
+    redis: PubSub,
+    mut messages: Entrance,
+    feeds: Vec<(String, StateFeed)>,
+    states: mpsc::Sender<(StateFeed, Bytes)>,
+) {
+    let mut published = redis.into_on_message();
+    while let Some(one) = published.next().await {
+        let (channel, payload) = (one.get_channel_name(), one.get_payload_bytes());
+        let Some((_, feed)) = feeds.iter().find(|(name, _)| name == channel) else {
+            messages.let_in(Bytes::copy_from_slice(payload));
+            continue;
+        };
+        // What is let go of lies under its key.
+        let fits = payload.len() <= STATE_BYTES_MAX;
+        if !fits || states.try_send((*feed, Bytes::copy_from_slice(payload))).is_err() {
+            warn!(?feed, bytes = payload.len(), "a state is too long, or there are too many");
+        }
+    }
+}
+
+/// Where publications of messages are let in, as many as may wait.
+struct Entrance {
+    publications: mpsc::Sender<Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
+    /// Whether the last one was let go of.
+    is_full: bool,
+}
+
+impl Entrance {
+    fn new(publications: mpsc::Sender<Bytes>, waiting_bytes: Arc<AtomicUsize>) -> Self {
+        Self { publications, waiting_bytes, is_full: false }
+    }
+
+    fn let_in(&mut self, publication: Bytes) {
         let bytes = publication.len();
-        let fits = waiting_bytes.load(Ordering::Relaxed) + bytes <= WAITING_BYTES_MAX;
+        let fits = self.waiting_bytes.load(Ordering::Relaxed) + bytes <= WAITING_BYTES_MAX;
         let is_taken = fits && {
-            waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-            let taken = entrance.try_send(publication).is_ok();
+            self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let taken = self.publications.try_send(publication).is_ok();
             if !taken {
-                waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             taken
         };
-        if !is_taken && !is_full {
+        if !is_taken && !self.is_full {
             warn!(
                 publications.max = WAITING_MAX,
                 bytes.max = WAITING_BYTES_MAX,
                 "too much is published to keep up: reading it from the stream instead"
             );
         }
-        is_full = !is_taken;
+        self.is_full = !is_taken;
     }
 }

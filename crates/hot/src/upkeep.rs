@@ -5,7 +5,7 @@ use std::{sync::LazyLock, time::Duration};
 use deadpool_redis::redis::{self, Script};
 use mayfly_core::Timestamp;
 
-use crate::{error::HotError, pool::Hot, queue::GROUP};
+use crate::{accept::millis, error::HotError, pool::Hot, queue::GROUP};
 
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/trim.lua")));
 static FORGET_CONSUMERS: LazyLock<Script> =
@@ -44,7 +44,7 @@ impl Hot {
     pub async fn forget_consumers(&self) -> Result<u64, HotError> {
         let mut call = FORGET_CONSUMERS.prepare_invoke();
         call.key(self.keys.messages()).arg(GROUP);
-        call.arg(u64::try_from(CONSUMER_SILENCE.as_millis()).unwrap_or(u64::MAX));
+        call.arg(millis(CONSUMER_SILENCE));
         self.call(async |connection| call.invoke_async(connection).await).await
     }
 }

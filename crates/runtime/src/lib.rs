@@ -21,7 +21,10 @@ pub use self::{
     redact::redact,
     run::run,
     service::Service,
-    settings::{AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, env_example},
+    settings::{
+        AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, TrustedProxies,
+        env_example,
+    },
 };
 
 /// The version of this build.

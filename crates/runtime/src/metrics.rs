@@ -41,6 +41,13 @@ pub const CLOSED_TOTAL: &str = "mayfly_closed_total";
 pub const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 /// Seconds from the acceptance of a message until it was written to the connections.
 pub const DELIVERY_SECONDS: &str = "mayfly_delivery_seconds";
+/// Runs of the statistics, by `result`: `published`, `failed`, `late` (another publisher was faster),
+/// `filling` (Postgres still counts what was stored before there were statistics).
+pub const SNAPSHOTS_TOTAL: &str = "mayfly_snapshots_total";
+/// Seconds that a run took, from reading Postgres to announcing the snapshot.
+pub const SNAPSHOT_SECONDS: &str = "mayfly_snapshot_seconds";
+/// Seconds since the numbers of the last snapshot were read.
+pub const SNAPSHOT_AGE_SECONDS: &str = "mayfly_snapshot_age_seconds";
 
 /// Upper bounds of the histograms in seconds, from half a millisecond to ten seconds.
 const BUCKETS: [f64; 14] =
@@ -120,6 +127,9 @@ fn describe() {
         DELIVERY_SECONDS,
         "Seconds from the acceptance of a message until it was written to the connections"
     );
+    describe_counter!(SNAPSHOTS_TOTAL, "Runs of the statistics");
+    describe_histogram!(SNAPSHOT_SECONDS, "Seconds that a run of the statistics took");
+    describe_gauge!(SNAPSHOT_AGE_SECONDS, "Seconds since the last snapshot");
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use crate::{
 };
 
 /// What libraries may say where the operator names a level for Mayfly: at finer levels some of them
-/// write out what they are given, and bodies have no place in a log.
-const LIBRARIES: &str = "warn";
+/// write out what they are given, and bodies have no place in a log. Where keys for S3 are missing, a
+/// part says so once, and not the library each time that it looks.
+const LIBRARIES: &str = "warn,aws_config=error";
 
 /// The filter of a level, or of directives, which are taken as they are.
 fn directives(level: &str) -> String {

@@ -1,14 +1,21 @@
 #!lua
 -- Accepts messages of many requests in one step: entry in the stream, hot copy, place in the inbox,
--- waiting reference, ledger, publication. A request is accepted whole or not at all.
+-- waiting reference, ledger, publication; what its client has sent, and what it was answered under
+-- its key. A request is accepted whole or not at all.
 --
--- KEYS  stream, epoch, ledger, waiting; then of each message its copy and its inbox
---       (the copy once more where it has no inbox)
--- ARGV  candidate epoch, feed, waiting max, inbox max, number of requests;
---       then of each request: number of messages, origin;
+-- KEYS  stream, epoch, ledger, waiting;
+--       then of each request: its client's window, if it has a limit; its answer, if it has a key;
+--         and of each of its messages: copy, inbox (the copy once more where it has no inbox)
+-- ARGV  candidate epoch, feed, waiting max, inbox max, how long answers are kept in ms,
+--       number of requests;
+--       then of each request: number of messages, with an l behind it if there is a limit and a k
+--         if there is a key, as in 3lk; origin; limit, window in ms; fingerprint, what is kept;
 --         and of each of its messages: id, channel, JSON, time to live in ms
 -- Gives 1 if the publication failed else 0, then of each request
---       0 accepted, 1 an inbox is full, 2 too much is waiting
+--       0 accepted, or with its limit {0, left, ms until the window ends}
+--       1 an inbox is full, 2 too much is waiting
+--       {3, left, ms until the window ends} beyond the limit
+--       {4, what was kept} done before, 5 another request was done under this key
 local call = redis.call
 local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -100,18 +107,77 @@ local function write(copy, inbox_key, id, channel, json, ttl, meta)
     end
 end
 
-local key_at, argument_at = 5, 6
-for _ = 1, tonumber(ARGV[5]) do
-    local count = tonumber(ARGV[argument_at])
-    local origin = ARGV[argument_at + 1]
-    local meta = epoch .. ' ' .. origin
+-- What was kept of a request that was done under this key; nothing if none was.
+local function find_done(key, fingerprint)
+    local done = call('GET', key)
+    if not done then
+        return nil
+    end
+    local size = #fingerprint
+    if string.sub(done, 1, size) ~= fingerprint then
+        return 5
+    end
+    return { 4, string.sub(done, size + 1) }
+end
+
+-- The windows that this step counts into: looked at, and written, once.
+local windows = {}
+local function window_of(key, lasts)
+    local window = windows[key]
+    if not window then
+        local sent = tonumber(call('GET', key) or 0)
+        if sent > 0 then
+            lasts = call('PTTL', key)
+        end
+        window = { sent = sent, is_new = sent == 0, lasts = lasts, counted = 0 }
+        windows[key] = window
+    end
+    return window
+end
+
+local answers_kept_for = ARGV[5]
+local key_at, argument_at = 5, 7
+for _ = 1, tonumber(ARGV[6]) do
+    local count, origin = tonumber(ARGV[argument_at]), ARGV[argument_at + 1]
+    local marks = ''
+    if not count then
+        count, marks = string.match(ARGV[argument_at], '^(%d+)(%a+)$')
+        count = tonumber(count)
+    end
     argument_at = argument_at + 2
-    local outcome = 0
-    if waits + accepted + count > waiting_max then
+    local limit, window, answer_key, fingerprint, kept
+    if marks == 'l' or marks == 'lk' then
+        limit = tonumber(ARGV[argument_at])
+        window = window_of(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
+        key_at, argument_at = key_at + 1, argument_at + 2
+    end
+    if marks == 'k' or marks == 'lk' then
+        answer_key, fingerprint, kept = KEYS[key_at], ARGV[argument_at], ARGV[argument_at + 1]
+        key_at, argument_at = key_at + 1, argument_at + 2
+    end
+    local outcome
+    if answer_key then
+        outcome = find_done(answer_key, fingerprint)
+    end
+    if not outcome and window and window.sent + count > limit then
+        outcome = { 3, math.max(limit - window.sent, 0), window.lasts }
+    end
+    if not outcome and waits + accepted + count > waiting_max then
         outcome = 2
-    elseif not inboxes_take(key_at, argument_at, count) then
+    end
+    if not outcome and not inboxes_take(key_at, argument_at, count) then
         outcome = 1
-    else
+    end
+    if not outcome then
+        outcome = 0
+        if window then
+            window.sent, window.counted = window.sent + count, window.counted + count
+            outcome = { 0, limit - window.sent, window.lasts }
+        end
+        if answer_key then
+            call('SET', answer_key, fingerprint .. kept, 'PX', answers_kept_for)
+        end
+        local meta = epoch .. ' ' .. origin
         local n = #pieces
         pieces[n + 1], pieces[n + 2], pieces[n + 3] = 'from ', origin, '\n'
         for i = 0, count - 1 do
@@ -139,6 +205,14 @@ if accepted > 0 then
             if inbox.is_new or call('PTTL', key) < inbox.ttl then
                 -- A second more than is needed: a busy inbox is prolonged once a second.
                 call('PEXPIRE', key, inbox.ttl + 1000)
+            end
+        end
+    end
+    for key, window in pairs(windows) do
+        if window.counted > 0 then
+            call('INCRBY', key, window.counted)
+            if window.is_new then
+                call('PEXPIRE', key, window.lasts)
             end
         end
     end

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer};
 
 use super::scalar::{Scalar, read};
@@ -35,8 +35,11 @@ fn parse_all<'a>(proxies: impl Iterator<Item = &'a str>) -> Option<TrustedProxie
     proxies.map(parse).collect::<Option<Vec<_>>>().map(TrustedProxies)
 }
 
+/// A network of IPv4 in IPv6 is refused: addresses are looked at as the IPv4 ones that they are.
 fn parse(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let is_mapped = |network: Ipv6Net| network.addr().to_ipv4_mapped().is_some();
+    (!matches!(network, IpNet::V6(network) if is_mapped(network))).then_some(network)
 }
 
 #[cfg(test)]
@@ -53,7 +56,8 @@ mod tests {
         for address in ["11.0.0.1", "192.0.2.2", "fe80::1"] {
             assert!(!trusted.trust(address.parse().expect("an address")), "{address}");
         }
-        for refused in ["", "10.0.0.0/33", "example.org", "10.0.0.1:80", "*"] {
+        for refused in ["", "10.0.0.0/33", "example.org", "10.0.0.1:80", "::ffff:10.0.0.0/104", "*"]
+        {
             assert_eq!(parse_all([refused].into_iter()), None, "{refused}");
         }
     }
