@@ -67,9 +67,22 @@ pub(crate) async fn compress(
 /// Text is; pictures are compressed already.
 fn is_compressible(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let text = kind.starts_with("text/")
-        || ["json", "javascript", "xml"].iter().any(|part| kind.contains(part));
-    text && !headers.contains_key(CONTENT_ENCODING)
+    is_text(kind) && !headers.contains_key(CONTENT_ENCODING)
+}
+
+fn is_text(kind: &str) -> bool {
+    kind.starts_with("text/")
+        || ["json", "javascript", "xml"].iter().any(|part| kind.contains(part))
+}
+
+/// Whether a body of this content type and so many bytes is smaller compressed.
+pub(crate) fn is_worth_it(kind: &str, bytes: usize) -> bool {
+    is_text(kind) && bytes as u64 > PLAIN_BYTES_MAX
+}
+
+/// Compresses what is sent many times, as small as it gets.
+pub(crate) fn deflate_well(plain: &[u8]) -> Option<Bytes> {
+    deflate_at(plain, Compression::best())
 }
 
 async fn deflate(plain: Bytes) -> Option<Bytes> {
@@ -80,7 +93,11 @@ async fn deflate(plain: Bytes) -> Option<Bytes> {
 }
 
 fn deflate_now(plain: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    deflate_at(plain, Compression::fast())
+}
+
+fn deflate_at(plain: &[u8], level: Compression) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), level);
     encoder.write_all(plain).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

@@ -1,7 +1,10 @@
 //! The public paths of both APIs, so that each answers `OPTIONS` for both.
 
 /// Paths and their methods, exact ones before those with a name in them.
-const ROUTES: [(&str, &str); 13] = [
+pub const ROUTES: [(&str, &str); 19] = [
+    ("/", "GET, HEAD, OPTIONS"),
+    ("/docs", "GET, HEAD, OPTIONS"),
+    ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/v1/messages", "GET, HEAD, POST, OPTIONS"),
     ("/v1/messages/batch", "POST, OPTIONS"),
@@ -15,6 +18,9 @@ const ROUTES: [(&str, &str); 13] = [
     ("/chat/{id}", "GET, HEAD, OPTIONS"),
     ("/chats/{username}", "GET, HEAD, OPTIONS"),
     ("/dummy", "POST, OPTIONS"),
+    ("/v1/stats", "GET, HEAD, OPTIONS"),
+    ("/stat/get", "GET, HEAD, OPTIONS"),
+    ("/stat/get/", "GET, HEAD, OPTIONS"),
 ];
 
 /// Names the methods of a public path over both APIs, as `GET, HEAD, OPTIONS`; none where neither knows the path.
@@ -45,7 +51,8 @@ mod tests {
         assert_eq!(find_methods("/chat/"), Some("POST, OPTIONS"));
         assert_eq!(find_methods("/chat/x"), Some("GET, HEAD, OPTIONS"));
         assert_eq!(find_methods("/v1/users/a%2Fb/messages/take"), Some("POST, OPTIONS"));
-        for unknown in ["/", "", "/v1/messages/", "/v1/users//messages", "/chats/", "/nowhere"] {
+        for unknown in ["", "/docs/", "/v1/messages/", "/v1/users//messages", "/chats/", "/nowhere"]
+        {
             assert_eq!(find_methods(unknown), None, "{unknown}");
         }
     }

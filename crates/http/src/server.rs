@@ -199,6 +199,7 @@ where
     App::new()
         .app_data(BodyTimeout(http.body_timeout))
         .app_data(RequestTimeout(http.request_timeout))
+        .app_data(http.trusted_proxies.clone())
         .configure(configure)
         .service(resource("/health").get(get_health))
         .default_service(web::to(move |request: HttpRequest| {

@@ -150,7 +150,7 @@ impl Code {
     }
 
     /// What is said where nothing more exact is.
-    pub(super) fn detail(self) -> &'static str {
+    pub fn detail(self) -> &'static str {
         match self {
             Self::InvalidJson => "The body is no JSON document.",
             Self::InvalidField => "A field or parameter is missing, unknown or out of range.",
@@ -189,7 +189,7 @@ impl Code {
     }
 
     /// Whether the answer has to say when to come back.
-    pub(super) fn wants_retry_after(self) -> bool {
+    pub fn wants_retry_after(self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable | Self::Overloaded)
     }
 }

@@ -72,8 +72,7 @@ impl Problem {
     /// Says when to come back, rounded up to seconds.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+        self.header(RETRY_AFTER, HeaderValue::from(seconds_up(wait)))
     }
 
     /// Names the methods there are, as `GET, HEAD, OPTIONS`.
@@ -116,6 +115,11 @@ impl Problem {
     pub(crate) fn cause(&self) -> Option<&str> {
         self.inner.cause.as_deref()
     }
+}
+
+/// Whole seconds, rounded up, at least one.
+pub(crate) fn seconds_up(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 impl fmt::Display for Problem {

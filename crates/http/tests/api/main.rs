@@ -4,6 +4,7 @@ mod admin;
 mod bodies;
 mod browsers;
 mod drain;
+mod files;
 mod headers;
 mod logs;
 mod methods;

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, web};
 use mayfly_http::{
-    Code, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query, RequestId, Server,
-    Traceparent, resource, serve,
+    Code, Docs, File, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query, RequestId,
+    Server, Traceparent, resource, serve,
 };
 use mayfly_runtime::{Process, Service, Settings};
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,11 @@ pub async fn problem(response: reqwest::Response) -> serde_json::Value {
 
 fn configure(config: &mut web::ServiceConfig, gates: &Gates) {
     let gates = gates.clone();
+    let files = vec![
+        File::new("/docs", "text/html", "x".repeat(2_000)).header("referrer-policy", "no-referrer"),
+        File::new("/document", "application/json", "{}").without_parameters(),
+    ];
+    Docs::new(files, "/docs").configure(config);
     config
         .service(
             resource("/plain").get(async |_: NoQuery| "plain").post(async |body: JsonBody| body.0),
