@@ -1,0 +1,79 @@
+//! The statistics of the minute: a way to the object in S3, and what is in it.
+
+use mayfly_core::snapshot::TOP_CITIES_MAX;
+use mayfly_http::Code;
+use utoipa::openapi::{HttpMethod, ObjectBuilder};
+
+use crate::{
+    header::Answered,
+    operation::{Api::List, Operation},
+    schema::{AnySchema, array, count, instant, object, or_null, place, words},
+};
+
+pub(crate) const TAG: &str = "statistics";
+
+pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
+    vec![("Snapshot", snapshot())]
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    [
+        ("/v1/stats", "get_stats"),
+        ("/stat/get/", "get_stat"),
+        ("/stat/get", "get_stat_without_slash"),
+    ]
+    .map(|(path, id)| get_stats(path, id))
+    .into()
+}
+
+fn get_stats(path: &'static str, id: &str) -> Operation {
+    Operation::new(List, HttpMethod::Get, path, id, "Find the statistics of the last minute")
+        .tag(TAG)
+        .says(
+            "Leads to a `Snapshot` in S3, by a URL that is signed for five minutes, or by the public one. 503 before \
+             there is one.",
+        )
+        .answers_plainly(302, "There it is.")
+        .headers(&[Answered::Location])
+        .refuses(&[Code::InvalidField])
+        .reads_a_store()
+}
+
+fn snapshot() -> AnySchema {
+    let messages = with_all(
+        object(),
+        [
+            ("total", count().description(Some("Ever stored; retention takes nothing away."))),
+            ("last_hour", count()),
+            ("last_minute", count()),
+        ],
+    );
+    let city =
+        with_all(object(), [("city", place()), ("state", or_null(place())), ("messages", count())]);
+    let top_cities =
+        array(city, 0, TOP_CITIES_MAX as usize).description(Some("Most messages first."));
+    with_all(
+        object(),
+        [
+            ("result", words(["success"])),
+            ("generated_at", instant()),
+            ("cities", count().description(Some("Distinct over all messages ever stored."))),
+            ("users", count().description(Some("Distinct over all messages ever stored."))),
+            ("messages", messages),
+        ],
+    )
+    .property("top_cities", top_cities)
+    .required("top_cities")
+    .description(Some("The sums of a minute, as they lie in S3."))
+    .into()
+}
+
+/// An object with members that are always there.
+fn with_all<const N: usize>(
+    object: ObjectBuilder,
+    members: [(&str, ObjectBuilder); N],
+) -> ObjectBuilder {
+    members
+        .into_iter()
+        .fold(object, |object, (name, schema)| object.property(name, schema).required(name))
+}

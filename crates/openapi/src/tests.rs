@@ -1,0 +1,107 @@
+//! The document, held against the table of routes and against itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mayfly_http::routes::ROUTES;
+use mayfly_runtime::settings::Public;
+use serde_json::Value;
+
+use crate::make_document;
+
+fn document_of(ingest_url: &str, list_url: &str) -> Value {
+    let document = make_document(&Public {
+        ingest_url: ingest_url.to_owned(),
+        list_url: list_url.to_owned(),
+        live_url: String::new(),
+    });
+    serde_json::from_str(&document).expect("it is JSON")
+}
+
+fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
+    let paths = document["paths"].as_object().expect("there are paths");
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let item = item.as_object().expect("a path has operations");
+            item.iter().map(move |(method, operation)| (path, method, operation))
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_has_the_methods_of_the_table_of_routes() {
+    let document = document_of("", "");
+    let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (path, method, _) in operations(&document) {
+        found.entry(path).or_default().insert(method.to_uppercase());
+    }
+    let wanted: BTreeMap<&str, BTreeSet<String>> = ROUTES
+        .iter()
+        .map(|(path, methods)| {
+            let methods =
+                methods.split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method));
+            (*path, methods.map(str::to_owned).collect())
+        })
+        .collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn every_operation_has_an_id_a_known_tag_and_words() {
+    let document = document_of("", "");
+    let tags: BTreeSet<&str> = document["tags"]
+        .as_array()
+        .expect("there are tags")
+        .iter()
+        .filter_map(|tag| tag["name"].as_str())
+        .collect();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        assert!(operation["summary"].is_string(), "{method} {path}");
+        assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{method} {path}");
+        assert!(
+            operation["tags"][0].as_str().is_some_and(|tag| tags.contains(tag)),
+            "{method} {path}"
+        );
+        assert!(ids.insert(operation["operationId"].as_str().expect("an id")), "{method} {path}");
+    }
+}
+
+#[test]
+fn servers_are_the_public_urls_and_where_these_are_empty_the_origin() {
+    let server = |document: &Value, path: &str, method: &str| {
+        let servers = document["paths"][path][method]["servers"].as_array().cloned();
+        let urls = servers.into_iter().flatten().map(|server| server["url"].clone());
+        urls.filter_map(|url| url.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let local = document_of("", "");
+    let public = document_of("https://in.example.org", "https://out.example.org/list");
+    assert_eq!(server(&local, "/v1/messages", "post"), ["/"]);
+    assert_eq!(server(&local, "/health", "get"), ["/"]);
+    assert_eq!(server(&public, "/v1/messages", "post"), ["https://in.example.org"]);
+    assert_eq!(server(&public, "/v1/messages", "get"), ["https://out.example.org/list"]);
+    assert_eq!(
+        server(&public, "/health", "get"),
+        ["https://out.example.org/list", "https://in.example.org"]
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = document_of("", "");
+    let mut todo = vec![&document];
+    let mut seen = 0;
+    while let Some(value) = todo.pop() {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+            seen += 1;
+        }
+        match value {
+            Value::Object(members) => todo.extend(members.values()),
+            Value::Array(items) => todo.extend(items),
+            _ => {}
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
