@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Instant};
 
+use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
-use mayfly_core::{Clock, IdGenerator, Message, NewMessage, SystemClock};
-use mayfly_hot::{Acceptance, Acceptor, Hot, NewCopy, Origin};
-use mayfly_http::{Problem, RequestId, Traceparent};
-use mayfly_runtime::{Settings, metrics as names};
+use mayfly_core::{Clock, IdGenerator, Message, MessageId, NewMessage, SystemClock};
+use mayfly_hot::{Acceptance, Acceptor, Allowance, Before, Hot, NewCopy, Write};
+use mayfly_http::{IdempotencyKey, Problem, RateLimit};
+use mayfly_runtime::{Settings, metrics as names, settings::Rate};
 use metrics::{Counter, Histogram};
 
-use crate::problems;
+use crate::{problems, sender::Sending};
 
 /// What the handlers of one thread need.
 pub struct Ingest {
@@ -17,6 +18,8 @@ pub struct Ingest {
     /// The same for all threads, so that the ids of a process rise even within a millisecond.
     ids: Arc<IdGenerator>,
     clock: Box<dyn Clock>,
+    /// What one client may send.
+    rate: Option<Rate>,
     /// What `Location` starts with; empty where callers see one origin.
     list_url: String,
     accepted_total: Counter,
@@ -29,10 +32,34 @@ pub struct Accepted {
     pub message: Message,
     /// The same as JSON.
     pub json: Bytes,
+    /// What else its sender is told.
+    pub receipt: Receipt,
 }
 
-/// Where a request comes from.
-pub type Caller = (RequestId, Traceparent);
+/// What a sender is told beside what was accepted.
+pub enum Receipt {
+    /// It was written now; what is left, if there is a limit.
+    New(Option<RateLimit>),
+    /// It had been written before.
+    Replayed,
+}
+
+impl Receipt {
+    /// Writes it into the headers of the answer.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::New(None) => {}
+            Self::New(Some(limit)) => limit.write_headers(headers),
+            Self::Replayed => IdempotencyKey::mark_replayed(headers),
+        }
+    }
+}
+
+/// What became of a write that was not refused.
+enum Written {
+    Now(Option<RateLimit>),
+    Before(Before),
+}
 
 impl Ingest {
     /// Opens the way into the hot store.
@@ -41,6 +68,7 @@ impl Ingest {
             acceptor: Acceptor::open(hot, settings),
             ids,
             clock: Box::new(SystemClock),
+            rate: settings.limits.messages,
             list_url: settings.public.list_url.clone(),
             accepted_total: metrics::counter!(names::ACCEPTED_TOTAL, "kind" => "messages"),
             accept_seconds: metrics::histogram!(names::ACCEPT_SECONDS),
@@ -48,24 +76,34 @@ impl Ingest {
     }
 
     /// Accepts one message.
-    pub async fn accept(&self, new: NewMessage, caller: &Caller) -> Result<Accepted, Problem> {
+    pub async fn accept(&self, new: NewMessage, sending: Sending) -> Result<Accepted, Problem> {
         let message = self.make(new);
         let copy = NewCopy::from(&message);
         let json = copy.json.clone();
-        self.write(vec![copy], caller).await?;
-        Ok(Accepted { message, json })
+        match self.write(vec![copy], sending).await? {
+            Written::Now(limit) => Ok(Accepted { message, json, receipt: Receipt::New(limit) }),
+            Written::Before(before) => {
+                // The same was sent: with its first id and moment, it is the first message.
+                let id = before.ids.first().copied().unwrap_or(message.id);
+                let message = message.accepted_as(id, before.accepted_at);
+                let json = message.to_json().into();
+                Ok(Accepted { message, json, receipt: Receipt::Replayed })
+            }
+        }
     }
 
     /// Accepts the messages of a batch, all or none; gives their ids in order.
     pub async fn accept_all(
         &self,
         new: Vec<NewMessage>,
-        caller: &Caller,
-    ) -> Result<Vec<mayfly_core::MessageId>, Problem> {
+        sending: Sending,
+    ) -> Result<(Vec<MessageId>, Receipt), Problem> {
         let copies: Vec<_> = new.into_iter().map(|new| NewCopy::from(&self.make(new))).collect();
         let ids = copies.iter().map(|copy| copy.id).collect();
-        self.write(copies, caller).await?;
-        Ok(ids)
+        match self.write(copies, sending).await? {
+            Written::Now(limit) => Ok((ids, Receipt::New(limit))),
+            Written::Before(before) => Ok((before.ids, Receipt::Replayed)),
+        }
     }
 
     /// The public place of a path of list-api.
@@ -78,19 +116,29 @@ impl Ingest {
         new.accept(self.ids.next_id(now), now)
     }
 
-    async fn write(&self, copies: Vec<NewCopy>, caller: &Caller) -> Result<(), Problem> {
+    async fn write(&self, messages: Vec<NewCopy>, sending: Sending) -> Result<Written, Problem> {
         let started = Instant::now();
-        let count = copies.len() as u64;
-        let origin = Origin::new(caller.0.as_str(), caller.1.as_str());
-        match self.acceptor.accept(copies, origin).await {
-            Ok(Acceptance::Accepted) => {
-                self.accepted_total.increment(count);
+        let count = messages.len();
+        let limit = sending.limit(self.rate);
+        let write = Write { messages, origin: sending.origin, limit, once: sending.once };
+        match self.acceptor.accept(write).await {
+            Ok(Acceptance::Accepted(left)) => {
+                self.accepted_total.increment(count as u64);
                 self.accept_seconds.record(started.elapsed());
-                Ok(())
+                Ok(Written::Now(left.map(rate_limit)))
             }
+            Ok(Acceptance::AcceptedBefore(before)) => Ok(Written::Before(before)),
+            Ok(Acceptance::Unreadable) => Err(problems::unreadable()),
+            Ok(Acceptance::KeyReused) => Err(problems::key_reused()),
+            Ok(Acceptance::LimitReached(left)) => Err(rate_limit(left).refuse(count)),
             Ok(Acceptance::InboxFull) => Err(problems::inbox_full()),
             Ok(Acceptance::QueueFull) => Err(problems::queue_full()),
             Err(error) => Err(problems::of_hot(&error)),
         }
     }
+}
+
+fn rate_limit(left: Allowance) -> RateLimit {
+    let Allowance { rate, remaining, resets_in } = left;
+    RateLimit { policy: "messages", rate, remaining, resets_in }
 }

@@ -4,6 +4,7 @@
 mod ingest;
 mod problems;
 mod routes;
+mod sender;
 
 use mayfly_hot::Hot;
 use mayfly_http::Server;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_core::{FieldErrors, Refusal};
+use mayfly_core::{FieldErrors, Refusal, limits};
 use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
@@ -43,6 +43,19 @@ pub fn queue_full() -> Problem {
     Problem::new(Code::Overloaded)
         .detail("too many messages wait to be stored")
         .retry_after(Duration::from_secs(5))
+}
+
+/// Another request was sent under this key.
+pub fn key_reused() -> Problem {
+    let hours = limits::WRITE_REPEATABLE_FOR.as_secs() / 3_600;
+    Problem::new(Code::IdempotencyKeyReused).detail(format!(
+        "another request was accepted under this Idempotency-Key within {hours} hours"
+    ))
+}
+
+/// It was accepted before, by a version that kept something else of it.
+pub fn unreadable() -> Problem {
+    Problem::new(Code::Internal).caused_by("what is kept under the Idempotency-Key is unknown here")
 }
 
 fn with_fields(problem: Problem, errors: FieldErrors) -> Problem {

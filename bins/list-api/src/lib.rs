@@ -4,12 +4,15 @@
 mod listing;
 mod problems;
 mod routes;
+mod statistics;
 
 use mayfly_cold::Cold;
 use mayfly_hot::Hot;
 use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
 use tokio::task::JoinSet;
+
+use crate::statistics::Link;
 
 /// Runs the service until it is told to drain and has answered what it had taken.
 pub async fn run(process: Process) -> anyhow::Result<()> {
@@ -26,8 +29,10 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let mut besides = JoinSet::new();
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
+    let stats = Link::new(&settings.stats);
+    besides.spawn(stats.clone().keep_signed(settings.stats.clone(), process.health.clone()));
     process.started(&listening);
-    let routes = routes::configure(hot, cold, settings.clone());
+    let routes = routes::configure(hot, cold, stats, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;
     besides.shutdown().await;
     served

@@ -1,12 +1,14 @@
 //! What the handlers need: both stores, the clock, and the order in which they are asked.
 
+use std::collections::HashMap;
+
 use mayfly_cold::{Cold, Page, PageRequest};
 use mayfly_core::{Clock, MessageId, SystemClock, Username, message::MessageView};
-use mayfly_hot::{Finder, Hot, Inbox, Origin};
-use mayfly_http::{Problem, RequestId, Traceparent};
+use mayfly_hot::{Finder, Hot, Inbox, Once, Origin, Take, TakenBefore};
+use mayfly_http::{Caller, IdempotencyKey, Problem};
 use mayfly_runtime::Settings;
 
-use crate::problems::{of_cold, of_hot};
+use crate::problems::{key_reused, of_cold, of_hot};
 
 /// What the handlers of one thread need.
 pub struct Listing {
@@ -18,11 +20,16 @@ pub struct Listing {
     list_url: String,
 }
 
-/// Where a request comes from.
-pub type Caller = (RequestId, Traceparent);
-
 fn origin(caller: &Caller) -> Origin {
-    Origin::new(caller.0.as_str(), caller.1.as_str())
+    Origin::new(caller.request_id.as_str(), caller.traceparent.as_str())
+}
+
+/// What a take gave.
+pub struct Taken {
+    /// The messages.
+    pub inbox: Inbox,
+    /// Whether they had been taken before, by the same request.
+    pub is_replayed: bool,
 }
 
 impl Listing {
@@ -102,15 +109,47 @@ impl Listing {
         inbox.map_err(|error| of_hot(&error))
     }
 
-    /// Takes an inbox.
+    /// Takes an inbox; under a key, its caller may ask again.
     pub async fn take_inbox(
         &self,
         username: &Username,
         limit: u32,
+        key: IdempotencyKey,
         caller: &Caller,
-    ) -> Result<Inbox, Problem> {
-        let (at, origin) = (self.clock.now(), origin(caller));
-        let taken = self.hot.take_inbox(username.as_str(), limit as usize, at, &origin).await;
-        taken.map_err(|error| of_hot(&error))
+    ) -> Result<Taken, Problem> {
+        let (at, origin, name) = (self.clock.now(), origin(caller), username.as_str());
+        let sent: [&[u8]; 2] = [name.as_bytes(), &limit.to_be_bytes()];
+        let once = key.0.map(|key| Once::new("take", caller.client.to_string(), key, &sent));
+        let take = self.hot.take_inbox(name, limit as usize, at, &origin, once.as_ref()).await;
+        match take.map_err(|error| of_hot(&error))? {
+            Take::Taken(inbox) => Ok(Taken { inbox, is_replayed: false }),
+            Take::TakenBefore(TakenBefore { ids, has_more }) => {
+                let messages = self.find_messages(&ids).await?;
+                Ok(Taken { inbox: Inbox { messages, has_more }, is_replayed: true })
+            }
+            Take::KeyReused => Err(key_reused()),
+        }
+    }
+
+    /// Finds messages in the order of their ids, without those that went with the retention: what is
+    /// stored in one call, the others where they are.
+    async fn find_messages(&self, ids: &[MessageId]) -> Result<Vec<Vec<u8>>, Problem> {
+        let hot = self.hot.find_taken(ids).await.map_err(|error| of_hot(&error))?;
+        let mut found: HashMap<_, _> =
+            ids.iter().copied().zip(hot).filter_map(|(id, json)| Some((id, json?))).collect();
+        let missing: Vec<_> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let stored =
+                self.cold.find_messages(&missing).await.map_err(|error| of_cold(&error))?;
+            found.extend(stored.into_iter().map(|stored| (stored.id, stored.json)));
+        }
+        let mut messages = Vec::with_capacity(ids.len());
+        for id in ids {
+            match found.remove(id) {
+                Some(json) => messages.push(json),
+                None => messages.extend(self.find_message(*id).await?),
+            }
+        }
+        Ok(messages)
     }
 }

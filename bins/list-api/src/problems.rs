@@ -1,6 +1,7 @@
 //! What goes wrong, as callers see it.
 
 use mayfly_cold::ColdError;
+use mayfly_core::limits;
 use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
@@ -21,6 +22,14 @@ pub fn of_cold(error: &ColdError) -> Problem {
         ColdError::Refused(_) => Code::Internal,
     };
     Problem::new(code).caused_by(error)
+}
+
+/// Another take was asked for under this key.
+pub fn key_reused() -> Problem {
+    let minutes = limits::TAKE_REPEATABLE_FOR.as_secs() / 60;
+    Problem::new(Code::IdempotencyKeyReused).detail(format!(
+        "another take was done under this Idempotency-Key within {minutes} minutes"
+    ))
 }
 
 /// There is no such message.

@@ -5,20 +5,17 @@ use mayfly_core::NewMessage;
 use mayfly_http::{JsonBody, NoQuery, Problem};
 
 use super::{accepted, text};
-use crate::{
-    ingest::{Caller, Ingest},
-    problems::of_refusal,
-};
+use crate::{ingest::Ingest, problems::of_refusal, sender::Sender};
 
 /// Accepts a message for somebody.
 pub async fn post_chat(
     ingest: Data<Ingest>,
-    caller: Caller,
+    sender: Sender,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_chat(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, &caller).await?;
+    let done = ingest.accept(new, sender.sending("chat", &[&body.0])).await?;
     let location = ingest.location(format_args!("/chat/{}", done.message.id));
-    Ok(accepted(StatusCode::CREATED, location, done.json))
+    Ok(accepted(StatusCode::CREATED, location, &done))
 }

@@ -16,9 +16,12 @@ use bytes::Bytes;
 use mayfly_core::{IdGenerator, limits};
 use mayfly_hot::Hot;
 use mayfly_http::{Problem, resource};
-use mayfly_runtime::Settings;
+use mayfly_runtime::{Service, Settings};
 
-use crate::{ingest::Ingest, problems};
+use crate::{
+    ingest::{Accepted, Ingest},
+    problems,
+};
 
 /// Puts the routes of the service on a server. Every thread that serves has a way of its own into
 /// the hot store.
@@ -27,6 +30,7 @@ pub fn configure(
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let ids = Arc::new(IdGenerator::default());
+    let docs = mayfly_openapi::make_docs(Service::IngestApi, &settings.public);
     move |service| {
         let ingest = Data::new(Ingest::new(&hot.on_its_own(), ids.clone(), &settings));
         let write_by_get = settings.ingest.write_by_get;
@@ -48,7 +52,8 @@ pub fn configure(
             .service(write("/message/write/"))
             .service(one("/chat").post(chat::post_chat))
             .service(one("/chat/").post(chat::post_chat))
-            .service(one("/dummy").post(dummy::post_dummy));
+            .service(one("/dummy").post(dummy::post_dummy))
+            .configure(|service| docs.configure(service));
     }
 }
 
@@ -58,9 +63,11 @@ fn text(body: &Bytes) -> Result<&str, Problem> {
 }
 
 /// The answer that shows what was accepted.
-fn accepted(status: StatusCode, location: String, json: Bytes) -> HttpResponse {
-    HttpResponse::build(status)
+fn accepted(status: StatusCode, location: String, done: &Accepted) -> HttpResponse {
+    let mut answer = HttpResponse::build(status)
         .content_type("application/json")
         .insert_header((LOCATION, location))
-        .body(json)
+        .body(done.json.clone());
+    done.receipt.write_headers(answer.headers_mut());
+    answer
 }

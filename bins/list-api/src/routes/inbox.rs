@@ -3,11 +3,11 @@
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::{Username, limits};
 use mayfly_hot::Inbox;
-use mayfly_http::{PathName, Problem, Query};
+use mayfly_http::{Caller, IdempotencyKey, PathName, Problem, Query};
 
 use super::{LimitParameter, items, json};
 use crate::{
-    listing::{Caller, Listing},
+    listing::{Listing, Taken},
     problems::invalid_name,
 };
 
@@ -31,12 +31,21 @@ pub async fn list_inbox(
 pub async fn take_inbox(
     listing: Data<Listing>,
     caller: Caller,
+    key: IdempotencyKey,
     name: PathName,
     parameters: Query<LimitParameter>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);
-    let inbox = listing.take_inbox(&username(name)?, limit, &caller).await?;
-    Ok(json(inbox_json(&inbox)))
+    let taken = listing.take_inbox(&username(name)?, limit, key, &caller).await?;
+    Ok(marked(json(inbox_json(&taken.inbox)), &taken))
+}
+
+/// The answer, marked where it was given before.
+pub fn marked(mut answer: HttpResponse, taken: &Taken) -> HttpResponse {
+    if taken.is_replayed {
+        IdempotencyKey::mark_replayed(answer.headers_mut());
+    }
+    answer
 }
 
 fn inbox_json(inbox: &Inbox) -> Vec<u8> {

@@ -7,12 +7,12 @@ use actix_web::{
 };
 use mayfly_cold::{Page, PageRequest};
 use mayfly_core::{Channel, Cursor, MessageId, Order, Username, limits};
-use mayfly_http::{NoQuery, Problem, Query};
+use mayfly_http::{Caller, NoQuery, Problem, Query};
 use serde::Deserialize;
 
 use super::{Limit, items, json};
 use crate::{
-    listing::{Caller, Listing},
+    listing::Listing,
     problems::{invalid_cursor, no_message},
 };
 

@@ -3,6 +3,7 @@
 mod chats;
 mod inbox;
 mod messages;
+mod stats;
 
 use std::sync::Arc;
 
@@ -14,20 +15,27 @@ use mayfly_cold::Cold;
 use mayfly_core::limits;
 use mayfly_hot::Hot;
 use mayfly_http::resource;
-use mayfly_runtime::Settings;
+use mayfly_runtime::{Service, Settings};
 use serde::Deserialize;
 
-use crate::listing::Listing;
+use crate::{
+    listing::Listing,
+    statistics::{Link, Statistics},
+};
 
 /// Puts the routes of the service on a server. Every thread that serves has a way of its own to the
 /// hot store.
 pub fn configure(
     hot: Hot,
     cold: Cold,
+    stats: Arc<Link>,
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let docs = mayfly_openapi::make_docs(Service::ListApi, &settings.public);
     move |service| {
-        let listing = Data::new(Listing::new(hot.on_its_own(), cold.clone(), &settings));
+        let hot = hot.on_its_own();
+        let listing = Data::new(Listing::new(hot.clone(), cold.clone(), &settings));
+        let statistics = Data::new(Statistics::new(hot, stats.clone()));
         let chats_get = settings.list.chats_get;
         let chats = resource("/chats/{username}");
         let chats = if chats_get {
@@ -37,6 +45,7 @@ pub fn configure(
         };
         service
             .app_data(listing)
+            .app_data(statistics)
             .service(resource("/v1/messages").get(messages::list_messages))
             .service(
                 resource("/v1/messages/{id}")
@@ -46,7 +55,11 @@ pub fn configure(
             .service(resource("/v1/users/{username}/messages").get(inbox::list_inbox))
             .service(resource("/v1/users/{username}/messages/take").post(inbox::take_inbox))
             .service(resource("/chat/{id}").get(messages::get_message))
-            .service(chats);
+            .service(chats)
+            .service(resource("/v1/stats").get(stats::get_stats))
+            .service(resource("/stat/get").get(stats::get_stats))
+            .service(resource("/stat/get/").get(stats::get_stats))
+            .configure(|service| docs.configure(service));
     }
 }
 
