@@ -197,6 +197,10 @@ fn environment(
     if service.knows_database() {
         set("DATABASE_URL", to.database_url.clone());
     }
+    if service.knows_s3() {
+        // The keys of the stack are said: the network is not to be asked for a machine's own.
+        set("AWS_EC2_METADATA_DISABLED", "true".to_owned());
+    }
     if let Some(s3) = to.s3.as_ref().filter(|_| service.knows_s3()) {
         env.extend(s3_environment(s3));
     }
