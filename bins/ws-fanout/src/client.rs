@@ -15,6 +15,7 @@ use mayfly_http::Hangup;
 use crate::{
     groups::{Interest, Place},
     outbound::{Outbound, SLICES_MAX},
+    subscription::Feed,
 };
 
 /// Where the bytes of a connection go.
@@ -62,6 +63,8 @@ pub(crate) struct Client {
     pub(crate) served_to: EntryId,
     /// Frames that were dropped since its queue became full.
     pub(crate) gap: Option<Box<Gap>>,
+    /// Feeds whose newest state it is to see as soon as there is room.
+    pub(crate) owed: Vec<Feed>,
     /// When the last frame with a position was put into its queue.
     pub(crate) last_frame_at: Instant,
     /// When it is to be pinged next.
@@ -103,6 +106,7 @@ impl Client {
             is_dirty: false,
             served_to: EntryId::START,
             gap: None,
+            owed: Vec::new(),
             last_frame_at: now,
             ping_at: now + ping_in,
             pong_until: None,

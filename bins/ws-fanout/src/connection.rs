@@ -241,6 +241,8 @@ fn follow_frame(shard: &mut Shard, key: usize, text: &str) {
     let frame =
         if is_more { ServerFrame::Subscribed(names) } else { ServerFrame::Unsubscribed(names) };
     answer(shard, key, &frame);
+    // What has come into the set and carries state is seen at once.
+    shard.pay(key);
 }
 
 fn answer(shard: &mut Shard, key: usize, frame: &ServerFrame<'_>) {

@@ -4,19 +4,26 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mayfly_core::{EntryId, LiveEntry, Position, Publication, frame::NotResumed};
-use mayfly_hot::{Hot, HotError, LiveRow, Subscription};
+use mayfly_hot::{Hot, HotError, LiveRow, StateFeed, Subscription};
 use mayfly_runtime::Part;
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::sleep,
+};
 use tracing::{debug, info, warn};
 
 use crate::{
     batch::Batch,
     hub::{Hub, News},
+    state,
 };
 
 /// How often it is looked where the stream ends: a lost publication is found out by the second
 /// look after it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// So many looks later the state is looked at, too: every 5 seconds.
+const LOOKS_PER_STATE: u64 = 20;
 /// How long after a failure it is subscribed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// So many looks in a row that found something which was never published: the subscription is dead.
@@ -45,13 +52,15 @@ impl Feed {
     /// Follows the stream until it is aborted; `part` says whether it is subscribed.
     pub(crate) async fn run(mut self, part: Part) {
         let (looking, newest) = watch::channel(None);
-        let mut looks = JoinSet::new();
-        looks.spawn(look(self.hot.clone(), looking));
+        let (hearing, heard) = mpsc::channel(state::HEARD_MAX);
+        let mut besides = JoinSet::new();
+        besides.spawn(look(self.hot.clone(), looking, hearing.clone()));
+        besides.spawn(state::follow(Arc::clone(&self.hub), heard));
         loop {
             self.was_interrupted = true;
-            match self.hot.subscribe_messages().await {
+            match self.hot.subscribe(hearing.clone()).await {
                 Ok(subscription) => {
-                    let error = self.follow(subscription, newest.clone(), &part).await;
+                    let error = self.follow(subscription, newest.clone(), &hearing, &part).await;
                     debug!(%error, "subscription ended");
                     part.down(error.to_string());
                 }
@@ -68,6 +77,7 @@ impl Feed {
         &mut self,
         mut subscription: Subscription,
         mut newest: watch::Receiver<Option<Position>>,
+        hearing: &mpsc::Sender<(StateFeed, Bytes)>,
         part: &Part,
     ) -> HotError {
         if let Err(error) = self.catch_up().await {
@@ -76,6 +86,7 @@ impl Feed {
         }
         part.up();
         self.was_interrupted = false;
+        state::look(&self.hot, hearing).await;
         let (mut seen, mut silent_looks) = (None::<Position>, 0);
         loop {
             let outcome = tokio::select! {
@@ -305,10 +316,17 @@ struct Gathered {
     bytes: usize,
 }
 
-/// Looks again and again where the stream ends.
-async fn look(hot: Hot, looking: watch::Sender<Option<Position>>) {
-    loop {
+/// Looks again and again where the stream ends, and now and then what the state is.
+async fn look(
+    hot: Hot,
+    looking: watch::Sender<Option<Position>>,
+    hearing: mpsc::Sender<(StateFeed, Bytes)>,
+) {
+    for number in 1_u64.. {
         sleep(LOOK_INTERVAL).await;
+        if number.is_multiple_of(LOOKS_PER_STATE) {
+            state::look(&hot, &hearing).await;
+        }
         match hot.find_newest().await {
             Ok(newest) => {
                 looking.send_replace(Some(newest));

@@ -27,18 +27,20 @@ macro_rules! file {
 }
 
 /// Every file there is.
-pub(crate) const FILES: [File; 12] = [
+pub(crate) const FILES: [File; 14] = [
     file!("/", "index.html", "text/html; charset=utf-8", false),
     file!("/mayfly.js", "mayfly.js", SCRIPT, true),
     file!("/mayfly.d.ts", "mayfly.d.ts", "application/typescript; charset=utf-8", true),
     file!("/page/page.css", "page.css", STYLE, false),
     file!("/page/message.css", "message.css", STYLE, false),
+    file!("/page/stats.css", "stats.css", STYLE, false),
     file!("/page/page.js", "page.js", SCRIPT, false),
     file!("/page/connection.js", "connection.js", SCRIPT, false),
     file!("/page/feed.js", "feed.js", SCRIPT, false),
     file!("/page/ground.js", "ground.js", SCRIPT, false),
     file!("/page/inbox.js", "inbox.js", SCRIPT, false),
     file!("/page/message.js", "message.js", SCRIPT, false),
+    file!("/page/stats.js", "stats.js", SCRIPT, false),
     file!("/page/write.js", "write.js", SCRIPT, false),
 ];
 

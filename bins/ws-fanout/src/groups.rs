@@ -9,7 +9,7 @@ use slab::Slab;
 
 use crate::{
     batch::{Audience, Batch, Encoding, Picked},
-    subscription::{Channels, Subscription},
+    subscription::{Channels, Feed, Subscription},
 };
 
 /// What the connections of a group have in common.
@@ -75,6 +75,12 @@ impl Groups {
     /// What a group wants.
     pub(crate) fn interest(&self, group: usize) -> &Rc<Interest> {
         &self.all[group].interest
+    }
+
+    /// Which groups want frames of this kind.
+    pub(crate) fn of_feed(&self, feed: Feed) -> impl Iterator<Item = usize> {
+        let wants = move |(_, group): &(usize, &Group)| group.interest.subscription.has_feed(feed);
+        self.all.iter().filter(wants).map(|(index, _)| index)
     }
 
     /// Which groups get something of a batch, and what.

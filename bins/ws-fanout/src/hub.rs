@@ -1,6 +1,7 @@
 //! The connections of the process: one shard a thread, and what all of them are told.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use mayfly_runtime::{Lifecycle, Settings};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::{batch::Batch, shard::CLOSE_TIMEOUT};
+use crate::{batch::Batch, shard::CLOSE_TIMEOUT, state::State, subscription::Feed};
 
 /// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
 const NEWS_MAX: usize = 64;
@@ -37,6 +38,8 @@ pub(crate) enum News {
     Batch(Arc<Batch>),
     /// Live delivery goes on from another point; with a reason, something may have been missed.
     Moved(Position, Option<NotResumed>),
+    /// The newest state of a feed.
+    State(Arc<State>),
     /// All connections are to be closed over this time.
     Drain(Duration),
 }
@@ -50,41 +53,47 @@ pub(crate) struct Hub {
     connections: AtomicUsize,
     /// Told when a shard has ended.
     broken: Notify,
-    state: Mutex<State>,
+    known: Mutex<Known>,
 }
 
 /// Under one lock, so that a shard that comes late neither misses nor repeats anything.
 #[derive(Default)]
-struct State {
+struct Known {
     shards: Vec<mpsc::Sender<News>>,
     at: Option<Position>,
+    states: BTreeMap<Feed, Arc<State>>,
 }
 
 impl Hub {
     pub(crate) fn new(hot: Hot, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
         let connections = AtomicUsize::new(0);
         let broken = Notify::new();
-        Arc::new(Self { hot, settings, lifecycle, connections, broken, state: Mutex::default() })
+        Arc::new(Self { hot, settings, lifecycle, connections, broken, known: Mutex::default() })
     }
 
-    /// Adds a shard; gives the point from which on it is told everything.
-    pub(crate) fn register(&self) -> (Option<Position>, mpsc::Receiver<News>) {
+    /// Adds a shard; gives what the others have been told, and what it is told from then on.
+    pub(crate) fn register(&self) -> (Vec<News>, mpsc::Receiver<News>) {
         let (entrance, news) = mpsc::channel(NEWS_MAX);
-        let mut state = self.lock();
-        state.shards.push(entrance);
-        (state.at.clone(), news)
+        let mut known = self.lock();
+        known.shards.push(entrance);
+        let at = known.at.iter().map(|at| News::Moved(at.clone(), None));
+        let states = known.states.values().map(|state| News::State(Arc::clone(state)));
+        (at.chain(states).collect(), news)
     }
 
     /// Tells all shards; waits for those that are busy.
     pub(crate) async fn tell(&self, news: News) {
         let shards = {
-            let mut state = self.lock();
+            let mut known = self.lock();
             match &news {
-                News::Batch(batch) => state.at = Some(batch.end.clone()),
-                News::Moved(position, _) => state.at = Some(position.clone()),
+                News::Batch(batch) => known.at = Some(batch.end.clone()),
+                News::Moved(position, _) => known.at = Some(position.clone()),
+                News::State(state) => {
+                    known.states.insert(state.feed, Arc::clone(state));
+                }
                 News::Drain(_) => {}
             }
-            state.shards.clone()
+            known.shards.clone()
         };
         for shard in shards {
             // In a drain, threads end one by one.
@@ -146,9 +155,9 @@ impl Hub {
         }
     }
 
-    /// A panic elsewhere must not take the hub with it: the state is whole between any two lines.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic elsewhere must not take the hub with it: it is whole between any two lines.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

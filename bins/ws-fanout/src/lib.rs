@@ -3,7 +3,8 @@
 //! One subscription to Redis brings publications ([`feed`]). What came at once is encoded once
 //! ([`batch`]) and told to every thread ([`hub`]). A thread owns its sockets ([`shard`]): it puts
 //! shared pieces into their queues and writes each as far as it goes, waiting for none. Who comes
-//! back is brought to the present first ([`resume`]).
+//! back is brought to the present first ([`resume`]). Of the feeds that carry state, only the newest
+//! frame counts ([`state`]).
 
 mod batch;
 mod client;
@@ -20,6 +21,7 @@ mod recent;
 mod resume;
 mod routes;
 mod shard;
+mod state;
 mod subscription;
 mod websocket;
 

@@ -41,10 +41,10 @@ pub(crate) struct Local {
 impl Local {
     /// Makes the shard of this thread, registers it, and brings it what comes from now on.
     pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
-        let (at, news) = hub.register();
+        let (known, news) = hub.register();
         let mut shard = Shard::new(&hub.settings.fanout, hub.position_interval());
-        if let Some(at) = at {
-            shard.move_to(&at, None);
+        for one in known {
+            shard.hear(one);
         }
         let local = Rc::new(Self {
             shard: RefCell::new(shard),
@@ -81,17 +81,13 @@ fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
     let mut shard = local.shard.borrow_mut();
     let (mut next, mut delivered, mut bytes) = (Some(first), None, 0);
     while let Some(one) = next {
-        match one {
-            News::Batch(batch) => {
-                shard.deliver(&batch);
-                bytes += batch.weight();
-                if batch.len() > 0 {
-                    delivered.get_or_insert(batch);
-                }
+        if let News::Batch(batch) = &one {
+            bytes += batch.weight();
+            if batch.len() > 0 {
+                delivered.get_or_insert_with(|| Arc::clone(batch));
             }
-            News::Moved(position, missed) => shard.move_to(&position, missed),
-            News::Drain(over) => shard.begin_drain(over),
         }
+        shard.hear(one);
         next = if bytes < TURN_BYTES { news.try_recv().ok() } else { None };
     }
     shard.flush();

@@ -135,9 +135,14 @@ impl Subscription {
         self.check_rising()
     }
 
+    /// Whether frames of this kind are wanted.
+    pub(crate) fn has_feed(&self, feed: Feed) -> bool {
+        self.feeds.contains(&feed)
+    }
+
     /// Whether messages are wanted at all.
     pub(crate) fn has_messages(&self) -> bool {
-        self.feeds.contains(&Feed::Messages)
+        self.has_feed(Feed::Messages)
     }
 
     /// Whether messages of a channel are wanted; those of nobody knows which are for all.

@@ -120,10 +120,23 @@ export interface Rising {
   pages: Record<string, unknown>[];
 }
 
+/** State: each replaces the one before. Who subscribes gets the last one at once, if there is one. */
 export interface Stats {
   type: 'stats';
+  /** Where the API has it. */
   url: string;
-  snapshot: Record<string, unknown>;
+  snapshot: Snapshot;
+}
+
+/** The statistics over all messages ever stored. */
+export interface Snapshot {
+  result: 'success';
+  generated_at: string;
+  cities: number;
+  users: number;
+  messages: { total: number; last_hour: number; last_minute: number };
+  top_cities: { city: string; state: string | null; messages: number }[];
+  [more: string]: unknown;
 }
 
 export interface Pulse {

@@ -4,6 +4,7 @@ import { connect } from '../mayfly.js';
 import { Connection } from './connection.js';
 import { Feed } from './feed.js';
 import { Inbox } from './inbox.js';
+import { Stats } from './stats.js';
 import { Write } from './write.js';
 import { at, recall, remember, showError } from './ground.js';
 
@@ -13,6 +14,7 @@ const where = load();
 const now = () => live?.now ?? Date.now();
 const feed = new Feed({ where, now });
 const inbox = new Inbox({ where, now });
+const stats = new Stats({ where, now });
 const connection = new Connection({ toggle, resumed: (messages) => feed.noticeResumed(messages) });
 new Write({ where });
 
@@ -43,18 +45,20 @@ function open({ live_url }) {
   const url = live_url || new URL('..', import.meta.url).href;
   const since = recall('position');
   const channels = at('channels').value.split(/[\s,]+/).filter(Boolean);
+  const feeds = ['messages', 'stats'];
   try {
-    live = connect({ url, channels, since });
+    live = connect({ url, channels, feeds, since });
     feed.begin(channels);
   } catch (error) {
     showError(at('channels'), error.message.replace(/^mayfly: /, ''));
     at('channels').value = '';
-    live = connect({ url, since });
+    live = connect({ url, feeds, since });
     feed.begin([]);
   }
   connection.watch(live);
   feed.watch(live);
   inbox.watch(live);
+  stats.watch(live);
 }
 
 function close() {

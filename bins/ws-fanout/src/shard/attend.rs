@@ -96,10 +96,7 @@ impl Shard {
     /// Tells a connection for which nothing came where it stands, so that it can go on from there.
     pub(super) fn tell_position(&mut self, key: usize, position: &Position) {
         let client = &self.clients[key];
-        let wants = client.stage == Stage::Live
-            && client.gap.is_none()
-            && client.interest.subscription.has_messages();
-        if wants {
+        if client.stage == Stage::Live && client.gap.is_none() {
             self.clients[key].served_to = position.entry;
             self.tell(key, &ServerFrame::Position { position }, Some(position));
         }

@@ -153,7 +153,7 @@ impl Shard {
         for &key in &dirty {
             self.clients[key].is_dirty = false;
             self.clients[key].flush();
-            self.end_gap(key);
+            self.make_up(key);
         }
         // Not to be made anew each time.
         if self.dirty.is_empty() {
@@ -165,31 +165,35 @@ impl Shard {
     /// Takes the next piece of an answer, which has been asked for it.
     pub(crate) fn pop(&mut self, key: usize) -> Option<Bytes> {
         let piece = self.clients[key].pop();
-        self.end_gap(key);
+        self.make_up(key);
         piece
     }
 
     /// Writes to one connection, whose socket has room again.
     pub(crate) fn flush_one(&mut self, key: usize) {
         self.clients[key].flush();
-        self.end_gap(key);
+        self.make_up(key);
     }
 
-    /// Says how much was dropped as soon as there is room again: half of the queue, so that gaps
-    /// do not follow each other frame by frame.
-    fn end_gap(&mut self, key: usize) {
+    /// Says how much was dropped, and shows what could not be shown, as soon as there is room again:
+    /// half of the queue, so that gaps do not follow each other frame by frame.
+    fn make_up(&mut self, key: usize) {
         let client = &mut self.clients[key];
+        if client.gap.is_none() && client.owed.is_empty() {
+            return;
+        }
         let has_room = client.outbound.frames() * 2 <= self.bounds.frames
             && client.outbound.bytes() * 2 <= self.bounds.bytes;
-        if has_room
-            && client.is_open()
-            && let Some(gap) = client.gap.take()
-        {
+        if !has_room || !client.is_open() {
+            return;
+        }
+        if let Some(gap) = client.gap.take() {
             let Gap { dropped, position } = *gap;
             let frame = ServerFrame::Gap { dropped: dropped as u64, position: &position };
             self.tell(key, &frame, Some(&position));
-            self.clients[key].flush();
         }
+        self.pay(key);
+        self.clients[key].flush();
     }
 }
 

@@ -4,9 +4,12 @@
 mod attend;
 mod deliver;
 mod ending;
+mod states;
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +29,10 @@ pub(crate) use self::{
 use crate::{
     client::{Bounds, Client, Sink, Stage, wake},
     groups::{Groups, Interest},
+    hub::News,
     recent::Recent,
+    state::State,
+    subscription::Feed,
 };
 
 /// The connections of one thread.
@@ -34,6 +40,8 @@ pub(crate) struct Shard {
     pub(crate) clients: Slab<Client>,
     groups: Groups,
     recent: Recent,
+    /// The newest of the feeds that carry state.
+    states: BTreeMap<Feed, Arc<State>>,
     /// Up to where connections that are live have been served; nothing before Redis was reached.
     at: Option<Position>,
     /// Connections with something new in their queue.
@@ -53,6 +61,7 @@ impl Shard {
             clients: Slab::new(),
             groups: Groups::default(),
             recent: Recent::default(),
+            states: BTreeMap::new(),
             at: None,
             dirty: Vec::new(),
             bounds: Bounds { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max },
@@ -60,6 +69,16 @@ impl Shard {
             position_interval,
             drain: None,
             ticked_at: Instant::now(),
+        }
+    }
+
+    /// Does what it is told.
+    pub(crate) fn hear(&mut self, news: News) {
+        match news {
+            News::Batch(batch) => self.deliver(&batch),
+            News::Moved(position, missed) => self.move_to(&position, missed),
+            News::State(state) => self.show(&state),
+            News::Drain(over) => self.begin_drain(over),
         }
     }
 
@@ -117,13 +136,18 @@ impl Shard {
         if !self.clients[key].is_open() {
             return;
         }
+        let is_new = self.clients[key].stage == Stage::Starting;
         self.greet(key, &at, refused.map(|_| false), refused);
+        if is_new {
+            self.show_first(key);
+        }
         self.make_live(key, at.entry);
     }
 
     /// Tells a connection that it goes on where it was.
     pub(crate) fn greet_resumed(&mut self, key: usize, since: &Position) {
         self.greet(key, since, Some(true), None);
+        self.show_first(key);
         self.clients[key].stage = Stage::Replaying;
         self.clients[key].served_to = since.entry;
     }
@@ -158,8 +182,9 @@ impl Shard {
     /// Changes what a connection wants.
     pub(crate) fn change_interest(&mut self, key: usize, interest: Interest) {
         self.leave_group(key);
+        let before = std::mem::replace(&mut self.clients[key].interest, Rc::new(interest));
+        self.owe_more(key, Some(&before.subscription));
         let client = &mut self.clients[key];
-        client.interest = Rc::new(interest);
         if client.stage == Stage::Live {
             client.place = Some(self.groups.join(key, &mut client.interest));
         }
