@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod simulate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use mayfly_core::Channel;
 use mayfly_runtime::settings::parse_duration;
 use mayfly_stack::Part;
+
+pub(crate) use simulate::{Simulate, SimulateMessages, SimulateWalk};
 
 /// Runs Mayfly on this machine, and looks after it wherever it runs.
 #[derive(Debug, Parser)]
@@ -40,6 +44,9 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Shows messages as they are published, and goes on where it was when the connection breaks
     Tail(Tail),
+    /// Writes sample messages to the local stack, or walks through all that is stored there
+    #[command(subcommand)]
+    Simulate(Simulate),
     /// Shows the configuration
     #[command(subcommand)]
     Config(Config),

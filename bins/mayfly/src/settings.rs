@@ -1,6 +1,6 @@
 //! The configuration, as the services read it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mayfly_runtime::Settings;
 use mayfly_stack::{Service, StackEnv};
 use secrecy::SecretString;
@@ -27,6 +27,29 @@ pub(crate) fn load_settings() -> Result<Settings> {
         settings.public.live_url = url;
     }
     Ok(settings)
+}
+
+/// Where all instances of a service are: in the stack of this checkout, while it runs, unless the environment says where
+/// it is for callers.
+pub(crate) fn find_urls(service: Service) -> Result<Vec<String>> {
+    let public = Settings::load()?.public;
+    let (name, url) = match service {
+        Service::IngestApi => ("MAYFLY_PUBLIC__INGEST_URL", public.ingest_url),
+        Service::ListApi => ("MAYFLY_PUBLIC__LIST_URL", public.list_url),
+        _ => ("MAYFLY_PUBLIC__LIVE_URL", public.live_url),
+    };
+    let of_stack = find_stack_env().map(|env| env.urls(service)).unwrap_or_default();
+    let urls = if is_unset(&[name, "MAYFLY_CONFIG"]) && !of_stack.is_empty() {
+        of_stack
+    } else {
+        vec![url]
+    };
+    ensure!(
+        urls.iter().all(|url| !url.is_empty()),
+        "where is {}? Start the local stack with `make up`, or say so with --url or {name}",
+        service.name()
+    );
+    Ok(urls)
 }
 
 fn is_unset(names: &[&str]) -> bool {

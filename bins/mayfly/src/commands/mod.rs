@@ -8,6 +8,7 @@ mod migrate;
 mod reset;
 mod run;
 mod serve_s3;
+mod simulate;
 mod start;
 mod status;
 mod stop;
@@ -34,6 +35,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Migrate => wait_for(migrate::migrate()),
         Command::Audit(options) => wait_for(audit::audit(options)),
         Command::Tail(options) => wait_for(tail::tail(options)),
+        Command::Simulate(what) => wait_for(simulate::simulate(what)),
         Command::Config(what) => config::config(&what),
         Command::EnsureInstalled => ensure_installed::ensure_installed(),
         Command::Supervise => supervise::supervise(),

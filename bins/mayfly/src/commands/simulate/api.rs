@@ -1,0 +1,180 @@
+//! Requests to the instances of a service, one after the other.
+//!
+//! The client is that of hyper-util: what larger clients are made of, in the tree anyway, and without
+//! TLS, which nothing beside the services needs.
+
+use std::fmt::{self, Display, Formatter};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, Response, StatusCode, Uri, body::Incoming};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+
+use crate::output::remark;
+
+/// How long one answer is waited for; services give up after 10 s themselves.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// How long a request that a service cannot take now is tried again, all in all.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The pause where a service does not say how long, and where it is not there.
+const PAUSE: Duration = Duration::from_secs(1);
+/// More than any answer has: a page is 4 MiB of items.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How much is shown of an answer that is no problem document.
+const SHOWN_CHARS: usize = 200;
+
+/// A service that may have several instances.
+#[derive(Debug)]
+pub(super) struct Api {
+    client: Client<HttpConnector, Full<Bytes>>,
+    urls: Vec<String>,
+    turn: usize,
+    /// How long was waited because a service asked for it, or was not there.
+    pub(super) waited: Duration,
+}
+
+/// An answer with 2xx.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) body: Bytes,
+    /// From sending until the last byte, without what was waited before.
+    pub(super) took: Duration,
+}
+
+/// Why there is no such answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The service cannot take it now.
+    Busy { status: StatusCode, words: String, retry_after: Duration },
+    /// The service does not take it.
+    Refused { status: StatusCode, words: String },
+    /// Nobody was there to get it.
+    Unreached(String),
+    /// It was sent; what became of it nobody knows.
+    Unanswered(String),
+}
+
+impl Failure {
+    /// How long to wait until it may be sent again without being done twice; none where it may not.
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Unreached(_) => Some(PAUSE),
+            Self::Refused { .. } | Self::Unanswered(_) => None,
+        }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy { status, words, .. } | Self::Refused { status, words } => {
+                write!(f, "answered {}: {words}", status.as_u16())
+            }
+            Self::Unreached(why) => write!(f, "not reached: {why}"),
+            Self::Unanswered(why) => write!(f, "no answer: {why}"),
+        }
+    }
+}
+
+/// What is read of a problem document.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl Api {
+    pub(super) fn new(urls: Vec<String>) -> Result<Self> {
+        for url in &urls {
+            let is_plain = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
+            ensure!(is_plain && url.parse::<Uri>().is_ok(), "{url:?} is no URL with http://");
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { client, urls, turn: 0, waited: Duration::ZERO })
+    }
+
+    /// Posts JSON, a GET where there is none, and tries again as long as that makes sense.
+    pub(super) async fn ask(&mut self, path: &str, json: Option<Bytes>) -> Result<Answer, Failure> {
+        let began = Instant::now();
+        loop {
+            let failure = match self.ask_once(path, json.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let pause = failure.pause().filter(|pause| began.elapsed() + *pause <= PATIENCE);
+            let Some(pause) = pause else { return Err(failure) };
+            remark(&format!("{failure}; trying again in {:.1} s", pause.as_secs_f64()));
+            self.waited += pause;
+            sleep(pause).await;
+        }
+    }
+
+    async fn ask_once(&mut self, path: &str, json: Option<Bytes>) -> Result<Answer, Failure> {
+        let url = &self.urls[self.turn % self.urls.len()];
+        self.turn += 1;
+        let request = match json {
+            Some(json) => Request::post(format!("{url}{path}"))
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(json)),
+            None => Request::get(format!("{url}{path}")).body(Full::default()),
+        };
+        let request = request.map_err(|error| Failure::Unreached(error.to_string()))?;
+        let sent = Instant::now();
+        let answered = timeout(ANSWER_WITHIN, async {
+            let answer = self.client.request(request).await.map_err(|error| {
+                let words = format!("{url}: {}", describe(&error));
+                if error.is_connect() {
+                    Failure::Unreached(words)
+                } else {
+                    Failure::Unanswered(words)
+                }
+            })?;
+            read(answer, sent).await
+        });
+        answered.await.unwrap_or_else(|_| {
+            Err(Failure::Unanswered(format!("{url}: nothing within {ANSWER_WITHIN:?}")))
+        })
+    }
+}
+
+async fn read(answer: Response<Incoming>, sent: Instant) -> Result<Answer, Failure> {
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| Failure::Unanswered(error.to_string()))?.to_bytes();
+    let status = head.status;
+    if status.is_success() {
+        return Ok(Answer { body, took: sent.elapsed() });
+    }
+    let words = match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => format!("{} {}", problem.code, problem.detail),
+        Err(_) => String::from_utf8_lossy(&body).chars().take(SHOWN_CHARS).collect(),
+    };
+    // What a server says goes to a terminal.
+    let words = words.chars().filter(|letter| !letter.is_control()).collect();
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let after =
+            head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = after.map_or(PAUSE, Duration::from_secs);
+        return Err(Failure::Busy { status, words, retry_after });
+    }
+    Err(Failure::Refused { status, words })
+}
+
+/// An error with what is behind it: the outer one only says that there is one.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        words = format!("{words}: {error}");
+        inner = error.source();
+    }
+    words
+}
