@@ -37,14 +37,24 @@ impl OwnProcess {
     /// # Panics
     /// When it does not start.
     pub async fn start(world: &World, service: Service) -> Self {
+        Self::start_with(world, service, &[]).await
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(world: &World, service: Service, settings: &[(&str, &str)]) -> Self {
         let env = world.stack.env();
         let mut command = Command::new(bin_dir().join(service.name()));
         command
+            .env("MAYFLY_LIMITS__MESSAGES", "off")
             .envs(&world.spec.env)
             .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
             .env("REDIS_URL", env.redis_url())
             .env("DATABASE_URL", env.database_url())
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
@@ -56,6 +66,23 @@ impl OwnProcess {
         let (http, admin) = (address(&started, "http="), address(&started, "admin="));
         let log = tokio::spawn(read_on(lines));
         Self { child, http, admin: admin.expect("every service has an admin port"), log }
+    }
+
+    /// A URL of it.
+    ///
+    /// # Panics
+    /// When it takes no requests.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http.expect("it takes requests"))
+    }
+
+    /// Kills it, and returns when it is gone.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a child can be killed");
     }
 
     /// Sends SIGTERM and waits for the end: how it ended, after how long, and its log.

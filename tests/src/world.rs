@@ -20,6 +20,7 @@ pub struct Setup {
     scale: Vec<(Service, usize)>,
     env: Vec<(String, String)>,
     own_servers: bool,
+    s3: bool,
     redis_rules: Option<String>,
 }
 
@@ -48,6 +49,14 @@ impl Setup {
     #[must_use]
     pub fn own_servers(mut self) -> Self {
         self.own_servers = true;
+        self
+    }
+
+    /// An S3 server of its own. Without one, list-api leads to a public place of the statistics where
+    /// there is nothing.
+    #[must_use]
+    pub fn with_s3(mut self) -> Self {
+        self.s3 = true;
         self
     }
 
@@ -85,7 +94,10 @@ impl Setup {
     async fn start_in(self, root: TempDir) -> World {
         let name = format!("t{}", Uuid::now_v7().simple());
         let mut spec = Spec::for_tests(root.path(), bin_dir());
-        spec.without_s3 = true;
+        spec.without_s3 = !self.s3;
+        if !self.s3 {
+            spec = spec.with_env("MAYFLY_STATS__PUBLIC_URL", "http://127.0.0.1:9/nothing");
+        }
         spec.env.insert("MAYFLY_REDIS__PREFIX".into(), name.clone());
         if !self.own_servers {
             let servers = SharedServers::get().await.expect("the shared servers start");

@@ -14,7 +14,7 @@ async fn get(world: &World, service: Service, path: &str) -> Answer {
 #[tokio::test]
 async fn every_service_says_on_its_admin_port_how_it_is_what_it_is_and_what_it_did() {
     // Those of which the other tests start none.
-    let setup = Setup::new().with(Service::WsFanout, 1).with(Service::StatsPublisher, 1);
+    let setup = Setup::new().with(Service::WsFanout, 1).with(Service::StatsPublisher, 1).with_s3();
     let others = setup.with(Service::IngestApi, 0).with(Service::ListApi, 0);
     let others = others.with(Service::PersistWorker, 0).start().await;
     let world = World::shared().await;
@@ -22,8 +22,11 @@ async fn every_service_says_on_its_admin_port_how_it_is_what_it_is_and_what_it_d
         let is_other = matches!(service, Service::WsFanout | Service::StatsPublisher);
         let world = if is_other { &others } else { &world };
         assert_eq!(get(world, service, "/livez").await.expect(200)["status"], "alive");
-        let ready = get(world, service, "/readyz").await.expect(200);
-        assert_eq!(ready["status"], "ready", "{service}");
+        eventually(Duration::from_secs(5), "all its parts are up", async || {
+            let ready = get(world, service, "/readyz").await.expect(200);
+            if ready["status"] == "ready" { Ok(()) } else { Err(ready) }
+        })
+        .await;
         let version = get(world, service, "/version").await.expect(200);
         assert_eq!(version["service"], service.name());
         let metrics = get(world, service, "/metrics").await;

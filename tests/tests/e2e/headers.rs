@@ -10,7 +10,11 @@ use serde_json::json;
 const APIS: [Service; 2] = [Service::IngestApi, Service::ListApi];
 
 /// Every path of the two APIs and who answers a `GET` of it with what.
-const GETS: [(Service, &str, u16); 8] = [
+const GETS: [(Service, &str, u16); 12] = [
+    (Service::IngestApi, "/", 404),
+    (Service::IngestApi, "/docs", 200),
+    (Service::ListApi, "/docs/swagger-ui.css", 200),
+    (Service::ListApi, "/openapi.json", 200),
     (Service::IngestApi, "/health", 200),
     (Service::ListApi, "/health", 200),
     (Service::ListApi, "/v1/messages?channel=headers", 200),
@@ -22,7 +26,10 @@ const GETS: [(Service, &str, u16); 8] = [
 ];
 
 /// Every public path of both, with a name where there is one.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 16] = [
+    "/",
+    "/docs",
+    "/openapi.json",
     "/health",
     "/v1/messages",
     "/v1/messages/batch",

@@ -1,5 +1,6 @@
 //! The live feeds, seen by good clients and by bad ones.
 
+mod asyncapi;
 mod conformance;
 mod drain;
 mod events;
@@ -15,6 +16,7 @@ mod pings;
 mod races;
 mod replay;
 mod slow;
+mod stats;
 mod texts;
 mod unread;
 mod web;

@@ -1,0 +1,153 @@
+//! Sends requests, holds every answer against the document, and keeps what was seen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
+
+use futures_util::future::join_all;
+use mayfly_stack::Service;
+use mayfly_tests::{Answer, OwnProcess, World};
+use reqwest::{Client, redirect::Policy};
+
+use super::{
+    document::{Document, Outcome},
+    request::Request,
+};
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// To services at work.
+    Plain,
+    /// To services without Redis and Postgres.
+    CutOff,
+    /// To services that find in Redis and Postgres what nobody of ours put there.
+    Spoilt,
+    /// To a list-api that knows of statistics.
+    Summed,
+    /// To services of which the switched is switched off.
+    SwitchedOff,
+    /// To an ingest-api that waits for a body no longer than for a moment.
+    Impatient,
+    /// To an ingest-api that takes one message from a client.
+    Limited,
+    /// To an ingest-api with room for one message in an inbox.
+    SmallInbox,
+    /// To an ingest-api with room for one message in the queue.
+    SmallQueue,
+}
+
+/// What a service is told besides.
+type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// A request, and what it is answered.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Where to.
+    pub place: Place,
+    /// Sent before, one after the other; their answers are held against the document, too.
+    pub before: Vec<Request>,
+    /// The request.
+    pub request: Request,
+    /// The status.
+    pub status: u16,
+    /// The code; empty where it is no problem.
+    pub code: &'static str,
+}
+
+/// All places, and what was seen there.
+pub struct Recorder {
+    pub document: Document,
+    world: World,
+    /// Follows no redirect.
+    client: Client,
+    processes: BTreeMap<(Place, Service), OwnProcess>,
+    seen: Mutex<BTreeSet<Outcome>>,
+}
+
+impl Recorder {
+    /// Starts the services that are not at work as they usually are.
+    pub async fn start(world: World, document: Document) -> Self {
+        let elsewhere = format!("{}-elsewhere", world.prefix);
+        let spoilt = format!("{}-spoilt", world.prefix);
+        let summed = format!("{}-summed", world.prefix);
+        let database = world.stack.env().database_url().to_owned();
+        let empty = database.replace(&world.prefix, "postgres");
+        write_elsewhere(&world, "RPUSH", &spoilt, &["taken", "inbox:fred", "stats"]).await;
+        write_elsewhere(&world, "SET", &summed, &["stats"]).await;
+        let nowhere = "127.0.0.1:1";
+        let (redis, postgres) = (format!("redis://{nowhere}"), format!("postgres://{nowhere}/x"));
+        let cut_off = [("REDIS_URL", redis.as_str()), ("DATABASE_URL", postgres.as_str())];
+        let spoilt = [("MAYFLY_REDIS__PREFIX", spoilt.as_str()), ("DATABASE_URL", empty.as_str())];
+        let off = [("MAYFLY_INGEST__WRITE_BY_GET", "off"), ("MAYFLY_LIST__CHATS_GET", "off")];
+        let limited =
+            [("MAYFLY_LIMITS__MESSAGES", "1/hour"), ("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1")];
+        let small_queue = [("MAYFLY_QUEUE__DEPTH_MAX", "1"), ("MAYFLY_REDIS__PREFIX", &elsewhere)];
+        let ingest = Service::IngestApi;
+        let wanted: [(Place, Service, Settings); 10] = [
+            (Place::CutOff, ingest, &cut_off),
+            (Place::CutOff, Service::ListApi, &cut_off),
+            (Place::Spoilt, Service::ListApi, &spoilt),
+            (Place::Summed, Service::ListApi, &[("MAYFLY_REDIS__PREFIX", &summed)]),
+            (Place::SwitchedOff, ingest, &off),
+            (Place::SwitchedOff, Service::ListApi, &off),
+            (Place::Impatient, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "500ms")]),
+            (Place::Limited, ingest, &limited),
+            (Place::SmallInbox, ingest, &[("MAYFLY_INBOX__MESSAGES_MAX", "1")]),
+            (Place::SmallQueue, ingest, &small_queue),
+        ];
+        let started = wanted.iter().map(async |(place, service, settings)| {
+            ((*place, *service), OwnProcess::start_with(&world, *service, settings).await)
+        });
+        let processes = join_all(started).await.into_iter().collect();
+        // A connection that was opened ahead and kept would be closed by whoever is impatient, with a word in it.
+        let client = Client::builder().redirect(Policy::none()).pool_max_idle_per_host(0).build();
+        let client = client.expect("a client can be made");
+        Self { document, world, client, processes, seen: Mutex::default() }
+    }
+
+    /// Sends a request; its answer must be documented.
+    async fn send(&self, place: Place, request: &Request) -> Result<Answer, String> {
+        let service = request.service(&self.document);
+        let base = match self.processes.get(&(place, service)) {
+            Some(process) => process.url(""),
+            None if place == Place::Plain => self.world.url(service, ""),
+            None => panic!("{service:?} has nothing at {place:?}"),
+        };
+        let answer = request.send(&self.client, &self.document, &base).await;
+        let outcome = self.document.check(&request.operation, &answer).map_err(|wrong| {
+            format!("{place:?} {request:?}: {wrong}\n{:?}\n{}", answer.headers, answer.text())
+        })?;
+        self.seen.lock().expect("nobody panicked with it").insert(outcome);
+        Ok(answer)
+    }
+
+    /// Goes through a case; says what is wrong with its answers.
+    pub async fn go_through(&self, case: Case) -> Result<(), String> {
+        for request in &case.before {
+            self.send(case.place, request).await?;
+        }
+        let answer = self.send(case.place, &case.request).await?;
+        let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
+        if (answer.status, code.as_str()) == (case.status, case.code) {
+            return Ok(());
+        }
+        Err(format!("{case:?}: {}\n{}", answer.status, answer.text()))
+    }
+
+    /// What was seen.
+    pub fn seen(&self) -> BTreeSet<Outcome> {
+        self.seen.lock().expect("nobody panicked with it").clone()
+    }
+}
+
+/// Writes a text under keys of a Mayfly that nothing else is of, as a string or as a list.
+async fn write_elsewhere(world: &World, command: &str, prefix: &str, keys: &[&str]) {
+    let mut redis = world.redis().await;
+    for key in keys {
+        let key = format!("{prefix}:{{0}}:{key}");
+        let written = redis::cmd(command).arg(key).arg("{}").exec_async(&mut redis).await;
+        written.expect("Redis writes");
+    }
+}

@@ -1,0 +1,70 @@
+//! What a snapshot says.
+
+use std::time::Duration;
+
+use mayfly_stack::Service;
+use mayfly_tests::eventually;
+use serde_json::json;
+
+use super::{follow, read_announced, setup, wait_for_first};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_snapshot_after_messages_has_their_numbers_and_is_found_by_the_redirect() {
+    let world = setup(1, "2s").start().await;
+    wait_for_first(&world).await;
+    for (username, city, state) in [
+        ("fred", "New York", Some("NY")),
+        ("fred", "New York", Some("NY")),
+        ("Fred", "Springfield", Some("IL")),
+        ("barney", "Springfield", None),
+        ("barney ", "New York", Some("NY")),
+    ] {
+        let message = json!({"text": "x", "username": username, "city": city, "state": state});
+        world.post_message(&message).await;
+    }
+    world.post_message(&json!({"text": "from nowhere, by nobody", "ttl": 0})).await;
+    world.settle(Duration::from_secs(5)).await;
+
+    let (snapshot, answer) = eventually(Duration::from_secs(5), "it counts six", async || {
+        let answer = follow(&world).await;
+        let snapshot = answer.expect(200);
+        if snapshot["messages"]["total"] == 6 { Ok((snapshot, answer)) } else { Err(snapshot) }
+    })
+    .await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "max-age=2");
+    assert_eq!(snapshot["result"], "success");
+    assert_eq!((&snapshot["cities"], &snapshot["users"]), (&json!(2), &json!(4)), "{snapshot}");
+    assert_eq!(snapshot["messages"], json!({"total": 6, "last_hour": 6, "last_minute": 6}));
+    let cities = json!([
+        {"city": "New York", "state": "NY", "messages": 3},
+        {"city": "Springfield", "state": "IL", "messages": 1},
+        {"city": "Springfield", "state": null, "messages": 1},
+    ]);
+    let mut seen = snapshot["top_cities"].as_array().expect("there are cities").clone();
+    seen[1..].sort_by_key(|city| city["state"].is_null());
+    assert_eq!(json!(seen), cities, "{snapshot}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_lies_in_s3_byte_by_byte_and_is_counted() {
+    let world = setup(1, "1h").start().await;
+    let object = wait_for_first(&world).await;
+    let announced = eventually(Duration::from_secs(2), "it is announced", async || {
+        let announced = read_announced(&world).await;
+        if announced.is_null() { Err(()) } else { Ok(announced) }
+    })
+    .await;
+    assert_eq!(object.to_string(), announced.to_string());
+    let names = [
+        "mayfly_snapshots_total{result=\"published\"} 1",
+        "mayfly_snapshot_seconds_count 1",
+        "mayfly_snapshot_age_seconds ",
+    ];
+    eventually(Duration::from_secs(5), "it is counted", async || {
+        let (_, metrics) = world.admin(Service::StatsPublisher, "/metrics").await;
+        let is_told = |name: &&str| metrics.lines().any(|line| line.starts_with(name));
+        if names.iter().all(is_told) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+}
