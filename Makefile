@@ -61,7 +61,17 @@ test: build ## Runs all tests, with servers of their own
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups::
+
+.PHONY: simulate
+simulate: build ## Writes sample messages to the running stack, and walks through all that is stored
+	@$(MAYFLY) simulate messages
+	@$(MAYFLY) simulate walk
+
+.PHONY: schemathesis
+schemathesis: build ## Holds both APIs against their document with requests made of it (from PyPI)
+	@$(MAYFLY) ensure-installed
+	@tests/schemathesis/run.sh
 
 .PHONY: lint
 lint: ## Checks form and style
