@@ -7,3 +7,4 @@ DROP TABLE city_counts;
 DROP TABLE usernames;
 DROP TABLE cities;
 DROP TABLE message_totals;
+DROP TABLE top_cities;

@@ -1,3 +1,5 @@
+-- Behind a long transaction of somebody else's this fails, to be run again, and holds up nobody.
+SET LOCAL lock_timeout = '3s';
 -- Whoever stores waits from here to the commit: what was stored before it has a number up to the
 -- one in statistics_fill and is counted by the next migration, what is stored after it by the trigger.
 SELECT last FROM message_sequence FOR UPDATE;
@@ -7,20 +9,26 @@ CREATE TABLE message_totals (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     messages bigint NOT NULL DEFAULT 0,
     cities bigint NOT NULL DEFAULT 0,
-    users bigint NOT NULL DEFAULT 0,
-    top_cities json NOT NULL DEFAULT '[]'
+    users bigint NOT NULL DEFAULT 0
 );
 COMMENT ON COLUMN message_totals.cities IS 'rows of cities';
 COMMENT ON COLUMN message_totals.users IS 'rows of usernames';
-COMMENT ON COLUMN message_totals.top_cities IS 'the ten first rows of city_counts, most messages first, as a snapshot has them';
 INSERT INTO message_totals DEFAULT VALUES;
+
+-- Apart from the totals, because it is wide and changes less often.
+CREATE TABLE top_cities (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    list json NOT NULL DEFAULT '[]'
+);
+COMMENT ON COLUMN top_cities.list IS 'the ten first rows of city_counts, most messages first, as a snapshot has them';
+INSERT INTO top_cities DEFAULT VALUES;
 
 -- Bytes are compared, not words: case and blanks matter, and no new collation breaks an index.
 CREATE TABLE cities (city text COLLATE "C" PRIMARY KEY);
 CREATE TABLE usernames (username text COLLATE "C" PRIMARY KEY);
 
 -- Half of a page is kept free: a count is then raised in place, without the index. Therefore none
--- is kept of messages either, and the ten first ones stand in message_totals.
+-- is kept of messages either, and the ten first ones stand in top_cities.
 CREATE TABLE city_counts (
     city text COLLATE "C" NOT NULL,
     state text COLLATE "C",
@@ -57,6 +65,7 @@ DECLARE
     placed bigint;
     new_users bigint;
     new_cities bigint := 0;
+    before json;
     top json;
     present timestamptz;
 BEGIN
@@ -66,7 +75,7 @@ BEGIN
     END IF;
     -- One counts at a time. Workers do anyway; who inserts in another way waits here, and each
     -- statement below sees what was committed before.
-    SELECT top_cities INTO top FROM message_totals FOR UPDATE;
+    PERFORM FROM message_totals FOR UPDATE;
 
     INSERT INTO usernames (username)
         SELECT DISTINCT username COLLATE "C" FROM stored_messages WHERE username IS NOT NULL
@@ -74,6 +83,7 @@ BEGIN
     GET DIAGNOSTICS new_users = ROW_COUNT;
 
     IF placed > 0 THEN
+        SELECT list INTO before FROM top_cities;
         -- Counts only rise: whoever is among the ten first now was so before, or is counted here.
         WITH counted AS (
             INSERT INTO city_counts AS known (city, state, messages)
@@ -92,13 +102,16 @@ BEGIN
             (SELECT city, state, messages FROM counted ORDER BY messages DESC, city, state LIMIT 10)
             UNION ALL
             SELECT city COLLATE "C", state COLLATE "C", messages
-            FROM json_to_recordset(top) AS before (city text, state text, messages bigint)
+            FROM json_to_recordset(before) AS first_ones (city text, state text, messages bigint)
         ), best AS (
             SELECT city, state, max(messages) AS messages FROM candidates
             GROUP BY city, state ORDER BY messages DESC, city, state LIMIT 10
         )
         SELECT (SELECT count(*) FROM added), (SELECT json_agg(best) FROM best)
             INTO new_cities, top;
+        IF top::text <> before::text THEN
+            UPDATE top_cities SET list = top;
+        END IF;
     END IF;
 
     -- An hour is asked for; ten minutes ahead are for clocks that do not agree. Together they are
@@ -121,8 +134,7 @@ BEGIN
     UPDATE message_totals SET
         messages = messages + stored,
         cities = cities + new_cities,
-        users = users + new_users,
-        top_cities = top;
+        users = users + new_users;
     RETURN NULL;
 END
 $$;

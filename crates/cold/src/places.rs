@@ -27,6 +27,19 @@ impl Cold {
         Ok(wanted.iter().map(|id| places.get(id).copied()).collect())
     }
 
+    /// The highest place that a message has; none where nothing is stored.
+    pub async fn find_highest_place(&self) -> Result<Option<i64>, ColdError> {
+        self.call(async |connection| {
+            messages::table
+                .select(messages::seq)
+                .order(messages::seq.desc())
+                .first(connection)
+                .await
+                .optional()
+        })
+        .await
+    }
+
     /// How many messages have a place from `first` to `last`.
     pub async fn count_places(&self, first: i64, last: i64) -> Result<u64, ColdError> {
         let count: i64 = self

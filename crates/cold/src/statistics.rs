@@ -18,8 +18,8 @@ const IS_COUNTED: &str = "SELECT to_regclass('statistics_fill') IS NOT NULL AS i
 /// One statement sees one instant. A second counts if it began within the time asked for: nothing
 /// older does.
 const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
-         recent.last_hour, recent.last_minute, totals.top_cities::text \
-     FROM message_totals AS totals, statistics_fill AS fill, ( \
+         recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities \
+     FROM message_totals AS totals, top_cities, statistics_fill AS fill, ( \
          SELECT coalesce(sum(messages), 0)::bigint AS last_hour, \
              coalesce(sum(messages) FILTER (WHERE second > $1 - interval '1 minute'), 0)::bigint \
                  AS last_minute \

@@ -12,13 +12,13 @@ async fn database(name: &str) -> SecretString {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_go_up_down_and_up_again() {
     let url = database("up_down_up").await;
-    let applied = migrations::run(&url).await.expect("they go up");
+    let applied = migrations::run(&url, |_| {}).await.expect("they go up");
     assert!(!applied.is_empty());
-    assert_eq!(migrations::run(&url).await.expect("twice is once"), Vec::<String>::new());
+    assert_eq!(migrations::run(&url, |_| {}).await.expect("twice is once"), Vec::<String>::new());
     let mut reverted = migrations::revert_all(&url).await.expect("they go down");
     reverted.reverse();
     assert_eq!(reverted, applied);
-    assert_eq!(migrations::run(&url).await.expect("they go up again"), applied);
+    assert_eq!(migrations::run(&url, |_| {}).await.expect("they go up again"), applied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn several_runs_at_once_apply_each_migration_once() {
     let runs: Vec<_> = (0..4)
         .map(|_| {
             let url = url.clone();
-            tokio::spawn(async move { migrations::run(&url).await.expect("it goes up") })
+            tokio::spawn(async move { migrations::run(&url, |_| {}).await.expect("it goes up") })
         })
         .collect();
     let mut applied = Vec::new();

@@ -56,6 +56,12 @@ pub(crate) async fn audit(options: Audit) -> Result<ExitCode> {
     Ok(if adds_up && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// How many messages are accepted and not yet stored, of all epochs.
+pub(super) async fn count_queued(hot: &Hot, cold: &Cold) -> Result<u64> {
+    let (sum, _ended) = look(hot, cold).await?;
+    Ok(sum.map_or(0, |sum| sum.queued + sum.queued_before))
+}
+
 /// Looks at Redis, then at Postgres: the present sum, if anything was ever accepted, and the epochs
 /// that are over.
 async fn look(hot: &Hot, cold: &Cold) -> Result<(Option<Sum>, Vec<LedgerRow>)> {

@@ -3,6 +3,7 @@
 //! The client is that of hyper-util: what larger clients are made of, in the tree anyway, and without
 //! TLS, which nothing beside the services needs.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::output::remark;
 
@@ -22,7 +24,7 @@ use crate::output::remark;
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// How long a request that a service cannot take now is tried again, all in all.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The pause where a service does not say how long, and where it is not there.
+/// The least pause; also where a service does not say how long, and where it is not there.
 const PAUSE: Duration = Duration::from_secs(1);
 /// More than any answer has: a page is 4 MiB of items.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -37,6 +39,10 @@ pub(super) struct Api {
     turn: usize,
     /// How long was waited because a service asked for it, or was not there.
     pub(super) waited: Duration,
+    /// Nothing more is tried again once this is cancelled; what was sent is still waited for.
+    pub(super) stopping: CancellationToken,
+    /// The kinds of failure that were remarked on.
+    remarked: HashSet<Kind>,
 }
 
 /// An answer with 2xx.
@@ -47,11 +53,14 @@ pub(super) struct Answer {
     pub(super) took: Duration,
 }
 
+/// What makes two failures the same to who reads of them: status and code; none where nobody was there.
+type Kind = Option<(StatusCode, String)>;
+
 /// Why there is no such answer.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The service cannot take it now.
-    Busy { status: StatusCode, words: String, retry_after: Duration },
+    Busy { status: StatusCode, code: String, words: String, retry_after: Duration },
     /// The service does not take it.
     Refused { status: StatusCode, words: String },
     /// Nobody was there to get it.
@@ -67,6 +76,13 @@ impl Failure {
             Self::Busy { retry_after, .. } => Some(*retry_after),
             Self::Unreached(_) => Some(PAUSE),
             Self::Refused { .. } | Self::Unanswered(_) => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Busy { status, code, .. } => Some((*status, code.clone())),
+            Self::Refused { .. } | Self::Unreached(_) | Self::Unanswered(_) => None,
         }
     }
 }
@@ -98,7 +114,14 @@ impl Api {
             ensure!(is_plain && url.parse::<Uri>().is_ok(), "{url:?} is no URL with http://");
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { client, urls, turn: 0, waited: Duration::ZERO })
+        Ok(Self {
+            client,
+            urls,
+            turn: 0,
+            waited: Duration::ZERO,
+            stopping: CancellationToken::new(),
+            remarked: HashSet::new(),
+        })
     }
 
     /// Posts JSON, a GET where there is none, and tries again as long as that makes sense.
@@ -111,9 +134,18 @@ impl Api {
             };
             let pause = failure.pause().filter(|pause| began.elapsed() + *pause <= PATIENCE);
             let Some(pause) = pause else { return Err(failure) };
-            remark(&format!("{failure}; trying again in {:.1} s", pause.as_secs_f64()));
-            self.waited += pause;
-            sleep(pause).await;
+            if self.stopping.is_cancelled() {
+                return Err(failure);
+            }
+            if self.remarked.insert(failure.kind()) {
+                remark(&format!("{failure}; waiting for the service, {PATIENCE:?} at most"));
+            }
+            let paused = Instant::now();
+            let stopped = self.stopping.run_until_cancelled(sleep(pause)).await.is_none();
+            self.waited += paused.elapsed();
+            if stopped {
+                return Err(failure);
+            }
         }
     }
 
@@ -153,17 +185,19 @@ async fn read(answer: Response<Incoming>, sent: Instant) -> Result<Answer, Failu
     if status.is_success() {
         return Ok(Answer { body, took: sent.elapsed() });
     }
-    let words = match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => format!("{} {}", problem.code, problem.detail),
-        Err(_) => String::from_utf8_lossy(&body).chars().take(SHOWN_CHARS).collect(),
+    let problem = serde_json::from_slice::<Problem>(&body).ok();
+    let words: String = match &problem {
+        Some(problem) => format!("{} {}", problem.code, problem.detail),
+        None => String::from_utf8_lossy(&body).chars().take(SHOWN_CHARS).collect(),
     };
+    let code = problem.map(|problem| problem.code).unwrap_or_default();
     // What a server says goes to a terminal.
     let words = words.chars().filter(|letter| !letter.is_control()).collect();
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         let after =
             head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = after.map_or(PAUSE, Duration::from_secs);
-        return Err(Failure::Busy { status, words, retry_after });
+        let retry_after = after.map_or(PAUSE, Duration::from_secs).max(PAUSE);
+        return Err(Failure::Busy { status, code, words, retry_after });
     }
     Err(Failure::Refused { status, words })
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use mayfly_stack::Service;
 use serde::Deserialize;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::INTERRUPTED;
 use super::api::{Answer, Api, Failure};
@@ -44,6 +45,7 @@ pub(super) async fn write_messages(options: SimulateMessages) -> Result<ExitCode
         if options.url.is_empty() { find_urls(Service::IngestApi)? } else { options.url.clone() };
     let mut signals = Signals::catch()?;
     let mut api = Api::new(urls)?;
+    let stopping = api.stopping.clone();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
     let mut samples = Samples::new(seed, options.users, options.cities);
     let mut progress =
@@ -58,7 +60,7 @@ pub(super) async fn write_messages(options: SimulateMessages) -> Result<ExitCode
         let batch: Vec<Sample> = (0..count).map(|_| samples.next()).collect();
         let body = Bytes::from(serde_json::to_vec(&batch)?);
         let answer;
-        (answer, interrupted) = finish(api.ask(PATH, Some(body)), &mut signals).await;
+        (answer, interrupted) = finish(api.ask(PATH, Some(body)), &mut signals, &stopping).await;
         if let Some(failure) = written.add(count, answer) {
             remark(&failure.to_string());
             break;
@@ -76,15 +78,18 @@ pub(super) async fn write_messages(options: SimulateMessages) -> Result<ExitCode
     })
 }
 
-/// Waits for an answer, when a signal comes only a moment longer; gives whether one came.
+/// Waits for an answer, when a signal comes only a moment longer, and not for a further attempt; gives
+/// whether one came.
 async fn finish(
     asked: impl Future<Output = Result<Answer, Failure>>,
     signals: &mut Signals,
+    stopping: &CancellationToken,
 ) -> (Result<Answer, Failure>, bool) {
     let mut asked = pin!(asked);
     tokio::select! {
         answer = &mut asked => (answer, false),
         () = signals.wait() => {
+            stopping.cancel();
             let answer = timeout(FINISH_WITHIN, asked).await;
             (answer.unwrap_or_else(|_| Err(Failure::Unanswered("interrupted".to_owned()))), true)
         }
@@ -134,7 +139,7 @@ impl Written {
             show(self.requests.slowest())
         ));
         if !waited.is_zero() {
-            say(&format!("{} of it waiting, as the service asked for", show(waited)));
+            say(&format!("{} of it waiting for the service", show(waited)));
         }
     }
 }

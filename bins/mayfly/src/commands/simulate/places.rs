@@ -5,10 +5,15 @@ use anyhow::{Context as _, Result};
 use mayfly_cold::Cold;
 use mayfly_core::{MessageId, Order};
 
+/// Places counted at once: so many are counted well within the time that Postgres gives.
+const COUNTED_AT_ONCE: i64 = 100_000;
+
 /// What was seen so far. Where places only rise, no message came twice.
 #[derive(Debug)]
 pub(super) struct Places {
     order: Order,
+    /// The highest place when the walk began: the whole way up to it must be walked. 0 is none.
+    highest: i64,
     /// The place of the message before, in the direction of the walk.
     last: Option<i64>,
     /// Messages that came again, or before one that they should follow.
@@ -22,7 +27,14 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(order: Order) -> Self {
-        Self { order, last: None, misplaced: 0, unknown: 0, missed: 0, ended: false }
+        Self { order, highest: 0, last: None, misplaced: 0, unknown: 0, missed: 0, ended: false }
+    }
+
+    /// Notes what is stored, before the first page is asked for.
+    pub(super) async fn begin(&mut self, cold: &Cold) -> Result<()> {
+        let highest = cold.find_highest_place().await.context("Postgres cannot be asked")?;
+        self.highest = highest.unwrap_or(0);
+        Ok(())
     }
 
     /// Looks at the messages of the next page.
@@ -30,14 +42,17 @@ impl Places {
         let places = cold.find_places(ids).await.context("Postgres cannot be asked")?;
         let known: Vec<i64> = places.iter().flatten().copied().collect();
         self.unknown += (ids.len() - known.len()) as u64;
-        // A walk from the newest begins with it.
-        let from = match (self.last, self.order) {
-            (None, Order::Desc) => known.first().map(|first| first.saturating_add(1)),
-            (last, _) => last,
-        };
+        let before = self.last;
         let followed = self.follow(&known);
-        if let Some(last) = self.last {
-            let there = self.count_between(cold, from, last).await?;
+        if let (Some(first), Some(last)) = (known.first(), self.last) {
+            let there = match self.order {
+                Order::Asc => count(cold, before.map_or(1, |place| place + 1), last).await?,
+                // A walk from the newest begins with it, or with one stored since.
+                Order::Desc => {
+                    let from = before.map_or(self.highest.max(*first), |place| place - 1);
+                    count(cold, last, from).await?
+                }
+            };
             self.missed += there.saturating_sub(followed);
         }
         Ok(())
@@ -45,11 +60,10 @@ impl Places {
 
     /// Looks whether the walk ended where the messages do.
     pub(super) async fn check_end(&mut self, cold: &Cold) -> Result<()> {
-        if self.order == Order::Desc
-            && let Some(last) = self.last
-        {
-            self.missed += self.count_between(cold, Some(last), i64::MIN).await?;
-        }
+        self.missed += match self.order {
+            Order::Asc => count(cold, self.last.map_or(1, |last| last + 1), self.highest).await?,
+            Order::Desc => count(cold, 1, self.last.map_or(self.highest, |last| last - 1)).await?,
+        };
         self.ended = true;
         Ok(())
     }
@@ -72,15 +86,6 @@ impl Places {
         followed
     }
 
-    /// How many messages there are behind one place, up to another.
-    async fn count_between(&self, cold: &Cold, behind: Option<i64>, up_to: i64) -> Result<u64> {
-        let counted = match self.order {
-            Order::Asc => cold.count_places(behind.map_or(0, |last| last.saturating_add(1)), up_to),
-            Order::Desc => cold.count_places(up_to, behind.map_or(i64::MAX, |last| last - 1)),
-        };
-        counted.await.context("Postgres cannot be asked")
-    }
-
     pub(super) fn are_right(&self) -> bool {
         self.ended && self.misplaced + self.unknown + self.missed == 0
     }
@@ -99,6 +104,17 @@ impl Places {
             self.misplaced, self.unknown, self.missed
         )
     }
+}
+
+/// How many messages there are from one place to another.
+async fn count(cold: &Cold, mut first: i64, last: i64) -> Result<u64> {
+    let mut counted = 0;
+    while first <= last {
+        let end = last.min(first + COUNTED_AT_ONCE - 1);
+        counted += cold.count_places(first, end).await.context("Postgres cannot be asked")?;
+        first = end + 1;
+    }
+    Ok(counted)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use mayfly_cold::Cold;
 use mayfly_core::{MessageId, Order};
+use mayfly_hot::Hot;
 use mayfly_stack::Service;
 use serde::Deserialize;
 
@@ -15,7 +16,8 @@ use super::pace::{Pace, rate, show};
 use super::places::Places;
 use super::progress::Progress;
 use crate::command_line::SimulateWalk;
-use crate::output::say;
+use crate::commands::audit::count_queued;
+use crate::output::{remark, say};
 use crate::settings::{find_urls, load_settings};
 use crate::signals::Signals;
 
@@ -38,6 +40,7 @@ struct Item {
 /// A walk under way.
 struct Walk {
     api: Api,
+    hot: Hot,
     cold: Cold,
     path: String,
     progress: Progress,
@@ -53,6 +56,7 @@ pub(super) async fn walk(options: SimulateWalk) -> Result<ExitCode> {
     let order = if options.order == Order::Asc { "asc" } else { "desc" };
     let mut walk = Walk {
         api: Api::new(urls)?,
+        hot: Hot::new(&settings.redis)?,
         cold: Cold::new(&settings.postgres),
         path: format!("/v1/messages?limit={}&order={order}", options.limit),
         progress: Progress::new("messages met", None, options.limit * BLOCK as u64),
@@ -78,6 +82,8 @@ pub(super) async fn walk(options: SimulateWalk) -> Result<ExitCode> {
 
 impl Walk {
     async fn go(&mut self) -> Result<()> {
+        self.say_queued().await;
+        self.places.begin(&self.cold).await?;
         let mut cursor = String::new();
         loop {
             let answer = self.api.ask(&format!("{}{cursor}", self.path), None).await;
@@ -94,6 +100,18 @@ impl Walk {
                 return self.places.check_end(&self.cold).await;
             };
             cursor = format!("&cursor={next}");
+        }
+    }
+
+    /// Says how many messages the walk may not meet because they are not stored yet.
+    async fn say_queued(&self) {
+        match count_queued(&self.hot, &self.cold).await {
+            Ok(0) => {}
+            Ok(queued) => say(&format!(
+                "{queued} messages are still queued: the walk meets those that are stored in time"
+            )),
+            // The walk itself needs no Redis.
+            Err(error) => remark(&format!("whether messages are queued is not known: {error:#}")),
         }
     }
 
