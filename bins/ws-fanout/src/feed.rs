@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     batch::Batch,
@@ -49,13 +49,27 @@ impl Feed {
         Self { hub: Arc::clone(hub), hot, at: None, was_interrupted: true }
     }
 
-    /// Follows the stream until it is aborted; `part` says whether it is subscribed.
-    pub(crate) async fn run(mut self, part: Part) {
+    /// Follows the stream until it is aborted; `part` says whether it is subscribed. It ends by itself
+    /// only where something is broken that it needs.
+    pub(crate) async fn run(self, part: Part) {
         let (looking, newest) = watch::channel(None);
         let (hearing, heard) = mpsc::channel(state::HEARD_MAX);
         let mut besides = JoinSet::new();
         besides.spawn(look(self.hot.clone(), looking, hearing.clone()));
         besides.spawn(state::follow(Arc::clone(&self.hub), heard));
+        tokio::select! {
+            ended = besides.join_next() => error!(?ended, "a part of the feed ended"),
+            () = self.follow_on(newest, hearing, part) => {}
+        }
+    }
+
+    /// Follows one subscription after the other.
+    async fn follow_on(
+        mut self,
+        newest: watch::Receiver<Option<Position>>,
+        hearing: mpsc::Sender<(StateFeed, Bytes)>,
+        part: Part,
+    ) {
         loop {
             self.was_interrupted = true;
             match self.hot.subscribe(hearing.clone()).await {

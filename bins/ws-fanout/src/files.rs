@@ -1,55 +1,49 @@
 //! The page, its parts and the client, as they lie in the binary.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use mayfly_http::{File, content_security_policy};
+use mayfly_runtime::settings::Public;
 
+const PAGE: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-
-/// A file that is served as it is.
-pub(crate) struct File {
-    pub(crate) path: &'static str,
-    pub(crate) kind: &'static str,
-    pub(crate) body: &'static [u8],
-    /// Whether pages of every origin may use it.
-    pub(crate) is_for_all_origins: bool,
-}
+const TYPES: &str = "application/typescript; charset=utf-8";
 
 /// Makes a file of `web/`.
 macro_rules! file {
-    ($path:literal, $name:literal, $kind:expr, $all:literal) => {
-        File {
-            path: $path,
-            kind: $kind,
-            body: include_bytes!(concat!("../web/", $name)),
-            is_for_all_origins: $all,
-        }
+    ($path:literal, $name:literal, $kind:expr) => {
+        File::new($path, $kind, include_bytes!(concat!("../web/", $name)).as_slice())
     };
 }
 
 /// Every file there is.
-pub(crate) const FILES: [File; 14] = [
-    file!("/", "index.html", "text/html; charset=utf-8", false),
-    file!("/mayfly.js", "mayfly.js", SCRIPT, true),
-    file!("/mayfly.d.ts", "mayfly.d.ts", "application/typescript; charset=utf-8", true),
-    file!("/page/page.css", "page.css", STYLE, false),
-    file!("/page/message.css", "message.css", STYLE, false),
-    file!("/page/stats.css", "stats.css", STYLE, false),
-    file!("/page/page.js", "page.js", SCRIPT, false),
-    file!("/page/connection.js", "connection.js", SCRIPT, false),
-    file!("/page/feed.js", "feed.js", SCRIPT, false),
-    file!("/page/ground.js", "ground.js", SCRIPT, false),
-    file!("/page/inbox.js", "inbox.js", SCRIPT, false),
-    file!("/page/message.js", "message.js", SCRIPT, false),
-    file!("/page/stats.js", "stats.js", SCRIPT, false),
-    file!("/page/write.js", "write.js", SCRIPT, false),
-];
-
-impl File {
-    /// The version of the file, as `ETag` has it.
-    pub(crate) fn tag(&self) -> String {
-        // Not against anybody who tries: only to tell one build from the next.
-        let mut hasher = DefaultHasher::new();
-        self.body.hash(&mut hasher);
-        format!("\"{:016x}\"", hasher.finish())
-    }
+pub(crate) fn make_files(public: &Public) -> Vec<File> {
+    // The page may load its own files, and talk to the services; nothing else.
+    let urls = [&public.ingest_url, &public.list_url, &public.live_url];
+    let policy = content_security_policy(urls.into_iter().flat_map(|url| {
+        // Over a WebSocket it is another scheme.
+        [url.clone(), url.replacen("http", "ws", 1)]
+    }));
+    let page = file!("/", "index.html", PAGE)
+        .header("Content-Security-Policy", &policy)
+        .header("Referrer-Policy", "no-referrer");
+    let for_all_origins = |file: File| {
+        file.header("Access-Control-Allow-Origin", "*")
+            .header("Cross-Origin-Resource-Policy", "cross-origin")
+    };
+    vec![
+        page,
+        for_all_origins(file!("/mayfly.js", "mayfly.js", SCRIPT)),
+        for_all_origins(file!("/mayfly.d.ts", "mayfly.d.ts", TYPES)),
+        file!("/page/page.css", "page.css", STYLE),
+        file!("/page/message.css", "message.css", STYLE),
+        file!("/page/stats.css", "stats.css", STYLE),
+        file!("/page/page.js", "page.js", SCRIPT),
+        file!("/page/connection.js", "connection.js", SCRIPT),
+        file!("/page/feed.js", "feed.js", SCRIPT),
+        file!("/page/ground.js", "ground.js", SCRIPT),
+        file!("/page/inbox.js", "inbox.js", SCRIPT),
+        file!("/page/message.js", "message.js", SCRIPT),
+        file!("/page/stats.js", "stats.js", SCRIPT),
+        file!("/page/write.js", "write.js", SCRIPT),
+    ]
 }

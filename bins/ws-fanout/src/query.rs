@@ -89,7 +89,55 @@ impl From<BadQuery> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::{
+        Deserializer,
+        de::{Visitor, value::Error},
+        forward_to_deserialize_any,
+    };
+    use serde_json::Value;
+
     use super::*;
+
+    /// Learns the names of the fields that are asked of it, and has none.
+    struct Fields<'a>(&'a mut BTreeSet<&'static str>);
+
+    impl<'de> Deserializer<'de> for Fields<'_> {
+        type Error = Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Error> {
+            self.0.extend(fields);
+            self.deserialize_any(visitor)
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            visitor.visit_unit()
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    #[test]
+    fn the_parameters_are_those_of_the_document() {
+        let document = include_str!("../../../docs/asyncapi.json");
+        let document: Value = serde_json::from_str(document).expect("it is JSON");
+        let described = &document["channels"]["live"]["bindings"]["ws"]["query"]["properties"];
+        let described = described.as_object().expect("there are parameters").keys();
+        let mut ours = BTreeSet::new();
+        assert!(Parameters::deserialize(Fields(&mut ours)).is_err());
+        // Taken, and of no effect as long as there are no keys.
+        assert!(ours.remove("token"));
+        assert_eq!(ours, described.map(String::as_str).collect());
+    }
 
     #[test]
     fn feeds_come_as_a_list_or_one_by_one() {

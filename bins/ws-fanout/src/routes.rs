@@ -3,28 +3,14 @@
 use std::rc::Rc;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{
-            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-            ETAG, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-        },
-    },
-    web::{self, ServiceConfig},
+    HttpRequest, HttpResponse, http::header::ACCESS_CONTROL_ALLOW_ORIGIN, web::ServiceConfig,
 };
 use mayfly_http::{Code, Problem, UpgradeRequest, resource, upgrade_required};
 use mayfly_runtime::settings::Public;
 use serde_json::json;
 use tracing::debug;
 
-use crate::{
-    connection,
-    events::get_events,
-    files::{FILES, File},
-    local::Local,
-    query::LiveQuery,
-};
+use crate::{connection, events::get_events, files::make_files, local::Local, query::LiveQuery};
 
 /// Where a request to upgrade is taken.
 const LIVE_PATHS: [&str; 4] = ["/v1/live", "/", "/ws", "/echo"];
@@ -33,13 +19,8 @@ const LIVE_PATHS: [&str; 4] = ["/v1/live", "/", "/ws", "/echo"];
 pub(crate) fn configure(local: &Rc<Local>) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let local = Rc::clone(local);
     move |config| {
-        let policy = content_security_policy(&local.hub.settings.public);
-        for file in &FILES {
-            let (policy, tag) = (policy.clone(), file.tag());
-            config.service(resource(file.path).get(move |request: HttpRequest| {
-                let answer = answer_file(file, &tag, &request, &policy);
-                async move { answer }
-            }));
+        for file in make_files(&local.hub.settings.public) {
+            config.service(file.endpoint());
         }
         config
             .app_data(local)
@@ -88,48 +69,4 @@ async fn get_config(request: HttpRequest) -> Result<HttpResponse, Problem> {
         "live_url": live_url,
     });
     Ok(HttpResponse::Ok().insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(config))
-}
-
-fn answer_file(
-    file: &File,
-    tag: &str,
-    request: &HttpRequest,
-    policy: &HeaderValue,
-) -> HttpResponse {
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((ETAG, tag));
-    // Always asked for again, and mostly answered in a word: a page never runs with old parts.
-    answer.insert_header((CACHE_CONTROL, "no-cache"));
-    answer.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    if file.is_for_all_origins {
-        answer.insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
-        answer.insert_header(("Cross-Origin-Resource-Policy", "cross-origin"));
-    }
-    if file.path == "/" {
-        answer.insert_header((CONTENT_SECURITY_POLICY, policy.clone()));
-        answer.insert_header((REFERRER_POLICY, "no-referrer"));
-    }
-    let known = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
-    let is_same = |one: &str| one.trim().trim_start_matches("W/") == tag;
-    if known.is_some_and(|known| known.split(',').any(is_same)) {
-        return answer.status(StatusCode::NOT_MODIFIED).finish();
-    }
-    answer.insert_header((CONTENT_TYPE, file.kind)).body(web::Bytes::from_static(file.body))
-}
-
-/// The page may load its own files, and talk to the services; nothing else.
-fn content_security_policy(public: &Public) -> HeaderValue {
-    let mut connect = String::from("'self'");
-    for url in [&public.ingest_url, &public.list_url, &public.live_url] {
-        let Some((scheme, rest)) = url.split_once("://") else { continue };
-        let authority = rest.split(['/', ';', ',']).next().unwrap_or_default();
-        // Over a WebSocket it is another scheme.
-        let socket = scheme.replace("http", "ws");
-        connect.extend([" ", scheme, "://", authority, " ", &socket, "://", authority]);
-    }
-    let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy).expect("invariant: URLs were understood before, and are ASCII")
 }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use mayfly_core::{Timestamp, frame::write_stats};
+use mayfly_core::{Clock, SystemClock, Timestamp, frame::write_stats};
 use mayfly_hot::{Hot, StateFeed};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -57,7 +57,7 @@ impl State {
 pub(crate) async fn follow(hub: Arc<Hub>, mut heard: mpsc::Receiver<(StateFeed, Bytes)>) {
     let mut newest = HashMap::<StateFeed, Newest>::new();
     while let Some((feed, state)) = heard.recv().await {
-        match newest.entry(feed).or_default().take(&state) {
+        match newest.entry(feed).or_default().take(&state, SystemClock.now()) {
             Ok(None) => {}
             Ok(Some(json)) => {
                 let state = State::encode(feed, json.as_bytes());
@@ -95,8 +95,9 @@ struct Head {
 }
 
 impl Newest {
-    /// Takes a state in; gives its JSON, in one line, if it is another one and not of earlier.
-    fn take(&mut self, state: &[u8]) -> anyhow::Result<Option<&str>> {
+    /// Takes a state in; gives its JSON, in one line, if it is another one and not of earlier. What
+    /// a clock wrote that was wrong holds up nobody.
+    fn take(&mut self, state: &[u8], now: Timestamp) -> anyhow::Result<Option<&str>> {
         let text = str::from_utf8(state)?;
         if text == self.json {
             return Ok(None);
@@ -106,7 +107,8 @@ impl Newest {
         let Head { generated_at } = serde_json::from_str(text)?;
         // Outside of texts, where they cannot stand, breaks of lines are blanks.
         let json = text.replace(['\n', '\r'], " ");
-        if generated_at < self.generated_at || json == self.json {
+        let is_believed = self.generated_at.is_none_or(|at| Hot::is_stats_time_believed(at, now));
+        if (is_believed && generated_at < self.generated_at) || json == self.json {
             return Ok(None);
         }
         *self = Self { json, generated_at };
@@ -118,6 +120,9 @@ impl Newest {
 mod tests {
     use super::*;
 
+    /// 2026-11-20T19:07:03Z.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);
+
     fn snapshot(second: u32, number: u32) -> String {
         format!(r#"{{"generated_at":"2026-11-20T19:07:{second:02}.000Z","cities":{number}}}"#)
     }
@@ -126,10 +131,19 @@ mod tests {
     fn what_is_known_or_of_earlier_is_no_news() {
         let mut newest = Newest::default();
         let mut is_news = |second, number| {
-            newest.take(snapshot(second, number).as_bytes()).expect("it is sound").is_some()
+            newest.take(snapshot(second, number).as_bytes(), NOW).expect("it is sound").is_some()
         };
         let told = [(1, 7), (1, 7), (0, 8), (1, 8), (2, 8), (1, 7)].map(|(s, n)| is_news(s, n));
         assert_eq!(told, [true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_wrong_clock_gives_way_to_one_of_a_true_clock() {
+        let mut newest = Newest::default();
+        let ahead = r#"{"generated_at":"2026-11-20T22:07:00.000Z"}"#;
+        assert!(newest.take(ahead.as_bytes(), NOW).expect("it is sound").is_some());
+        assert!(newest.take(snapshot(2, 1).as_bytes(), NOW).expect("it is sound").is_some());
+        assert!(newest.take(snapshot(1, 1).as_bytes(), NOW).expect("it is sound").is_none());
     }
 
     #[test]
@@ -138,21 +152,21 @@ mod tests {
         for bad in
             ["[]", "7", "null", "{", "{}{}", r#"["2026-11-20T19:07:00.000Z"]"#, "{\"a\":\u{1}}"]
         {
-            assert!(newest.take(bad.as_bytes()).is_err(), "{bad}");
+            assert!(newest.take(bad.as_bytes(), NOW).is_err(), "{bad}");
         }
-        assert!(newest.take(b"{\"a\":\"\xFF\"}").is_err());
-        assert!(newest.take(br#"{"generated_at":"yesterday"}"#).is_err());
+        assert!(newest.take(b"{\"a\":\"\xFF\"}", NOW).is_err());
+        assert!(newest.take(br#"{"generated_at":"yesterday"}"#, NOW).is_err());
     }
 
     #[test]
     fn a_frame_is_one_line_and_has_no_position() {
         let mut newest = Newest::default();
-        let json = newest.take(b"{\n  \"cities\": 1\r\n}\n").expect("it is sound");
+        let json = newest.take(b"{\n  \"cities\": 1\r\n}\n", NOW).expect("it is sound");
         let state = State::encode(StateFeed::Stats, json.expect("it is new").as_bytes());
         let snapshot = r#"{   "cities": 1  } "#;
         let frame = format!(r#"{{"type":"stats","url":"/v1/stats","snapshot":{snapshot}}}"#);
         assert_eq!(state.bytes(Encoding::Events), format!("data: {frame}\n\n"));
         assert!(state.bytes(Encoding::WebSocket).ends_with(frame.as_bytes()));
-        assert!(newest.take(b"{\n  \"cities\": 1\r\n}\n").expect("it is sound").is_none());
+        assert!(newest.take(b"{\n  \"cities\": 1\r\n}\n", NOW).expect("it is sound").is_none());
     }
 }

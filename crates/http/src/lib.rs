@@ -30,7 +30,7 @@ pub use self::{
     client_address::ClientAddress,
     docs::Docs,
     endpoint::{Endpoint, resource},
-    file::File,
+    file::{File, content_security_policy},
     hangup::Hangup,
     idempotency_key::IdempotencyKey,
     path_name::PathName,

@@ -13,8 +13,8 @@ pub(crate) enum Answered {
     Traceparent,
     /// How long the answer may be kept.
     CacheControl,
-    /// Where what was made, or is meant, lies.
-    Location,
+    /// Where what was made, or is meant, lies, in the words of the operation.
+    Location(&'static str),
     /// Where the next page is.
     Link,
     /// The version of a file.
@@ -43,7 +43,7 @@ impl Answered {
             Self::RequestId => "X-Request-Id",
             Self::Traceparent => "traceparent",
             Self::CacheControl => "Cache-Control",
-            Self::Location => "Location",
+            Self::Location(_) => "Location",
             Self::Link => "Link",
             Self::ETag => "ETag",
             Self::Allow => "Allow",
@@ -66,10 +66,7 @@ impl Answered {
                 "The place in a trace (W3C), taken from the request or made.",
             ),
             Self::CacheControl => (string(), "Whether and how long the answer may be kept."),
-            Self::Location => (
-                format("uri-reference"),
-                "Where it is; absolute where `MAYFLY_PUBLIC__LIST_URL` is set.",
-            ),
+            Self::Location(text) => (format("uri-reference"), text),
             Self::Link => {
                 (pattern("^<[^>]+>; rel=\"next\"$"), "The next page; only while there is more.")
             }

@@ -143,7 +143,9 @@ impl Operation {
     /// It accepts one message, and answers with it.
     pub(crate) fn accepts_one(self, status: u16) -> Self {
         self.answers(status, "It is accepted.", JSON, content(named("Message"), example()))
-            .headers(&[Answered::Location])
+            .headers(&[Answered::Location(
+                "Where the message is; absolute where `MAYFLY_PUBLIC__LIST_URL` is set.",
+            )])
             .writes_messages()
     }
 

@@ -111,10 +111,23 @@ impl Operation {
 
     /// A body, which must be there, in one of these forms.
     pub(crate) fn body(self, forms: impl IntoIterator<Item = (&'static str, Content)>) -> Self {
+        self.takes_body(Required::True, forms)
+    }
+
+    /// A body, which may be left out, in this form.
+    pub(crate) fn may_have_body(self, kind: &'static str, content: Content) -> Self {
+        self.takes_body(Required::False, [(kind, content)])
+    }
+
+    fn takes_body(
+        self,
+        required: Required,
+        forms: impl IntoIterator<Item = (&'static str, Content)>,
+    ) -> Self {
         let body = forms
             .into_iter()
             .fold(RequestBodyBuilder::new(), |body, (kind, content)| body.content(kind, content))
-            .required(Some(Required::True))
+            .required(Some(required))
             .build();
         self.change(|inner| inner.request_body(Some(body))).refuses(&[
             Code::InvalidField,

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use mayfly_http::{Docs, File};
+use mayfly_http::{Docs, File, content_security_policy};
 use mayfly_runtime::{Service, settings::Public};
 use utoipa_swagger_ui::Config;
 
@@ -20,7 +20,10 @@ const STYLE: &str = "text/css; charset=utf-8";
 pub fn make_docs(service: Service, public: &Public) -> Docs {
     let document = make_document(public);
     let index = File::new("/docs", HTML, include_str!("../page/index.html"))
-        .header("Content-Security-Policy", &content_security_policy(public))
+        .header(
+            "Content-Security-Policy",
+            &content_security_policy([public.ingest_url.clone(), public.list_url.clone()]),
+        )
         .header("Referrer-Policy", "no-referrer");
     let files = vec![
         File::new("/openapi.json", "application/json", document).without_parameters(),
@@ -53,18 +56,4 @@ fn find_swagger(name: &str) -> Bytes {
 fn swagger_script() -> Bytes {
     let script = find_swagger("swagger-ui-bundle.js");
     String::from_utf8_lossy(&script).replace(r#"get("severs")"#, r#"get("servers")"#).into()
-}
-
-/// The page may load its own files and talk to both APIs; nothing else.
-fn content_security_policy(public: &Public) -> String {
-    let mut connect = String::from("'self'");
-    for url in [&public.ingest_url, &public.list_url] {
-        let Some((scheme, rest)) = url.split_once("://") else { continue };
-        let authority = rest.split(['/', ';', ',']).next().unwrap_or_default();
-        connect.extend([" ", scheme, "://", authority]);
-    }
-    format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 }

@@ -53,7 +53,10 @@ fn get_home() -> Operation {
         .tag(TAG)
         .says("Only for those who take `text/html`.")
         .answers_plainly(302, "To `/docs`.")
-        .headers(&[Answered::Location])
+        .headers(&[Answered::Location(
+            "The page of this API; absolute where its own public URL is set (`MAYFLY_PUBLIC__INGEST_URL`, \
+             `MAYFLY_PUBLIC__LIST_URL`).",
+        )])
         .refuses(&[Code::NotFound])
 }
 

@@ -34,7 +34,9 @@ fn get_stats(path: &'static str, id: &str) -> Operation {
              there is one.",
         )
         .answers_plainly(302, "There it is.")
-        .headers(&[Answered::Location])
+        .headers(&[Answered::Location(
+            "The object in S3, by a signed URL, or `MAYFLY_STATS__PUBLIC_URL` where that is set.",
+        )])
         .refuses(&[Code::InvalidField])
         .reads_a_store()
 }

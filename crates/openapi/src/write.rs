@@ -47,8 +47,15 @@ fn post_write(path: &'static str, id: &str) -> Operation {
         json!({"username": "fred", "city": "New York", "state": "NY", "message": "Yo what up!"});
     Operation::new(Ingest, HttpMethod::Post, path, id, "Send a message by a form")
         .tag(TAG)
-        .says("The four may also stand in the query, as with `GET`; then no body is looked at.")
-        .body([("application/x-www-form-urlencoded", content(form, example))])
+        .says(
+            "All four are needed in one of two places: in the body, or in the query, as with `GET`. Where there is a query, \
+             no body is looked at.",
+        )
+        .query("username", username(), "Who writes; needed where there is no body.")
+        .query("city", place(), "Where from; needed where there is no body.")
+        .query("state", place(), "Where that city is; needed where there is no body.")
+        .query("message", text(), "The text; needed where there is no body.")
+        .may_have_body("application/x-www-form-urlencoded", content(form, example))
         .accepts_one(202)
         .goes_into_an_inbox()
 }

@@ -93,7 +93,46 @@ pub(super) fn is_valid(code: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, iter::successors};
+
+    use serde_json::Value;
+
     use super::*;
+
+    /// The code after this one; a new one does not compile before it has its place here.
+    fn next(code: CloseCode) -> Option<CloseCode> {
+        match code {
+            CloseCode::GoingAway => Some(CloseCode::Protocol),
+            CloseCode::Protocol => Some(CloseCode::Unsupported),
+            CloseCode::Unsupported => Some(CloseCode::InvalidText),
+            CloseCode::InvalidText => Some(CloseCode::TooLarge),
+            CloseCode::TooLarge => Some(CloseCode::SlowConsumer),
+            CloseCode::SlowConsumer => Some(CloseCode::NoPong),
+            CloseCode::NoPong => Some(CloseCode::Overloaded),
+            CloseCode::Overloaded => Some(CloseCode::BadRequest),
+            CloseCode::BadRequest => Some(CloseCode::TooManyChannels),
+            CloseCode::TooManyChannels => None,
+        }
+    }
+
+    #[test]
+    fn the_close_codes_are_those_of_the_document() {
+        let document = include_str!("../../../../docs/asyncapi.json");
+        let document: Value = serde_json::from_str(document).expect("it is JSON");
+        let described = document["channels"]["live"]["x-close-codes"].as_array();
+        let described: BTreeSet<_> = described
+            .expect("there are codes")
+            .iter()
+            .map(|one| {
+                (one["code"].as_u64(), one["reason"].as_str(), one["may_reconnect"].as_bool())
+            })
+            .collect();
+        let ours: BTreeSet<_> = successors(Some(CloseCode::GoingAway), |code| next(*code))
+            .map(|code| (code.number(), code.word()))
+            .map(|(code, word)| (Some(u64::from(code)), Some(word), Some(code < 4500)))
+            .collect();
+        assert_eq!(ours, described);
+    }
 
     #[test]
     fn a_reason_is_cut_at_a_character() {
