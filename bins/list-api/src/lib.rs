@@ -30,7 +30,9 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
     let stats = Link::new(&settings.stats);
-    besides.spawn(stats.clone().keep_signed(settings.stats.clone(), process.health.clone()));
+    let keep_signed =
+        stats.clone().keep_signed(hot.clone(), settings.stats.clone(), process.health.clone());
+    besides.spawn(keep_signed);
     process.started(&listening);
     let routes = routes::configure(hot, cold, stats, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;

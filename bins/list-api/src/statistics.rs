@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use mayfly_hot::{Hot, StateFeed};
+use mayfly_hot::{Hot, HotError, StateFeed};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Health, Need, Part, settings};
-use mayfly_s3::{S3, SIGNED_FOR};
+use mayfly_s3::{S3, S3Error, SignedUrl};
 use tokio::time::Instant;
 
 use crate::problems::of_hot;
@@ -21,6 +21,8 @@ use crate::problems::of_hot;
 const SIGN_EVERY: Duration = Duration::from_secs(15);
 /// and how soon again where that failed.
 const SIGN_AGAIN: Duration = Duration::from_secs(3);
+/// How often S3 is asked whether what is signed can be read; sooner again where it refused.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How long a URL must still be good to be given out.
 const LIFE_LEFT_MIN: Duration = Duration::from_secs(60);
 /// When to come back before the first snapshot.
@@ -43,13 +45,17 @@ enum Url {
     /// The public one.
     Fixed(String),
     /// Signed by the background, which knows the credentials.
-    Signed(RwLock<Result<Signed, String>>),
+    Signed(RwLock<Result<SignedUrl, String>>),
 }
 
-#[derive(Clone)]
-struct Signed {
-    url: String,
-    at: Instant,
+/// Signs, and sees whether that is worth anything.
+struct Signer {
+    hot: Hot,
+    s3: S3,
+    part: Part,
+    /// What S3 said against the keys when it was asked last.
+    refusal: Option<String>,
+    check_at: Instant,
 }
 
 impl Link {
@@ -64,14 +70,31 @@ impl Link {
     }
 
     /// Keeps a signed URL at hand until aborted. Ends at once where none is needed.
-    pub async fn keep_signed(self: Arc<Self>, settings: settings::Stats, health: Health) {
+    pub async fn keep_signed(self: Arc<Self>, hot: Hot, settings: settings::Stats, health: Health) {
         let Url::Signed(kept) = &self.url else { return };
-        let s3 = S3::new(&settings);
         let part = health.register("s3", Need::Useful);
+        let s3 = S3::new(&settings);
+        let mut signer = Signer { hot, s3, part, refusal: None, check_at: Instant::now() };
         loop {
-            let pause = sign(&s3, kept, &part).await;
-            tokio::time::sleep(pause).await;
+            let began = Instant::now();
+            let pause = signer.sign(kept).await;
+            // After the signing, which waits for no store.
+            let has_changed = signer.check_in_time(&self).await;
+            if !has_changed {
+                tokio::time::sleep_until(began + pause).await;
+            }
         }
+    }
+
+    /// Whether there is a snapshot: asked of the hot store until one was seen.
+    async fn is_there(&self, hot: &Hot) -> Result<bool, HotError> {
+        if !self.is_there.load(Ordering::Relaxed) {
+            if hot.find_state(StateFeed::Stats).await?.is_none() {
+                return Ok(false);
+            }
+            self.is_there.store(true, Ordering::Relaxed);
+        }
+        Ok(true)
     }
 
     fn url(&self) -> Result<String, Problem> {
@@ -80,10 +103,8 @@ impl Link {
             Url::Signed(kept) => kept.read().unwrap_or_else(PoisonError::into_inner),
         };
         match &*kept {
-            Ok(signed) if signed.at.elapsed() + LIFE_LEFT_MIN < SIGNED_FOR => {
-                Ok(signed.url.clone())
-            }
-            Ok(_) => Err(unavailable("the signed URL is too old")),
+            Ok(signed) if Instant::now() + LIFE_LEFT_MIN < signed.until => Ok(signed.url.clone()),
+            Ok(_) => Err(unavailable("the signed URL ends too soon")),
             Err(reason) => Err(unavailable(reason)),
         }
     }
@@ -97,37 +118,64 @@ impl Statistics {
 
     /// Where the snapshot is.
     pub async fn find_url(&self) -> Result<String, Problem> {
-        if !self.link.is_there.load(Ordering::Relaxed) {
-            let found = self.hot.find_state(StateFeed::Stats).await;
-            if found.map_err(|error| of_hot(&error))?.is_none() {
-                let soon = Problem::new(Code::Unavailable).detail("there are no statistics yet");
-                return Err(soon.retry_after(FIRST_AFTER));
-            }
-            self.link.is_there.store(true, Ordering::Relaxed);
+        if !self.link.is_there(&self.hot).await.map_err(|error| of_hot(&error))? {
+            let soon = Problem::new(Code::Unavailable).detail("there are no statistics yet");
+            return Err(soon.retry_after(FIRST_AFTER));
         }
         self.link.url()
     }
 }
 
-/// Signs a URL; gives how long to wait then. One that was signed before is given out as long as it
-/// is good.
-async fn sign(s3: &S3, kept: &RwLock<Result<Signed, String>>, part: &Part) -> Duration {
-    let at = Instant::now();
-    let signed = s3.sign().await;
-    let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
-    match signed {
-        Ok(url) => {
-            part.up();
-            *kept = Ok(Signed { url, at });
-            SIGN_EVERY
-        }
-        Err(error) => {
-            part.down(error.to_string());
-            if kept.is_err() {
-                *kept = Err(error.to_string());
+impl Signer {
+    /// Signs a URL; gives how long to wait then. One that was signed before is given out as long as
+    /// it is good.
+    async fn sign(&mut self, kept: &RwLock<Result<SignedUrl, String>>) -> Duration {
+        let signed = self.s3.sign().await;
+        let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
+        match signed {
+            Ok(url) => {
+                *kept = Ok(url);
+                let Some(refusal) = &self.refusal else {
+                    self.part.up();
+                    return SIGN_EVERY;
+                };
+                self.part.down(refusal);
             }
-            SIGN_AGAIN
+            Err(error) => {
+                self.part.down(error.to_string());
+                if kept.is_err() {
+                    *kept = Err(error.to_string());
+                }
+            }
         }
+        SIGN_AGAIN
+    }
+
+    /// Asks now and then whether what is signed can be read. Gives whether that is otherwise than it
+    /// was: then it is to be signed anew at once, as after a refusal the keys are read again.
+    async fn check_in_time(&mut self, link: &Link) -> bool {
+        if Instant::now() < self.check_at {
+            return false;
+        }
+        // Before the first snapshot nothing can be read, and the answer depends on other rights.
+        let answer = match link.is_there(&self.hot).await {
+            Ok(true) => self.s3.check_read().await,
+            Ok(false) | Err(_) => self.s3.check().await,
+        };
+        let refusal = match answer {
+            Ok(()) => None,
+            // Whether it would refuse is not said by one that cannot be reached. Signing says what
+            // there is not to sign with.
+            Err(S3Error::Unreachable(_) | S3Error::Unanswered(_) | S3Error::NoCredentials(_)) => {
+                self.refusal.clone()
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let pause = if refusal.is_some() { SIGN_AGAIN } else { CHECK_EVERY };
+        self.check_at = Instant::now() + pause;
+        let has_changed = refusal != self.refusal;
+        self.refusal = refusal;
+        has_changed
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Access {
 struct Known {
     /// What S3, or the lack of credentials, said against them when it was asked last.
     refusal: Option<String>,
-    /// What it said against putting a snapshot, and when; asking shows nothing of this right.
+    /// What it said against putting a snapshot, and when last; asking shows nothing of this right.
     put_refusal: Option<(String, Timestamp)>,
 }
 
@@ -58,7 +58,7 @@ impl Access {
         match answer {
             Err(error) if error.is_about_rights() => known.refusal = Some(error.to_string()),
             // Whether it knows us is not said by one that cannot be reached: what was known stays.
-            Err(S3Error::Unreachable(_)) => {}
+            Err(S3Error::Unreachable(_) | S3Error::Unanswered(_)) => {}
             _ => known.refusal = None,
         }
         self.show(&known, answer);
@@ -76,27 +76,24 @@ impl Access {
         self.show(&known, answer);
     }
 
-    /// Notes that there is a snapshot of this time: if it is newer than a refusal, another publisher
-    /// was allowed to put it, and so will be this one.
-    pub fn note_snapshot(&self, generated_at: Timestamp) {
-        let mut known = self.lock();
-        if known.put_refusal.as_ref().is_some_and(|(_, at)| generated_at > *at) {
-            known.put_refusal = None;
-            self.show(&known, &Ok(()));
-        }
+    /// When this publisher was refused to put last; none where it may, or does not know. Only a put
+    /// of its own that succeeds ends it: that others may says nothing of its own rights.
+    pub fn put_refused_at(&self) -> Option<Timestamp> {
+        self.lock().put_refusal.as_ref().map(|(_, at)| *at)
     }
 
     fn show(&self, known: &Known, answer: &Result<(), S3Error>) {
         let put_refusal = known.put_refusal.as_ref().map(|(reason, _)| reason);
-        let against = known.refusal.as_ref().or(put_refusal);
-        match against {
+        match known.refusal.as_ref().or(put_refusal) {
             Some(reason) => self.credentials.down(reason),
             None => self.credentials.up(),
         }
-        match (answer, against) {
-            (Err(error), _) => self.reachable.down(error.to_string()),
-            (Ok(()), Some(reason)) => self.reachable.down(reason),
-            (Ok(()), None) => self.reachable.up(),
+        match answer {
+            // One that refuses answers.
+            Ok(()) | Err(S3Error::Refused(_)) => self.reachable.up(),
+            // It was not asked.
+            Err(S3Error::NoCredentials(_)) => {}
+            Err(error) => self.reachable.down(error.to_string()),
         }
     }
 

@@ -31,6 +31,8 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const RETRY_PART: u32 = 4;
 /// How long a step that runs may take when the process is to leave.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
+/// How much later S3 may still do a put that it has not answered.
+const LANDS_WITHIN: Duration = Duration::from_secs(10);
 /// No pause is shorter.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -70,19 +72,29 @@ pub struct Publisher {
     pub(crate) hot: Hot,
     cold: Cold,
     pub(crate) s3: S3,
-    access: Access,
+    pub(crate) access: Access,
     /// Whether the present interval has its snapshot, and why not.
     snapshot: Part,
     clock: Box<dyn Clock>,
-    schedule: Schedule,
-    interval: Duration,
+    pub(crate) schedule: Schedule,
+    pub(crate) interval: Duration,
     lease: Lease,
     /// How long a put may take: what is left of a lease that was just renewed outlasts it.
-    put_within: Duration,
+    pub(crate) put_within: Duration,
     /// Of when the snapshot was that this process put into S3, unless it was announced.
     pub(crate) unannounced: Option<Timestamp>,
+    /// A put that was not answered.
+    pub(crate) unanswered: Option<Unanswered>,
     /// After a failure: until when to rest, how long that is, and what it was.
     rest: Option<Rest>,
+}
+
+/// A put that S3 may do late.
+pub(crate) struct Unanswered {
+    /// Of when its snapshot is.
+    pub(crate) generated_at: Timestamp,
+    /// When it is done, or never will be.
+    pub(crate) settled: Instant,
 }
 
 struct Rest {
@@ -114,11 +126,13 @@ impl Publisher {
             interval,
             put_within: ttl / 2,
             unannounced: None,
+            unanswered: None,
             rest: None,
         }
     }
 
-    /// Goes on until the drain; then gives the lease back, so that the spare leads at once.
+    /// Goes on until the drain; then gives the lease back, so that the spare leads at once. Where S3
+    /// may still do a put, the lease runs out by itself: the spare's is to come after it.
     pub async fn run(mut self, draining: CancellationToken) {
         while !draining.is_cancelled() {
             let out_of_time = async {
@@ -131,6 +145,12 @@ impl Publisher {
             };
             draining.run_until_cancelled(tokio::time::sleep(pause.max(PAUSE_MIN))).await;
         }
+        if self.unannounced.is_none() && self.unanswered.is_none() {
+            self.release().await;
+        }
+    }
+
+    async fn release(&mut self) {
         if let Err(error) = self.lease.release().await {
             debug!(%error, "the lease could not be given back");
         }
@@ -156,6 +176,9 @@ impl Publisher {
         let is_due = self.schedule.is_due(last.as_ref().map(|last| last.generated_at), self.now());
         if turn != Turn::Mine || !is_due {
             self.show(last.as_ref(), is_due);
+        }
+        if let Some(last) = last.filter(|_| !is_due) {
+            self.try_rights(last).await?;
         }
         let renew_every = self.lease.renew_every();
         match turn {
@@ -183,7 +206,7 @@ impl Publisher {
             return Ok(Outcome::Late);
         }
         self.unannounced = Some(generated_at);
-        self.put(json.clone()).await?;
+        self.put(json.clone(), generated_at).await?;
         // Killed here: S3 is newer than what is announced, until the next one, soon.
         match self.hot.publish_stats(&self.lease, &json, generated_at).await? {
             StatsPublished::Done => {
@@ -198,9 +221,21 @@ impl Publisher {
     }
 
     /// Puts a snapshot into S3.
-    pub(crate) async fn put(&self, json: Bytes) -> Result<(), S3Error> {
+    pub(crate) async fn put(
+        &mut self,
+        json: Bytes,
+        generated_at: Timestamp,
+    ) -> Result<(), S3Error> {
         let outcome = self.s3.put(json, self.put_within).await;
         self.access.note_put(&outcome, self.now());
+        if matches!(outcome, Err(S3Error::Unanswered(_))) {
+            // Of several, the oldest and the latest end count.
+            let oldest = self.unanswered.as_ref().map_or(generated_at, |put| put.generated_at);
+            self.unanswered = Some(Unanswered {
+                generated_at: oldest.min(generated_at),
+                settled: Instant::now() + LANDS_WITHIN,
+            });
+        }
         outcome
     }
 
@@ -235,16 +270,23 @@ impl Publisher {
             return RETRY_MIN.min(self.retry_max());
         }
         metrics::counter!(names::SNAPSHOTS_TOTAL, "result" => "failed").increment(1);
-        if let Err(error) = self.lease.release().await {
-            debug!(%error, "the lease could not be given back");
-        }
+        let is_unanswered = matches!(error, RunError::S3(S3Error::Unanswered(_)));
+        // What S3 may still do is to be done before another begins: the lease runs out, and the
+        // others have looked once more before this one asks for it again.
+        let others_turn = if is_unanswered {
+            self.lease.remaining() + self.lease.renew_every()
+        } else {
+            self.release().await;
+            Duration::ZERO
+        };
         let before = self.rest.as_ref().map_or(Duration::ZERO, |rest| rest.lasting);
         let lasting = (before * 2).max(RETRY_MIN).min(self.retry_max());
-        self.rest = Some(Rest { until: Instant::now() + lasting, lasting, reason });
+        let until = Instant::now() + lasting.max(others_turn);
+        self.rest = Some(Rest { until, lasting, reason });
         lasting
     }
 
-    fn retry_max(&self) -> Duration {
+    pub(crate) fn retry_max(&self) -> Duration {
         (self.interval / RETRY_PART).min(RETRY_MAX)
     }
 
@@ -253,7 +295,6 @@ impl Publisher {
         if let Some(last) = last {
             let age = self.now().since(last.generated_at);
             metrics::gauge!(names::SNAPSHOT_AGE_SECONDS).set(age.as_secs_f64());
-            self.access.note_snapshot(last.generated_at);
             if !is_due {
                 self.rest = None;
             }
@@ -283,7 +324,7 @@ impl Publisher {
         Ok(believed.map(|stamp| Announced { generated_at: stamp.generated_at, json }))
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 }

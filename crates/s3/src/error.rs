@@ -19,6 +19,9 @@ pub enum S3Error {
     /// S3 cannot be reached, or is not well: try again later.
     #[error("S3 is not reachable: {0}")]
     Unreachable(String),
+    /// S3 was asked and has not answered in time: it may still do what it was asked.
+    #[error("S3 is not reachable: {0}")]
+    Unanswered(String),
     /// S3 answered something else.
     #[error("S3 failed: {0}")]
     Other(String),
@@ -35,8 +38,10 @@ impl S3Error {
 /// What became of a request, as far as it matters here.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// There was no answer.
+    /// It could not be asked, or hung up.
     NoAnswer(String),
+    /// There was no answer in time.
+    Late(String),
     /// S3 said no: the status and the code of its answer; `status 403` where it gave none.
     Answer { status: u16, code: String },
     /// The request could not be made.
@@ -59,6 +64,8 @@ impl Failure {
                 Self::Answer { status, code: format!("status {status}") }
             }
             SdkError::ConstructionFailure(_) => Self::Unsent(chain(error)),
+            SdkError::TimeoutError(_) => Self::Late(chain(error)),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Late(chain(error)),
             _ => Self::NoAnswer(chain(error)),
         }
     }
@@ -72,6 +79,7 @@ impl From<Failure> for S3Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NoAnswer(why) => Self::Unreachable(why),
+            Failure::Late(why) => Self::Unanswered(why),
             Failure::Unsent(why) => Self::Other(why),
             Failure::Answer { status, code } => match (explain(&code), status) {
                 (Some(why), _) => Self::Refused(format!("{code}, {why}")),

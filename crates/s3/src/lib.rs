@@ -11,4 +11,4 @@ mod object;
 mod session;
 
 pub use error::S3Error;
-pub use object::{S3, SIGNED_FOR};
+pub use object::{S3, SIGNED_FOR, SignedUrl};

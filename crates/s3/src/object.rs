@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use mayfly_runtime::settings;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     session::{Session, Sessions},
 };
 
-/// How long a signed URL is good.
+/// How long a signed URL is good, unless what it is signed with ends before.
 pub const SIGNED_FOR: Duration = Duration::from_secs(300);
 
 /// The snapshot in S3. Cheap to clone; nothing is read or connected before the first call.
@@ -31,6 +31,15 @@ struct Inner {
     key: String,
     cache_control: String,
     sessions: Sessions,
+}
+
+/// A URL of the snapshot that anybody may read.
+#[derive(Debug, Clone)]
+pub struct SignedUrl {
+    /// The URL.
+    pub url: String,
+    /// Until when it is good: its own end, or that of the credentials it is signed with.
+    pub until: Instant,
 }
 
 impl S3 {
@@ -103,31 +112,41 @@ impl S3 {
     /// Asks whether S3 is there and knows who is asking. Reads a byte of the object: that it is not
     /// there, or may not be read, is no harm, because nobody here needs to.
     pub async fn check(&self) -> Result<(), S3Error> {
-        let outcome = self.read_a_byte().await;
+        let outcome = self.read_a_byte(&KNOWN_THERE).await;
         self.note(outcome).await
     }
 
-    async fn read_a_byte(&self) -> Result<(), S3Error> {
+    /// Asks whether the object can be read, as whoever is given a signed URL will do. It must be
+    /// there: who may not list the bucket is told of one that is missing that it may not be read.
+    pub async fn check_read(&self) -> Result<(), S3Error> {
+        let outcome = self.read_a_byte(&EMPTY).await;
+        self.note(outcome).await
+    }
+
+    async fn read_a_byte(&self, harmless: &[&str]) -> Result<(), S3Error> {
         let session = self.inner.sessions.get().await?;
         let get = session.client.get_object().bucket(&self.inner.bucket).key(&self.inner.key);
         match get.range("bytes=0-0").send().await.map_err(|error| Failure::of(&error)) {
             Ok(_) => Ok(()),
-            Err(failure) if failure.is_code(&KNOWN_THERE) => Ok(()),
+            Err(failure) if failure.is_code(harmless) => Ok(()),
             Err(failure) => Err(failure.into()),
         }
     }
 
-    /// Signs a URL of the object that is good for [`SIGNED_FOR`]. Asks S3 nothing.
+    /// Signs a URL of the object that is good for [`SIGNED_FOR`], or as long as the credentials.
+    /// Asks S3 nothing.
     ///
     /// # Panics
     /// Never: a URL may be good for so long.
-    pub async fn sign(&self) -> Result<String, S3Error> {
+    pub async fn sign(&self) -> Result<SignedUrl, S3Error> {
         let session = self.inner.sessions.get().await?;
+        let until = Instant::now() + session.cap(SIGNED_FOR);
         let get = session.signer.get_object().bucket(&self.inner.bucket).key(&self.inner.key);
         let lasting = PresigningConfig::expires_in(SIGNED_FOR);
         let lasting = lasting.expect("invariant: it is less than a week");
         let signed = get.presigned(lasting).await;
-        Ok(signed.map_err(|error| S3Error::Other(chain(&error)))?.uri().to_owned())
+        let signed = signed.map_err(|error| S3Error::Other(chain(&error)))?;
+        Ok(SignedUrl { url: signed.uri().to_owned(), until })
     }
 
     /// Where the object lies, for the log.
@@ -149,7 +168,9 @@ const MADE_BY_OTHERS: [&str; 3] =
     ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"];
 /// What only somebody is told whom S3 knows.
 const KNOWN_THERE: [&str; 4] = ["NoSuchKey", "NoSuchBucket", "AccessDenied", "InvalidRange"];
+/// There is no byte to read.
+const EMPTY: [&str; 1] = ["InvalidRange"];
 
 fn no_answer(within: Duration) -> S3Error {
-    S3Error::Unreachable(format!("no answer within {within:?}"))
+    S3Error::Unanswered(format!("no answer within {within:?}"))
 }

@@ -148,11 +148,24 @@ impl Session {
         self.life_left().is_none_or(|left| !left.is_zero())
     }
 
+    /// How long what is signed now for so long is good: it ends with the credentials.
+    pub(crate) fn cap(&self, lasting: Duration) -> Duration {
+        cap(lasting, self.life_left())
+    }
+
     /// How long the credentials last; none if they do not end.
     fn life_left(&self) -> Option<Duration> {
-        let left = self.expires_at?.duration_since(SystemTime::now());
-        Some(left.unwrap_or(Duration::ZERO))
+        life_left(self.expires_at, SystemTime::now())
     }
+}
+
+fn cap(lasting: Duration, life_left: Option<Duration>) -> Duration {
+    life_left.map_or(lasting, |left| left.min(lasting))
+}
+
+fn life_left(expires_at: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
+    let left = expires_at?.duration_since(now);
+    Some(left.unwrap_or(Duration::ZERO))
 }
 
 fn timeouts() -> TimeoutConfig {
@@ -161,4 +174,32 @@ fn timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LASTING: Duration = Duration::from_secs(300);
+
+    fn capped(expires_in: Option<i64>) -> Duration {
+        let now = SystemTime::now();
+        let expires_at = expires_in.map(|seconds| {
+            let away = Duration::from_secs(seconds.unsigned_abs());
+            if seconds < 0 { now - away } else { now + away }
+        });
+        cap(LASTING, life_left(expires_at, now))
+    }
+
+    #[test]
+    fn what_is_signed_ends_with_the_credentials() {
+        assert_eq!(capped(Some(40)), Duration::from_secs(40));
+        assert_eq!(capped(Some(-1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn credentials_that_last_longer_or_for_ever_take_nothing_away() {
+        assert_eq!(capped(Some(301)), LASTING);
+        assert_eq!(capped(None), LASTING);
+    }
 }
