@@ -2,6 +2,14 @@
 # Makes requests of the document, sound ones and others, and holds the answers against it: each API twice, on a Mayfly
 # with servers and ports of its own. Left out is one check: what was deleted here is expired, and still found by its id.
 set -eu
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    echo "schemathesis needs Python 3 with venv: apt-get install python3-venv, or python3 of Homebrew" >&2
+    exit 1
+fi
+# What the caller set for a Mayfly of their own is not for this one.
+for name in SCALE $(env | sed -n 's/^\(MAYFLY_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    unset "$name"
+done
 here=$(cd "$(dirname "$0")" && pwd)
 target=$here/../../target
 venv=$target/schemathesis

@@ -1,15 +1,27 @@
 //! `mayfly simulate`: sample messages into a Mayfly, and a walk through all of it.
 
-use std::{process::Stdio, time::Duration};
+mod server;
+
+use std::{
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use mayfly_stack::{Service, SharedServers};
 use mayfly_tests::{Setup, World, bin_dir, eventually, send_signal};
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
     process::Command,
     time::timeout,
 };
+
+use server::serve;
 
 const SETTLE: Duration = Duration::from_secs(20);
 /// How long a command may take here.
@@ -25,13 +37,19 @@ struct Said {
 
 fn command(world: &World, options: &[&str]) -> Command {
     let service = if options[0] == "walk" { Service::ListApi } else { Service::IngestApi };
+    command_at(world, &world.stack.env().urls(service).join(","), options)
+}
+
+fn command_at(world: &World, url: &str, options: &[&str]) -> Command {
     let env = world.stack.env();
     let mut command = Command::new(bin_dir().join("mayfly"));
     command
         .arg("simulate")
         .args(options)
-        .args(["--url", &env.urls(service).join(",")])
+        .args(["--url", url])
         .env("DATABASE_URL", env.database_url())
+        .env("REDIS_URL", env.redis_url())
+        .env("MAYFLY_REDIS__PREFIX", &world.prefix)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -127,6 +145,80 @@ async fn a_walk_that_gives_what_postgres_does_not_know_fails() {
     assert_says(&said, &["20 messages met", "wrong: ", "20 are not in Postgres"]);
 }
 
+/// How a server lies about what is stored.
+#[derive(Debug, Clone, Copy)]
+enum Lie {
+    /// The first page is the last.
+    Ends,
+    /// The walk begins with the second page.
+    Skips,
+    /// There is nothing.
+    Denies,
+}
+
+/// Starts a server that passes on what list-api answers, but for a lie.
+async fn start_liar(world: &World, lie: Lie) -> String {
+    let (http, list) = (world.http.clone(), world.list(""));
+    serve(move |path| {
+        let (http, list) = (http.clone(), list.clone());
+        async move {
+            let get = async |path: &str| -> Value {
+                let answer = http.get(format!("{list}{path}")).send().await;
+                answer.expect("list-api answers").json().await.expect("it is JSON")
+            };
+            let mut page = get(&path).await;
+            match lie {
+                Lie::Ends => page["has_more"] = json!(false),
+                Lie::Skips if !path.contains("cursor=") => {
+                    let cursor = page["next_cursor"].as_str().expect("there is more");
+                    page = get(&format!("{path}&cursor={cursor}")).await;
+                }
+                Lie::Skips => {}
+                Lie::Denies => {
+                    page = json!({"items": [], "next_cursor": null, "has_more": false});
+                }
+            }
+            (200, page.to_string())
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_is_cut_short_at_either_end_fails() {
+    let world = Setup::new().start().await;
+    let written = simulate(&world, &["messages", "--messages", "300"]).await;
+    assert_eq!(written.code, Some(0), "{written:?}");
+    world.settle(SETTLE).await;
+    for (lie, met) in [(Lie::Ends, 100), (Lie::Skips, 200), (Lie::Denies, 0)] {
+        let liar = start_liar(&world, lie).await;
+        for order in ["asc", "desc"] {
+            let options = ["walk", "--limit", "100", "--order", order];
+            let said = end(&mut command_at(&world, &liar, &options)).await;
+            assert_eq!(said.code, Some(1), "{lie:?} {order}: {said:?}");
+            let (met, left_out) = (format!("{met} messages met on "), 300 - met);
+            assert_says(&said, &[&met, &format!(", {left_out} were left out\n")]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_says_what_is_still_queued_when_it_begins() {
+    let world = Setup::new().start().await;
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
+    let written = simulate(&world, &["messages", "--messages", "30"]).await;
+    assert_eq!(written.code, Some(0), "{written:?}");
+    let said = simulate(&world, &["walk"]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_says(&said, &["30 messages are still queued", "0 messages met on "]);
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
+    world.settle(SETTLE).await;
+    let said = simulate(&world, &["walk"]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(!said.words.contains("queued") && !said.remarks.contains("queued"), "{said:?}");
+    assert_says(&said, &["30 messages met on "]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_option_is_refused_with_its_name_and_the_rule() {
     for (options, rule) in [
@@ -165,7 +257,7 @@ async fn a_service_that_asks_for_patience_gets_it_within_a_bound() {
     let words = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{words}");
     assert!(words.contains("2000 of 2000 messages accepted"), "{words}");
-    assert!(words.contains("of it waiting, as the service asked for"), "{words}");
+    assert!(words.contains("of it waiting for the service"), "{words}");
 
     let limited = Setup::new().set("MAYFLY_LIMITS__MESSAGES", "100/day").start().await;
     let said = simulate(&limited, &["messages", "--messages", "200", "--batch", "40"]).await;
@@ -192,4 +284,40 @@ async fn an_interrupted_run_says_what_was_done_so_far() {
     let accepted = world.settle(SETTLE).await.accepted;
     assert!(first.starts_with(&format!("{accepted} of 1000000 messages accepted")), "{first}");
     assert!(accepted < 1_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_ends_with_a_signal_and_what_was_not_taken_is_known_not_to_be() {
+    let world = World::shared().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let busy = serve(move |_path| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { (503, json!({"code": "overloaded", "detail": "later"}).to_string()) }
+    })
+    .await;
+    for (url, why) in [(busy.as_str(), "503: overloaded"), ("http://127.0.0.1:9", "not reached")] {
+        let mut command = command_at(&world, url, &["messages", "--messages", "500"]);
+        let mut child = command.spawn().expect("the command can be started");
+        let mut remarks = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let first = next_line(&mut remarks).await;
+        assert!(first.contains(why) && first.contains("waiting for the service"), "{first}");
+        if url == busy {
+            eventually(SOON, "it is asked again and again", async || {
+                let asked = asked.load(Ordering::SeqCst);
+                if asked >= 3 { Ok(()) } else { Err(asked) }
+            })
+            .await;
+        }
+        send_signal(child.id().expect("it runs"), Signal::SIGINT);
+        let last = next_line(&mut remarks).await;
+        assert!(last.contains(why) && !last.contains("waiting"), "once a kind: {last}");
+        let output = timeout(SOON, child.wait_with_output()).await.expect("it ends in time");
+        let output = output.expect("it can be waited for");
+        assert_eq!(output.status.code(), Some(130), "{why}");
+        let words = String::from_utf8_lossy(&output.stdout);
+        assert!(words.contains("0 of 500 messages accepted"), "{words}");
+        assert!(words.contains("of it waiting for the service\n"), "{words}");
+        assert!(!words.contains("accepted or not"), "{words}");
+    }
 }

@@ -6,6 +6,8 @@ mod frozen;
 mod link;
 mod outages;
 mod publishers;
+mod put_gate;
+mod rights;
 mod snapshot;
 
 use std::{path::PathBuf, time::Duration};

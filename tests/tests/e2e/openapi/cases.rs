@@ -27,6 +27,8 @@ type Make = fn(&str) -> Request;
 enum Body {
     Json,
     Form,
+    /// A form, which stands in the query.
+    Query,
     None,
 }
 
@@ -46,10 +48,12 @@ fn writers() -> Vec<(u16, Body, bool, Make)> {
         (202, Body::Json, false, |text| Request::of("post_dummy").json(&json!([text]))),
         (201, Body::Json, true, |text| Request::of("post_chat").json(&chat(text))),
         (201, Body::Json, true, |text| Request::of("post_chat_with_slash").json(&chat(text))),
-        (202, Body::None, true, |text| get_write("get_write", text)),
-        (202, Body::None, true, |text| get_write("get_write_without_slash", text)),
-        (202, Body::Form, true, |text| post_write("post_write", text)),
-        (202, Body::Form, true, |text| post_write("post_write_without_slash", text)),
+        (202, Body::None, true, |text| write_by_query("get_write", text)),
+        (202, Body::None, true, |text| write_by_query("get_write_without_slash", text)),
+        (202, Body::Form, true, |text| write_by_form("post_write", text)),
+        (202, Body::Form, true, |text| write_by_form("post_write_without_slash", text)),
+        (202, Body::Query, true, |text| write_by_query("post_write", text)),
+        (202, Body::Query, true, |text| write_by_query("post_write_without_slash", text)),
     ]
 }
 
@@ -57,11 +61,11 @@ fn chat(text: &str) -> Value {
     json!({"username": text, "text": text})
 }
 
-fn get_write(operation: &str, text: &str) -> Request {
+fn write_by_query(operation: &str, text: &str) -> Request {
     Request::of(operation).query(&format!("{FOUR}{text}").replace("fred", text))
 }
 
-fn post_write(operation: &str, text: &str) -> Request {
+fn write_by_form(operation: &str, text: &str) -> Request {
     Request::of(operation).body(FORM, format!("{FOUR}{text}").replace("fred", text))
 }
 
@@ -113,6 +117,14 @@ pub fn of_writers() -> Vec<Case> {
         if body == Body::Json {
             let broken = request.clone().body("application/json", "{");
             cases.push(case(Plain, broken, 400, "invalid_json"));
+        }
+        if body == Body::Query {
+            let part = Request::of(&request.operation).query("username=fred&message=alone");
+            cases.extend([
+                case(Plain, part, 400, "invalid_field"),
+                case(Plain, request.without_body(), status, ""),
+            ]);
+            return cases;
         }
         let kind = if body == Body::Form { FORM } else { "application/json" };
         let most = if request.operation == "post_messages" {

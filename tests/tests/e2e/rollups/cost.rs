@@ -26,7 +26,7 @@ async fn filled(count: i64) -> Counts {
     let servers = SharedServers::get().await.expect("the shared servers start");
     let url = servers.create_database(&format!("cost_{count}")).await;
     let url = url.expect("a database can be made");
-    migrations::run(&url.as_str().into()).await.expect("the schema can be made");
+    migrations::run(&url.as_str().into(), |_| {}).await.expect("the schema can be made");
     let counts = Counts::at(&url);
     let client = counts.connect().await;
     client.execute(INSERT, &[&1_i64, &count]).await.expect("messages can be stored");

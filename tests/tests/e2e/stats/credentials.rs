@@ -63,7 +63,8 @@ async fn keys_that_come_later_in_a_file_are_found_without_a_restart() {
     wait_for_first(&world).await;
 }
 
-fn write_keys(world: &World, path: &str, secret: &str) {
+/// Writes a file of keys with this secret.
+pub fn write_keys(world: &World, path: &str, secret: &str) {
     let key = world.stack.env().get("AWS_ACCESS_KEY_ID").to_owned();
     let text = format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n");
     fs::write(path, text).expect("the file can be written");

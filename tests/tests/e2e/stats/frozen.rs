@@ -9,13 +9,21 @@ use std::{
 };
 
 use mayfly_core::Timestamp;
-use mayfly_stack::{Part, Service};
-use mayfly_tests::{Frozen, World, eventually, short_or_full};
+use mayfly_stack::Service;
+use mayfly_tests::{Frozen, OwnProcess, World, eventually, short_or_full};
+use redis::AsyncCommands;
+use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{publishers::find_leader, read_announced, read_object, setup, time_of, wait_for_newer};
+use super::{
+    publishers::find_leader,
+    put_gate::{PutGate, Puts},
+    read_announced, read_object, setup, start_own, time_of, wait_for_newer,
+};
 
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a lease lasts where an interval is long.
+const LEASE_MAX: Duration = Duration::from_secs(10);
 
 /// Sees whether the object or the announcement ever goes back, until it is done; gives how many
 /// different objects there were.
@@ -58,25 +66,56 @@ async fn a_leader_frozen_over_two_intervals_neither_s3_nor_redis_go_back_when_it
     assert!(objects >= 4, "only {objects} snapshots");
 }
 
+/// A publisher whose put is held on its way to S3, which has nothing yet; nothing else is due within
+/// the hour.
+async fn start_held() -> (World, PutGate, OwnProcess) {
+    let world = setup(0, "1h").start().await;
+    let gate = PutGate::open(&world, Puts::Hold).await;
+    let endpoint = gate.endpoint();
+    let settings = [("AWS_ENDPOINT_URL", endpoint.as_str())];
+    let late = start_own(&world, Service::StatsPublisher, &settings).await;
+    eventually(
+        Duration::from_secs(5),
+        "it puts",
+        async || {
+            if gate.seen() > 0 { Ok(()) } else { Err(()) }
+        },
+    )
+    .await;
+    (world, gate, late)
+}
+
+/// Waits until the object is the announced snapshot.
+async fn wait_for_announced_object(world: &World, within: Duration) -> Value {
+    eventually(within, "S3 has what is announced", async || {
+        let (announced, object) = (read_announced(world).await, read_object(world));
+        let is_same = !object.is_null() && object == announced;
+        if is_same { Ok(object) } else { Err((announced, object)) }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_frozen_while_s3_has_its_put_follows_what_was_announced_since() {
-    let world = setup(2, "2s").start().await;
-    let leader = find_leader(&world).await;
-    let pid = world.stack.env().pids(Service::StatsPublisher)[leader];
-    let before = read_object(&world);
-    // S3 stands still over the beginning of an interval: the leader has asked and waits.
-    let s3 = Frozen::processes(world.stack.env().pids(Part::S3));
-    sleep(INTERVAL).await;
-    let frozen = Frozen::processes([pid]);
-    drop(s3);
-    let spare = wait_for_newer(&world, &before, INTERVAL * 3).await;
-    wait_for_newer(&world, &spare, INTERVAL * 3).await;
-    drop(frozen);
-    eventually(INTERVAL * 2, "S3 has what is announced, or newer", async || {
-        let (announced, object) = (read_announced(&world).await, read_object(&world));
-        if time_of(&object) >= time_of(&announced) { Ok(()) } else { Err((announced, object)) }
+async fn a_put_that_lands_after_another_publishers_is_put_right() {
+    let (world, gate, _late) = start_held().await;
+    let _spare = start_own(&world, Service::StatsPublisher, &[]).await;
+    let newer = wait_for_announced_object(&world, LEASE_MAX * 2).await;
+    gate.set(Puts::Pass);
+    eventually(Duration::from_secs(2), "S3 goes back", async || {
+        let object = read_object(&world);
+        if time_of(&object) < time_of(&newer) { Ok(()) } else { Err(object) }
     })
     .await;
-    let last = read_object(&world);
-    wait_for_newer(&world, &last, INTERVAL * 3).await;
+    let object = wait_for_announced_object(&world, LEASE_MAX * 2).await;
+    assert_eq!(object, newer, "nothing else was due");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_drains_while_it_puts_lets_its_lease_run_out() {
+    let (world, _gate, late) = start_held().await;
+    let (status, took, _) = late.leave(Duration::from_secs(10)).await;
+    assert!(status.success(), "{status} after {took:?}");
+    let lease = world.key("lease:stats");
+    let left: i64 = world.redis().await.pttl(&lease).await.expect("Redis answers");
+    assert!(left > 0, "S3 may still do its put, and another one could lead: {left}");
 }
