@@ -23,10 +23,10 @@ pub struct Sending {
 }
 
 impl Sender {
-    /// Its request on a route; `parts` is what has to be the same when it is sent again.
-    pub fn sending(self, route: &'static str, parts: &[&[u8]]) -> Sending {
+    /// Its request on a route; `sent` is what has to be the same when it is sent again.
+    pub fn sending(self, route: &'static str, sent: &[u8]) -> Sending {
         let Self { caller: Caller { request_id, traceparent, client }, key } = self;
-        let once = key.0.map(|key| Once::new(route, client.to_string(), key, parts));
+        let once = key.0.map(|key| Once::new(route, client.to_string(), key, &[sent]));
         Sending { origin: Origin::new(request_id.as_str(), traceparent.as_str()), once, client }
     }
 }

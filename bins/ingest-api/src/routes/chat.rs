@@ -15,7 +15,7 @@ pub async fn post_chat(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_chat(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("chat", &[&body.0])).await?;
+    let done = ingest.accept(new, sender.sending("chat", &body.0)).await?;
     let location = ingest.location(format_args!("/chat/{}", done.message.id));
     Ok(accepted(StatusCode::CREATED, location, &done))
 }

@@ -15,7 +15,7 @@ pub async fn post_dummy(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_document(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("dummy", &[&body.0])).await?;
+    let done = ingest.accept(new, sender.sending("dummy", &body.0)).await?;
     let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
     Ok(accepted(StatusCode::ACCEPTED, location, &done))
 }

@@ -16,7 +16,7 @@ pub async fn post_message(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_json(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("messages", &[&body.0])).await?;
+    let done = ingest.accept(new, sender.sending("messages", &body.0)).await?;
     let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
     Ok(accepted(StatusCode::ACCEPTED, location, &done))
 }
@@ -40,7 +40,7 @@ pub async fn post_messages(
         Format::Ndjson => batch::parse_lines(items),
     };
     let new = new.map_err(of_refusal)?;
-    let sending = sender.sending("batch", &[&body.bytes]);
+    let sending = sender.sending("batch", &body.bytes);
     let (ids, receipt) = ingest.accept_all(new, sending).await?;
     let mut answer = HttpResponse::Accepted().json(AcceptedBatch { accepted: ids.len(), ids });
     receipt.write_headers(answer.headers_mut());

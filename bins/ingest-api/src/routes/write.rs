@@ -47,7 +47,7 @@ async fn write(
     form: WriteForm,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_write_form(form).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("write", &[written])).await?;
+    let done = ingest.accept(new, sender.sending("write", written)).await?;
     let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
     Ok(accepted(StatusCode::ACCEPTED, location, &done))
 }
