@@ -162,12 +162,10 @@ impl Api {
         let sent = Instant::now();
         let answered = timeout(ANSWER_WITHIN, async {
             let answer = self.client.request(request).await.map_err(|error| {
-                let words = format!("{url}: {}", describe(&error));
-                if error.is_connect() {
-                    Failure::Unreached(words)
-                } else {
-                    Failure::Unanswered(words)
-                }
+                let is_connect = error.is_connect();
+                // With what is behind it: the outer one only says that there is one.
+                let words = format!("{url}: {:#}", anyhow::Error::new(error));
+                if is_connect { Failure::Unreached(words) } else { Failure::Unanswered(words) }
             })?;
             read(answer, sent).await
         });
@@ -200,15 +198,4 @@ async fn read(answer: Response<Incoming>, sent: Instant) -> Result<Answer, Failu
         return Err(Failure::Busy { status, code, words, retry_after });
     }
     Err(Failure::Refused { status, words })
-}
-
-/// An error with what is behind it: the outer one only says that there is one.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut inner = error.source();
-    while let Some(error) = inner {
-        words = format!("{words}: {error}");
-        inner = error.source();
-    }
-    words
 }
