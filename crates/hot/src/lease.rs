@@ -6,7 +6,7 @@ use deadpool_redis::redis::Script;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{error::HotError, pool::Hot};
+use crate::{accept::millis, error::HotError, pool::Hot};
 
 static HOLD: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/hold_lease.lua")));
@@ -70,7 +70,7 @@ impl Lease {
         let keys = &self.hot.keys;
         let mut call = HOLD.prepare_invoke();
         call.key(keys.lease(self.job)).key(keys.lease_token(self.job));
-        call.arg(&self.holder).arg(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX));
+        call.arg(&self.holder).arg(millis(self.ttl));
         // From before it was asked for: Redis counts from later.
         let until = Instant::now() + self.ttl;
         let answer: (Option<u64>, u64) =

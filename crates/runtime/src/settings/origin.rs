@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::scalar::{Scalar, read};
+use super::scalar::read;
 
 /// One allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +76,7 @@ impl AllowedOrigin {
 impl<'de> Deserialize<'de> for AllowedOrigins {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const ALLOWED: &str = "a list of *, of origins such as https://example.org, or with any port such as http://localhost:*";
-        read(deserializer, ALLOWED, |value| match value {
-            Scalar::List(list) => parse_all(list.iter().map(String::as_str)),
-            Scalar::Text(text) if text.trim().is_empty() => Some(Self::default()),
-            Scalar::Text(text) => parse_all(text.split(',').map(str::trim)),
-            _ => None,
-        })
+        read(deserializer, ALLOWED, |value| parse_all(value.as_list()?.into_iter()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Deserializer};
 
-use super::scalar::{Scalar, read};
+use super::scalar::read;
 
 /// The list of trusted proxies; empty trusts nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,12 +22,7 @@ impl TrustedProxies {
 impl<'de> Deserialize<'de> for TrustedProxies {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const ALLOWED: &str = "a list of addresses, or of networks such as 10.0.0.0/8 and fd00::/8";
-        read(deserializer, ALLOWED, |value| match value {
-            Scalar::List(list) => parse_all(list.iter().map(String::as_str)),
-            Scalar::Text(text) if text.trim().is_empty() => Some(Self::default()),
-            Scalar::Text(text) => parse_all(text.split(',').map(str::trim)),
-            _ => None,
-        })
+        read(deserializer, ALLOWED, |value| parse_all(value.as_list()?.into_iter()))
     }
 }
 

@@ -26,6 +26,16 @@ impl Scalar {
             _ => None,
         }
     }
+
+    /// Gives the items of a list, which the environment separates by commas.
+    pub(super) fn as_list(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::List(list) => Some(list.iter().map(String::as_str).collect()),
+            Self::Text(text) if text.trim().is_empty() => Some(Vec::new()),
+            Self::Text(text) => Some(text.split(',').map(str::trim).collect()),
+            _ => None,
+        }
+    }
 }
 
 /// Reads a value with `parse`; the error says what would have been allowed.
