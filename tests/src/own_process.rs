@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{World, bin_dir, send_signal};
+use crate::{Gate, World, bin_dir, send_signal};
 
 /// How long a service may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -66,6 +66,21 @@ impl OwnProcess {
         let (http, admin) = (address(&started, "http="), address(&started, "admin="));
         let log = tokio::spawn(read_on(lines));
         Self { child, http, admin: admin.expect("every service has an admin port"), log }
+    }
+
+    /// The same behind a gate in front of Redis, for which it waits long; one thread serves, so that
+    /// what was asked before has made its connection.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_behind(world: &World, service: Service, gate: &Gate) -> Self {
+        let redis_url = gate.redis_url();
+        let settings = [
+            ("REDIS_URL", redis_url.as_str()),
+            ("MAYFLY_HTTP__WORKERS", "1"),
+            ("MAYFLY_REDIS__TIMEOUT", "10s"),
+        ];
+        Self::start_with(world, service, &settings).await
     }
 
     /// A URL of it.

@@ -205,13 +205,7 @@ async fn a_key_that_breaks_its_rule_is_refused_by_name() {
 async fn killed_between_write_and_answer_the_retry_elsewhere_gets_the_first_answer() {
     let world = Setup::new().start().await;
     let gate = Gate::open(&world).await;
-    let through_gate = gate.redis_url();
-    let settings = [
-        ("REDIS_URL", through_gate.as_str()),
-        ("MAYFLY_HTTP__WORKERS", "1"),
-        ("MAYFLY_REDIS__TIMEOUT", "10s"),
-    ];
-    let killed = OwnProcess::start_with(&world, Service::IngestApi, &settings).await;
+    let killed = OwnProcess::start_behind(&world, Service::IngestApi, &gate).await;
     let body = json!({"channel": "between", "text": "x", "username": "between"});
     let url = killed.url("/v1/messages");
     let send = |url: &str| world.http.post(url).header("idempotency-key", "between").json(&body);
