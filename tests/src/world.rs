@@ -7,12 +7,15 @@ use std::{
 };
 
 use mayfly_stack::{Service, SharedServers, Spec, Stack};
-use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+/// How long Redis may take to answer a test.
+const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a test wants to be different.
 #[derive(Debug, Clone, Default)]
@@ -255,7 +258,10 @@ impl World {
     /// When Redis cannot be reached.
     pub async fn redis(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.stack.env().redis_url()).expect("it is an address");
-        client.get_multiplexed_async_connection().await.expect("Redis answers")
+        // As long as it takes: tests read whole streams while others keep the machine busy.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(REDIS_ANSWERS_WITHIN));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        connecting.await.expect("Redis answers")
     }
 
     /// A key of this Mayfly in Redis.

@@ -117,20 +117,13 @@ async fn with_drop_a_gap_says_exactly_what_is_missing_and_its_position_brings_it
     assert_eq!(metrics.sum("closed_total{code=\"4000\"}"), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn beside_a_client_that_reads_1_kb_a_second_nobody_waits() {
-    let world = shared().await;
-    let url = world.url(Service::WsFanout, "/v1/live?channel=beside");
-    let opening = Opening::to(&url).receive_buffer(4 * 1024);
-    let mut slow = opening.send().await.expect("it is opened");
-    let talk = Talk {
-        channel: "beside",
-        count: short_or_full(60, 600),
-        every: Duration::from_millis(50),
-        bytes: 4_000,
-    };
-    let fast = join_all((0..10).map(|_| Live::hello(&url))).await;
-    let reading = fast.into_iter().map(|(mut live, _)| {
+/// Ten readers of a channel while it is talked on, and how long each message took to each.
+async fn listen(world: &World, channel: &str) -> Latencies {
+    let url = world.url(Service::WsFanout, &format!("/v1/live?channel={channel}"));
+    let every = Duration::from_millis(50);
+    let talk = Talk { channel, count: short_or_full(60, 600), every, bytes: 4_000 };
+    let readers = join_all((0..10).map(|_| Live::hello(&url))).await;
+    let reading = readers.into_iter().map(|(mut live, _)| {
         let count = talk.count;
         tokio::spawn(async move {
             let mut latencies = Latencies::default();
@@ -142,16 +135,26 @@ async fn beside_a_client_that_reads_1_kb_a_second_nobody_waits() {
         })
     });
     let reading: Vec<_> = reading.collect();
+    talk.post(world).await;
+    Latencies::of(join_all(reading).await.into_iter().map(|one| one.expect("no panic")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_client_that_reads_1_kb_a_second_nobody_waits() {
+    let world = shared().await;
+    let url = world.url(Service::WsFanout, "/v1/live?channel=beside");
+    let opening = Opening::to(&url).receive_buffer(4 * 1024);
+    let mut slow = opening.send().await.expect("it is opened");
     let crawling = tokio::spawn(async move {
         loop {
             slow.skip(100).await;
             sleep(Duration::from_millis(100)).await;
         }
     });
-    talk.post(&world).await;
-    let all = Latencies::of(join_all(reading).await.into_iter().map(|one| one.expect("no panic")));
+    // At the same time on a channel without such a client: what else the machine does, both bear.
+    let (beside, apart) = tokio::join!(listen(&world, "beside"), listen(&world, "apart"));
     crawling.abort();
-    println!("beside a slow client: {all}");
-    let most = Duration::from_millis(short_or_full(500, 100));
-    assert!(all.permille(1000) < most, "{all}");
+    println!("beside a slow client: {beside}; without one: {apart}");
+    let most = apart.permille(1000) * 2 + Duration::from_millis(100);
+    assert!(beside.permille(1000) < most, "{beside}; without a slow client: {apart}");
 }
