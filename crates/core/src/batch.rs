@@ -11,23 +11,35 @@ use crate::{
 /// Reads a batch sent as a JSON array.
 pub fn parse_array(json: &str) -> Result<Vec<NewMessage>, Refusal> {
     let items: Vec<&RawValue> = parse_as(json, '[', "must be an array")?;
-    parse_items(items.into_iter().map(RawValue::get))
+    parse_messages(items.into_iter().map(RawValue::get))
 }
 
 /// Reads a batch sent as NDJSON: one message a line, blank lines left out.
 pub fn parse_lines(lines: &str) -> Result<Vec<NewMessage>, Refusal> {
-    parse_items(lines.lines().map(str::trim).filter(|line| !line.is_empty()))
+    parse_messages(lines.lines().map(str::trim).filter(|line| !line.is_empty()))
 }
 
-fn parse_items<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<NewMessage>, Refusal> {
-    let mut messages = Vec::new();
+fn parse_messages<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<NewMessage>, Refusal> {
+    let rule = "a batch must hold 1 to 1000 messages";
+    parse_items(items, limits::BATCH_MESSAGES_MAX, rule, parse_item)
+}
+
+/// Reads 1 to `most` items; the index of each that is wrong is named. `rule` says how many there may
+/// be.
+pub(crate) fn parse_items<'a, T>(
+    items: impl Iterator<Item = &'a str>,
+    most: usize,
+    rule: &str,
+    parse_item: impl Fn(&str) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Refusal> {
+    let mut parsed = Vec::new();
     let (mut errors, mut any_syntax) = (FieldErrors::default(), false);
     for (index, item) in items.enumerate() {
-        if index == limits::BATCH_MESSAGES_MAX {
-            return Err(batch_size_refused());
+        if index == most {
+            return Err(size_refused(rule));
         }
         match parse_item(item) {
-            Ok(message) => messages.push(message),
+            Ok(item) => parsed.push(item),
             Err(Refusal::InvalidJson(detail)) => {
                 any_syntax = true;
                 errors.push(format!("[{index}]"), format!("is not valid JSON: {detail}"));
@@ -38,8 +50,8 @@ fn parse_items<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<NewMessag
         }
     }
     match (errors.is_empty(), any_syntax) {
-        (true, _) if messages.is_empty() => Err(batch_size_refused()),
-        (true, _) => Ok(messages),
+        (true, _) if parsed.is_empty() => Err(size_refused(rule)),
+        (true, _) => Ok(parsed),
         (false, true) => Err(Refusal::InvalidItems(errors)),
         (false, false) => Err(Refusal::InvalidFields(errors)),
     }
@@ -52,8 +64,8 @@ fn parse_item(item: &str) -> Result<NewMessage, Refusal> {
     NewMessage::from_json(item)
 }
 
-fn batch_size_refused() -> Refusal {
-    Refusal::InvalidFields(FieldErrors::of("", "a batch must hold 1 to 1000 messages"))
+fn size_refused(rule: &str) -> Refusal {
+    Refusal::InvalidFields(FieldErrors::of("", rule))
 }
 
 #[cfg(test)]

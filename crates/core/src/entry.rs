@@ -1,8 +1,9 @@
-//! What an entry of the stream `messages` says, version by version.
+//! What an entry of a stream says, version by version.
 //!
 //! The first field of an entry is named after what it is and holds its body; `meta` says where it
-//! comes from, and that of an expiry has `channels`, too. Fields and kinds only grow: a reader that does not know one must leave it
-//! to a newer reader, or to the dead letters, never guess.
+//! comes from, and that of an expiry has `channels`, too. Messages and expiries stand in the stream
+//! `messages`, plays in `plays`. Fields and kinds only grow: a reader that does not know one must
+//! leave it to a newer reader, or to the dead letters, never guess.
 
 use std::str::FromStr;
 
@@ -12,6 +13,8 @@ use crate::{clock::Timestamp, message_id::MessageId};
 pub const MESSAGE_V1: &str = "message.v1";
 /// The field of an expiry (a take or a deletion): milliseconds and ids, blanks between them.
 pub const EXPIRE_V1: &str = "expire.v1";
+/// The field of plays: the JSON of [`crate::play::Plays`].
+pub const PLAYS_V1: &str = "plays.v1";
 /// The field that says where an entry comes from.
 pub const META: &str = "meta";
 /// The field of an expiry that names the channel of each id, blanks between them.
@@ -56,6 +59,8 @@ pub enum Entry {
         /// Which.
         ids: Vec<MessageId>,
     },
+    /// Plays were accepted; their JSON.
+    Plays(Vec<u8>),
 }
 
 /// An entry that this version cannot read.
@@ -74,6 +79,7 @@ impl Entry {
     pub fn decode(kind: &str, body: Vec<u8>) -> Result<Self, (UnreadableEntry, Vec<u8>)> {
         match kind {
             MESSAGE_V1 => Ok(Self::Message(body)),
+            PLAYS_V1 => Ok(Self::Plays(body)),
             EXPIRE_V1 => parse_expiry(&body).ok_or((UnreadableEntry::MalformedExpiry, body)),
             unknown => Err((UnreadableEntry::UnknownKind(unknown.to_owned()), body)),
         }

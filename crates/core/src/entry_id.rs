@@ -15,6 +15,16 @@ pub struct EntryId {
 impl EntryId {
     /// The point before the first entry of a stream.
     pub const START: Self = Self { millis: 0, number: 0 };
+
+    /// The point right before this one; the start has none, and stays.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        match (self.millis, self.number) {
+            (0, 0) => self,
+            (millis, 0) => Self { millis: millis - 1, number: u64::MAX },
+            (millis, number) => Self { millis, number: number - 1 },
+        }
+    }
 }
 
 /// A text is no id of an entry.
@@ -52,6 +62,9 @@ mod tests {
         assert!(id("9-1") < id("10-0"));
         assert!(id("10-2") < id("10-10"));
         assert_eq!(id("10-2").to_string(), "10-2");
+        assert_eq!(id("10-2").before(), id("10-1"));
+        assert!(id("9-9") < id("10-0").before() && id("10-0").before() < id("10-0"));
+        assert_eq!(EntryId::START.before(), EntryId::START);
         for wrong in ["", "1", "1-", "-1", "+1-1", "1-1-1", "x-1", "1-99999999999999999999"] {
             assert_eq!(wrong.parse::<EntryId>(), Err(InvalidEntryId), "{wrong}");
         }

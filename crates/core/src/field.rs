@@ -1,6 +1,6 @@
 //! The fields of a message, each a type whose only constructor checks the rule of the contract.
 
-use std::{borrow::Borrow, fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -108,19 +108,21 @@ macro_rules! checked_text {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 formatter.write_str(&self.0)
             }
         }
 
-        impl Borrow<str> for $name {
+        impl ::std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
             }
         }
     };
 }
+
+pub(crate) use checked_text;
 
 checked_text!(
     /// A name that messages are published on; [`Channel::default`] is `lobby`.
@@ -166,7 +168,7 @@ checked_text!(
 );
 
 /// Whether a text has 1 to `chars_max` characters; counts them only where the bytes leave it open.
-fn has_chars(text: &str, chars_max: usize) -> bool {
+pub(crate) fn has_chars(text: &str, chars_max: usize) -> bool {
     !text.is_empty()
         && (text.len() <= chars_max
             || (text.len() <= chars_max * 4 && text.chars().count() <= chars_max))

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{clock::Timestamp, message_id::MessageId, position::Position};
 
@@ -32,8 +32,8 @@ impl NotResumed {
     }
 }
 
-/// Everything that a server says beside messages and statistics, whose JSON is there already: they
-/// are written by [`write_message`] and [`write_stats`].
+/// Everything that a server says beside messages, statistics and the pulse, whose JSON is there
+/// already: they are written by [`write_message`], [`write_stats`] and [`write_pulse`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
@@ -74,6 +74,11 @@ pub enum ServerFrame<'a> {
         /// The last frame before them: handed back, it brings them.
         position: &'a Position,
     },
+    /// The newest counts of videos that were played.
+    Plays {
+        /// Each video once.
+        counts: &'a [VideoCount],
+    },
     /// What is subscribed after a `subscribe`.
     Subscribed(SubscribedTo),
     /// What is subscribed after an `unsubscribe`.
@@ -87,6 +92,15 @@ pub enum ServerFrame<'a> {
         /// What is wrong, for people.
         message: String,
     },
+}
+
+/// How often a video was played.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VideoCount {
+    /// The video.
+    pub video_id: String,
+    /// Its plays.
+    pub count: u64,
 }
 
 /// Everything that a connection is subscribed to, in alphabetical order.
@@ -125,6 +139,12 @@ pub fn write_stats(into: &mut Vec<u8>, snapshot: &[u8]) {
     into.push(b'}');
 }
 
+/// Writes the frame of the pulse, whose JSON, an object with fields, is there already.
+pub fn write_pulse(into: &mut Vec<u8>, pulse: &[u8]) {
+    into.extend_from_slice(br#"{"type":"pulse","#);
+    into.extend_from_slice(pulse.trim_ascii_start().strip_prefix(b"{").unwrap_or(pulse));
+}
+
 fn to_json(frame: &ServerFrame<'_>) -> Vec<u8> {
     serde_json::to_vec(frame)
         .expect("invariant: a frame has only string keys, and a Vec takes every byte")
@@ -157,6 +177,8 @@ mod tests {
         insta::assert_snapshot!(show(&ServerFrame::Position { position: at }), @r#"{"type":"position","position":"1.e1.5-1"}"#);
         insta::assert_snapshot!(show(&ServerFrame::Gap { dropped: 12, position: at }), @r#"{"type":"gap","dropped":12,"position":"1.e1.5-1"}"#);
         insta::assert_snapshot!(show(&ServerFrame::Pong), @r#"{"type":"pong"}"#);
+        let counts = [VideoCount { video_id: "v\"1".into(), count: 123 }];
+        insta::assert_snapshot!(show(&ServerFrame::Plays { counts: &counts }), @r#"{"type":"plays","counts":[{"video_id":"v\"1","count":123}]}"#);
         let set = SubscribedTo {
             channels: vec!["*".into()],
             feeds: vec!["messages"],
@@ -172,5 +194,8 @@ mod tests {
         let mut stats = Vec::new();
         write_stats(&mut stats, b"{}");
         insta::assert_snapshot!(String::from_utf8_lossy(&stats), @r#"{"type":"stats","url":"/v1/stats","snapshot":{}}"#);
+        let mut pulse = Vec::new();
+        write_pulse(&mut pulse, br#" {"connections":3}"#);
+        insta::assert_snapshot!(String::from_utf8_lossy(&pulse), @r#"{"type":"pulse","connections":3}"#);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod consumption;
 pub mod cursor;
 pub mod document;
 pub mod entry;
@@ -14,11 +15,15 @@ pub mod live_entry;
 pub mod message;
 pub mod message_id;
 pub mod new_message;
+pub mod play;
+pub mod play_count;
 pub mod position;
 pub mod publication;
+pub mod pulse;
 pub mod snapshot;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use consumption::Consumption;
 pub use cursor::{Cursor, Order};
 pub use document::Document;
 pub use entry_id::EntryId;
@@ -27,6 +32,9 @@ pub use live_entry::{ExpiredMessage, LiveEntry, LiveEvent};
 pub use message::Message;
 pub use message_id::{IdGenerator, MessageId};
 pub use new_message::{NewMessage, Refusal};
+pub use play::{Play, VideoId};
+pub use play_count::{PlayCount, PlayCursor};
 pub use position::Position;
 pub use publication::Publication;
+pub use pulse::Pulse;
 pub use snapshot::Snapshot;

@@ -29,6 +29,18 @@ pub const PAGE_ITEMS_MAX: u32 = 1_000;
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// Bytes of items in one answer of a list, an inbox or a take.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Characters of the id of a video.
+pub const VIDEO_ID_CHARS_MAX: usize = 128;
+/// Characters of the id of a play.
+pub const PLAY_ID_CHARS_MAX: usize = 128;
+/// Plays of one request.
+pub const PLAYS_MAX: usize = 1_000;
+/// How long a play is known by its id.
+pub const PLAY_KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// Counts below this are published at once, others at the tick.
+pub const SMALL_COUNT_BELOW: u64 = 100;
+/// Videos of one frame of counts.
+pub const FRAME_VIDEOS_MAX: usize = 20;
 /// Wrong fields that one answer names.
 pub const FIELD_ERRORS_MAX: usize = 100;
 /// Characters of an `Idempotency-Key`.

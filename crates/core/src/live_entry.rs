@@ -69,6 +69,7 @@ impl LiveEvent {
                 };
                 Some(Self::Expired(ids.into_iter().map(expired).collect()))
             }
+            Entry::Plays(_) => None,
         }
     }
 }

@@ -191,7 +191,7 @@ fn check_document(errors: &mut FieldErrors, json: &str) -> Option<Document> {
     }
 }
 
-fn optional<I, T>(
+pub(crate) fn optional<I, T>(
     errors: &mut FieldErrors,
     field: &str,
     value: Option<I>,
@@ -200,7 +200,7 @@ fn optional<I, T>(
     value.and_then(|value| errors.check(field, parse(value)))
 }
 
-fn required<I, T>(
+pub(crate) fn required<I, T>(
     errors: &mut FieldErrors,
     field: &str,
     value: Option<I>,

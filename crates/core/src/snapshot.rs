@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Timestamp, frame::VideoCount};
 
 /// The statistics of a minute. Its fields are in the order in which they are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,10 +19,15 @@ pub struct Snapshot {
     pub messages: MessageCounts,
     /// The cities with most messages, most first, at most [`TOP_CITIES_MAX`].
     pub top_cities: Vec<CityCount>,
+    /// How often videos were played.
+    pub plays: PlayCounts,
 }
 
 /// Cities in [`Snapshot::top_cities`].
 pub const TOP_CITIES_MAX: u32 = 10;
+
+/// Videos in [`PlayCounts::top`].
+pub const TOP_VIDEOS_MAX: u32 = 10;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,4 +57,15 @@ pub struct CityCount {
     pub state: Option<String>,
     /// Messages ever stored.
     pub messages: u64,
+}
+
+/// How often videos were played.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayCounts {
+    /// All plays that were ever counted.
+    pub total: u64,
+    /// Videos that were ever played.
+    pub videos: u64,
+    /// The videos with most plays, most first, at most [`TOP_VIDEOS_MAX`].
+    pub top: Vec<VideoCount>,
 }

@@ -1,0 +1,192 @@
+//! A play: one play of one video, as a client reports it and as it travels through the queue.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    batch::parse_items,
+    clock::Timestamp,
+    field::{FieldErrors, checked_text, has_chars},
+    limits,
+    new_message::{Refusal, optional, parse_as, required},
+};
+
+checked_text!(
+    /// A video, by the name that its site gives it. Case and blanks matter.
+    VideoId,
+    "must be 1 to 128 characters without U+0000",
+    |text| has_chars(text, limits::VIDEO_ID_CHARS_MAX) && !text.contains('\0')
+);
+
+checked_text!(
+    /// What a play is known by when it is reported again; unique for its video.
+    PlayId,
+    "must be 1 to 128 characters without U+0000",
+    |text| has_chars(text, limits::PLAY_ID_CHARS_MAX) && !text.contains('\0')
+);
+
+/// A play, as it may be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Play {
+    /// What was played.
+    pub video_id: VideoId,
+    /// What it is known by when it is sent again: it counts once within
+    /// [`limits::PLAY_KNOWN_FOR`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub play_id: Option<PlayId>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlayBody {
+    video_id: Option<String>,
+    play_id: Option<String>,
+}
+
+impl Play {
+    fn from_json(json: &str) -> Result<Self, Refusal> {
+        let body: PlayBody = parse_as(json, '{', "must be an object")?;
+        let mut errors = FieldErrors::default();
+        let video_id = required(&mut errors, "video_id", body.video_id, VideoId::parse);
+        let play_id = optional(&mut errors, "play_id", body.play_id, PlayId::parse);
+        match (video_id, errors.is_empty()) {
+            (Some(video_id), true) => Ok(Self { video_id, play_id }),
+            _ => Err(Refusal::InvalidFields(errors)),
+        }
+    }
+}
+
+/// Reads the body of `POST /v1/plays`: a play, or an array of them.
+pub fn parse_plays(json: &str) -> Result<Vec<Play>, Refusal> {
+    if json.trim_ascii_start().starts_with('{') {
+        return Ok(vec![Play::from_json(json)?]);
+    }
+    let items: Vec<&RawValue> = parse_as(json, '[', "must be an object or an array")?;
+    let items = items.into_iter().map(RawValue::get);
+    parse_items(items, limits::PLAYS_MAX, "must be 1 to 1000 plays", Play::from_json)
+}
+
+/// The body of an entry of the stream `plays`: what one request brought. Made once, when it is
+/// accepted.
+#[derive(Debug, Serialize)]
+pub struct Plays<'a> {
+    /// What the entry is known by, wherever it stands: ids of a stream come again after a loss.
+    pub id: Uuid,
+    /// When it was accepted.
+    pub enqueued_at: Timestamp,
+    /// The plays.
+    pub plays: &'a [Play],
+}
+
+impl Plays<'_> {
+    /// The body as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("invariant: texts and numbers are JSON")
+    }
+}
+
+/// The same as it is read back, nothing checked again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PlaysView<'a> {
+    /// What the entry is known by.
+    pub id: Uuid,
+    /// When it was accepted.
+    pub enqueued_at: Timestamp,
+    /// The plays.
+    #[serde(borrow)]
+    pub plays: Vec<PlayView<'a>>,
+}
+
+/// A play that is read back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PlayView<'a> {
+    /// What was played.
+    #[serde(borrow)]
+    pub video_id: Cow<'a, str>,
+    /// What it is known by, if it is.
+    pub play_id: Option<String>,
+}
+
+impl<'a> PlaysView<'a> {
+    /// Reads the body of an entry that [`Plays::to_json`] made.
+    pub fn from_json(json: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+}
+
+/// What a play with an id is remembered by: the first half of SHA-256 over video and play, so that
+/// it takes 16 bytes however long these are. No one meets another by chance.
+#[must_use]
+pub fn fingerprint(video_id: &str, play_id: &str) -> Uuid {
+    let mut hash = Sha256::new();
+    hash.update((video_id.len() as u64).to_be_bytes());
+    hash.update(video_id);
+    hash.update(play_id);
+    let hash: [u8; 32] = hash.finalize().into();
+    let (half, _) = hash.split_first_chunk().expect("invariant: 16 of 32 bytes");
+    Uuid::from_bytes(*half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(json: &str) -> Vec<(String, String)> {
+        parse_plays(json).expect_err("it is wrong").into_fields()
+    }
+
+    #[test]
+    fn a_play_or_an_array_of_them_is_taken() {
+        let one = parse_plays(r#"{"video_id":"v"}"#).expect("a play");
+        assert_eq!((one.len(), one[0].video_id.as_str(), &one[0].play_id), (1, "v", &None));
+        let many = parse_plays(r#"[{"video_id":"v"},{"video_id":"w","play_id":"p"}]"#);
+        let many = many.expect("two plays");
+        assert_eq!(many[1].play_id.as_ref().map(PlayId::as_str), Some("p"));
+        let array = |count| format!("[{}]", vec![r#"{"video_id":"v"}"#; count].join(","));
+        assert_eq!(parse_plays(&array(1_000)).expect("it is full").len(), 1_000);
+        assert!(parse_plays(&array(1_001)).is_err() && parse_plays("[]").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_index() {
+        let fields = |json| wrong(json).into_iter().map(|(field, _)| field).collect::<Vec<_>>();
+        assert_eq!(fields(r"{}"), ["video_id"]);
+        assert_eq!(
+            fields(r#"[{"video_id":"v"},{"video_id":"","play_id":""}]"#),
+            ["[1].video_id", "[1].play_id"]
+        );
+        assert_eq!(fields(r#"[{"video_id":"v"},7]"#), ["[1]"]);
+        assert_eq!(fields(r#"{"video_id":"v","uuid":"x"}"#), ["uuid"]);
+        assert_eq!(fields(r#"{"video_id":"a\u0000"}"#), ["video_id"]);
+        let long = format!(r#"{{"video_id":"{}"}}"#, "🦋".repeat(129));
+        assert_eq!(wrong(&long)[0].1, VideoId::RULE);
+        assert!(matches!(parse_plays("{"), Err(Refusal::InvalidJson(_))));
+        assert!(matches!(parse_plays("7"), Err(Refusal::InvalidFields(_))));
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let plays = parse_plays(r#"[{"video_id":"a\"b"},{"video_id":"w","play_id":"p"}]"#);
+        let id: Uuid = "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id");
+        let enqueued_at = Timestamp::from_millis(1_795_201_620_123);
+        let json = Plays { id, enqueued_at, plays: &plays.expect("two plays") }.to_json();
+        insta::assert_snapshot!(String::from_utf8_lossy(&json), @r#"{"id":"019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47","enqueued_at":"2026-11-20T19:07:00.123Z","plays":[{"video_id":"a\"b"},{"video_id":"w","play_id":"p"}]}"#);
+        let view = PlaysView::from_json(&json).expect("it was written so");
+        assert_eq!((view.id, view.enqueued_at, view.plays.len()), (id, enqueued_at, 2));
+        assert_eq!(
+            (&*view.plays[0].video_id, view.plays[1].play_id.as_deref()),
+            ("a\"b", Some("p"))
+        );
+    }
+
+    #[test]
+    fn a_fingerprint_tells_where_the_video_ends() {
+        assert_ne!(fingerprint("ab", "c"), fingerprint("a", "bc"));
+        assert_eq!(fingerprint("a", "b"), fingerprint("a", "b"));
+    }
+}
