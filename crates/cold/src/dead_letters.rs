@@ -9,6 +9,7 @@ use diesel::{
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use mayfly_core::{MessageId, message::expire_json};
+use uuid::Uuid;
 
 use crate::{
     Cold,
@@ -30,6 +31,10 @@ pub struct DeadLetter {
     pub kind: String,
     /// The message that it brought, if it brought one.
     pub message_id: Option<MessageId>,
+    /// The id that plays carry, if it brought some.
+    pub plays_id: Option<Uuid>,
+    /// How many items it brought: messages or plays.
+    pub items: u32,
     /// Its body as it was.
     pub body: Vec<u8>,
     /// Where it came from.
@@ -40,20 +45,22 @@ pub struct DeadLetter {
     pub attempts: u32,
 }
 
-/// Whoever stores or buries holds this row: an expiry that is applied at the same time sees the
-/// dead letter, or is seen by it.
-const LOCK: &str = "SELECT last FROM message_sequence FOR UPDATE";
+/// Whoever stores or buries holds one of these rows: an expiry that is applied at the same time sees
+/// the dead letter, or is seen by it, and nobody counts what is buried.
+const LOCKS: [&str; 2] =
+    ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 
-/// Buries once, counts what was buried, and leaves out a message that another worker stored.
+/// Buries once, counts what was buried, and leaves out what another worker stored or counted.
 const BURY: &str = "WITH buried AS ( \
-         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
+         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts, items) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
          WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = $5) \
+             AND NOT EXISTS (SELECT 1 FROM counted_entries WHERE $11 = ANY (ids)) \
          ON CONFLICT (stream, epoch, entry_id) DO NOTHING \
-         RETURNING message_id \
+         RETURNING items \
      ) \
      INSERT INTO ledger AS known (epoch, kind, dead_lettered) \
-     SELECT $2, $1, count(*) FROM buried WHERE message_id IS NOT NULL HAVING count(*) > 0 \
+     SELECT $2, $1, sum(items) FROM buried HAVING sum(items) > 0 \
      ON CONFLICT (epoch, kind) \
      DO UPDATE SET dead_lettered = known.dead_lettered + excluded.dead_lettered";
 
@@ -124,7 +131,9 @@ async fn bury(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryR
     // Postgres takes no U+0000 in a text.
     let clean = |text: &str| text.replace('\0', "\u{fffd}");
     let message_id = letter.message_id.map(MessageId::as_uuid);
-    diesel::sql_query(LOCK).execute(connection).await?;
+    for lock in LOCKS {
+        diesel::sql_query(lock).execute(connection).await?;
+    }
     diesel::sql_query(BURY)
         .bind::<Text, _>(letter.stream)
         .bind::<Text, _>(clean(&letter.epoch))
@@ -135,6 +144,8 @@ async fn bury(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryR
         .bind::<Text, _>(clean(&letter.meta))
         .bind::<Text, _>(clean(&letter.reason))
         .bind::<Integer, _>(i32::try_from(letter.attempts).unwrap_or(i32::MAX))
+        .bind::<Integer, _>(i32::try_from(letter.items).unwrap_or(i32::MAX))
+        .bind::<Nullable<SqlUuid>, _>(letter.plays_id)
         .execute(connection)
         .await?;
     diesel::sql_query(IS_EXPIRED)

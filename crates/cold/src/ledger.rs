@@ -1,5 +1,7 @@
 //! The ledger: what was accepted, stored and dead-lettered, by epoch of Redis.
 
+use std::collections::HashSet;
+
 use diesel::{
     data_types::PgTimestamp,
     prelude::*,
@@ -125,7 +127,7 @@ impl Cold {
     }
 
     /// How many of these messages have an outcome already: stored, or among the dead letters.
-    pub async fn count_settled(&self, ids: &[MessageId]) -> Result<u64, ColdError> {
+    pub async fn count_settled_messages(&self, ids: &[MessageId]) -> Result<u64, ColdError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         self.call(async |connection| {
             let stored: i64 = messages::table
@@ -141,5 +143,24 @@ impl Cold {
             Ok(u64::try_from(stored + dead).unwrap_or(0))
         })
         .await
+    }
+
+    /// Which entries of plays of an epoch are among the dead letters.
+    pub async fn find_dead_plays(
+        &self,
+        epoch: &str,
+        entry_ids: &[String],
+    ) -> Result<HashSet<String>, ColdError> {
+        self.call(async |connection| {
+            dead_letters::table
+                .filter(dead_letters::stream.eq("plays"))
+                .filter(dead_letters::epoch.eq(epoch))
+                .filter(dead_letters::entry_id.eq_any(entry_ids))
+                .select(dead_letters::entry_id)
+                .load::<String>(connection)
+                .await
+        })
+        .await
+        .map(HashSet::from_iter)
     }
 }

@@ -7,19 +7,21 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use mayfly_core::{
     Snapshot, Timestamp,
-    snapshot::{CityCount, MessageCounts, RunResult},
+    frame::VideoCount,
+    snapshot::{CityCount, MessageCounts, PlayCounts, RunResult},
 };
 
 use crate::{Cold, error::ColdError, messages::to_pg};
 
 /// Whether there is anything to read: a Postgres that was not migrated has no such tables.
-const IS_COUNTED: &str = "SELECT to_regclass('statistics_fill') IS NOT NULL AS is_counted";
+const IS_COUNTED: &str = "SELECT to_regclass('play_totals') IS NOT NULL AS is_counted";
 
 /// One statement sees one instant. A second counts if it began within the time asked for: nothing
 /// older does.
 const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
-         recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities \
-     FROM message_totals AS totals, top_cities, statistics_fill AS fill, ( \
+         recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities, \
+         play_totals.plays, play_totals.videos, top_videos.list::text AS top_videos \
+     FROM message_totals AS totals, top_cities, play_totals, top_videos, statistics_fill AS fill, ( \
          SELECT coalesce(sum(messages), 0)::bigint AS last_hour, \
              coalesce(sum(messages) FILTER (WHERE second > $1 - interval '1 minute'), 0)::bigint \
                  AS last_minute \
@@ -48,6 +50,12 @@ struct Row {
     last_minute: i64,
     #[diesel(sql_type = Text)]
     top_cities: String,
+    #[diesel(sql_type = BigInt)]
+    plays: i64,
+    #[diesel(sql_type = BigInt)]
+    videos: i64,
+    #[diesel(sql_type = Text)]
+    top_videos: String,
 }
 
 impl Row {
@@ -55,6 +63,8 @@ impl Row {
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         let top_cities: Vec<CityCount> = serde_json::from_str(&self.top_cities)
             .expect("invariant: a migration writes cities as a snapshot has them");
+        let top_videos: Vec<VideoCount> = serde_json::from_str(&self.top_videos)
+            .expect("invariant: a migration writes videos as a snapshot has them");
         Snapshot {
             result: RunResult::Success,
             generated_at,
@@ -66,6 +76,11 @@ impl Row {
                 last_minute: count(self.last_minute),
             },
             top_cities,
+            plays: PlayCounts {
+                total: count(self.plays),
+                videos: count(self.videos),
+                top: top_videos,
+            },
         }
     }
 }

@@ -53,9 +53,9 @@ pub struct Stored {
 
 /// What became of an entry that was tried alone.
 #[derive(Debug, Clone)]
-pub enum Tried {
+pub enum Tried<T> {
     /// It is stored.
-    Stored(Stored),
+    Stored(T),
     /// Postgres refuses this very entry, for this reason.
     Refused(String),
 }
@@ -143,7 +143,7 @@ impl Cold {
         &self,
         batch: &Batch<'_>,
         timeout: Duration,
-    ) -> Result<Tried, ColdError> {
+    ) -> Result<Tried<Stored>, ColdError> {
         let row: TriedRow = self
             .call_within(timeout, async |connection| {
                 bind_batch!(TRY_STORE, batch).get_result(connection).await

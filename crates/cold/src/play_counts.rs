@@ -1,0 +1,196 @@
+//! Counts of plays as they are stored, and what was published of them.
+
+use diesel::{
+    OptionalExtension, QueryableByName,
+    data_types::PgTimestamp,
+    sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz},
+};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use mayfly_core::{PlayCount, PlayCursor};
+
+use crate::{
+    Cold,
+    error::ColdError,
+    messages::from_pg,
+    plays::{to_count, to_i64},
+};
+
+/// A count, and what was published of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCount {
+    /// The count.
+    pub count: PlayCount,
+    /// The count as it is known to be published; 0 if it never was.
+    pub published: u64,
+}
+
+#[derive(QueryableByName)]
+struct CountRow {
+    #[diesel(sql_type = Text)]
+    video_id: String,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = Timestamptz)]
+    updated_at: PgTimestamp,
+}
+
+impl From<CountRow> for PlayCount {
+    fn from(row: CountRow) -> Self {
+        to_count(row.video_id, row.count, from_pg(row.updated_at))
+    }
+}
+
+#[derive(QueryableByName)]
+struct PublishedRow {
+    #[diesel(embed)]
+    count: CountRow,
+    #[diesel(sql_type = BigInt)]
+    published: i64,
+}
+
+/// Behind a cursor: a lower count, or the same with a video behind its own; of a long id that the
+/// cursor has the beginning of, all that begin so, without those that were listed.
+const LIST: &str = "SELECT video_id, count, updated_at FROM play_counts \
+     WHERE count < $2 \
+         OR (count = $2 AND (convert_to(video_id, 'UTF8') < $3 \
+             OR ($4 > 0 AND substring(convert_to(video_id, 'UTF8') FOR octet_length($3)) = $3))) \
+     ORDER BY count DESC, video_id DESC LIMIT $1 OFFSET $4";
+
+/// The most plays first; the sums, and who comes first, follow from what is left.
+const DELETE: [&str; 4] = [
+    "SELECT FROM play_totals FOR UPDATE",
+    "DELETE FROM published_counts WHERE starts_with(video_id, $1)",
+    "WITH gone AS ( \
+         DELETE FROM play_counts WHERE starts_with(video_id, $1) RETURNING count \
+     ) \
+     UPDATE play_totals SET plays = plays - sums.plays, videos = videos - sums.videos \
+     FROM (SELECT coalesce(sum(count), 0) AS plays, count(*) AS videos FROM gone) AS sums",
+    "UPDATE top_videos SET list = coalesce((SELECT json_agg(best) FROM ( \
+         SELECT video_id, count FROM play_counts ORDER BY count DESC, video_id LIMIT 10 \
+     ) AS best), '[]')",
+];
+
+impl Cold {
+    /// The count of a video; none if it was never played.
+    pub async fn find_play_count(&self, video_id: &str) -> Result<Option<PlayCount>, ColdError> {
+        self.call(async |connection| {
+            diesel::sql_query(
+                "SELECT video_id, count, updated_at FROM play_counts WHERE video_id = $1",
+            )
+            .bind::<Text, _>(video_id)
+            .get_result::<CountRow>(connection)
+            .await
+            .optional()
+        })
+        .await
+        .map(|row| row.map(PlayCount::from))
+    }
+
+    /// The counts of those of these videos that were played.
+    pub async fn find_play_counts(&self, videos: &[String]) -> Result<Vec<PlayCount>, ColdError> {
+        self.call(async |connection| {
+            diesel::sql_query(
+                "SELECT video_id, count, updated_at FROM play_counts WHERE video_id = ANY ($1)",
+            )
+            .bind::<Array<Text>, _>(videos)
+            .get_results::<CountRow>(connection)
+            .await
+        })
+        .await
+        .map(|rows| rows.into_iter().map(PlayCount::from).collect())
+    }
+
+    /// Lists counts, the highest first, behind a cursor. There is no index for this, which would be
+    /// written with every batch: it is for the moments in which Redis does not know all counts.
+    pub async fn list_play_counts(
+        &self,
+        limit: u32,
+        behind: Option<&PlayCursor>,
+    ) -> Result<Vec<PlayCount>, ColdError> {
+        let (count, video, listed) = behind.map_or((i64::MAX, [].as_slice(), 0), |cursor| {
+            let listed = i64::from(cursor.listed.unwrap_or(0));
+            (to_i64(cursor.count), cursor.video.as_slice(), listed)
+        });
+        self.call(async |connection| {
+            diesel::sql_query(LIST)
+                .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
+                .bind::<BigInt, _>(count)
+                .bind::<Binary, _>(video)
+                .bind::<BigInt, _>(listed)
+                .get_results::<CountRow>(connection)
+                .await
+        })
+        .await
+        .map(|rows| rows.into_iter().map(PlayCount::from).collect())
+    }
+
+    /// Lists counts with what was published of them, by the ids of videos, behind one of these.
+    pub async fn list_published_counts(
+        &self,
+        behind: &str,
+        limit: u32,
+    ) -> Result<Vec<PublishedCount>, ColdError> {
+        let rows: Vec<PublishedRow> = self
+            .call(async |connection| {
+                diesel::sql_query(
+                    "SELECT video_id, known.count, updated_at, \
+                         coalesce(published.count, 0) AS published \
+                     FROM play_counts AS known LEFT JOIN published_counts AS published \
+                         USING (video_id) \
+                     WHERE video_id > $1 ORDER BY video_id LIMIT $2",
+                )
+                .bind::<Text, _>(behind)
+                .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
+                .get_results(connection)
+                .await
+            })
+            .await?;
+        let to_published = |row: PublishedRow| PublishedCount {
+            published: u64::try_from(row.published).unwrap_or(0),
+            count: row.count.into(),
+        };
+        Ok(rows.into_iter().map(to_published).collect())
+    }
+
+    /// Notes what was published. Counts only rise: one that comes late changes nothing.
+    pub async fn save_published_counts(&self, counts: &[(String, u64)]) -> Result<(), ColdError> {
+        let videos: Vec<&str> = counts.iter().map(|(video, _)| video.as_str()).collect();
+        let counts: Vec<i64> = counts.iter().map(|(_, count)| to_i64(*count)).collect();
+        self.call(async |connection| {
+            // In one order, so that two publishers do not wait for each other in a circle.
+            diesel::sql_query(
+                "INSERT INTO published_counts AS known (video_id, count) \
+                 SELECT video, max(count) FROM unnest($1, $2) AS one (video, count) \
+                 GROUP BY video ORDER BY video COLLATE \"C\" \
+                 ON CONFLICT (video_id) \
+                 DO UPDATE SET count = greatest(known.count, excluded.count)",
+            )
+            .bind::<Array<Text>, _>(videos)
+            .bind::<Array<BigInt>, _>(counts)
+            .execute(connection)
+            .await
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// Deletes the counts of all videos whose ids begin like this, as if they had never been played.
+    /// For an operator, who sees to it that none of them is played meanwhile.
+    pub async fn delete_play_counts(&self, beginning: &str) -> Result<(), ColdError> {
+        self.call(async |connection| {
+            connection
+                .transaction(async |connection| {
+                    let [lock, published, counts, top] = DELETE;
+                    diesel::sql_query(lock).execute(connection).await?;
+                    for delete in [published, counts] {
+                        let delete = diesel::sql_query(delete).bind::<Text, _>(beginning);
+                        delete.execute(connection).await?;
+                    }
+                    diesel::sql_query(top).execute(connection).await
+                })
+                .await
+        })
+        .await
+        .map(|_| ())
+    }
+}
