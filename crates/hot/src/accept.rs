@@ -25,7 +25,9 @@ use crate::{
     pool::Hot,
 };
 
-static ACCEPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/accept.lua")));
+static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/client.lua"), include_str!("scripts/accept.lua")))
+});
 
 /// One message, ready to be written.
 #[derive(Debug, Clone)]
@@ -73,16 +75,16 @@ pub struct Write {
 pub struct Limit {
     /// The client.
     pub client: String,
-    /// How many messages in which window.
+    /// How many items in which window.
     pub rate: Rate,
 }
 
 /// What is left to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// Of how many messages in which window.
+    /// Of how many items in which window.
     pub rate: Rate,
-    /// Messages of the present window.
+    /// Items of the present window.
     pub remaining: u32,
     /// When the window ends.
     pub resets_in: Duration,
@@ -228,15 +230,20 @@ fn ttl_ms(message: &NewCopy, asked_at: Instant) -> u128 {
     if ttl.is_zero() { 0 } else { ttl.saturating_sub(asked_at.elapsed()).as_millis().max(1) }
 }
 
-fn read_outcome(outcome: &Value, write: &Write) -> Result<Acceptance, RedisError> {
-    let allowance = |parts: &[Value]| match (parts, &write.limit) {
+/// What is left of a limit, as a script says it.
+pub(crate) fn read_allowance(parts: &[Value], limit: Option<&Limit>) -> Option<Allowance> {
+    match (parts, limit) {
         ([Value::Int(remaining), Value::Int(ms)], Some(limit)) => Some(Allowance {
             rate: limit.rate,
             remaining: u32::try_from(*remaining).ok()?,
             resets_in: Duration::from_millis(u64::try_from(*ms).ok()?),
         }),
         _ => None,
-    };
+    }
+}
+
+fn read_outcome(outcome: &Value, write: &Write) -> Result<Acceptance, RedisError> {
+    let allowance = |parts: &[Value]| read_allowance(parts, write.limit.as_ref());
     let read = match outcome {
         Value::Int(0) => Some(Acceptance::Accepted(None)),
         Value::Int(1) => Some(Acceptance::InboxFull),

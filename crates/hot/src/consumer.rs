@@ -8,12 +8,14 @@ use crate::{
     delivery::{Delivery, Popped, read_entries, read_streams},
     error::HotError,
     pool::Hot,
-    queue::GROUP,
+    stream::Stream,
 };
 
-/// One consumer of the group. Not shared: what it read and did not acknowledge belongs to it.
+/// One consumer of the group of a stream. Not shared: what it read and did not acknowledge belongs to
+/// it.
 pub struct Consumer {
     hot: Hot,
+    stream: Stream,
     name: String,
     connection: Option<MultiplexedConnection>,
     /// Where to go on: `>` for what nobody has, or an id to read again what this consumer has.
@@ -25,8 +27,9 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer of this name, which must be unique among all workers that run.
     #[must_use]
-    pub fn new(hot: Hot, name: String) -> Self {
-        Self { hot, name, connection: None, from: ">".into(), claim_from: "0-0".into() }
+    pub fn new(hot: Hot, stream: Stream, name: String) -> Self {
+        let (from, claim_from) = (">".into(), "0-0".into());
+        Self { hot, stream, name, connection: None, from, claim_from }
     }
 
     /// Waits for entries, at most `wait`, and takes at most `count`. After an error, what may have
@@ -36,7 +39,7 @@ impl Consumer {
         match self.read(count, wait).await {
             Ok(popped) => Ok(popped),
             Err(HotError::NoGroup) => {
-                self.hot.create_group().await?;
+                self.hot.create_group(self.stream).await?;
                 ">".clone_into(&mut self.from);
                 Ok(Popped::default())
             }
@@ -51,9 +54,9 @@ impl Consumer {
     async fn read(&mut self, count: usize, wait: Duration) -> Result<Popped, HotError> {
         let timeout = wait + self.hot.timeout;
         let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(&self.name).arg("COUNT").arg(count);
+        command.arg("GROUP").arg(self.stream.group()).arg(&self.name).arg("COUNT").arg(count);
         command.arg("BLOCK").arg(wait.as_millis().max(1)).arg("STREAMS");
-        command.arg(self.hot.keys.messages()).arg(&self.from);
+        command.arg(self.stream.key(&self.hot.keys)).arg(&self.from);
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.hot.connection_for_blocking().await?),
@@ -77,13 +80,13 @@ impl Consumer {
         idle: Duration,
         count: usize,
     ) -> Result<(Popped, HashMap<String, u64>), HotError> {
-        let keys = &self.hot.keys;
+        let stream = self.stream;
         let claimed: (String, Value, Vec<String>) = self
             .hot
             .call(async |connection| {
                 redis::cmd("XAUTOCLAIM")
-                    .arg(keys.messages())
-                    .arg(GROUP)
+                    .arg(stream.key(&self.hot.keys))
+                    .arg(stream.group())
                     .arg(&self.name)
                     .arg(idle.as_millis())
                     .arg(&self.claim_from)
@@ -112,8 +115,8 @@ impl Consumer {
             .hot
             .call(async |connection| {
                 redis::cmd("XPENDING")
-                    .arg(self.hot.keys.messages())
-                    .arg(GROUP)
+                    .arg(self.stream.key(&self.hot.keys))
+                    .arg(self.stream.group())
                     .arg(&first.entry_id)
                     .arg(&last.entry_id)
                     .arg(claimed.len().saturating_mul(2))

@@ -5,6 +5,8 @@ use std::fmt;
 
 use mayfly_core::MessageId;
 
+use crate::stream::Stream;
+
 /// The names of all keys of one installation.
 #[derive(Debug, Clone)]
 pub struct Keys {
@@ -26,6 +28,84 @@ impl Keys {
     #[must_use]
     pub fn messages(&self) -> String {
         self.key("messages")
+    }
+
+    /// Stream: accepted plays, on their way to be counted.
+    #[must_use]
+    pub fn plays(&self) -> String {
+        self.key("plays")
+    }
+
+    /// Sorted set, video to count: all counts of Postgres.
+    #[must_use]
+    pub fn play_counts(&self) -> String {
+        self.key("plays:counts")
+    }
+
+    /// Hash, video to ms: when its last play was counted.
+    #[must_use]
+    pub fn play_updates(&self) -> String {
+        self.key("plays:updated")
+    }
+
+    /// Hash, video to count: counts as they were last published.
+    #[must_use]
+    pub fn plays_published(&self) -> String {
+        self.key("plays:published")
+    }
+
+    /// Set: videos with a small count that changed, to be published at once.
+    #[must_use]
+    pub fn plays_soon(&self) -> String {
+        self.key("plays:soon")
+    }
+
+    /// Set: videos with a large count that changed, to be published at the next tick.
+    #[must_use]
+    pub fn plays_due(&self) -> String {
+        self.key("plays:due")
+    }
+
+    /// Set: what was due when the present tick began.
+    #[must_use]
+    pub fn plays_due_now(&self) -> String {
+        self.key("plays:due:now")
+    }
+
+    /// String: when the last tick was, in ms.
+    #[must_use]
+    pub fn plays_tick(&self) -> String {
+        self.key("plays:tick")
+    }
+
+    /// Stream: the last frames of counts, which every ws-fanout reads.
+    #[must_use]
+    pub fn plays_frames(&self) -> String {
+        self.key("plays:frames")
+    }
+
+    /// Hash, bucket to number of items: how long what is in a stream waited.
+    #[must_use]
+    pub fn consumption(&self, stream: Stream) -> String {
+        self.key(format_args!("consumption:{}", stream.name()))
+    }
+
+    /// Hash, ws-fanout to what it says of itself.
+    #[must_use]
+    pub fn fanouts(&self) -> String {
+        self.key("fanouts")
+    }
+
+    /// String with a time to live: the pulse as last published, JSON.
+    #[must_use]
+    pub fn pulse(&self) -> String {
+        self.key("pulse")
+    }
+
+    /// Channel of pub/sub: the pulse, each time it is published.
+    #[must_use]
+    pub fn feed_pulse(&self) -> String {
+        self.key("feed:pulse")
     }
 
     /// String with a time to live: a message as clients see it.
@@ -66,8 +146,11 @@ impl Keys {
 
     /// String with a time to live: how often Postgres refused an entry.
     #[must_use]
-    pub fn attempts(&self, entry_id: &str) -> String {
-        self.key(format_args!("attempts:{entry_id}"))
+    pub fn attempts(&self, stream: Stream, entry_id: &str) -> String {
+        match stream {
+            Stream::Messages => self.key(format_args!("attempts:{entry_id}")),
+            Stream::Plays => self.key(format_args!("attempts:plays:{entry_id}")),
+        }
     }
 
     /// String with a time to live: what was done under a client's `Idempotency-Key`, in the first

@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use deadpool_redis::redis::{self, Script};
-use mayfly_core::{MessageId, entry};
+use mayfly_core::{entry, message::MessageView, play::PlaysView};
 use uuid::Uuid;
 
-use crate::{error::HotError, pool::Hot, queue::GROUP};
+use crate::{error::HotError, pool::Hot, stream::Stream};
 
 static BEGIN_EPOCH: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/begin_epoch.lua")));
@@ -16,26 +16,37 @@ pub(crate) fn new_epoch() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
-/// What Redis knows of the present epoch.
+/// What Redis knows of a stream in the present epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     /// The name of the epoch.
     pub epoch: String,
-    /// Messages accepted in it.
+    /// Items accepted in it.
     pub accepted: u64,
     /// The newest entry of the stream, if there is one.
     pub newest: Option<String>,
 }
 
-/// What is queued, as one look shows it.
+/// What is queued in a stream, as one look shows it.
 #[derive(Debug, Clone, Default)]
 pub struct QueueState {
-    /// Messages of the present epoch that no worker has.
+    /// Items of the present epoch that no worker has.
     pub undelivered: u64,
-    /// Messages of the present epoch that a worker has and has not acknowledged.
-    pub pending: Vec<MessageId>,
-    /// Messages of earlier epochs that are still queued.
+    /// What of the present epoch a worker has and has not acknowledged.
+    pub pending: Vec<Pending>,
+    /// Items of earlier epochs that are still queued.
     pub earlier: u64,
+}
+
+/// An entry that a worker has and has not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Its id in the stream.
+    pub entry_id: String,
+    /// The id that it carries itself: that of a message, or of plays.
+    pub id: Uuid,
+    /// How many items it brings.
+    pub items: u64,
 }
 
 /// Entries read in one round trip while the queue is counted.
@@ -44,25 +55,25 @@ const COUNT_ENTRIES_MAX: usize = 1_000;
 type Fields = Vec<(String, Vec<u8>)>;
 
 impl Hot {
-    /// What Redis knows of the present epoch; begins one if it knows none.
-    pub async fn ledger(&self) -> Result<Ledger, HotError> {
-        if let Some(ledger) = self.find_ledger().await? {
+    /// What Redis knows of a stream in the present epoch; begins one if it knows none.
+    pub async fn ledger(&self, stream: Stream) -> Result<Ledger, HotError> {
+        if let Some(ledger) = self.find_ledger(stream).await? {
             return Ok(ledger);
         }
         let epoch = self.begin_epoch("").await?;
         Ok(Ledger { epoch, accepted: 0, newest: None })
     }
 
-    /// What Redis knows of the present epoch, if one has begun. No transaction, which a full Redis
+    /// What Redis knows of a stream in the present epoch, if one has begun. No transaction, which a full Redis
     /// would refuse: if an epoch begins in between, the number is that of the new one, and smaller.
-    pub async fn find_ledger(&self) -> Result<Option<Ledger>, HotError> {
+    pub async fn find_ledger(&self, stream: Stream) -> Result<Option<Ledger>, HotError> {
         let keys = &self.keys;
         let (epoch, accepted, newest): (Option<String>, Option<u64>, Option<String>) = self
             .call(async |connection| {
                 redis::pipe()
                     .get(keys.epoch())
-                    .hget(keys.ledger(), "messages.accepted")
-                    .hget(keys.ledger(), "messages.last")
+                    .hget(keys.ledger(), stream.field("accepted"))
+                    .hget(keys.ledger(), stream.field("last"))
                     .query_async(connection)
                     .await
             })
@@ -72,14 +83,21 @@ impl Hot {
 
     /// Whether Redis came back without an entry that once was the newest: it is gone, and older
     /// ones are there, which a trim would have taken before it.
-    pub async fn is_entry_lost(&self, entry_id: &str) -> Result<bool, HotError> {
-        let is_there = !self.entries(entry_id, entry_id, 1).await?.is_empty();
-        Ok(!is_there && !self.entries("-", &format!("({entry_id}"), 1).await?.is_empty())
+    pub async fn is_entry_lost(&self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
+        let is_there = !self.entries(stream, entry_id, entry_id, 1).await?.is_empty();
+        let before = format!("({entry_id}");
+        Ok(!is_there && !self.entries(stream, "-", &before, 1).await?.is_empty())
     }
 
-    /// How many messages of an epoch stand in the stream behind an entry.
-    pub async fn count_behind(&self, epoch: &str, entry_id: &str) -> Result<u64, HotError> {
-        let state = self.count_from(epoch, format!("({entry_id}"), QueueState::default()).await?;
+    /// How many items of an epoch stand in a stream behind an entry.
+    pub async fn count_behind(
+        &self,
+        stream: Stream,
+        epoch: &str,
+        entry_id: &str,
+    ) -> Result<u64, HotError> {
+        let from = format!("({entry_id}");
+        let state = self.count_from(stream, epoch, from, QueueState::default()).await?;
         Ok(state.undelivered)
     }
 
@@ -91,41 +109,45 @@ impl Hot {
         self.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Reads through what is queued and counts the messages. Costs what the queue holds: for an
+    /// Reads through what is queued and counts the items. Costs what the queue holds: for an
     /// operator who asks, not for a request.
-    pub async fn count_queue(&self, epoch: &str) -> Result<QueueState, HotError> {
+    pub async fn count_queue(&self, stream: Stream, epoch: &str) -> Result<QueueState, HotError> {
         let mut state = QueueState::default();
-        let Some(delivered) = self.last_delivered().await? else {
-            return self.count_from(epoch, "-".into(), state).await;
+        let Some(delivered) = self.last_delivered(stream).await? else {
+            return self.count_from(stream, epoch, "-".into(), state).await;
         };
-        for id in self.pending_entries().await? {
-            for (_, fields) in self.entries(&id, &id, 1).await? {
-                match message_of(&fields) {
-                    Some((of, message)) if of == epoch => state.pending.push(message),
-                    Some(_) => state.earlier += 1,
+        for entry_id in self.pending_entries(stream).await? {
+            for (_, fields) in self.entries(stream, &entry_id, &entry_id, 1).await? {
+                match Brought::read(stream, &fields) {
+                    Some(Brought { epoch: of, id, items }) if of == epoch => {
+                        let entry_id = entry_id.clone();
+                        state.pending.push(Pending { entry_id, id, items });
+                    }
+                    Some(brought) => state.earlier += brought.items,
                     None => {}
                 }
             }
         }
-        self.count_from(epoch, format!("({delivered}"), state).await
+        self.count_from(stream, epoch, format!("({delivered}"), state).await
     }
 
     async fn count_from(
         &self,
+        stream: Stream,
         epoch: &str,
         mut from: String,
         mut state: QueueState,
     ) -> Result<QueueState, HotError> {
         loop {
-            let entries = self.entries(&from, "+", COUNT_ENTRIES_MAX).await?;
+            let entries = self.entries(stream, &from, "+", COUNT_ENTRIES_MAX).await?;
             let Some((last, _)) = entries.last() else {
                 return Ok(state);
             };
             from = format!("({last}");
             for (_, fields) in &entries {
-                match message_of(fields) {
-                    Some((of, _)) if of == epoch => state.undelivered += 1,
-                    Some(_) => state.earlier += 1,
+                match Brought::read(stream, fields) {
+                    Some(brought) if brought.epoch == epoch => state.undelivered += brought.items,
+                    Some(brought) => state.earlier += brought.items,
                     None => {}
                 }
             }
@@ -134,13 +156,14 @@ impl Hot {
 
     async fn entries(
         &self,
+        stream: Stream,
         from: &str,
         to: &str,
         count: usize,
     ) -> Result<Vec<(String, Fields)>, HotError> {
         self.call(async |connection| {
             redis::cmd("XRANGE")
-                .arg(self.keys.messages())
+                .arg(stream.key(&self.keys))
                 .arg(from)
                 .arg(to)
                 .arg("COUNT")
@@ -151,15 +174,15 @@ impl Hot {
         .await
     }
 
-    async fn pending_entries(&self) -> Result<Vec<String>, HotError> {
+    async fn pending_entries(&self, stream: Stream) -> Result<Vec<String>, HotError> {
         let mut ids = Vec::new();
         let mut from = "-".to_owned();
         loop {
             let rows: Vec<(String, String, u64, u64)> = self
                 .call(async |connection| {
                     redis::cmd("XPENDING")
-                        .arg(self.keys.messages())
-                        .arg(GROUP)
+                        .arg(stream.key(&self.keys))
+                        .arg(stream.group())
                         .arg(&from)
                         .arg("+")
                         .arg(COUNT_ENTRIES_MAX)
@@ -176,13 +199,29 @@ impl Hot {
     }
 }
 
-/// The epoch and the id of a message's entry; nothing for an entry of another kind.
-fn message_of(fields: &Fields) -> Option<(String, MessageId)> {
-    let field = |wanted: &str| {
-        fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice())
-    };
-    let json = field(entry::MESSAGE_V1)?;
-    let meta = entry::Meta::parse(&String::from_utf8_lossy(field(entry::META)?));
-    let view = mayfly_core::message::MessageView::from_json(json).ok()?;
-    Some((meta.epoch, view.id))
+/// What an entry brings.
+struct Brought {
+    epoch: String,
+    id: Uuid,
+    items: u64,
+}
+
+impl Brought {
+    /// Reads an entry; nothing if it brings none of the items of its stream.
+    fn read(stream: Stream, fields: &Fields) -> Option<Self> {
+        let field = |wanted: &str| {
+            fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice())
+        };
+        let (id, items) = match stream {
+            Stream::Messages => {
+                (MessageView::from_json(field(entry::MESSAGE_V1)?).ok()?.id.as_uuid(), 1)
+            }
+            Stream::Plays => {
+                let plays = PlaysView::from_json(field(entry::PLAYS_V1)?).ok()?;
+                (plays.id, plays.plays.len() as u64)
+            }
+        };
+        let meta = entry::Meta::parse(&String::from_utf8_lossy(field(entry::META)?));
+        Some(Self { epoch: meta.epoch, id, items })
+    }
 }

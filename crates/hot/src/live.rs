@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use deadpool_redis::redis::{self, Value};
 use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position, frame::NotResumed};
 
-use crate::{delivery::read_entries, error::HotError, pool::Hot};
+use crate::{delivery::read_entries, error::HotError, pool::Hot, stream::Stream};
 
 /// An entry of the stream, read for subscribers.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct LiveRow {
 impl Hot {
     /// The newest point of the stream, in the present epoch; begins one if there is none.
     pub async fn find_newest(&self) -> Result<Position, HotError> {
-        let ledger = self.ledger().await?;
+        let ledger = self.ledger(Stream::Messages).await?;
         let entry = ledger.newest.and_then(|id| id.parse().ok()).unwrap_or(EntryId::START);
         Ok(Position::new(ledger.epoch, entry))
     }

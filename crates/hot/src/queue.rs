@@ -1,4 +1,4 @@
-//! The queue: a Redis stream with a consumer group. Delivery is at least once; whoever works on an
+//! The queues: Redis streams with a consumer group each. Delivery is at least once; whoever works on an
 //! entry acknowledges it after its effect is safe.
 
 use std::{sync::LazyLock, time::Duration};
@@ -6,11 +6,10 @@ use std::{sync::LazyLock, time::Duration};
 use deadpool_redis::redis::{self, Script};
 use mayfly_core::MessageId;
 
-use crate::{error::HotError, pool::Hot};
+use crate::{error::HotError, pool::Hot, stream::Stream};
 
-/// The consumer group of the workers that store.
-pub const GROUP: &str = "persist";
-
+static ACK_PLAYS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/ack_plays.lua")));
 static COUNT_ATTEMPT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/count_attempt.lua")));
 
@@ -18,14 +17,14 @@ static COUNT_ATTEMPT: LazyLock<Script> =
 const COMMAND_IDS_MAX: usize = 1_000;
 
 impl Hot {
-    /// Makes the stream and its group if they are not there; begins where the stream begins.
-    pub async fn create_group(&self) -> Result<(), HotError> {
+    /// Makes a stream and its group if they are not there; begins where the stream begins.
+    pub async fn create_group(&self, stream: Stream) -> Result<(), HotError> {
         let created = self
             .call(async |connection| {
                 redis::cmd("XGROUP")
                     .arg("CREATE")
-                    .arg(self.keys.messages())
-                    .arg(GROUP)
+                    .arg(stream.key(&self.keys))
+                    .arg(stream.group())
                     .arg("0")
                     .arg("MKSTREAM")
                     .query_async::<()>(connection)
@@ -39,12 +38,17 @@ impl Hot {
     }
 
     /// Says that a consumer is still at work on these entries, so that nobody takes them over.
-    pub async fn touch(&self, consumer: &str, entry_ids: &[&str]) -> Result<(), HotError> {
+    pub async fn touch(
+        &self,
+        stream: Stream,
+        consumer: &str,
+        entry_ids: &[&str],
+    ) -> Result<(), HotError> {
         for chunk in entry_ids.chunks(COMMAND_IDS_MAX) {
             self.call(async |connection| {
                 redis::cmd("XCLAIM")
-                    .arg(self.keys.messages())
-                    .arg(GROUP)
+                    .arg(stream.key(&self.keys))
+                    .arg(stream.group())
                     .arg(consumer)
                     .arg(0)
                     .arg(chunk)
@@ -57,11 +61,11 @@ impl Hot {
         Ok(())
     }
 
-    /// Acknowledges entries whose effect is safe, and takes away what stood in for it: the waiting
+    /// Acknowledges messages whose effect is safe, and takes away what stood in for it: the waiting
     /// references of `stored` messages, and what a take left of `settled` ones. Plain commands: a
     /// full Redis takes no transaction. They may be cut off between any two, and be given again,
     /// because the entries are acknowledged last.
-    pub async fn ack(
+    pub async fn ack_messages(
         &self,
         entry_ids: &[&str],
         stored: &[MessageId],
@@ -76,22 +80,37 @@ impl Hot {
             pipe.hdel(self.keys.taken(), names(chunk)).ignore();
         }
         for chunk in entry_ids.chunks(COMMAND_IDS_MAX) {
-            pipe.cmd("XACK").arg(self.keys.messages()).arg(GROUP).arg(chunk).ignore();
+            let stream = Stream::Messages;
+            pipe.cmd("XACK").arg(stream.key(&self.keys)).arg(stream.group()).arg(chunk).ignore();
         }
         self.call(async |connection| pipe.query_async::<()>(connection).await).await
     }
 
+    /// Acknowledges entries of plays whose effect is safe, each with its number of plays.
+    pub async fn ack_plays(&self, entries: &[(&str, u64)]) -> Result<(), HotError> {
+        let stream = Stream::Plays;
+        for chunk in entries.chunks(COMMAND_IDS_MAX) {
+            let mut call = ACK_PLAYS.prepare_invoke();
+            call.key(stream.key(&self.keys)).key(self.keys.ledger()).arg(stream.group());
+            for (entry_id, plays) in chunk {
+                call.arg(*entry_id).arg(*plays);
+            }
+            self.call(async |connection| call.invoke_async::<()>(connection).await).await?;
+        }
+        Ok(())
+    }
+
     /// Counts one more refusal of an entry; gives how many there were. Kept for a day.
-    pub async fn count_attempt(&self, entry_id: &str) -> Result<u64, HotError> {
+    pub async fn count_attempt(&self, stream: Stream, entry_id: &str) -> Result<u64, HotError> {
         const KEPT: Duration = Duration::from_secs(86_400);
         let mut call = COUNT_ATTEMPT.prepare_invoke();
-        call.key(self.keys.attempts(entry_id)).arg(KEPT.as_secs());
+        call.key(self.keys.attempts(stream, entry_id)).arg(KEPT.as_secs());
         self.call(async |connection| call.invoke_async(connection).await).await
     }
 
     /// Forgets how often an entry was refused.
-    pub async fn forget_attempts(&self, entry_id: &str) -> Result<(), HotError> {
-        let key = self.keys.attempts(entry_id);
+    pub async fn forget_attempts(&self, stream: Stream, entry_id: &str) -> Result<(), HotError> {
+        let key = self.keys.attempts(stream, entry_id);
         self.call(async |connection| {
             redis::cmd("DEL").arg(&key).query_async::<()>(connection).await
         })

@@ -14,21 +14,25 @@ pub(crate) const STATE_BYTES_MAX: usize = 256 * 1024;
 pub enum StateFeed {
     /// The statistics of the last minute.
     Stats,
+    /// The pulse.
+    Pulse,
 }
 
 impl StateFeed {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Stats];
+    pub const ALL: [Self; 2] = [Self::Stats, Self::Pulse];
 
     pub(crate) fn channel(self, keys: &Keys) -> String {
         match self {
             Self::Stats => keys.feed_stats(),
+            Self::Pulse => keys.feed_pulse(),
         }
     }
 
     fn key(self, keys: &Keys) -> String {
         match self {
             Self::Stats => keys.stats(),
+            Self::Pulse => keys.pulse(),
         }
     }
 }

@@ -51,9 +51,9 @@ impl Hot {
         })
     }
 
-    /// Whether a snapshot of this time is to be believed, and not of a clock that was wrong.
+    /// Whether a state of this time is to be believed, and not of a clock that was wrong.
     #[must_use]
-    pub fn is_stats_time_believed(generated_at: Timestamp, now: Timestamp) -> bool {
+    pub fn is_state_time_believed(generated_at: Timestamp, now: Timestamp) -> bool {
         generated_at <= now.plus(AHEAD_MAX)
     }
 }

@@ -1,11 +1,11 @@
-//! Keeping the queue in order: trimming, and forgetting consumers that are gone.
+//! Keeping the queues in order: trimming, and forgetting consumers that are gone.
 
 use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{self, Script};
 use mayfly_core::Timestamp;
 
-use crate::{accept::millis, error::HotError, pool::Hot, queue::GROUP};
+use crate::{accept::millis, error::HotError, pool::Hot, stream::Stream};
 
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/trim.lua")));
 static FORGET_CONSUMERS: LazyLock<Script> =
@@ -15,10 +15,11 @@ static FORGET_CONSUMERS: LazyLock<Script> =
 const CONSUMER_SILENCE: Duration = Duration::from_secs(600);
 
 impl Hot {
-    /// Trims the stream behind what is acknowledged and behind the resume window, which gives way
+    /// Trims a stream behind what is acknowledged and behind the resume window, which gives way
     /// where it exceeds its bytes, and goes where Redis is nearly full. Gives how many entries went.
     pub async fn trim(
         &self,
+        stream: Stream,
         window: Duration,
         bytes_max: u64,
         now: Timestamp,
@@ -27,7 +28,7 @@ impl Hot {
         let keep_from = Timestamp::from_millis(0)
             .plus(now.since(Timestamp::from_millis(0)).saturating_sub(window));
         let mut call = TRIM.prepare_invoke();
-        call.key(self.keys.messages()).arg(keep_from.as_millis()).arg(bytes_max);
+        call.key(stream.key(&self.keys)).arg(keep_from.as_millis()).arg(bytes_max);
         self.call(async |connection| call.invoke_async(connection).await).await
     }
 
@@ -41,9 +42,9 @@ impl Hot {
     }
 
     /// Forgets consumers that are gone.
-    pub async fn forget_consumers(&self) -> Result<u64, HotError> {
+    pub async fn forget_consumers(&self, stream: Stream) -> Result<u64, HotError> {
         let mut call = FORGET_CONSUMERS.prepare_invoke();
-        call.key(self.keys.messages()).arg(GROUP);
+        call.key(stream.key(&self.keys)).arg(stream.group());
         call.arg(millis(CONSUMER_SILENCE));
         self.call(async |connection| call.invoke_async(connection).await).await
     }

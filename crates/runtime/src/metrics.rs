@@ -41,6 +41,8 @@ pub const CLOSED_TOTAL: &str = "mayfly_closed_total";
 pub const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 /// Seconds from the acceptance of a message until it was written to the connections.
 pub const DELIVERY_SECONDS: &str = "mayfly_delivery_seconds";
+/// Frames of counts that were published.
+pub const PLAY_FRAMES_TOTAL: &str = "mayfly_play_frames_total";
 /// Runs of the statistics, by `result`: `published`, `failed`, `late` (another publisher was faster),
 /// `filling` (Postgres still counts what was stored before there were statistics).
 pub const SNAPSHOTS_TOTAL: &str = "mayfly_snapshots_total";
@@ -127,6 +129,7 @@ fn describe() {
         DELIVERY_SECONDS,
         "Seconds from the acceptance of a message until it was written to the connections"
     );
+    describe_counter!(PLAY_FRAMES_TOTAL, "Frames of play counts that were published");
     describe_counter!(SNAPSHOTS_TOTAL, "Runs of the statistics");
     describe_histogram!(SNAPSHOT_SECONDS, "Seconds that a run of the statistics took");
     describe_gauge!(SNAPSHOT_AGE_SECONDS, "Seconds since the last snapshot");

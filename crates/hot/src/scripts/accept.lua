@@ -1,22 +1,20 @@
-#!lua
 -- Accepts messages of many requests in one step: entry in the stream, hot copy, place in the inbox,
 -- waiting reference, ledger, publication; what its client has sent, and what it was answered under
--- its key. A request is accepted whole or not at all.
+-- its key. A request is accepted whole or not at all. Begins with client.lua.
 --
 -- KEYS  stream, epoch, ledger, waiting;
 --       then of each request: its client's window, if it has a limit; its answer, if it has a key;
 --         and of each of its messages: copy, inbox (the copy once more where it has no inbox)
 -- ARGV  candidate epoch, feed, waiting max, inbox max, how long answers are kept in ms,
 --       number of requests;
---       then of each request: number of messages, with an l behind it if there is a limit and a k
---         if there is a key, as in 3lk; origin; limit, window in ms; fingerprint, what is kept;
+--       then of each request: number of messages with marks; origin; limit, window in ms;
+--         fingerprint, what is kept;
 --         and of each of its messages: id, channel, JSON, time to live in ms
 -- Gives 1 if the publication failed else 0, then of each request
 --       0 accepted, or with its limit {0, left, ms until the window ends}
 --       1 an inbox is full, 2 too much is waiting
 --       {3, left, ms until the window ends} beyond the limit
 --       {4, what was kept} done before, 5 another request was done under this key
-local call = redis.call
 local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -107,51 +105,19 @@ local function write(copy, inbox_key, id, channel, json, ttl, meta)
     end
 end
 
--- What was kept of a request that was done under this key; nothing if none was.
-local function find_done(key, fingerprint)
-    local done = call('GET', key)
-    if not done then
-        return nil
-    end
-    local size = #fingerprint
-    if string.sub(done, 1, size) ~= fingerprint then
-        return 5
-    end
-    return { 4, string.sub(done, size + 1) }
-end
-
--- The windows that this step counts into: looked at, and written, once.
-local windows = {}
-local function window_of(key, lasts)
-    local window = windows[key]
-    if not window then
-        local sent = tonumber(call('GET', key) or 0)
-        if sent > 0 then
-            lasts = call('PTTL', key)
-        end
-        window = { sent = sent, is_new = sent == 0, lasts = lasts, counted = 0 }
-        windows[key] = window
-    end
-    return window
-end
-
 local answers_kept_for = ARGV[5]
 local key_at, argument_at = 5, 7
 for _ = 1, tonumber(ARGV[6]) do
-    local count, origin = tonumber(ARGV[argument_at]), ARGV[argument_at + 1]
-    local marks = ''
-    if not count then
-        count, marks = string.match(ARGV[argument_at], '^(%d+)(%a+)$')
-        count = tonumber(count)
-    end
+    local count, is_limited, has_key = read_marks(ARGV[argument_at])
+    local origin = ARGV[argument_at + 1]
     argument_at = argument_at + 2
     local limit, window, answer_key, fingerprint, kept
-    if marks == 'l' or marks == 'lk' then
+    if is_limited then
         limit = tonumber(ARGV[argument_at])
         window = window_of(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
         key_at, argument_at = key_at + 1, argument_at + 2
     end
-    if marks == 'k' or marks == 'lk' then
+    if has_key then
         answer_key, fingerprint, kept = KEYS[key_at], ARGV[argument_at], ARGV[argument_at + 1]
         key_at, argument_at = key_at + 1, argument_at + 2
     end
@@ -208,14 +174,7 @@ if accepted > 0 then
             end
         end
     end
-    for key, window in pairs(windows) do
-        if window.counted > 0 then
-            call('INCRBY', key, window.counted)
-            if window.is_new then
-                call('PEXPIRE', key, window.lasts)
-            end
-        end
-    end
+    write_windows()
     call('HINCRBY', ledger, 'messages.accepted', accepted)
     call('HSET', ledger, 'messages.last', last)
     local published = redis.pcall('PUBLISH', ARGV[2], table.concat(pieces))

@@ -9,5 +9,5 @@ if present and present ~= ARGV[1] then
     return present
 end
 redis.call('SET', KEYS[1], ARGV[2])
-redis.call('HDEL', KEYS[2], 'messages.accepted', 'messages.restored')
+redis.call('HDEL', KEYS[2], 'messages.accepted', 'messages.restored', 'plays.accepted', 'plays.restored')
 return ARGV[2]

@@ -11,4 +11,7 @@ pub struct Limits {
     /// Messages.
     #[serde(deserialize_with = "rate::or_off")]
     pub messages: Option<Rate>,
+    /// Plays.
+    #[serde(deserialize_with = "rate::or_off")]
+    pub plays: Option<Rate>,
 }

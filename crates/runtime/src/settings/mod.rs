@@ -19,6 +19,7 @@ mod list;
 mod log;
 mod origin;
 mod persist;
+mod plays;
 mod postgres;
 mod proxies;
 mod public;
@@ -53,6 +54,7 @@ pub use self::{
     log::{Log, LogFormat},
     origin::{AllowedOrigin, AllowedOrigins},
     persist::Persist,
+    plays::Plays,
     postgres::Postgres,
     proxies::TrustedProxies,
     public::Public,
@@ -95,6 +97,8 @@ pub struct Settings {
     pub list: List,
     /// How entries are stored.
     pub persist: Persist,
+    /// How counts of plays are published.
+    pub plays: Plays,
     /// How feeds are carried to connections.
     pub fanout: Fanout,
     /// What is summed up, and where it lies.
