@@ -49,6 +49,7 @@ impl OwnProcess {
         let mut command = Command::new(bin_dir().join(service.name()));
         command
             .env("MAYFLY_LIMITS__MESSAGES", "off")
+            .env("MAYFLY_LIMITS__PLAYS", "off")
             .envs(&world.spec.env)
             .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")

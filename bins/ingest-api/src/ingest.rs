@@ -2,15 +2,21 @@
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use mayfly_core::{Clock, IdGenerator, Message, MessageId, NewMessage, SystemClock};
-use mayfly_hot::{Acceptance, Acceptor, Allowance, Before, Hot, NewCopy, Write};
-use mayfly_http::{IdempotencyKey, Problem, RateLimit};
+use mayfly_hot::{Acceptance, Acceptor, Before, Hot, NewCopy, Write};
+use mayfly_http::{Problem, RateLimit};
 use mayfly_runtime::{Settings, metrics as names, settings::Rate};
 use metrics::{Counter, Histogram};
 
-use crate::{problems, sender::Sending};
+use crate::{
+    problems,
+    receipt::{Receipt, rate_limit},
+    sender::Sending,
+};
+
+/// What is counted, as the headers of the limit name it.
+const POLICY: &str = "messages";
 
 /// What the handlers of one thread need.
 pub struct Ingest {
@@ -34,25 +40,6 @@ pub struct Accepted {
     pub json: Bytes,
     /// What else its sender is told.
     pub receipt: Receipt,
-}
-
-/// What a sender is told beside what was accepted.
-pub enum Receipt {
-    /// It was written now; what is left, if there is a limit.
-    New(Option<RateLimit>),
-    /// It had been written before.
-    Replayed,
-}
-
-impl Receipt {
-    /// Writes it into the headers of the answer.
-    pub fn write_headers(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::New(None) => {}
-            Self::New(Some(limit)) => limit.write_headers(headers),
-            Self::Replayed => IdempotencyKey::mark_replayed(headers),
-        }
-    }
 }
 
 /// What became of a write that was not refused.
@@ -125,20 +112,15 @@ impl Ingest {
             Ok(Acceptance::Accepted(left)) => {
                 self.accepted_total.increment(count as u64);
                 self.accept_seconds.record(started.elapsed());
-                Ok(Written::Now(left.map(rate_limit)))
+                Ok(Written::Now(left.map(|left| rate_limit(POLICY, left))))
             }
             Ok(Acceptance::AcceptedBefore(before)) => Ok(Written::Before(before)),
             Ok(Acceptance::Unreadable) => Err(problems::unreadable()),
             Ok(Acceptance::KeyReused) => Err(problems::key_reused()),
-            Ok(Acceptance::LimitReached(left)) => Err(rate_limit(left).refuse(count)),
+            Ok(Acceptance::LimitReached(left)) => Err(rate_limit(POLICY, left).refuse(count)),
             Ok(Acceptance::InboxFull) => Err(problems::inbox_full()),
-            Ok(Acceptance::QueueFull) => Err(problems::queue_full()),
+            Ok(Acceptance::QueueFull) => Err(problems::queue_full("messages", "stored")),
             Err(error) => Err(problems::of_hot(&error)),
         }
     }
-}
-
-fn rate_limit(left: Allowance) -> RateLimit {
-    let Allowance { rate, remaining, resets_in } = left;
-    RateLimit { policy: "messages", rate, remaining, resets_in }
 }

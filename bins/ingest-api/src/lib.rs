@@ -1,8 +1,10 @@
-//! ingest-api: takes messages in over REST and answers once they stand in the queue. It has no
+//! ingest-api: takes messages and plays in over REST and answers once they stand in their queue. It has no
 //! connection to Postgres.
 
 mod ingest;
+mod plays;
 mod problems;
+mod receipt;
 mod routes;
 mod sender;
 

@@ -6,7 +6,7 @@ use mayfly_core::{FieldErrors, Refusal, limits};
 use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
-/// What a client sent is no message.
+/// What a client sent is no message, or no play.
 pub fn of_refusal(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
@@ -39,9 +39,9 @@ pub fn inbox_full() -> Problem {
 }
 
 /// The queue is as long as it may be.
-pub fn queue_full() -> Problem {
+pub fn queue_full(items: &str, done: &str) -> Problem {
     Problem::new(Code::Overloaded)
-        .detail("too many messages wait to be stored")
+        .detail(format!("too many {items} wait to be {done}"))
         .retry_after(Duration::from_secs(5))
 }
 

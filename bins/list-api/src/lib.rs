@@ -1,6 +1,7 @@
-//! list-api: gives messages out over REST. What is live comes from Redis, what was ever stored from
+//! list-api: gives messages and counts out over REST. What is live comes from Redis, what was ever stored from
 //! Postgres; a take or a deletion is one step in Redis.
 
+mod counts;
 mod listing;
 mod problems;
 mod routes;

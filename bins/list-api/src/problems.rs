@@ -1,5 +1,7 @@
 //! What goes wrong, as callers see it.
 
+use std::time::Duration;
+
 use mayfly_cold::ColdError;
 use mayfly_core::limits;
 use mayfly_hot::HotError;
@@ -35,6 +37,18 @@ pub fn key_reused() -> Problem {
 /// There is no such message.
 pub fn no_message() -> Problem {
     Problem::new(Code::NotFound).detail("there is no message with this id")
+}
+
+/// Nobody ever played this video.
+pub fn no_plays() -> Problem {
+    Problem::new(Code::NotFound).detail("nobody has played a video with this id")
+}
+
+/// Nobody takes the pulse: no stats-publisher runs, or it cannot reach Redis.
+pub fn no_pulse() -> Problem {
+    Problem::new(Code::Unavailable)
+        .detail("there is no pulse of the last seconds")
+        .retry_after(Duration::from_secs(1))
 }
 
 /// A cursor that this service did not give out, or of another walk.

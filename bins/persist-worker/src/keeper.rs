@@ -1,33 +1,35 @@
-//! What has to be done now and then, by every worker alike and harmlessly: trimming the stream,
-//! forgetting dead consumers, watching the ledger, measuring the queue.
+//! What has to be done now and then, by every worker alike and harmlessly: trimming the streams,
+//! forgetting dead consumers, watching the ledger, measuring the queues.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mayfly_cold::Cold;
 use mayfly_core::{Clock, SystemClock};
-use mayfly_hot::{Hot, HotError, Ledger};
+use mayfly_hot::{Hot, HotError, Ledger, Stream};
 use mayfly_runtime::{Settings, metrics as names};
 use tracing::{debug, warn};
 
-use crate::batch::STREAM;
+use crate::forgetter::Forgetter;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Consumers are forgotten, and dead letters counted, every so many intervals.
 const SELDOM: u64 = 10;
 
-/// Keeps the queue in order.
+/// Keeps the queues in order.
 pub struct Keeper {
     hot: Hot,
     cold: Cold,
     settings: Arc<Settings>,
-    /// What Redis knew when this worker last looked.
-    seen: Option<Ledger>,
+    forgetter: Forgetter,
+    /// What Redis knew of each stream when this worker last looked.
+    seen: HashMap<Stream, Ledger>,
 }
 
 impl Keeper {
     /// A keeper between the two stores.
     pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>) -> Self {
-        Self { hot, cold, settings, seen: None }
+        let forgetter = Forgetter::new(hot.clone(), cold.clone());
+        Self { hot, cold, settings, forgetter, seen: HashMap::new() }
     }
 
     /// Keeps on until aborted. What fails is tried again a second later.
@@ -37,31 +39,41 @@ impl Keeper {
         let mut round = 0_u64;
         loop {
             ticks.tick().await;
-            if let Err(error) = self.keep_ledger().await {
-                debug!(%error, "cannot keep the ledger now");
+            let seldom = round.is_multiple_of(SELDOM);
+            for stream in Stream::ALL {
+                if let Err(error) = self.keep_ledger(stream).await {
+                    debug!(%error, stream = stream.name(), "cannot keep the ledger now");
+                }
+                if let Err(error) = self.keep_queue(stream, seldom).await {
+                    debug!(%error, stream = stream.name(), "cannot keep the queue now");
+                }
             }
-            if let Err(error) = self.keep_queue(round.is_multiple_of(SELDOM)).await {
-                debug!(%error, "cannot keep the queue now");
+            if let Err(error) = self.forgetter.forget(seldom).await {
+                debug!(%error, "cannot forget what is counted now");
             }
-            if round.is_multiple_of(SELDOM)
-                && let Ok(letters) = self.cold.count_dead_letters().await
-            {
+            if seldom && let Ok(letters) = self.cold.count_dead_letters().await {
                 gauge(names::DEAD_LETTERS, letters);
             }
             round += 1;
         }
     }
 
-    async fn keep_queue(&self, seldom: bool) -> Result<(), HotError> {
+    async fn keep_queue(&self, stream: Stream, seldom: bool) -> Result<(), HotError> {
         let now = SystemClock.now();
-        let (depth, oldest) = self.hot.queue_depth().await?;
-        metrics::gauge!(names::QUEUE_DEPTH, "stream" => STREAM).set(as_f64(depth));
+        let (depth, oldest) = self.hot.queue_depth(stream).await?;
+        metrics::gauge!(names::QUEUE_DEPTH, "stream" => stream.name()).set(as_f64(depth));
         let age = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
-        metrics::gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "stream" => STREAM).set(age.as_secs_f64());
+        metrics::gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "stream" => stream.name())
+            .set(age.as_secs_f64());
         let queue = &self.settings.queue;
-        self.hot.trim(queue.resume_window, queue.resume_bytes_max, now).await?;
+        // Nobody resumes from plays.
+        let window = match stream {
+            Stream::Messages => queue.resume_window,
+            Stream::Plays => Duration::ZERO,
+        };
+        self.hot.trim(stream, window, queue.resume_bytes_max, now).await?;
         if seldom {
-            self.hot.forget_consumers().await?;
+            self.hot.forget_consumers(stream).await?;
         }
         Ok(())
     }
@@ -71,36 +83,35 @@ impl Keeper {
     /// Postgres is asked first: what it knows then was accepted before Redis is asked. If Redis
     /// knows of less, it came back without its last moments, and a new epoch begins. So it does if
     /// an entry is gone that was there a moment ago: as much may have been accepted since.
-    async fn keep_ledger(&mut self) -> anyhow::Result<()> {
-        let before = self.hot.ledger().await?;
-        let known = self.cold.find_ledger(&before.epoch, STREAM).await?;
-        let present = self.hot.ledger().await?;
+    async fn keep_ledger(&mut self, stream: Stream) -> anyhow::Result<()> {
+        let before = self.hot.ledger(stream).await?;
+        let known = self.cold.find_ledger(&before.epoch, stream.name()).await?;
+        let present = self.hot.ledger(stream).await?;
         let knows_less = known.is_some_and(|known| {
             present.epoch == known.epoch
                 && present.accepted < known.accepted.max(known.stored + known.dead_lettered)
         });
-        if self.note_lost_entry(&present).await? || knows_less {
+        if self.note_lost_entry(stream, &present).await? || knows_less {
             let epoch = self.hot.begin_epoch(&present.epoch).await?;
             warn!(over = present.epoch, epoch, "Redis lost data: a new epoch begins");
             return Ok(());
         }
-        let seen = self.seen.insert(present);
-        self.cold.observe_ledger(&seen.epoch, STREAM, seen.accepted).await?;
+        self.cold.observe_ledger(&present.epoch, stream.name(), present.accepted).await?;
+        self.seen.insert(stream, present);
         Ok(())
     }
 
     /// Whether the entry that was the newest a moment ago is lost. Then all that stands behind it
     /// was accepted since, and what was accepted before is what was seen then.
-    async fn note_lost_entry(&self, present: &Ledger) -> anyhow::Result<bool> {
-        let Some(seen) = self.seen.as_ref().filter(|seen| seen.epoch == present.epoch) else {
-            return Ok(false);
-        };
+    async fn note_lost_entry(&self, stream: Stream, present: &Ledger) -> anyhow::Result<bool> {
+        let seen = self.seen.get(&stream).filter(|seen| seen.epoch == present.epoch);
+        let Some(seen) = seen else { return Ok(false) };
         let Some(newest) = &seen.newest else { return Ok(false) };
-        if !self.hot.is_entry_lost(newest).await? {
+        if !self.hot.is_entry_lost(stream, newest).await? {
             return Ok(false);
         }
-        let since = self.hot.count_behind(&seen.epoch, newest).await?;
-        self.cold.observe_ledger(&seen.epoch, STREAM, seen.accepted + since).await?;
+        let since = self.hot.count_behind(stream, &seen.epoch, newest).await?;
+        self.cold.observe_ledger(&seen.epoch, stream.name(), seen.accepted + since).await?;
         Ok(true)
     }
 }

@@ -1,15 +1,19 @@
-//! persist-worker: takes accepted messages, takes and deletions from the queue in Redis, stores them
+//! persist-worker: takes what was accepted from the queues in Redis, stores messages and counts plays
 //! in Postgres in batches, exactly once, and acknowledges after the commit.
 //!
-//! [`worker`] is the loop, [`batch`] says what a batch holds, [`settle`] gives every entry its
-//! outcome, [`keeper`] does what has to be done now and then,
-//! [`restorer`] what has to be done after Redis lost its data.
+//! [`worker`] is the loop, [`settle`] gives every entry its outcome; what is done with the entries of
+//! a stream is [`work`]: [`messages`] and [`plays`]. [`keeper`] does what has to be done now and then,
+//! [`forgetter`] among it; [`restorer`] and [`recount`] what has to be done after Redis lost its data.
 
-mod batch;
+mod forgetter;
 mod keeper;
+mod messages;
+mod plays;
+mod recount;
 mod restorer;
 mod settle;
 mod throttle;
+mod work;
 mod worker;
 
 use std::time::Duration;
@@ -22,7 +26,10 @@ use mayfly_runtime::{Need, Part, Process};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{keeper::Keeper, restorer::Restorer, worker::Worker};
+use crate::{
+    keeper::Keeper, messages::Messages, plays::Plays, recount::Recount, restorer::Restorer,
+    worker::Worker,
+};
 
 /// Runs the worker until it is told to drain and has settled what it had taken.
 pub async fn run(process: Process) -> anyhow::Result<()> {
@@ -40,14 +47,22 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
     besides.spawn(Restorer::new(hot.clone(), cold.clone()).run());
+    besides.spawn(Recount::new(hot.clone(), cold.clone()).run());
     besides.spawn(Keeper::new(hot.clone(), cold.clone(), settings.clone()).run());
 
     let draining = process.lifecycle.draining();
     if wait_for_schema(&cold, &schema, &draining).await {
-        let workers = (0..throttle::writers(&settings.persist)).map(|_| {
-            Worker::new(hot.clone(), cold.clone(), settings.clone(), draining.clone()).run()
+        let timeout = settings.persist.statement_timeout;
+        let stores = (0..throttle::writers(&settings.persist)).map(|_| {
+            let work = Messages::new(hot.clone(), cold.clone(), timeout);
+            let settings = settings.clone();
+            Worker::new(work, hot.clone(), cold.clone(), settings, draining.clone()).run()
         });
-        join_all(workers).await;
+        // One: while it counts a batch, the next is on its way, and Postgres counts one at a time.
+        let work = Plays::new(hot.clone(), cold.clone(), timeout);
+        let counts =
+            Worker::new(work, hot.clone(), cold.clone(), settings.clone(), draining.clone()).run();
+        tokio::join!(join_all(stores), counts);
     }
     besides.shutdown().await;
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mayfly_cold::{Cold, StoredMessage};
 use mayfly_core::{Clock, MessageId, SystemClock, Timestamp, limits};
-use mayfly_hot::{Hot, LiveMessage, Restored};
+use mayfly_hot::{Hot, LiveMessage, Restored, Stream};
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl Restorer {
     async fn restore(&self) -> anyhow::Result<()> {
         let mut made = 0;
         loop {
-            let Some(ledger) = self.hot.find_ledger().await? else { return Ok(()) };
+            let Some(ledger) = self.hot.find_ledger(Stream::Messages).await? else { return Ok(()) };
             let Restored::UpTo(last) = self.hot.find_restored().await? else { return Ok(()) };
             let now = SystemClock.now();
             let after = last.parse().unwrap_or_else(|_| oldest_live(now));

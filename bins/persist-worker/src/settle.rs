@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
-use mayfly_cold::{Cold, ColdError, Stored, Tried};
-use mayfly_core::{Clock, SystemClock, entry::Entry};
-use mayfly_hot::{Delivery, Hot, HotError};
+use mayfly_cold::{Cold, ColdError, Tried};
+use mayfly_core::{Clock, Consumption, SystemClock};
+use mayfly_hot::{Delivery, Hot, HotError, Stream};
 use mayfly_runtime::{Settings, metrics as names};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::batch::{self, Group, STREAM};
+use crate::work::{Group, Work, sort};
 
 /// The worker is to leave while Postgres or Redis is away: what it has stays pending.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,8 @@ struct Refused {
 }
 
 /// Settles deliveries.
-pub struct Settler {
+pub struct Settler<W> {
+    work: W,
     hot: Hot,
     cold: Cold,
     settings: Arc<Settings>,
@@ -47,10 +48,16 @@ pub struct Settler {
     refused: Vec<Refused>,
 }
 
-impl Settler {
-    /// A settler between the two stores.
-    pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>, draining: CancellationToken) -> Self {
-        Self { hot, cold, settings, draining, refused: Vec::new() }
+impl<W: Work> Settler<W> {
+    /// A settler of this work, between the two stores.
+    pub fn new(
+        work: W,
+        hot: Hot,
+        cold: Cold,
+        settings: Arc<Settings>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { work, hot, cold, settings, draining, refused: Vec::new() }
     }
 
     /// Settles what was delivered. Entries that were `delivered` too often without an outcome are
@@ -83,7 +90,7 @@ impl Settler {
         }
         warn!(entries = gone.len(), "entries were trimmed before they were settled");
         let ids: Vec<&str> = gone.iter().map(String::as_str).collect();
-        self.patiently(&Touch::none(), async || self.hot.ack(&ids, &[], &[]).await).await
+        self.patiently(&Touch::none(W::STREAM), async || self.work.let_go(&ids).await).await
     }
 
     /// Tries again what was refused, as far as its pause is over.
@@ -103,13 +110,13 @@ impl Settler {
         deliveries: Vec<&Delivery>,
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
-        let (groups, unreadable) = batch::sort(deliveries);
+        let (groups, unreadable) = sort::<W>(deliveries);
         for group in groups {
             let consumer = consumer.with(group.entry_ids());
             match self.store(&group, &consumer).await? {
                 Some(stored) => self.acknowledge(&group, &stored, &consumer).await?,
                 None => {
-                    for delivery in &group.deliveries {
+                    for (delivery, _) in &group.entries {
                         self.settle_alone(delivery, &consumer).await?;
                     }
                 }
@@ -124,24 +131,21 @@ impl Settler {
     /// Stores a group; nothing if Postgres refuses something in it.
     async fn store(
         &self,
-        group: &Group<'_>,
+        group: &Group<'_, W::Batch<'_>>,
         consumer: &Touch<'_>,
-    ) -> Result<Option<Stored>, CutShort> {
-        let timeout = self.settings.persist.statement_timeout;
+    ) -> Result<Option<W::Outcome>, CutShort> {
         let started = Instant::now();
         let answer = self
-            .patiently(consumer, async || {
-                match self.cold.store_batch(&group.batch, timeout).await {
-                    Err(ColdError::Refused(error)) => Ok(Err(error)),
-                    other => other.map(Ok),
-                }
+            .patiently(consumer, async || match self.work.store(&group.batch).await {
+                Err(ColdError::Refused(error)) => Ok(Err(error)),
+                other => other.map(Ok),
             })
             .await?;
         metrics::histogram!(names::STORE_SECONDS).record(started.elapsed());
         match answer {
             Ok(stored) => Ok(Some(stored)),
             Err(error) => {
-                warn!(entries = group.deliveries.len(), %error, "a batch was refused; trying each alone");
+                warn!(entries = group.entries.len(), %error, "a batch was refused; trying each alone");
                 Ok(None)
             }
         }
@@ -152,17 +156,13 @@ impl Settler {
         delivery: &Delivery,
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
-        let (groups, unreadable) = batch::sort([delivery]);
+        let (groups, unreadable) = sort::<W>([delivery]);
         if let Some(entry) = unreadable.into_iter().next() {
             return self.bury(delivery, entry.reason, 0, consumer).await;
         }
         for group in groups {
-            let timeout = self.settings.persist.statement_timeout;
-            let tried = self
-                .patiently(consumer, async || {
-                    self.cold.try_store_batch(&group.batch, timeout).await
-                })
-                .await?;
+            let tried =
+                self.patiently(consumer, async || self.work.try_store(&group.batch).await).await?;
             match tried {
                 Tried::Stored(stored) => self.acknowledge(&group, &stored, consumer).await?,
                 Tried::Refused(reason) => self.note_refusal(delivery, reason, consumer).await?,
@@ -178,8 +178,9 @@ impl Settler {
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
         let entry_id = &delivery.entry_id;
-        let attempts =
-            self.patiently(consumer, async || self.hot.count_attempt(entry_id).await).await?;
+        let attempts = self
+            .patiently(consumer, async || self.hot.count_attempt(W::STREAM, entry_id).await)
+            .await?;
         warn!(
             entry.id = entry_id,
             request.id = delivery.meta.request_id,
@@ -191,7 +192,7 @@ impl Settler {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             self.bury(delivery, reason, attempts, consumer).await?;
             return self
-                .patiently(consumer, async || self.hot.forget_attempts(entry_id).await)
+                .patiently(consumer, async || self.hot.forget_attempts(W::STREAM, entry_id).await)
                 .await;
         }
         if self.refused.len() < REFUSED_HELD_MAX {
@@ -217,33 +218,31 @@ impl Settler {
             reason,
             "an entry is a dead letter"
         );
-        let letter = batch::dead_letter(delivery, reason, attempts);
+        let letter = W::to_dead_letter(delivery, reason, attempts);
         let timeout = self.settings.persist.statement_timeout;
         let is_expired = self
             .patiently(consumer, async || self.cold.insert_dead_letter(&letter, timeout).await)
             .await?;
-        let message: Vec<_> = letter.message_id.into_iter().collect();
-        let settled = match &delivery.entry {
-            // An expiry that nobody will apply must not stand before its rows for ever.
-            Ok(Entry::Expire { ids, .. }) => ids.as_slice(),
-            _ if is_expired => message.as_slice(),
-            _ => &[],
-        };
-        let entry = [delivery.entry_id.as_str()];
-        self.patiently(consumer, async || self.hot.ack(&entry, &message, settled).await).await
+        self.patiently(consumer, async || {
+            self.work.acknowledge_dead(delivery, &letter, is_expired).await
+        })
+        .await
     }
 
     async fn acknowledge(
         &self,
-        group: &Group<'_>,
-        stored: &Stored,
+        group: &Group<'_, W::Batch<'_>>,
+        outcome: &W::Outcome,
         consumer: &Touch<'_>,
     ) -> Result<(), CutShort> {
-        let (entries, messages) = (group.entry_ids(), group.message_ids());
-        self.patiently(consumer, async || self.hot.ack(&entries, &messages, &stored.settled).await)
-            .await?;
-        metrics::counter!(names::STORED_TOTAL, "kind" => STREAM).increment(stored.messages);
-        note_waits(group);
+        self.patiently(consumer, async || self.work.acknowledge(group, outcome).await).await?;
+        let stored = W::count_new(group, outcome);
+        metrics::counter!(names::STORED_TOTAL, "kind" => W::STREAM.name()).increment(stored);
+        let consumed = note_waits(&group.entries);
+        // For the pulse alone: nobody waits for it, and nothing is lost with it.
+        if let Err(error) = self.hot.note_consumed(W::STREAM, &consumed).await {
+            debug!(%error, "cannot say how long entries waited");
+        }
         Ok(())
     }
 
@@ -278,11 +277,17 @@ impl Settler {
     }
 }
 
-fn note_waits(group: &Group<'_>) {
+/// Notes how long entries waited; gives it by items.
+fn note_waits(entries: &[(&Delivery, u64)]) -> Consumption {
     let now = SystemClock.now();
     let waits = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
-    for delivery in &group.deliveries {
-        waits.record(now.since(delivery.arrived_at()));
+    let mut consumed = Consumption::default();
+    for (delivery, items) in entries {
+        let waited = now.since(delivery.arrived_at());
+        waits.record(waited);
+        if *items > 0 {
+            consumed.add(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), *items);
+        }
         debug!(
             entry.id = delivery.entry_id,
             request.id = delivery.meta.request_id,
@@ -290,29 +295,31 @@ fn note_waits(group: &Group<'_>) {
             "settled"
         );
     }
+    consumed
 }
 
 /// The entries that a worker is at, in its name.
 pub struct Touch<'a> {
+    stream: Stream,
     consumer: &'a str,
     entry_ids: Vec<&'a str>,
 }
 
 impl<'a> Touch<'a> {
     /// In the name of a consumer, no entries yet.
-    pub fn of(consumer: &'a str) -> Self {
-        Self { consumer, entry_ids: Vec::new() }
+    pub fn of(stream: Stream, consumer: &'a str) -> Self {
+        Self { stream, consumer, entry_ids: Vec::new() }
     }
 
-    fn none() -> Self {
-        Self { consumer: "", entry_ids: Vec::new() }
+    fn none(stream: Stream) -> Self {
+        Self::of(stream, "")
     }
 
     fn with<'b>(&'b self, entry_ids: Vec<&'b str>) -> Touch<'b> {
-        Touch { consumer: self.consumer, entry_ids }
+        Touch { stream: self.stream, consumer: self.consumer, entry_ids }
     }
 
     async fn touch(&self, hot: &Hot) -> Result<(), HotError> {
-        hot.touch(self.consumer, &self.entry_ids).await
+        hot.touch(self.stream, self.consumer, &self.entry_ids).await
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mayfly_cold::Cold;
-use mayfly_core::{entry::Entry, limits::MESSAGE_BYTES_MAX};
+use mayfly_core::limits::MESSAGE_BYTES_MAX;
 use mayfly_hot::{Consumer, Delivery, Hot, HotError, Popped};
 use mayfly_runtime::Settings;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     settle::{CutShort, Settler, Touch},
     throttle::Throttle,
+    work::Work,
 };
 
 /// How long a read waits for entries: also how long a worker without work takes to leave.
@@ -26,35 +27,41 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Entries of a batch, however heavy they are.
 const BATCH_ROWS_MIN: usize = 16;
 
-/// One worker: one consumer of the group.
-pub struct Worker {
+/// One worker: one consumer of the group of a stream.
+pub struct Worker<W> {
     consumer: Consumer,
     name: String,
-    settler: Settler,
+    settler: Settler<W>,
     settings: Arc<Settings>,
     throttle: Throttle,
     draining: CancellationToken,
     /// When this worker looks for abandoned entries again.
     claim_at: Instant,
-    /// What an entry weighed in the last batch.
+    /// What an entry weighed in the last batch; a heavy one, as long as nothing is known.
     entry_bytes: usize,
     /// Before which the queue is not read again: what arrives until then goes into one batch.
     read_at: Instant,
 }
 
-impl Worker {
+impl<W: Work> Worker<W> {
     /// A worker with a name that no other has.
-    pub fn new(hot: Hot, cold: Cold, settings: Arc<Settings>, draining: CancellationToken) -> Self {
+    pub fn new(
+        work: W,
+        hot: Hot,
+        cold: Cold,
+        settings: Arc<Settings>,
+        draining: CancellationToken,
+    ) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
         Self {
-            consumer: Consumer::new(hot.clone(), name.clone()),
-            settler: Settler::new(hot, cold, settings.clone(), draining.clone()),
+            consumer: Consumer::new(hot.clone(), W::STREAM, name.clone()),
+            settler: Settler::new(work, hot, cold, settings.clone(), draining.clone()),
             throttle: Throttle::new(settings.persist.rows_per_second_max),
             name,
             settings,
             draining,
             claim_at: Instant::now(),
-            entry_bytes: 0,
+            entry_bytes: MESSAGE_BYTES_MAX,
             read_at: Instant::now(),
         }
     }
@@ -69,7 +76,7 @@ impl Worker {
             }
         }
         // What the last read brought is settled before leaving, if nothing is away.
-        let touch = Touch::of(&self.name);
+        let touch = Touch::of(W::STREAM, &self.name);
         if self.settler.settle(&batch, &HashMap::new(), &touch).await.is_err() {
             info!(entries = batch.len(), "left entries pending; another worker takes them over");
         }
@@ -79,7 +86,7 @@ impl Worker {
     async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, CutShort> {
         let rows = self.batch_rows(&batch);
         let started = Instant::now();
-        let (touch, first) = (Touch::of(&self.name), HashMap::new());
+        let (touch, first) = (Touch::of(W::STREAM, &self.name), HashMap::new());
         let (settled, popped) = tokio::join!(self.settler.settle(&batch, &first, &touch), async {
             tokio::time::sleep_until(self.read_at).await;
             self.consumer.pop_batch(rows, READ_WAIT).await
@@ -94,7 +101,7 @@ impl Worker {
                 Vec::new()
             }
         };
-        self.settler.retry_refused(&Touch::of(&self.name)).await?;
+        self.settler.retry_refused(&Touch::of(W::STREAM, &self.name)).await?;
         self.claim_abandoned(rows).await?;
         self.rest(batch.len(), started).await;
         Ok(next)
@@ -133,7 +140,7 @@ impl Worker {
                 if !claimed.is_empty() {
                     info!(entries = claimed.len(), "took over entries of another worker");
                 }
-                self.settler.settle(&claimed, &delivered, &Touch::of(&self.name)).await
+                self.settler.settle(&claimed, &delivered, &Touch::of(W::STREAM, &self.name)).await
             }
             Err(HotError::NoGroup) => Ok(()),
             Err(error) => {
@@ -148,7 +155,7 @@ impl Worker {
     /// How many entries to read, by what those of the last batch weighed.
     fn batch_rows(&mut self, last: &[Delivery]) -> usize {
         if !last.is_empty() {
-            self.entry_bytes = last.iter().map(weight).sum::<usize>() / last.len();
+            self.entry_bytes = last.iter().map(W::weigh).sum::<usize>() / last.len();
         }
         let most = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
         let fitting = BATCH_BYTES / self.entry_bytes.max(1);
@@ -165,13 +172,5 @@ impl Worker {
         if !rest.is_zero() {
             self.draining.run_until_cancelled(tokio::time::sleep(rest)).await;
         }
-    }
-}
-
-fn weight(delivery: &Delivery) -> usize {
-    match &delivery.entry {
-        Ok(Entry::Message(json)) => json.len(),
-        Ok(Entry::Expire { ids, .. }) => ids.len() * 36,
-        Err((_, body)) => body.len(),
     }
 }

@@ -1,11 +1,15 @@
-//! stats-publisher: once a minute, one of all publishers reads the statistics from Postgres, puts
-//! them into S3 and announces them.
+//! stats-publisher: does what must be done once, however many of it run. Once a minute one of them reads
+//! the statistics from Postgres, puts them into S3 and announces them; one publishes counts of plays,
+//! and one the pulse.
 //!
-//! [`publisher`] is the loop and its steps, [`schedule`] says when a snapshot is due, [`repair`]
-//! brings S3 back to what was announced, [`access`] keeps an eye on whether S3 can be used.
+//! [`publisher`] is the loop of the statistics and its steps, [`schedule`] says when something is due,
+//! [`repair`] brings S3 back to what was announced, [`access`] keeps an eye on whether S3 can be used;
+//! [`counts`] and [`pulse`] are the other two loops.
 
 mod access;
+mod counts;
 mod publisher;
+mod pulse;
 mod repair;
 mod schedule;
 
@@ -16,9 +20,14 @@ use mayfly_runtime::{Need, Process};
 use mayfly_s3::S3;
 use tokio::task::JoinSet;
 
-use crate::{access::Access, publisher::Publisher};
+use crate::{
+    access::Access,
+    counts::{CountsPublisher, Published},
+    publisher::Publisher,
+    pulse::PulseMaker,
+};
 
-/// Runs the publisher until it is told to drain, and gives its lease back.
+/// Runs until it is told to drain, and gives its leases back.
 pub async fn run(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = Hot::new(&settings.redis)?;
@@ -37,8 +46,18 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(cold.clone().watch(postgres));
     besides.spawn(access.clone().watch(s3.clone()));
     process.started(&listening);
+    let draining = process.lifecycle.draining();
+    let published = Published::default();
+    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval, published.clone());
+    let pulse = PulseMaker::new(hot.clone(), cold.clone());
+    let saving = published.save(cold.clone(), draining.clone());
     let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
-    publisher.run(process.lifecycle.draining()).await;
+    tokio::join!(
+        publisher.run(draining.clone()),
+        counts.run(draining.clone()),
+        pulse.run(draining),
+        saving,
+    );
     besides.shutdown().await;
     Ok(())
 }

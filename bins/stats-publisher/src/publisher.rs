@@ -320,7 +320,7 @@ impl Publisher {
         let Some(json) = self.hot.find_state(StateFeed::Stats).await? else { return Ok(None) };
         let stamp = serde_json::from_slice::<Stamp>(&json).ok();
         let believed =
-            stamp.filter(|stamp| Hot::is_stats_time_believed(stamp.generated_at, self.now()));
+            stamp.filter(|stamp| Hot::is_state_time_believed(stamp.generated_at, self.now()));
         Ok(believed.map(|stamp| Announced { generated_at: stamp.generated_at, json }))
     }
 

@@ -1,4 +1,4 @@
-//! When a snapshot is due: once in each interval of the clock, whoever makes it.
+//! When something is due: once in each interval of the clock, whoever does it.
 
 use std::time::Duration;
 
@@ -21,6 +21,11 @@ impl Schedule {
     /// there is none.
     pub fn is_due(self, last: Option<Timestamp>, now: Timestamp) -> bool {
         last.is_none_or(|last| self.number(last) < self.number(now))
+    }
+
+    /// When the present interval began.
+    pub fn last(self, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(self.number(now).saturating_mul(self.interval_ms))
     }
 
     /// How long it is until the next interval begins.
@@ -62,5 +67,6 @@ mod tests {
         let schedule = Schedule::new(MINUTE);
         assert_eq!(schedule.until_next(at(120)), MINUTE);
         assert_eq!(schedule.until_next(at(179)), Duration::from_secs(1));
+        assert_eq!(schedule.last(at(179)), at(120));
     }
 }

@@ -4,19 +4,19 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use mayfly_core::{Position, frame::NotResumed};
-use mayfly_hot::Hot;
+use mayfly_hot::{FanoutReport, Hot};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::{batch::Batch, shard::CLOSE_TIMEOUT, state::State, subscription::Feed};
+use crate::{batch::Batch, plays::Plays, shard::CLOSE_TIMEOUT, state::State, subscription::Feed};
 
 /// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
 const NEWS_MAX: usize = 64;
@@ -40,6 +40,8 @@ pub(crate) enum News {
     Moved(Position, Option<NotResumed>),
     /// The newest state of a feed.
     State(Arc<State>),
+    /// Counts that were published.
+    Plays(Arc<Plays>),
     /// All connections are to be closed over this time.
     Drain(Duration),
 }
@@ -51,6 +53,8 @@ pub(crate) struct Hub {
     pub(crate) lifecycle: Lifecycle,
     /// Connections that are open or about to be.
     connections: AtomicUsize,
+    /// Frames that connections were handed.
+    pub(crate) delivered: Arc<AtomicU64>,
     /// Told when a shard has ended.
     broken: Notify,
     known: Mutex<Known>,
@@ -66,9 +70,15 @@ struct Known {
 
 impl Hub {
     pub(crate) fn new(hot: Hot, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
-        let connections = AtomicUsize::new(0);
-        let broken = Notify::new();
-        Arc::new(Self { hot, settings, lifecycle, connections, broken, known: Mutex::default() })
+        Arc::new(Self {
+            hot,
+            settings,
+            lifecycle,
+            connections: AtomicUsize::new(0),
+            delivered: Arc::default(),
+            broken: Notify::new(),
+            known: Mutex::default(),
+        })
     }
 
     /// Adds a shard; gives what the others have been told, and what it is told from then on.
@@ -91,7 +101,7 @@ impl Hub {
                 News::State(state) => {
                     known.states.insert(state.feed, Arc::clone(state));
                 }
-                News::Drain(_) => {}
+                News::Plays(_) | News::Drain(_) => {}
             }
             known.shards.clone()
         };
@@ -111,6 +121,14 @@ impl Hub {
     /// After so long without a frame, a connection is told where it stands.
     pub(crate) fn position_interval(&self) -> Duration {
         (self.settings.queue.resume_window / POSITIONS_PER_WINDOW).min(POSITION_INTERVAL_MAX)
+    }
+
+    /// How many connections there are, and how much they were handed.
+    pub(crate) fn report(&self) -> FanoutReport {
+        FanoutReport {
+            connections: self.connections.load(Ordering::Relaxed) as u64,
+            delivered: self.delivered.load(Ordering::Relaxed),
+        }
     }
 
     /// A place for one more connection.

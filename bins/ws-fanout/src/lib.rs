@@ -4,7 +4,7 @@
 //! ([`batch`]) and told to every thread ([`hub`]). A thread owns its sockets ([`shard`]): it puts
 //! shared pieces into their queues and writes each as far as it goes, waiting for none. Who comes
 //! back is brought to the present first ([`resume`]). Of the feeds that carry state, only the newest
-//! frame counts ([`state`]).
+//! frame counts ([`state`]). Counts of plays come by a stream of their own ([`plays`]).
 
 mod batch;
 mod client;
@@ -16,8 +16,10 @@ mod groups;
 mod hub;
 mod local;
 mod outbound;
+mod plays;
 mod query;
 mod recent;
+mod report;
 mod resume;
 mod routes;
 mod shard;
@@ -48,8 +50,10 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
 
     mayfly_http::serve_admin(admin, &process).await?;
     let mut besides = JoinSet::new();
-    besides.spawn(hot.watch(redis));
+    besides.spawn(hot.clone().watch(redis));
     besides.spawn(Feed::new(&hub).run(subscription));
+    besides.spawn(plays::follow(Arc::clone(&hub), hot.clone()));
+    besides.spawn(report::report(Arc::clone(&hub), hot));
     process.started(&listening);
     let (drain, broken) = (Arc::clone(&hub).drain(), Arc::clone(&hub));
     let local = move || {

@@ -42,7 +42,8 @@ impl Local {
     /// Makes the shard of this thread, registers it, and brings it what comes from now on.
     pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
         let (known, news) = hub.register();
-        let mut shard = Shard::new(&hub.settings.fanout, hub.position_interval());
+        let mut shard =
+            Shard::new(&hub.settings.fanout, hub.position_interval(), Arc::clone(&hub.delivered));
         for one in known {
             shard.hear(one);
         }

@@ -4,7 +4,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, SystemClock, Timestamp, frame::write_stats};
+use mayfly_core::{
+    Clock, SystemClock, Timestamp,
+    frame::{write_pulse, write_stats},
+};
 use mayfly_hot::{Hot, StateFeed};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -33,6 +36,10 @@ impl State {
             StateFeed::Stats => {
                 write_stats(&mut frame, json);
                 Feed::Stats
+            }
+            StateFeed::Pulse => {
+                write_pulse(&mut frame, json);
+                Feed::Pulse
             }
         };
         let encoded = |encoding| {
@@ -107,7 +114,7 @@ impl Newest {
         let Head { generated_at } = serde_json::from_str(text)?;
         // Outside of texts, where they cannot stand, breaks of lines are blanks.
         let json = text.replace(['\n', '\r'], " ");
-        let is_believed = self.generated_at.is_none_or(|at| Hot::is_stats_time_believed(at, now));
+        let is_believed = self.generated_at.is_none_or(|at| Hot::is_state_time_believed(at, now));
         if (is_believed && generated_at < self.generated_at) || json == self.json {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! The public paths of both APIs, so that each answers `OPTIONS` for both.
 
 /// Paths and their methods, exact ones before those with a name in them.
-pub const ROUTES: [(&str, &str); 19] = [
+pub const ROUTES: [(&str, &str); 22] = [
     ("/", "GET, HEAD, OPTIONS"),
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
@@ -18,6 +18,9 @@ pub const ROUTES: [(&str, &str); 19] = [
     ("/chat/{id}", "GET, HEAD, OPTIONS"),
     ("/chats/{username}", "GET, HEAD, OPTIONS"),
     ("/dummy", "POST, OPTIONS"),
+    ("/v1/plays", "GET, HEAD, POST, OPTIONS"),
+    ("/v1/plays/{video_id}", "GET, HEAD, OPTIONS"),
+    ("/v1/pulse", "GET, HEAD, OPTIONS"),
     ("/v1/stats", "GET, HEAD, OPTIONS"),
     ("/stat/get", "GET, HEAD, OPTIONS"),
     ("/stat/get/", "GET, HEAD, OPTIONS"),

@@ -3,6 +3,7 @@
 mod chat;
 mod dummy;
 mod messages;
+mod plays;
 mod write;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use mayfly_runtime::{Service, Settings};
 
 use crate::{
     ingest::{Accepted, Ingest},
+    plays::Plays,
     problems,
 };
 
@@ -32,7 +34,9 @@ pub fn configure(
     let ids = Arc::new(IdGenerator::default());
     let docs = mayfly_openapi::make_docs(Service::IngestApi, &settings.public);
     move |service| {
-        let ingest = Data::new(Ingest::new(&hot.on_its_own(), ids.clone(), &settings));
+        let hot = hot.on_its_own();
+        let ingest = Data::new(Ingest::new(&hot, ids.clone(), &settings));
+        let plays = Data::new(Plays::new(&hot, &settings));
         let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =
@@ -42,11 +46,15 @@ pub fn configure(
         let one = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);
         service
             .app_data(ingest)
+            .app_data(plays)
             .service(one("/v1/messages").post(messages::post_message))
             .service(
                 resource("/v1/messages/batch")
                     .body_limit(limits::BATCH_BYTES_MAX)
                     .post(messages::post_messages),
+            )
+            .service(
+                resource("/v1/plays").body_limit(limits::BATCH_BYTES_MAX).post(plays::post_plays),
             )
             .service(write("/message/write"))
             .service(write("/message/write/"))

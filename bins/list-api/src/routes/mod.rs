@@ -3,6 +3,8 @@
 mod chats;
 mod inbox;
 mod messages;
+mod plays;
+mod pulse;
 mod stats;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use mayfly_runtime::{Service, Settings};
 use serde::Deserialize;
 
 use crate::{
+    counts::Counts,
     listing::Listing,
     statistics::{Link, Statistics},
 };
@@ -35,6 +38,7 @@ pub fn configure(
     move |service| {
         let hot = hot.on_its_own();
         let listing = Data::new(Listing::new(hot.clone(), cold.clone(), &settings));
+        let counts = Data::new(Counts::new(hot.clone(), cold.clone()));
         let statistics = Data::new(Statistics::new(hot, stats.clone()));
         let chats_get = settings.list.chats_get;
         let chats = resource("/chats/{username}");
@@ -45,6 +49,7 @@ pub fn configure(
         };
         service
             .app_data(listing)
+            .app_data(counts)
             .app_data(statistics)
             .service(resource("/v1/messages").get(messages::list_messages))
             .service(
@@ -56,6 +61,9 @@ pub fn configure(
             .service(resource("/v1/users/{username}/messages/take").post(inbox::take_inbox))
             .service(resource("/chat/{id}").get(messages::get_message))
             .service(chats)
+            .service(resource("/v1/plays").get(plays::list_plays))
+            .service(resource("/v1/plays/{video_id}").get(plays::get_plays))
+            .service(resource("/v1/pulse").get(pulse::get_pulse))
             .service(resource("/v1/stats").get(stats::get_stats))
             .service(resource("/stat/get").get(stats::get_stats))
             .service(resource("/stat/get/").get(stats::get_stats))

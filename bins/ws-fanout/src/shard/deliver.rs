@@ -39,14 +39,14 @@ impl Shard {
                 }
             }
         }
-        counter!(names::DELIVERIES_TOTAL).increment(delivered as u64);
+        self.count_delivered(delivered);
         for (key, frames) in slow {
             self.note_slow(key, frames, &batch.before);
         }
     }
 
     /// What becomes of a connection whose queue has no room for these frames.
-    fn note_slow(&mut self, key: usize, frames: usize, before: &Position) {
+    pub(super) fn note_slow(&mut self, key: usize, frames: usize, before: &Position) {
         counter!(names::DROPPED_TOTAL, "reason" => "slow_consumer").increment(frames as u64);
         match self.settings.slow_consumer {
             SlowConsumer::Close => self.close(key, &CloseCode::SlowConsumer.into()),
@@ -109,7 +109,7 @@ impl Shard {
 
     /// Gives a connection a part of what it missed.
     pub(crate) fn give(&mut self, key: usize, selection: Selection) {
-        counter!(names::DELIVERIES_TOTAL).increment(selection.frames as u64);
+        self.count_delivered(selection.frames);
         let client = &mut self.clients[key];
         client.served_to = selection.last;
         client.last_frame_at = Instant::now();
@@ -139,6 +139,23 @@ impl Shard {
         } else {
             self.close(key, &CloseCode::SlowConsumer.into());
         }
+    }
+
+    /// Puts frames without a position into a queue if there is room, after writing what can be
+    /// written; gives whether there was.
+    pub(super) fn offer_beside(&mut self, key: usize, bytes: Bytes, frames: usize) -> bool {
+        let client = &mut self.clients[key];
+        if client.gap.is_some() {
+            return false;
+        }
+        if !client.has_room(bytes.len(), frames, self.bounds) {
+            client.flush();
+        }
+        let has_room = client.has_room(bytes.len(), frames, self.bounds);
+        if has_room {
+            self.push(key, bytes, frames);
+        }
+        has_room
     }
 
     pub(super) fn push(&mut self, key: usize, bytes: Bytes, frames: usize) {

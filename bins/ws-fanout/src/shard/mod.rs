@@ -4,12 +4,16 @@
 mod attend;
 mod deliver;
 mod ending;
+mod plays;
 mod states;
 
 use std::{
     collections::BTreeMap,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,7 @@ use mayfly_core::{
     frame::{NotResumed, ServerFrame},
 };
 use mayfly_runtime::{metrics as names, settings::Fanout};
-use metrics::gauge;
+use metrics::{counter, gauge};
 use slab::Slab;
 
 use self::ending::{Drain, count_closed};
@@ -48,6 +52,8 @@ pub(crate) struct Shard {
     dirty: Vec<usize>,
     bounds: Bounds,
     settings: Fanout,
+    /// Frames that connections of all threads were handed.
+    delivered: Arc<AtomicU64>,
     /// After so long without a frame, a connection is told where it stands.
     position_interval: Duration,
     drain: Option<Drain>,
@@ -56,7 +62,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(settings: &Fanout, position_interval: Duration) -> Self {
+    pub(crate) fn new(
+        settings: &Fanout,
+        position_interval: Duration,
+        delivered: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             clients: Slab::new(),
             groups: Groups::default(),
@@ -66,6 +76,7 @@ impl Shard {
             dirty: Vec::new(),
             bounds: Bounds { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max },
             settings: settings.clone(),
+            delivered,
             position_interval,
             drain: None,
             ticked_at: Instant::now(),
@@ -78,6 +89,7 @@ impl Shard {
             News::Batch(batch) => self.deliver(&batch),
             News::Moved(position, missed) => self.move_to(&position, missed),
             News::State(state) => self.show(&state),
+            News::Plays(plays) => self.deliver_plays(&plays),
             News::Drain(over) => self.begin_drain(over),
         }
     }
@@ -188,6 +200,12 @@ impl Shard {
         if client.stage == Stage::Live {
             client.place = Some(self.groups.join(key, &mut client.interest));
         }
+    }
+
+    /// Counts frames that connections were handed.
+    fn count_delivered(&self, frames: usize) {
+        counter!(names::DELIVERIES_TOTAL).increment(frames as u64);
+        self.delivered.fetch_add(frames as u64, Ordering::Relaxed);
     }
 
     fn keys(&self, which: impl Fn(&Client) -> bool) -> impl Iterator<Item = usize> {

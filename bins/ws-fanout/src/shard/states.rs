@@ -3,9 +3,6 @@
 
 use std::sync::Arc;
 
-use mayfly_runtime::metrics as names;
-use metrics::counter;
-
 use super::Shard;
 use crate::{
     client::{Client, Stage},
@@ -18,17 +15,21 @@ impl Shard {
     pub(crate) fn show(&mut self, state: &Arc<State>) {
         let feed = state.feed;
         self.states.insert(feed, Arc::clone(state));
-        let groups = self.groups.of_feed(feed);
-        let live = groups.flat_map(|group| self.groups.members(group)).copied();
-        // Who gets a replay stands in no group yet.
-        let replaying = |client: &Client| {
-            client.stage == Stage::Replaying && client.interest.subscription.has_feed(feed)
-        };
-        let keys: Vec<_> = live.chain(self.keys(replaying)).collect();
-        for key in keys {
+        for key in self.audience_of(feed) {
             self.clients[key].owe(feed);
             self.pay(key);
         }
+    }
+
+    /// The connections that want a feed which is not replayed: also those that get a replay, and
+    /// stand in no group yet.
+    pub(super) fn audience_of(&self, feed: Feed) -> Vec<usize> {
+        let groups = self.groups.of_feed(feed);
+        let live = groups.flat_map(|group| self.groups.members(group)).copied();
+        let replaying = |client: &Client| {
+            client.stage == Stage::Replaying && client.interest.subscription.has_feed(feed)
+        };
+        live.chain(self.keys(replaying)).collect()
     }
 
     /// Shows a new connection what it wants of what there is.
@@ -61,14 +62,10 @@ impl Shard {
                 continue;
             }
             let bytes = state.bytes(client.interest.encoding);
-            if !client.has_room(bytes.len(), 1, self.bounds) {
-                client.flush();
-            }
-            if client.has_room(bytes.len(), 1, self.bounds) {
-                counter!(names::DELIVERIES_TOTAL).increment(1);
-                self.push(key, bytes, 1);
+            if self.offer_beside(key, bytes, 1) {
+                self.count_delivered(1);
             } else {
-                client.owe(feed);
+                self.clients[key].owe(feed);
             }
         }
     }
