@@ -1,4 +1,4 @@
-/** What the panels stand on: elements, errors at fields, the memory of this tab, requests. */
+/** What the panels stand on: elements, errors at fields, the memory of this tab, requests, words for numbers. */
 
 export const at = (id) => document.getElementById(id);
 
@@ -75,6 +75,22 @@ export function span(ms) {
   return `${Math.round(seconds / 86_400)} days`;
 }
 
+const SPANS = [
+  { unit: 'ms', ms: 1, most: 1000 },
+  { unit: 's', ms: 1000, most: 60 },
+  { unit: 'min', ms: 60_000, most: 60 },
+  { unit: 'h', ms: 3_600_000, most: 48 },
+  { unit: 'days', ms: 86_400_000, most: Infinity },
+];
+
+/** A span of time that was measured, in the unit that says most: 0.4 ms, 12 ms, 1.2 s, 2 min. */
+export function lasting(measured) {
+  if (!Number.isFinite(measured)) return '–';
+  const round = (value) => Number(value.toFixed(value < 9.95 ? 1 : 0));
+  const { unit, ms } = SPANS.find(({ ms, most }) => round(measured / ms) < most);
+  return `${number(round(measured / ms))} ${unit}`;
+}
+
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
@@ -84,4 +100,28 @@ export function moment(time) {
   return make('time', { dateTime: date.toISOString(), title: calendar.format(date), textContent: clock.format(date) });
 }
 
+export const number = (value) => (Number.isFinite(value) ? value.toLocaleString() : '–');
+
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
+
+/**
+ * Gives a function that asks for drawing, as often as it likes: it is drawn in an animation frame, and no more often
+ * than this. A hidden page is given no frames, and is drawn when it is looked at.
+ */
+export function painter(draw, pauseMs = 0) {
+  let asked = false;
+  let drawnAt = -Infinity;
+  const wait = () =>
+    requestAnimationFrame(() => {
+      asked = false;
+      drawnAt = performance.now();
+      draw();
+    });
+  return () => {
+    if (asked) return;
+    asked = true;
+    const pause = drawnAt + pauseMs - performance.now();
+    if (pause > 0) setTimeout(wait, pause);
+    else wait();
+  };
+}

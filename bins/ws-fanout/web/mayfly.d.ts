@@ -108,6 +108,7 @@ export type State =
   /** For good: `close()` was called, or the server said by a code from 4500 to 4999 not to come again. */
   | { state: 'closed'; code: number; reason: string };
 
+/** The newest counts, at most 20 in a frame; each replaces the one before of its video. */
 export interface Plays {
   type: 'plays';
   counts: { video_id: string; count: number }[];
@@ -139,9 +140,24 @@ export interface Snapshot {
   [more: string]: unknown;
 }
 
+/** How Mayfly is, once a second. State: each replaces the one before. */
 export interface Pulse {
   type: 'pulse';
-  [part: string]: unknown;
+  generated_at: string;
+  /** What waits to be stored. Where nothing waits, nothing has an age: null or 0. */
+  queue: { depth: number; oldest_age_ms: number | null; dead_letters: number };
+  /** Per second. */
+  rates: { accepted: number; stored: number; delivered: number };
+  /** How long it takes until a message is consumed; null where none was within the last minute. */
+  consumption_ms: {
+    latest: number | null;
+    average: number | null;
+    p50: number | null;
+    p99: number | null;
+  };
+  /** Clients that are connected. */
+  connections: number;
+  [more: string]: unknown;
 }
 
 /** What the server said about a frame of this client that it refuses. */

@@ -4,6 +4,8 @@ import { connect } from '../mayfly.js';
 import { Connection } from './connection.js';
 import { Feed } from './feed.js';
 import { Inbox } from './inbox.js';
+import { Plays } from './plays.js';
+import { Pulse } from './pulse.js';
 import { Stats } from './stats.js';
 import { Write } from './write.js';
 import { at, recall, remember, showError } from './ground.js';
@@ -15,6 +17,8 @@ const now = () => live?.now ?? Date.now();
 const feed = new Feed({ where, now });
 const inbox = new Inbox({ where, now });
 const stats = new Stats({ where, now });
+const plays = new Plays({ now });
+const pulse = new Pulse();
 const connection = new Connection({ toggle, resumed: (messages) => feed.noticeResumed(messages) });
 new Write({ where });
 
@@ -45,7 +49,7 @@ function open({ live_url }) {
   const url = live_url || new URL('..', import.meta.url).href;
   const since = recall('position');
   const channels = at('channels').value.split(/[\s,]+/).filter(Boolean);
-  const feeds = ['messages', 'stats'];
+  const feeds = ['messages', 'stats', 'plays', 'pulse'];
   try {
     live = connect({ url, channels, feeds, since });
     feed.begin(channels);
@@ -59,6 +63,8 @@ function open({ live_url }) {
   feed.watch(live);
   inbox.watch(live);
   stats.watch(live);
+  plays.watch(live);
+  pulse.watch(live);
 }
 
 function close() {

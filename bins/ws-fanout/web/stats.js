@@ -1,11 +1,9 @@
 /** The panel of the statistics, as they come over the connection: the last ones at once, and whatever follows. */
 
-import { apart, at, make, moment } from './ground.js';
+import { apart, at, make, moment, number } from './ground.js';
 
 /** After this long the time of day alone does not say when it was. */
 const DAY_MS = 86_400_000;
-
-const number = (value) => (Number.isFinite(value) ? value.toLocaleString() : '–');
 
 export class Stats {
   #now;

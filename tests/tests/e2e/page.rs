@@ -1,5 +1,6 @@
 //! The page in a browser, with all of Mayfly behind it.
 
+mod plays;
 mod stats;
 
 use std::time::Duration;
