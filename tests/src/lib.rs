@@ -11,6 +11,7 @@ pub mod live;
 mod load;
 mod mode;
 mod own_process;
+mod plays;
 mod witness;
 mod world;
 
@@ -25,6 +26,7 @@ pub use hot_copy::{id_of, ids_of};
 pub use load::{Load, Tally, USERS, user};
 pub use mode::{is_full, short_or_full};
 pub use own_process::OwnProcess;
+pub use plays::{Counts, Published, Seen, counts_of};
 pub use witness::Sum;
 pub use world::{Setup, World, bin_dir};
 

@@ -9,15 +9,19 @@ use utoipa::openapi::{
     tag::TagBuilder,
 };
 
-use crate::{chat, inbox, messages, operation::Operation, problem, schema, service, stats, write};
+use crate::{
+    chat, inbox, messages, operation::Operation, plays, problem, pulse, schema, service, stats,
+    write,
+};
 
 /// The headings, in the order in which a reader needs them.
-const TAGS: [(&str, &str); 6] = [
+const TAGS: [(&str, &str); 7] = [
     (messages::TAG, "What is sent, and what was ever stored."),
     (inbox::TAG, "The live messages of one username: looked at, or taken."),
     (write::TAG, "A message as a query or a form."),
     (chat::TAG, "A message for somebody, and what came for somebody, in the short form."),
-    (stats::TAG, "The sums of the last minute."),
+    (plays::TAG, "Plays of videos, each counted once, and how often each video was played."),
+    (stats::TAG, "The sums of the last minute, and how the whole is doing."),
     (service::TAG, "The services themselves."),
 ];
 
@@ -45,6 +49,8 @@ fn describe(public: &Public) -> OpenApi {
         .into_iter()
         .chain(messages::schemas())
         .chain(inbox::schemas())
+        .chain(plays::schemas())
+        .chain(pulse::schemas())
         .chain(stats::schemas());
     let components =
         ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(problems);
@@ -73,6 +79,8 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(inbox::operations())
         .chain(write::operations())
         .chain(chat::operations())
+        .chain(plays::operations())
         .chain(stats::operations())
+        .chain(pulse::operations())
         .chain(service::operations())
 }

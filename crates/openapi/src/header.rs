@@ -76,11 +76,11 @@ impl Answered {
                 (count().minimum(Some(1_usize)), "Seconds until it is worth another try.")
             }
             Self::RateLimit => (
-                pattern("^\"messages\";r=[0-9]+;t=[0-9]+$"),
+                pattern("^\"(messages|plays)\";r=[0-9]+;t=[0-9]+$"),
                 "What is left of the limit, and for how many seconds; only where a limit is on.",
             ),
             Self::RateLimitPolicy => (
-                pattern("^\"messages\";q=[0-9]+;w=[0-9]+$"),
+                pattern("^\"(messages|plays)\";q=[0-9]+;w=[0-9]+$"),
                 "The limit, and its window in seconds; only where a limit is on.",
             ),
             Self::IdempotentReplayed => (

@@ -12,16 +12,14 @@ use crate::{
         Operation,
     },
     schema::{
-        AnySchema, array, boolean, channel, closed_object, content, instant, message_id, named,
-        object, or_null, pattern, place, string, text, ttl, username, whole, with_any_of, words,
+        AnySchema, array, boolean, channel, closed_object, content, cursor, instant, message_id,
+        named, object, or_null, place, string, text, ttl, username, whole, with_any_of, words,
     },
 };
 
 pub(crate) const TAG: &str = "messages";
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
-const CURSOR: &str = "^[A-Za-z0-9._~-]+$";
-const CURSOR_CHARS_MAX: usize = 256;
 
 pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
     vec![
@@ -75,7 +73,7 @@ fn post_messages() -> Operation {
         .body([(JSON, content(items, example)), (NDJSON, lines)])
         .refuses(&[Code::InvalidJson])
         .answers(202, "All are accepted.", JSON, content(named("AcceptedBatch"), ids))
-        .writes_messages()
+        .writes_items()
         .goes_into_an_inbox()
 }
 
@@ -90,7 +88,6 @@ fn post_dummy() -> Operation {
 }
 
 fn list_messages() -> Operation {
-    let next = pattern(CURSOR).min_length(Some(1)).max_length(Some(CURSOR_CHARS_MAX));
     let page = json!({"items": [example()], "next_cursor": "1a2f", "has_more": true});
     Operation::new(List, HttpMethod::Get, "/v1/messages", "list_messages", "Walk through everything that was ever stored")
         .tag(TAG)
@@ -99,7 +96,7 @@ fn list_messages() -> Operation {
              and page one million costs what page one costs.",
         )
         .limit(limits::PAGE_ITEMS_DEFAULT)
-        .query("cursor", next, "The `next_cursor` of the page before. It belongs to its order.")
+        .query("cursor", cursor(), "The `next_cursor` of the page before. It belongs to its order.")
         .query("channel", channel(), "Only messages of this channel.")
         .query("username", username(), "Only messages of this username.")
         .query(
@@ -146,7 +143,7 @@ impl Operation {
             .headers(&[Answered::Location(
                 "Where the message is; absolute where `MAYFLY_PUBLIC__LIST_URL` is set.",
             )])
-            .writes_messages()
+            .writes_items()
     }
 
     /// It writes into inboxes, which may be full.
@@ -154,8 +151,8 @@ impl Operation {
         self.refuses(&[Code::InboxFull])
     }
 
-    /// What goes for everything that writes messages; follows its answers.
-    fn writes_messages(self) -> Self {
+    /// What goes for everything that writes messages or plays; follows its answers.
+    pub(crate) fn writes_items(self) -> Self {
         self.may_be_repeated(limits::WRITE_REPEATABLE_FOR).limited_per_client().refuses(&[
             Code::InvalidField,
             Code::Unavailable,
@@ -230,12 +227,11 @@ fn accepted_batch() -> AnySchema {
 }
 
 fn page() -> AnySchema {
-    let next = pattern(CURSOR).min_length(Some(1)).max_length(Some(CURSOR_CHARS_MAX));
     object()
         .property("items", array(named("Message"), 0, limits::PAGE_ITEMS_MAX as usize))
         .property(
             "next_cursor",
-            or_null(next).description(Some(
+            or_null(cursor()).description(Some(
                 "Asks for what comes after, also for what comes later. Null only where nothing was ever listed.",
             )),
         )

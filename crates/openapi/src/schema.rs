@@ -106,6 +106,22 @@ pub(crate) fn place() -> ObjectBuilder {
     pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::PLACE_CHARS_MAX))
 }
 
+/// The id of a video.
+pub(crate) fn video_id() -> ObjectBuilder {
+    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::VIDEO_ID_CHARS_MAX))
+}
+
+/// The id of a play.
+pub(crate) fn play_id() -> ObjectBuilder {
+    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::PLAY_ID_CHARS_MAX))
+}
+
+/// Where a walk stands.
+pub(crate) fn cursor() -> ObjectBuilder {
+    const CHARS_MAX: usize = 256;
+    pattern("^[A-Za-z0-9._~-]+$").min_length(Some(1)).max_length(Some(CHARS_MAX))
+}
+
 /// A time to live in seconds.
 pub(crate) fn ttl() -> ObjectBuilder {
     let seconds = |limit: std::time::Duration| usize::try_from(limit.as_secs()).unwrap_or_default();
@@ -161,6 +177,16 @@ pub(crate) fn with_any_of(object: ObjectBuilder, members: [&str; 2]) -> AllOfBui
         )
     });
     AllOfBuilder::new().item(object).item(Schema::AnyOf(any.build()))
+}
+
+/// An object with members that are always there.
+pub(crate) fn with_all<const N: usize>(
+    object: ObjectBuilder,
+    members: [(&str, ObjectBuilder); N],
+) -> ObjectBuilder {
+    members
+        .into_iter()
+        .fold(object, |object, (name, schema)| object.property(name, schema).required(name))
 }
 
 /// A body of this schema, with an example.

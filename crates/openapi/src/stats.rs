@@ -1,13 +1,13 @@
 //! The statistics of the minute: a way to the object in S3, and what is in it.
 
-use mayfly_core::snapshot::TOP_CITIES_MAX;
+use mayfly_core::snapshot::{TOP_CITIES_MAX, TOP_VIDEOS_MAX};
 use mayfly_http::Code;
-use utoipa::openapi::{HttpMethod, ObjectBuilder};
+use utoipa::openapi::HttpMethod;
 
 use crate::{
     header::Answered,
     operation::{Api::List, Operation},
-    schema::{AnySchema, array, count, instant, object, or_null, place, words},
+    schema::{AnySchema, array, count, instant, object, or_null, place, video_id, with_all, words},
 };
 
 pub(crate) const TAG: &str = "statistics";
@@ -54,6 +54,15 @@ fn snapshot() -> AnySchema {
         with_all(object(), [("city", place()), ("state", or_null(place())), ("messages", count())]);
     let top_cities =
         array(city, 0, TOP_CITIES_MAX as usize).description(Some("Most messages first."));
+    let video = with_all(object(), [("video_id", video_id()), ("count", count())]);
+    let top_videos = array(video, 0, TOP_VIDEOS_MAX as usize);
+    let sums = [
+        ("total", count().description(Some("Plays ever counted."))),
+        ("videos", count().description(Some("Videos ever played."))),
+    ];
+    let plays = with_all(object(), sums)
+        .property("top", top_videos.description(Some("Most plays first.")))
+        .required("top");
     with_all(
         object(),
         [
@@ -66,16 +75,8 @@ fn snapshot() -> AnySchema {
     )
     .property("top_cities", top_cities)
     .required("top_cities")
+    .property("plays", plays)
+    .required("plays")
     .description(Some("The sums of a minute, as they lie in S3."))
     .into()
-}
-
-/// An object with members that are always there.
-fn with_all<const N: usize>(
-    object: ObjectBuilder,
-    members: [(&str, ObjectBuilder); N],
-) -> ObjectBuilder {
-    members
-        .into_iter()
-        .fold(object, |object, (name, schema)| object.property(name, schema).required(name))
 }

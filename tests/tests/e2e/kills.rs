@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, timeout_at};
 const KILL_EVERY: Duration = Duration::from_secs(2);
 const MESSAGES_PER_SECOND: u32 = 2_000;
 /// What may stay in Redis for ever.
-const LASTING: [&str; 3] = ["epoch", "ledger", "messages"];
+const LASTING: [&str; 5] = ["consumption:messages", "epoch", "ledger", "messages", "plays"];
 
 fn setup() -> Setup {
     let two = [Service::IngestApi, Service::PersistWorker, Service::ListApi];

@@ -21,6 +21,7 @@ mod malformed;
 mod openapi;
 mod outages;
 mod page;
+mod plays;
 mod posting;
 mod reading;
 mod restored;

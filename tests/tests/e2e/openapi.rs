@@ -10,7 +10,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use futures_util::{StreamExt, stream};
 use mayfly_core::{
     Timestamp,
-    snapshot::{CityCount, MessageCounts, RunResult, Snapshot},
+    frame::VideoCount,
+    snapshot::{CityCount, MessageCounts, PlayCounts, RunResult, Snapshot},
 };
 use mayfly_stack::Service;
 use mayfly_tests::{Answer, World, id_of};
@@ -164,6 +165,11 @@ async fn a_snapshot_is_as_the_document_says() {
         users: 2,
         messages: MessageCounts { total: 3, last_hour: 2, last_minute: 1 },
         top_cities: vec![CityCount { city: "New York".into(), state: None, messages: 3 }],
+        plays: PlayCounts {
+            total: 5,
+            videos: 2,
+            top: vec![VideoCount { video_id: "intro".into(), count: 4 }],
+        },
     };
     let snapshot = serde_json::to_value(snapshot).expect("it is JSON");
     let document = read_document(&World::shared().await).await;
@@ -175,11 +181,19 @@ async fn every_answer_of_the_document_is_given_and_every_answer_given_is_in_the_
     let world = World::shared().await;
     let sent = json!({"username": "fred", "text": "for readers", "data": {"a": [1.0]}, "ttl": 600});
     let id = id_of(&world.post_message(&sent).await).to_owned();
+    let video = "openapi/played".to_owned();
+    world.play(&[&video]).await;
+    world.until_counted(&video, 1).await;
     let document = read_document(&world).await;
     let recorder = Recorder::start(world, document).await;
-    let cases: Vec<Case> =
-        [cases::of_writers(), cases::of_readers(&id), cases::of_stats(), cases::of_services()]
-            .concat();
+    let cases = [
+        cases::of_writers(),
+        cases::of_readers(&id),
+        cases::of_counts(&video),
+        cases::of_stats(),
+        cases::of_services(),
+    ];
+    let cases: Vec<Case> = cases.concat();
     let wrong: Vec<String> = stream::iter(cases)
         .map(|case| recorder.go_through(case))
         .buffer_unordered(CASES_AT_ONCE)

@@ -148,6 +148,10 @@ async fn every_frame_that_is_described_comes_and_is_as_described() {
     publish_snapshot(&document, &world).await;
     let (mut stats, _) = document.open(&world.live("feed=stats")).await;
     document.see_until(&mut stats, "stats").await;
+    let (mut counts, _) = document.open(&world.live("feed=plays,pulse")).await;
+    publish_counts_and_pulse(&document, &world).await;
+    document.see_until(&mut counts, "plays").await;
+    document.see_until(&mut counts, "pulse").await;
     fall_behind(&mut document, &world).await;
 
     let seen: Vec<_> = document.seen.keys().map(String::as_str).collect();
@@ -192,6 +196,20 @@ async fn publish_snapshot(document: &Document, world: &World) {
     let mut redis = world.redis().await;
     redis.set::<_, _, ()>(world.key("stats"), &snapshot).await.expect("Redis answers");
     let heard = redis.publish::<_, _, usize>(world.key("feed:stats"), &snapshot).await;
+    assert_eq!(heard.expect("Redis answers"), 1);
+}
+
+/// Does as the publishers do, with the counts and the pulse of the document.
+async fn publish_counts_and_pulse(document: &Document, world: &World) {
+    let counts = document.examples("plays")[0]["counts"].to_string();
+    let mut redis = world.redis().await;
+    let frames = world.key("plays:frames");
+    let mut add = redis::cmd("XADD");
+    add.arg(frames).arg("*").arg("counts").arg(counts);
+    add.exec_async(&mut redis).await.expect("Redis answers");
+    let mut pulse = document.examples("pulse")[0].clone();
+    pulse.as_object_mut().expect("an object").remove("type");
+    let heard = redis.publish::<_, _, usize>(world.key("feed:pulse"), pulse.to_string()).await;
     assert_eq!(heard.expect("Redis answers"), 1);
 }
 

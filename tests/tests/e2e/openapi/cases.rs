@@ -46,6 +46,10 @@ fn writers() -> Vec<(u16, Body, bool, Make)> {
             Request::of("post_messages").body("application/x-ndjson", format!("{line}\n"))
         }),
         (202, Body::Json, false, |text| Request::of("post_dummy").json(&json!([text]))),
+        (202, Body::Json, false, |text| Request::of("post_plays").json(&json!({"video_id": text}))),
+        (202, Body::Json, false, |text| {
+            Request::of("post_plays").json(&json!([{"video_id": text, "play_id": null}]))
+        }),
         (201, Body::Json, true, |text| Request::of("post_chat").json(&chat(text))),
         (201, Body::Json, true, |text| Request::of("post_chat_with_slash").json(&chat(text))),
         (202, Body::None, true, |text| write_by_query("get_write", text)),
@@ -127,7 +131,7 @@ pub fn of_writers() -> Vec<Case> {
             return cases;
         }
         let kind = if body == Body::Form { FORM } else { "application/json" };
-        let most = if request.operation == "post_messages" {
+        let most = if ["post_messages", "post_plays"].contains(&&*request.operation) {
             limits::BATCH_BYTES_MAX
         } else {
             limits::MESSAGE_BYTES_MAX
@@ -194,6 +198,33 @@ pub fn of_readers(id: &str) -> Vec<Case> {
         case(Plain, walk("cursor=x"), 400, "invalid_cursor"),
         case(Spoilt, walk(""), 500, "internal"),
         case(CutOff, walk(""), 503, "unavailable"),
+    ]);
+    cases
+}
+
+/// Counts of plays, of which `video` has one, and the pulse.
+pub fn of_counts(video: &str) -> Vec<Case> {
+    let one = Request::of("get_plays").name(video);
+    let list = |query: &str| Request::of("list_plays").query(query);
+    let pulse = Request::of("get_pulse");
+    let mut cases = Vec::new();
+    for request in [&one, &list("limit=1"), &pulse] {
+        cases.extend(common(request));
+        cases.extend([
+            case(Spoilt, request.clone(), 500, "internal"),
+            case(CutOff, request.clone(), 503, "unavailable"),
+        ]);
+    }
+    cases.extend([
+        case(Plain, one, 200, ""),
+        case(Plain, Request::of("get_plays").name("openapi-never-played"), 404, "not_found"),
+        case(Plain, Request::of("get_plays").name(&"v".repeat(129)), 400, "invalid_field"),
+        case(Plain, list("limit=1"), 200, ""),
+        case(Plain, list("limit=1000&cursor=1p0-76"), 200, ""),
+        case(Plain, list("limit=1001"), 400, "invalid_field"),
+        case(Plain, list("cursor=1a2f"), 400, "invalid_cursor"),
+        case(Summed, pulse.clone(), 200, ""),
+        case(Plain, pulse, 503, "unavailable"),
     ]);
     cases
 }

@@ -24,7 +24,7 @@ pub enum Place {
     CutOff,
     /// To services that find in Redis and Postgres what nobody of ours put there.
     Spoilt,
-    /// To a list-api that knows of statistics.
+    /// To a list-api that knows of statistics, and of a pulse.
     Summed,
     /// To services of which the switched is switched off.
     SwitchedOff,
@@ -37,6 +37,9 @@ pub enum Place {
     /// To an ingest-api with room for one message in the queue.
     SmallQueue,
 }
+
+/// A pulse of a system at rest.
+const PULSE: &str = r#"{"generated_at":"2026-11-20T19:07:00.123Z","queue":{"depth":0,"oldest_age_ms":0,"dead_letters":0},"rates":{"accepted":0.0,"stored":0.0,"delivered":0.0},"consumption_ms":{"latest":null,"average":null,"p50":null,"p99":null},"connections":0}"#;
 
 /// What a service is told besides.
 type Settings<'a> = &'a [(&'a str, &'a str)];
@@ -74,15 +77,21 @@ impl Recorder {
         let summed = format!("{}-summed", world.prefix);
         let database = world.stack.env().database_url().to_owned();
         let empty = database.replace(&world.prefix, "postgres");
-        write_elsewhere(&world, "RPUSH", &spoilt, &["taken", "inbox:fred", "stats"]).await;
-        write_elsewhere(&world, "SET", &summed, &["stats"]).await;
+        for key in ["taken", "inbox:fred", "stats", "plays:counts", "pulse"] {
+            write_elsewhere(&world, "RPUSH", &spoilt, key, "{}").await;
+        }
+        write_elsewhere(&world, "SET", &summed, "stats", "{}").await;
+        write_elsewhere(&world, "SET", &summed, "pulse", PULSE).await;
         let nowhere = "127.0.0.1:1";
         let (redis, postgres) = (format!("redis://{nowhere}"), format!("postgres://{nowhere}/x"));
         let cut_off = [("REDIS_URL", redis.as_str()), ("DATABASE_URL", postgres.as_str())];
         let spoilt = [("MAYFLY_REDIS__PREFIX", spoilt.as_str()), ("DATABASE_URL", empty.as_str())];
         let off = [("MAYFLY_INGEST__WRITE_BY_GET", "off"), ("MAYFLY_LIST__CHATS_GET", "off")];
-        let limited =
-            [("MAYFLY_LIMITS__MESSAGES", "1/hour"), ("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1")];
+        let limited = [
+            ("MAYFLY_LIMITS__MESSAGES", "1/hour"),
+            ("MAYFLY_LIMITS__PLAYS", "1/hour"),
+            ("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1"),
+        ];
         let small_queue = [("MAYFLY_QUEUE__DEPTH_MAX", "1"), ("MAYFLY_REDIS__PREFIX", &elsewhere)];
         let ingest = Service::IngestApi;
         let wanted: [(Place, Service, Settings); 10] = [
@@ -142,12 +151,10 @@ impl Recorder {
     }
 }
 
-/// Writes a text under keys of a Mayfly that nothing else is of, as a string or as a list.
-async fn write_elsewhere(world: &World, command: &str, prefix: &str, keys: &[&str]) {
+/// Writes a text under a key of a Mayfly that nothing else is of, as a string or as a list.
+async fn write_elsewhere(world: &World, command: &str, prefix: &str, key: &str, text: &str) {
     let mut redis = world.redis().await;
-    for key in keys {
-        let key = format!("{prefix}:{{0}}:{key}");
-        let written = redis::cmd(command).arg(key).arg("{}").exec_async(&mut redis).await;
-        written.expect("Redis writes");
-    }
+    let key = format!("{prefix}:{{0}}:{key}");
+    let written = redis::cmd(command).arg(key).arg(text).exec_async(&mut redis).await;
+    written.expect("Redis writes");
 }

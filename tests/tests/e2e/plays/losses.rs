@@ -1,0 +1,120 @@
+//! Redis loses its data: counts are those of Postgres, nothing doubles, what is lost is named.
+
+use std::time::Duration;
+
+use mayfly_stack::{Part, Service};
+use mayfly_tests::{Counts, Published, Setup, World, eventually};
+use serde_json::json;
+
+use super::{plays_of, videos};
+
+async fn start() -> World {
+    Setup::new()
+        .own_servers()
+        .with(Service::StatsPublisher, 1)
+        .with(Service::WsFanout, 1)
+        .with_s3()
+        .set("MAYFLY_PLAYS__INTERVAL", "3s")
+        .start()
+        .await
+}
+
+async fn flush(world: &World) {
+    let mut redis = world.redis().await;
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis forgets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_flushall_with_an_empty_queue_counts_are_exact_everywhere_and_none_comes_twice() {
+    let world = start().await;
+    let published = Published::record(&world, "").await;
+    let mut counts = videos("small", 40, 5);
+    counts.extend(videos("large", 30, 120));
+    world.post_plays(&plays_of(&counts)).await;
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    // Large counts that are counted and not yet published go with Redis, too.
+    let more = videos("large", 10, 7);
+    world.post_plays(&plays_of(&more)).await;
+    for (video, plays) in more {
+        *counts.entry(video).or_default() += plays;
+    }
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    flush(&world).await;
+    assert_eq!(world.counts_by_get().await, counts, "at once, from Postgres");
+    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    world.play(&["small-0000", "large-0000", "new"]).await;
+    for (video, plays) in [("small-0000", 1), ("large-0000", 1), ("new", 1)] {
+        *counts.entry(video.to_owned()).or_default() += plays;
+    }
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    published.assert_sound();
+    let (adds_up, words) = world.audit().await;
+    assert!(adds_up, "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_flushall_with_plays_queued_the_lost_ones_are_named_and_nothing_doubles() {
+    let world = start().await;
+    let published = Published::record(&world, "").await;
+    let mut counts = videos("kept", 20, 6);
+    world.post_plays(&plays_of(&counts)).await;
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    let until_observed = async |accepted: i64| {
+        eventually(Duration::from_secs(5), "it is written down", async || {
+            let seen = "SELECT max(accepted) FROM ledger WHERE kind = 'plays'";
+            let seen = world.count(seen).await;
+            if seen == accepted { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    };
+    until_observed(120).await;
+    // What nobody counts: Postgres takes no count of it, and the workers try on.
+    let rule = "ALTER TABLE play_counts ADD CHECK (video_id <> 'lost')";
+    world.postgres().await.execute(rule, &[]).await.expect("the table takes a rule");
+    world.post_plays(&vec![json!({"video_id": "lost"}); 30]).await;
+    until_observed(150).await;
+    flush(&world).await;
+    let after = videos("after", 10, 3);
+    world.post_plays(&plays_of(&after)).await;
+    world.play(&["kept-0000"]).await;
+    counts.extend(after);
+    counts.insert("kept-0000".into(), 7);
+    world.until_counts_are(&counts, Duration::from_secs(15)).await;
+    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    published.assert_sound();
+    eventually(Duration::from_secs(15), "the lost ones are named", async || {
+        let (adds_up, words) = world.audit().await;
+        let named = words.contains("plays accepted 150, stored 120, dead-lettered 0, lost: 30");
+        if adds_up && named { Ok(()) } else { Err(words) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_killed_and_back_doubles_nothing() {
+    let world = start().await;
+    let mut counts = Counts::new();
+    for round in 0..3_u64 {
+        let plays = videos("killed", 20, 10);
+        world.post_plays(&plays_of(&plays)).await;
+        for (video, plays) in plays {
+            *counts.entry(video).or_default() += plays;
+        }
+        // All that was accepted is on the disk of Redis by then.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let pid = world.stack.env().pids(Part::Redis)[0];
+        mayfly_tests::send_signal(pid, nix::sys::signal::Signal::SIGKILL);
+        eventually(Duration::from_secs(10), "plays are accepted again", async || {
+            let body = json!({"video_id": "between", "play_id": format!("round {round}")});
+            match world.http.post(world.ingest("/v1/plays")).json(&body).send().await {
+                Ok(answer) if answer.status() == 202 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        *counts.entry("between".to_owned()).or_default() += 1;
+    }
+    world.until_counts_are(&counts, Duration::from_secs(20)).await;
+}
