@@ -4,10 +4,11 @@
 //!
 //! One run starts a whole system with servers of its own, as durable as people's data is, and
 //! measures ingest and hot reads against a bare actix-web handler, fan-out against bare loops of writes,
-//! and draining against `\copy`.
+//! draining against `\copy`, and counting plays against counting them beside a million other videos.
 
 mod bare;
 mod connection;
+mod count;
 mod drain;
 mod effort;
 mod fan_out;
@@ -58,6 +59,7 @@ enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measurement {
     Ingest,
+    Count,
     Drain,
     FanOut,
     HotRead,
@@ -117,6 +119,9 @@ async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()
         }
         if wanted(Measurement::FanOut) {
             fan_out::measure(&mut system, effort, &mut report).await?;
+        }
+        if wanted(Measurement::Count) {
+            count::measure(&mut system, effort, &mut report).await?;
         }
         if wanted(Measurement::Drain) {
             drain::measure(&mut system, effort, &mut report).await?;

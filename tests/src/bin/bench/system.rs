@@ -126,6 +126,19 @@ impl System {
         Ok(ids)
     }
 
+    /// Reports so many plays of so many videos in turn, a thousand a request.
+    pub async fn post_plays(&self, count: usize, videos: usize) -> anyhow::Result<()> {
+        let url = format!("http://{}/v1/plays", self.address(Service::IngestApi)?);
+        let play = |number: usize| format!(r#"{{"video_id":"video-{}"}}"#, number % videos);
+        for first in (0..count).step_by(BATCH_MESSAGES) {
+            let plays: Vec<_> = (first..count.min(first + BATCH_MESSAGES)).map(play).collect();
+            let request = self.http.post(&url).header("content-type", "application/json");
+            let answer = request.body(format!("[{}]", plays.join(","))).send().await?;
+            ensure!(answer.status() == StatusCode::ACCEPTED, "plays: {}", answer.status());
+        }
+        Ok(())
+    }
+
     /// Learns from Redis how much was accepted: a batch whose answer was 503 may have been.
     pub async fn recount(&mut self) -> anyhow::Result<()> {
         let client = redis::Client::open(self.redis_url())?;
