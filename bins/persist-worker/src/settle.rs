@@ -238,9 +238,9 @@ impl<W: Work> Settler<W> {
         self.patiently(consumer, async || self.work.acknowledge(group, outcome).await).await?;
         let stored = W::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => W::STREAM.name()).increment(stored);
-        let consumed = note_waits(&group.entries);
+        let waits = note_waits(&group.entries);
         // For the pulse alone: nobody waits for it, and nothing is lost with it.
-        if let Err(error) = self.hot.note_consumed(W::STREAM, &consumed).await {
+        if let Err(error) = self.hot.note_consumed(W::STREAM, &waits).await {
             debug!(%error, "cannot say how long entries waited");
         }
         Ok(())

@@ -47,10 +47,10 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(access.clone().watch(s3.clone()));
     process.started(&listening);
     let draining = process.lifecycle.draining();
-    let published = Published::default();
-    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval, published.clone());
+    let told = Published::default();
+    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval, told.clone());
     let pulse = PulseMaker::new(hot.clone(), cold.clone());
-    let saving = published.save(cold.clone(), draining.clone());
+    let saving = told.save(cold.clone(), draining.clone());
     let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
     tokio::join!(
         publisher.run(draining.clone()),

@@ -157,8 +157,9 @@ mod tests {
         let before = sample(begin, 100, &[("a", 10), ("b", 50)]);
         let after = sample(begin + Duration::from_secs(2), 300, &[("a", 30), ("c", 4)]);
         let rates = rates(&before, &after);
-        assert_eq!((rates.accepted, rates.stored, rates.delivered), (100.0, 0.0, 12.0));
+        assert_eq!(rates, Rates { accepted: 100.0, stored: 0.0, delivered: 12.0 });
         let emptied = sample(begin + Duration::from_secs(2), 6, &[]);
-        assert_eq!(super::rates(&before, &emptied).accepted, 3.0);
+        let rates = Rates { accepted: 3.0, ..Rates::default() };
+        assert_eq!(super::rates(&before, &emptied), rates);
     }
 }

@@ -55,20 +55,15 @@ impl Hot {
 
     /// How many items there are now; forgets processes that are gone.
     pub async fn find_totals(&self) -> Result<Totals, HotError> {
-        type Reports = Vec<(String, String)>;
+        /// The time, accepted items by stream, waiting messages, waiting plays, what ws-fanouts say.
+        type Found = ((i64, i64), Vec<Option<u64>>, u64, Option<i64>, Vec<(String, String)>);
         let keys = &self.keys;
-        let accepted = Stream::ALL.map(|stream| stream.field("accepted"));
-        let (now, accepted, waiting, plays, fanouts): (
-            (i64, i64),
-            Vec<Option<u64>>,
-            u64,
-            Option<i64>,
-            Reports,
-        ) = self
+        let fields = Stream::ALL.map(|stream| stream.field("accepted"));
+        let (now, accepted, waiting, plays, fanouts): Found = self
             .call(async |connection| {
                 redis::pipe()
                     .cmd("TIME")
-                    .hmget(keys.ledger(), &accepted)
+                    .hmget(keys.ledger(), &fields)
                     .hlen(keys.waiting())
                     .hget(keys.ledger(), Stream::Plays.field("waiting"))
                     .hgetall(keys.fanouts())

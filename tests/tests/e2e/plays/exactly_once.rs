@@ -117,12 +117,12 @@ async fn entries_that_are_delivered_again_do_not_count_again_and_show_their_vide
 #[tokio::test(flavor = "multi_thread")]
 async fn what_remembers_counted_entries_holds_what_is_pending_and_no_more() {
     let world = Setup::new().with(Service::PersistWorker, 2).start().await;
-    let requests = short_or_full(100, 1_000);
+    let requests: u64 = short_or_full(100, 1_000);
     let plays = vec![json!({"video_id": "million"}); 1_000];
     for _ in 0..requests {
         world.post_plays(&plays).await;
     }
-    world.until_counted("million", requests as u64 * 1_000).await;
+    world.until_counted("million", requests * 1_000).await;
     let remembered = async || {
         world.count("SELECT coalesce(sum(cardinality(ids)), 0)::bigint FROM counted_entries").await
     };

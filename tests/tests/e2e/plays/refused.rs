@@ -79,7 +79,7 @@ async fn when_as_many_wait_as_may_further_ones_are_refused_until_they_are_counte
     world.until_counted("full", 10).await;
     mayfly_tests::eventually(Duration::from_secs(5), "there is room again", async || {
         let answer = post(&world, &json!([{"video_id": "full"}, {"video_id": "full"}])).await;
-        if answer.status == 202 { Ok(()) } else { Err(answer.text().to_owned()) }
+        if answer.status == 202 { Ok(()) } else { Err(answer.text()) }
     })
     .await;
     world.until_counted("full", 12).await;
