@@ -11,7 +11,7 @@ use mayfly_core::Channel;
 use mayfly_runtime::settings::parse_duration;
 use mayfly_stack::Part;
 
-pub(crate) use simulate::{Simulate, SimulateMessages, SimulateWalk};
+pub(crate) use simulate::{Simulate, SimulateMessages, SimulatePlays, SimulateWalk};
 
 /// Runs Mayfly on this machine, and looks after it wherever it runs.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Shows messages as they are published, and goes on where it was when the connection breaks
     Tail(Tail),
-    /// Writes sample messages to the local stack, or walks through all that is stored there
+    /// Writes sample messages to the local stack, walks through all that is stored there, or has plays counted
     #[command(subcommand)]
     Simulate(Simulate),
     /// Shows the configuration

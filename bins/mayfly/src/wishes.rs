@@ -2,16 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::Parser as _;
 use mayfly_stack::{Spec, is_own_setting, parse_scale};
 
 use crate::checkout::Checkout;
-use crate::command_line::Wishes;
+use crate::command_line::{Command, CommandLine, Wishes};
 
 /// Names that everyone knows. They take the place of the stack's own servers only when someone means it.
 const SERVERS: [&str; 3] = ["REDIS_URL", "DATABASE_URL", "S3_ENDPOINT"];
 
 impl Wishes {
+    /// What `mayfly up` would be told here without options: by the environment.
+    pub(crate) fn of_environment() -> Result<Self> {
+        let line = CommandLine::try_parse_from(["mayfly", "up"]);
+        match line.map(|line| line.command) {
+            Ok(Command::Up(wishes)) => Ok(wishes),
+            Ok(_) => bail!("`mayfly up` is another command"),
+            Err(error) => bail!("{error}"),
+        }
+    }
+
     /// Makes the spec of the stack of a checkout.
     pub(crate) fn to_spec(&self, checkout: &Checkout) -> Result<Spec> {
         let env = read_environment();

@@ -41,6 +41,12 @@ impl From<CountRow> for PlayCount {
 }
 
 #[derive(QueryableByName)]
+struct DeletedRow {
+    #[diesel(sql_type = BigInt)]
+    videos: i64,
+}
+
+#[derive(QueryableByName)]
 struct PublishedRow {
     #[diesel(embed)]
     count: CountRow,
@@ -64,7 +70,8 @@ const DELETE: [&str; 4] = [
          DELETE FROM play_counts WHERE starts_with(video_id, $1) RETURNING count \
      ) \
      UPDATE play_totals SET plays = plays - sums.plays, videos = videos - sums.videos \
-     FROM (SELECT coalesce(sum(count), 0) AS plays, count(*) AS videos FROM gone) AS sums",
+     FROM (SELECT coalesce(sum(count), 0) AS plays, count(*) AS videos FROM gone) AS sums \
+     RETURNING sums.videos",
     "UPDATE top_videos SET list = coalesce((SELECT json_agg(best) FROM ( \
          SELECT video_id, count FROM play_counts ORDER BY count DESC, video_id LIMIT 10 \
      ) AS best), '[]')",
@@ -175,22 +182,23 @@ impl Cold {
     }
 
     /// Deletes the counts of all videos whose ids begin like this, as if they had never been played.
-    /// For an operator, who sees to it that none of them is played meanwhile.
-    pub async fn delete_play_counts(&self, beginning: &str) -> Result<(), ColdError> {
+    /// For an operator, who sees to it that none of them is played meanwhile. Gives how many there were.
+    pub async fn delete_play_counts(&self, beginning: &str) -> Result<u64, ColdError> {
         self.call(async |connection| {
             connection
                 .transaction(async |connection| {
                     let [lock, published, counts, top] = DELETE;
                     diesel::sql_query(lock).execute(connection).await?;
-                    for delete in [published, counts] {
-                        let delete = diesel::sql_query(delete).bind::<Text, _>(beginning);
-                        delete.execute(connection).await?;
-                    }
-                    diesel::sql_query(top).execute(connection).await
+                    let published = diesel::sql_query(published).bind::<Text, _>(beginning);
+                    published.execute(connection).await?;
+                    let counts = diesel::sql_query(counts).bind::<Text, _>(beginning);
+                    let deleted: DeletedRow = counts.get_result(connection).await?;
+                    diesel::sql_query(top).execute(connection).await?;
+                    Ok(deleted)
                 })
                 .await
         })
         .await
-        .map(|_| ())
+        .map(|deleted| u64::try_from(deleted.videos).unwrap_or(0))
     }
 }

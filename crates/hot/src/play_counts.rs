@@ -143,6 +143,80 @@ impl Hot {
     }
 }
 
+impl Hot {
+    /// How many plays are accepted and not yet counted.
+    pub async fn count_waiting_plays(&self) -> Result<u64, HotError> {
+        let waiting: Option<i64> = self
+            .call(async |connection| {
+                redis::cmd("HGET")
+                    .arg(self.keys.ledger())
+                    .arg(Stream::Plays.field("waiting"))
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        Ok(waiting.and_then(|waiting| u64::try_from(waiting).ok()).unwrap_or(0))
+    }
+
+    /// Deletes the counts of all videos whose ids begin like this, and what was published of them, as
+    /// if they had never been played. Looks at every video, in bounded steps: for an operator, who sees
+    /// to it that none of them is played meanwhile. Gives how many there were.
+    pub async fn delete_play_counts(&self, beginning: &str) -> Result<u64, HotError> {
+        let pattern = format!("{}*", escape_pattern(beginning));
+        let (mut cursor, mut deleted) = (0_u64, 0);
+        loop {
+            let (next, found): (u64, Vec<(String, f64)>) = self
+                .call(async |connection| {
+                    redis::cmd("ZSCAN")
+                        .arg(self.keys.play_counts())
+                        .arg(cursor)
+                        .arg("MATCH")
+                        .arg(&pattern)
+                        .arg("COUNT")
+                        .arg(VIDEOS_AT_ONCE)
+                        .query_async(connection)
+                        .await
+                })
+                .await?;
+            let videos: Vec<_> = found.into_iter().map(|(video, _)| video).collect();
+            for chunk in videos.chunks(VIDEOS_AT_ONCE) {
+                deleted += self.delete_counts_of(chunk).await?;
+            }
+            if next == 0 {
+                return Ok(deleted);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn delete_counts_of(&self, videos: &[String]) -> Result<u64, HotError> {
+        let keys = &self.keys;
+        let mut pipe = redis::pipe();
+        for set in [keys.plays_soon(), keys.plays_due(), keys.plays_due_now()] {
+            pipe.srem(set, videos).ignore();
+        }
+        pipe.hdel(keys.plays_published(), videos).ignore();
+        pipe.hdel(keys.play_updates(), videos).ignore();
+        // Last: what was cut off before is found again by its count.
+        pipe.zrem(keys.play_counts(), videos);
+        let (deleted,): (u64,) =
+            self.call(async |connection| pipe.query_async(connection).await).await?;
+        Ok(deleted)
+    }
+}
+
+/// A text as a pattern of Redis that matches nothing else.
+fn escape_pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern
+}
+
 fn read_count(parts: &[redis::Value]) -> Option<PlayCount> {
     let [video_id, count, updated] = parts else { return None };
     Some(PlayCount {

@@ -87,6 +87,11 @@ impl Stack {
         self.supervisor.env()
     }
 
+    /// What the stack was brought to last; none before that, and none of what could not be planned or started.
+    pub fn spec(&self) -> Option<Spec> {
+        self.supervisor.spec()
+    }
+
     /// Ends everything as an operator would, and returns when it is down. What is still being applied is given up.
     pub async fn down(&self) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();

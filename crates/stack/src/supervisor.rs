@@ -39,6 +39,8 @@ pub(crate) struct Supervisor {
     paths: Paths,
     board: Arc<Board>,
     keepers: Mutex<BTreeMap<Instance, Arc<Keeper>>>,
+    /// What the stack was brought to last.
+    applied: Mutex<Option<Spec>>,
     /// Held while the stack is brought to another spec: one at a time. Its ports are known here.
     changing: tokio::sync::Mutex<Ports>,
     /// Cancelled when the stack goes down: from then on nothing is started.
@@ -52,6 +54,7 @@ impl Supervisor {
             paths,
             board,
             keepers: Mutex::default(),
+            applied: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             closing: CancellationToken::new(),
         }
@@ -97,6 +100,7 @@ impl Supervisor {
         }
         self.look_at_ports(&services)?;
         self.want(&services);
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(spec.clone());
         Ok(services)
     }
 
@@ -270,6 +274,10 @@ impl Supervisor {
 
     pub(crate) fn env(&self) -> StackEnv {
         self.board.env()
+    }
+
+    pub(crate) fn spec(&self) -> Option<Spec> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends everything as an operator would: the services, then what they need.

@@ -1,5 +1,7 @@
 //! What can be typed behind `mayfly simulate`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use mayfly_core::Order;
 
@@ -10,6 +12,10 @@ pub(crate) enum Simulate {
     Messages(SimulateMessages),
     /// Pages through all stored messages, with times per 100 pages: 0 when each came once, in the order of persistence
     Walk(SimulateWalk),
+    /// Plays videos, and checks that what was played, counted and published is the same: 0 when it is, 130 when interrupted
+    Plays(SimulatePlays),
+    /// Removes the videos of all simulations of plays
+    Reset,
 }
 
 /// Which messages are written.
@@ -49,6 +55,39 @@ pub(crate) struct SimulateWalk {
     /// Where list-api is, instead of the local stack or MAYFLY_PUBLIC__LIST_URL; several with commas, in turn
     #[arg(long, value_delimiter = ',', value_parser = plain_url)]
     pub(crate) url: Vec<String>,
+}
+
+/// How videos are played.
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub(crate) struct SimulatePlays {
+    /// How many plays, 1 to 10,000,000; at least 100 a video
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = up_to(10_000_000))]
+    pub(crate) messages: u64,
+    /// Of how many videos, 1 to 10,000; a fifth of them get fewer than 100 plays
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to(10_000))]
+    pub(crate) videos: u64,
+    /// How many processes of persist-worker count during the run, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = up_to(64))]
+    pub(crate) consumers: u64,
+    /// How many requests at once for each of them, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(64))]
+    pub(crate) producers_per_consumer: u64,
+    /// How often large counts are published during the run, 1 to 3,600 seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = up_to(3_600))]
+    pub(crate) interval: u64,
+    /// Counts while plays come in; else counting begins when all are queued
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Starts the local stack, as `mayfly up` does, where none runs
+    #[arg(long)]
+    pub(crate) start: bool,
+    /// Makes the same counts again; else others each time
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub(crate) seed: Option<u64>,
+    /// Writes what was produced, counted and published, and how fast, to this file: four lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// Reads a count of at least one.

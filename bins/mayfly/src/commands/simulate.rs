@@ -1,10 +1,13 @@
-//! `mayfly simulate`: sample messages, and a walk through everything that is stored.
+//! `mayfly simulate`: sample messages, a walk through everything that is stored, and plays that are counted.
 
 mod api;
+mod local_stack;
 mod messages;
 mod pace;
 mod places;
+mod plays;
 mod progress;
+mod reset;
 mod sample;
 mod walk;
 
@@ -17,9 +20,14 @@ use crate::command_line::Simulate;
 /// What a shell says of a command that was interrupted.
 const INTERRUPTED: u8 = 130;
 
+/// How the id of every video of a simulation begins.
+const VIDEO_BEGINNING: &str = "sim-";
+
 pub(crate) async fn simulate(what: Simulate) -> Result<ExitCode> {
     match what {
         Simulate::Messages(options) => messages::write_messages(options).await,
         Simulate::Walk(options) => walk::walk(options).await,
+        Simulate::Plays(options) => plays::simulate_plays(options).await,
+        Simulate::Reset => reset::reset().await,
     }
 }

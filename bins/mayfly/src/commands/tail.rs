@@ -17,8 +17,11 @@ use anyhow::{Result, ensure};
 use crate::command_line::Tail;
 use crate::settings::load_settings;
 use crate::signals::Signals;
-use address::Address;
+pub(super) use address::Address;
+pub(super) use connection::Connection;
+pub(super) use ending::Ending;
 use follower::Follower;
+pub(super) use frame::Frame;
 use printer::Printer;
 use readable::Style;
 

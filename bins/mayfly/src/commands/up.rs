@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use mayfly_stack::{Need, Service, StackEnv, ensure_installed};
+use mayfly_stack::{Need, Service, Spec, StackEnv, ensure_installed};
 
 use crate::checkout::Checkout;
 use crate::command_line::Wishes;
@@ -21,13 +21,19 @@ pub(crate) async fn up(wishes: &Wishes) -> Result<ExitCode> {
 
 /// Brings the stack of a checkout to what is wished for.
 pub(crate) async fn apply(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
+    let spec = prepare(wishes, checkout)?;
+    start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await
+}
+
+/// Makes the spec of what is wished for, and installs what it needs.
+pub(crate) fn prepare(wishes: &Wishes, checkout: &Checkout) -> Result<Spec> {
     let spec = wishes.to_spec(checkout)?;
     wishes.report_ignored();
     let mut needs = Vec::new();
     needs.extend(spec.redis_url.is_none().then_some(Need::Redis));
     needs.extend(spec.database_url.is_none().then_some(Need::Postgres));
     ensure_installed(&needs)?;
-    start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await
+    Ok(spec)
 }
 
 /// Tells where everything is, the page first of all, and what to try.

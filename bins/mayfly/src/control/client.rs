@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use mayfly_stack::{InstanceStatus, open_log};
+use mayfly_stack::{InstanceStatus, Spec, open_log};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
@@ -33,7 +33,7 @@ impl Client {
     pub(crate) async fn ask(&mut self, request: &Request) -> Result<()> {
         match self.exchange(request).await? {
             Reply::Failed(why) => bail!("{why}"),
-            Reply::Done | Reply::Status(_) => Ok(()),
+            Reply::Done | Reply::Status(_) | Reply::Spec(_) => Ok(()),
         }
     }
 
@@ -42,7 +42,16 @@ impl Client {
         match self.exchange(&Request::Status).await? {
             Reply::Status(list) => Ok(list),
             Reply::Failed(why) => bail!("{why}"),
-            Reply::Done => Ok(Vec::new()),
+            Reply::Done | Reply::Spec(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Asks what the stack was brought to last; none where it never was.
+    pub(crate) async fn ask_spec(&mut self) -> Result<Option<Spec>> {
+        match self.exchange(&Request::Spec).await? {
+            Reply::Spec(spec) => Ok(spec.map(|spec| *spec)),
+            Reply::Failed(why) => bail!("{why}"),
+            Reply::Done | Reply::Status(_) => Ok(None),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Request {
     Start(Part),
     /// To say how all is.
     Status,
+    /// To say what the stack was brought to last.
+    Spec,
     /// To stop all, and end.
     Down,
 }
@@ -40,4 +42,6 @@ pub(crate) enum Reply {
     Failed(String),
     /// How all is.
     Status(Vec<InstanceStatus>),
+    /// What the stack was brought to last; none where it never was.
+    Spec(Option<Box<Spec>>),
 }

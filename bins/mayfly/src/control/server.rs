@@ -71,6 +71,9 @@ impl Server {
             Request::Attach => return self.stay_attached(stream).await,
             Request::Down => return self.go_down(stream).await,
             Request::Status => return self.tell_status(stream).await,
+            Request::Spec => {
+                return reply(stream, &Reply::Spec(self.stack.spec().map(Box::new))).await;
+            }
         };
         reply(
             stream,

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::output::remark;
 
@@ -33,6 +33,14 @@ impl Progress {
         let style = ProgressStyle::with_template(template)
             .expect("invariant: the templates are well formed");
         Self::Bar(bar.with_style(style).with_message(what))
+    }
+
+    /// The same as one of several bars, each below the one before.
+    pub(super) fn among(self, bars: &MultiProgress) -> Self {
+        match self {
+            Self::Bar(bar) => Self::Bar(bars.add(bar)),
+            lines @ Self::Lines { .. } => lines,
+        }
     }
 
     pub(super) fn add(&mut self, count: u64) {

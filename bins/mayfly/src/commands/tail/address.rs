@@ -10,16 +10,18 @@ const PATH: &str = "/v1/live";
 const SCHEMES: [&str; 2] = ["http://", "ws://"];
 const ENCRYPTED: [&str; 2] = ["https://", "wss://"];
 
-/// The feed of some channels, all where none is named.
+/// The feed of messages of some channels, all where none is named; or another feed.
 #[derive(Debug)]
-pub(super) struct Address {
+pub(crate) struct Address {
     url: String,
     channels: Vec<Channel>,
+    /// Another feed than that of messages.
+    feed: Option<&'static str>,
 }
 
 impl Address {
     /// Reads the public URL of ws-fanout, or that of its feed itself.
-    pub(super) fn new(url: &str, channels: Vec<Channel>) -> Result<Self> {
+    pub(crate) fn new(url: &str, channels: Vec<Channel>) -> Result<Self> {
         if ENCRYPTED.iter().any(|scheme| url.starts_with(scheme)) {
             bail!(
                 "{url:?} needs TLS, which this command does not speak: give --url of ws-fanout itself"
@@ -31,12 +33,18 @@ impl Address {
         };
         let base = rest.trim_end_matches('/');
         let base = base.strip_suffix(PATH).unwrap_or(base);
-        Ok(Self { url: format!("ws://{base}{PATH}"), channels })
+        Ok(Self { url: format!("ws://{base}{PATH}"), channels, feed: None })
+    }
+
+    /// Reads it for another feed than that of messages.
+    pub(crate) fn of_feed(url: &str, feed: &'static str) -> Result<Self> {
+        Ok(Self { feed: Some(feed), ..Self::new(url, Vec::new())? })
     }
 
     /// What to connect to, in order to go on behind a position.
-    pub(super) fn behind(&self, position: Option<&str>) -> String {
+    pub(crate) fn behind(&self, position: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.feed.map(|feed| ("feed", feed)));
         query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
         query.extend_pairs(position.map(|position| ("since", position)));
         let query = query.finish();
@@ -44,7 +52,7 @@ impl Address {
     }
 
     /// The feed in words.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let names: Vec<_> = self.channels.iter().map(Channel::as_str).collect();
         match names.as_slice() {
             [] => format!("{}, all channels", self.url),
@@ -83,5 +91,7 @@ mod tests {
             address.behind(Some("1.e.5-1")),
             "ws://h/v1/live?channel=a&channel=b%3Ac&since=1.e.5-1"
         );
+        let plays = Address::of_feed("ws://h", "plays").expect("it is a URL");
+        assert_eq!(plays.behind(None), "ws://h/v1/live?feed=plays");
     }
 }

@@ -24,25 +24,25 @@ const PING: &str = r#"{"type":"ping"}"#;
 
 /// A connection that notices when the other side is gone without a word.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     silence_max: Duration,
 }
 
 impl Connection {
-    pub(super) async fn open(url: &str) -> Result<Self, Ending> {
+    pub(crate) async fn open(url: &str) -> Result<Self, Ending> {
         let opened = timeout(ANSWER_WITHIN, connect_async(url)).await;
         let (socket, _) = opened.map_err(|_| silent())?.map_err(into_ending)?;
         Ok(Self { socket, silence_max: ANSWER_WITHIN })
     }
 
     /// Says how often the server lets hear of itself.
-    pub(super) fn expect_pings(&mut self, interval: Duration) {
+    pub(crate) fn expect_pings(&mut self, interval: Duration) {
         self.silence_max = interval.clamp(SILENCE_LEAST, SILENCE_MOST);
     }
 
     /// Gives the next frame.
-    pub(super) async fn next(&mut self) -> Result<Utf8Bytes, Ending> {
+    pub(crate) async fn next(&mut self) -> Result<Utf8Bytes, Ending> {
         loop {
             let received = match timeout(self.silence_max, self.socket.next()).await {
                 Ok(received) => received,

@@ -14,7 +14,7 @@ const ASKED_PAUSE_MOST: Duration = Duration::from_mins(5);
 
 /// Why a connection ended, or was not made.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// The server said why.
     Closed { code: u16, reason: String },
     /// The server did not upgrade.
@@ -29,7 +29,7 @@ impl Ending {
     /// How long to wait until the next try, which is the one after so many; none when there is to be none. Where the
     /// server does not say how long, it is any part of a pause that doubles: clients that were cut off together do
     /// not come back together.
-    pub(super) fn pause(&self, failures: u32, part: f64) -> Option<Duration> {
+    pub(crate) fn pause(&self, failures: u32, part: f64) -> Option<Duration> {
         let any =
             || PAUSE_LEAST.saturating_mul(1 << failures.min(16)).min(PAUSE_MOST).mul_f64(part);
         match self {
