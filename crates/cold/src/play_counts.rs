@@ -69,7 +69,8 @@ const DELETE: [&str; 4] = [
     "WITH gone AS ( \
          DELETE FROM play_counts WHERE starts_with(video_id, $1) RETURNING count \
      ) \
-     UPDATE play_totals SET plays = plays - sums.plays, videos = videos - sums.videos \
+     UPDATE play_totals AS totals \
+     SET plays = totals.plays - sums.plays, videos = totals.videos - sums.videos \
      FROM (SELECT coalesce(sum(count), 0) AS plays, count(*) AS videos FROM gone) AS sums \
      RETURNING sums.videos",
     "UPDATE top_videos SET list = coalesce((SELECT json_agg(best) FROM ( \
