@@ -64,9 +64,8 @@ chaos: build ## Kills, freezes and cuts everything, in full
 	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats::
 
 .PHONY: simulate
-simulate: build ## Writes sample messages to the running stack, and walks through all that is stored
-	@$(MAYFLY) simulate messages
-	@$(MAYFLY) simulate walk --limit 50
+simulate: build ## Has 100,000 plays counted by the running stack; also: mayfly simulate messages, mayfly simulate walk
+	@$(MAYFLY) simulate plays
 
 .PHONY: schemathesis
 schemathesis: build ## Holds both APIs against their document with requests made of it (from PyPI)

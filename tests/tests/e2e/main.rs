@@ -28,6 +28,7 @@ mod restored;
 mod retried_takes;
 mod rollups;
 mod simulate;
+mod simulate_plays;
 mod stats;
 mod tail;
 mod takes;

@@ -21,7 +21,7 @@ use crate::command_line::SimulatePlays;
 use crate::commands::simulate::VIDEO_BEGINNING;
 use crate::commands::simulate::local_stack::LocalStack;
 use crate::commands::simulate::progress::Progress;
-use crate::output::say;
+use crate::output::{remark, say};
 
 /// How much later than at the next tick a count may be published.
 const PUBLISHED_MARGIN: Duration = Duration::from_secs(10);
@@ -121,6 +121,7 @@ impl UnderWay<'_> {
         let options = self.run.options;
         say(&format!("all consumed: {} plays", options.messages));
         let within = Duration::from_secs(options.interval) + PUBLISHED_MARGIN;
+        remark(&format!("waiting until all counts are published, {within:?} at most"));
         let counts = self.run.distribution.counts().iter().copied();
         let produced: Counts = self.videos.iter().cloned().zip(counts).collect();
         let began = Instant::now();
