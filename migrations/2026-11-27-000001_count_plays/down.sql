@@ -1,9 +1,10 @@
 DROP FUNCTION forget_known_plays_v1;
 DROP FUNCTION try_count_plays_v1;
 DROP FUNCTION count_plays_v1;
-ALTER TABLE dead_letters DROP COLUMN items;
+ALTER TABLE dead_letters DROP COLUMN items, DROP COLUMN plays_id;
 DROP TABLE published_counts;
 DROP TABLE known_plays;
+DROP TABLE counted_marks;
 DROP TABLE counted_entries;
 DROP TABLE top_videos;
 DROP TABLE play_totals;

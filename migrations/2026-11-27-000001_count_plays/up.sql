@@ -1,3 +1,6 @@
+-- Behind a long transaction of somebody else's this fails, to be run again, and holds up nobody.
+SET LOCAL lock_timeout = '3s';
+
 -- How often each video was played. Half of a page is kept free: a count is raised in place.
 CREATE TABLE play_counts (
     video_id text COLLATE "C" PRIMARY KEY,
@@ -23,9 +26,9 @@ CREATE TABLE top_videos (
 COMMENT ON COLUMN top_videos.list IS 'the ten first rows of play_counts, most plays first, as a snapshot has them';
 INSERT INTO top_videos DEFAULT VALUES;
 
--- Entries that are counted and may be delivered again: a row for each batch. It goes when all of
--- the batch is acknowledged for certain.
+-- Entries that are counted and not all acknowledged: a row for each batch.
 CREATE TABLE counted_entries (
+    epoch text NOT NULL,
     ids uuid[] NOT NULL,
     first_ms bigint NOT NULL,
     first_number bigint NOT NULL,
@@ -37,9 +40,20 @@ COMMENT ON COLUMN counted_entries.first_ms IS 'the place in the stream of the fi
 COMMENT ON COLUMN counted_entries.last_ms IS 'the place in the stream of the last one, as <ms>-<number>';
 CREATE INDEX counted_entries_last ON counted_entries (last_ms, last_number);
 
--- Plays that have an id, by a fingerprint of video and id: each counts once within 24 hours. In
--- three parts, a day each in turn: one holds today, one yesterday, and the third is emptied before
--- its day comes, so nothing has to be looked through to be forgotten.
+-- Up to where all entries of an epoch have their outcome: what is delivered again from there, because
+-- Redis lost its acknowledgement or a worker slept over it, is counted. An entry that was accepted
+-- after the mark was made is not, wherever it stands: a clock went back.
+CREATE TABLE counted_marks (
+    epoch text PRIMARY KEY,
+    ms bigint NOT NULL,
+    number bigint NOT NULL,
+    marked_at timestamptz NOT NULL
+);
+COMMENT ON COLUMN counted_marks.ms IS 'a place in the stream, as <ms>-<number>';
+
+-- Plays that have an id, by a fingerprint of video and id: each counts once within 24 hours. In four
+-- parts, a day each in turn: one holds today, two the days before, for what waited long to be counted,
+-- and the fourth is emptied before its day comes, so nothing has to be looked through to be forgotten.
 CREATE TABLE known_plays (
     part smallint NOT NULL,
     play uuid NOT NULL,
@@ -49,7 +63,8 @@ CREATE TABLE known_plays (
 CREATE TABLE known_plays_0 PARTITION OF known_plays FOR VALUES IN (0);
 CREATE TABLE known_plays_1 PARTITION OF known_plays FOR VALUES IN (1);
 CREATE TABLE known_plays_2 PARTITION OF known_plays FOR VALUES IN (2);
-COMMENT ON COLUMN known_plays.part IS 'the day on which it was counted, in days since 1970 modulo 3';
+CREATE TABLE known_plays_3 PARTITION OF known_plays FOR VALUES IN (3);
+COMMENT ON COLUMN known_plays.part IS 'the day on which it was counted, in days since 1970 modulo 4';
 
 -- What is known to be published of each count, for after a loss of Redis.
 CREATE TABLE published_counts (
@@ -59,6 +74,9 @@ CREATE TABLE published_counts (
 
 -- How many items a dead letter brought: messages one, plays as many as were sent at once.
 ALTER TABLE dead_letters ADD COLUMN items integer NOT NULL DEFAULT 1;
+ALTER TABLE dead_letters ADD COLUMN plays_id uuid;
+COMMENT ON COLUMN dead_letters.plays_id IS 'the id that an entry of plays carries itself';
+CREATE INDEX dead_letters_plays_id ON dead_letters (plays_id) WHERE plays_id IS NOT NULL;
 
 -- Counts one batch of plays, exactly once: where some of its entries are counted already, because
 -- they were delivered again, it says which and does nothing else, to be called again without them.
@@ -72,6 +90,9 @@ ALTER TABLE dead_letters ADD COLUMN items integer NOT NULL DEFAULT 1;
 CREATE FUNCTION count_plays_v1(
     batch_epoch text,
     entries uuid[],
+    places_ms bigint[],
+    places_number bigint[],
+    accepted timestamptz[],
     first_ms bigint,
     first_number bigint,
     last_ms bigint,
@@ -90,7 +111,7 @@ CREATE FUNCTION count_plays_v1(
 #variable_conflict use_column
 DECLARE
     present timestamptz := date_trunc('milliseconds', clock_timestamp());
-    today smallint := (extract(epoch FROM clock_timestamp())::bigint / 86400) % 3;
+    today smallint := (extract(epoch FROM clock_timestamp())::bigint / 86400) % 4;
     fresh_videos text[] := '{}';
     new_plays bigint;
     new_videos bigint;
@@ -109,13 +130,21 @@ BEGIN
         JOIN unnest(entries) AS mine (id) USING (id)
         WHERE (known.last_ms, known.last_number) >= (count_plays_v1.first_ms, count_plays_v1.first_number)
             AND (known.first_ms, known.first_number) <= (count_plays_v1.last_ms, count_plays_v1.last_number)
+        UNION
+        SELECT mine.id
+        FROM unnest(entries, places_ms, places_number, accepted) AS mine (id, ms, number, accepted_at)
+        JOIN counted_marks AS mark ON mark.epoch = batch_epoch
+            AND (mine.ms, mine.number) <= (mark.ms, mark.number)
+            AND mine.accepted_at < mark.marked_at
+        UNION
+        SELECT plays_id FROM dead_letters WHERE plays_id = ANY (entries)
     );
     IF cardinality(counted) > 0 THEN
         RETURN;
     END IF;
     IF cardinality(entries) > 0 THEN
-        INSERT INTO counted_entries (ids, first_ms, first_number, last_ms, last_number)
-            VALUES (entries, count_plays_v1.first_ms, count_plays_v1.first_number,
+        INSERT INTO counted_entries (epoch, ids, first_ms, first_number, last_ms, last_number)
+            VALUES (batch_epoch, entries, count_plays_v1.first_ms, count_plays_v1.first_number,
                     count_plays_v1.last_ms, count_plays_v1.last_number);
     END IF;
 
@@ -201,6 +230,9 @@ $$;
 CREATE FUNCTION try_count_plays_v1(
     batch_epoch text,
     entries uuid[],
+    places_ms bigint[],
+    places_number bigint[],
+    accepted timestamptz[],
     first_ms bigint,
     first_number bigint,
     last_ms bigint,
@@ -220,8 +252,9 @@ CREATE FUNCTION try_count_plays_v1(
 BEGIN
     SELECT result.counted, result.repeated, result.count_videos, result.counts, result.updated
     INTO counted, repeated, count_videos, counts, updated
-    FROM count_plays_v1(batch_epoch, entries, first_ms, first_number, last_ms, last_number, videos,
-                        plays, named_videos, named_plays, named_at) AS result;
+    FROM count_plays_v1(batch_epoch, entries, places_ms, places_number, accepted, first_ms,
+                        first_number, last_ms, last_number, videos, plays, named_videos, named_plays,
+                        named_at) AS result;
 EXCEPTION WHEN OTHERS THEN
     -- Data exceptions, broken constraints, limits of the program, errors raised by triggers.
     IF left(SQLSTATE, 2) NOT IN ('22', '23', '54', 'P0') THEN
@@ -236,11 +269,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Forgets the plays of the day before yesterday: empties the part whose day comes next. Does nothing
+-- Forgets the plays of three days ago: empties the part whose day comes next. Does nothing
 -- where it is empty already, or somebody holds it.
 CREATE FUNCTION forget_known_plays_v1() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    part text := 'known_plays_' || (extract(epoch FROM clock_timestamp())::bigint / 86400 + 1) % 3;
+    part text := 'known_plays_' || (extract(epoch FROM clock_timestamp())::bigint / 86400 + 1) % 4;
     has_any boolean;
 BEGIN
     EXECUTE format('SELECT EXISTS (SELECT FROM %I)', part) INTO has_any;

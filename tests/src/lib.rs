@@ -15,7 +15,10 @@ mod plays;
 mod witness;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 pub use answer::Answer;
 pub use browser::{Browser, Tab};
@@ -48,6 +51,23 @@ pub async fn eventually<T, E: std::fmt::Debug>(
                 panic!("{what}: not within {within:?}; seen last: {seen:?}")
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Copies a directory with all that is in it.
+///
+/// # Panics
+/// When something cannot be read or written.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory can be made");
+    for entry in std::fs::read_dir(from).expect("the directory can be read") {
+        let entry = entry.expect("the directory can be read").path();
+        let target = to.join(entry.file_name().expect("a file has a name"));
+        if entry.is_dir() {
+            copy_dir(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).expect("a file can be copied");
         }
     }
 }

@@ -74,6 +74,9 @@ impl Keeper {
         self.hot.trim(stream, window, queue.resume_bytes_max, now).await?;
         if seldom {
             self.hot.forget_consumers(stream).await?;
+            if stream == Stream::Plays {
+                self.hot.settle_waiting_plays().await?;
+            }
         }
         Ok(())
     }
@@ -92,6 +95,11 @@ impl Keeper {
                 && present.accepted < known.accepted.max(known.stored + known.dead_lettered)
         });
         if self.note_lost_entry(stream, &present).await? || knows_less {
+            // What the others lost is to be noted in the epoch that is over, too.
+            for other in Stream::ALL.into_iter().filter(|other| *other != stream) {
+                let present = self.hot.ledger(other).await?;
+                self.note_lost_entry(other, &present).await?;
+            }
             let epoch = self.hot.begin_epoch(&present.epoch).await?;
             warn!(over = present.epoch, epoch, "Redis lost data: a new epoch begins");
             return Ok(());

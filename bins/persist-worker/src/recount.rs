@@ -1,5 +1,5 @@
-//! After Redis lost its data, or where it is new: shows the counts of Postgres again, and what was
-//! published of them.
+//! After Redis was started, or lost its data: shows the counts of Postgres again, and what was
+//! published of them. One that was killed comes back without its last moments.
 
 use std::time::Duration;
 
@@ -35,11 +35,12 @@ impl Recount {
         }
     }
 
-    /// Goes on until all counts are shown, or the epoch is over. Cut off, all of it is done again: a
+    /// Goes on until all counts are shown, or the epoch or the run of Redis is over. Cut off, all of it is done again: a
     /// count that is shown already stays.
     async fn recount(&self) -> anyhow::Result<()> {
         let epoch = self.hot.ledger(Stream::Plays).await?.epoch;
-        if self.hot.has_all_counts().await? {
+        let run = self.hot.find_run().await?;
+        if self.hot.has_all_counts(&run).await? {
             return Ok(());
         }
         let (mut behind, mut shown) = (String::new(), 0);
@@ -51,7 +52,7 @@ impl Recount {
             }
             shown += page.len();
             let page: Vec<_> = page.into_iter().map(to_known).collect();
-            if !self.hot.restore_counts(&epoch, &page, is_last).await? {
+            if !self.hot.restore_counts(&epoch, &run, &page, is_last).await? {
                 return Ok(());
             }
             if is_last {

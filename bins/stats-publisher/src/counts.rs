@@ -3,11 +3,7 @@
 //! What changed stands in Redis, and taking it out, noting it as published, and publishing it are
 //! one step there: a publisher that dies between any two lines here neither repeats nor forgets any.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use mayfly_cold::Cold;
 use mayfly_core::{Clock, SystemClock, Timestamp};
@@ -41,19 +37,20 @@ pub struct CountsPublisher {
     schedule: Schedule,
     /// The tick that was seen to be begun last.
     tick: Option<Timestamp>,
-    published: Published,
 }
 
-/// What was published and is not noted in Postgres yet: one count a video. Clones share it.
-#[derive(Clone, Default)]
-pub struct Published(Arc<Mutex<HashMap<String, u64>>>);
+/// Notes in Postgres what was published: after a loss of Redis that says what subscribers know.
+pub struct CountsSaver {
+    hot: Hot,
+    cold: Cold,
+}
 
 impl CountsPublisher {
-    /// A publisher whose ticks are so far apart; what it publishes it tells `published`.
-    pub fn new(hot: Hot, interval: Duration, published: Published) -> Self {
+    /// A publisher whose ticks are so far apart.
+    pub fn new(hot: Hot, interval: Duration) -> Self {
         let lease = Lease::new(&hot, JOB, LEASE);
         let schedule = Schedule::new(interval);
-        Self { hot, lease, renewed_at: None, schedule, tick: None, published }
+        Self { hot, lease, renewed_at: None, schedule, tick: None }
     }
 
     /// Goes on until the drain; then gives the lease back, so that the spare leads at once.
@@ -86,16 +83,16 @@ impl CountsPublisher {
         self.begin_tick().await?;
         loop {
             match self.hot.publish_counts(&self.lease).await? {
-                CountsPublished::Done { counts, frames, is_full } => {
+                CountsPublished::Done { frames, is_full } => {
                     metrics::counter!(names::PLAY_FRAMES_TOTAL).increment(frames as u64);
-                    self.published.add(counts);
                     if !is_full {
                         return Ok(STEP);
                     }
                 }
                 CountsPublished::Restoring => return Ok(STEP),
                 CountsPublished::NotLeading => {
-                    self.renewed_at = None;
+                    // Whether this tick has begun is to be asked again.
+                    (self.renewed_at, self.tick) = (None, None);
                     return Ok(STEP);
                 }
             }
@@ -114,34 +111,34 @@ impl CountsPublisher {
     }
 }
 
-impl Published {
-    fn add(&self, counts: Vec<(String, u64)>) {
-        self.lock().extend(counts);
+impl CountsSaver {
+    /// Between the two stores.
+    pub fn new(hot: Hot, cold: Cold) -> Self {
+        Self { hot, cold }
     }
 
-    /// Notes in Postgres what was published, again and again: after a loss of Redis it says what
-    /// subscribers know. While Postgres is away it waits here; nothing new is counted then.
-    pub async fn save(self, cold: Cold, draining: CancellationToken) {
+    /// Goes on until the drain. Every publisher may be at it: what is not noted stands in Redis, so
+    /// that another one goes on where this one ends.
+    pub async fn run(self, draining: CancellationToken) {
         while draining.run_until_cancelled(tokio::time::sleep(SAVE_EVERY)).await.is_some() {
-            self.save_now(&cold).await;
-        }
-        self.save_now(&cold).await;
-    }
-
-    async fn save_now(&self, cold: &Cold) {
-        let counts: Vec<_> = std::mem::take(&mut *self.lock()).into_iter().collect();
-        for chunk in counts.chunks(SAVED_AT_ONCE) {
-            if let Err(error) = cold.save_published_counts(chunk).await {
+            if let Err(error) = self.save().await {
                 debug!(%error, "cannot note what was published now");
-                let mut newer = self.lock();
-                for (video, count) in chunk {
-                    newer.entry(video.clone()).or_insert(*count);
-                }
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes all there is. Killed between two lines, it is noted again, which changes nothing.
+    async fn save(&self) -> anyhow::Result<()> {
+        loop {
+            let counts = self.hot.find_unsaved_counts(SAVED_AT_ONCE).await?;
+            if counts.is_empty() {
+                return Ok(());
+            }
+            self.cold.save_published_counts(&counts).await?;
+            self.hot.forget_unsaved_counts(&counts).await?;
+            if counts.len() < SAVED_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 }

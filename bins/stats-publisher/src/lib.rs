@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     access::Access,
-    counts::{CountsPublisher, Published},
+    counts::{CountsPublisher, CountsSaver},
     publisher::Publisher,
     pulse::PulseMaker,
 };
@@ -47,16 +47,15 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(access.clone().watch(s3.clone()));
     process.started(&listening);
     let draining = process.lifecycle.draining();
-    let told = Published::default();
-    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval, told.clone());
+    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval);
+    let saver = CountsSaver::new(hot.clone(), cold.clone());
     let pulse = PulseMaker::new(hot.clone(), cold.clone());
-    let saving = told.save(cold.clone(), draining.clone());
     let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
     tokio::join!(
         publisher.run(draining.clone()),
         counts.run(draining.clone()),
+        saver.run(draining.clone()),
         pulse.run(draining),
-        saving,
     );
     besides.shutdown().await;
     Ok(())

@@ -82,11 +82,15 @@ fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
     let mut shard = local.shard.borrow_mut();
     let (mut next, mut delivered, mut bytes) = (Some(first), None, 0);
     while let Some(one) = next {
-        if let News::Batch(batch) = &one {
-            bytes += batch.weight();
-            if batch.len() > 0 {
-                delivered.get_or_insert_with(|| Arc::clone(batch));
+        match &one {
+            News::Batch(batch) => {
+                bytes += batch.weight();
+                if batch.len() > 0 {
+                    delivered.get_or_insert_with(|| Arc::clone(batch));
+                }
             }
+            News::Plays(plays) => bytes += plays.weight(),
+            News::Moved(..) | News::State(_) | News::Drain(_) => {}
         }
         shard.hear(one);
         next = if bytes < TURN_BYTES { news.try_recv().ok() } else { None };

@@ -60,6 +60,11 @@ impl Plays {
         Self { frames, websocket, events: OnceLock::new() }
     }
 
+    /// Bytes of all frames.
+    pub(crate) fn weight(&self) -> usize {
+        self.websocket.len()
+    }
+
     /// The frames of these videos, of all where none is named, and how many there are; nothing if
     /// there is none.
     pub(crate) fn select(

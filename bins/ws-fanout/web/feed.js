@@ -23,6 +23,8 @@ export class Feed {
   #shown = new Map();
   /** What has come since the page was drawn last. */
   #arrived = new Map();
+  /** Whether more came since than there is room for. */
+  #leftOut = false;
   #drawing = false;
   #gone = new Set();
   #news = [];
@@ -138,7 +140,10 @@ export class Feed {
   #arrive(message) {
     if (this.#hides(message) || this.#shown.has(message.id)) return;
     this.#arrived.set(message.id, message);
-    if (this.#arrived.size > MESSAGES_MAX) this.#arrived.delete(this.#arrived.keys().next().value);
+    if (this.#arrived.size > MESSAGES_MAX) {
+      this.#arrived.delete(this.#arrived.keys().next().value);
+      this.#leftOut = true;
+    }
     if (this.#drawing) return;
     this.#drawing = true;
     // A hidden page is given no frames.
@@ -172,9 +177,12 @@ export class Feed {
       const { lastElementChild } = this.#list;
       this.#shown.delete(lastElementChild.dataset.id);
       lastElementChild.remove();
-      at('feed-more').hidden = false;
-      at('feed-more').textContent = `The ${MESSAGES_MAX} newest are shown. Older ones live on, out of sight.`;
+      this.#leftOut = true;
     }
+    if (!this.#leftOut) return;
+    this.#leftOut = false;
+    at('feed-more').hidden = false;
+    at('feed-more').textContent = `The ${MESSAGES_MAX} newest are shown. Older ones live on, out of sight.`;
   }
 
   /** Its time is up. */

@@ -52,8 +52,8 @@ const LOCKS: [&str; 2] =
 
 /// Buries once, counts what was buried, and leaves out what another worker stored or counted.
 const BURY: &str = "WITH buried AS ( \
-         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts, items) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 \
+         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts, items, plays_id) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
          WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = $5) \
              AND NOT EXISTS (SELECT 1 FROM counted_entries WHERE $11 = ANY (ids)) \
          ON CONFLICT (stream, epoch, entry_id) DO NOTHING \

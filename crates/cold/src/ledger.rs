@@ -1,7 +1,5 @@
 //! The ledger: what was accepted, stored and dead-lettered, by epoch of Redis.
 
-use std::collections::HashSet;
-
 use diesel::{
     data_types::PgTimestamp,
     prelude::*,
@@ -143,24 +141,5 @@ impl Cold {
             Ok(u64::try_from(stored + dead).unwrap_or(0))
         })
         .await
-    }
-
-    /// Which entries of plays of an epoch are among the dead letters.
-    pub async fn find_dead_plays(
-        &self,
-        epoch: &str,
-        entry_ids: &[String],
-    ) -> Result<HashSet<String>, ColdError> {
-        self.call(async |connection| {
-            dead_letters::table
-                .filter(dead_letters::stream.eq("plays"))
-                .filter(dead_letters::epoch.eq(epoch))
-                .filter(dead_letters::entry_id.eq_any(entry_ids))
-                .select(dead_letters::entry_id)
-                .load::<String>(connection)
-                .await
-        })
-        .await
-        .map(HashSet::from_iter)
     }
 }

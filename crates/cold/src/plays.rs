@@ -76,6 +76,9 @@ struct TriedRow {
 /// The arguments of the functions: a batch without the entries that are counted already.
 struct Sums<'a> {
     entries: Vec<Uuid>,
+    places_ms: Vec<i64>,
+    places_number: Vec<i64>,
+    accepted: Vec<PgTimestamp>,
     first: EntryId,
     last: EntryId,
     /// Plays without an id, by video; none where it is only looked up.
@@ -92,6 +95,9 @@ impl<'a> Sums<'a> {
         let places = || batch.entries.iter().map(|entry| entry.place);
         let mut sums = Self {
             entries: Vec::with_capacity(batch.entries.len()),
+            places_ms: Vec::with_capacity(batch.entries.len()),
+            places_number: Vec::with_capacity(batch.entries.len()),
+            accepted: Vec::with_capacity(batch.entries.len()),
             first: places().min().unwrap_or(EntryId::START),
             last: places().max().unwrap_or(EntryId::START),
             by_video: BTreeMap::new(),
@@ -100,17 +106,20 @@ impl<'a> Sums<'a> {
             named_at: Vec::new(),
             left_out: 0,
         };
-        for NewPlays { plays, .. } in &batch.entries {
-            sums.add(plays, counted.contains(&plays.id));
+        for NewPlays { place, plays } in &batch.entries {
+            sums.add(*place, plays, counted.contains(&plays.id));
         }
         sums
     }
 
-    fn add(&mut self, entry: &'a PlaysView<'_>, is_counted: bool) {
+    fn add(&mut self, place: EntryId, entry: &'a PlaysView<'_>, is_counted: bool) {
         if is_counted {
             self.left_out += entry.plays.len() as u64;
         } else {
             self.entries.push(entry.id);
+            self.places_ms.push(to_i64(place.millis));
+            self.places_number.push(to_i64(place.number));
+            self.accepted.push(to_pg(entry.enqueued_at));
         }
         for play in &entry.plays {
             match &play.play_id {
@@ -126,9 +135,9 @@ impl<'a> Sums<'a> {
 }
 
 const COUNT: &str = "SELECT counted, repeated, count_videos, counts, updated \
-     FROM count_plays_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     FROM count_plays_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 const TRY_COUNT: &str = "SELECT counted, repeated, count_videos, counts, updated, refusal \
-     FROM try_count_plays_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     FROM try_count_plays_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 /// Binds a batch, in the order of the functions' arguments.
 macro_rules! bind_sums {
@@ -138,6 +147,9 @@ macro_rules! bind_sums {
         diesel::sql_query($statement)
             .bind::<Text, _>($epoch)
             .bind::<Array<SqlUuid>, _>(&$sums.entries)
+            .bind::<Array<BigInt>, _>(&$sums.places_ms)
+            .bind::<Array<BigInt>, _>(&$sums.places_number)
+            .bind::<Array<Timestamptz>, _>(&$sums.accepted)
             .bind::<BigInt, _>(to_i64($sums.first.millis))
             .bind::<BigInt, _>(to_i64($sums.first.number))
             .bind::<BigInt, _>(to_i64($sums.last.millis))
@@ -197,8 +209,9 @@ impl Cold {
         }
     }
 
-    /// Which of these entries are counted and not yet forgotten.
-    pub async fn find_counted(&self, entries: &[Uuid]) -> Result<HashSet<Uuid>, ColdError> {
+    /// Which of these entries have their outcome and are not yet forgotten: they are counted, or
+    /// among the dead letters.
+    pub async fn find_settled_plays(&self, entries: &[Uuid]) -> Result<HashSet<Uuid>, ColdError> {
         #[derive(QueryableByName)]
         struct Id {
             #[diesel(sql_type = SqlUuid)]
@@ -207,7 +220,8 @@ impl Cold {
         self.call(async |connection| {
             diesel::sql_query(
                 "SELECT id FROM counted_entries, unnest(ids) AS id \
-                 JOIN unnest($1) AS wanted (id) USING (id)",
+                 JOIN unnest($1) AS wanted (id) USING (id) \
+                 UNION SELECT plays_id AS id FROM dead_letters WHERE plays_id = ANY ($1)",
             )
             .bind::<Array<SqlUuid>, _>(entries)
             .get_results::<Id>(connection)
@@ -217,12 +231,21 @@ impl Cold {
         .map(|ids| ids.into_iter().map(|row| row.id).collect())
     }
 
-    /// Forgets which entries are counted, batch by batch, up to a place in the stream behind which
-    /// nothing comes again. Gives how many batches went.
-    pub async fn forget_counted(&self, up_to: EntryId) -> Result<usize, ColdError> {
+    /// Forgets which entries are counted, batch by batch, up to a place in the stream up to which all
+    /// are acknowledged; what is remembered of them is that place.
+    pub async fn forget_counted(&self, up_to: EntryId) -> Result<(), ColdError> {
         self.call(async |connection| {
             diesel::sql_query(
-                "DELETE FROM counted_entries WHERE (last_ms, last_number) <= ($1, $2)",
+                "WITH gone AS ( \
+                     DELETE FROM counted_entries WHERE (last_ms, last_number) <= ($1, $2) \
+                     RETURNING epoch, last_ms, last_number \
+                 ) \
+                 INSERT INTO counted_marks AS known (epoch, ms, number, marked_at) \
+                 SELECT DISTINCT ON (epoch) epoch, last_ms, last_number, clock_timestamp() FROM gone \
+                 ORDER BY epoch, last_ms DESC, last_number DESC \
+                 ON CONFLICT (epoch) DO UPDATE SET \
+                     ms = excluded.ms, number = excluded.number, marked_at = excluded.marked_at \
+                 WHERE (known.ms, known.number) < (excluded.ms, excluded.number)",
             )
             .bind::<BigInt, _>(to_i64(up_to.millis))
             .bind::<BigInt, _>(to_i64(up_to.number))
@@ -230,10 +253,11 @@ impl Cold {
             .await
         })
         .await
+        .map(|_| ())
     }
 
-    /// Forgets ids of plays that were counted the day before yesterday, all at once. Gives whether
-    /// there were any.
+    /// Forgets ids of plays that were counted three days ago, all at once. Gives whether there were
+    /// any.
     pub async fn forget_known_plays(&self) -> Result<bool, ColdError> {
         #[derive(QueryableByName)]
         struct Forgotten {

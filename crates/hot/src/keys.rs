@@ -54,6 +54,12 @@ impl Keys {
         self.key("plays:published")
     }
 
+    /// Set: videos whose published count is not noted in Postgres yet.
+    #[must_use]
+    pub fn plays_unsaved(&self) -> String {
+        self.key("plays:unsaved")
+    }
+
     /// Set: videos with a small count that changed, to be published at once.
     #[must_use]
     pub fn plays_soon(&self) -> String {

@@ -41,8 +41,6 @@ pub struct QueueState {
 /// An entry that a worker has and has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// Its id in the stream.
-    pub entry_id: String,
     /// The id that it carries itself: that of a message, or of plays.
     pub id: Uuid,
     /// How many items it brings.
@@ -120,8 +118,7 @@ impl Hot {
             for (_, fields) in self.entries(stream, &entry_id, &entry_id, 1).await? {
                 match Brought::read(stream, &fields) {
                     Some(Brought { epoch: of, id, items }) if of == epoch => {
-                        let entry_id = entry_id.clone();
-                        state.pending.push(Pending { entry_id, id, items });
+                        state.pending.push(Pending { id, items });
                     }
                     Some(brought) => state.earlier += brought.items,
                     None => {}

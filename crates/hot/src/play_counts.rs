@@ -60,11 +60,20 @@ impl Hot {
         Ok(())
     }
 
-    /// Shows one page of all counts again; with the last one, all are shown. False if the epoch is
-    /// over: nothing was done then.
+    /// The present run of Redis: another one since it was started last.
+    pub async fn find_run(&self) -> Result<String, HotError> {
+        let info: redis::InfoDict = self
+            .call(async |connection| redis::cmd("INFO").arg("server").query_async(connection).await)
+            .await?;
+        Ok(info.get("run_id").unwrap_or_default())
+    }
+
+    /// Shows one page of all counts again; with the last one, all are shown. False if the epoch or the
+    /// run of Redis is over: nothing was done then.
     pub async fn restore_counts(
         &self,
         epoch: &str,
+        run: &str,
         counts: &[KnownCount],
         is_last: bool,
     ) -> Result<bool, HotError> {
@@ -72,7 +81,7 @@ impl Hot {
         let mut call = RESTORE.prepare_invoke();
         call.key(keys.epoch()).key(keys.ledger()).key(keys.play_counts()).key(keys.play_updates());
         call.key(keys.plays_published()).key(keys.plays_soon()).key(keys.plays_due());
-        call.arg(epoch).arg(u8::from(is_last)).arg(SMALL_COUNT_BELOW);
+        call.arg(epoch).arg(run).arg(u8::from(is_last)).arg(SMALL_COUNT_BELOW);
         for KnownCount { count, published } in counts {
             call.arg(&count.video_id).arg(count.count).arg(count.updated_at.as_millis());
             call.arg(*published);
@@ -81,16 +90,18 @@ impl Hot {
         Ok(applied == 1)
     }
 
-    /// Whether all counts of Postgres are shown since Redis lost its data, or was new.
-    pub async fn has_all_counts(&self) -> Result<bool, HotError> {
-        self.call(async |connection| {
-            redis::cmd("HEXISTS")
-                .arg(self.keys.ledger())
-                .arg(Stream::Plays.field("restored"))
-                .query_async(connection)
-                .await
-        })
-        .await
+    /// Whether all counts of Postgres are shown in this run of Redis.
+    pub async fn has_all_counts(&self, run: &str) -> Result<bool, HotError> {
+        let shown: Option<String> = self
+            .call(async |connection| {
+                redis::cmd("HGET")
+                    .arg(self.keys.ledger())
+                    .arg(Stream::Plays.field("restored"))
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        Ok(shown.as_deref() == Some(run))
     }
 
     /// The count of a video; none if it was never played.
@@ -192,7 +203,9 @@ impl Hot {
     async fn delete_counts_of(&self, videos: &[String]) -> Result<u64, HotError> {
         let keys = &self.keys;
         let mut pipe = redis::pipe();
-        for set in [keys.plays_soon(), keys.plays_due(), keys.plays_due_now()] {
+        let sets =
+            [keys.plays_soon(), keys.plays_due(), keys.plays_due_now(), keys.plays_unsaved()];
+        for set in sets {
             pipe.srem(set, videos).ignore();
         }
         pipe.hdel(keys.plays_published(), videos).ignore();

@@ -4,8 +4,9 @@
 use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Script, Value, aio::MultiplexedConnection};
+use deadpool_redis::redis::{self, Script, aio::MultiplexedConnection};
 use mayfly_core::{EntryId, Timestamp, limits::FRAME_VIDEOS_MAX};
+use tracing::warn;
 
 use crate::{
     accept::millis,
@@ -18,6 +19,10 @@ static BEGIN_TICK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/begin_tick.lua")));
 static PUBLISH: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/publish_counts.lua")));
+static FIND_UNSAVED: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/find_unsaved.lua")));
+static FORGET_UNSAVED: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/forget_unsaved.lua")));
 
 /// Frames of one step of the publisher.
 const FRAMES_AT_ONCE: usize = 50;
@@ -29,16 +34,14 @@ const FRAMES_READ_MAX: usize = 256;
 /// What became of a step of the publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CountsPublished {
-    /// These videos, with their counts, in so many frames; full, where more may be left.
+    /// So many frames.
     Done {
-        /// Videos and their counts.
-        counts: Vec<(String, u64)>,
-        /// How many frames they went in.
+        /// How many.
         frames: usize,
         /// Whether more may be left.
         is_full: bool,
     },
-    /// Not all counts are shown again since Redis lost its data; what was published of them is not
+    /// Not all counts are shown again since Redis was started; what was published of them is not
     /// known, and nothing is.
     Restoring,
     /// The lease is another's by now.
@@ -69,29 +72,37 @@ impl Hot {
         let keys = &self.keys;
         let mut call = PUBLISH.prepare_invoke();
         call.key(keys.lease(lease.job())).key(keys.ledger()).key(keys.play_counts());
-        call.key(keys.plays_published()).key(keys.plays_frames());
+        call.key(keys.plays_published()).key(keys.plays_frames()).key(keys.plays_unsaved());
         call.key(keys.plays_soon()).key(keys.plays_due_now());
         call.arg(value).arg(FRAME_VIDEOS_MAX).arg(FRAMES_AT_ONCE).arg(FRAMES_KEPT);
-        let answer: Vec<Value> =
+        let answer: Vec<usize> =
             self.call(async |connection| call.invoke_async(connection).await).await?;
-        match &answer[..] {
-            [Value::Int(2), Value::Int(frames), news @ ..] => {
-                let counts = news.chunks_exact(2).map(|pair| {
-                    let video = redis::from_redis_value_ref(&pair[0])?;
-                    Ok((video, redis::from_redis_value_ref(&pair[1])?))
-                });
-                let counts: Result<_, redis::ParsingError> = counts.collect();
-                let frames = usize::try_from(*frames).unwrap_or(0);
-                Ok(CountsPublished::Done {
-                    counts: counts.map_err(|error| HotError::Refused(error.into()))?,
-                    frames,
-                    is_full: frames >= FRAMES_AT_ONCE,
-                })
-            }
-            [Value::Int(1)] => Ok(CountsPublished::Restoring),
-            [Value::Int(0)] => Ok(CountsPublished::NotLeading),
+        match answer[..] {
+            [2, frames] => Ok(CountsPublished::Done { frames, is_full: frames >= FRAMES_AT_ONCE }),
+            [1] => Ok(CountsPublished::Restoring),
+            [0] => Ok(CountsPublished::NotLeading),
             _ => Err(HotError::Refused(unexpected_answer("an unknown outcome"))),
         }
+    }
+
+    /// Some of the videos whose published count is not noted in Postgres yet, with that count.
+    pub async fn find_unsaved_counts(
+        &self,
+        videos_max: usize,
+    ) -> Result<Vec<(String, u64)>, HotError> {
+        let mut call = FIND_UNSAVED.prepare_invoke();
+        call.key(self.keys.plays_unsaved()).key(self.keys.plays_published()).arg(videos_max);
+        self.call(async |connection| call.invoke_async(connection).await).await
+    }
+
+    /// Forgets that these are not noted, unless another count was published since.
+    pub async fn forget_unsaved_counts(&self, counts: &[(String, u64)]) -> Result<(), HotError> {
+        let mut call = FORGET_UNSAVED.prepare_invoke();
+        call.key(self.keys.plays_unsaved()).key(self.keys.plays_published());
+        for (video, count) in counts {
+            call.arg(video).arg(*count);
+        }
+        self.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
     /// Reads frames from the present on.
@@ -138,13 +149,14 @@ impl PlayFrames {
             .await
             .map_err(|_| HotError::Timeout)??;
         let Some((_, frames)) = answer.and_then(|streams| streams.into_iter().next()) else {
-            // Redis was emptied, and its clock went back: what comes would seem to be known.
+            // Redis lost its last moments: what comes could seem to be known.
             let last = self.find_last().await?;
-            if last < at {
-                self.at = Some(EntryId::START);
-            }
+            self.at = Some(at.min(last));
             return Ok(Vec::new());
         };
+        if frames.len() == FRAMES_READ_MAX && self.is_trimmed(at).await? {
+            warn!(frames.kept = FRAMES_KEPT, "frames of counts came faster than they were read");
+        }
         self.at = frames.last().and_then(|(id, _)| id.parse().ok()).or(self.at);
         let counts = frames.into_iter().filter_map(|(_, fields)| {
             let counts = fields.into_iter().find(|(name, _)| name == "counts");
@@ -153,22 +165,38 @@ impl PlayFrames {
         Ok(counts.collect())
     }
 
+    /// Whether frames behind a point are no longer kept.
+    async fn is_trimmed(&self, at: EntryId) -> Result<bool, HotError> {
+        let first = self.find_one("XRANGE", "-", "+").await?;
+        Ok(at != EntryId::START && first.is_some_and(|first| first > at))
+    }
+
     /// Where the frames end.
     async fn find_last(&self) -> Result<EntryId, HotError> {
-        let last: Vec<Frame> = self
+        Ok(self.find_one("XREVRANGE", "+", "-").await?.unwrap_or(EntryId::START))
+    }
+
+    /// The first frame in a direction.
+    async fn find_one(
+        &self,
+        command: &str,
+        from: &str,
+        to: &str,
+    ) -> Result<Option<EntryId>, HotError> {
+        let found: Vec<Frame> = self
             .hot
             .call(async |connection| {
-                redis::cmd("XREVRANGE")
+                redis::cmd(command)
                     .arg(self.hot.keys.plays_frames())
-                    .arg("+")
-                    .arg("-")
+                    .arg(from)
+                    .arg(to)
                     .arg("COUNT")
                     .arg(1)
                     .query_async(connection)
                     .await
             })
             .await?;
-        Ok(last.first().and_then(|(id, _)| id.parse().ok()).unwrap_or(EntryId::START))
+        Ok(found.first().and_then(|(id, _)| id.parse().ok()))
     }
 }
 

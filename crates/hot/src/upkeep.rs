@@ -8,6 +8,8 @@ use mayfly_core::Timestamp;
 use crate::{accept::millis, error::HotError, pool::Hot, stream::Stream};
 
 static TRIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/trim.lua")));
+static SETTLE_WAITING: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/settle_waiting.lua")));
 static FORGET_CONSUMERS: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/forget_consumers.lua")));
 
@@ -39,6 +41,14 @@ impl Hot {
         let used: u64 = info.get("used_memory").unwrap_or(0);
         let most: u64 = info.get("maxmemory").unwrap_or(0);
         Ok(most > 0 && used > most / 10 * 9)
+    }
+
+    /// Puts right how many plays wait, where none is queued.
+    pub async fn settle_waiting_plays(&self) -> Result<(), HotError> {
+        let stream = Stream::Plays;
+        let mut call = SETTLE_WAITING.prepare_invoke();
+        call.key(stream.key(&self.keys)).key(self.keys.ledger()).arg(stream.group());
+        self.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
     /// Forgets consumers that are gone.

@@ -1,12 +1,9 @@
 //! What the ledger says after Redis lost data.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use mayfly_stack::{Part, Paths, Service};
-use mayfly_tests::{Frozen, Setup, World, eventually, short_or_full};
+use mayfly_tests::{Frozen, Setup, World, copy_dir, eventually, short_or_full};
 use serde_json::{Value, json};
 
 /// How much is accepted before the copy, and after it.
@@ -116,17 +113,4 @@ async fn wait_for_new_epoch(world: &World, old: &str) -> String {
         }
     })
     .await
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory can be made");
-    for entry in std::fs::read_dir(from).expect("the directory can be read") {
-        let entry: PathBuf = entry.expect("the directory can be read").path();
-        let target = to.join(entry.file_name().expect("a file has a name"));
-        if entry.is_dir() {
-            copy_dir(&entry, &target);
-        } else {
-            std::fs::copy(&entry, &target).expect("a file can be copied");
-        }
-    }
 }

@@ -104,7 +104,8 @@ async fn sample_messages_are_accepted_by_all_instances_in_turn_and_met_once_and_
     for url in world.stack.env().admin_urls(Service::IngestApi) {
         let metrics = world.http.get(format!("{url}/metrics")).send().await.expect("it answers");
         let metrics = metrics.text().await.expect("the answer ends");
-        let mut lines = metrics.lines().filter(|line| line.starts_with("mayfly_accepted_total"));
+        let counted = "mayfly_accepted_total{kind=\"messages\"}";
+        let mut lines = metrics.lines().filter(|line| line.starts_with(counted));
         let accepted = lines.next().and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
         assert!(accepted.is_some_and(|accepted| accepted >= 700.0), "{url}: {accepted:?}");
     }

@@ -89,7 +89,7 @@ async fn look_at(stream: Stream, hot: &Hot, cold: &Cold, look: &mut Look) -> Res
     let epoch = ledger.as_ref().map_or("", |ledger| ledger.epoch.as_str());
     let queue = hot.count_queue(stream, epoch).await.context("Redis cannot be asked")?;
     let pending: u64 = queue.pending.iter().map(|pending| pending.items).sum();
-    let settled = count_settled(stream, cold, epoch, &queue.pending).await;
+    let settled = count_settled(stream, cold, &queue.pending).await;
     let settled = settled.context("Postgres cannot be asked")?;
     let rows = cold.list_ledger(stream.name()).await.context("Postgres cannot be asked")?;
     let (present, ended): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.epoch == epoch);
@@ -111,7 +111,6 @@ async fn look_at(stream: Stream, hot: &Hot, cold: &Cold, look: &mut Look) -> Res
 async fn count_settled(
     stream: Stream,
     cold: &Cold,
-    epoch: &str,
     pending: &[Pending],
 ) -> Result<u64, mayfly_cold::ColdError> {
     match stream {
@@ -121,13 +120,8 @@ async fn count_settled(
         }
         Stream::Plays => {
             let ids: Vec<_> = pending.iter().map(|pending| pending.id).collect();
-            let entry_ids: Vec<_> =
-                pending.iter().map(|pending| pending.entry_id.clone()).collect();
-            let counted = cold.find_counted(&ids).await?;
-            let dead = cold.find_dead_plays(epoch, &entry_ids).await?;
-            let settled = pending
-                .iter()
-                .filter(|one| counted.contains(&one.id) || dead.contains(&one.entry_id));
+            let settled = cold.find_settled_plays(&ids).await?;
+            let settled = pending.iter().filter(|pending| settled.contains(&pending.id));
             Ok(settled.map(|pending| pending.items).sum())
         }
     }

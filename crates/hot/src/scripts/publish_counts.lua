@@ -2,22 +2,26 @@
 -- Publishes the newest counts of videos that changed, and keeps them as published: one step, so that
 -- a publisher that dies neither repeats nor forgets any.
 --
--- KEYS  lease, ledger, counts, published, frames; then the sets of videos to publish
+-- KEYS  lease, ledger, counts, published, frames, unsaved; then the sets of videos to publish
 -- ARGV  value of the lease, videos of a frame at most, frames of this step at most, frames kept
--- Gives {0} where somebody else leads, {1} where counts are not shown again yet since Redis lost its
--- data, else 2, how many frames were published, and of each video its id and its count.
+-- Gives {0} where somebody else leads, {1} where counts are not shown again yet since Redis was
+-- started, else {2, how many frames were published}.
+--
+-- A Redis that was killed comes back without its last moments, and does not know what it published in
+-- them. What is not noted in Postgres yet stands among the unsaved.
 local call = redis.call
-local ledger, counts, published, frames = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ledger, counts, published, frames, unsaved = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 if call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end
-if not call('HGET', ledger, 'plays.restored') then
+local run = string.match(call('INFO', 'server'), 'run_id:(%x+)')
+if call('HGET', ledger, 'plays.restored') ~= run then
     return { 1 }
 end
 local videos_max, frames_max, frames_kept = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 -- The next video whose count is not published yet.
-local set_at, popped = 6, {}
+local set_at, popped = 7, {}
 local function next_video()
     while true do
         local video = table.remove(popped)
@@ -38,9 +42,9 @@ local function next_video()
     end
 end
 
-local answer, made = { 2, 0 }, 0
+local made = 0
 while made < frames_max do
-    local items, news = {}, {}
+    local items, news, videos = {}, {}, {}
     while #items < videos_max do
         local video, count = next_video()
         if not video then
@@ -50,12 +54,13 @@ while made < frames_max do
         local id = string.gsub(cjson.encode(video), '\\/', '/')
         items[#items + 1] = '{"video_id":' .. id .. ',"count":' .. count .. '}'
         news[#news + 1], news[#news + 2] = video, count
-        answer[#answer + 1], answer[#answer + 2] = video, count
+        videos[#videos + 1] = video
     end
     if #items == 0 then
         break
     end
     call('HSET', published, unpack(news))
+    call('SADD', unsaved, unpack(videos))
     call('XADD', frames, 'MAXLEN', '~', frames_kept, '*', 'counts',
         '[' .. table.concat(items, ',') .. ']')
     made = made + 1
@@ -64,5 +69,4 @@ end
 for _, video in ipairs(popped) do
     call('SADD', KEYS[math.min(set_at, #KEYS)], video)
 end
-answer[2] = made
-return answer
+return { 2, made }

@@ -114,6 +114,32 @@ async fn entries_that_are_delivered_again_do_not_count_again_and_show_their_vide
     assert_eq!(u64::try_from(sum).ok(), Some(counts.values().sum::<u64>() + 1));
 }
 
+#[tokio::test]
+async fn entries_that_come_again_long_after_they_were_acknowledged_do_not_count_again() {
+    let world = Setup::new().start().await;
+    let counts = videos("late", 30, 7);
+    world.post_plays(&plays_of(&counts)).await;
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    eventually(Duration::from_secs(15), "all is forgotten", async || {
+        match world.count("SELECT count(*) FROM counted_entries").await {
+            0 => Ok(()),
+            left => Err(left),
+        }
+    })
+    .await;
+    // A worker that slept since it read them, or a Redis that lost the acknowledgements.
+    let mut redis = world.redis().await;
+    let mut again = redis::cmd("XGROUP");
+    again.arg("SETID").arg(world.key("plays")).arg("count").arg("0");
+    again.exec_async(&mut redis).await.expect("Redis answers");
+    world.play(&["after"]).await;
+    world.until_counted("after", 1).await;
+    let mut counts = counts;
+    counts.insert("after".into(), 1);
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    assert_eq!(ledger(&world).await, [211, 211, 0, 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_remembers_counted_entries_holds_what_is_pending_and_no_more() {
     let world = Setup::new().with(Service::PersistWorker, 2).start().await;

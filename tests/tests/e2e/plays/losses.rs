@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mayfly_stack::{Part, Service};
-use mayfly_tests::{Counts, Published, Setup, World, eventually};
+use mayfly_stack::{Part, Paths, Service};
+use mayfly_tests::{Counts, Published, Setup, World, copy_dir, eventually};
 use serde_json::json;
 
 use super::{plays_of, videos};
@@ -95,6 +95,7 @@ async fn after_a_flushall_with_plays_queued_the_lost_ones_are_named_and_nothing_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_killed_and_back_doubles_nothing() {
     let world = start().await;
+    let published = Published::record(&world, "").await;
     let mut counts = Counts::new();
     for round in 0..3_u64 {
         let plays = videos("killed", 20, 10);
@@ -117,4 +118,59 @@ async fn a_redis_that_is_killed_and_back_doubles_nothing() {
         *counts.entry("between".to_owned()).or_default() += 1;
     }
     world.until_counts_are(&counts, Duration::from_secs(20)).await;
+    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    published.assert_sound();
+}
+
+/// Nothing of what came last is on the disk of Redis: acknowledgements, what was shown, what was
+/// published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_came_back_older_publishes_nothing_older_and_doubles_nothing() {
+    let world = start().await;
+    let published = Published::record(&world, "").await;
+    let counts = videos("old", 30, 4);
+    world.post_plays(&plays_of(&counts)).await;
+    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    let data = Paths::new(&world.spec.root).home().join("redis");
+    let copy = world.spec.root.join("redis-copy");
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    copy_dir(&data, &copy);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    let mut newer = counts;
+    let more = videos("old", 20, 9);
+    eventually(Duration::from_secs(10), "plays are accepted again", async || {
+        let all = world.http.post(world.ingest("/v1/plays")).json(&plays_of(&more));
+        match all.send().await {
+            Ok(answer) if answer.status() == 202 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    for (video, plays) in more {
+        *newer.entry(video).or_default() += plays;
+    }
+    world.until_counts_are(&newer, Duration::from_secs(10)).await;
+    published.until_last_are(&newer, Duration::from_secs(10)).await;
+    eventually(Duration::from_secs(5), "what was published is noted", async || {
+        let noted = "SELECT sum(count)::bigint FROM published_counts";
+        match u64::try_from(world.count(noted).await) {
+            Ok(noted) if noted == newer.values().sum::<u64>() => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    std::fs::remove_dir_all(&data).expect("the data can be removed");
+    copy_dir(&copy, &data);
+    world.stack.start(Part::Redis).await.expect("Redis starts");
+    let last = videos("old", 10, 1);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    world.post_plays(&plays_of(&last)).await;
+    for (video, plays) in last {
+        *newer.entry(video).or_default() += plays;
+    }
+    world.until_counts_are(&newer, Duration::from_secs(15)).await;
+    published.until_last_are(&newer, Duration::from_secs(15)).await;
+    published.assert_sound();
 }

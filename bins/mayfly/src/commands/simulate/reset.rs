@@ -22,7 +22,8 @@ pub(super) async fn reset() -> Result<ExitCode> {
              try again when they are counted"
         );
     }
-    if !hot.has_all_counts().await.context("Redis cannot be asked")? {
+    let run = hot.find_run().await.context("Redis cannot be asked")?;
+    if !hot.has_all_counts(&run).await.context("Redis cannot be asked")? {
         bail!(
             "counts are being copied to Redis, those of simulations too: try again when that is done"
         );
