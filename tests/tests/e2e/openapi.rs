@@ -197,7 +197,7 @@ async fn every_answer_of_the_document_is_given_and_every_answer_given_is_in_the_
     let wrong: Vec<String> = stream::iter(cases)
         .map(|case| recorder.go_through(case))
         .buffer_unordered(CASES_AT_ONCE)
-        .filter_map(async |outcome| outcome.err())
+        .filter_map(|outcome| std::future::ready(outcome.err()))
         .collect()
         .await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
