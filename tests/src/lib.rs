@@ -30,7 +30,7 @@ pub use load::{Load, Tally, USERS, user};
 pub use mode::{is_full, short_or_full};
 pub use own_process::OwnProcess;
 pub use plays::{Counts, Published, Seen, counts_of};
-pub use witness::Sum;
+pub use witness::{LASTING, Sum};
 pub use world::{Setup, World, bin_dir};
 
 /// Waits until something holds; fails when the deadline passes, and says what was seen last.

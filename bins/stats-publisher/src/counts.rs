@@ -3,13 +3,13 @@
 //! What changed stands in Redis, and taking it out, noting it as published, and publishing it are
 //! one step there: a publisher that dies between any two lines here neither repeats nor forgets any.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mayfly_cold::Cold;
 use mayfly_core::{Clock, SystemClock, Timestamp};
 use mayfly_hot::{CountsPublished, Hot, HotError, Lease, Turn};
 use mayfly_runtime::metrics as names;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -24,8 +24,8 @@ const LEASE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(40);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often what was published is noted in Postgres.
-const SAVE_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked for what was published and is not noted in Postgres.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Counts that are noted at once.
 const SAVED_AT_ONCE: usize = 1_000;
 
@@ -37,20 +37,23 @@ pub struct CountsPublisher {
     schedule: Schedule,
     /// The tick that was seen to be begun last.
     tick: Option<Timestamp>,
+    /// Told when something was published.
+    published: Arc<Notify>,
 }
 
 /// Notes in Postgres what was published: after a loss of Redis that says what subscribers know.
 pub struct CountsSaver {
     hot: Hot,
     cold: Cold,
+    published: Arc<Notify>,
 }
 
 impl CountsPublisher {
-    /// A publisher whose ticks are so far apart.
-    pub fn new(hot: Hot, interval: Duration) -> Self {
+    /// A publisher whose ticks are so far apart; it tells `published` when it published something.
+    pub fn new(hot: Hot, interval: Duration, published: Arc<Notify>) -> Self {
         let lease = Lease::new(&hot, JOB, LEASE);
         let schedule = Schedule::new(interval);
-        Self { hot, lease, renewed_at: None, schedule, tick: None }
+        Self { hot, lease, renewed_at: None, schedule, tick: None, published }
     }
 
     /// Goes on until the drain; then gives the lease back, so that the spare leads at once.
@@ -85,6 +88,9 @@ impl CountsPublisher {
             match self.hot.publish_counts(&self.lease).await? {
                 CountsPublished::Done { frames, is_full } => {
                     metrics::counter!(names::PLAY_FRAMES_TOTAL).increment(frames as u64);
+                    if frames > 0 {
+                        self.published.notify_one();
+                    }
                     if !is_full {
                         return Ok(STEP);
                     }
@@ -112,15 +118,16 @@ impl CountsPublisher {
 }
 
 impl CountsSaver {
-    /// Between the two stores.
-    pub fn new(hot: Hot, cold: Cold) -> Self {
-        Self { hot, cold }
+    /// Between the two stores; it is told by `published` when there is something to note.
+    pub fn new(hot: Hot, cold: Cold, published: Arc<Notify>) -> Self {
+        Self { hot, cold, published }
     }
 
     /// Goes on until the drain. Every publisher may be at it: what is not noted stands in Redis, so
-    /// that another one goes on where this one ends.
+    /// that another one goes on where this one ends, and looks for it now and then.
     pub async fn run(self, draining: CancellationToken) {
-        while draining.run_until_cancelled(tokio::time::sleep(SAVE_EVERY)).await.is_some() {
+        let published = || tokio::time::timeout(LOOK_EVERY, self.published.notified());
+        while draining.run_until_cancelled(published()).await.is_some() {
             if let Err(error) = self.save().await {
                 debug!(%error, "cannot note what was published now");
             }

@@ -13,12 +13,14 @@ mod pulse;
 mod repair;
 mod schedule;
 
+use std::sync::Arc;
+
 use mayfly_cold::Cold;
 use mayfly_hot::Hot;
 use mayfly_http::Server;
 use mayfly_runtime::{Need, Process};
 use mayfly_s3::S3;
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     access::Access,
@@ -47,8 +49,10 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(access.clone().watch(s3.clone()));
     process.started(&listening);
     let draining = process.lifecycle.draining();
-    let counts = CountsPublisher::new(hot.clone(), settings.plays.interval);
-    let saver = CountsSaver::new(hot.clone(), cold.clone());
+    let news = Arc::<Notify>::default();
+    let interval = settings.plays.interval;
+    let counts = CountsPublisher::new(hot.clone(), interval, Arc::clone(&news));
+    let saver = CountsSaver::new(hot.clone(), cold.clone(), news);
     let pulse = PulseMaker::new(hot.clone(), cold.clone());
     let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
     tokio::join!(

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, ids_of};
 use serde_json::{Value, json};
 
 /// Has Postgres refuse every message that says `poison`.
@@ -107,7 +107,7 @@ async fn an_entry_that_postgres_refuses_alone_is_a_dead_letter_after_the_attempt
     .await;
     eventually(Duration::from_secs(2), "nothing is left in Redis", async || {
         let keys = world.keys().await;
-        if keys.iter().eq(["epoch", "ledger", "messages"]) { Ok(()) } else { Err(keys) }
+        if keys.iter().eq(LASTING) { Ok(()) } else { Err(keys) }
     })
     .await;
 }

@@ -4,7 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Load, Setup, USERS, World, eventually, id_of, is_full, send_signal, short_or_full, user,
+    LASTING, Load, Setup, USERS, World, eventually, id_of, is_full, send_signal, short_or_full,
+    user,
 };
 use nix::sys::signal::Signal;
 use redis::{AsyncCommands, aio::MultiplexedConnection};
@@ -13,8 +14,6 @@ use tokio::time::{Instant, interval, timeout_at};
 
 const KILL_EVERY: Duration = Duration::from_secs(2);
 const MESSAGES_PER_SECOND: u32 = 2_000;
-/// What may stay in Redis for ever.
-const LASTING: [&str; 5] = ["consumption:messages", "epoch", "ledger", "messages", "plays"];
 
 fn setup() -> Setup {
     let two = [Service::IngestApi, Service::PersistWorker, Service::ListApi];

@@ -103,7 +103,11 @@ async fn wait_for_new_epoch(world: &World, old: &str) -> String {
     eventually(Duration::from_secs(5), "the old epoch is ended", async || {
         let rows = world.postgres().await;
         let rows = rows
-            .query("SELECT epoch, ended_at IS NOT NULL FROM ledger ORDER BY started_at", &[])
+            .query(
+                "SELECT epoch, ended_at IS NOT NULL FROM ledger WHERE kind = 'messages' \
+                 ORDER BY started_at",
+                &[],
+            )
             .await
             .expect("the query works");
         let rows: Vec<(String, bool)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();

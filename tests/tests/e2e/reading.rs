@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, short_or_full};
+use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -183,7 +183,7 @@ async fn live_and_expire(worker_runs: bool) {
     }
     eventually(Duration::from_secs(3), "nothing is left that should have gone", async || {
         let keys = world.keys().await;
-        let stays = ["epoch", "ledger", "messages"].map(str::to_owned);
+        let stays = LASTING.map(str::to_owned);
         if keys == BTreeSet::from(stays) { Ok(()) } else { Err(keys) }
     })
     .await;

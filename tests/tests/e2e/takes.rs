@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, short_or_full};
+use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 
 const CALLERS: usize = 64;
@@ -95,7 +95,7 @@ async fn take_round_after_round(workers_run: bool) {
     }
     eventually(Duration::from_secs(3), "nothing is left in Redis", async || {
         let keys = world.keys().await;
-        if keys.iter().eq(["epoch", "ledger", "messages"]) { Ok(()) } else { Err(keys) }
+        if keys.iter().eq(LASTING) { Ok(()) } else { Err(keys) }
     })
     .await;
 }

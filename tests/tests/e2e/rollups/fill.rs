@@ -103,7 +103,9 @@ async fn what_was_stored_before_is_counted_once_although_the_count_is_cut_off_an
         said.push(String::from_utf8_lossy(&run.stdout).into_owned());
     }
     said.sort();
-    assert_eq!(said, ["applied 20261120000003\n", "the schema is up to date\n"]);
+    let [one, other] = [0, 1].map(|run: usize| said[run].as_str());
+    assert!(one.starts_with("applied 20261120000003\n"), "{one}");
+    assert_eq!(other, "the schema is up to date\n");
     assert!(counts.read().await.is_some());
 
     stop.store(true, Ordering::Relaxed);
