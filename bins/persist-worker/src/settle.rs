@@ -286,7 +286,7 @@ fn note_waits(entries: &[(&Delivery, u64)]) -> Consumption {
         let waited = now.since(delivery.arrived_at());
         waits.record(waited);
         if *items > 0 {
-            consumed.add(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), *items);
+            consumed.add(now, u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), *items);
         }
         debug!(
             entry.id = delivery.entry_id,

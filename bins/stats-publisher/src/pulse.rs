@@ -1,6 +1,13 @@
 //! The pulse: once a second, how the whole is doing, from what every process notes in Redis.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use mayfly_cold::Cold;
 use mayfly_core::{
@@ -22,15 +29,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const RATES_OVER: usize = 5;
 /// consumption times over so many.
 const CONSUMPTION_OVER: usize = 60;
-/// How often Postgres is asked for dead letters, in pulses.
-const LETTERS_EVERY: u64 = 5;
+/// How often Postgres is asked for dead letters.
+const LETTERS_EVERY: Duration = Duration::from_secs(5);
 
 /// What was noted at one instant.
 #[derive(Clone, Default)]
 struct Sample {
     at: Option<Instant>,
     totals: Totals,
-    consumption: Consumption,
+    /// By stream, in the order of [`Stream::ALL`].
+    consumption: [Consumption; Stream::ALL.len()],
 }
 
 /// Makes the pulse, or is the spare.
@@ -40,19 +48,23 @@ pub struct PulseMaker {
     lease: Lease,
     /// The last minute, the oldest first.
     samples: VecDeque<Sample>,
-    dead_letters: u64,
-    round: u64,
+    dead_letters: Arc<AtomicU64>,
 }
 
 impl PulseMaker {
     /// A maker between the two stores.
     pub fn new(hot: Hot, cold: Cold) -> Self {
         let lease = Lease::new(&hot, JOB, LEASE);
-        Self { hot, cold, lease, samples: VecDeque::new(), dead_letters: 0, round: 0 }
+        Self { hot, cold, lease, samples: VecDeque::new(), dead_letters: Arc::default() }
     }
 
     /// Goes on until the drain; then gives the lease back, so that the spare leads at once.
-    pub async fn run(mut self, draining: CancellationToken) {
+    pub async fn run(self, draining: CancellationToken) {
+        let letters = watch_letters(self.cold.clone(), self.dead_letters.clone());
+        tokio::join!(self.beat(&draining), draining.run_until_cancelled(letters));
+    }
+
+    async fn beat(mut self, draining: &CancellationToken) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while draining.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -69,9 +81,9 @@ impl PulseMaker {
     async fn step(&mut self) -> Result<(), HotError> {
         let turn = self.lease.hold().await?;
         let totals = self.hot.find_totals().await?;
-        let mut consumption = Consumption::default();
-        for stream in Stream::ALL {
-            consumption.merge(&self.hot.find_consumption(stream).await?);
+        let mut consumption = <[Consumption; Stream::ALL.len()]>::default();
+        for (consumption, stream) in consumption.iter_mut().zip(Stream::ALL) {
+            *consumption = self.hot.find_consumption(stream).await?;
         }
         let sample = Sample { at: Some(Instant::now()), totals, consumption };
         if turn == Turn::Mine {
@@ -87,34 +99,48 @@ impl PulseMaker {
     }
 
     async fn make(&mut self, sample: &Sample, now: Timestamp) -> Result<Pulse, HotError> {
-        if self.round.is_multiple_of(LETTERS_EVERY)
-            && let Ok(letters) = self.cold.count_dead_letters().await
-        {
-            self.dead_letters = letters;
-        }
-        self.round += 1;
         let mut oldest_age = Duration::ZERO;
         for stream in Stream::ALL {
             let (_, oldest) = self.hot.queue_depth(stream).await?;
             oldest_age = oldest_age.max(oldest.map_or(Duration::ZERO, |at| now.since(at)));
         }
         let recent = self.samples.iter().rev().nth(RATES_OVER - 1).or(self.samples.front());
-        let consumption = match self.samples.front() {
-            Some(oldest) => sample.consumption.since(&oldest.consumption),
-            None => Consumption::default(),
-        };
+        let consumption = self.samples.front().map(|oldest| consumed(oldest, sample));
         Ok(Pulse {
             generated_at: now,
             queue: QueuePulse {
                 depth: sample.totals.waiting,
                 oldest_age_ms: u64::try_from(oldest_age.as_millis()).unwrap_or(u64::MAX),
-                dead_letters: self.dead_letters,
+                dead_letters: self.dead_letters.load(Ordering::Relaxed),
             },
             rates: recent.map_or_else(Rates::default, |before| rates(before, sample)),
-            consumption_ms: (&consumption).into(),
+            consumption_ms: (&consumption.unwrap_or_default()).into(),
             connections: sample.totals.fanouts.values().map(|fanout| fanout.connections).sum(),
         })
     }
+}
+
+/// Asks how many dead letters there are, beside the pulse: where Postgres is slow or away, the last
+/// answer stays.
+async fn watch_letters(cold: Cold, dead_letters: Arc<AtomicU64>) {
+    let mut ticks = tokio::time::interval(LETTERS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match cold.count_dead_letters().await {
+            Ok(letters) => dead_letters.store(letters, Ordering::Relaxed),
+            Err(error) => debug!(%error, "dead letters cannot be counted now"),
+        }
+    }
+}
+
+/// What was consumed between two samples, of all streams.
+fn consumed(before: &Sample, after: &Sample) -> Consumption {
+    let mut all = Consumption::default();
+    for (before, after) in before.consumption.iter().zip(&after.consumption) {
+        all.merge(&after.since(before));
+    }
+    all
 }
 
 /// Items a second between two samples.
@@ -132,7 +158,7 @@ fn rates(before: &Sample, after: &Sample) -> Rates {
     });
     Rates {
         accepted: rate(added(before.totals.accepted, after.totals.accepted)),
-        stored: rate(added(before.consumption.items(), after.consumption.items())),
+        stored: rate(consumed(before, after).items()),
         delivered: rate(delivered.sum()),
     }
 }
@@ -148,7 +174,7 @@ mod tests {
             ((*name).to_owned(), FanoutReport { connections: 1, delivered: *delivered })
         });
         let totals = Totals { accepted, waiting: 0, fanouts: fanouts.collect() };
-        Sample { at: Some(at), totals, consumption: Consumption::default() }
+        Sample { at: Some(at), totals, ..Sample::default() }
     }
 
     #[test]
@@ -161,5 +187,22 @@ mod tests {
         let emptied = sample(begin + Duration::from_secs(2), 6, &[]);
         let rates = Rates { accepted: 3.0, ..Rates::default() };
         assert_eq!(super::rates(&before, &emptied), rates);
+    }
+
+    #[test]
+    fn the_latest_is_of_the_stream_that_moved() {
+        let begin = Instant::now();
+        let mut before = sample(begin, 0, &[]);
+        let at = |second: i64| Timestamp::from_millis(second * 1_000);
+        before.consumption[0].add(at(1), 5, 1);
+        before.consumption[1].add(at(2), 900, 1);
+        let mut after = before.clone();
+        after.consumption[0].add(at(3), 7, 1);
+        let between = consumed(&before, &after);
+        assert_eq!((between.items(), between.latest_ms()), (1, Some(7)));
+        after.consumption[1].add(at(4), 800, 2);
+        let between = consumed(&before, &after);
+        assert_eq!((between.items(), between.latest_ms()), (3, Some(800)));
+        assert_eq!(consumed(&after, &after), Consumption::default());
     }
 }

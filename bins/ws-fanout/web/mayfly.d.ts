@@ -144,8 +144,8 @@ export interface Snapshot {
 export interface Pulse {
   type: 'pulse';
   generated_at: string;
-  /** What waits to be stored. Where nothing waits, nothing has an age: null or 0. */
-  queue: { depth: number; oldest_age_ms: number | null; dead_letters: number };
+  /** What waits to be stored. Where nothing waits, its age is 0. */
+  queue: { depth: number; oldest_age_ms: number; dead_letters: number };
   /** Per second. */
   rates: { accepted: number; stored: number; delivered: number };
   /** How long it takes until a message is consumed; null where none was within the last minute. */

@@ -30,6 +30,8 @@ export class Plays {
   /** By id, the rows on the page. */
   #rows = new Map();
   #letGo = false;
+  /** Since when nothing comes. */
+  #cutAt;
   #column = 'count';
   #direction = COLUMNS.count.first;
   #body = at('plays-body');
@@ -45,6 +47,19 @@ export class Plays {
 
   watch(live) {
     live.on('plays', ({ counts = [] }) => this.#take(counts));
+    live.on('state', ({ state }) => this.#noticeCut(state));
+  }
+
+  /** Counts are not sent again: what changed during a cut is known when it changes the next time. */
+  #noticeCut(state) {
+    if (state !== 'open') {
+      if (this.#videos.size > 0) this.#cutAt ??= this.#now();
+      return;
+    }
+    if (this.#cutAt === undefined) return;
+    const [from, to] = [moment(this.#cutAt), moment(this.#now())];
+    at('plays-cut').replaceChildren('Not connected from ', from, ' to ', to, ': a count that has not changed since may be old.');
+    this.#cutAt = undefined;
   }
 
   /** Remembers what came. It is drawn later, together with whatever comes until then. */

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Timestamp;
+
 /// Of each power of two, so many buckets: a bucket is at most an eighth of its value wide.
 const STEPS: u64 = 8;
 /// Below this a bucket is one millisecond.
@@ -37,11 +39,20 @@ fn middle_of(bucket: Bucket) -> f64 {
     (steps + 0.5) * width - 0.5
 }
 
+/// The last item that was consumed. The one that was consumed later is the greater one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Latest {
+    /// When it was consumed.
+    pub at: Timestamp,
+    /// How long it had waited, in milliseconds.
+    pub waited_ms: u64,
+}
+
 /// How long many items took.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Consumption {
-    /// The time of the last one, in milliseconds; none where there was none.
-    pub latest_ms: Option<u64>,
+    /// The last one of them; none where there was none.
+    pub latest: Option<Latest>,
     /// The sum of all, in milliseconds.
     pub sum_ms: u64,
     /// How many, by bucket.
@@ -49,16 +60,16 @@ pub struct Consumption {
 }
 
 impl Consumption {
-    /// Adds so many items that took so long, the last of all.
-    pub fn add(&mut self, millis: u64, items: u64) {
-        self.latest_ms = Some(millis);
+    /// Adds so many items that were consumed at a time, after they had waited so long.
+    pub fn add(&mut self, at: Timestamp, millis: u64, items: u64) {
+        self.latest = self.latest.max(Some(Latest { at, waited_ms: millis }));
         self.sum_ms = self.sum_ms.saturating_add(millis.saturating_mul(items));
         *self.buckets.entry(bucket_of(millis)).or_default() += items;
     }
 
-    /// Adds others; the last one is theirs, if they have one.
+    /// Adds others; the last one is the later one of both.
     pub fn merge(&mut self, others: &Self) {
-        self.latest_ms = others.latest_ms.or(self.latest_ms);
+        self.latest = self.latest.max(others.latest);
         self.sum_ms = self.sum_ms.saturating_add(others.sum_ms);
         for (bucket, items) in &others.buckets {
             *self.buckets.entry(*bucket).or_default() += items;
@@ -82,10 +93,16 @@ impl Consumption {
         });
         let buckets: BTreeMap<_, _> = added.collect();
         Self {
-            latest_ms: self.latest_ms.filter(|_| !buckets.is_empty()),
+            latest: self.latest.filter(|_| !buckets.is_empty()),
             sum_ms: self.sum_ms - earlier.sum_ms,
             buckets,
         }
+    }
+
+    /// How long the last one waited, in milliseconds.
+    #[must_use]
+    pub fn latest_ms(&self) -> Option<u64> {
+        self.latest.map(|latest| latest.waited_ms)
     }
 
     /// How many items there are.
@@ -133,6 +150,9 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp::from_millis(1_795_201_620_123);
+    const LATER: Timestamp = Timestamp::from_millis(1_795_201_620_124);
+
     proptest! {
         #[test]
         fn a_bucket_is_true_to_a_sixteenth(millis in 0_u64..1 << 40) {
@@ -147,10 +167,13 @@ mod tests {
     #[test]
     fn averages_and_quantiles_are_of_what_was_added() {
         let mut all = Consumption::default();
-        assert_eq!((all.average_ms(), all.quantile_ms(0.5), all.latest_ms), (None, None, None));
-        all.add(2, 90);
-        all.add(1_000, 10);
-        assert_eq!((all.items(), all.latest_ms, all.average_ms()), (100, Some(1_000), Some(101.8)));
+        assert_eq!((all.average_ms(), all.quantile_ms(0.5), all.latest), (None, None, None));
+        all.add(NOW, 2, 90);
+        all.add(NOW, 1_000, 10);
+        assert_eq!(
+            (all.items(), all.latest_ms(), all.average_ms()),
+            (100, Some(1_000), Some(101.8))
+        );
         assert_eq!((all.quantile_ms(0.5), all.quantile_ms(0.9)), (Some(2.0), Some(2.0)));
         assert!(all.quantile_ms(0.99).is_some_and(|p99| (940.0..=1_060.0).contains(&p99)));
     }
@@ -158,15 +181,29 @@ mod tests {
     #[test]
     fn a_difference_is_what_came_between() {
         let mut all = Consumption::default();
-        all.add(5, 3);
+        all.add(NOW, 5, 3);
         let before = all.clone();
         assert_eq!(all.since(&before), Consumption::default());
-        all.add(7, 1);
+        all.add(LATER, 7, 1);
         let since = all.since(&before);
-        assert_eq!((since.items(), since.sum_ms, since.latest_ms), (1, 7, Some(7)));
+        assert_eq!((since.items(), since.sum_ms, since.latest_ms()), (1, 7, Some(7)));
         // Redis was emptied in between.
         let mut anew = Consumption::default();
-        anew.add(1, 1);
+        anew.add(LATER, 1, 1);
         assert_eq!(anew.since(&all), anew);
+    }
+
+    #[test]
+    fn of_two_the_last_one_is_the_later_one() {
+        let (mut earlier, mut later) = (Consumption::default(), Consumption::default());
+        earlier.add(NOW, 9, 1);
+        later.add(LATER, 3, 1);
+        for (one, other) in [(&earlier, &later), (&later, &earlier)] {
+            let mut both = one.clone();
+            both.merge(other);
+            assert_eq!((both.items(), both.latest_ms()), (2, Some(3)));
+        }
+        later.merge(&Consumption::default());
+        assert_eq!(later.latest_ms(), Some(3));
     }
 }

@@ -57,7 +57,7 @@ pub struct ConsumptionMs {
 impl From<&Consumption> for ConsumptionMs {
     fn from(all: &Consumption) -> Self {
         Self {
-            latest: all.latest_ms,
+            latest: all.latest_ms(),
             average: all.average_ms(),
             p50: all.quantile_ms(0.5),
             p99: all.quantile_ms(0.99),
@@ -81,7 +81,7 @@ mod tests {
         };
         let show = |pulse: &Pulse| serde_json::to_string(pulse).expect("it is JSON");
         insta::assert_snapshot!(show(&pulse(&consumption)), @r#"{"generated_at":"2026-11-20T19:07:00.123Z","queue":{"depth":7,"oldest_age_ms":12,"dead_letters":1},"rates":{"accepted":10.5,"stored":10.0,"delivered":0.0},"consumption_ms":{"latest":null,"average":null,"p50":null,"p99":null},"connections":3}"#);
-        consumption.add(9, 2);
+        consumption.add(Timestamp::from_millis(0), 9, 2);
         insta::assert_snapshot!(show(&pulse(&consumption)), @r#"{"generated_at":"2026-11-20T19:07:00.123Z","queue":{"depth":7,"oldest_age_ms":12,"dead_letters":1},"rates":{"accepted":10.5,"stored":10.0,"delivered":0.0},"consumption_ms":{"latest":9,"average":9.0,"p50":9.0,"p99":9.0},"connections":3}"#);
     }
 }

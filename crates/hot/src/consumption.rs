@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use deadpool_redis::redis::{self, Script};
-use mayfly_core::Consumption;
+use mayfly_core::{Consumption, Timestamp, consumption::Latest};
 
 use crate::{error::HotError, pool::Hot, stream::Stream};
 
@@ -17,9 +17,10 @@ impl Hot {
         stream: Stream,
         consumed: &Consumption,
     ) -> Result<(), HotError> {
-        let Some(latest) = consumed.latest_ms else { return Ok(()) };
+        let Some(latest) = consumed.latest else { return Ok(()) };
         let mut call = NOTE.prepare_invoke();
-        call.key(self.keys.consumption(stream)).arg(latest).arg(consumed.sum_ms);
+        call.key(self.keys.consumption(stream));
+        call.arg(latest.at.as_millis()).arg(latest.waited_ms).arg(consumed.sum_ms);
         for (bucket, items) in &consumed.buckets {
             call.arg(*bucket).arg(*items);
         }
@@ -37,9 +38,11 @@ impl Hot {
             })
             .await?;
         let mut all = Consumption::default();
+        let (mut at, mut waited_ms) = (None, None);
         for (name, value) in fields {
             match (name.as_str(), name.parse()) {
-                ("latest", _) => all.latest_ms = Some(value),
+                ("latest_at", _) => at = i64::try_from(value).ok(),
+                ("latest", _) => waited_ms = Some(value),
                 ("sum", _) => all.sum_ms = value,
                 (_, Ok(bucket)) => {
                     all.buckets.insert(bucket, value);
@@ -47,6 +50,9 @@ impl Hot {
                 _ => {}
             }
         }
+        all.latest = at
+            .zip(waited_ms)
+            .map(|(at, waited_ms)| Latest { at: Timestamp::from_millis(at), waited_ms });
         Ok(all)
     }
 }

@@ -31,8 +31,8 @@ pub async fn measure(
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for number in 1..=effort.counts {
         eprintln!("count {number} of {} ...", effort.counts);
-        few.push(count(system, 0).await?);
-        many.push(count(system, SEEN).await?);
+        few.push(count(system, 0, &format!("few-{number}")).await?);
+        many.push(count(system, SEEN, &format!("many-{number}")).await?);
     }
     let rates = |times: &[Duration]| -> Vec<f64> {
         times.iter().map(|elapsed| rate(COUNTED_PLAYS as u64, *elapsed)).collect()
@@ -50,8 +50,9 @@ pub async fn measure(
     Ok(())
 }
 
-/// Fills the queue, then takes the time from the start of a worker until all is counted.
-async fn count(system: &mut System, seen: usize) -> anyhow::Result<Duration> {
+/// Fills the queue, then takes the time from the start of a worker until all is counted. The videos
+/// have names of their own, so that Redis does not know their counts from an earlier turn.
+async fn count(system: &mut System, seen: usize, names: &str) -> anyhow::Result<Duration> {
     const PLAYS: &str = "SELECT plays FROM play_totals";
     system.stop_worker().await?;
     system.execute("TRUNCATE play_counts").await?;
@@ -63,7 +64,7 @@ async fn count(system: &mut System, seen: usize) -> anyhow::Result<Duration> {
     system.execute("VACUUM ANALYZE play_counts").await?;
     system.execute("CHECKPOINT").await?;
     let before = system.count(PLAYS).await?;
-    system.post_plays(COUNTED_PLAYS, VIDEOS).await?;
+    system.post_plays(COUNTED_PLAYS, VIDEOS, names).await?;
     let started = Instant::now();
     let counted = async {
         loop {

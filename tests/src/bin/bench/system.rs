@@ -127,9 +127,9 @@ impl System {
     }
 
     /// Reports so many plays of so many videos in turn, a thousand a request.
-    pub async fn post_plays(&self, count: usize, videos: usize) -> anyhow::Result<()> {
+    pub async fn post_plays(&self, count: usize, videos: usize, names: &str) -> anyhow::Result<()> {
         let url = format!("http://{}/v1/plays", self.address(Service::IngestApi)?);
-        let play = |number: usize| format!(r#"{{"video_id":"video-{}"}}"#, number % videos);
+        let play = |number: usize| format!(r#"{{"video_id":"{names}-{}"}}"#, number % videos);
         for first in (0..count).step_by(BATCH_MESSAGES) {
             let plays: Vec<_> = (first..count.min(first + BATCH_MESSAGES)).map(play).collect();
             let request = self.http.post(&url).header("content-type", "application/json");

@@ -282,7 +282,7 @@ async fn the_pulse_is_shown_in_figures_and_as_lines() {
     // Where nothing was consumed, nothing is drawn.
     let nothing = json!({"latest": null, "average": null, "p50": null, "p99": null});
     let mut quiet = pulse(5, &nothing);
-    quiet["queue"] = json!({"depth": 0, "oldest_age_ms": null, "dead_letters": 0});
+    quiet["queue"] = json!({"depth": 0, "oldest_age_ms": 0, "dead_letters": 0});
     publish(&world, &quiet).await;
     let none = ["oldest", "latest", "average", "p50", "p99"].map(|name| format!("pulse-{name}"));
     let none: Vec<_> = none.iter().map(|id| (id.as_str(), "–")).collect();

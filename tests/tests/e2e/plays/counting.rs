@@ -72,9 +72,9 @@ async fn a_play_is_known_for_24_hours_and_what_is_older_is_forgotten_at_once() {
     age("24 hours 1 second").await;
     world.post_plays(&play).await;
     world.until_counted("day", 3).await;
-    // What was counted on the day before yesterday lies where tomorrow will be.
+    // What was counted three days ago lies where tomorrow will be.
     let move_on = "WITH moved AS (DELETE FROM known_plays RETURNING play, enqueued_at) \
-         INSERT INTO known_plays SELECT (extract(epoch FROM now())::bigint / 86400 + 1) % 3, play, enqueued_at FROM moved";
+         INSERT INTO known_plays SELECT (extract(epoch FROM now())::bigint / 86400 + 1) % 4, play, enqueued_at FROM moved";
     postgres.execute(move_on, &[]).await.expect("the query works");
     eventually(Duration::from_secs(15), "it is forgotten", async || {
         match world.count("SELECT count(*) FROM known_plays").await {

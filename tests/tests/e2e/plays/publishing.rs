@@ -1,6 +1,6 @@
 //! Counts are published: small ones at once, large ones at the tick, each once, by one publisher.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_core::{Clock, SystemClock};
 use mayfly_stack::Service;
@@ -79,18 +79,15 @@ async fn eighty_busy_videos_are_four_frames_a_tick_and_no_count_is_older_than_th
     let frames = published.frames().split_off(before);
     let old = frames.last().expect("there are frames").at.duration_since(done);
     assert!(old < Duration::from_millis(interval_ms + 1_000), "{old:?}");
-    // Frames of one tick come together.
-    let mut bursts: Vec<Vec<usize>> = Vec::new();
-    let mut last = None;
+    // Ticks are where the time divides by the interval.
+    let (now, clock) = (std::time::Instant::now(), SystemClock.now());
+    let mut by_tick: BTreeMap<u128, Vec<usize>> = BTreeMap::new();
     for frame in &frames {
-        let is_new =
-            last.is_none_or(|last| frame.at.duration_since(last) > Duration::from_millis(700));
-        last = Some(frame.at);
-        if is_new {
-            bursts.push(Vec::new());
-        }
-        bursts.last_mut().expect("there is one").push(frame.counts.len());
+        let at = u128::try_from(clock.as_millis()).expect("it is after 1970")
+            - now.duration_since(frame.at).as_millis();
+        by_tick.entry(at / u128::from(interval_ms)).or_default().push(frame.counts.len());
     }
+    let bursts: Vec<_> = by_tick.into_values().collect();
     println!("{bursts:?}");
     assert!(bursts.iter().all(|burst| *burst == [20; 4]), "{bursts:?}");
     let ticks = usize::try_from(ticks).expect("few");
@@ -99,21 +96,21 @@ async fn eighty_busy_videos_are_four_frames_a_tick_and_no_count_is_older_than_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_100_a_count_waits_for_the_tick_and_what_does_not_change_is_not_sent() {
-    let world = setup("3s").start().await;
+    let world = setup("6s").start().await;
     let published = Published::record(&world, "").await;
     world.play(&["edge"; 99]).await;
     published.until_last_are(&[("edge".to_owned(), 99)].into(), Duration::from_secs(3)).await;
     // Right after a tick.
     let now = SystemClock.now().as_millis();
-    sleep(Duration::from_millis(u64::try_from(3_000 - now % 3_000 + 200).expect("a time"))).await;
+    sleep(Duration::from_millis(u64::try_from(6_000 - now % 6_000 + 200).expect("a time"))).await;
     let at = Instant::now();
     world.play(&["edge"]).await;
     world.until_counted("edge", 100).await;
     sleep(Duration::from_millis(1_000)).await;
     assert_eq!(published.last()["edge"], 99, "{:?} after the play", at.elapsed());
-    published.until_last_are(&[("edge".to_owned(), 100)].into(), Duration::from_secs(5)).await;
+    published.until_last_are(&[("edge".to_owned(), 100)].into(), Duration::from_secs(8)).await;
     let frames = published.frames().len();
-    sleep(Duration::from_millis(3_500)).await;
+    sleep(Duration::from_millis(6_500)).await;
     assert_eq!(published.frames().len(), frames, "nothing changed, nothing is sent");
     published.assert_sound();
 }

@@ -68,3 +68,24 @@ async fn what_is_announced_lies_in_s3_byte_by_byte_and_is_counted() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_snapshot_says_what_was_played_most() {
+    let world = setup(1, "1s").start().await;
+    let none = wait_for_first(&world).await;
+    assert_eq!(none["plays"], json!({"total": 0, "videos": 0, "top": []}));
+    // Twelve videos, the last one played most; the two most played ones as often as each other.
+    let mut plays = vec![json!({"video_id": "twin"}); 12];
+    for number in 1..=12 {
+        plays.extend(vec![json!({"video_id": format!("video-{number:02}")}); number]);
+    }
+    world.post_plays(&plays).await;
+    let snapshot = eventually(Duration::from_secs(10), "it counts them all", async || {
+        let snapshot = follow(&world).await.expect(200);
+        if snapshot["plays"]["total"] == 90 { Ok(snapshot) } else { Err(snapshot) }
+    })
+    .await;
+    let mut top = vec![json!({"video_id": "twin", "count": 12})];
+    top.extend((4..=12).rev().map(|n| json!({"video_id": format!("video-{n:02}"), "count": n})));
+    assert_eq!(snapshot["plays"], json!({"total": 90, "videos": 13, "top": top}));
+}

@@ -59,7 +59,7 @@ impl Outcome {
                 |millis| show(Duration::from_secs_f64(millis / 1_000.0)),
             )
         };
-        let latest = consumption.latest_ms.map(|latest| show(Duration::from_millis(latest)));
+        let latest = consumption.latest_ms().map(|latest| show(Duration::from_millis(latest)));
         let mut lines = vec![
             format!("queued in {}: {:.0}/s", show(times.queueing), rate(plays, times.queueing)),
             format!("counted in {}: {:.0}/s", show(times.counting), rate(plays, times.counting)),
@@ -120,7 +120,7 @@ impl Outcome {
             messages: self.plays(),
             seconds: round(times.counting.as_secs_f64()),
             rate: round(rate(self.plays(), times.counting)),
-            latest_ms: consumption.latest_ms,
+            latest_ms: consumption.latest_ms(),
             average_ms: consumption.average_ms(),
             p50_ms: consumption.quantile_ms(0.5),
             p99_ms: consumption.quantile_ms(0.99),
@@ -141,12 +141,14 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use mayfly_core::Timestamp;
+
     use super::*;
 
     fn outcome(counted: u64, published: u64) -> Outcome {
         let counts = |count| Counts::from([("sim-a".to_owned(), count), ("sim-b".to_owned(), 100)]);
         let mut consumption = Consumption::default();
-        consumption.add(1_500, 200);
+        consumption.add(Timestamp::from_millis(0), 1_500, 200);
         Outcome {
             mode: Mode::Live,
             times: Times { queueing: Duration::from_secs(1), counting: Duration::from_secs(2) },
