@@ -17,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::output::remark;
 
@@ -53,7 +54,7 @@ pub(super) struct Answer {
     pub(super) took: Duration,
 }
 
-/// What makes two failures the same to who reads of them: status and code; none where nobody was there.
+/// What makes two failures the same to who reads of them: status and code; none where no answer came.
 type Kind = Option<(StatusCode, String)>;
 
 /// Why there is no such answer.
@@ -70,12 +71,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// How long to wait until it may be sent again without being done twice; none where it may not.
-    fn pause(&self) -> Option<Duration> {
+    /// How long to wait until it may be sent again; none where it may not. Without a key, what got no answer might be
+    /// done twice.
+    fn pause(&self, has_key: bool) -> Option<Duration> {
         match self {
             Self::Busy { retry_after, .. } => Some(*retry_after),
             Self::Unreached(_) => Some(PAUSE),
-            Self::Refused { .. } | Self::Unanswered(_) => None,
+            Self::Unanswered(_) => has_key.then_some(PAUSE),
+            Self::Refused { .. } => None,
         }
     }
 
@@ -126,13 +129,30 @@ impl Api {
 
     /// Posts JSON, a GET where there is none, and tries again as long as that makes sense.
     pub(super) async fn ask(&mut self, path: &str, json: Option<Bytes>) -> Result<Answer, Failure> {
+        self.ask_under(None, path, json).await
+    }
+
+    /// Posts JSON under a key of its own, by which the service does it once, however often it is sent. It is tried
+    /// again also when nobody knows what became of it: a 503 may be about an answer of Redis that was lost.
+    pub(super) async fn post_once(&mut self, path: &str, json: Bytes) -> Result<Answer, Failure> {
+        let key = Uuid::now_v7().to_string();
+        self.ask_under(Some(&key), path, Some(json)).await
+    }
+
+    async fn ask_under(
+        &mut self,
+        key: Option<&str>,
+        path: &str,
+        json: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
         let began = Instant::now();
         loop {
-            let failure = match self.ask_once(path, json.clone()).await {
+            let failure = match self.send(key, path, json.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let pause = failure.pause().filter(|pause| began.elapsed() + *pause <= PATIENCE);
+            let pause = failure.pause(key.is_some());
+            let pause = pause.filter(|pause| began.elapsed() + *pause <= PATIENCE);
             let Some(pause) = pause else { return Err(failure) };
             if self.stopping.is_cancelled() {
                 return Err(failure);
@@ -149,15 +169,25 @@ impl Api {
         }
     }
 
-    async fn ask_once(&mut self, path: &str, json: Option<Bytes>) -> Result<Answer, Failure> {
+    async fn send(
+        &mut self,
+        key: Option<&str>,
+        path: &str,
+        json: Option<Bytes>,
+    ) -> Result<Answer, Failure> {
         let url = &self.urls[self.turn % self.urls.len()];
         self.turn += 1;
-        let request = match json {
-            Some(json) => Request::post(format!("{url}{path}"))
-                .header(CONTENT_TYPE, "application/json")
-                .body(Full::new(json)),
-            None => Request::get(format!("{url}{path}")).body(Full::default()),
+        let request = match &json {
+            Some(_) => {
+                Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json")
+            }
+            None => Request::get(format!("{url}{path}")),
         };
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        let request = request.body(json.map(Full::new).unwrap_or_default());
         let request = request.map_err(|error| Failure::Unreached(error.to_string()))?;
         let sent = Instant::now();
         let answered = timeout(ANSWER_WITHIN, async {
@@ -198,4 +228,45 @@ async fn read(answer: Response<Incoming>, sent: Instant) -> Result<Answer, Failu
         return Err(Failure::Busy { status, code, words, retry_after });
     }
     Err(Failure::Refused { status, words })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Takes a request a connection, each with one answer, and gives their keys; an empty answer only hangs up.
+    async fn serve(listener: TcpListener, answers: &[&str]) -> Vec<Option<String>> {
+        let mut keys = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n{}") {
+                assert!(stream.read_buf(&mut request).await.expect("bytes") > 0);
+            }
+            let request = String::from_utf8(request).expect("it is text");
+            let key = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+            keys.push(key.map(str::to_owned));
+            stream.write_all(answer.as_bytes()).await.expect("it is sent");
+        }
+        keys
+    }
+
+    #[tokio::test]
+    async fn what_has_a_key_is_sent_again_under_it_and_nothing_else_is() {
+        const DONE: &str =
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = tokio::spawn(serve(listener, &["", DONE, ""]));
+        let mut api = Api::new(vec![url]).expect("it is a URL");
+        let json = Bytes::from_static(b"{}");
+        api.post_once("/", json.clone()).await.expect("it is done at the second try");
+        let failure = api.ask("/", Some(json)).await.expect_err("nobody knows");
+        assert!(matches!(failure, Failure::Unanswered(_)), "{failure:?}");
+        let keys = serving.await.expect("it has served");
+        assert!(keys[0].is_some() && keys[0] == keys[1] && keys[2].is_none(), "{keys:?}");
+    }
 }

@@ -93,7 +93,7 @@ async fn produce(mut api: Api, plays: Arc<Plays>, telling: mpsc::Sender<Result<u
 
 async fn send_next(api: &mut Api, plays: &Plays) -> Result<Option<usize>> {
     let Some((body, count)) = plays.take()? else { return Ok(None) };
-    let answer = match api.ask(PATH, Some(body)).await {
+    let answer = match api.post_once(PATH, body).await {
         Ok(answer) => answer,
         Err(failure) => bail!("{count} plays were not accepted: {failure}"),
     };
