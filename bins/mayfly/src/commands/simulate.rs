@@ -31,3 +31,11 @@ pub(crate) async fn simulate(what: Simulate) -> Result<ExitCode> {
         Simulate::Reset => reset::reset().await,
     }
 }
+
+/// How many plays are still queued, in words.
+fn describe_queued(plays: u64) -> String {
+    match plays {
+        1 => "1 play is still queued".to_owned(),
+        _ => format!("{plays} plays are still queued"),
+    }
+}

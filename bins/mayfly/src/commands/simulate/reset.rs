@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use mayfly_cold::Cold;
 use mayfly_hot::Hot;
 
-use super::VIDEO_BEGINNING;
 use super::local_stack::LocalStack;
+use super::{VIDEO_BEGINNING, describe_queued};
 use crate::output::say;
 
 pub(super) async fn reset() -> Result<ExitCode> {
@@ -18,8 +18,8 @@ pub(super) async fn reset() -> Result<ExitCode> {
     let waiting = hot.count_waiting_plays().await.context("Redis cannot be asked")?;
     if waiting > 0 {
         bail!(
-            "{waiting} plays are still queued, and those of a simulation would be counted after this: \
-             try again when they are counted"
+            "{}, and what is of a simulation would be counted after this: try again when all are counted",
+            describe_queued(waiting)
         );
     }
     let run = hot.find_run().await.context("Redis cannot be asked")?;
@@ -29,8 +29,9 @@ pub(super) async fn reset() -> Result<ExitCode> {
         );
     }
     // In this order: what Postgres still has would be shown again after a loss of Redis.
-    let removed = cold.delete_play_counts(VIDEO_BEGINNING).await.context("Postgres")?;
-    let hidden = hot.delete_play_counts(VIDEO_BEGINNING).await.context("Redis")?;
+    let removed =
+        cold.delete_play_counts(VIDEO_BEGINNING).await.context("Postgres cannot be asked")?;
+    let hidden = hot.delete_play_counts(VIDEO_BEGINNING).await.context("Redis cannot be asked")?;
     say(&format!("removed {} videos of simulations", removed.max(hidden)));
     Ok(ExitCode::SUCCESS)
 }

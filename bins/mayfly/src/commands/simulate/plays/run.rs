@@ -18,15 +18,17 @@ use super::producers::{Plays, send};
 use super::report::{Counts, Mode};
 use super::subscriber::Subscriber;
 use crate::command_line::SimulatePlays;
-use crate::commands::simulate::VIDEO_BEGINNING;
 use crate::commands::simulate::local_stack::LocalStack;
 use crate::commands::simulate::progress::Progress;
+use crate::commands::simulate::{VIDEO_BEGINNING, describe_queued};
 use crate::output::{remark, say};
 
 /// How much later than at the next tick a count may be published.
 const PUBLISHED_MARGIN: Duration = Duration::from_secs(10);
 /// How long workers may take to say how long the last plays waited.
 const NOTED_WITHIN: Duration = Duration::from_secs(5);
+/// How long workers may take until they are done with the last entries.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What is simulated, and on what.
@@ -133,6 +135,7 @@ impl UnderWay<'_> {
             sleep(LOOK_EVERY).await;
         }
         let consumption = self.find_consumed(before).await?;
+        self.wait_until_settled().await?;
         let counted = find_counted(&self.cold, &self.videos).await?;
         let published = subscriber.published();
         Ok(Outcome {
@@ -150,6 +153,25 @@ impl UnderWay<'_> {
             words: published.words.clone(),
             cuts: published.cuts.clone(),
         })
+    }
+
+    /// Waits until no play is queued any more: an entry that is delivered again might be counted again.
+    async fn wait_until_settled(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let waiting = self.hot.count_waiting_plays().await.context("Redis cannot be asked")?;
+            if waiting == 0 {
+                return Ok(());
+            }
+            if began.elapsed() > SETTLED_WITHIN {
+                remark(&format!(
+                    "{} after {SETTLED_WITHIN:?}: whether a play of this run is counted again later is not seen",
+                    describe_queued(waiting)
+                ));
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// How long the plays of this run waited. Workers say so right after they counted.
