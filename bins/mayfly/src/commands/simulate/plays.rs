@@ -53,21 +53,23 @@ pub(super) async fn simulate_plays(options: SimulatePlays) -> Result<ExitCode> {
     }
     // Signals stay caught: a second one does not keep the stack from being put back.
     let back = stack.put_back().await;
-    let back = back.context("the stack could not be put back, `make up` does it");
-    let outcome = match ended {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(error)) => {
-            back.unwrap_or_else(|error| remark(&format!("{error:#}")));
-            return Err(error);
+    let Some(ended) = ended else { return back.map(|()| ExitCode::from(INTERRUPTED)) };
+    let reported = ended.and_then(|outcome| {
+        outcome.say();
+        if let Some(report) = report {
+            report.write(&outcome.lines(&outcome.consumed()))?;
         }
-        None => return back.map(|()| ExitCode::from(INTERRUPTED)),
-    };
-    outcome.say();
-    if let Some(report) = report {
-        report.write(&outcome.lines(&outcome.consumed()))?;
+        Ok(outcome.is_right())
+    });
+    match (back, reported) {
+        (Ok(()), Ok(true)) => Ok(ExitCode::SUCCESS),
+        (Ok(()), Ok(false)) => Ok(ExitCode::FAILURE),
+        (Ok(()), Err(error)) | (Err(error), Ok(_)) => Err(error),
+        (Err(not_put_back), Err(error)) => {
+            remark(&format!("{not_put_back:#}"));
+            Err(error)
+        }
     }
-    back?;
-    Ok(if outcome.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Refuses what this stack cannot do.
