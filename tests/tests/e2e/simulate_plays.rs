@@ -14,8 +14,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Command,
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::UnixStream,
+    process::{Child, ChildStderr, Command},
     time::timeout,
 };
 
@@ -63,11 +64,36 @@ impl Checkout {
         StackEnv::read(&self.root.path().join(".mayfly/stack.env")).expect("a stack was started")
     }
 
-    /// How many workers run, by the table that operators see.
-    async fn count_workers(&self) -> usize {
-        let said = self.run(&["status"]).await;
-        let is_worker = |line: &&str| line.starts_with("persist-worker") && line.contains("ready");
-        said.words.lines().filter(is_worker).count()
+    /// What a simulation has to put back, by the table that operators see and the words of the supervisor.
+    async fn state(&self) -> State {
+        let table = self.run(&["status"]).await.words;
+        let names = |state: &str| -> Vec<String> {
+            let lines = table.lines().filter(|line| line.ends_with(&format!(" {state}")));
+            lines.filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+        };
+        let is_worker = |name: &&String| name.starts_with("persist-worker");
+        let workers = names("ready").iter().filter(is_worker).count();
+        let socket = self.root.path().join(".mayfly/control.sock");
+        let mut socket =
+            BufReader::new(UnixStream::connect(socket).await.expect("a supervisor listens"));
+        socket.write_all(b"\"spec\"\n").await.expect("it takes a request");
+        let mut reply = String::new();
+        socket.read_line(&mut reply).await.expect("it replies");
+        let mut reply: Value = serde_json::from_str(&reply).expect("it is JSON");
+        State { workers, stopped: names("stopped"), spec: reply["spec"].take() }
+    }
+
+    /// Starts a run and returns while its first plays are queued, and workers are held.
+    async fn hold_workers(&self) -> (Child, Lines<BufReader<ChildStderr>>) {
+        let options = ["simulate", "plays", "--messages", "200000", "--videos", "10"];
+        let mut child = self
+            .command(&[&options[..], &["--interval", "2", "--consumers", "2"]].concat())
+            .spawn()
+            .expect("the command can be started");
+        let mut remarks = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let first = timeout(SOON, remarks.next_line()).await.expect("a remark comes in time");
+        assert!(first.expect("it is text").is_some_and(|line| line.ends_with("plays queued")));
+        (child, remarks)
     }
 
     async fn count(&self, query: &str) -> i64 {
@@ -112,6 +138,21 @@ impl Drop for Checkout {
             std::thread::panicking() || reset.is_ok_and(|status| status.success()),
             "the stack goes down"
         );
+    }
+}
+
+/// How a stack is.
+#[derive(Debug, PartialEq)]
+struct State {
+    /// How many workers are ready.
+    workers: usize,
+    stopped: Vec<String>,
+    spec: Value,
+}
+
+impl State {
+    fn interval(&self) -> Option<&str> {
+        self.spec["env"].get("MAYFLY_PLAYS__INTERVAL").and_then(Value::as_str)
     }
 }
 
@@ -210,8 +251,12 @@ async fn plays_are_counted_and_published_as_they_were_produced_and_the_stack_is_
     );
     assert_eq!((counts.len(), counts.values().sum()), (10, 2_000_u64));
     assert_is_consumption(&consumption, "backed_up");
-    assert_eq!(checkout.count_workers().await, 1, "as `mayfly up` starts them");
+    let started = checkout.state().await;
+    assert_eq!((started.workers, started.interval()), (1, None), "as `mayfly up` starts it");
 
+    checkout.run(&["stop", "list-api"]).await;
+    let before = checkout.state().await;
+    assert_eq!(before, State { stopped: vec!["list-api".to_owned()], ..started });
     let said = checkout.run(&[&options[..], &["--live", "--consumers", "3"]].concat()).await;
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_says(&said, &["3 persist-worker", "live", "produced = counted = published"]);
@@ -225,7 +270,10 @@ async fn plays_are_counted_and_published_as_they_were_produced_and_the_stack_is_
     assert_eq!(sorted(&live), sorted(&counts), "the same seed makes the same counts");
     assert!(live.keys().all(|video| !counts.contains_key(video)), "of other videos");
 
+    assert_eq!(checkout.state().await, before);
+
     interrupt(&checkout, &options).await;
+    assert_eq!(checkout.state().await, before);
 
     // What was interrupted may have left some, too.
     assert_eq!(checkout.run(&["audit"]).await.code, Some(0));
@@ -246,10 +294,10 @@ async fn plays_are_counted_and_published_as_they_were_produced_and_the_stack_is_
     assert_eq!(play.status(), 202);
     let refused = checkout.run(&["simulate", "reset"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.remarks.contains("1 plays are still queued"), "{refused:?}");
+    assert!(refused.remarks.contains("1 play is still queued"), "{refused:?}");
 }
 
-/// Interrupts a run before anything is produced; the stack is put back, and no report is left.
+/// Interrupts a run before anything is produced; no report is left.
 async fn interrupt(checkout: &Checkout, options: &[&str]) {
     let before = std::fs::read(checkout.report()).expect("there is a report");
     let mut child = checkout
@@ -266,15 +314,50 @@ async fn interrupt(checkout: &Checkout, options: &[&str]) {
         }
     })
     .await;
+    let second = checkout.run(&["simulate", "reset"]).await;
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.remarks.contains("another simulation"), "{second:?}");
     send_signal(child.id().expect("it runs"), Signal::SIGINT);
     let output = timeout(SOON, child.wait_with_output()).await.expect("it ends in time");
     let said = Said::read(output.expect("it can be waited for"));
     assert_eq!(said.code, Some(130), "{said:?}");
     assert!(said.remarks.contains("interrupted"), "{said:?}");
-    assert_eq!(checkout.count_workers().await, 1);
     assert_eq!(std::fs::read(checkout.report()).expect("there is a report"), before);
     let entries = std::fs::read_dir(checkout.root.path()).expect("it can be listed");
     assert_eq!(entries.count(), 2, "the report, and what belongs to the stack");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_were_held_run_again_after_a_run_that_was_interrupted_or_killed() {
+    let checkout = Checkout::new();
+    assert_eq!(checkout.run(&["up"]).await.code, Some(0));
+    checkout.run(&["stop", "list-api"]).await;
+    let before = checkout.state().await;
+    assert_eq!((before.workers, &before.stopped[..]), (1, &["list-api".to_owned()][..]));
+
+    let (mut child, mut remarks) = checkout.hold_workers().await;
+    send_signal(child.id().expect("it runs"), Signal::SIGINT);
+    let ended = timeout(SOON, child.wait()).await.expect("it ends in time");
+    assert_eq!(ended.expect("it can be waited for").code(), Some(130));
+    let mut is_interrupted = false;
+    while let Some(line) = remarks.next_line().await.expect("it is text") {
+        assert!(!line.contains("plays counted"), "workers were held: {line}");
+        is_interrupted |= line.contains("interrupted");
+    }
+    assert!(is_interrupted);
+    assert_eq!(checkout.state().await, before);
+
+    let (mut child, _) = checkout.hold_workers().await;
+    child.kill().await.expect("it can be killed");
+    let left = checkout.state().await;
+    assert_eq!((left.workers, left.interval()), (0, Some("2s")), "{left:?}");
+    assert_eq!(left.stopped, ["persist-worker", "persist-worker-2"]);
+    let options = ["simulate", "plays", "--messages", "2000", "--videos", "10", "--live"];
+    let said = checkout.run(&[&options[..], &["--interval", "2"]].concat()).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.remarks.contains("a simulation that was killed"), "{said:?}");
+    assert_eq!(checkout.state().await, before);
+    assert!(!checkout.root.path().join(".mayfly/simulate.json").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
