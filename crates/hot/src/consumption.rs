@@ -20,7 +20,7 @@ impl Hot {
         let Some(latest) = consumed.latest else { return Ok(()) };
         let mut call = NOTE.prepare_invoke();
         call.key(self.keys.consumption(stream));
-        call.arg(latest.at.as_millis()).arg(latest.waited_ms).arg(consumed.sum_ms);
+        call.arg(latest.waited_ms).arg(consumed.sum_ms);
         for (bucket, items) in &consumed.buckets {
             call.arg(*bucket).arg(*items);
         }

@@ -3,7 +3,7 @@
 mod api;
 mod local_stack;
 mod messages;
-mod note;
+pub(super) mod note;
 mod pace;
 mod places;
 mod plays;

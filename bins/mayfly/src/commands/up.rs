@@ -8,6 +8,7 @@ use mayfly_stack::{Need, Service, Spec, StackEnv, ensure_installed};
 
 use crate::checkout::Checkout;
 use crate::command_line::Wishes;
+use crate::commands::simulate::note::Note;
 use crate::control::{Request, start_supervisor};
 use crate::output::say;
 
@@ -22,7 +23,9 @@ pub(crate) async fn up(wishes: &Wishes) -> Result<ExitCode> {
 /// Brings the stack of a checkout to what is wished for.
 pub(crate) async fn apply(wishes: &Wishes, checkout: &Checkout) -> Result<()> {
     let spec = prepare(wishes, checkout)?;
-    start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await
+    start_supervisor(checkout).await?.ask(&Request::Apply(Box::new(spec))).await?;
+    // What a simulation that was killed had found is past.
+    Note::of(&checkout.paths.home()).delete()
 }
 
 /// Makes the spec of what is wished for, and installs what it needs.

@@ -124,6 +124,29 @@ async fn counts_appear_and_move_while_one_watches() {
 }
 
 #[tokio::test]
+async fn after_a_cut_the_page_says_that_counts_may_be_old() {
+    let browser = Browser::open().await;
+    let world = start().await;
+    let tab = open(&browser, &world, WIDE).await;
+    let said = "return document.querySelector('#plays-cut').textContent";
+    let reconnect = async || {
+        tab.click("#toggle").await;
+        tab.shows("#pill-text", "Off").await;
+        tab.click("#toggle").await;
+        tab.shows("#pill-text", "Live").await;
+    };
+    reconnect().await;
+    assert_eq!(tab.run(said).await, "", "there was no count yet");
+    play(&world, &[("first", 1)]).await;
+    shows_rows(&tab, &[("first", "1")]).await;
+    assert_eq!(tab.run(said).await, "");
+    reconnect().await;
+    tab.shows("#plays-cut", "a count that has not changed since may be old").await;
+    play(&world, &[("first", 2)]).await;
+    shows_rows(&tab, &[("first", "2")]).await;
+}
+
+#[tokio::test]
 async fn the_heads_of_the_table_sort_it() {
     let browser = Browser::open().await;
     let world = start().await;

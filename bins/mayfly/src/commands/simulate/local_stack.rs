@@ -47,14 +47,15 @@ impl LocalStack {
     pub(super) async fn find_or_prepare() -> Result<Self> {
         let checkout = Checkout::enter()?;
         let turn = take_turn(&checkout)?;
-        let spec = match find_spec().await? {
-            Some(spec) => spec,
-            None => prepare(&Wishes::of_environment()?, &checkout)?,
-        };
-        Self::take(checkout, turn, spec).await
+        if let Some(spec) = find_spec().await? {
+            return Self::take(checkout, turn, spec).await;
+        }
+        let spec = prepare(&Wishes::of_environment()?, &checkout)?;
+        let note = Note::of(&checkout.paths.home());
+        Ok(Self { checkout, found: Found { spec, stopped: Vec::new() }, note, _turn: turn })
     }
 
-    /// Takes the stack with this spec. What a simulation that was killed has changed is put back first.
+    /// Takes the stack that runs with this spec. What a simulation that was killed has changed is put back first.
     async fn take(checkout: Checkout, turn: File, spec: Spec) -> Result<Self> {
         let note = Note::of(&checkout.paths.home());
         if let Some(found) = note.read(&spec) {

@@ -21,7 +21,7 @@ pub(super) struct Found {
 
 /// The file, which is there from before the first change until all is put back.
 #[derive(Debug)]
-pub(super) struct Note {
+pub(in crate::commands) struct Note {
     path: PathBuf,
 }
 
@@ -35,12 +35,13 @@ struct Noted<F, S> {
 
 impl Note {
     /// The one of a stack, in its home.
-    pub(super) fn of(home: &Path) -> Self {
+    pub(in crate::commands) fn of(home: &Path) -> Self {
         Self { path: home.join("simulate.json") }
     }
 
-    /// What the simulation had found that made the spec in force and was killed. Another spec means that somebody has
-    /// brought the stack to what it should be since: then the note is past.
+    /// What the simulation had found that was killed: the spec in force is the one that it made, or the one from before
+    /// where it was killed while it changed the stack or put it back. Any other means that somebody has brought the
+    /// stack to what it should be since: then the note is past.
     pub(super) fn read(&self, in_force: &Spec) -> Option<Found> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
@@ -48,7 +49,9 @@ impl Note {
             Err(error) => return self.ignore(&error),
         };
         match serde_json::from_slice::<Noted<Found, Spec>>(&text) {
-            Ok(Noted { found, changed }) => (changed == *in_force).then_some(found),
+            Ok(Noted { found, changed }) => {
+                (changed == *in_force || found.spec == *in_force).then_some(found)
+            }
             Err(error) => self.ignore(&error),
         }
     }
@@ -71,7 +74,7 @@ impl Note {
     }
 
     /// Deletes it, if it is there.
-    pub(super) fn delete(&self) -> Result<()> {
+    pub(in crate::commands) fn delete(&self) -> Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| self.path.display().to_string())
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_is_read_again_only_while_its_change_is_in_force() {
+    fn what_was_found_is_read_again_unless_another_spec_is_in_force() {
         let home = tempfile::tempdir().expect("a directory");
         let note = Note::of(home.path());
         let spec = Spec::new("/checkout", "/bin");
@@ -97,7 +100,10 @@ mod tests {
         let found = Found { spec, stopped: vec![Part::Redis, Service::ListApi.into()] };
         note.write(&found, &changed).expect("it is written");
         assert_eq!(note.read(&changed).as_ref(), Some(&found));
-        assert_eq!(note.read(&found.spec), None);
+        // It was killed before all was changed, or before all was put back.
+        assert_eq!(note.read(&found.spec).as_ref(), Some(&found));
+        let other = changed.clone().with_scale(Service::ListApi, 3);
+        assert_eq!(note.read(&other), None);
         fs::write(&note.path, "{}").expect("it can be written");
         assert_eq!(note.read(&changed), None);
         note.delete().expect("it is there");

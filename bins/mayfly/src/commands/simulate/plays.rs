@@ -32,6 +32,8 @@ pub(super) async fn simulate_plays(options: SimulatePlays) -> Result<ExitCode> {
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
     let distribution = Distribution::new(options.messages, options.videos, seed)?;
     let report = options.report.as_deref().map(ReportFile::prepare).transpose()?;
+    // From here on: nothing may cut it off while it puts a stack back.
+    let mut signals = Signals::catch()?;
     let stack = if options.start {
         LocalStack::find_or_prepare().await?
     } else {
@@ -39,7 +41,6 @@ pub(super) async fn simulate_plays(options: SimulatePlays) -> Result<ExitCode> {
         running.context("Mayfly is down; `make up` starts it, or --start")?
     };
     check(&stack, &options)?;
-    let mut signals = Signals::catch()?;
     say(&describe(&options, &distribution, seed));
     let run = Run { stack: &stack, options: &options, distribution: &distribution };
     let ended = tokio::select! {
