@@ -19,7 +19,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Announcements, intervals_of, read_announced, read_object, setup, time_of, wait_for_newer,
+    Announcements, intervals_of, read_announced, read_object, setup, time_of, wait_for_first,
+    wait_for_newer,
 };
 
 /// How many snapshots each publisher has published.
@@ -67,6 +68,8 @@ fn assert_one_each(snapshots: &[Value], interval: Duration) {
 async fn three_publishers_make_one_snapshot_in_each_interval() {
     const INTERVAL: Duration = Duration::from_secs(1);
     let world = setup(3, "1s").start().await;
+    // They are ready before one of them leads.
+    wait_for_first(&world).await;
     let announcements = Announcements::listen(&world).await;
     let done = Arc::<AtomicBool>::default();
     let objects = tokio::spawn(watch_object(world.clone(), done.clone()));
@@ -110,8 +113,8 @@ async fn a_leader_that_drains_gives_its_lease_back() {
     let world = setup(1, "1h").start().await;
     let lease = world.key("lease:stats");
     let mut redis = world.redis().await;
-    let held: Option<String> = redis.get(&lease).await.expect("Redis answers");
-    assert!(held.is_some(), "the publisher leads");
+    // It is ready before it leads.
+    wait_for_first(&world).await;
     let ttl: i64 = redis.pttl(&lease).await.expect("Redis answers");
     assert!((1..=10_000).contains(&ttl), "{ttl}");
     world.stack.stop(Service::StatsPublisher).await.expect("it stops");
