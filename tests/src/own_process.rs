@@ -50,6 +50,7 @@ impl OwnProcess {
         command
             .env("MAYFLY_LIMITS__MESSAGES", "off")
             .env("MAYFLY_LIMITS__PLAYS", "off")
+            .env("MAYFLY_LIMITS__VISITS", "off")
             .envs(&world.spec.env)
             .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")

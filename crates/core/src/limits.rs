@@ -41,6 +41,18 @@ pub const PLAY_KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
 pub const SMALL_COUNT_BELOW: u64 = 100;
 /// Videos of one frame of counts.
 pub const FRAME_VIDEOS_MAX: usize = 20;
+/// Characters of the name of a host.
+pub const HOST_CHARS_MAX: usize = 253;
+/// Characters of the path of a page.
+pub const PATH_CHARS_MAX: usize = 1_024;
+/// Characters of the title of a page.
+pub const TITLE_CHARS_MAX: usize = 256;
+/// Characters of what a visitor is known by.
+pub const VISITOR_CHARS_MAX: usize = 128;
+/// Visits of one request.
+pub const VISITS_MAX: usize = 1_000;
+/// Pages of one sample.
+pub const SAMPLE_PAGES_MAX: usize = 100;
 /// Wrong fields that one answer names.
 pub const FIELD_ERRORS_MAX: usize = 100;
 /// Characters of an `Idempotency-Key`.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use mayfly_core::MessageId;
+use mayfly_core::{Host, MessageId};
 
 use crate::stream::Stream;
 
@@ -112,6 +112,79 @@ impl Keys {
     #[must_use]
     pub fn feed_pulse(&self) -> String {
         self.key("feed:pulse")
+    }
+
+    /// Sorted set, host to ms: hosts with visitors, by the last heartbeat.
+    #[must_use]
+    pub fn visited_hosts(&self) -> String {
+        self.key("visits:hosts")
+    }
+
+    /// Hash with a time to live: which classes of a host's visitors are counted. Its other keys
+    /// begin with this one: `:names`, and of each class `:p<class>`, `:c<class>`, `:v<class>`.
+    #[must_use]
+    pub fn visits(&self, host: &Host) -> String {
+        self.key(format_args!("visits:{host}"))
+    }
+
+    /// String with a time to live: the newest sighting of a host, JSON.
+    #[must_use]
+    pub fn rising(&self, host: &Host) -> String {
+        self.key(format_args!("rising:host:{host}"))
+    }
+
+    /// Channel of pub/sub: what rises on a host, each time it is sampled.
+    #[must_use]
+    pub fn feed_rising(&self) -> String {
+        self.key("feed:rising")
+    }
+
+    /// Sorted set, host to ms: hosts that live clients watch, by when that was last said.
+    #[must_use]
+    pub fn watched_hosts(&self) -> String {
+        self.key("rising:watched")
+    }
+
+    /// Sorted set, host to ms: hosts that are to be sampled, by when that was asked.
+    #[must_use]
+    pub fn asked_hosts(&self) -> String {
+        self.key("rising:asked")
+    }
+
+    /// Hash with a time to live, key to ms: keys of the source that are to be tried for a host.
+    #[must_use]
+    pub fn asked_pairs(&self, host: &Host) -> String {
+        self.key(format_args!("rising:pairs:{host}"))
+    }
+
+    /// Hash: what became of the last call of the source for a host.
+    #[must_use]
+    pub fn source(&self, host: &Host) -> String {
+        self.key(format_args!("rising:source:{host}"))
+    }
+
+    /// Sorted set, key to ms: keys that the source accepted for a host, by when it last did.
+    #[must_use]
+    pub fn source_keys(&self, host: &Host) -> String {
+        self.key(format_args!("rising:keys:{host}"))
+    }
+
+    /// String with a time to live: the source refused a key (by its digest) for a host.
+    #[must_use]
+    pub fn refused_pair(&self, key_hash: &str, host: &Host) -> String {
+        self.key(format_args!("rising:refused:{key_hash}:{host}"))
+    }
+
+    /// Hash, digest of an API key to what is known of it, JSON.
+    #[must_use]
+    pub fn api_keys(&self) -> String {
+        self.key("keys")
+    }
+
+    /// String: which version of the keys in Postgres that is; missing where they are not all there.
+    #[must_use]
+    pub fn api_keys_version(&self) -> String {
+        self.key("keys:version")
     }
 
     /// String with a time to live: a message as clients see it.

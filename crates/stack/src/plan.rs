@@ -190,6 +190,7 @@ fn environment(
     set("MAYFLY_HTTP__DRAIN_DELAY", "0s".to_owned());
     set("MAYFLY_LIMITS__MESSAGES", "off".to_owned());
     set("MAYFLY_LIMITS__PLAYS", "off".to_owned());
+    set("MAYFLY_LIMITS__VISITS", "off".to_owned());
     set("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS.to_owned());
     for (name, of) in PUBLIC {
         to.public_url(of).map(|url| set(name, url));

@@ -14,4 +14,7 @@ pub struct Limits {
     /// Plays.
     #[serde(deserialize_with = "rate::or_off")]
     pub plays: Option<Rate>,
+    /// Visits.
+    #[serde(deserialize_with = "rate::or_off")]
+    pub visits: Option<Rate>,
 }

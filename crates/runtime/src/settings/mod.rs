@@ -26,6 +26,7 @@ mod public;
 mod queue;
 mod rate;
 mod redis;
+mod rising;
 mod scalar;
 mod size;
 mod stats;
@@ -33,6 +34,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 mod url;
+mod visits;
 
 use std::time::Duration;
 
@@ -61,7 +63,9 @@ pub use self::{
     queue::Queue,
     rate::Rate,
     redis::Redis,
+    rising::{Rising, RisingSource},
     stats::Stats,
+    visits::Visits,
 };
 
 /// What a commit may take beyond its statement; a takeover before it would store twice.
@@ -99,6 +103,10 @@ pub struct Settings {
     pub persist: Persist,
     /// How counts of plays are published.
     pub plays: Plays,
+    /// How visitors are counted.
+    pub visits: Visits,
+    /// Where the visitors of pages are known from.
+    pub rising: Rising,
     /// How feeds are carried to connections.
     pub fanout: Fanout,
     /// What is summed up, and where it lies.
@@ -150,6 +158,10 @@ impl Settings {
                  an entry taken over during its commit is stored twice"
             );
             return Err(Conflict { key: "queue.claim_after", wrong });
+        }
+        if self.rising.source == RisingSource::Chartbeat && self.rising.chartbeat_url.is_empty() {
+            let wrong = "must be given where rising.source is chartbeat".to_owned();
+            return Err(Conflict { key: "rising.chartbeat_url", wrong });
         }
         if self.http.drain_delay >= self.lifecycle.shutdown_timeout {
             let wrong =
