@@ -53,10 +53,12 @@ reset: $(MAYFLY) ## Stops everything and deletes its data
 # Tests mostly wait for processes.
 TEST_THREADS ?= 3
 
+# Without backtraces, wherever they are asked for: what a failed test waited for, and what it saw last, stands
+# in its own words, which would go under in them.
 .PHONY: test
 test: build ## Runs all tests, with servers of their own
 	@$(MAYFLY) ensure-installed
-	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
+	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
