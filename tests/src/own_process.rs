@@ -80,7 +80,8 @@ impl OwnProcess {
         let settings = [
             ("REDIS_URL", redis_url.as_str()),
             ("MAYFLY_HTTP__WORKERS", "1"),
-            ("MAYFLY_REDIS__TIMEOUT", "10s"),
+            ("MAYFLY_REDIS__TIMEOUT", "60s"),
+            ("MAYFLY_HTTP__REQUEST_TIMEOUT", "60s"),
         ];
         Self::start_with(world, service, &settings).await
     }

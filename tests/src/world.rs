@@ -17,12 +17,18 @@ use uuid::Uuid;
 /// How long Redis may take to answer a test.
 const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long services wait for Redis and Postgres: less than a request may take, and more than a machine
+/// keeps them waiting that runs other tests as well. A 503 then says that something is broken.
+const PATIENT: [(&str, &str); 2] =
+    [("MAYFLY_REDIS__TIMEOUT", "5s"), ("MAYFLY_POSTGRES__TIMEOUT", "5s")];
+
 /// What a test wants to be different.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     scale: Vec<(Service, usize)>,
     env: Vec<(String, String)>,
     own_servers: bool,
+    built_in_timeouts: bool,
     s3: bool,
     redis_rules: Option<String>,
 }
@@ -52,6 +58,14 @@ impl Setup {
     #[must_use]
     pub fn own_servers(mut self) -> Self {
         self.own_servers = true;
+        self
+    }
+
+    /// The built-in timeouts of Redis and Postgres, for a test that takes one of them away and sees by when
+    /// that is noticed. All others are patient: they share a busy machine.
+    #[must_use]
+    pub fn built_in_timeouts(mut self) -> Self {
+        self.built_in_timeouts = true;
         self
     }
 
@@ -114,6 +128,11 @@ impl Setup {
         }
         for (service, count) in self.scale {
             spec = spec.with_scale(service, count);
+        }
+        if !self.built_in_timeouts {
+            for (name, value) in PATIENT {
+                spec = spec.with_env(name, value);
+            }
         }
         for (name, value) in self.env {
             spec = spec.with_env(name, value);

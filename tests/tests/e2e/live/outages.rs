@@ -72,7 +72,7 @@ fn assert_legal(frame: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_go_on_when_redis_was_frozen_or_stopped_and_kept_its_data() {
-    let (world, mut lives, position) = start(Setup::new().own_servers()).await;
+    let (world, mut lives, position) = start(Setup::new().own_servers().built_in_timeouts()).await;
     for (turn, is_stopped) in [false, true].into_iter().enumerate() {
         let frozen = if is_stopped {
             world.stack.stop(Part::Redis).await.expect("Redis stops");
@@ -120,7 +120,7 @@ async fn clients_go_on_when_redis_was_frozen_or_stopped_and_kept_its_data() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_go_on_after_a_flushall_and_older_positions_are_lost_data() {
-    let (world, mut lives, position) = start(Setup::new().own_servers()).await;
+    let (world, mut lives, position) = start(Setup::new().own_servers().built_in_timeouts()).await;
     for turn in 0..2 {
         let mut redis = world.redis().await;
         redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis forgets");

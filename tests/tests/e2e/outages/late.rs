@@ -12,7 +12,7 @@ const SERVICES: [Service; 3] = [Service::IngestApi, Service::ListApi, Service::P
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_that_start_without_redis_and_postgres_are_live_and_get_ready_by_themselves() {
-    let world = Setup::new().own_servers().start().await;
+    let world = Setup::new().own_servers().built_in_timeouts().start().await;
     for service in SERVICES {
         world.stack.stop(service).await.expect("the service stops");
     }

@@ -26,6 +26,7 @@ async fn while_postgres_is_frozen_all_that_is_hot_goes_on_and_afterwards_everyth
 async fn go_through(how: Away) {
     let world = Setup::new()
         .own_servers()
+        .built_in_timeouts()
         .set("MAYFLY_QUEUE__CLAIM_AFTER", "7s")
         .set("MAYFLY_PERSIST__STATEMENT_TIMEOUT", "1s")
         .start()
@@ -100,7 +101,7 @@ async fn assert_cold_is_unavailable(world: &World, cold: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_postgres_is_away_is_found_all_the_time() {
-    let world = Setup::new().own_servers().start().await;
+    let world = Setup::new().own_servers().built_in_timeouts().start().await;
     let away = take_away(&world, Part::Postgres, Away::Stopped).await;
     let message = world.post_message(&json!({"text": "short", "ttl": 1, "username": "fred"})).await;
     let path = format!("/v1/messages/{}", id_of(&message));

@@ -23,7 +23,7 @@ async fn while_redis_is_frozen_writes_are_refused_within_a_second_and_afterwards
 }
 
 async fn go_through(how: Away) {
-    let world = Setup::new().own_servers().start().await;
+    let world = Setup::new().own_servers().built_in_timeouts().start().await;
     let inbox = fill_inbox(&world).await;
     world.settle(Duration::from_secs(5)).await;
     let pids = world.service_pids();

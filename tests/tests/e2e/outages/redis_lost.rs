@@ -11,7 +11,7 @@ use super::post;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_flushall_writes_go_on_within_two_seconds_and_storing_within_five() {
-    let world = Setup::new().own_servers().start().await;
+    let world = Setup::new().own_servers().built_in_timeouts().start().await;
     for _ in 0..20 {
         world.post_message(&json!({"text": "before"})).await;
     }

@@ -49,7 +49,7 @@ async fn while_s3_is_stopped_the_last_good_object_stays_and_afterwards_there_is_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_is_stopped_the_link_works_and_afterwards_there_is_a_fresh_snapshot() {
-    let world = setup(1, "2s").own_servers().start().await;
+    let world = setup(1, "2s").own_servers().built_in_timeouts().start().await;
     wait_for_first(&world).await;
     world.stack.stop(Part::Postgres).await.expect("Postgres stops");
     let kept = read_object(&world);
@@ -67,7 +67,7 @@ async fn while_postgres_is_stopped_the_link_works_and_afterwards_there_is_a_fres
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_flushall_there_is_a_snapshot_again_within_seconds_and_tokens_go_on_rising() {
     // Nothing else would make one within the hour.
-    let world = setup(1, "1h").own_servers().start().await;
+    let world = setup(1, "1h").own_servers().built_in_timeouts().start().await;
     let first = wait_for_link(&world).await;
     let mut redis = world.redis().await;
     let lease = world.key("lease:stats");
@@ -87,7 +87,7 @@ async fn after_a_flushall_there_is_a_snapshot_again_within_seconds_and_tokens_go
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_stopped_the_link_goes_on_and_nobody_publishes() {
-    let world = setup(1, "2s").own_servers().start().await;
+    let world = setup(1, "2s").own_servers().built_in_timeouts().start().await;
     wait_for_link(&world).await;
     world.stack.stop(Part::Redis).await.expect("Redis stops");
     let last = read_object(&world);
