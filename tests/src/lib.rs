@@ -7,6 +7,7 @@ mod connection;
 mod freeze;
 mod gate;
 mod hot_copy;
+mod last_words;
 pub mod live;
 mod load;
 mod mode;

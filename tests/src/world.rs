@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::last_words::LastWords;
+
 /// How long Redis may take to answer a test.
 const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -138,7 +140,15 @@ impl Setup {
             spec = spec.with_env(name, value);
         }
         let stack = Arc::new(Stack::up(spec.clone()).await.expect("the stack starts"));
-        World { stack, spec, http: new_client(), prefix: name, _root: Arc::new(root) }
+        let last_words = LastWords::of(root.path());
+        World {
+            stack,
+            spec,
+            http: new_client(),
+            prefix: name,
+            _last_words: last_words,
+            _root: Arc::new(root),
+        }
     }
 }
 
@@ -180,6 +190,7 @@ pub struct World {
     pub http: Client,
     /// The prefix of its keys in Redis.
     pub prefix: String,
+    _last_words: LastWords,
     _root: Arc<TempDir>,
 }
 
