@@ -5,7 +5,6 @@ use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::{SinkExt, StreamExt};
@@ -19,10 +18,7 @@ use tokio::{
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use crate::eventually;
-
-/// How long anything in a browser may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{PATIENCE, eventually};
 
 /// Starts it with a profile that lasts as long as it does, and ends it with this process, however that ends: then what
 /// it reads is over.

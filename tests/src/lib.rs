@@ -34,6 +34,9 @@ pub use plays::{Counts, Published, Seen, counts_of};
 pub use witness::{LASTING, Sum};
 pub use world::{Setup, World, bin_dir};
 
+/// How long a test waits for what must come and need not be quick; what a contract says of time is not this.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Waits until something holds; fails when the deadline passes, and says what was seen last.
 ///
 /// # Panics

@@ -15,10 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Gate, World, bin_dir, send_signal};
-
-/// How long a service may take to start.
-const START_MAX: Duration = Duration::from_secs(10);
+use crate::{Gate, PATIENCE, World, bin_dir, send_signal};
 
 /// A process beside those of the stack, of the same Mayfly. It is killed when this is dropped.
 #[derive(Debug)]
@@ -63,8 +60,7 @@ impl OwnProcess {
         let mut child = command.spawn().expect("the service can be started");
         let stdout = child.stdout.take().expect("its log is read here");
         let mut lines = BufReader::new(stdout).lines();
-        let started =
-            timeout(START_MAX, find_started(&mut lines)).await.expect("it starts in time");
+        let started = timeout(PATIENCE, find_started(&mut lines)).await.expect("it starts in time");
         let (http, admin) = (address(&started, "http="), address(&started, "admin="));
         let log = tokio::spawn(read_on(lines));
         Self { child, http, admin: admin.expect("every service has an admin port"), log }

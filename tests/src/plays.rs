@@ -10,7 +10,7 @@ use mayfly_stack::Service;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{Answer, World, eventually, live::Live};
+use crate::{Answer, PATIENCE, World, eventually, live::Live};
 
 /// How often each video was played.
 pub type Counts = BTreeMap<String, u64>;
@@ -82,7 +82,7 @@ impl World {
             if stored == *counts { Ok(()) } else { Err(differences(counts, &stored)) }
         })
         .await;
-        eventually(Duration::from_secs(5), "all is listed", async || {
+        eventually(PATIENCE, "all is listed", async || {
             let listed = self.counts_by_get().await;
             if listed == *counts { Ok(()) } else { Err(differences(counts, &listed)) }
         })
@@ -96,7 +96,7 @@ impl World {
     pub async fn until_counted(&self, video: &str, count: u64) {
         let path = percent_encoding::utf8_percent_encode(video, percent_encoding::NON_ALPHANUMERIC);
         let path = format!("/v1/plays/{path}");
-        eventually(Duration::from_secs(10), "it is counted", async || {
+        eventually(PATIENCE, "it is counted", async || {
             let (status, json) = self.get(&path).await;
             if status == 200 && json["count"] == count { Ok(()) } else { Err((status, json)) }
         })

@@ -6,8 +6,7 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::PATIENCE;
-use crate::Answer;
+use crate::{Answer, PATIENCE};
 
 /// An event, or a comment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

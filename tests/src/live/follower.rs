@@ -6,9 +6,8 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{Live, NotOpened, Opening, Told};
+use crate::PATIENCE;
 
-/// How long it may take to come back.
-const BACK_WITHIN: Duration = Duration::from_secs(20);
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// A client that comes back.
@@ -100,7 +99,7 @@ impl Follower {
     /// When nobody lets it, or it does not go on where it was.
     pub async fn come_back(&mut self) {
         self.returns += 1;
-        let until = Instant::now() + BACK_WITHIN;
+        let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             self.at = (self.at + 1) % self.urls.len();
             let url = format!("{}&since={}", self.urls[self.at], self.position);
@@ -116,7 +115,7 @@ impl Follower {
             }
             sleep(RETRY_AFTER).await;
         }
-        panic!("not back within {BACK_WITHIN:?}");
+        panic!("not back within {PATIENCE:?}");
     }
 }
 

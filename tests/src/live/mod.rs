@@ -29,8 +29,8 @@ pub use told::{Told, ToldMessage};
 use wire::Frame;
 pub use wire::{FIN, close_payload, encode, encode_unmasked, opcode};
 
-/// How long anything that must come may take, unless a test says otherwise.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::PATIENCE;
+
 const READ_BYTES: usize = 4096;
 
 /// What comes from a server.

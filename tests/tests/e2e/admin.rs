@@ -1,9 +1,7 @@
 //! The admin port of every service.
 
-use std::time::Duration;
-
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually};
 use serde_json::json;
 
 async fn get(world: &World, service: Service, path: &str) -> Answer {
@@ -22,7 +20,7 @@ async fn every_service_says_on_its_admin_port_how_it_is_what_it_is_and_what_it_d
         let is_other = matches!(service, Service::WsFanout | Service::StatsPublisher);
         let world = if is_other { &others } else { &world };
         assert_eq!(get(world, service, "/livez").await.expect(200)["status"], "alive");
-        eventually(Duration::from_secs(5), "all its parts are up", async || {
+        eventually(PATIENCE, "all its parts are up", async || {
             let ready = get(world, service, "/readyz").await.expect(200);
             if ready["status"] == "ready" { Ok(()) } else { Err(ready) }
         })
@@ -61,7 +59,7 @@ async fn metrics_have_the_names_that_operators_rely_on() {
     ] {
         for name in names {
             // Counted before the answer, but told to the exporter a moment later.
-            eventually(Duration::from_secs(5), name, async || {
+            eventually(PATIENCE, name, async || {
                 let metrics = get(&world, service, "/metrics").await.text();
                 let line = format!("mayfly_{name}");
                 if metrics.lines().any(|one| one.starts_with(&line)) {

@@ -1,8 +1,6 @@
 //! Batches: an array or lines, all of it or nothing.
 
-use std::time::Duration;
-
-use mayfly_tests::{Answer, World, eventually, ids_of};
+use mayfly_tests::{Answer, PATIENCE, World, eventually, ids_of};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
@@ -34,7 +32,7 @@ async fn a_batch_is_an_array_or_ndjson_and_its_ids_come_in_order() {
         assert_eq!(ids_of(&items), ids, "oldest first is as they were sent");
         let texts: Vec<_> = items.iter().map(|item| item["text"].clone()).collect();
         assert_eq!(texts, (0..20).map(|place| json!(place.to_string())).collect::<Vec<_>>());
-        eventually(Duration::from_secs(5), "they are walked in order", async || {
+        eventually(PATIENCE, "they are walked in order", async || {
             let path = "/v1/messages?username=batch-order&order=desc&limit=20";
             let (_, page) = world.get(path).await;
             let mut walked: Vec<_> = page["items"]
@@ -96,7 +94,7 @@ async fn one_bad_item_is_400_with_its_index_and_nothing_of_the_batch_is_accepted
     assert_eq!(world.take("batch-bad").await, [] as [Value; 0]);
     // What is accepted now is stored behind whatever would have been accepted before.
     let after = world.post_message(&json!({"username": "batch-bad", "text": "after"})).await;
-    eventually(Duration::from_secs(5), "the next message is stored alone", async || {
+    eventually(PATIENCE, "the next message is stored alone", async || {
         let (_, page) = world.get("/v1/messages?username=batch-bad").await;
         if page["items"] == json!([after]) { Ok(()) } else { Err(page) }
     })

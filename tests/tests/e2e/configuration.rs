@@ -3,11 +3,10 @@
 use std::{
     io::Write,
     process::{Command, Output, Stdio},
-    time::Duration,
 };
 
 use mayfly_stack::Service;
-use mayfly_tests::{bin_dir, eventually};
+use mayfly_tests::{PATIENCE, bin_dir, eventually};
 
 fn command(service: Service, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(bin_dir().join(service.name()));
@@ -112,7 +111,7 @@ async fn a_mayfly_name_without_two_underscores_is_ignored() {
         .stdout(log.reopen().expect("it can be opened"))
         .spawn()
         .expect("it can be started");
-    eventually(Duration::from_secs(5), "it is started", async || {
+    eventually(PATIENCE, "it is started", async || {
         let said = std::fs::read_to_string(log.path()).expect("the log is text");
         if said.contains("started") { Ok(()) } else { Err(said) }
     })

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, LASTING, PATIENCE, Setup, World, eventually, id_of, ids_of};
 use serde_json::{Value, json};
 
 /// Has Postgres refuse every message that says `poison`.
@@ -21,7 +21,7 @@ async fn refuse_poison(world: &World) {
 async fn see_dead_letters(world: &World, count: usize) -> Vec<(i32, String, String, Vec<u8>)> {
     let postgres = world.postgres().await;
     let query = "SELECT attempts, reason, kind, body FROM dead_letters ORDER BY id";
-    eventually(Duration::from_secs(5), "it is among the dead letters", async || {
+    eventually(PATIENCE, "it is among the dead letters", async || {
         let rows = postgres.query(query, &[]).await.expect("the query works");
         let letters: Vec<_> =
             rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
@@ -34,7 +34,7 @@ async fn see_nothing_pending(world: &World) {
     let mut redis = world.redis().await;
     let mut ask = redis::cmd("XINFO");
     ask.arg("GROUPS").arg(world.key("messages"));
-    eventually(Duration::from_secs(3), "nothing is pending", async || {
+    eventually(PATIENCE, "nothing is pending", async || {
         let groups: Vec<HashMap<String, redis::Value>> =
             ask.query_async(&mut redis).await.expect("Redis answers");
         let is_done = |group: &HashMap<_, _>| group["pending"] == redis::Value::Int(0);
@@ -100,12 +100,12 @@ async fn an_entry_that_postgres_refuses_alone_is_a_dead_letter_after_the_attempt
     assert_eq!(ledger(&world).await, (3, 2));
     see_audit_agree(&world, 5).await;
     let later = world.post_message(&json!({"text": "later", "ttl": 0})).await;
-    eventually(Duration::from_secs(2), "what comes later is stored", async || {
+    eventually(PATIENCE, "what comes later is stored", async || {
         let walked = world.walk(10).await;
         if walked.last() == Some(&later) { Ok(()) } else { Err(walked) }
     })
     .await;
-    eventually(Duration::from_secs(2), "nothing is left in Redis", async || {
+    eventually(PATIENCE, "nothing is left in Redis", async || {
         let keys = world.keys().await;
         if keys.iter().eq(LASTING) { Ok(()) } else { Err(keys) }
     })

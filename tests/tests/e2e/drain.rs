@@ -12,7 +12,7 @@ use std::{
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Connection, Load, OwnProcess, Reply, Setup, World, eventually, id_of, short_or_full,
+    Connection, Load, OwnProcess, PATIENCE, Reply, Setup, World, eventually, id_of, short_or_full,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -53,7 +53,7 @@ async fn an_ingest_api_that_drains_under_load_loses_no_accepted_message_and_rese
         let message: Value = serde_json::from_slice(&reply.body).expect("the answer is JSON");
         assert!(accepted.insert(id_of(&message).to_owned()), "an id was given twice");
     }
-    world.settle(Duration::from_secs(10)).await;
+    world.settle(PATIENCE).await;
     assert_eq!(world.stored_ids().await, accepted);
 }
 
@@ -62,7 +62,7 @@ async fn a_list_api_that_drains_under_load_answers_every_read_and_take_and_reset
     let world = start().await;
     let hot = world.post_message(&json!({"text": "hot", "ttl": 600})).await;
     let cold = world.post_message(&json!({"text": "cold", "ttl": 0})).await;
-    world.settle(Duration::from_secs(10)).await;
+    world.settle(PATIENCE).await;
     let paths = [hot, cold].map(|message| format!("/v1/messages/{}", id_of(&message)));
     let ask = move |number: usize, turn: usize| match turn % 4 {
         0 => ("GET", paths[0].clone(), String::new()),
@@ -90,7 +90,7 @@ async fn a_persist_worker_that_drains_under_load_leaves_nothing_behind() {
     }
     let tally = load.stop().await;
     assert!(tally.refused.is_empty() && tally.unanswered == 0, "{tally:?}");
-    world.settle(Duration::from_secs(10)).await;
+    world.settle(PATIENCE).await;
     let accepted: HashSet<String> = tally.accepted.into_iter().collect();
     assert_eq!(world.stored_ids().await, accepted);
 }
@@ -173,7 +173,7 @@ impl KeepAliveClient {
 
 async fn wait_until_it_stores(world: &World, worker: &OwnProcess) {
     let url = format!("http://{}/metrics", worker.admin);
-    eventually(Duration::from_secs(10), "the worker stores", async || {
+    eventually(PATIENCE, "the worker stores", async || {
         let metrics = world.http.get(&url).send().await.expect("the admin port answers");
         let metrics = metrics.text().await.expect("the answer ends");
         if metrics.contains("mayfly_stored_total{") { Ok(()) } else { Err("nothing stored") }

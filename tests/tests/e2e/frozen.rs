@@ -10,7 +10,7 @@ use std::{
 };
 
 use mayfly_stack::Service;
-use mayfly_tests::{Frozen, Setup, World, eventually, id_of, is_full, short_or_full};
+use mayfly_tests::{Frozen, PATIENCE, Setup, World, eventually, id_of, is_full, short_or_full};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
@@ -68,7 +68,7 @@ async fn walk_while_something_freezes(world: &World, freeze: impl AsyncFn(usize,
     }
     let backwards = tokio::spawn(walk_backwards(world.clone(), done.clone()));
     let (posted, freezes) = freeze_until_written(world, writers, freeze).await;
-    world.settle(Duration::from_secs(30)).await;
+    world.settle(PATIENCE).await;
     done.store(true, Ordering::Relaxed);
 
     let (all, even) = posted;
@@ -164,7 +164,7 @@ async fn freeze_in_a_transaction(
     let postgres = world.postgres().await;
     let gate = "SELECT pg_advisory_lock($1)";
     postgres.execute(gate, &[&GATE]).await.expect("the gate closes");
-    let backend = eventually(Duration::from_secs(20), "the workers are storing", async || {
+    let backend = eventually(PATIENCE, "the workers are storing", async || {
         let rows = postgres
             .query(
                 "SELECT pid, wait_event = 'advisory' FROM pg_stat_activity \
@@ -190,7 +190,7 @@ async fn freeze_in_a_transaction(
 /// Waits until no worker is in a transaction that stood still: a freeze that follows another without
 /// a pause is one long freeze.
 async fn wait_until_stored_again(world: &World) {
-    eventually(WAIT_MAX, "the workers store again", async || {
+    eventually(PATIENCE, "the workers store again", async || {
         let old = "SELECT count(*) FROM pg_stat_activity \
              WHERE datname = current_database() AND state = 'active' \
              AND query LIKE '%store_messages_v1(%' AND now() - query_start > interval '1 s'";

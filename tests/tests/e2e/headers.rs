@@ -1,9 +1,9 @@
 //! What every answer of both APIs says beside its body.
 
-use std::{io::Read, time::Duration};
+use std::io::Read;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, id_of};
 use reqwest::Method;
 use serde_json::json;
 
@@ -247,7 +247,7 @@ async fn a_request_id_is_taken_or_made_echoed_and_stands_in_every_log_at_debug()
         ("persist-worker", ["request-of_test.1", "take-of-test"]),
         ("persist-worker", [longest.as_str(), trace]),
     ] {
-        eventually(Duration::from_secs(3), "it stands in the log", async || {
+        eventually(PATIENCE, "it stands in the log", async || {
             let log = log(service).await;
             if wanted.iter().all(|one| log.contains(one)) { Ok(()) } else { Err(log) }
         })

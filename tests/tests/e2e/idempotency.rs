@@ -2,11 +2,10 @@
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Gate, OwnProcess, Setup, World, eventually, id_of};
+use mayfly_tests::{Answer, Gate, OwnProcess, PATIENCE, Setup, World, eventually, id_of};
 use redis::AsyncCommands;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::sync::OnceCell;
 
 const CALLERS: usize = 64;
@@ -37,7 +36,7 @@ fn is_replayed(answer: &Answer) -> bool {
 async fn count_stored(world: &World, channel: &str) -> usize {
     let last = world.post_message(&json!({"channel": channel, "text": "the last"})).await;
     let path = format!("/v1/messages?channel={channel}&limit=1000");
-    eventually(Duration::from_secs(5), "the last is stored", async || {
+    eventually(PATIENCE, "the last is stored", async || {
         let (_, page) = world.get(&path).await;
         let items = page["items"].as_array().cloned().unwrap_or_default();
         if items.contains(&last) { Ok(items.len() - 1) } else { Err(items.len()) }
@@ -96,7 +95,7 @@ async fn of_64_at_once_through_two_processes_one_writes_and_all_get_its_answer()
     let accepted: usize =
         redis.hget(world.key("ledger"), "messages.accepted").await.expect("Redis answers");
     assert_eq!(accepted, messages);
-    eventually(Duration::from_secs(5), "each is stored once", async || {
+    eventually(PATIENCE, "each is stored once", async || {
         let stored = usize::try_from(world.count("SELECT count(*) FROM messages").await);
         if stored == Ok(messages) { Ok(()) } else { Err(stored) }
     })
@@ -217,7 +216,7 @@ async fn killed_between_write_and_answer_the_retry_elsewhere_gets_the_first_answ
     let unanswered = tokio::spawn(send(&url).send());
     let mut redis = world.redis().await;
     let inbox = world.key("inbox:between");
-    let ids: Vec<String> = eventually(Duration::from_secs(5), "it is written", async || {
+    let ids: Vec<String> = eventually(PATIENCE, "it is written", async || {
         let ids: Vec<String> = redis.zrange(&inbox, 0, -1).await.expect("Redis answers");
         if ids.is_empty() { Err(()) } else { Ok(ids) }
     })

@@ -1,8 +1,6 @@
 //! The inbox: looked at, and taken by exactly one.
 
-use std::time::Duration;
-
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, id_of, ids_of};
 use serde_json::{Value, json};
 
 /// Posts so many messages to a username; their ids, oldest first.
@@ -179,7 +177,7 @@ async fn where_chats_get_is_off_it_is_405_and_where_write_by_get_is_off_too() {
         let id = id_of(&answer.expect(202)).to_owned();
         assert_eq!(answer.header("location"), format!("/v1/messages/{id}"));
     }
-    let link = eventually(Duration::from_secs(5), "there is a next page", async || {
+    let link = eventually(PATIENCE, "there is a next page", async || {
         let answer = Answer::of(world.http.get(world.list("/v1/messages?limit=1"))).await;
         let link = answer.header("link").to_owned();
         if link.is_empty() { Err(answer.text()) } else { Ok(link) }

@@ -4,8 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    LASTING, Load, Setup, USERS, World, eventually, id_of, is_full, send_signal, short_or_full,
-    user,
+    LASTING, Load, PATIENCE, Setup, USERS, World, eventually, id_of, is_full, send_signal,
+    short_or_full, user,
 };
 use nix::sys::signal::Signal;
 use redis::{AsyncCommands, aio::MultiplexedConnection};
@@ -120,7 +120,7 @@ async fn assert_taken_once_and_expired(world: &World, taken: Vec<Value>) {
 
 /// Nothing in Redis stays for ever that should not.
 async fn assert_nothing_is_left(world: &World) {
-    eventually(Duration::from_secs(5), "nothing is left in Redis", async || {
+    eventually(PATIENCE, "nothing is left in Redis", async || {
         let left = world.keys_without_ttl().await;
         if left.iter().all(|name| LASTING.contains(&name.as_str())) { Ok(()) } else { Err(left) }
     })
@@ -163,7 +163,7 @@ async fn what_a_take_left_goes_although_a_worker_died_between_commit_and_acknowl
 }
 
 async fn wait_for_count(world: &World, query: &str, count: i64) {
-    eventually(Duration::from_secs(5), query, async || {
+    eventually(PATIENCE, query, async || {
         let seen = world.count(query).await;
         if seen == count { Ok(()) } else { Err(seen) }
     })

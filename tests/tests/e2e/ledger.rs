@@ -1,9 +1,7 @@
 //! What the ledger says after Redis lost data.
 
-use std::time::Duration;
-
 use mayfly_stack::{Part, Paths, Service};
-use mayfly_tests::{Frozen, Setup, World, copy_dir, eventually, short_or_full};
+use mayfly_tests::{Frozen, PATIENCE, Setup, World, copy_dir, eventually, short_or_full};
 use serde_json::{Value, json};
 
 /// How much is accepted before the copy, and after it.
@@ -16,14 +14,14 @@ async fn a_redis_that_came_back_older_begins_a_new_epoch_and_doubles_nothing() {
     let world = Setup::new().own_servers().start().await;
     let data = Paths::new(&world.spec.root).home().join("redis");
     post_batches(&world, batches()).await;
-    let before = world.settle(Duration::from_secs(20)).await;
+    let before = world.settle(PATIENCE).await;
 
     world.stack.stop(Part::Redis).await.expect("Redis stops");
     let copy = world.spec.root.join("redis-copy");
     copy_dir(&data, &copy);
     world.stack.start(Part::Redis).await.expect("Redis starts");
     post_batches(&world, batches()).await;
-    let known = world.settle(Duration::from_secs(20)).await;
+    let known = world.settle(PATIENCE).await;
     assert_eq!(known.epoch, before.epoch, "a Redis that kept everything goes on in its epoch");
     wait_until_observed(&world, known.accepted).await;
 
@@ -33,7 +31,7 @@ async fn a_redis_that_came_back_older_begins_a_new_epoch_and_doubles_nothing() {
     world.stack.start(Part::Redis).await.expect("Redis starts");
     let new = wait_for_new_epoch(&world, &before.epoch).await;
     post_batches(&world, 1).await;
-    let after = world.settle(Duration::from_secs(20)).await;
+    let after = world.settle(PATIENCE).await;
     println!("{known:?}, then {after:?}");
 
     assert_eq!((after.epoch, after.accepted, after.stored), (new, 100, 100));
@@ -50,7 +48,7 @@ async fn a_loss_is_seen_and_counted_although_as_much_was_accepted_since() {
     let world = slow.start().await;
     let data = Paths::new(&world.spec.root).home().join("redis");
     post_batches(&world, 2).await;
-    let before = world.settle(Duration::from_secs(20)).await;
+    let before = world.settle(PATIENCE).await;
     world.stack.stop(Part::Redis).await.expect("Redis stops");
     let copy = world.spec.root.join("redis-copy");
     copy_dir(&data, &copy);
@@ -66,7 +64,7 @@ async fn a_loss_is_seen_and_counted_although_as_much_was_accepted_since() {
     post_batches(&world, 5).await;
     drop(frozen);
     wait_for_new_epoch(&world, &before.epoch).await;
-    eventually(Duration::from_secs(30), "the ended epoch is stored", async || {
+    eventually(PATIENCE, "the ended epoch is stored", async || {
         let (adds_up, words) = world.audit().await;
         let stored = world.count("SELECT count(*) FROM messages").await;
         let lost = 1_200 - stored;
@@ -81,7 +79,7 @@ async fn post_batches(world: &World, count: usize) {
     for batch in 0..count {
         let items: Vec<Value> =
             (0..100).map(|item| json!({"text": format!("{batch} {item}"), "ttl": 600})).collect();
-        let answer = eventually(Duration::from_secs(5), "a batch is accepted", async || {
+        let answer = eventually(PATIENCE, "a batch is accepted", async || {
             let answer = world.post("/v1/messages/batch", &items.clone().into()).await;
             if answer.status() == 202 { Ok(answer) } else { Err(answer.status()) }
         })
@@ -92,7 +90,7 @@ async fn post_batches(world: &World, count: usize) {
 
 /// Waits until a worker has written down how many were accepted.
 async fn wait_until_observed(world: &World, accepted: i64) {
-    eventually(Duration::from_secs(5), "the ledger knows what was accepted", async || {
+    eventually(PATIENCE, "the ledger knows what was accepted", async || {
         let observed = world.count("SELECT max(accepted) FROM ledger").await;
         if observed == accepted { Ok(()) } else { Err(observed) }
     })
@@ -100,7 +98,7 @@ async fn wait_until_observed(world: &World, accepted: i64) {
 }
 
 async fn wait_for_new_epoch(world: &World, old: &str) -> String {
-    eventually(Duration::from_secs(5), "the old epoch is ended", async || {
+    eventually(PATIENCE, "the old epoch is ended", async || {
         let rows = world.postgres().await;
         let rows = rows
             .query(

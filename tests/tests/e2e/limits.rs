@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, is_full};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, is_full};
 use redis::AsyncCommands;
 use reqwest::RequestBuilder;
 use serde_json::json;
@@ -113,7 +113,7 @@ async fn a_batch_that_is_more_than_what_is_left_is_refused_whole() {
     send_batch(&world, 50, client).await.expect(202);
     send_batch(&world, 1, client).await.expect_problem(429, "rate_limited");
     let page = format!("/v1/messages?channel=of-{client}&limit=1000");
-    eventually(Duration::from_secs(5), "what was accepted is stored, and no more", async || {
+    eventually(PATIENCE, "what was accepted is stored, and no more", async || {
         let (_, page) = world.get(&page).await;
         let stored = page["items"].as_array().map(Vec::len);
         if stored == Some(LIMIT) { Ok(()) } else { Err(stored) }

@@ -1,11 +1,9 @@
 //! Malformed requests by the thousand: each is refused as the contract says, and nobody falls.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, short_or_full};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, short_or_full};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -280,7 +278,7 @@ async fn malformed_requests_are_refused_with_a_problem_of_the_contract_and_nobod
     );
     assert_eq!(pids(), before, "nobody restarted");
     let next = world.post_message(&json!({"text": "it still works"})).await;
-    eventually(Duration::from_secs(5), "nothing but the next message was accepted", async || {
+    eventually(PATIENCE, "nothing but the next message was accepted", async || {
         let walked = world.walk(10).await;
         if walked == [next.clone()] { Ok(()) } else { Err(walked) }
     })

@@ -3,10 +3,8 @@
 mod plays;
 mod stats;
 
-use std::time::Duration;
-
 use mayfly_stack::Service;
-use mayfly_tests::{Browser, Setup, World, eventually, send_signal};
+use mayfly_tests::{Browser, PATIENCE, Setup, World, eventually, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -327,11 +325,9 @@ async fn a_page_without_a_server_says_so_and_comes_back() {
     tab.shows("#link-resumed", "yes: 1 message").await;
     // Stored is what is offered for reading.
     let path = format!("/v1/messages/{}", posted["id"].as_str().expect("it has an id"));
-    eventually(Duration::from_secs(10), "it is read by id", async || {
-        match world.get(&path).await {
-            (200, message) => Ok(message),
-            other => Err(other),
-        }
+    eventually(PATIENCE, "it is read by id", async || match world.get(&path).await {
+        (200, message) => Ok(message),
+        other => Err(other),
     })
     .await;
 }

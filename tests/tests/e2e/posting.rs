@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, id_of, ids_of};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -148,7 +148,7 @@ async fn data_comes_back_digit_by_digit_and_key_by_key_from_everywhere() {
         let id = id_of(&message);
         assert!(answer.text().contains(&member), "{}", answer.text());
         assert_eq!(get(format!("/v1/messages/{id}")).await, answer.text(), "hot or waiting");
-        eventually(Duration::from_secs(5), "it is stored", async || {
+        eventually(PATIENCE, "it is stored", async || {
             if world.is_waiting(id).await { Err("waiting") } else { Ok(()) }
         })
         .await;
@@ -227,7 +227,7 @@ async fn a_queue_over_its_limit_is_503_overloaded_until_the_worker_has_stored_it
         Some(5)
     );
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
-    eventually(Duration::from_secs(5), "there is room again", async || {
+    eventually(PATIENCE, "there is room again", async || {
         let answer = post(&world, "/v1/messages", &message).await;
         if answer.status == 202 { Ok(()) } else { Err(answer.text()) }
     })

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, short_or_full};
+use mayfly_tests::{Answer, LASTING, PATIENCE, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -96,7 +96,7 @@ async fn post(world: &World, ttl: i64) -> Value {
 
 /// Waits until a message is gone from Redis by itself; that must be at its end.
 async fn see_it_go(world: &World, message: &Value) {
-    let late = eventually(Duration::from_secs(5), "the hot copy goes", async || {
+    let late = eventually(PATIENCE, "the hot copy goes", async || {
         let left = world.pttl(id_of(message)).await;
         if left == -2 { Ok(now() - time(message, "expires_at")) } else { Err(left) }
     })
@@ -181,7 +181,7 @@ async fn live_and_expire(worker_runs: bool) {
     for (watcher, (posted, after)) in watchers.into_iter().zip(ends) {
         watcher.end(posted, when, after).await;
     }
-    eventually(Duration::from_secs(3), "nothing is left that should have gone", async || {
+    eventually(PATIENCE, "nothing is left that should have gone", async || {
         let keys = world.keys().await;
         let stays = LASTING.map(str::to_owned);
         if keys == BTreeSet::from(stays) { Ok(()) } else { Err(keys) }
@@ -205,7 +205,7 @@ async fn a_deletion_expires_a_stored_message_and_what_is_expired_stays_as_it_is(
     let message = world.post_message(&json!({"username": "reader", "text": "x"})).await;
     let born_expired = world.post_message(&json!({"text": "x", "ttl": 0})).await;
     for id in [id_of(&message), id_of(&born_expired)] {
-        eventually(Duration::from_secs(5), "it is stored", async || {
+        eventually(PATIENCE, "it is stored", async || {
             if world.is_waiting(id).await { Err("waiting") } else { Ok(()) }
         })
         .await;

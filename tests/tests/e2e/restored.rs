@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Setup, eventually};
+use mayfly_tests::{PATIENCE, Setup, eventually};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn hot_copies_and_inboxes_are_made_again_from_postgres_and_what_was_taken_
         taken.send().await.expect("it is answered").json().await.expect("it is JSON");
     assert_eq!(taken["items"].as_array().map(Vec::len), Some(50));
     kept.drain(..50);
-    eventually(Duration::from_secs(5), "all is stored and the take applied", async || {
+    eventually(PATIENCE, "all is stored and the take applied", async || {
         let live = "SELECT count(*) FROM messages WHERE expires_at > now()";
         let live = world.count(live).await;
         if live == 150 { Ok(()) } else { Err(live) }

@@ -1,10 +1,8 @@
 //! A take whose answer was lost is asked for again, and gives the same.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Gate, OwnProcess, Setup, World, eventually, id_of};
+use mayfly_tests::{Answer, Gate, OwnProcess, PATIENCE, Setup, World, eventually, id_of};
 use redis::AsyncCommands;
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -47,7 +45,7 @@ async fn the_same_items_come_again_from_redis_and_from_postgres_and_nobody_else_
         assert_eq!(items(&first).len(), 10);
         if runs {
             let mut redis = world.redis().await;
-            eventually(Duration::from_secs(5), "Postgres shows the take", async || {
+            eventually(PATIENCE, "Postgres shows the take", async || {
                 let taken: u64 = redis.hlen(world.key("taken")).await.expect("Redis answers");
                 if taken == 0 { Ok(()) } else { Err(taken) }
             })
@@ -156,7 +154,7 @@ async fn a_take_passes_over_what_expired_and_says_whether_more_is_live() {
     Answer::of(world.http.post(world.ingest("/v1/messages/batch")).json(&short)).await.expect(202);
     fill(&world, "mixed", 3).await;
     let inbox = world.list("/v1/users/mixed/messages?limit=1000");
-    eventually(Duration::from_secs(3), "the short ones expire", async || {
+    eventually(PATIENCE, "the short ones expire", async || {
         let live = items(&Answer::of(world.http.get(&inbox)).await).len();
         if live == 3 { Ok(()) } else { Err(live) }
     })
@@ -186,7 +184,7 @@ async fn killed_between_take_and_answer_the_retry_elsewhere_gets_the_items() {
     let unanswered = tokio::spawn(send(killed.url(path)).send());
     let mut redis = world.redis().await;
     let inbox = world.key("inbox:lost");
-    eventually(Duration::from_secs(5), "it is taken", async || {
+    eventually(PATIENCE, "it is taken", async || {
         let left: u64 = redis.zcard(&inbox).await.expect("Redis answers");
         if left == 0 { Ok(()) } else { Err(left) }
     })

@@ -8,12 +8,12 @@ mod kills;
 use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_core::{Clock, SystemClock, Timestamp};
-use mayfly_tests::{Setup, World};
+use mayfly_tests::{PATIENCE, Setup, World};
 use serde_json::{Value, json};
 
 use counts::Counts;
 
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = PATIENCE;
 
 /// So many messages of so many cities and users, named by a prefix.
 fn messages(prefix: &str, count: usize, cities: usize, users: usize) -> Vec<Value> {

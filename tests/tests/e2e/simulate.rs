@@ -23,7 +23,7 @@ use tokio::{
 
 use server::serve;
 
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(30);
 /// How long a command may take here.
 const SOON: Duration = Duration::from_secs(30);
 

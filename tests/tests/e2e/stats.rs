@@ -15,7 +15,7 @@ use std::{path::PathBuf, time::Duration};
 use futures_util::StreamExt;
 use mayfly_core::Timestamp;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, OwnProcess, Setup, World, eventually};
+use mayfly_tests::{Answer, OwnProcess, PATIENCE, Setup, World, eventually};
 use redis::AsyncCommands;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ async fn follow(world: &World) -> Answer {
 
 /// Follows the redirect as soon as there is one.
 async fn wait_for_link(world: &World) -> Value {
-    eventually(Duration::from_secs(5), "the redirect leads to a snapshot", async || {
+    eventually(PATIENCE, "the redirect leads to a snapshot", async || {
         let answer = follow(world).await;
         if answer.status == 200 { Ok(answer.json()) } else { Err(answer.text()) }
     })
@@ -84,7 +84,7 @@ async fn wait_for_newer(world: &World, than: &Value, within: Duration) -> Value 
 
 /// Waits until the S3 server has the first snapshot.
 async fn wait_for_first(world: &World) -> Value {
-    wait_for_newer(world, &Value::Null, Duration::from_secs(5)).await
+    wait_for_newer(world, &Value::Null, PATIENCE).await
 }
 
 /// Listens to what is announced, until it is told to stop.
@@ -157,7 +157,7 @@ async fn start_own(world: &World, service: Service, settings: &[(&str, &str)]) -
 async fn wait_for_readyz(world: &World, process: &OwnProcess, status: u16, words: &[&str]) {
     let url = format!("http://{}/readyz", process.admin);
     let what = format!("/readyz is {status} and says {words:?}");
-    eventually(Duration::from_secs(12), &what, async || {
+    eventually(PATIENCE, &what, async || {
         let answer = Answer::of(world.http.get(&url)).await;
         let says = words.iter().all(|word| answer.text().contains(word));
         if answer.status == status && says { Ok(()) } else { Err(answer.text()) }

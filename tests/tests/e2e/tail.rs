@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// How long something may take to be shown.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 fn setup() -> Setup {
     Setup::new().with(Service::WsFanout, 1)

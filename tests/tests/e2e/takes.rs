@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, LASTING, Setup, World, eventually, id_of, short_or_full};
+use mayfly_tests::{Answer, LASTING, PATIENCE, Setup, World, eventually, id_of, short_or_full};
 use serde_json::{Value, json};
 
 const CALLERS: usize = 64;
@@ -93,7 +93,7 @@ async fn take_round_after_round(workers_run: bool) {
     for taken in &all {
         see_by_id(&world, taken).await;
     }
-    eventually(Duration::from_secs(3), "nothing is left in Redis", async || {
+    eventually(PATIENCE, "nothing is left in Redis", async || {
         let keys = world.keys().await;
         if keys.iter().eq(LASTING) { Ok(()) } else { Err(keys) }
     })

@@ -1,8 +1,6 @@
 //! The walk through everything that was ever stored.
 
-use std::time::Duration;
-
-use mayfly_tests::{Answer, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, PATIENCE, World, eventually, id_of, ids_of};
 use serde_json::{Value, json};
 
 /// Posts so many messages on a channel, by two usernames in turn, and waits until all are stored.
@@ -22,7 +20,7 @@ async fn store(world: &World, channel: &str, count: usize, data: &str) -> Vec<St
         ids.extend(of_batch.iter().filter_map(Value::as_str).map(str::to_owned));
     }
     let stored = format!("SELECT count(*) FROM messages WHERE channel = '{channel}'");
-    eventually(Duration::from_secs(10), "all are stored", async || {
+    eventually(PATIENCE, "all are stored", async || {
         let stored = world.count(&stored).await;
         if stored == i64::try_from(count).expect("few") { Ok(()) } else { Err(stored) }
     })
@@ -94,7 +92,7 @@ async fn next_cursor_is_opaque_usable_at_the_end_and_null_only_where_nothing_was
     let nothing_new = page(&world, &query).await;
     assert_eq!(nothing_new, json!({"items": [], "next_cursor": end, "has_more": false}));
     let later = world.post_message(&json!({"channel": "walk-end", "text": "later"})).await;
-    let found = eventually(Duration::from_secs(5), "what came later is found", async || {
+    let found = eventually(PATIENCE, "what came later is found", async || {
         let page = page(&world, &query).await;
         if items(&page).is_empty() { Err(page) } else { Ok(page) }
     })

@@ -1,12 +1,12 @@
 //! `docs/asyncapi.json` against what is really said: every frame that it describes comes, and every
 //! frame that comes is as it describes.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use jsonschema::{Draft, Validator};
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Answer, Setup, World, id_of,
+    Answer, PATIENCE, Setup, World, id_of,
     live::{FIN, Live, Opening, encode, opcode},
 };
 use redis::AsyncCommands;
@@ -223,7 +223,7 @@ async fn fall_behind(document: &mut Document, world: &World) {
     for _ in 0..6 {
         assert_eq!(world.post("/v1/messages/batch", &json!(batch)).await.status(), 202);
     }
-    mayfly_tests::eventually(Duration::from_secs(10), "frames are dropped", async || {
+    mayfly_tests::eventually(PATIENCE, "frames are dropped", async || {
         match world.fanout_metrics().await.sum("dropped_total") {
             0 => Err("none"),
             _ => Ok(()),

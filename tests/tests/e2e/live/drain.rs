@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use futures_util::{StreamExt, stream};
 use mayfly_stack::Service;
 use mayfly_tests::{
-    World, eventually,
+    PATIENCE, World, eventually,
     live::{Follower, Live, Opening, Talk, file_limit},
     short_or_full,
 };
@@ -119,7 +119,7 @@ async fn a_drain_sends_clients_away_evenly_and_they_go_on_elsewhere_without_a_ga
     let streamed = world.streamed(CHANNEL).await;
     assert_eq!(streamed.len(), messages);
     for mut one in moved {
-        one.client.follow_to(messages, Duration::from_secs(10)).await;
+        one.client.follow_to(messages, PATIENCE).await;
         assert!(one.client.seen == streamed, "a client misses or repeats something");
         assert_eq!(one.client.returns, 1);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    World, eventually,
+    PATIENCE, World, eventually,
     live::{Event, Events, Live, Talk},
 };
 use reqwest::RequestBuilder;
@@ -133,7 +133,7 @@ async fn a_stream_that_nobody_reads_is_ended_and_keeps_no_memory() {
         bytes: 60 * 1024,
     };
     talk.post(&world).await;
-    eventually(Duration::from_secs(10), "it is ended and counted", async || {
+    eventually(PATIENCE, "it is ended and counted", async || {
         let metrics = metrics_of(&world, &fanout).await;
         let ended = metrics.sum("closed_total{code=\"4000\"}") == 1;
         if ended && metrics.sum("connections") == 0 { Ok(()) } else { Err(metrics) }

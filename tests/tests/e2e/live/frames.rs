@@ -248,7 +248,7 @@ async fn what_happens_is_counted() {
     again.texts_until("one").await;
     let (_live, _) = Live::hello(&world.live("channel=counted&since=garbage")).await;
     Live::connect(&world.live("channel=counted&nonsense=1")).await.next_close().await;
-    mayfly_tests::eventually(std::time::Duration::from_secs(5), "it is counted", async || {
+    mayfly_tests::eventually(mayfly_tests::PATIENCE, "it is counted", async || {
         let after = world.fanout_metrics().await;
         let names = [
             "deliveries_total",

@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World,
+    PATIENCE, Setup, World,
     live::{Follower, Talk},
     send_signal, short_or_full,
 };
@@ -71,7 +71,7 @@ async fn come_and_go(mut client: Follower, done: Arc<AtomicBool>, count: usize) 
         client.follow_until(Instant::now() + stay()).await;
         client.cut().await;
     }
-    client.follow_to(count, Duration::from_secs(20)).await;
+    client.follow_to(count, PATIENCE).await;
     // One more look: nothing comes twice.
     client.follow_until(Instant::now() + Duration::from_millis(200)).await;
     client

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World, is_full,
+    PATIENCE, Setup, World, is_full,
     live::{Latencies, Live, Talk, Told},
     short_or_full,
 };
@@ -29,7 +29,7 @@ async fn measure(world: &World, channel: &str) -> Latencies {
             tokio::spawn(async move {
                 let mut latencies = Latencies::default();
                 while latencies.count() < count {
-                    let text = timeout(Duration::from_secs(10), live.next_text()).await;
+                    let text = timeout(PATIENCE, live.next_text()).await;
                     latencies.add(&Told::read(&text.expect("in time").expect("it stays open")));
                 }
                 latencies

@@ -1,11 +1,11 @@
 //! What a client costs, and that nothing of it is left.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use futures_util::{StreamExt, stream};
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World, eventually,
+    PATIENCE, Setup, World, eventually,
     live::{Live, file_limit, rss_bytes},
     short_or_full,
 };
@@ -29,7 +29,7 @@ fn rss(world: &World) -> u64 {
 }
 
 async fn wait_for_connections(world: &World, count: u64) {
-    eventually(Duration::from_secs(20), "the connections are counted", async || {
+    eventually(PATIENCE, "the connections are counted", async || {
         let seen = world.fanout_metrics().await.sum("connections");
         if seen == count { Ok(()) } else { Err(seen) }
     })

@@ -2,7 +2,7 @@
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Answer,
+    Answer, PATIENCE,
     live::{Live, Opening},
 };
 use serde_json::json;
@@ -161,8 +161,7 @@ async fn beyond_the_limit_of_connections_a_socket_is_refused_until_one_closes() 
     assert!(metrics_of(&world, &fanout).await.sum("connections") <= 2);
     first.close().await;
     let opened = async || Opening::to(&url).send().await;
-    mayfly_tests::eventually(std::time::Duration::from_secs(5), "there is room again", opened)
-        .await;
+    mayfly_tests::eventually(PATIENCE, "there is room again", opened).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mayfly_stack::{Part, Service};
 use mayfly_tests::{
-    Answer, Frozen, Setup, World, eventually,
+    Answer, Frozen, PATIENCE, Setup, World, eventually,
     live::{Live, Opening},
 };
 use redis::AsyncCommands;
@@ -170,7 +170,7 @@ async fn clients_go_on_when_redis_lost_its_last_moments_and_what_they_had_of_the
             position = position_of(&frame).to_owned();
         }
     }
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     let mut range = redis::cmd("XRANGE");
     range.arg(&stream).arg(format!("({}", kept[1])).arg("+");
     let lost: Vec<(String, Vec<String>)> =

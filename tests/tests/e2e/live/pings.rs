@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_tests::{
-    is_full,
+    PATIENCE, is_full,
     live::{Heard, Live},
 };
 use tokio::time::{Instant, timeout};
@@ -54,7 +54,7 @@ async fn a_client_without_pongs_is_closed_with_4001_and_one_with_pongs_stays() {
     println!("closed with {code} after {after:?} and {pings} pings");
     assert_eq!(code, 4001);
     assert!(pings >= 1 && least < after && after < most, "{pings} pings, {after:?}");
-    mayfly_tests::eventually(Duration::from_secs(5), "it is counted", async || {
+    mayfly_tests::eventually(PATIENCE, "it is counted", async || {
         let metrics = metrics_of(&world, &fanout).await;
         let counted = metrics.sum("closed_total{code=\"4001\"}") >= 1;
         if counted && metrics.sum("connections") <= 1 { Ok(()) } else { Err(metrics) }
@@ -71,7 +71,7 @@ async fn a_client_that_goes_away_without_a_word_is_noticed() {
     let (other, _) = Live::hello(&url).await;
     one.reset();
     drop(other);
-    mayfly_tests::eventually(Duration::from_secs(5), "nobody is there", async || {
+    mayfly_tests::eventually(PATIENCE, "nobody is there", async || {
         let left = metrics_of(&world, &fanout).await.sum("connections");
         if left == 0 { Ok(()) } else { Err(left) }
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_tests::{
-    World,
+    PATIENCE, World,
     live::{Follower, Live, Opening},
 };
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ async fn a_replay_that_is_cut_off_again_and_again_arrives_in_the_end() {
     }
     while client.seen.len() < 3000 {
         let count = (client.seen.len() + fastrand::usize(1..300)).min(3000);
-        client.follow_to(count, Duration::from_secs(10)).await;
+        client.follow_to(count, PATIENCE).await;
         client.cut().await;
     }
     assert!(client.seen == world.streamed("replay-cut").await, "it misses or repeats something");

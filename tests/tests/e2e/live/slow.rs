@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mayfly_stack::Service;
 use mayfly_tests::{
-    World,
+    PATIENCE, World,
     live::{Latencies, Live, Opening, Talk, Told},
     short_or_full,
 };
@@ -43,7 +43,7 @@ async fn read_with_gaps(live: &mut Live, sent: usize) -> (Vec<Uuid>, Vec<Gap>) {
         seen.len() + gaps.iter().map(|gap| gap.dropped).sum::<usize>()
     };
     while sum(&seen, &gaps) < sent {
-        let text = timeout(Duration::from_secs(10), live.next_text()).await;
+        let text = timeout(PATIENCE, live.next_text()).await;
         let text = text.unwrap_or_else(|_| panic!("{} of {sent}", sum(&seen, &gaps)));
         let told = Told::read(&text.expect("the socket stays"));
         let position = told.position.expect("each has a position");
@@ -128,7 +128,7 @@ async fn listen(world: &World, channel: &str) -> Latencies {
         tokio::spawn(async move {
             let mut latencies = Latencies::default();
             while latencies.count() < count {
-                let text = timeout(Duration::from_secs(10), live.next_text()).await;
+                let text = timeout(PATIENCE, live.next_text()).await;
                 latencies.add(&Told::read(&text.expect("in time").expect("the socket stays")));
             }
             latencies

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, future::join_all, stream};
 use mayfly_stack::{Part, Service};
 use mayfly_tests::{
-    Setup, World, eventually,
+    PATIENCE, Setup, World, eventually,
     live::{Events, Live, Opening, Told},
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
@@ -171,7 +171,7 @@ async fn who_wants_nothing_but_stats_is_told_positions_and_resumes() {
     let (mut live, hello) = Live::hello(&world.live("feed=stats")).await;
     assert_eq!(live.next_frame().await, frame(1));
     say(&world, "stats-only", "unheard").await;
-    let told = eventually(Duration::from_secs(10), "it is told where it stands", async || {
+    let told = eventually(PATIENCE, "it is told where it stands", async || {
         let told = live.next_frame().await;
         assert_eq!(told["type"], "position", "{told}");
         if position_of(&told) == position_of(&hello) { Err(told) } else { Ok(told) }
@@ -306,7 +306,7 @@ async fn who_reads_too_slowly_sees_the_newest_snapshot_and_no_gap_for_those_befo
     for _ in 0..batches {
         assert_eq!(world.post("/v1/messages/batch", &json!(batch)).await.status(), 202);
     }
-    eventually(Duration::from_secs(10), "its queue is full", async || {
+    eventually(PATIENCE, "its queue is full", async || {
         match metrics_of(&world, &fanout).await.sum("dropped_total") {
             0 => Err("nothing is dropped"),
             _ => Ok(()),
@@ -319,7 +319,7 @@ async fn who_reads_too_slowly_sees_the_newest_snapshot_and_no_gap_for_those_befo
     }
     let (mut messages, mut dropped, mut snapshots) = (0, 0, Vec::new());
     while messages + dropped < batches * 60 || snapshots.last() != Some(&5) {
-        let text = timeout(Duration::from_secs(10), slow.next_text()).await;
+        let text = timeout(PATIENCE, slow.next_text()).await;
         let text = text.unwrap_or_else(|_| panic!("{messages}, {dropped}, {snapshots:?}"));
         let text = text.expect("the socket stays");
         let told = Told::read(&text);

@@ -11,7 +11,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World, eventually, is_full,
+    PATIENCE, Setup, World, eventually, is_full,
     live::{FIN, Latencies, Live, Opening, Talk, Told, encode, file_limit, opcode, rss_bytes},
     short_or_full,
 };
@@ -52,7 +52,7 @@ async fn listen(world: &World, count: usize) -> (Latencies, u64) {
         readers.spawn(async move {
             let mut latencies = Latencies::default();
             while latencies.count() < count {
-                let text = timeout(Duration::from_secs(30), live.next_text()).await;
+                let text = timeout(PATIENCE, live.next_text()).await;
                 let text = text.unwrap_or_else(|_| panic!("{} of {count}", latencies.count()));
                 latencies.add(&Told::read(&text.expect("who reads is not closed")));
             }
@@ -102,7 +102,7 @@ async fn who_does_not_read_is_closed_with_4000_and_nobody_else_notices() {
     }
 
     // A Close is tried for 5 s, and then the connection is dropped.
-    eventually(Duration::from_secs(10), "it is closed and counted", async || {
+    eventually(PATIENCE, "it is closed and counted", async || {
         let metrics = world.fanout_metrics().await;
         let counted = metrics.sum("closed_total{code=\"4000\"}") == 1;
         let is_gone = !is_full() || metrics.sum("connections") == 0;

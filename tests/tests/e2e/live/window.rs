@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Setup, World, eventually,
+    PATIENCE, Setup, World, eventually,
     live::{Live, Talk},
     short_or_full,
 };
@@ -108,7 +108,7 @@ async fn the_newest_point_is_known_however_old_and_also_when_its_entry_is_gone()
     let (mut first, resumed) = resume(&world, "newest", position_of(&hello)).await;
     assert_eq!(resumed["resumed"], true, "{resumed}");
     assert_eq!(first.texts_until("only").await, ["only"]);
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     let until = Instant::now() + window() + Duration::from_secs(2);
     let positions = positions_until(&mut live, until).await;
     assert!(positions.len() >= 3, "also in a silent system: {positions:?}");
@@ -138,15 +138,15 @@ async fn what_was_the_newest_point_within_the_window_is_known_when_more_has_come
     world.post_message(&large("newest")).await;
     live.next_of("message").await;
     let newest = position_of(&live.next_of("message").await).to_owned();
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     positions_until(&mut live, Instant::now() + window() + Duration::from_secs(1)).await;
     world.post_message(&large("later")).await;
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     let length = async || {
         let (stream, mut redis) = (world.key("messages"), world.redis().await);
         redis::cmd("XLEN").arg(stream).query_async::<usize>(&mut redis).await
     };
-    eventually(Duration::from_secs(5), "what is older is trimmed", async || match length().await {
+    eventually(PATIENCE, "what is older is trimmed", async || match length().await {
         Ok(2) => Ok(()),
         other => Err(other),
     })

@@ -1,9 +1,7 @@
 //! Services that start before what they need.
 
-use std::time::Duration;
-
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Setup, World};
+use mayfly_tests::{PATIENCE, Setup, World};
 use serde_json::json;
 
 use super::{post, wait_for_readyz};
@@ -37,7 +35,7 @@ async fn services_that_start_without_redis_and_postgres_are_live_and_get_ready_b
     for service in SERVICES {
         wait_for_readyz(&world, service, 200, "\"status\":\"ready\"").await;
     }
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     assert_eq!(world.count("SELECT count(*) FROM messages").await, 1);
     assert_eq!(world.service_pids(), pids, "a service was restarted");
 }

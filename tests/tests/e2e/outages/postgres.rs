@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Setup, World, eventually, id_of, ids_of, short_or_full};
+use mayfly_tests::{PATIENCE, Setup, World, eventually, id_of, ids_of, short_or_full};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -32,7 +32,7 @@ async fn go_through(how: Away) {
         .start()
         .await;
     let cold = world.post_message(&json!({"text": "cold", "ttl": 0})).await;
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     let pids = world.service_pids();
 
     let away = take_away(&world, Part::Postgres, how).await;
@@ -105,7 +105,7 @@ async fn a_message_that_expires_while_postgres_is_away_is_found_all_the_time() {
     let away = take_away(&world, Part::Postgres, Away::Stopped).await;
     let message = world.post_message(&json!({"text": "short", "ttl": 1, "username": "fred"})).await;
     let path = format!("/v1/messages/{}", id_of(&message));
-    eventually(Duration::from_secs(3), "its hot copy is gone", async || {
+    eventually(PATIENCE, "its hot copy is gone", async || {
         assert_eq!(get(&world, &path).await.0.expect(200), message);
         let left = world.pttl(id_of(&message)).await;
         if left == -2 { Ok(()) } else { Err(left) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Setup, World, eventually, id_of, ids_of, short_or_full};
+use mayfly_tests::{PATIENCE, Setup, World, eventually, id_of, ids_of, short_or_full};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -25,7 +25,7 @@ async fn while_redis_is_frozen_writes_are_refused_within_a_second_and_afterwards
 async fn go_through(how: Away) {
     let world = Setup::new().own_servers().built_in_timeouts().start().await;
     let inbox = fill_inbox(&world).await;
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     let pids = world.service_pids();
 
     let away = take_away(&world, Part::Redis, how).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, id_of};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, id_of};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ async fn after_a_flushall_writes_go_on_within_two_seconds_and_storing_within_fiv
     for _ in 0..20 {
         world.post_message(&json!({"text": "before"})).await;
     }
-    let before = world.settle(Duration::from_secs(5)).await;
+    let before = world.settle(PATIENCE).await;
     let mut redis = world.redis().await;
     redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis forgets");
 
@@ -33,10 +33,10 @@ async fn after_a_flushall_writes_go_on_within_two_seconds_and_storing_within_fiv
     .await;
     println!("accepted {accepted:?} and stored {:?} after the data was lost", flushed.elapsed());
 
-    let after = world.settle(Duration::from_secs(5)).await;
+    let after = world.settle(PATIENCE).await;
     assert_ne!(after.epoch, before.epoch);
     assert_eq!((after.accepted, after.stored), (1, 1));
-    eventually(Duration::from_secs(5), "the old epoch is ended", async || {
+    eventually(PATIENCE, "the old epoch is ended", async || {
         let ended = "SELECT count(*) FROM ledger WHERE ended_at IS NOT NULL AND stored = 20";
         let all = world.count("SELECT count(*) FROM ledger WHERE kind = 'messages'").await;
         match (world.count(ended).await, all) {
@@ -54,7 +54,7 @@ async fn where_redis_forbids_to_publish_messages_are_accepted_and_stored_and_it_
     let world = Setup::new().redis_rules("-publish").start().await;
     let message = world.post_message(&json!({"text": "quietly", "username": "fred"})).await;
     assert_eq!(world.take("fred").await[0]["id"], message["id"], "a take publishes too");
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     assert!(world.stored_ids().await.contains(id_of(&message)));
     for service in [Service::IngestApi, Service::ListApi] {
         assert!(publish_failures(&world, service).await >= 1, "{service} counted no failure");
@@ -65,7 +65,7 @@ async fn where_redis_forbids_to_publish_messages_are_accepted_and_stored_and_it_
 async fn where_redis_forbids_the_channel_messages_are_accepted_and_it_is_counted() {
     let world = Setup::new().redis_rules("").start().await;
     world.post_message(&json!({"text": "quietly"})).await;
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
     assert!(publish_failures(&world, Service::IngestApi).await >= 1);
 }
 
@@ -106,7 +106,7 @@ async fn a_full_redis_refuses_writes_and_takes_and_acknowledgements_make_room_ag
     post(&world, &json!({"text": "one more"})).await.0.expect_problem(503, "overloaded");
 
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
-    world.settle(Duration::from_secs(20)).await;
+    world.settle(PATIENCE).await;
     assert_eq!(
         world.count("SELECT count(*) FROM messages").await,
         i64::try_from(HEAVY).expect("small")
@@ -114,12 +114,12 @@ async fn a_full_redis_refuses_writes_and_takes_and_acknowledgements_make_room_ag
     post(&world, &json!({"text": "one more"})).await.0.expect_problem(503, "overloaded");
 
     assert_eq!(take_all(&world).await, HEAVY, "taking goes on");
-    eventually(Duration::from_secs(15), "there is room again", async || {
+    eventually(PATIENCE, "there is room again", async || {
         let (answer, _) = post(&world, &json!({"text": "one more"})).await;
         if answer.status == 202 { Ok(()) } else { Err(used_memory(&world).await) }
     })
     .await;
-    world.settle(Duration::from_secs(10)).await;
+    world.settle(PATIENCE).await;
     let expired = "SELECT count(*) FROM messages WHERE username = 'fred' AND expires_at < now()";
     assert_eq!(world.count(expired).await, i64::try_from(HEAVY).expect("small"));
     let now = world.service_pids();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mayfly_core::{Clock, SystemClock, Timestamp};
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Answer, Counts, Setup, World, eventually};
+use mayfly_tests::{Answer, Counts, PATIENCE, Setup, World, eventually};
 use serde_json::{Value, json};
 
 use super::{ledger, plays_of, videos};
@@ -24,7 +24,7 @@ async fn single_plays_and_batches_are_counted_and_read_by_the_id_of_the_video() 
         world.until_counted(name, count).await;
     }
     let counts = names.map(str::to_owned).into_iter().zip([3, 2, 1, 1, 1, 1]).collect();
-    world.until_counts_are(&counts, Duration::from_secs(5)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     let (_, read) = world.get("/v1/plays/plain").await;
     let fields: Vec<_> = read.as_object().expect("an object").keys().collect();
     assert_eq!(fields, ["count", "updated_at", "video_id"]);
@@ -50,7 +50,7 @@ async fn a_play_with_an_id_counts_once_for_its_video_and_without_one_each_time()
     let mut counts: Counts = videos("x", 0, 0);
     counts.extend((0..5).map(|n| (format!("v{n}"), if n == 0 { 30 } else { 10 })));
     counts.insert("other".into(), 2);
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     assert_eq!(ledger(&world).await, [124, 124, 0, 0], "what was reported again has its outcome");
 }
 
@@ -76,7 +76,7 @@ async fn a_play_is_known_for_24_hours_and_what_is_older_is_forgotten_at_once() {
     let move_on = "WITH moved AS (DELETE FROM known_plays RETURNING play, enqueued_at) \
          INSERT INTO known_plays SELECT (extract(epoch FROM now())::bigint / 86400 + 1) % 4, play, enqueued_at FROM moved";
     postgres.execute(move_on, &[]).await.expect("the query works");
-    eventually(Duration::from_secs(15), "it is forgotten", async || {
+    eventually(PATIENCE, "it is forgotten", async || {
         match world.count("SELECT count(*) FROM known_plays").await {
             0 => Ok(()),
             left => Err(left),
@@ -129,7 +129,7 @@ async fn the_sums_of_plays_are_those_of_all_counts() {
     let mut counts = videos("few", 15, 2);
     counts.extend((0..12).map(|n| (format!("many-{n:02}"), 10 + n)));
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     let postgres = world.postgres().await;
     let sums = postgres.query_one("SELECT plays, videos FROM play_totals", &[]).await;
     let sums = sums.expect("the query works");

@@ -1,8 +1,6 @@
 //! An entry that Postgres refuses is a dead letter, and holds up nobody.
 
-use std::time::Duration;
-
-use mayfly_tests::{Counts, Setup, eventually};
+use mayfly_tests::{Counts, PATIENCE, Setup, eventually};
 use serde_json::json;
 
 use super::ledger;
@@ -17,14 +15,12 @@ async fn plays_that_postgres_refuses_are_dead_letters_and_the_others_count() {
         world.play(&["good", "good"]).await;
     }
     let counts: Counts = [("good".to_owned(), 10)].into();
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     let letters = "SELECT count(*) FROM dead_letters WHERE stream = 'plays' AND kind = 'plays.v1' \
          AND attempts = 5 AND items = 2 AND reason LIKE '23514 %'";
-    eventually(Duration::from_secs(10), "it is buried", async || {
-        match world.count(letters).await {
-            1 => Ok(()),
-            other => Err(other),
-        }
+    eventually(PATIENCE, "it is buried", async || match world.count(letters).await {
+        1 => Ok(()),
+        other => Err(other),
     })
     .await;
     assert_eq!(ledger(&world).await, [12, 10, 0, 2]);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Counts, Published, Setup, World, eventually, is_full, send_signal, short_or_full,
+    Counts, PATIENCE, Published, Setup, World, eventually, is_full, send_signal, short_or_full,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -73,7 +73,7 @@ async fn count_under_kills(workers: usize, counts: &Counts) {
     };
     let (kills, ()) = tokio::join!(killing, posting);
     world.until_counts_are(counts, Duration::from_secs(60)).await;
-    published.until_last_are(counts, Duration::from_secs(15)).await;
+    published.until_last_are(counts, PATIENCE).await;
     published.assert_sound();
     let sum: u64 = counts.values().sum();
     assert_eq!(ledger(&world).await, [sum, sum, 0, 0]);
@@ -99,7 +99,7 @@ async fn entries_that_are_delivered_again_do_not_count_again_and_show_their_vide
     world.post_plays(&vec![json!({"video_id": "again-0000", "play_id": "p"}); 3]).await;
     let mut counts = counts;
     counts.insert("again-0000".into(), 8);
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     // As if workers had died after the commit, and Redis had lost what they had acknowledged and
     // shown.
     let mut redis = world.redis().await;
@@ -107,7 +107,7 @@ async fn entries_that_are_delivered_again_do_not_count_again_and_show_their_vide
     pipe.del(world.key("plays:counts"));
     pipe.cmd("XGROUP").arg("SETID").arg(world.key("plays")).arg("count").arg("0");
     let _: ((), ()) = pipe.query_async(&mut redis).await.expect("Redis answers");
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     world.play(&["again-0000"]).await;
     world.until_counted("again-0000", 9).await;
     let sum = world.count("SELECT sum(count)::bigint FROM play_counts").await;
@@ -119,8 +119,8 @@ async fn entries_that_come_again_long_after_they_were_acknowledged_do_not_count_
     let world = Setup::new().start().await;
     let counts = videos("late", 30, 7);
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
-    eventually(Duration::from_secs(15), "all is forgotten", async || {
+    world.until_counts_are(&counts, PATIENCE).await;
+    eventually(PATIENCE, "all is forgotten", async || {
         match world.count("SELECT count(*) FROM counted_entries").await {
             0 => Ok(()),
             left => Err(left),
@@ -136,7 +136,7 @@ async fn entries_that_come_again_long_after_they_were_acknowledged_do_not_count_
     world.until_counted("after", 1).await;
     let mut counts = counts;
     counts.insert("after".into(), 1);
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     assert_eq!(ledger(&world).await, [211, 211, 0, 0]);
 }
 
@@ -152,7 +152,7 @@ async fn what_remembers_counted_entries_holds_what_is_pending_and_no_more() {
     let remembered = async || {
         world.count("SELECT coalesce(sum(cardinality(ids)), 0)::bigint FROM counted_entries").await
     };
-    eventually(Duration::from_secs(15), "all is forgotten", async || match remembered().await {
+    eventually(PATIENCE, "all is forgotten", async || match remembered().await {
         0 => Ok(()),
         left => Err(left),
     })

@@ -1,9 +1,7 @@
 //! Counts are listed, the highest first, page by page.
 
-use std::time::Duration;
-
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Counts, Setup, World, counts_of};
+use mayfly_tests::{Answer, Counts, PATIENCE, Setup, World, counts_of};
 use serde_json::Value;
 
 use super::{plays_of, videos};
@@ -51,7 +49,7 @@ async fn pages_of_every_size_give_each_video_once_in_order() {
     assert_eq!((&empty["items"], &empty["next_cursor"]), (&Value::Array(vec![]), &Value::Null));
     let counts = mixed();
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     for limit in [1, 2, 3, 7, 50, 1_000] {
         assert_eq!(walk(&world, limit).await, in_order(&counts), "{limit}");
     }
@@ -64,7 +62,7 @@ async fn where_redis_does_not_know_all_counts_the_same_pages_come_from_postgres(
     let world = Setup::new().start().await;
     let counts = mixed();
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     // Nobody shows them again while there is no worker.
     world.stack.stop(Service::PersistWorker).await.expect("it stops");
     let mut redis = world.redis().await;
@@ -83,7 +81,7 @@ async fn while_counts_move_a_walk_misses_no_video_that_rests() {
     let world = Setup::new().start().await;
     let resting = videos("rest", 40, 2);
     world.post_plays(&plays_of(&resting)).await;
-    world.until_counts_are(&resting, Duration::from_secs(10)).await;
+    world.until_counts_are(&resting, PATIENCE).await;
     let moving = async {
         for round in 0..40 {
             world.play(&[&format!("move-{:02}", round % 7), "move-all"]).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::{Part, Paths, Service};
-use mayfly_tests::{Counts, Published, Setup, World, copy_dir, eventually};
+use mayfly_tests::{Counts, PATIENCE, Published, Setup, World, copy_dir, eventually};
 use serde_json::{Value, json};
 
 use super::{plays_of, videos};
@@ -24,7 +24,7 @@ fn setup() -> Setup {
 /// Posts these plays until they are accepted: Redis has just been started. What was refused is not
 /// counted, and none of these tests cuts an answer off.
 async fn until_accepted(world: &World, plays: &Value) {
-    eventually(Duration::from_secs(10), "plays are accepted again", async || {
+    eventually(PATIENCE, "plays are accepted again", async || {
         match world.http.post(world.ingest("/v1/plays")).json(plays).send().await {
             Ok(answer) if answer.status() == 202 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -45,24 +45,24 @@ async fn after_a_flushall_with_an_empty_queue_counts_are_exact_everywhere_and_no
     let mut counts = videos("small", 40, 5);
     counts.extend(videos("large", 30, 120));
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
-    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
+    published.until_last_are(&counts, PATIENCE).await;
     // Large counts that are counted and not yet published go with Redis, too.
     let more = videos("large", 10, 7);
     world.post_plays(&plays_of(&more)).await;
     for (video, plays) in more {
         *counts.entry(video).or_default() += plays;
     }
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     flush(&world).await;
     assert_eq!(world.counts_by_get().await, counts, "at once, from Postgres");
-    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    published.until_last_are(&counts, PATIENCE).await;
     world.play(&["small-0000", "large-0000", "new"]).await;
     for (video, plays) in [("small-0000", 1), ("large-0000", 1), ("new", 1)] {
         *counts.entry(video.to_owned()).or_default() += plays;
     }
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
-    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
     let (adds_up, words) = world.audit().await;
     assert!(adds_up, "{words}");
@@ -75,9 +75,9 @@ async fn after_a_flushall_with_plays_queued_the_lost_ones_are_named_and_nothing_
     let published = Published::record(&world, "").await;
     let mut counts = videos("kept", 20, 6);
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
     let until_observed = async |accepted: i64| {
-        eventually(Duration::from_secs(5), "it is written down", async || {
+        eventually(PATIENCE, "it is written down", async || {
             let seen = "SELECT max(accepted) FROM ledger WHERE kind = 'plays'";
             let seen = world.count(seen).await;
             if seen == accepted { Ok(()) } else { Err(seen) }
@@ -96,10 +96,10 @@ async fn after_a_flushall_with_plays_queued_the_lost_ones_are_named_and_nothing_
     world.play(&["kept-0000"]).await;
     counts.extend(after);
     counts.insert("kept-0000".into(), 7);
-    world.until_counts_are(&counts, Duration::from_secs(15)).await;
-    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
-    eventually(Duration::from_secs(15), "the lost ones are named", async || {
+    eventually(PATIENCE, "the lost ones are named", async || {
         let (adds_up, words) = world.audit().await;
         let named = words.contains("plays accepted 150, stored 120, dead-lettered 0, lost: 30");
         if adds_up && named { Ok(()) } else { Err(words) }
@@ -129,8 +129,8 @@ async fn a_redis_that_is_killed_and_back_doubles_nothing() {
         .await;
         *counts.entry("between".to_owned()).or_default() += 1;
     }
-    world.until_counts_are(&counts, Duration::from_secs(20)).await;
-    published.until_last_are(&counts, Duration::from_secs(15)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
 }
 
@@ -142,8 +142,8 @@ async fn a_redis_that_came_back_older_publishes_nothing_older_and_doubles_nothin
     let published = Published::record(&world, "").await;
     let counts = videos("old", 30, 4);
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, Duration::from_secs(10)).await;
-    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    world.until_counts_are(&counts, PATIENCE).await;
+    published.until_last_are(&counts, PATIENCE).await;
     let data = Paths::new(&world.spec.root).home().join("redis");
     let copy = world.spec.root.join("redis-copy");
     world.stack.stop(Part::Redis).await.expect("Redis stops");
@@ -155,9 +155,9 @@ async fn a_redis_that_came_back_older_publishes_nothing_older_and_doubles_nothin
     for (video, plays) in more {
         *newer.entry(video).or_default() += plays;
     }
-    world.until_counts_are(&newer, Duration::from_secs(10)).await;
-    published.until_last_are(&newer, Duration::from_secs(10)).await;
-    eventually(Duration::from_secs(5), "what was published is noted", async || {
+    world.until_counts_are(&newer, PATIENCE).await;
+    published.until_last_are(&newer, PATIENCE).await;
+    eventually(PATIENCE, "what was published is noted", async || {
         let noted = "SELECT sum(count)::bigint FROM published_counts";
         match u64::try_from(world.count(noted).await) {
             Ok(noted) if noted == newer.values().sum::<u64>() => Ok(()),
@@ -174,7 +174,7 @@ async fn a_redis_that_came_back_older_publishes_nothing_older_and_doubles_nothin
     for (video, plays) in last {
         *newer.entry(video).or_default() += plays;
     }
-    world.until_counts_are(&newer, Duration::from_secs(15)).await;
-    published.until_last_are(&newer, Duration::from_secs(15)).await;
+    world.until_counts_are(&newer, PATIENCE).await;
+    published.until_last_are(&newer, PATIENCE).await;
     published.assert_sound();
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use mayfly_core::{Clock, SystemClock};
 use mayfly_stack::Service;
 use mayfly_tests::{
-    Answer, Counts, Published, Setup, World, eventually, live::Live, send_signal, short_or_full,
+    Answer, Counts, PATIENCE, Published, Setup, World, eventually, live::Live, send_signal,
+    short_or_full,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ async fn a_small_count_is_seen_within_250_ms_of_its_play() {
         posted.extend(names.into_iter().map(|name| (name, at)));
     }
     let counts: Counts = posted.iter().map(|(name, _)| (name.clone(), 1)).collect();
-    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
     let frames = published.frames();
     let seen = frames.iter().flat_map(|frame| frame.counts.iter().map(|one| (&one.0, frame.at)));
@@ -59,7 +60,7 @@ async fn eighty_busy_videos_are_four_frames_a_tick_and_no_count_is_older_than_th
     let published = Published::record(&world, "").await;
     let counts = videos("busy", 80, 150);
     world.post_plays(&plays_of(&counts)).await;
-    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, PATIENCE).await;
     let before = published.frames().len();
     let ticks = short_or_full(3, 15);
     let until = Instant::now() + Duration::from_millis(interval_ms) * ticks;
@@ -74,7 +75,7 @@ async fn eighty_busy_videos_are_four_frames_a_tick_and_no_count_is_older_than_th
         }
     }
     let done = std::time::Instant::now();
-    published.until_last_are(&counts, Duration::from_secs(10)).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
     let frames = published.frames().split_off(before);
     let old = frames.last().expect("there are frames").at.duration_since(done);
@@ -99,7 +100,7 @@ async fn at_100_a_count_waits_for_the_tick_and_what_does_not_change_is_not_sent(
     let world = setup("6s").start().await;
     let published = Published::record(&world, "").await;
     world.play(&["edge"; 99]).await;
-    published.until_last_are(&[("edge".to_owned(), 99)].into(), Duration::from_secs(3)).await;
+    published.until_last_are(&[("edge".to_owned(), 99)].into(), PATIENCE).await;
     // Right after a tick.
     let now = SystemClock.now().as_millis();
     sleep(Duration::from_millis(u64::try_from(6_000 - now % 6_000 + 200).expect("a time"))).await;
@@ -108,7 +109,7 @@ async fn at_100_a_count_waits_for_the_tick_and_what_does_not_change_is_not_sent(
     world.until_counted("edge", 100).await;
     sleep(Duration::from_millis(1_000)).await;
     assert_eq!(published.last()["edge"], 99, "{:?} after the play", at.elapsed());
-    published.until_last_are(&[("edge".to_owned(), 100)].into(), Duration::from_secs(8)).await;
+    published.until_last_are(&[("edge".to_owned(), 100)].into(), PATIENCE).await;
     let frames = published.frames().len();
     sleep(Duration::from_millis(6_500)).await;
     assert_eq!(published.frames().len(), frames, "nothing changed, nothing is sent");
@@ -130,7 +131,7 @@ async fn of_three_publishers_one_publishes_and_when_it_is_killed_another_does() 
         world.post_plays(&plays).await;
         counts.extend(few);
         *counts.entry("large".to_owned()).or_default() += 150;
-        published.until_last_include(&counts, Duration::from_secs(10)).await;
+        published.until_last_include(&counts, PATIENCE).await;
         println!("published {:?} after the leader was killed", killed.elapsed());
     }
     published.assert_sound();
@@ -140,7 +141,7 @@ async fn of_three_publishers_one_publishes_and_when_it_is_killed_another_does() 
 async fn leader_of(world: &World) -> u32 {
     world.play(&[&format!("who-{}", uuid::Uuid::now_v7())]).await;
     let before = frames_by_process(world).await;
-    eventually(Duration::from_secs(10), "somebody publishes", async || {
+    eventually(PATIENCE, "somebody publishes", async || {
         world.play(&[&format!("who-{}", uuid::Uuid::now_v7())]).await;
         let now = frames_by_process(world).await;
         let leads = now.iter().zip(&before).position(|(now, before)| now > before);
@@ -168,9 +169,9 @@ async fn a_subscriber_of_some_videos_gets_these_alone_and_one_of_messages_gets_n
     let mut counts = videos("pick", 25, 3);
     counts.insert("pick-0003".into(), 130);
     world.post_plays(&plays_of(&counts)).await;
-    all.until_last_are(&counts, Duration::from_secs(10)).await;
+    all.until_last_are(&counts, PATIENCE).await;
     let two: Counts = [("pick-0003".to_owned(), 130), ("pick-0017".to_owned(), 3)].into();
-    of_two.until_last_are(&two, Duration::from_secs(5)).await;
+    of_two.until_last_are(&two, PATIENCE).await;
     of_two.assert_sound();
     let message = json!({"channel": "plays-none", "text": "the first that comes"});
     world.post_message(&message).await;
@@ -215,7 +216,7 @@ async fn whatever_is_cut_off_from_redis_nobody_misses_a_count() {
             play["play_id"] = format!("{round}-{number}").into();
         }
         // Whose way to Redis is cut does not know what became of it, and reports again.
-        eventually(Duration::from_secs(5), "it is accepted", async || {
+        eventually(PATIENCE, "it is accepted", async || {
             let answer = Answer::of(world.http.post(world.ingest("/v1/plays")).json(&plays)).await;
             if answer.status == 202 { Ok(()) } else { Err(answer.status) }
         })
@@ -227,6 +228,6 @@ async fn whatever_is_cut_off_from_redis_nobody_misses_a_count() {
         kill.exec_async(&mut redis).await.expect("Redis answers");
         sleep(Duration::from_millis(100)).await;
     }
-    published.until_last_are(&counts, Duration::from_secs(20)).await;
+    published.until_last_are(&counts, PATIENCE).await;
     published.assert_sound();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World, eventually, live::Live};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, live::Live};
 use serde_json::{Value, json};
 
 fn setup() -> Setup {
@@ -12,7 +12,7 @@ fn setup() -> Setup {
 
 /// Waits for a pulse of which something is true.
 async fn pulse(world: &World, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-    eventually(Duration::from_secs(10), what, async || {
+    eventually(PATIENCE, what, async || {
         let (status, pulse) = world.get("/v1/pulse").await;
         if status == 200 && is(&pulse) { Ok(pulse) } else { Err((status, pulse)) }
     })
@@ -94,7 +94,7 @@ async fn it_comes_once_a_second_to_who_wants_it_and_is_gone_when_nobody_takes_it
         assert!((500..3_000).contains(&between), "{times:?}");
     }
     world.stack.stop(Service::StatsPublisher).await.expect("it stops");
-    eventually(Duration::from_secs(10), "it is gone", async || {
+    eventually(PATIENCE, "it is gone", async || {
         let answer = Answer::of(world.http.get(world.list("/v1/pulse"))).await;
         if answer.status == 503 { Ok(answer) } else { Err(answer.status) }
     })

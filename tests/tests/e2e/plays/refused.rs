@@ -1,9 +1,7 @@
 //! What is refused, and that nothing of it counts.
 
-use std::time::Duration;
-
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Setup, World};
+use mayfly_tests::{Answer, PATIENCE, Setup, World};
 use serde_json::{Value, json};
 
 async fn post(world: &World, plays: &Value) -> Answer {
@@ -77,7 +75,7 @@ async fn when_as_many_wait_as_may_further_ones_are_refused_until_they_are_counte
     post(&world, &json!({"video_id": "full"})).await.expect_problem(503, "overloaded");
     world.stack.start(Service::PersistWorker).await.expect("it starts");
     world.until_counted("full", 10).await;
-    mayfly_tests::eventually(Duration::from_secs(5), "there is room again", async || {
+    mayfly_tests::eventually(PATIENCE, "there is room again", async || {
         let answer = post(&world, &json!([{"video_id": "full"}, {"video_id": "full"}])).await;
         if answer.status == 202 { Ok(()) } else { Err(answer.text()) }
     })

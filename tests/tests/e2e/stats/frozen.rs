@@ -10,7 +10,7 @@ use std::{
 
 use mayfly_core::Timestamp;
 use mayfly_stack::Service;
-use mayfly_tests::{Frozen, OwnProcess, World, eventually, short_or_full};
+use mayfly_tests::{Frozen, OwnProcess, PATIENCE, World, eventually, short_or_full};
 use redis::AsyncCommands;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -74,14 +74,7 @@ async fn start_held() -> (World, PutGate, OwnProcess) {
     let endpoint = gate.endpoint();
     let settings = [("AWS_ENDPOINT_URL", endpoint.as_str())];
     let late = start_own(&world, Service::StatsPublisher, &settings).await;
-    eventually(
-        Duration::from_secs(5),
-        "it puts",
-        async || {
-            if gate.seen() > 0 { Ok(()) } else { Err(()) }
-        },
-    )
-    .await;
+    eventually(PATIENCE, "it puts", async || if gate.seen() > 0 { Ok(()) } else { Err(()) }).await;
     (world, gate, late)
 }
 
@@ -101,7 +94,7 @@ async fn a_put_that_lands_after_another_publishers_is_put_right() {
     let _spare = start_own(&world, Service::StatsPublisher, &[]).await;
     let newer = wait_for_announced_object(&world, LEASE_MAX * 2).await;
     gate.set(Puts::Pass);
-    eventually(Duration::from_secs(2), "S3 goes back", async || {
+    eventually(PATIENCE, "S3 goes back", async || {
         let object = read_object(&world);
         if time_of(&object) < time_of(&newer) { Ok(()) } else { Err(object) }
     })

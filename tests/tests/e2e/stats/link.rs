@@ -1,9 +1,9 @@
 //! The way to the snapshot.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, World, eventually};
+use mayfly_tests::{Answer, PATIENCE, World, eventually};
 use reqwest::Method;
 
 use super::{find_link, setup, start_own, wait_for_link};
@@ -82,7 +82,7 @@ async fn the_public_endpoint_and_the_public_url_are_where_callers_are_led() {
     let world = start().await;
     let endpoint = [("MAYFLY_STATS__PUBLIC_ENDPOINT", "https://s3.example.org")];
     let process = start_own(&world, Service::ListApi, &endpoint).await;
-    let location = eventually(Duration::from_secs(5), "it is signed", async || {
+    let location = eventually(PATIENCE, "it is signed", async || {
         let answer = find_link(&process.url("/v1/stats")).await;
         if answer.status == 302 { Ok(answer.header("location").to_owned()) } else { Err(answer) }
     })

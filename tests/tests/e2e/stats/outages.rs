@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Answer, World, eventually};
+use mayfly_tests::{Answer, PATIENCE, World, eventually};
 use redis::AsyncCommands;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Waits until `/readyz` of the publisher is 200 and says these words.
 async fn wait_for_readyz(world: &World, words: &str) {
-    eventually(Duration::from_secs(12), words, async || {
+    eventually(PATIENCE, words, async || {
         let (status, body) = world.admin(Service::StatsPublisher, "/readyz").await;
         assert_eq!(status, 200, "{body}");
         if body.contains(words) { Ok(()) } else { Err(body) }
@@ -123,7 +123,7 @@ async fn where_redis_forbids_to_publish_there_are_snapshots_all_the_same_and_it_
     let kept: Option<String> =
         world.redis().await.get(world.key("stats")).await.expect("Redis answers");
     assert!(kept.is_some());
-    eventually(Duration::from_secs(5), "it is counted", async || {
+    eventually(PATIENCE, "it is counted", async || {
         let (_, metrics) = world.admin(Service::StatsPublisher, "/metrics").await;
         let counted = metrics.lines().any(|line| {
             let count = line.strip_prefix("mayfly_publish_failures_total ");

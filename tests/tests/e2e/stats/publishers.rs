@@ -12,7 +12,7 @@ use std::{
 
 use mayfly_core::{Clock, SystemClock, Timestamp};
 use mayfly_stack::Service;
-use mayfly_tests::{World, eventually, send_signal, short_or_full};
+use mayfly_tests::{PATIENCE, World, eventually, send_signal, short_or_full};
 use nix::sys::signal::Signal;
 use redis::AsyncCommands;
 use serde_json::Value;
@@ -39,7 +39,7 @@ async fn published_by(world: &World) -> Vec<u64> {
 /// Which publisher makes the next snapshot.
 pub async fn find_leader(world: &World) -> usize {
     let before = published_by(world).await;
-    eventually(Duration::from_secs(12), "one of them publishes", async || {
+    eventually(PATIENCE, "one of them publishes", async || {
         let now = published_by(world).await;
         let grown = now.iter().zip(&before).position(|(now, before)| now > before);
         grown.ok_or(now)

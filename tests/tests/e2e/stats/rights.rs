@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mayfly_core::Timestamp;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, OwnProcess, World, eventually};
+use mayfly_tests::{Answer, OwnProcess, PATIENCE, World, eventually};
 use serde_json::Value;
 
 use super::{
@@ -57,7 +57,7 @@ async fn a_publisher_that_may_not_put_stays_unready_beside_a_good_one_until_it_m
     drop(good);
     // And leads, where it has to.
     let last: Option<Timestamp> = time_of(&last);
-    eventually(Duration::from_secs(8), "it publishes", async || {
+    eventually(PATIENCE, "it publishes", async || {
         let url = format!("http://{}/metrics", refused.admin);
         let metrics = Answer::of(world.http.get(url)).await.text();
         if metrics.contains("result=\"published\"} ") { Ok(()) } else { Err(last) }

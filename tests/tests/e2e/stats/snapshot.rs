@@ -1,9 +1,7 @@
 //! What a snapshot says.
 
-use std::time::Duration;
-
 use mayfly_stack::Service;
-use mayfly_tests::eventually;
+use mayfly_tests::{PATIENCE, eventually};
 use serde_json::json;
 
 use super::{follow, read_announced, setup, wait_for_first};
@@ -23,9 +21,9 @@ async fn the_next_snapshot_after_messages_has_their_numbers_and_is_found_by_the_
         world.post_message(&message).await;
     }
     world.post_message(&json!({"text": "from nowhere, by nobody", "ttl": 0})).await;
-    world.settle(Duration::from_secs(5)).await;
+    world.settle(PATIENCE).await;
 
-    let (snapshot, answer) = eventually(Duration::from_secs(5), "it counts six", async || {
+    let (snapshot, answer) = eventually(PATIENCE, "it counts six", async || {
         let answer = follow(&world).await;
         let snapshot = answer.expect(200);
         if snapshot["messages"]["total"] == 6 { Ok((snapshot, answer)) } else { Err(snapshot) }
@@ -50,7 +48,7 @@ async fn the_next_snapshot_after_messages_has_their_numbers_and_is_found_by_the_
 async fn what_is_announced_lies_in_s3_byte_by_byte_and_is_counted() {
     let world = setup(1, "1h").start().await;
     let object = wait_for_first(&world).await;
-    let announced = eventually(Duration::from_secs(2), "it is announced", async || {
+    let announced = eventually(PATIENCE, "it is announced", async || {
         let announced = read_announced(&world).await;
         if announced.is_null() { Err(()) } else { Ok(announced) }
     })
@@ -61,7 +59,7 @@ async fn what_is_announced_lies_in_s3_byte_by_byte_and_is_counted() {
         "mayfly_snapshot_seconds_count 1",
         "mayfly_snapshot_age_seconds ",
     ];
-    eventually(Duration::from_secs(5), "it is counted", async || {
+    eventually(PATIENCE, "it is counted", async || {
         let (_, metrics) = world.admin(Service::StatsPublisher, "/metrics").await;
         let is_told = |name: &&str| metrics.lines().any(|line| line.starts_with(name));
         if names.iter().all(is_told) { Ok(()) } else { Err(metrics) }
@@ -80,7 +78,7 @@ async fn the_snapshot_says_what_was_played_most() {
         plays.extend(vec![json!({"video_id": format!("video-{number:02}")}); number]);
     }
     world.post_plays(&plays).await;
-    let snapshot = eventually(Duration::from_secs(10), "it counts them all", async || {
+    let snapshot = eventually(PATIENCE, "it counts them all", async || {
         let snapshot = follow(&world).await.expect(200);
         if snapshot["plays"]["total"] == 90 { Ok(snapshot) } else { Err(snapshot) }
     })
