@@ -28,7 +28,7 @@ pub use freeze::{Frozen, send_signal};
 pub use gate::Gate;
 pub use hot_copy::{id_of, ids_of};
 pub use load::{Load, Tally, USERS, user};
-pub use mode::{is_full, short_or_full};
+pub use mode::{beside_others, is_full, short_or_full};
 pub use own_process::OwnProcess;
 pub use plays::{Counts, Published, Seen, counts_of};
 pub use witness::{LASTING, Sum};

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, LASTING, PATIENCE, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{
+    Answer, LASTING, PATIENCE, Setup, World, beside_others, eventually, id_of, ids_of,
+};
 use serde_json::{Value, json};
 
 /// Has Postgres refuse every message that says `poison`.
@@ -82,7 +84,7 @@ async fn an_entry_that_postgres_refuses_alone_is_a_dead_letter_after_the_attempt
     found().await;
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     let all_stored = [ids[0], ids[2], ids[4]];
-    eventually(Duration::from_secs(2), "nobody is held up", async || {
+    eventually(beside_others(Duration::from_secs(2)), "nobody is held up", async || {
         found().await;
         let walked = world.walk(10).await;
         if ids_of(&walked) == all_stored { Ok(()) } else { Err(walked) }
@@ -132,7 +134,7 @@ async fn an_entry_that_nobody_can_read_is_a_dead_letter_at_once_and_holds_up_nob
     }
     let last = world.post_message(&json!({"text": "last"})).await;
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
-    eventually(Duration::from_secs(2), "nobody is held up", async || {
+    eventually(beside_others(Duration::from_secs(2)), "nobody is held up", async || {
         let walked = world.walk(10).await;
         if ids_of(&walked) == [id_of(&first), id_of(&last)] { Ok(()) } else { Err(walked) }
     })

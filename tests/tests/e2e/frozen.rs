@@ -61,7 +61,7 @@ async fn start() -> World {
 
 async fn walk_while_something_freezes(world: &World, freeze: impl AsyncFn(usize, u32) -> Frozen) {
     let done = Arc::new(AtomicBool::new(false));
-    let writers = write(world, short_or_full(6_000, 100_000), short_or_full(1_500, 3_000));
+    let writers = write(world, short_or_full(9_000, 100_000), short_or_full(1_500, 3_000));
     let mut walkers = JoinSet::new();
     for filter in ["", "", "&channel=even"] {
         walkers.spawn(Walker::new(world, filter).follow(done.clone()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, id_of, ids_of};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, beside_others, eventually, id_of, ids_of};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
@@ -50,13 +50,14 @@ async fn posted_by_each_write_route_it_is_found_at_once_walked_within_a_second_a
         assert_eq!(Answer::of(world.http.get(&location)).await.expect(200), message, "{name}");
         posted.push(message);
     }
-    let walked = eventually(Duration::from_secs(1), "all are in the walk", async || {
-        let (_, page) = world.get("/v1/messages?order=desc&limit=1000").await;
-        let page = page["items"].as_array().cloned().expect("there are items");
-        let found: Vec<_> = posted.iter().filter(|one| page.contains(one)).cloned().collect();
-        if found == posted { Ok(found) } else { Err(found) }
-    })
-    .await;
+    let walked =
+        eventually(beside_others(Duration::from_secs(1)), "all are in the walk", async || {
+            let (_, page) = world.get("/v1/messages?order=desc&limit=1000").await;
+            let page = page["items"].as_array().cloned().expect("there are items");
+            let found: Vec<_> = posted.iter().filter(|one| page.contains(one)).cloned().collect();
+            if found == posted { Ok(found) } else { Err(found) }
+        })
+        .await;
     let ids = ids_of(&walked).join("','");
     let stored = format!("SELECT count(*) FROM messages WHERE id IN ('{ids}')");
     assert_eq!(world.count(&stored).await, i64::try_from(posted.len()).expect("few"));

@@ -4,7 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, LASTING, PATIENCE, Setup, World, eventually, id_of, short_or_full};
+use mayfly_tests::{
+    Answer, LASTING, PATIENCE, Setup, World, beside_others, eventually, id_of, short_or_full,
+};
 use serde_json::{Value, json};
 
 const CALLERS: usize = 64;
@@ -89,7 +91,7 @@ async fn take_round_after_round(workers_run: bool) {
     // A take shows within 3 s of an idle worker; many rounds are more to do first.
     let within =
         Duration::from_secs(3) + Duration::from_millis(50) * u32::try_from(rounds).expect("few");
-    see_stored(&world, rounds * MESSAGES, within).await;
+    see_stored(&world, rounds * MESSAGES, beside_others(within)).await;
     for taken in &all {
         see_by_id(&world, taken).await;
     }

@@ -39,7 +39,7 @@ async fn a_body_that_trickles_is_408_and_its_connection_closed() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{length}: {answer}");
         assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
         assert!(
-            after > Duration::from_millis(1_900) && after < Duration::from_secs(6),
+            after > Duration::from_millis(1_900) && after < Duration::from_secs(20),
             "{after:?}"
         );
     }

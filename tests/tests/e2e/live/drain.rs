@@ -62,7 +62,7 @@ fn assert_even(moved: &[Moved]) {
         closed[at] += 1;
     }
     println!("closed in each {tick:?} of the drain: {closed:?}");
-    let most = moved.len() * short_or_full(60, 20) / 100;
+    let most = moved.len() * short_or_full(70, 20) / 100;
     assert!(closed.iter().all(|count| *count <= most), "{closed:?}");
     let waits: HashSet<_> = moved.iter().map(|one| one.retry_after).collect();
     assert!(waits.len() > moved.len() / 10, "the waits are alike: {waits:?}");
@@ -139,7 +139,7 @@ async fn a_ws_fanout_without_clients_leaves_at_once() {
     let (status, took, log) = leaver.leave(LEAVE_MAX).await;
     println!("left with {status} after {took:?}");
     assert!(status.success(), "{status}: {log:?}");
-    assert!(took < Duration::from_secs(3), "it waited for nobody: {took:?}");
+    assert!(took < Duration::from_secs(short_or_full(6, 3)), "it waited for nobody: {took:?}");
     assert_eq!(world.stack.env().pids(Service::WsFanout).len(), 2);
 }
 
@@ -153,7 +153,10 @@ async fn a_client_that_does_not_answer_holds_up_no_drain() {
     let (_unread, _) = Live::hello(&url).await;
     let (status, took, log) = leaver.leave(LEAVE_MAX).await;
     println!("left with {status} after {took:?}");
-    assert!(took < Duration::from_secs(9), "it waited for one that is silent: {took:?}");
+    assert!(
+        took < Duration::from_secs(short_or_full(14, 9)),
+        "it waited for one that is silent: {took:?}"
+    );
     assert!(status.success(), "{status}: {log:?}");
     assert_eq!(mute.next_close().await.0, 1001);
 }

@@ -155,6 +155,8 @@ async fn beside_a_client_that_reads_1_kb_a_second_nobody_waits() {
     let (beside, apart) = tokio::join!(listen(&world, "beside"), listen(&world, "apart"));
     crawling.abort();
     println!("beside a slow client: {beside}; without one: {apart}");
-    let most = apart.permille(1000) * 2 + Duration::from_millis(100);
+    // A pause of the machine may fall on one of the two channels alone.
+    let (times, more) = short_or_full((4, 400), (2, 100));
+    let most = apart.permille(1000) * times + Duration::from_millis(more);
     assert!(beside.permille(1000) < most, "{beside}; without a slow client: {apart}");
 }

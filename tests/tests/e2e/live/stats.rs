@@ -7,6 +7,7 @@ use mayfly_stack::{Part, Service};
 use mayfly_tests::{
     PATIENCE, Setup, World, eventually,
     live::{Events, Live, Opening, Told},
+    short_or_full,
 };
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Value, json};
@@ -15,7 +16,9 @@ use tokio::time::{Instant, timeout};
 use super::{metrics_of, position_of, say, start_own, url_of};
 
 /// By when what was published and lost is made up for: it is looked every 5 seconds.
-const REPAIRED: Duration = Duration::from_secs(8);
+fn repaired() -> Duration {
+    Duration::from_secs(short_or_full(20, 8))
+}
 
 /// A Mayfly without who would publish snapshots.
 fn setup() -> Setup {
@@ -197,7 +200,7 @@ async fn what_is_not_published_is_found_under_its_key() {
     for number in [1, 2] {
         source.store(&snapshot(number).to_string()).await;
         let began = Instant::now();
-        assert_eq!(live.next_frame_within(REPAIRED).await, frame(number));
+        assert_eq!(live.next_frame_within(repaired()).await, frame(number));
         println!("an unpublished snapshot was found after {:?}", began.elapsed());
     }
     // What lies there and is none is left out, whatever it is.
@@ -248,7 +251,7 @@ async fn reach(live: &mut Live, number: u64) {
 /// The next frame that tells neither where a client stands nor that Redis lost data.
 async fn next_stats(live: &mut Live) -> Value {
     loop {
-        let frame = live.next_frame_within(REPAIRED).await;
+        let frame = live.next_frame_within(repaired()).await;
         if frame["type"] == "stats" {
             return frame;
         }

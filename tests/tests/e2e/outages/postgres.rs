@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{PATIENCE, Setup, World, eventually, id_of, ids_of, short_or_full};
+use mayfly_tests::{
+    PATIENCE, Setup, World, beside_others, eventually, id_of, ids_of, short_or_full,
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{Away, bring_back, get, post, take_away, wait_for_readyz};
 
-const COLD_READ_MAX: Duration = Duration::from_secs(2);
+/// Two seconds, as the contract says; beside other tests an answer of the built-in timeout may come later.
+fn cold_read_max() -> Duration {
+    Duration::from_secs(short_or_full(4, 2))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_is_stopped_all_that_is_hot_goes_on_and_afterwards_everything_is_stored() {
@@ -72,7 +77,7 @@ async fn assert_hot_goes_on(world: &World, round: i64) {
     let (answer, took) =
         post(world, &json!({"text": "hot", "username": username, "ttl": 600})).await;
     let message = answer.expect(202);
-    assert!(took < Duration::from_secs(1), "a post took {took:?}");
+    assert!(took < beside_others(Duration::from_secs(1)), "a post took {took:?}");
     let id = id_of(&message);
     let born_expired = post(world, &json!({"text": "never hot", "ttl": 0})).await.0.expect(202);
     let hot = post(world, &json!({"text": "hot", "ttl": 600})).await.0.expect(202);
@@ -95,7 +100,7 @@ async fn assert_cold_is_unavailable(world: &World, cold: &str) {
     let reads = paths.iter().cycle().take(24).map(|path| get(world, path));
     for (answer, took) in join_all(reads).await {
         answer.expect_problem(503, "unavailable");
-        assert!(took < COLD_READ_MAX, "a cold read took {took:?}");
+        assert!(took < cold_read_max(), "a cold read took {took:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, live::Live};
+use mayfly_tests::{Answer, PATIENCE, Setup, World, eventually, live::Live, short_or_full};
 use serde_json::{Value, json};
 
 fn setup() -> Setup {
@@ -53,7 +53,7 @@ async fn rates_and_connections_are_those_of_all_processes() {
     pulse(&world, "all are counted", |pulse| pulse["connections"] == 7).await;
     let messages: Vec<_> = (0..100).map(|_| json!({"channel": "rates", "text": "x"})).collect();
     let post = async {
-        for _ in 0..40 {
+        loop {
             let answer = world.post("/v1/messages/batch", &json!(messages)).await;
             assert_eq!(answer.status(), 202);
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -64,7 +64,10 @@ async fn rates_and_connections_are_those_of_all_processes() {
         // 1,000 a second, each to seven connections; those who do not read have it in their sockets.
         rate("accepted") > 300.0 && rate("stored") > 300.0 && rate("delivered") > 1_500.0
     });
-    tokio::join!(post, look);
+    tokio::select! {
+        () = post => {}
+        _ = look => {}
+    }
     drop(connections);
     pulse(&world, "nobody is connected", |pulse| pulse["connections"] == 0).await;
 }
@@ -91,7 +94,8 @@ async fn it_comes_once_a_second_to_who_wants_it_and_is_gone_when_nobody_takes_it
     }
     for pair in times.windows(2).skip(1) {
         let between = (pair[1] - pair[0]).num_milliseconds();
-        assert!((500..3_000).contains(&between), "{times:?}");
+        let once_a_second = short_or_full(100..5_000, 500..3_000);
+        assert!(once_a_second.contains(&between), "{times:?}");
     }
     world.stack.stop(Service::StatsPublisher).await.expect("it stops");
     eventually(PATIENCE, "it is gone", async || {

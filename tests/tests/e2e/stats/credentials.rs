@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, World};
+use mayfly_tests::{Answer, World, beside_others};
 
 use super::{
     find_link, read_object, setup, start_own, wait_for_first, wait_for_newer, wait_for_readyz,
@@ -39,8 +39,8 @@ async fn a_spare_with_wrong_keys_is_not_ready_and_holds_up_nobody() {
     let wrong = [("AWS_SECRET_ACCESS_KEY", "wrong")];
     let spare = start_own(&world, Service::StatsPublisher, &wrong).await;
     wait_for_readyz(&world, &spare, 503, &["AWS_SECRET_ACCESS_KEY is wrong"]).await;
-    let second = wait_for_newer(&world, &first, Duration::from_secs(3)).await;
-    wait_for_newer(&world, &second, Duration::from_secs(3)).await;
+    let second = wait_for_newer(&world, &first, beside_others(Duration::from_secs(3))).await;
+    wait_for_newer(&world, &second, beside_others(Duration::from_secs(3))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

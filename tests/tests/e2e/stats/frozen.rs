@@ -10,7 +10,7 @@ use std::{
 
 use mayfly_core::Timestamp;
 use mayfly_stack::Service;
-use mayfly_tests::{Frozen, OwnProcess, PATIENCE, World, eventually, short_or_full};
+use mayfly_tests::{Frozen, OwnProcess, PATIENCE, World, beside_others, eventually, short_or_full};
 use redis::AsyncCommands;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -57,7 +57,7 @@ async fn a_leader_frozen_over_two_intervals_neither_s3_nor_redis_go_back_when_it
         let frozen = Frozen::processes([pid]);
         let before = read_object(&world);
         sleep(INTERVAL * 2).await;
-        wait_for_newer(&world, &before, INTERVAL).await;
+        wait_for_newer(&world, &before, PATIENCE).await;
         drop(frozen);
     }
     sleep(INTERVAL).await;
@@ -92,14 +92,14 @@ async fn wait_for_announced_object(world: &World, within: Duration) -> Value {
 async fn a_put_that_lands_after_another_publishers_is_put_right() {
     let (world, gate, _late) = start_held().await;
     let _spare = start_own(&world, Service::StatsPublisher, &[]).await;
-    let newer = wait_for_announced_object(&world, LEASE_MAX * 2).await;
+    let newer = wait_for_announced_object(&world, beside_others(LEASE_MAX * 2)).await;
     gate.set(Puts::Pass);
     eventually(PATIENCE, "S3 goes back", async || {
         let object = read_object(&world);
         if time_of(&object) < time_of(&newer) { Ok(()) } else { Err(object) }
     })
     .await;
-    let object = wait_for_announced_object(&world, LEASE_MAX * 2).await;
+    let object = wait_for_announced_object(&world, beside_others(LEASE_MAX * 2)).await;
     assert_eq!(object, newer, "nothing else was due");
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use mayfly_stack::{Part, Service};
-use mayfly_tests::{Answer, PATIENCE, World, eventually};
+use mayfly_tests::{Answer, PATIENCE, World, beside_others, eventually};
 use redis::AsyncCommands;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -43,7 +43,7 @@ async fn while_s3_is_stopped_the_last_good_object_stays_and_afterwards_there_is_
 
     let last = read_object(&world);
     world.stack.start(Part::S3).await.expect("S3 starts");
-    wait_for_newer(&world, &last, INTERVAL * 2).await;
+    wait_for_newer(&world, &last, beside_others(INTERVAL * 2)).await;
     wait_for_readyz(&world, "\"status\":\"ready\"").await;
 }
 
@@ -60,7 +60,7 @@ async fn while_postgres_is_stopped_the_link_works_and_afterwards_there_is_a_fres
     assert!(time_of(&seen) <= time_of(&kept).map(|time| time.plus(INTERVAL)), "{seen}");
     world.stack.start(Part::Postgres).await.expect("Postgres starts");
     let last = read_object(&world);
-    wait_for_newer(&world, &last, INTERVAL * 2).await;
+    wait_for_newer(&world, &last, beside_others(INTERVAL * 2)).await;
     wait_for_readyz(&world, "\"status\":\"ready\"").await;
 }
 
@@ -100,7 +100,7 @@ async fn while_redis_is_stopped_the_link_goes_on_and_nobody_publishes() {
     })
     .await;
     world.stack.start(Part::Redis).await.expect("Redis starts");
-    wait_for_newer(&world, &last, INTERVAL * 2 + Duration::from_secs(3)).await;
+    wait_for_newer(&world, &last, beside_others(INTERVAL * 2 + Duration::from_secs(3))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,7 @@ async fn a_bucket_that_was_deleted_is_made_again() {
     let first = wait_for_first(&world).await;
     let bucket = object_file(&world).parent().expect("it lies in a bucket").to_path_buf();
     fs::remove_dir_all(&bucket).expect("the bucket can be deleted");
-    let again = wait_for_newer(&world, &first, INTERVAL * 2).await;
+    let again = wait_for_newer(&world, &first, beside_others(INTERVAL * 2)).await;
     assert!(time_of(&again) > time_of(&first));
     let answer = Answer::of(world.http.get(world.list("/v1/stats"))).await;
     assert_eq!(answer.expect(200)["result"], json!("success"));
@@ -119,7 +119,7 @@ async fn a_bucket_that_was_deleted_is_made_again() {
 async fn where_redis_forbids_to_publish_there_are_snapshots_all_the_same_and_it_is_counted() {
     let world = setup(1, "2s").redis_rules("").start().await;
     let first = wait_for_first(&world).await;
-    wait_for_newer(&world, &first, INTERVAL * 2).await;
+    wait_for_newer(&world, &first, beside_others(INTERVAL * 2)).await;
     let kept: Option<String> =
         world.redis().await.get(world.key("stats")).await.expect("Redis answers");
     assert!(kept.is_some());
