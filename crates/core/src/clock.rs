@@ -1,8 +1,8 @@
 //! Time, handed in: the rest of the code asks a [`Clock`], so that tests can say what time it is.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant in UTC, in whole milliseconds since the Unix epoch.
@@ -35,6 +35,19 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// The instant that lies `duration` earlier; stays at the beginning of time instead of overflowing.
+    #[must_use]
+    pub fn before(self, duration: std::time::Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    /// The hour of the day in UTC, from 0 to 23.
+    #[must_use]
+    pub fn hour_of_day(self) -> u8 {
+        u8::try_from(self.to_datetime().hour()).unwrap_or_default()
+    }
+
     /// How long `self` lies after `earlier`; zero if it does not.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {
@@ -51,6 +64,17 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true);
         formatter.write_str(&text)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = &'static str;
+
+    /// Reads RFC 3339, of any offset.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self(at.timestamp_millis()))
+            .map_err(|_| "must be a time of RFC 3339, such as 2026-11-20T19:07:00Z")
     }
 }
 
@@ -75,9 +99,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <&str>::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(text)
-            .map(|at| Self(at.timestamp_millis()))
-            .map_err(de::Error::custom)
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -107,6 +129,19 @@ mod tests {
         let at = Timestamp::from_millis(1_795_201_620_123);
         assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
         assert_eq!(at.to_string().len(), Timestamp::TEXT_BYTES);
+    }
+
+    #[test]
+    fn a_timestamp_is_read_in_any_offset_and_knows_its_hour() {
+        let at: Timestamp = "2026-11-20T21:07:00.123+02:00".parse().expect("a time");
+        assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
+        assert_eq!(
+            (at.hour_of_day(), at.before(std::time::Duration::from_secs(28_800)).hour_of_day()),
+            (19, 11)
+        );
+        for wrong in ["", "2026-11-20", "2026-11-20T21:07:00", "now"] {
+            assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

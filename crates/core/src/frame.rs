@@ -6,7 +6,13 @@ use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, message_id::MessageId, position::Position};
+use crate::{
+    clock::Timestamp,
+    host::Host,
+    message_id::MessageId,
+    position::Position,
+    rising::{RisingPage, Sighting, Window},
+};
 
 /// Why a subscriber could not go on where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,6 +85,23 @@ pub enum ServerFrame<'a> {
         /// Each video once.
         counts: &'a [VideoCount],
     },
+    /// What rises on a host, as it was sampled last.
+    Rising {
+        /// Whose pages.
+        host: &'a Host,
+        /// When their visitors were counted.
+        sampled_at: Timestamp,
+        /// When the sample before was taken, if there was one.
+        compared_to: Option<Timestamp>,
+        /// How much earlier that is to be.
+        window: Window,
+        /// Visitors of the host, of all its pages.
+        visitors: u64,
+        /// Whether every visitor was counted, and not one in some.
+        exact: bool,
+        /// The pages, those that rise first.
+        pages: Vec<RisingPage>,
+    },
     /// What is subscribed after a `subscribe`.
     Subscribed(SubscribedTo),
     /// What is subscribed after an `unsubscribe`.
@@ -116,7 +139,22 @@ pub struct SubscribedTo {
     pub hosts: Vec<String>,
 }
 
-impl ServerFrame<'_> {
+impl<'a> ServerFrame<'a> {
+    /// What rises by a sighting, compared to the sample before.
+    #[must_use]
+    pub fn rising(sighting: &'a Sighting) -> Self {
+        let rising = sighting.to_rising(Window::FiveSeconds);
+        Self::Rising {
+            host: &sighting.host,
+            sampled_at: rising.sampled_at,
+            compared_to: rising.compared_to,
+            window: rising.window,
+            visitors: sighting.visitors,
+            exact: sighting.exact,
+            pages: rising.pages,
+        }
+    }
+
     /// The frame as JSON.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -179,6 +217,9 @@ mod tests {
         insta::assert_snapshot!(show(&ServerFrame::Pong), @r#"{"type":"pong"}"#);
         let counts = [VideoCount { video_id: "v\"1".into(), count: 123 }];
         insta::assert_snapshot!(show(&ServerFrame::Plays { counts: &counts }), @r#"{"type":"plays","counts":[{"video_id":"v\"1","count":123}]}"#);
+        let sighting = r#"{"host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","visitors":12,"exact":true,"compared_to":"2026-11-20T19:07:00.000Z","pages":[{"path":"/","title":null,"visitors":8,"before":8,"usual":null},{"path":"/x","title":"X","visitors":4,"before":2,"usual":null},{"path":"/new","title":null,"visitors":1,"before":null,"usual":null}]}"#;
+        let sighting = serde_json::from_str(sighting).expect("a sighting");
+        insta::assert_snapshot!(show(&ServerFrame::rising(&sighting)), @r#"{"type":"rising","host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","compared_to":"2026-11-20T19:07:00.000Z","window":"5s","visitors":12,"exact":true,"pages":[{"path":"/x","title":"X","visitors":4,"change":2,"rate":1.0,"score":1.24},{"path":"/","title":null,"visitors":8,"change":0,"rate":0.0,"score":0.0},{"path":"/new","title":null,"visitors":1,"change":null,"rate":null,"score":null}]}"#);
         let set = SubscribedTo {
             channels: vec!["*".into()],
             feeds: vec!["messages"],

@@ -1,6 +1,7 @@
 //! The words of Mayfly as types: what a message is, what may be said in one, how it is written down
 //! on its way through the system. No I/O; nothing in here knows Redis, Postgres or HTTP.
 
+pub mod api_key;
 pub mod batch;
 pub mod clock;
 pub mod consumption;
@@ -10,6 +11,7 @@ pub mod entry;
 pub mod entry_id;
 pub mod field;
 pub mod frame;
+pub mod history;
 pub mod host;
 pub mod limits;
 pub mod live_entry;
@@ -26,19 +28,21 @@ pub mod sample;
 pub mod snapshot;
 pub mod visit;
 
+pub use api_key::{KeyHash, KnownKey};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use consumption::Consumption;
 pub use cursor::{Cursor, Order};
 pub use document::Document;
 pub use entry_id::EntryId;
 pub use field::{Channel, FieldError, FieldErrors, Place, Text, Ttl, Username};
+pub use history::{History, HourSum};
 pub use host::{Host, PagePath, PageTitle};
 pub use live_entry::{ExpiredMessage, LiveEntry, LiveEvent};
 pub use message::Message;
 pub use message_id::{IdGenerator, MessageId};
 pub use new_message::{NewMessage, Refusal};
 pub use play::{Play, VideoId};
-pub use play_count::{PlayCount, PlayCursor};
+pub use play_count::{PlayCount, PlayCursor, PublishedCount};
 pub use position::Position;
 pub use publication::Publication;
 pub use pulse::Pulse;

@@ -53,6 +53,18 @@ pub const VISITOR_CHARS_MAX: usize = 128;
 pub const VISITS_MAX: usize = 1_000;
 /// Pages of one sample.
 pub const SAMPLE_PAGES_MAX: usize = 100;
+/// How much of the history of a page is shown where nothing is said.
+pub const HISTORY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Characters of a key of the source of visitors.
+pub const SOURCE_KEY_CHARS_MAX: usize = 256;
+/// How long samples are kept one by one.
+pub const SAMPLES_KEPT_FOR: Duration = Duration::from_secs(48 * 3_600);
+/// How long the hours are kept that samples are rolled up into; one history shows no more.
+pub const HOURS_KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3_600);
+/// API keys that there may be, revoked ones among them.
+pub const API_KEYS_MAX: usize = 100_000;
+/// Hosts that one API key opens.
+pub const API_KEY_HOSTS_MAX: usize = 1_000;
 /// Wrong fields that one answer names.
 pub const FIELD_ERRORS_MAX: usize = 100;
 /// Characters of an `Idempotency-Key`.

@@ -17,6 +17,15 @@ pub struct PlayCount {
     pub updated_at: Timestamp,
 }
 
+/// A count, and what was published of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCount {
+    /// The count.
+    pub count: PlayCount,
+    /// The count as it was last published, as far as that is known; 0 if it never was.
+    pub published: u64,
+}
+
 /// Where a walk over counts stands, highest first: behind this video at this count. Videos of one
 /// count follow each other by the bytes of their ids, the greatest first.
 ///

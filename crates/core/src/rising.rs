@@ -212,7 +212,7 @@ pub fn score(visitors: f64, expected: f64) -> f64 {
 }
 
 /// How much earlier the sample is that pages are compared to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Window {
     /// The sample before.
     #[serde(rename = "5s")]

@@ -1,6 +1,7 @@
 //! What every process of Mayfly needs around its work: configuration, telemetry, signals, health, metrics.
 
 mod command_line;
+mod every;
 mod health;
 mod lifecycle;
 pub mod metrics;
@@ -14,6 +15,7 @@ mod signals;
 mod telemetry;
 
 pub use self::{
+    every::every,
     health::{Health, Need, Part, PartReport, PartStatus, Report, Status},
     lifecycle::Lifecycle,
     metrics::MetricsHandle,

@@ -50,6 +50,15 @@ pub const SNAPSHOTS_TOTAL: &str = "mayfly_snapshots_total";
 pub const SNAPSHOT_SECONDS: &str = "mayfly_snapshot_seconds";
 /// Seconds since the numbers of the last snapshot were read.
 pub const SNAPSHOT_AGE_SECONDS: &str = "mayfly_snapshot_age_seconds";
+/// Calls of the service that knows the visitors of pages, by `result`: `answered`, `refused` (4xx),
+/// `limited` (429), `failed`.
+pub const RISING_CALLS_TOTAL: &str = "mayfly_rising_calls_total";
+
+/// Samples of the visitors of a host's pages that were published.
+pub const RISING_SAMPLES_TOTAL: &str = "mayfly_rising_samples_total";
+/// Samples that were published and are not stored: more waited for Postgres than may wait, or it
+/// refused them.
+pub const RISING_SAMPLES_DROPPED_TOTAL: &str = "mayfly_rising_samples_dropped_total";
 
 /// Upper bounds of the histograms in seconds, from half a millisecond to ten seconds.
 const BUCKETS: [f64; 14] =
@@ -133,6 +142,12 @@ fn describe() {
     describe_counter!(SNAPSHOTS_TOTAL, "Runs of the statistics");
     describe_histogram!(SNAPSHOT_SECONDS, "Seconds that a run of the statistics took");
     describe_gauge!(SNAPSHOT_AGE_SECONDS, "Seconds since the last snapshot");
+    describe_counter!(RISING_SAMPLES_TOTAL, "Samples of visitors that were published");
+    describe_counter!(
+        RISING_SAMPLES_DROPPED_TOTAL,
+        "Samples of visitors that were published and are not stored"
+    );
+    describe_counter!(RISING_CALLS_TOTAL, "Calls of the service that knows visitors");
 }
 
 #[cfg(test)]
