@@ -12,6 +12,9 @@ pub enum ColdError {
     /// No answer within the deadline: try again later. What was asked for may have happened.
     #[error("Postgres did not answer in time")]
     Timeout,
+    /// A table or a function is not there: it will be when the migrations have run.
+    #[error("the schema is not there yet: run `mayfly migrate`")]
+    NotMigrated(#[source] DieselError),
     /// Postgres refused what it was asked.
     #[error("Postgres refused: {0}")]
     Refused(#[source] DieselError),
@@ -46,7 +49,18 @@ impl From<DieselError> for ColdError {
             {
                 Self::Unavailable(Box::new(error))
             }
+            // So do 42P01 and 42883.
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, words)
+                if is_missing(words.message()) =>
+            {
+                Self::NotMigrated(error)
+            }
             _ => Self::Refused(error),
         }
     }
+}
+
+fn is_missing(words: &str) -> bool {
+    ["relation ", "function "].iter().any(|what| words.starts_with(what))
+        && words.ends_with(" does not exist")
 }

@@ -97,8 +97,8 @@ async fn connect_locked(
 }
 
 impl Cold {
-    /// Whether messages can be stored and plays counted: the schema is there, in this version or a
-    /// later one.
+    /// Whether messages can be stored, plays counted and keys found: the schema is there, in this
+    /// version or a later one.
     pub async fn has_schema(&self) -> Result<bool, ColdError> {
         #[derive(diesel::QueryableByName)]
         struct There {
@@ -106,7 +106,7 @@ impl Cold {
             there: bool,
         }
         self.call(async |connection| {
-            diesel::sql_query("SELECT to_regproc('count_plays_v1') IS NOT NULL AS there")
+            diesel::sql_query("SELECT to_regproc('store_samples_v1') IS NOT NULL AS there")
                 .get_result::<There>(connection)
                 .await
         })

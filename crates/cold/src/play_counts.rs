@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz},
 };
 use diesel_async::{AsyncConnection, RunQueryDsl};
-use mayfly_core::{PlayCount, PlayCursor};
+use mayfly_core::{PlayCount, PlayCursor, PublishedCount};
 
 use crate::{
     Cold,
@@ -14,15 +14,6 @@ use crate::{
     messages::from_pg,
     plays::{to_count, to_i64},
 };
-
-/// A count, and what was published of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedCount {
-    /// The count.
-    pub count: PlayCount,
-    /// The count as it is known to be published; 0 if it never was.
-    pub published: u64,
-}
 
 #[derive(QueryableByName)]
 struct CountRow {

@@ -1,0 +1,9 @@
+DROP FUNCTION relate_api_key_v1;
+DROP FUNCTION store_samples_v1;
+DROP TABLE page_hours;
+DROP TABLE page_samples;
+DROP TABLE api_key_hosts;
+DROP TABLE api_keys;
+DROP FUNCTION bump_api_keys_version;
+DROP TABLE api_keys_version;
+DROP TABLE hosts;

@@ -1,0 +1,219 @@
+-- Every host that was ever sampled or opened by a key. Half of a page is kept free: what is newest of
+-- a host is written with every sample.
+CREATE TABLE hosts (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host text COLLATE "C" NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    refreshed_at timestamptz,
+    pages jsonb,
+    increases jsonb
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN hosts.host IS 'in small letters';
+COMMENT ON COLUMN hosts.refreshed_at IS 'when its newest sample was taken';
+COMMENT ON COLUMN hosts.pages IS 'the top pages of its newest sample, as page_samples.pages has them';
+COMMENT ON COLUMN hosts.increases IS 'those of them with more visitors than before: [{"path","title","visitors","change"}], the greatest change first';
+
+-- Keys of callers. A key itself is nowhere: it is known by its digest.
+CREATE TABLE api_keys (
+    id uuid PRIMARY KEY,
+    hash bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
+    name text NOT NULL,
+    start text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at timestamptz,
+    scopes text[] NOT NULL DEFAULT '{}',
+    channels text[],
+    usernames text[],
+    rate text,
+    ends_at timestamptz
+);
+COMMENT ON COLUMN api_keys.hash IS 'SHA-256 of the key';
+COMMENT ON COLUMN api_keys.start IS 'its first characters, for people to know it by';
+COMMENT ON COLUMN api_keys.revoked_at IS 'a key that is revoked stays here, so that it stays revoked';
+COMMENT ON COLUMN api_keys.channels IS 'patterns; NULL: all';
+COMMENT ON COLUMN api_keys.usernames IS 'patterns; NULL: all';
+COMMENT ON COLUMN api_keys.rate IS 'a limit of its own, such as 100/day; NULL: the built-in one';
+
+-- Which hosts a key opens.
+CREATE TABLE api_key_hosts (
+    key_id uuid NOT NULL REFERENCES api_keys ON DELETE CASCADE,
+    host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (key_id, host_id)
+);
+CREATE INDEX api_key_hosts_host ON api_key_hosts (host_id);
+
+-- Changes with every change of keys and of what they open, whoever makes it: so Redis, which has all
+-- of them too, is known to be behind. By the clock, so that a database that was brought back from a
+-- copy does not come to a number that stood for something else.
+CREATE TABLE api_keys_version (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    version bigint NOT NULL DEFAULT extract(epoch FROM clock_timestamp()) * 1000
+);
+COMMENT ON COLUMN api_keys_version.version IS 'ms since 1970, or one more than before where that is more';
+INSERT INTO api_keys_version DEFAULT VALUES;
+
+CREATE FUNCTION bump_api_keys_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE api_keys_version
+        SET version = greatest(version + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER bump_version AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION bump_api_keys_version();
+CREATE TRIGGER bump_version AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_key_hosts
+    FOR EACH STATEMENT EXECUTE FUNCTION bump_api_keys_version();
+
+-- The visitors of a host's top pages, sample by sample, for two days.
+CREATE TABLE page_samples (
+    host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
+    sampled_at timestamptz NOT NULL,
+    visitors bigint NOT NULL,
+    exact boolean NOT NULL,
+    pages jsonb NOT NULL,
+    PRIMARY KEY (host_id, sampled_at)
+);
+COMMENT ON COLUMN page_samples.visitors IS 'of the whole host';
+COMMENT ON COLUMN page_samples.exact IS 'whether every visitor was counted, and not one in some';
+COMMENT ON COLUMN page_samples.pages IS '[{"path","title","visitors"}], most visitors first';
+
+-- The same, page by page and hour by hour, for 400 days. By hour first, for what is usual at an hour
+-- of the day; by page, for the history of one. What is too old is found host by host.
+CREATE TABLE page_hours (
+    host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
+    hour timestamptz NOT NULL,
+    page bytea NOT NULL,
+    samples integer NOT NULL,
+    visitors_sum bigint NOT NULL,
+    least bigint NOT NULL,
+    most bigint NOT NULL,
+    path text NOT NULL,
+    title text,
+    PRIMARY KEY (host_id, hour, page)
+) WITH (fillfactor = 80);
+COMMENT ON COLUMN page_hours.hour IS 'when it began, in UTC';
+COMMENT ON COLUMN page_hours.page IS 'the first 16 bytes of SHA-256 of the path, which may be too long for an index';
+COMMENT ON COLUMN page_hours.samples IS 'samples of this hour that the page was in';
+COMMENT ON COLUMN page_hours.visitors_sum IS 'the sum of its visitors over these';
+CREATE INDEX page_hours_page ON page_hours (host_id, page, hour);
+
+-- Stores samples and rolls up into hours those of them that are new; gives how many are. A sample
+-- that was stored before changes nothing. `pages` and `increases` are as in the tables.
+--
+-- It holds the hosts from the beginning, in one order: samples of one host are stored by one caller
+-- at a time, and nobody waits for another in a circle. Each statement sees what was committed before
+-- it. The name carries a version: neighbouring versions of the publisher run side by side.
+CREATE FUNCTION store_samples_v1(
+    hosts text[],
+    sampled_ats timestamptz[],
+    visitors bigint[],
+    exact boolean[],
+    pages jsonb[],
+    increases jsonb[]
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    stored bigint;
+BEGIN
+    INSERT INTO hosts (host)
+        SELECT DISTINCT name COLLATE "C" FROM unnest(store_samples_v1.hosts) AS one (name)
+        WHERE NOT EXISTS (SELECT FROM hosts AS known WHERE known.host = name)
+        ORDER BY 1
+        ON CONFLICT (host) DO NOTHING;
+    PERFORM FROM hosts AS known WHERE known.host = ANY (store_samples_v1.hosts)
+        ORDER BY known.host FOR NO KEY UPDATE;
+
+    WITH given AS (
+        SELECT known.id, one.*
+        FROM unnest(store_samples_v1.hosts, sampled_ats, store_samples_v1.visitors,
+                    store_samples_v1.exact, store_samples_v1.pages)
+            AS one (host, sampled_at, visitors, exact, pages)
+        JOIN hosts AS known ON known.host = one.host
+    ), fresh AS (
+        INSERT INTO page_samples AS known (host_id, sampled_at, visitors, exact, pages)
+            SELECT id, sampled_at, visitors, exact, pages FROM given
+            ON CONFLICT (host_id, sampled_at) DO NOTHING
+            RETURNING known.host_id, known.sampled_at, known.pages
+    ), rolled AS (
+        INSERT INTO page_hours AS known
+            (host_id, hour, page, samples, visitors_sum, least, most, path, title)
+            SELECT host_id, date_trunc('hour', sampled_at, 'UTC') AS hour,
+                substring(sha256(convert_to(path, 'UTF8')) FOR 16),
+                count(*), sum(page.visitors), min(page.visitors), max(page.visitors), path,
+                (array_agg(title ORDER BY sampled_at DESC) FILTER (WHERE title IS NOT NULL))[1]
+            FROM fresh, jsonb_to_recordset(fresh.pages)
+                AS page (path text, title text, visitors bigint)
+            GROUP BY host_id, hour, path
+            ON CONFLICT (host_id, hour, page) DO UPDATE SET
+                samples = known.samples + excluded.samples,
+                visitors_sum = known.visitors_sum + excluded.visitors_sum,
+                least = least(known.least, excluded.least),
+                most = greatest(known.most, excluded.most),
+                title = coalesce(excluded.title, known.title)
+    )
+    SELECT count(*) INTO stored FROM fresh;
+
+    UPDATE hosts AS known
+        SET refreshed_at = newest.sampled_at, pages = newest.pages, increases = newest.increases
+        FROM (
+            SELECT DISTINCT ON (host) host, sampled_at, pages, increases
+            FROM unnest(store_samples_v1.hosts, sampled_ats, store_samples_v1.pages,
+                        store_samples_v1.increases)
+                AS one (host, sampled_at, pages, increases)
+            ORDER BY host, sampled_at DESC
+        ) AS newest
+        WHERE known.host = newest.host
+            AND (known.refreshed_at IS NULL OR known.refreshed_at < newest.sampled_at);
+    RETURN stored;
+END
+$$;
+
+-- Makes a key, where it is not known yet, and has it open these hosts; gives its id. A key that was
+-- revoked is left as it is. Whoever changes keys holds the row of the version first: one at a time, and
+-- nobody waits for another in a circle.
+CREATE FUNCTION relate_api_key_v1(
+    new_id uuid,
+    key_hash bytea,
+    key_name text,
+    key_start text,
+    key_hosts text[]
+) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    keys_max CONSTANT bigint := 100000;
+    hosts_max CONSTANT bigint := 1000;
+    known api_keys;
+BEGIN
+    INSERT INTO hosts (host)
+        SELECT DISTINCT name COLLATE "C" FROM unnest(key_hosts) AS one (name)
+        WHERE NOT EXISTS (SELECT FROM hosts WHERE host = name)
+        ORDER BY 1
+        ON CONFLICT (host) DO NOTHING;
+
+    PERFORM FROM api_keys_version FOR UPDATE;
+    SELECT * INTO known FROM api_keys WHERE hash = key_hash;
+    IF NOT FOUND THEN
+        IF (SELECT count(*) FROM api_keys) >= keys_max THEN
+            RAISE program_limit_exceeded USING MESSAGE = format('there are %s API keys already', keys_max);
+        END IF;
+        INSERT INTO api_keys (id, hash, name, start) VALUES (new_id, key_hash, key_name, key_start)
+            RETURNING * INTO known;
+    END IF;
+    -- An insert of nothing would raise the version, too.
+    IF known.revoked_at IS NOT NULL OR NOT EXISTS (
+        SELECT FROM hosts WHERE host = ANY (key_hosts) AND NOT EXISTS (
+            SELECT FROM api_key_hosts WHERE key_id = known.id AND host_id = hosts.id
+        )
+    ) THEN
+        RETURN known.id;
+    END IF;
+
+    INSERT INTO api_key_hosts (key_id, host_id)
+        SELECT known.id, hosts.id FROM hosts WHERE host = ANY (key_hosts)
+        ON CONFLICT DO NOTHING;
+    IF (SELECT count(*) FROM api_key_hosts WHERE key_id = known.id) > hosts_max THEN
+        RAISE program_limit_exceeded USING MESSAGE = format('a key opens at most %s hosts', hosts_max);
+    END IF;
+    RETURN known.id;
+END
+$$;
