@@ -9,13 +9,11 @@ use deadpool_redis::{
     redis::{RedisError, Script, ScriptInvocation, Value},
 };
 use mayfly_core::{Channel, Message, MessageId, Timestamp, Username, limits};
-use mayfly_runtime::{
-    metrics as names,
-    settings::{self, Rate},
-};
+use mayfly_runtime::{metrics as names, settings};
 use tokio::time::Instant;
 
 use crate::{
+    client::{Allowance, Limit, Verdict, add_client, marks, read_verdict},
     error::{HotError, unexpected_answer},
     expire::Origin,
     keys::Keys,
@@ -23,6 +21,7 @@ use crate::{
     ledger::new_epoch,
     once::{Kept, Once},
     pool::Hot,
+    stream::Stream,
 };
 
 static ACCEPT: LazyLock<Script> = LazyLock::new(|| {
@@ -69,25 +68,6 @@ pub struct Write {
     pub limit: Option<Limit>,
     /// What the request is known by when it is sent again.
     pub once: Option<Once>,
-}
-
-/// What a client may send.
-pub struct Limit {
-    /// The client.
-    pub client: String,
-    /// How many items in which window.
-    pub rate: Rate,
-}
-
-/// What is left to a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Allowance {
-    /// Of how many items in which window.
-    pub rate: Rate,
-    /// Items of the present window.
-    pub remaining: u32,
-    /// When the window ends.
-    pub resets_in: Duration,
 }
 
 /// As what a request was accepted before.
@@ -192,15 +172,11 @@ impl Trip for AcceptTrip {
 
 fn add_request(call: &mut ScriptInvocation<'_>, keys: &Keys, request: &AcceptRequest) {
     let Write { messages, origin, limit, once } = &request.write;
-    let limited = if limit.is_some() { "l" } else { "" };
-    let known = if once.is_some() { "k" } else { "" };
-    call.arg(format!("{}{limited}{known}", messages.len())).arg(origin.as_str());
-    if let Some(Limit { client, rate }) = limit {
-        call.key(keys.rate("messages", rate.window.as_secs(), client));
-        call.arg(rate.items).arg(millis(rate.window));
-    }
-    if let Some(once) = once {
-        call.key(once.key(keys)).arg(once.fingerprint()).arg(what_to_keep(messages));
+    let (limit, once) = (limit.as_ref(), once.as_ref());
+    call.arg(marks(messages.len(), limit, once)).arg(origin.as_str());
+    add_client(call, keys, Stream::Messages.name(), limit, once);
+    if once.is_some() {
+        call.arg(what_to_keep(messages));
     }
     for message in messages {
         let copy = keys.message(message.id);
@@ -230,37 +206,19 @@ fn ttl_ms(message: &NewCopy, asked_at: Instant) -> u128 {
     if ttl.is_zero() { 0 } else { ttl.saturating_sub(asked_at.elapsed()).as_millis().max(1) }
 }
 
-/// What is left of a limit, as a script says it.
-pub(crate) fn read_allowance(parts: &[Value], limit: Option<&Limit>) -> Option<Allowance> {
-    match (parts, limit) {
-        ([Value::Int(remaining), Value::Int(ms)], Some(limit)) => Some(Allowance {
-            rate: limit.rate,
-            remaining: u32::try_from(*remaining).ok()?,
-            resets_in: Duration::from_millis(u64::try_from(*ms).ok()?),
-        }),
-        _ => None,
-    }
-}
-
 fn read_outcome(outcome: &Value, write: &Write) -> Result<Acceptance, RedisError> {
-    let allowance = |parts: &[Value]| read_allowance(parts, write.limit.as_ref());
-    let read = match outcome {
-        Value::Int(0) => Some(Acceptance::Accepted(None)),
-        Value::Int(1) => Some(Acceptance::InboxFull),
-        Value::Int(2) => Some(Acceptance::QueueFull),
-        Value::Int(5) => Some(Acceptance::KeyReused),
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::Int(0), rest @ ..] => {
-                allowance(rest).map(|left| Acceptance::Accepted(Some(left)))
-            }
-            [Value::Int(3), rest @ ..] => allowance(rest).map(Acceptance::LimitReached),
+    Ok(match outcome {
+        Value::Int(1) => Acceptance::InboxFull,
+        Value::Int(2) => Acceptance::QueueFull,
+        _ => match read_verdict(outcome, write.limit.as_ref()) {
+            Some(Verdict::Accepted(left)) => Acceptance::Accepted(left),
+            Some(Verdict::LimitReached(left)) => Acceptance::LimitReached(left),
             // What is kept outlives a version: one that cannot be read is no fault of the others.
-            [Value::Int(4), Value::BulkString(kept)] => Some(read_kept(kept)),
-            _ => None,
+            Some(Verdict::Before(kept)) => read_kept(kept),
+            Some(Verdict::KeyReused) => Acceptance::KeyReused,
+            None => return Err(unexpected_answer("an unknown outcome")),
         },
-        _ => None,
-    };
-    read.ok_or_else(|| unexpected_answer("an unknown outcome"))
+    })
 }
 
 fn read_kept(kept: &[u8]) -> Acceptance {

@@ -151,22 +151,37 @@ impl Keys {
         self.key("rising:asked")
     }
 
-    /// Hash with a time to live, key to ms: keys of the source that are to be tried for a host.
+    /// Hash with a time to live, digest of a key to `ms:key`: keys of the source that are to be tried
+    /// for a host, by when that was asked.
     #[must_use]
     pub fn asked_pairs(&self, host: &Host) -> String {
         self.key(format_args!("rising:pairs:{host}"))
     }
 
-    /// Hash: what became of the last call of the source for a host.
+    /// Hash with a time to live: what became of the last call of the source for a host.
     #[must_use]
     pub fn source(&self, host: &Host) -> String {
         self.key(format_args!("rising:source:{host}"))
     }
 
-    /// Sorted set, key to ms: keys that the source accepted for a host, by when it last did.
+    /// Sorted set with a time to live, digest of a key to ms: keys that the source accepted for a host,
+    /// by when it last did.
     #[must_use]
     pub fn source_keys(&self, host: &Host) -> String {
         self.key(format_args!("rising:keys:{host}"))
+    }
+
+    /// Hash with a time to live, digest of a key to the key itself: what the source is asked with.
+    #[must_use]
+    pub fn source_secrets(&self, host: &Host) -> String {
+        self.key(format_args!("rising:secrets:{host}"))
+    }
+
+    /// Hash, `digest host` to the beginning of a key: what the source accepted and Postgres does not
+    /// know yet.
+    #[must_use]
+    pub fn unrelated_keys(&self) -> String {
+        self.key("rising:unrelated")
     }
 
     /// String with a time to live: the source refused a key (by its digest) for a host.
@@ -179,6 +194,12 @@ impl Keys {
     #[must_use]
     pub fn api_keys(&self) -> String {
         self.key("keys")
+    }
+
+    /// Hash with a time to live: all API keys while they are being put, and who puts them.
+    #[must_use]
+    pub fn new_api_keys(&self) -> String {
+        self.key("keys:new")
     }
 
     /// String: which version of the keys in Postgres that is; missing where they are not all there.

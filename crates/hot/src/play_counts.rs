@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use deadpool_redis::redis::{self, Script};
-use mayfly_core::{PlayCount, PlayCursor, Timestamp, limits::SMALL_COUNT_BELOW};
+use mayfly_core::{PlayCount, PlayCursor, PublishedCount, Timestamp, limits::SMALL_COUNT_BELOW};
 
 use crate::{error::HotError, pool::Hot, stream::Stream};
 
@@ -24,15 +24,6 @@ pub struct CountsPage {
     pub items: Vec<PlayCount>,
     /// Whether more follow.
     pub has_more: bool,
-}
-
-/// A count, and what was published of it.
-#[derive(Debug, Clone)]
-pub struct KnownCount {
-    /// The count.
-    pub count: PlayCount,
-    /// The count as it was last published; 0 if it never was.
-    pub published: u64,
 }
 
 /// What Redis knows of counts. Right after it lost its data it does not know all of them.
@@ -74,7 +65,7 @@ impl Hot {
         &self,
         epoch: &str,
         run: &str,
-        counts: &[KnownCount],
+        counts: &[PublishedCount],
         is_last: bool,
     ) -> Result<bool, HotError> {
         let keys = &self.keys;
@@ -82,7 +73,7 @@ impl Hot {
         call.key(keys.epoch()).key(keys.ledger()).key(keys.play_counts()).key(keys.play_updates());
         call.key(keys.plays_published()).key(keys.plays_soon()).key(keys.plays_due());
         call.arg(epoch).arg(run).arg(u8::from(is_last)).arg(SMALL_COUNT_BELOW);
-        for KnownCount { count, published } in counts {
+        for PublishedCount { count, published } in counts {
             call.arg(&count.video_id).arg(count.count).arg(count.updated_at.as_millis());
             call.arg(*published);
         }

@@ -11,7 +11,8 @@ use mayfly_core::limits;
 use mayfly_runtime::settings;
 
 use crate::{
-    accept::{Allowance, Limit, millis, read_allowance},
+    accept::millis,
+    client::{Allowance, Limit, Verdict, add_client, marks, read_verdict},
     error::{HotError, unexpected_answer},
     expire::Origin,
     lane::{Lane, Trip},
@@ -116,34 +117,21 @@ impl Trip for PlaysTrip {
 impl PlaysTrip {
     fn add_request(&self, call: &mut ScriptInvocation<'_>, write: &PlaysWrite) {
         let PlaysWrite { count, json, origin, limit, once } = write;
-        let limited = if limit.is_some() { "l" } else { "" };
-        let known = if once.is_some() { "k" } else { "" };
-        call.arg(format!("{count}{limited}{known}")).arg(origin.as_str()).arg(&json[..]);
-        if let Some(Limit { client, rate }) = limit {
-            let key = self.hot.keys.rate(Stream::Plays.name(), rate.window.as_secs(), client);
-            call.key(key).arg(rate.items).arg(millis(rate.window));
-        }
-        if let Some(once) = once {
-            call.key(once.key(&self.hot.keys)).arg(once.fingerprint());
-        }
+        let (limit, once) = (limit.as_ref(), once.as_ref());
+        call.arg(marks(*count, limit, once)).arg(origin.as_str()).arg(&json[..]);
+        add_client(call, &self.hot.keys, Stream::Plays.name(), limit, once);
     }
 }
 
 fn read_outcome(outcome: &Value, write: &PlaysWrite) -> Result<PlaysAcceptance, RedisError> {
-    let read = match outcome {
-        Value::Int(0) => Some(PlaysAcceptance::Accepted(None)),
-        Value::Int(2) => Some(PlaysAcceptance::QueueFull),
-        Value::Int(5) => Some(PlaysAcceptance::KeyReused),
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::Int(0), rest @ ..] => read_allowance(rest, write.limit.as_ref())
-                .map(|left| PlaysAcceptance::Accepted(Some(left))),
-            [Value::Int(3), rest @ ..] => {
-                read_allowance(rest, write.limit.as_ref()).map(PlaysAcceptance::LimitReached)
-            }
-            [Value::Int(4), ..] => Some(PlaysAcceptance::AcceptedBefore),
-            _ => None,
+    Ok(match outcome {
+        Value::Int(2) => PlaysAcceptance::QueueFull,
+        _ => match read_verdict(outcome, write.limit.as_ref()) {
+            Some(Verdict::Accepted(left)) => PlaysAcceptance::Accepted(left),
+            Some(Verdict::LimitReached(left)) => PlaysAcceptance::LimitReached(left),
+            Some(Verdict::Before(_)) => PlaysAcceptance::AcceptedBefore,
+            Some(Verdict::KeyReused) => PlaysAcceptance::KeyReused,
+            None => return Err(unexpected_answer("an unknown outcome")),
         },
-        _ => None,
-    };
-    read.ok_or_else(|| unexpected_answer("an unknown outcome"))
+    })
 }

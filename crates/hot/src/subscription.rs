@@ -14,11 +14,13 @@ use tracing::warn;
 use crate::{
     error::HotError,
     pool::Hot,
+    rising::SIGHTING_BYTES_MAX,
     state::{STATE_BYTES_MAX, StateFeed},
 };
 
-/// Publications that wait in this process until they are looked at. What comes on top is let go:
-/// the next one shows that something is missing, and it is read from the stream.
+/// Publications of a kind that wait in this process until they are looked at. What comes on top is
+/// let go: of messages, the next one shows that something is missing, and it is read from the stream;
+/// of sightings, the newest lies under its key.
 const WAITING_MAX: usize = 4_096;
 /// Bytes of them; more than the largest batch of messages needs.
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -26,48 +28,91 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What is published of messages, as it comes. Redis is always read, so that it never has to keep
 /// anything for this process and never cuts it off.
 pub struct Subscription {
-    publications: mpsc::Receiver<Bytes>,
-    waiting_bytes: Arc<AtomicUsize>,
+    messages: Publications,
     reader: AbortHandle,
 }
 
+/// Where goes what is published beside messages, over one subscription after the other.
+#[derive(Clone)]
+pub struct Listeners {
+    /// States, as far as there is room.
+    pub states: mpsc::Sender<(StateFeed, Bytes)>,
+    /// Sightings, JSON of `Sighting` each.
+    pub sightings: Entrance,
+}
+
+/// Publications of one kind, in the order in which they came.
+pub struct Publications {
+    waiting: mpsc::Receiver<Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+/// Where publications of one kind are let in, as many as may wait.
+#[derive(Clone)]
+pub struct Entrance {
+    publications: mpsc::Sender<Bytes>,
+    waiting_bytes: Arc<AtomicUsize>,
+    /// What they are, for the log.
+    kind: &'static str,
+    /// Whether the last one was let go of.
+    is_full: bool,
+}
+
 impl Hot {
-    /// Subscribes to messages, takes and deletions, and to the feeds that carry state: what comes of
-    /// these goes to `states`, as far as there is room.
-    pub async fn subscribe(
-        &self,
-        states: mpsc::Sender<(StateFeed, Bytes)>,
-    ) -> Result<Subscription, HotError> {
-        let of_states = StateFeed::ALL.map(|feed| feed.channel(&self.keys));
-        let mut channels = vec![self.keys.feed_messages()];
-        channels.extend_from_slice(&of_states);
+    /// Subscribes to messages, takes and deletions, to the feeds that carry state, and to what rises:
+    /// all but messages goes to `listeners`.
+    pub async fn subscribe(&self, listeners: Listeners) -> Result<Subscription, HotError> {
+        let names = Names {
+            states: StateFeed::ALL.map(|feed| (feed.channel(&self.keys), feed)),
+            sightings: self.keys.feed_rising(),
+        };
+        let mut channels = vec![self.keys.feed_messages(), names.sightings.clone()];
+        channels.extend(names.states.iter().map(|(channel, _)| channel.clone()));
         let mut redis = self.connection_for_subscription().await?;
         let subscribing = redis.subscribe(channels);
         tokio::time::timeout(self.timeout, subscribing).await.map_err(|_| HotError::Timeout)??;
-        let (entrance, publications) = mpsc::channel(WAITING_MAX);
-        let waiting_bytes = Arc::<AtomicUsize>::default();
-        let entrance = Entrance::new(entrance, Arc::clone(&waiting_bytes));
-        let reading =
-            read(redis, entrance, of_states.into_iter().zip(StateFeed::ALL).collect(), states);
-        Ok(Subscription {
-            publications,
-            waiting_bytes,
-            reader: tokio::spawn(reading).abort_handle(),
-        })
+        let (entrance, messages) = Publications::open("messages");
+        let reading = read(redis, names, entrance, listeners);
+        Ok(Subscription { messages, reader: tokio::spawn(reading).abort_handle() })
     }
 }
 
 impl Subscription {
     /// Waits for the next publication; none when the subscription has ended.
     pub async fn next(&mut self) -> Option<Bytes> {
-        let publication = self.publications.recv().await?;
-        self.waiting_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
-        Some(publication)
+        self.messages.next().await
     }
 
     /// Takes the next publication if one is there.
     pub fn try_next(&mut self) -> Option<Bytes> {
-        let publication = self.publications.try_recv().ok()?;
+        self.messages.try_next()
+    }
+}
+
+impl Publications {
+    /// None yet, and where they are let in.
+    #[must_use]
+    pub fn open(kind: &'static str) -> (Entrance, Self) {
+        let (publications, waiting) = mpsc::channel(WAITING_MAX);
+        let waiting_bytes = Arc::<AtomicUsize>::default();
+        let entrance = Entrance {
+            publications,
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            kind,
+            is_full: false,
+        };
+        (entrance, Self { waiting, waiting_bytes })
+    }
+
+    /// Waits for the next one; none when nobody lets anything in any more.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        let publication = self.waiting.recv().await?;
+        self.waiting_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
+        Some(publication)
+    }
+
+    fn try_next(&mut self) -> Option<Bytes> {
+        let publication = self.waiting.try_recv().ok()?;
         self.waiting_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
         Some(publication)
     }
@@ -79,40 +124,34 @@ impl Drop for Subscription {
     }
 }
 
-async fn read(
-    redis: PubSub,
-    mut messages: Entrance,
-    feeds: Vec<(String, StateFeed)>,
-    states: mpsc::Sender<(StateFeed, Bytes)>,
-) {
+/// The channels of what is published beside messages.
+struct Names {
+    states: [(String, StateFeed); StateFeed::ALL.len()],
+    sightings: String,
+}
+
+async fn read(redis: PubSub, names: Names, mut messages: Entrance, mut listeners: Listeners) {
     let mut published = redis.into_on_message();
     while let Some(one) = published.next().await {
         let (channel, payload) = (one.get_channel_name(), one.get_payload_bytes());
-        let Some((_, feed)) = feeds.iter().find(|(name, _)| name == channel) else {
-            messages.let_in(Bytes::copy_from_slice(payload));
-            continue;
-        };
         // What is let go of lies under its key.
-        let fits = payload.len() <= STATE_BYTES_MAX;
-        if !fits || states.try_send((*feed, Bytes::copy_from_slice(payload))).is_err() {
-            warn!(?feed, bytes = payload.len(), "a state is too long, or there are too many");
+        if let Some((_, feed)) = names.states.iter().find(|(name, _)| name == channel) {
+            let is_taken = payload.len() <= STATE_BYTES_MAX
+                && listeners.states.try_send((*feed, Bytes::copy_from_slice(payload))).is_ok();
+            if !is_taken {
+                warn!(?feed, bytes = payload.len(), "a state is too long, or there are too many");
+            }
+        } else if channel != names.sightings {
+            messages.let_in(Bytes::copy_from_slice(payload));
+        } else if payload.len() <= SIGHTING_BYTES_MAX {
+            listeners.sightings.let_in(Bytes::copy_from_slice(payload));
+        } else {
+            warn!(bytes = payload.len(), "a sighting is too long: left out");
         }
     }
 }
 
-/// Where publications of messages are let in, as many as may wait.
-struct Entrance {
-    publications: mpsc::Sender<Bytes>,
-    waiting_bytes: Arc<AtomicUsize>,
-    /// Whether the last one was let go of.
-    is_full: bool,
-}
-
 impl Entrance {
-    fn new(publications: mpsc::Sender<Bytes>, waiting_bytes: Arc<AtomicUsize>) -> Self {
-        Self { publications, waiting_bytes, is_full: false }
-    }
-
     fn let_in(&mut self, publication: Bytes) {
         let bytes = publication.len();
         let fits = self.waiting_bytes.load(Ordering::Relaxed) + bytes <= WAITING_BYTES_MAX;
@@ -126,9 +165,10 @@ impl Entrance {
         };
         if !is_taken && !self.is_full {
             warn!(
+                kind = self.kind,
                 publications.max = WAITING_MAX,
                 bytes.max = WAITING_BYTES_MAX,
-                "too much is published to keep up: reading it from the stream instead"
+                "too much is published to keep up: looking for it in Redis instead"
             );
         }
         self.is_full = !is_taken;

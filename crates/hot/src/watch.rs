@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_runtime::{Part, metrics as names};
+use mayfly_runtime::{Part, every, metrics as names};
 
 use crate::pool::Hot;
 
@@ -12,8 +12,7 @@ impl Hot {
     /// Keeps a part of the readiness, and the gauge beside it, at what Redis answers, until it is
     /// aborted.
     pub async fn watch(self, part: Part) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = every(INTERVAL);
         loop {
             ticks.tick().await;
             match self.ping().await {

@@ -111,23 +111,12 @@ for _ = 1, tonumber(ARGV[6]) do
     local count, is_limited, has_key = read_marks(ARGV[argument_at])
     local origin = ARGV[argument_at + 1]
     argument_at = argument_at + 2
-    local limit, window, answer_key, fingerprint, kept
-    if is_limited then
-        limit = tonumber(ARGV[argument_at])
-        window = window_of(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
-        key_at, argument_at = key_at + 1, argument_at + 2
-    end
+    local client, kept, outcome
+    client, key_at, argument_at = read_client(is_limited, has_key, key_at, argument_at)
     if has_key then
-        answer_key, fingerprint, kept = KEYS[key_at], ARGV[argument_at], ARGV[argument_at + 1]
-        key_at, argument_at = key_at + 1, argument_at + 2
+        kept, argument_at = ARGV[argument_at], argument_at + 1
     end
-    local outcome
-    if answer_key then
-        outcome = find_done(answer_key, fingerprint)
-    end
-    if not outcome and window and window.sent + count > limit then
-        outcome = { 3, math.max(limit - window.sent, 0), window.lasts }
-    end
+    outcome = refuse(client, count)
     if not outcome and waits + accepted + count > waiting_max then
         outcome = 2
     end
@@ -135,14 +124,7 @@ for _ = 1, tonumber(ARGV[6]) do
         outcome = 1
     end
     if not outcome then
-        outcome = 0
-        if window then
-            window.sent, window.counted = window.sent + count, window.counted + count
-            outcome = { 0, limit - window.sent, window.lasts }
-        end
-        if answer_key then
-            call('SET', answer_key, fingerprint .. kept, 'PX', answers_kept_for)
-        end
+        outcome = admit(client, count, kept, answers_kept_for)
         local meta = epoch .. ' ' .. origin
         local n = #pieces
         pieces[n + 1], pieces[n + 2], pieces[n + 3] = 'from ', origin, '\n'

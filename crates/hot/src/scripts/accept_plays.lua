@@ -27,32 +27,14 @@ for i = 1, tonumber(ARGV[4]) do
     local count, is_limited, has_key = read_marks(ARGV[argument_at])
     local origin, json = ARGV[argument_at + 1], ARGV[argument_at + 2]
     argument_at = argument_at + 3
-    local limit, window, answer_key, fingerprint, outcome
-    if is_limited then
-        limit = tonumber(ARGV[argument_at])
-        window = window_of(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
-        key_at, argument_at = key_at + 1, argument_at + 2
-    end
-    if has_key then
-        answer_key, fingerprint = KEYS[key_at], ARGV[argument_at]
-        key_at, argument_at = key_at + 1, argument_at + 1
-        outcome = find_done(answer_key, fingerprint)
-    end
-    if not outcome and window and window.sent + count > limit then
-        outcome = { 3, math.max(limit - window.sent, 0), window.lasts }
-    end
+    local client, outcome
+    client, key_at, argument_at = read_client(is_limited, has_key, key_at, argument_at)
+    outcome = refuse(client, count)
     if not outcome and waits + accepted + count > waiting_max then
         outcome = 2
     end
     if not outcome then
-        outcome = 0
-        if window then
-            window.sent, window.counted = window.sent + count, window.counted + count
-            outcome = { 0, limit - window.sent, window.lasts }
-        end
-        if answer_key then
-            call('SET', answer_key, fingerprint, 'PX', answers_kept_for)
-        end
+        outcome = admit(client, count, '', answers_kept_for)
         last = call('XADD', stream, '*', 'plays.v1', json, 'meta', epoch .. ' ' .. origin)
         accepted = accepted + count
     end

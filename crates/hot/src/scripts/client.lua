@@ -54,3 +54,48 @@ local function write_windows()
     end
 end
 
+-- Who sends the request that begins here: its window, if it has a limit, and its answer, if it has a
+-- key. Its keys are the window, the answer; its arguments limit, window in ms, fingerprint.
+-- Gives it, and where its keys and arguments end.
+local function read_client(is_limited, has_key, key_at, argument_at)
+    local client = {}
+    if is_limited then
+        client.limit = tonumber(ARGV[argument_at])
+        client.window = window_of(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
+        key_at, argument_at = key_at + 1, argument_at + 2
+    end
+    if has_key then
+        client.answer_key, client.fingerprint = KEYS[key_at], ARGV[argument_at]
+        key_at, argument_at = key_at + 1, argument_at + 1
+    end
+    return client, key_at, argument_at
+end
+
+-- Why a client may not send so many items: {4, what was kept} done before, 5 another request was done
+-- under its key, {3, left, ms until the window ends} beyond the limit; nothing if it may.
+local function refuse(client, count)
+    local done = client.answer_key and find_done(client.answer_key, client.fingerprint)
+    if done then
+        return done
+    end
+    local window = client.window
+    if window and window.sent + count > client.limit then
+        return { 3, math.max(client.limit - window.sent, 0), window.lasts }
+    end
+    return nil
+end
+
+-- Counts items that are accepted, and keeps what is to be known of them under the key for so long.
+-- Gives 0, or with a limit {0, left, ms until the window ends}.
+local function admit(client, count, kept, kept_for)
+    local outcome, window = 0, client.window
+    if window then
+        window.sent, window.counted = window.sent + count, window.counted + count
+        outcome = { 0, client.limit - window.sent, window.lasts }
+    end
+    if client.answer_key then
+        call('SET', client.answer_key, client.fingerprint .. kept, 'PX', kept_for)
+    end
+    return outcome
+end
+
