@@ -1,7 +1,7 @@
 //! The public paths of both APIs, so that each answers `OPTIONS` for both.
 
 /// Paths and their methods, exact ones before those with a name in them.
-pub const ROUTES: [(&str, &str); 22] = [
+pub const ROUTES: [(&str, &str); 27] = [
     ("/", "GET, HEAD, OPTIONS"),
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
@@ -20,6 +20,11 @@ pub const ROUTES: [(&str, &str); 22] = [
     ("/dummy", "POST, OPTIONS"),
     ("/v1/plays", "GET, HEAD, POST, OPTIONS"),
     ("/v1/plays/{video_id}", "GET, HEAD, OPTIONS"),
+    ("/v1/hosts/{host}/pages", "GET, HEAD, OPTIONS"),
+    ("/v1/hosts/{host}/rising", "GET, HEAD, OPTIONS"),
+    ("/v1/hosts/{host}/history", "GET, HEAD, OPTIONS"),
+    ("/api/v1.0/increasingconcurrents", "GET, HEAD, OPTIONS"),
+    ("/v1/visits", "POST, OPTIONS"),
     ("/v1/pulse", "GET, HEAD, OPTIONS"),
     ("/v1/stats", "GET, HEAD, OPTIONS"),
     ("/stat/get", "GET, HEAD, OPTIONS"),

@@ -10,17 +10,19 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    chat, inbox, messages, operation::Operation, plays, problem, pulse, schema, service, stats,
-    write,
+    chat, hosts, inbox, increasing, messages, operation::Operation, plays, problem, pulse, schema,
+    service, stats, visits, write,
 };
 
 /// The headings, in the order in which a reader needs them.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 9] = [
     (messages::TAG, "What is sent, and what was ever stored."),
     (inbox::TAG, "The live messages of one username: looked at, or taken."),
     (write::TAG, "A message as a query or a form."),
     (chat::TAG, "A message for somebody, and what came for somebody, in the short form."),
     (plays::TAG, "Plays of videos, each counted once, and how often each video was played."),
+    (visits::TAG, "Who is on which page of a site, as long as heartbeats come."),
+    (hosts::TAG, "Who is on which page of a host, which pages rise, and how they did before."),
     (stats::TAG, "The sums of the last minute, and how the whole is doing."),
     (service::TAG, "The services themselves."),
 ];
@@ -50,6 +52,9 @@ fn describe(public: &Public) -> OpenApi {
         .chain(messages::schemas())
         .chain(inbox::schemas())
         .chain(plays::schemas())
+        .chain(hosts::schemas())
+        .chain(increasing::schemas())
+        .chain(visits::schemas())
         .chain(pulse::schemas())
         .chain(stats::schemas());
     let components =
@@ -80,6 +85,9 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(write::operations())
         .chain(chat::operations())
         .chain(plays::operations())
+        .chain(hosts::operations())
+        .chain(increasing::operations())
+        .chain(visits::operations())
         .chain(stats::operations())
         .chain(pulse::operations())
         .chain(service::operations())

@@ -29,6 +29,12 @@ pub(crate) enum Answered {
     RateLimitPolicy,
     /// Whether the answer was given before.
     IdempotentReplayed,
+    /// How old the answer is.
+    Age,
+    /// Whether the source of visitors failed since.
+    MayflyStale,
+    /// How a key is sent.
+    WwwAuthenticate,
 }
 
 impl Answered {
@@ -51,6 +57,9 @@ impl Answered {
             Self::RateLimit => "RateLimit",
             Self::RateLimitPolicy => "RateLimit-Policy",
             Self::IdempotentReplayed => "Idempotent-Replayed",
+            Self::Age => "Age",
+            Self::MayflyStale => "Mayfly-Stale",
+            Self::WwwAuthenticate => "WWW-Authenticate",
         }
     }
 
@@ -76,17 +85,24 @@ impl Answered {
                 (count().minimum(Some(1_usize)), "Seconds until it is worth another try.")
             }
             Self::RateLimit => (
-                pattern("^\"(messages|plays)\";r=[0-9]+;t=[0-9]+$"),
+                pattern("^\"(messages|plays|visits)\";r=[0-9]+;t=[0-9]+$"),
                 "What is left of the limit, and for how many seconds; only where a limit is on.",
             ),
             Self::RateLimitPolicy => (
-                pattern("^\"(messages|plays)\";q=[0-9]+;w=[0-9]+$"),
+                pattern("^\"(messages|plays|visits)\";q=[0-9]+;w=[0-9]+$"),
                 "The limit, and its window in seconds; only where a limit is on.",
             ),
             Self::IdempotentReplayed => (
                 words(["true"]),
                 "The answer was given before to the same `Idempotency-Key`; only then.",
             ),
+            Self::Age => {
+                (count(), "How many seconds old the answer is; only where it is the last one.")
+            }
+            Self::MayflyStale => {
+                (words(["true"]), "The source failed since: this is its last answer; only then.")
+            }
+            Self::WwwAuthenticate => (words(["Bearer"]), "That a key is wanted."),
         };
         HeaderBuilder::new().schema(schema).description(Some(description)).build()
     }

@@ -5,7 +5,9 @@
 mod chat;
 mod document;
 mod header;
+mod hosts;
 mod inbox;
+mod increasing;
 mod messages;
 mod operation;
 mod page;
@@ -17,6 +19,7 @@ mod service;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod visits;
 mod write;
 
 pub use self::{document::make_document, page::make_docs};

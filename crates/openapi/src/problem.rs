@@ -80,6 +80,9 @@ fn headers_of(codes: &[Code]) -> Vec<Answered> {
     if codes.contains(&Code::MethodNotAllowed) {
         headers.push(Answered::Allow);
     }
+    if codes.contains(&Code::Unauthorized) {
+        headers.push(Answered::WwwAuthenticate);
+    }
     if codes.contains(&Code::RateLimited) {
         headers.extend(Answered::LIMIT);
     }

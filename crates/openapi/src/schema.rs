@@ -15,6 +15,7 @@ pub(crate) type AnySchema = RefOr<Schema>;
 const NO_CONTROL: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 const NO_NUL: &str = r"^[^\x00]*$";
 const CHANNEL: &str = "^[A-Za-z0-9._:-]+$";
+const HOST: &str = "^[A-Za-z0-9._:-]+$";
 const INSTANT: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 
 /// A schema that stands under a name in the document.
@@ -114,6 +115,31 @@ pub(crate) fn video_id() -> ObjectBuilder {
 /// The id of a play.
 pub(crate) fn play_id() -> ObjectBuilder {
     pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::PLAY_ID_CHARS_MAX))
+}
+
+/// The name of a host.
+pub(crate) fn host() -> ObjectBuilder {
+    pattern(HOST).min_length(Some(1)).max_length(Some(limits::HOST_CHARS_MAX))
+}
+
+/// The path of a page.
+pub(crate) fn page_path() -> ObjectBuilder {
+    no_control().min_length(Some(1)).max_length(Some(limits::PATH_CHARS_MAX))
+}
+
+/// What a page is called.
+pub(crate) fn page_title() -> ObjectBuilder {
+    no_control().min_length(Some(1)).max_length(Some(limits::TITLE_CHARS_MAX))
+}
+
+/// A string without control characters.
+pub(crate) fn no_control() -> ObjectBuilder {
+    pattern(NO_CONTROL)
+}
+
+/// Who visits.
+pub(crate) fn visitor() -> ObjectBuilder {
+    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::VISITOR_CHARS_MAX))
 }
 
 /// Where a walk stands.
