@@ -1,5 +1,5 @@
-//! ingest-api: takes messages and plays in over REST and answers once they stand in their queue. It has no
-//! connection to Postgres.
+//! ingest-api: takes messages, plays and visits in over REST and answers once they stand in Redis. It has
+//! no connection to Postgres.
 
 mod ingest;
 mod plays;
@@ -7,6 +7,7 @@ mod problems;
 mod receipt;
 mod routes;
 mod sender;
+mod visits;
 
 use mayfly_hot::Hot;
 use mayfly_http::Server;

@@ -6,7 +6,7 @@ use mayfly_core::{FieldErrors, Refusal, limits};
 use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
-/// What a client sent is no message, or no play.
+/// What a client sent is no message, play or visit.
 pub fn of_refusal(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
@@ -43,6 +43,20 @@ pub fn queue_full(items: &str, done: &str) -> Problem {
     Problem::new(Code::Overloaded)
         .detail(format!("too many {items} wait to be {done}"))
         .retry_after(Duration::from_secs(5))
+}
+
+/// A host has as many pages with visitors as it may.
+pub fn pages_full() -> Problem {
+    full("the host has as many pages with visitors as it may; visits to these are taken")
+}
+
+/// There are as many hosts with visitors as there may be.
+pub fn hosts_full() -> Problem {
+    full("there are as many hosts with visitors as there may be; visits to these are taken")
+}
+
+fn full(detail: &'static str) -> Problem {
+    Problem::new(Code::Overloaded).detail(detail).retry_after(Duration::from_secs(30))
 }
 
 /// Another request was sent under this key.

@@ -23,7 +23,7 @@ impl Receipt {
     }
 }
 
-/// How a client stands against its limit of messages, or of plays.
+/// How a client stands against its limit of messages, plays or visits.
 pub fn rate_limit(policy: &'static str, left: Allowance) -> RateLimit {
     let Allowance { rate, remaining, resets_in } = left;
     RateLimit { policy, rate, remaining, resets_in }

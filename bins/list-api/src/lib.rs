@@ -1,7 +1,11 @@
 //! list-api: gives messages and counts out over REST. What is live comes from Redis, what was ever stored from
 //! Postgres; a take or a deletion is one step in Redis.
 
+mod asking;
 mod counts;
+mod hosts;
+mod increasing;
+mod kept;
 mod listing;
 mod problems;
 mod routes;

@@ -20,7 +20,9 @@ pub fn of_hot(error: &HotError) -> Problem {
 /// Postgres gave no answer of use.
 pub fn of_cold(error: &ColdError) -> Problem {
     let code = match error {
-        ColdError::Unavailable(_) | ColdError::Timeout => Code::Unavailable,
+        ColdError::Unavailable(_) | ColdError::Timeout | ColdError::NotMigrated(_) => {
+            Code::Unavailable
+        }
         ColdError::Refused(_) => Code::Internal,
     };
     Problem::new(code).caused_by(error)
@@ -49,6 +51,33 @@ pub fn no_pulse() -> Problem {
     Problem::new(Code::Unavailable)
         .detail("there is no pulse of the last seconds")
         .retry_after(Duration::from_secs(1))
+}
+
+/// Nobody sampled this host.
+pub fn no_host() -> Problem {
+    Problem::new(Code::NotFound).detail("nothing is known of this host")
+}
+
+/// The key or the host is missing, or the key is none for the host.
+pub fn unauthorized() -> Problem {
+    Problem::new(Code::Unauthorized).detail("there is no such key for this host")
+}
+
+/// Nobody can say yet which keys there are: Redis lost them a moment ago.
+pub fn keys_not_back() -> Problem {
+    Problem::new(Code::Unavailable)
+        .detail("the keys are not all known yet")
+        .retry_after(Duration::from_secs(1))
+}
+
+/// The source of visitors knows no such key for this host.
+pub fn upstream_refused() -> Problem {
+    Problem::new(Code::UpstreamRefused)
+}
+
+/// The source of visitors failed, and what it said before is too old.
+pub fn upstream_failed() -> Problem {
+    Problem::new(Code::UpstreamFailed)
 }
 
 /// A cursor that this service did not give out, or of another walk.

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod keys;
 mod simulate;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use mayfly_core::Channel;
 use mayfly_runtime::settings::parse_duration;
 use mayfly_stack::Part;
 
+pub(crate) use keys::{CreateKey, Keys};
 pub(crate) use simulate::{Simulate, SimulateMessages, SimulatePlays, SimulateWalk};
 
 /// Runs Mayfly on this machine, and looks after it wherever it runs.
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Reset,
     /// Brings the schema in Postgres up to date
     Migrate,
+    /// Makes API keys, shows which there are, and revokes them
+    #[command(subcommand)]
+    Keys(Keys),
     /// Checks that everything accepted is stored, queued or dead-lettered: 0 when it adds up, 1 when not
     Audit(Audit),
     /// Shows messages as they are published, and goes on where it was when the connection breaks

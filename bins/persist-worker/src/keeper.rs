@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use mayfly_cold::Cold;
 use mayfly_core::{Clock, SystemClock};
 use mayfly_hot::{Hot, HotError, Ledger, Stream};
-use mayfly_runtime::{Settings, metrics as names};
+use mayfly_runtime::{Settings, every, metrics as names};
 use tracing::{debug, warn};
 
 use crate::forgetter::Forgetter;
@@ -34,8 +34,7 @@ impl Keeper {
 
     /// Keeps on until aborted. What fails is tried again a second later.
     pub async fn run(mut self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = every(INTERVAL);
         let mut round = 0_u64;
         loop {
             ticks.tick().await;

@@ -3,14 +3,17 @@
 //!
 //! [`worker`] is the loop, [`settle`] gives every entry its outcome; what is done with the entries of
 //! a stream is [`work`]: [`messages`] and [`plays`]. [`keeper`] does what has to be done now and then,
-//! [`forgetter`] among it; [`restorer`] and [`recount`] what has to be done after Redis lost its data.
+//! [`forgetter`] among it, [`retention`] beside it; [`keys`], [`restorer`] and [`recount`] what has to
+//! be done after Redis lost its data.
 
 mod forgetter;
 mod keeper;
+mod keys;
 mod messages;
 mod plays;
 mod recount;
 mod restorer;
+mod retention;
 mod settle;
 mod throttle;
 mod work;
@@ -27,8 +30,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keeper::Keeper, messages::Messages, plays::Plays, recount::Recount, restorer::Restorer,
-    worker::Worker,
+    keeper::Keeper, keys::KeysKeeper, messages::Messages, plays::Plays, recount::Recount,
+    restorer::Restorer, retention::retain, worker::Worker,
 };
 
 /// Runs the worker until it is told to drain and has settled what it had taken.
@@ -48,6 +51,8 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     besides.spawn(cold.clone().watch(postgres));
     besides.spawn(Restorer::new(hot.clone(), cold.clone()).run());
     besides.spawn(Recount::new(hot.clone(), cold.clone()).run());
+    besides.spawn(KeysKeeper::new(hot.clone(), cold.clone()).run());
+    besides.spawn(retain(cold.clone()));
     besides.spawn(Keeper::new(hot.clone(), cold.clone(), settings.clone()).run());
 
     let draining = process.lifecycle.draining();

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use mayfly_cold::{Cold, PublishedCount};
-use mayfly_hot::{Hot, KnownCount, Stream};
+use mayfly_cold::Cold;
+use mayfly_hot::{Hot, Stream};
+use mayfly_runtime::every;
 use tracing::{debug, info};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,8 +26,7 @@ impl Recount {
 
     /// Looks once a second whether there is something to do, until aborted.
     pub async fn run(self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = every(INTERVAL);
         loop {
             ticks.tick().await;
             if let Err(error) = self.recount().await {
@@ -51,7 +51,6 @@ impl Recount {
                 behind.clone_from(&last.count.video_id);
             }
             shown += page.len();
-            let page: Vec<_> = page.into_iter().map(to_known).collect();
             if !self.hot.restore_counts(&epoch, &run, &page, is_last).await? {
                 return Ok(());
             }
@@ -63,8 +62,4 @@ impl Recount {
             }
         }
     }
-}
-
-fn to_known(PublishedCount { count, published }: PublishedCount) -> KnownCount {
-    KnownCount { count, published }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use mayfly_cold::{Cold, StoredMessage};
 use mayfly_core::{Clock, MessageId, SystemClock, Timestamp, limits};
 use mayfly_hot::{Hot, LiveMessage, Restored, Stream};
+use mayfly_runtime::every;
 use tracing::{debug, info};
 use uuid::Uuid;
 
@@ -33,8 +34,7 @@ impl Restorer {
 
     /// Looks once a second whether there is something to do, until aborted.
     pub async fn run(self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = every(INTERVAL);
         loop {
             ticks.tick().await;
             if let Err(error) = self.restore().await {
@@ -54,7 +54,7 @@ impl Restorer {
             // The name of an epoch is a UUIDv7: what is older than it is older than the epoch.
             let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
             let live = self.cold.list_live_messages(after, before, now, PAGE_MESSAGES).await?;
-            let is_young = before > MessageId::first_of(before_by(now, IN_FLIGHT));
+            let is_young = before > MessageId::first_of(now.before(IN_FLIGHT));
             let to = match live.last() {
                 Some(message) => Restored::UpTo(message.id.to_string()),
                 None if is_young => Restored::UpTo(String::new()),
@@ -84,12 +84,7 @@ fn live_is_over(to: &Restored) -> bool {
 
 /// Nothing older can be live.
 fn oldest_live(now: Timestamp) -> MessageId {
-    MessageId::first_of(before_by(now, limits::TTL_MAX))
-}
-
-fn before_by(now: Timestamp, age: Duration) -> Timestamp {
-    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(now.as_millis().saturating_sub(age))
+    MessageId::first_of(now.before(limits::TTL_MAX))
 }
 
 fn to_live(message: StoredMessage, now: Timestamp) -> LiveMessage {

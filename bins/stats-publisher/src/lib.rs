@@ -1,16 +1,17 @@
 //! stats-publisher: does what must be done once, however many of it run. Once a minute one of them reads
 //! the statistics from Postgres, puts them into S3 and announces them; one publishes counts of plays,
-//! and one the pulse.
+//! one the pulse, and one samples the visitors of pages.
 //!
 //! [`publisher`] is the loop of the statistics and its steps, [`schedule`] says when something is due,
 //! [`repair`] brings S3 back to what was announced, [`access`] keeps an eye on whether S3 can be used;
-//! [`counts`] and [`pulse`] are the other two loops.
+//! [`counts`], [`pulse`] and [`rising`] are the other loops.
 
 mod access;
 mod counts;
 mod publisher;
 mod pulse;
 mod repair;
+mod rising;
 mod schedule;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::{
     counts::{CountsPublisher, CountsSaver},
     publisher::Publisher,
     pulse::PulseMaker,
+    rising::Sampler,
 };
 
 /// Runs until it is told to drain, and gives its leases back.
@@ -54,12 +56,14 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let counts = CountsPublisher::new(hot.clone(), interval, Arc::clone(&news));
     let saver = CountsSaver::new(hot.clone(), cold.clone(), news);
     let pulse = PulseMaker::new(hot.clone(), cold.clone());
+    let sampler = Sampler::new(hot.clone(), cold.clone(), Arc::clone(settings));
     let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
     tokio::join!(
         publisher.run(draining.clone()),
         counts.run(draining.clone()),
         saver.run(draining.clone()),
-        pulse.run(draining),
+        pulse.run(draining.clone()),
+        sampler.run(draining),
     );
     besides.shutdown().await;
     Ok(())

@@ -16,6 +16,7 @@ use mayfly_core::{
     pulse::{QueuePulse, Rates},
 };
 use mayfly_hot::{Hot, HotError, Lease, Stream, Totals, Turn};
+use mayfly_runtime::every;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -123,8 +124,7 @@ impl PulseMaker {
 /// Asks how many dead letters there are, beside the pulse: where Postgres is slow or away, the last
 /// answer stays.
 async fn watch_letters(cold: Cold, dead_letters: Arc<AtomicU64>) {
-    let mut ticks = tokio::time::interval(LETTERS_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = every(LETTERS_EVERY);
     loop {
         ticks.tick().await;
         match cold.count_dead_letters().await {

@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
-use mayfly_core::{EntryId, Position};
+use mayfly_core::{EntryId, Host, Position};
 use mayfly_http::Hangup;
 
 use crate::{
@@ -63,8 +63,8 @@ pub(crate) struct Client {
     pub(crate) served_to: EntryId,
     /// Frames that were dropped since its queue became full.
     pub(crate) gap: Option<Box<Gap>>,
-    /// Feeds whose newest state it is to see as soon as there is room.
-    pub(crate) owed: Vec<Feed>,
+    /// Of what it is to see the newest as soon as there is room.
+    pub(crate) owed: Vec<Owed>,
     /// When the last frame with a position was put into its queue.
     pub(crate) last_frame_at: Instant,
     /// When it is to be pinged next.
@@ -81,6 +81,15 @@ pub(crate) struct Client {
     pub(crate) task: Option<Waker>,
     /// What waits until its queue is nearly empty.
     pub(crate) drained: Option<Waker>,
+}
+
+/// What only the newest counts of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// A feed that carries one state.
+    Feed(Feed),
+    /// What rises on a host.
+    Host(Host),
 }
 
 /// What a connection missed because it did not read.

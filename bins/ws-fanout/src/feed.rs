@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mayfly_core::{EntryId, LiveEntry, Position, Publication, frame::NotResumed};
-use mayfly_hot::{Hot, HotError, LiveRow, StateFeed, Subscription};
+use mayfly_hot::{Hot, HotError, Listeners, LiveRow, Publications, StateFeed, Subscription};
 use mayfly_runtime::Part;
 use tokio::{
     sync::{mpsc, watch},
@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     batch::Batch,
     hub::{Hub, News},
-    state,
+    rising, state,
 };
 
 /// How often it is looked where the stream ends: a lost publication is found out by the second
@@ -54,12 +54,16 @@ impl Feed {
     pub(crate) async fn run(self, part: Part) {
         let (looking, newest) = watch::channel(None);
         let (hearing, heard) = mpsc::channel(state::HEARD_MAX);
+        let (entrance, sightings) = Publications::open("sightings");
+        let listeners = Listeners { states: hearing.clone(), sightings: entrance };
         let mut besides = JoinSet::new();
-        besides.spawn(look(self.hot.clone(), looking, hearing.clone()));
+        besides.spawn(look(self.hot.clone(), looking, hearing));
         besides.spawn(state::follow(Arc::clone(&self.hub), heard));
+        besides.spawn(rising::follow(Arc::clone(&self.hub), sightings));
+        besides.spawn(rising::look(Arc::clone(&self.hub)));
         tokio::select! {
             ended = besides.join_next() => error!(?ended, "a part of the feed ended"),
-            () = self.follow_on(newest, hearing, part) => {}
+            () = self.follow_on(newest, listeners, part) => {}
         }
     }
 
@@ -67,14 +71,14 @@ impl Feed {
     async fn follow_on(
         mut self,
         newest: watch::Receiver<Option<Position>>,
-        hearing: mpsc::Sender<(StateFeed, Bytes)>,
+        listeners: Listeners,
         part: Part,
     ) {
         loop {
             self.was_interrupted = true;
-            match self.hot.subscribe(hearing.clone()).await {
+            match self.hot.subscribe(listeners.clone()).await {
                 Ok(subscription) => {
-                    let error = self.follow(subscription, newest.clone(), &hearing, &part).await;
+                    let error = self.follow(subscription, newest.clone(), &listeners, &part).await;
                     debug!(%error, "subscription ended");
                     part.down(error.to_string());
                 }
@@ -91,7 +95,7 @@ impl Feed {
         &mut self,
         mut subscription: Subscription,
         mut newest: watch::Receiver<Option<Position>>,
-        hearing: &mpsc::Sender<(StateFeed, Bytes)>,
+        listeners: &Listeners,
         part: &Part,
     ) -> HotError {
         if let Err(error) = self.catch_up().await {
@@ -100,7 +104,8 @@ impl Feed {
         }
         part.up();
         self.was_interrupted = false;
-        state::look(&self.hot, hearing).await;
+        state::look(&self.hot, &listeners.states).await;
+        self.hub.watched.look_for_all();
         let (mut seen, mut silent_looks) = (None::<Position>, 0);
         loop {
             let outcome = tokio::select! {

@@ -39,6 +39,7 @@ pub(crate) fn make_files(public: &Public) -> Vec<File> {
         file!("/page/stats.css", "stats.css", STYLE),
         file!("/page/plays.css", "plays.css", STYLE),
         file!("/page/pulse.css", "pulse.css", STYLE),
+        file!("/page/rising.css", "rising.css", STYLE),
         file!("/page/page.js", "page.js", SCRIPT),
         file!("/page/chart.js", "chart.js", SCRIPT),
         file!("/page/connection.js", "connection.js", SCRIPT),
@@ -48,7 +49,9 @@ pub(crate) fn make_files(public: &Public) -> Vec<File> {
         file!("/page/message.js", "message.js", SCRIPT),
         file!("/page/plays.js", "plays.js", SCRIPT),
         file!("/page/pulse.js", "pulse.js", SCRIPT),
+        file!("/page/rising.js", "rising.js", SCRIPT),
         file!("/page/stats.js", "stats.js", SCRIPT),
+        file!("/page/visit.js", "visit.js", SCRIPT),
         file!("/page/write.js", "write.js", SCRIPT),
     ]
 }

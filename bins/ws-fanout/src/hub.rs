@@ -16,7 +16,10 @@ use mayfly_runtime::{Lifecycle, Settings};
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::{batch::Batch, plays::Plays, shard::CLOSE_TIMEOUT, state::State, subscription::Feed};
+use crate::{
+    batch::Batch, plays::Plays, rising::Rising, shard::CLOSE_TIMEOUT, state::State,
+    subscription::Feed, watched::Watched,
+};
 
 /// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
 const NEWS_MAX: usize = 64;
@@ -42,6 +45,8 @@ pub(crate) enum News {
     State(Arc<State>),
     /// Counts that were published.
     Plays(Arc<Plays>),
+    /// The newest of a host.
+    Rising(Arc<Rising>),
     /// All connections are to be closed over this time.
     Drain(Duration),
 }
@@ -55,6 +60,7 @@ pub(crate) struct Hub {
     connections: AtomicUsize,
     /// Frames that connections were handed.
     pub(crate) delivered: Arc<AtomicU64>,
+    pub(crate) watched: Arc<Watched>,
     /// Told when a shard has ended.
     broken: Notify,
     known: Mutex<Known>,
@@ -76,6 +82,7 @@ impl Hub {
             lifecycle,
             connections: AtomicUsize::new(0),
             delivered: Arc::default(),
+            watched: Arc::default(),
             broken: Notify::new(),
             known: Mutex::default(),
         })
@@ -101,7 +108,7 @@ impl Hub {
                 News::State(state) => {
                     known.states.insert(state.feed, Arc::clone(state));
                 }
-                News::Plays(_) | News::Drain(_) => {}
+                News::Plays(_) | News::Rising(_) | News::Drain(_) => {}
             }
             known.shards.clone()
         };

@@ -4,7 +4,8 @@
 //! ([`batch`]) and told to every thread ([`hub`]). A thread owns its sockets ([`shard`]): it puts
 //! shared pieces into their queues and writes each as far as it goes, waiting for none. Who comes
 //! back is brought to the present first ([`resume`]). Of the feeds that carry state, only the newest
-//! frame counts ([`state`]). Counts of plays come by a stream of their own ([`plays`]).
+//! frame counts ([`state`]), of what rises the newest of each host that somebody watches ([`rising`]).
+//! Counts of plays come by a stream of their own ([`plays`]).
 
 mod batch;
 mod client;
@@ -21,10 +22,12 @@ mod query;
 mod recent;
 mod report;
 mod resume;
+mod rising;
 mod routes;
 mod shard;
 mod state;
 mod subscription;
+mod watched;
 mod websocket;
 
 use std::sync::Arc;

@@ -5,9 +5,10 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 use actix_web::rt;
 use mayfly_core::{Clock, SystemClock};
 use mayfly_hot::Hot;
+use mayfly_runtime::every;
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
-    time::{Duration, MissedTickBehavior, interval},
+    time::Duration,
 };
 
 use crate::{
@@ -42,8 +43,12 @@ impl Local {
     /// Makes the shard of this thread, registers it, and brings it what comes from now on.
     pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
         let (known, news) = hub.register();
-        let mut shard =
-            Shard::new(&hub.settings.fanout, hub.position_interval(), Arc::clone(&hub.delivered));
+        let mut shard = Shard::new(
+            &hub.settings.fanout,
+            hub.position_interval(),
+            Arc::clone(&hub.delivered),
+            Arc::clone(&hub.watched),
+        );
         for one in known {
             shard.hear(one);
         }
@@ -61,8 +66,7 @@ impl Local {
 }
 
 async fn run(local: Rc<Local>, mut news: mpsc::Receiver<News>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = every(TICK);
     loop {
         tokio::select! {
             // What comes is never kept waiting by what is due, nor the other way: both are short.
@@ -90,6 +94,7 @@ fn take(local: &Local, first: News, news: &mut mpsc::Receiver<News>) {
                 }
             }
             News::Plays(plays) => bytes += plays.weight(),
+            News::Rising(rising) => bytes += rising.weight(),
             News::Moved(..) | News::State(_) | News::Drain(_) => {}
         }
         shard.hear(one);

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mayfly_core::{Channel, LiveEvent, frame::SubscribedTo};
+use mayfly_core::{Channel, Host, LiveEvent, frame::SubscribedTo};
 use serde::Deserialize;
 
 /// Channels of one connection; videos and hosts likewise.
 pub(crate) const CHANNELS_MAX: usize = 128;
 /// Characters of the id of a video.
 const VIDEO_CHARS_MAX: usize = 128;
-/// Characters of the name of a host.
-const HOST_CHARS_MAX: usize = 253;
 
 /// A kind of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,7 +54,7 @@ pub(crate) struct Subscription {
     pub(crate) channels: Channels,
     pub(crate) feeds: BTreeSet<Feed>,
     pub(crate) videos: BTreeSet<String>,
-    pub(crate) hosts: BTreeSet<String>,
+    pub(crate) hosts: BTreeSet<Host>,
 }
 
 /// Names as a client writes them, in a query or in a frame.
@@ -140,6 +138,16 @@ impl Subscription {
         self.feeds.contains(&feed)
     }
 
+    /// The hosts of which is wanted what rises.
+    pub(crate) fn watched_hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|_| self.has_feed(Feed::Rising))
+    }
+
+    /// Whether what rises on a host is wanted.
+    pub(crate) fn watches(&self, host: &Host) -> bool {
+        self.has_feed(Feed::Rising) && self.hosts.contains(host)
+    }
+
     /// Whether messages are wanted at all.
     pub(crate) fn has_messages(&self) -> bool {
         self.has_feed(Feed::Messages)
@@ -175,7 +183,7 @@ impl Subscription {
             },
             feeds: self.feeds.iter().map(|feed| feed.as_str()).collect(),
             videos: self.videos.iter().cloned().collect(),
-            hosts: self.hosts.iter().cloned().collect(),
+            hosts: self.hosts.iter().map(|host| host.as_str().to_owned()).collect(),
         }
     }
 
@@ -205,13 +213,14 @@ struct Checked {
     channels: BTreeSet<Channel>,
     feeds: BTreeSet<Feed>,
     videos: BTreeSet<String>,
-    hosts: BTreeSet<String>,
+    hosts: BTreeSet<Host>,
 }
 
 impl Checked {
     fn of(names: Names) -> Result<Self, BadNames> {
         let wrong = |field, rule| move |()| BadNames::Field { field, rule };
         let channels = names.channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
+        let hosts = names.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
         let feeds =
             names.feeds.iter().map(|name| Feed::parse(name).ok_or(())).collect::<Result<_, _>>();
         Ok(Self {
@@ -220,8 +229,7 @@ impl Checked {
                 .map_err(wrong("feeds", "must be messages, plays, rising, stats or pulse"))?,
             videos: check_texts(names.videos, VIDEO_CHARS_MAX)
                 .map_err(wrong("videos", "must be of 1 to 128 characters"))?,
-            hosts: check_texts(names.hosts, HOST_CHARS_MAX)
-                .map_err(wrong("hosts", "must be of 1 to 253 characters"))?,
+            hosts: hosts.map_err(|rule| BadNames::Field { field: "hosts", rule })?,
         })
     }
 }
@@ -268,5 +276,24 @@ mod tests {
         assert!(Subscription::open(rising(&[])).is_err());
         let mut one = Subscription::open(rising(&["h"])).expect("sound names");
         assert!(one.unsubscribe(Names { feeds: vec![], ..rising(&["h"]) }).is_err());
+        let bad = Subscription::open(rising(&["h", "a/b"])).map_err(|bad| bad.to_string());
+        assert_eq!(bad.err(), Some(format!("hosts {}", Host::RULE)));
+    }
+
+    #[test]
+    fn a_host_is_the_same_in_capitals_and_watched_only_by_who_wants_what_rises() {
+        let names = |feeds: &[&str], hosts: &[&str]| Names {
+            feeds: feeds.iter().map(|&feed| feed.to_owned()).collect(),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            ..Names::default()
+        };
+        let mut one = Subscription::open(names(&["stats"], &["B.org", "a.org", "b.ORG"]))
+            .expect("sound names");
+        assert_eq!(one.to_names().hosts, ["a.org", "b.org"]);
+        assert_eq!(one.watched_hosts().count(), 0);
+        one.subscribe(names(&["rising"], &[])).expect("sound names");
+        assert_eq!(one.watched_hosts().count(), 2);
+        one.unsubscribe(names(&[], &["A.ORG"])).expect("sound names");
+        assert_eq!(one.to_names().hosts, ["b.org"]);
     }
 }

@@ -26,7 +26,7 @@ export interface Names {
   feeds?: Feed | Feed[];
   /** Videos of the feed `plays`. */
   videos?: string | string[];
-  /** Hosts of the feed `rising`, which needs at least one. */
+  /** Hosts of the feed `rising`, which needs at least one: `[A-Za-z0-9._:-]{1,253}`, case does not matter. */
   hosts?: string | string[];
 }
 
@@ -114,11 +114,35 @@ export interface Plays {
   counts: { video_id: string; count: number }[];
 }
 
+/** What rises on a host, each time that it is sampled. State: each replaces the one before of its host. */
 export interface Rising {
   type: 'rising';
+  /** In small letters. */
   host: string;
   sampled_at: string;
-  pages: Record<string, unknown>[];
+  /** When the sample before was taken, if there was one. */
+  compared_to: string | null;
+  window: '5s' | (string & {});
+  /** Visitors of the host, of all its pages. */
+  visitors: number;
+  /** False where there are so many that only one visitor in some is counted. */
+  exact: boolean;
+  /** At most 100: the highest score first, those without one last. */
+  pages: RisingPage[];
+  [more: string]: unknown;
+}
+
+export interface RisingPage {
+  path: string;
+  title: string | null;
+  visitors: number;
+  /** How many more than before, or fewer; null where it was not among the pages then. */
+  change: number | null;
+  /** The change relative to what was there before; null where nobody was. */
+  rate: number | null;
+  /** How unusual its visitors are, about in standard deviations. */
+  score: number | null;
+  [more: string]: unknown;
 }
 
 /** State: each replaces the one before. Who subscribes gets the last one at once, if there is one. */

@@ -346,7 +346,9 @@
     const names = {};
     // In this order: the server takes the feed `rising` only with a host.
     for (const kind of ['channels', 'videos', 'hosts', 'feeds']) {
-      const list = [].concat(given[kind] ?? []);
+      let list = [].concat(given[kind] ?? []);
+      // The server names them so, whatever they were given as.
+      if (kind === 'hosts') list = list.map((host) => String(host).toLowerCase());
       if (list.length) names[kind] = list;
     }
     const bad =

@@ -6,7 +6,9 @@ import { Feed } from './feed.js';
 import { Inbox } from './inbox.js';
 import { Plays } from './plays.js';
 import { Pulse } from './pulse.js';
+import { Rising } from './rising.js';
 import { Stats } from './stats.js';
+import { Visit } from './visit.js';
 import { Write } from './write.js';
 import { at, recall, remember, showError } from './ground.js';
 
@@ -19,8 +21,10 @@ const inbox = new Inbox({ where, now });
 const stats = new Stats({ where, now });
 const plays = new Plays({ now });
 const pulse = new Pulse();
+const rising = new Rising();
 const connection = new Connection({ toggle, resumed: (messages) => feed.noticeResumed(messages) });
 new Write({ where });
+new Visit({ where });
 
 at('channels').value = recall('channels') ?? '';
 at('filter').addEventListener('submit', (event) => {
@@ -49,14 +53,15 @@ function open({ live_url }) {
   const url = live_url || new URL('..', import.meta.url).href;
   const since = recall('position');
   const channels = at('channels').value.split(/[\s,]+/).filter(Boolean);
-  const feeds = ['messages', 'stats', 'plays', 'pulse'];
+  const feeds = ['messages', 'stats', 'plays', 'pulse', 'rising'];
+  const { hosts } = rising;
   try {
-    live = connect({ url, channels, feeds, since });
+    live = connect({ url, channels, feeds, hosts, since });
     feed.begin(channels);
   } catch (error) {
     showError(at('channels'), error.message.replace(/^mayfly: /, ''));
     at('channels').value = '';
-    live = connect({ url, feeds, since });
+    live = connect({ url, feeds, hosts, since });
     feed.begin([]);
   }
   connection.watch(live);
@@ -65,6 +70,7 @@ function open({ live_url }) {
   stats.watch(live);
   plays.watch(live);
   pulse.watch(live);
+  rising.watch(live);
 }
 
 function close() {

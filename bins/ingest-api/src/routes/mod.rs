@@ -4,6 +4,7 @@ mod chat;
 mod dummy;
 mod messages;
 mod plays;
+mod visits;
 mod write;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::{
     ingest::{Accepted, Ingest},
     plays::Plays,
     problems,
+    visits::Visits,
 };
 
 /// Puts the routes of the service on a server. Every thread that serves has a way of its own into
@@ -37,6 +39,7 @@ pub fn configure(
         let hot = hot.on_its_own();
         let ingest = Data::new(Ingest::new(&hot, ids.clone(), &settings));
         let plays = Data::new(Plays::new(&hot, &settings));
+        let visits = Data::new(Visits::new(&hot, &settings));
         let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =
@@ -47,6 +50,7 @@ pub fn configure(
         service
             .app_data(ingest)
             .app_data(plays)
+            .app_data(visits)
             .service(one("/v1/messages").post(messages::post_message))
             .service(
                 resource("/v1/messages/batch")
@@ -55,6 +59,11 @@ pub fn configure(
             )
             .service(
                 resource("/v1/plays").body_limit(limits::BATCH_BYTES_MAX).post(plays::post_plays),
+            )
+            .service(
+                resource("/v1/visits")
+                    .body_limit(limits::BATCH_BYTES_MAX)
+                    .post(visits::post_visits),
             )
             .service(write("/message/write"))
             .service(write("/message/write/"))

@@ -1,7 +1,9 @@
 //! The routes of list-api, a file a noun.
 
 mod chats;
+mod hosts;
 mod inbox;
+mod increasing;
 mod messages;
 mod plays;
 mod pulse;
@@ -22,6 +24,8 @@ use serde::Deserialize;
 
 use crate::{
     counts::Counts,
+    hosts::{Hosts, KeptAnswers},
+    increasing::{Increasing, KeptIncreases},
     listing::Listing,
     statistics::{Link, Statistics},
 };
@@ -35,10 +39,13 @@ pub fn configure(
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let docs = mayfly_openapi::make_docs(Service::ListApi, &settings.public);
+    let (answers, increases) = (Arc::new(KeptAnswers::new()), Arc::new(KeptIncreases::new()));
     move |service| {
         let hot = hot.on_its_own();
         let listing = Data::new(Listing::new(hot.clone(), cold.clone(), &settings));
         let counts = Data::new(Counts::new(hot.clone(), cold.clone()));
+        let hosts = Data::new(Hosts::new(hot.clone(), cold.clone(), &settings, answers.clone()));
+        let increasing = Data::new(Increasing::new(hot.clone(), &settings, increases.clone()));
         let statistics = Data::new(Statistics::new(hot, stats.clone()));
         let chats_get = settings.list.chats_get;
         let chats = resource("/chats/{username}");
@@ -51,6 +58,8 @@ pub fn configure(
             .app_data(listing)
             .app_data(counts)
             .app_data(statistics)
+            .app_data(hosts)
+            .app_data(increasing)
             .service(resource("/v1/messages").get(messages::list_messages))
             .service(
                 resource("/v1/messages/{id}")
@@ -63,6 +72,10 @@ pub fn configure(
             .service(chats)
             .service(resource("/v1/plays").get(plays::list_plays))
             .service(resource("/v1/plays/{video_id}").get(plays::get_plays))
+            .service(resource("/v1/hosts/{host}/pages").get(hosts::list_pages))
+            .service(resource("/v1/hosts/{host}/rising").get(hosts::list_rising))
+            .service(resource("/v1/hosts/{host}/history").get(hosts::get_history))
+            .service(resource("/api/v1.0/increasingconcurrents").get(increasing::list_increases))
             .service(resource("/v1/pulse").get(pulse::get_pulse))
             .service(resource("/v1/stats").get(stats::get_stats))
             .service(resource("/stat/get").get(stats::get_stats))

@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod down;
 mod ensure_installed;
+mod keys;
 mod migrate;
 mod reset;
 mod run;
@@ -33,6 +34,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Stop(named) => wait_for(stop::stop(named.name)),
         Command::Reset => wait_for(reset::reset()),
         Command::Migrate => wait_for(migrate::migrate()),
+        Command::Keys(what) => wait_for(keys::keys(what)),
         Command::Audit(options) => wait_for(audit::audit(options)),
         Command::Tail(options) => wait_for(tail::tail(options)),
         Command::Simulate(what) => wait_for(simulate::simulate(what)),

@@ -5,10 +5,11 @@ mod attend;
 mod deliver;
 mod ending;
 mod plays;
+mod rising;
 mod states;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     rc::Rc,
     sync::{
         Arc,
@@ -18,17 +19,20 @@ use std::{
 };
 
 use mayfly_core::{
-    Clock, EntryId, Position, SystemClock,
+    Clock, EntryId, Host, Position, SystemClock,
     frame::{NotResumed, ServerFrame},
 };
 use mayfly_runtime::{metrics as names, settings::Fanout};
 use metrics::{counter, gauge};
 use slab::Slab;
 
-use self::ending::{Drain, count_closed};
 pub(crate) use self::{
     deliver::{Forward, note_delivery},
     ending::CLOSE_TIMEOUT,
+};
+use self::{
+    ending::{Drain, count_closed},
+    rising::OfHost,
 };
 use crate::{
     client::{Bounds, Client, Sink, Stage, wake},
@@ -37,6 +41,7 @@ use crate::{
     recent::Recent,
     state::State,
     subscription::Feed,
+    watched::Watched,
 };
 
 /// The connections of one thread.
@@ -46,6 +51,10 @@ pub(crate) struct Shard {
     recent: Recent,
     /// The newest of the feeds that carry state.
     states: BTreeMap<Feed, Arc<State>>,
+    /// The hosts that connections of this thread watch.
+    hosts: HashMap<Host, OfHost>,
+    /// Those of all threads.
+    watched: Arc<Watched>,
     /// Up to where connections that are live have been served; nothing before Redis was reached.
     at: Option<Position>,
     /// Connections with something new in their queue.
@@ -66,12 +75,15 @@ impl Shard {
         settings: &Fanout,
         position_interval: Duration,
         delivered: Arc<AtomicU64>,
+        watched: Arc<Watched>,
     ) -> Self {
         Self {
             clients: Slab::new(),
             groups: Groups::default(),
             recent: Recent::default(),
             states: BTreeMap::new(),
+            hosts: HashMap::new(),
+            watched,
             at: None,
             dirty: Vec::new(),
             bounds: Bounds { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max },
@@ -90,6 +102,7 @@ impl Shard {
             News::Moved(position, missed) => self.move_to(&position, missed),
             News::State(state) => self.show(&state),
             News::Plays(plays) => self.deliver_plays(&plays),
+            News::Rising(rising) => self.show_rising(&rising),
             News::Drain(over) => self.begin_drain(over),
         }
     }
@@ -117,13 +130,19 @@ impl Shard {
     pub(crate) fn register(&mut self, sink: Sink, interest: Interest) -> usize {
         gauge!(names::CONNECTIONS).increment(1);
         let ping_in = self.next_ping();
-        self.clients.insert(Client::new(sink, Rc::new(interest), Instant::now(), ping_in))
+        let client = Client::new(sink, Rc::new(interest), Instant::now(), ping_in);
+        let key = self.clients.insert(client);
+        self.change_watching(key, None);
+        key
     }
 
     /// Lets go of a connection.
     pub(crate) fn remove(&mut self, key: usize) {
         self.leave_group(key);
         let mut client = self.clients.remove(key);
+        for host in client.interest.subscription.watched_hosts() {
+            self.end_watching(key, host);
+        }
         if client.is_dirty {
             self.dirty.retain(|one| *one != key);
         }
@@ -195,6 +214,7 @@ impl Shard {
     pub(crate) fn change_interest(&mut self, key: usize, interest: Interest) {
         self.leave_group(key);
         let before = std::mem::replace(&mut self.clients[key].interest, Rc::new(interest));
+        self.change_watching(key, Some(&before.subscription));
         self.owe_more(key, Some(&before.subscription));
         let client = &mut self.clients[key];
         if client.stage == Stage::Live {

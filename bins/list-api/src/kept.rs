@@ -1,0 +1,257 @@
+//! What was found out a moment ago, kept for all who ask the same: however many ask at once, one
+//! question is under way, and they share its answer, a failure too.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use mayfly_cold::ColdError;
+use mayfly_hot::HotError;
+use mayfly_http::{Code, Problem};
+use tokio::{sync::watch, time::Instant};
+
+use crate::problems::{of_cold, of_hot};
+
+/// Answers kept of one kind; when there are more, all are forgotten.
+const ENTRIES_MAX: usize = 10_000;
+
+/// Answers by what was asked, over all threads of the process.
+pub struct Kept<K, V> {
+    slots: Mutex<HashMap<K, Slot<V>>>,
+}
+
+/// An answer, or the place where it will be.
+type Slot<V> = watch::Receiver<Option<Found<V>>>;
+
+/// An answer, and how long it may be given again.
+#[derive(Debug, Clone)]
+pub struct Found<V> {
+    value: Result<V, Failure>,
+    /// None where nobody but those who wait is to have it.
+    until: Option<Instant>,
+}
+
+/// Why nothing was found out.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// Redis gave no answer of use.
+    Hot(Arc<HotError>),
+    /// Postgres gave no answer of use.
+    Cold(Arc<ColdError>),
+    /// More is asked than can be asked.
+    Overloaded,
+    /// Who asked is gone: its thread leaves.
+    Left,
+}
+
+impl<V> Found<V> {
+    /// An answer that is good until then.
+    pub fn until(value: V, until: Instant) -> Self {
+        Self { value: Ok(value), until: Some(until) }
+    }
+
+    /// A failure, which only those learn of who wait.
+    pub fn failed(failure: impl Into<Failure>) -> Self {
+        Self { value: Err(failure.into()), until: None }
+    }
+
+    fn is_good(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
+    /// Nothing is kept yet.
+    pub fn new() -> Self {
+        Self { slots: Mutex::default() }
+    }
+
+    /// Gives what is kept, or waits for who asks already, or asks.
+    ///
+    /// Who asks is a task of its own, and goes on when its caller hangs up: others may wait for it. It
+    /// ends with the thread of its caller, which may leave before others do: these ask once more.
+    pub async fn get<F>(&self, key: &K, ask: impl Fn() -> F) -> Result<V, Failure>
+    where
+        F: Future<Output = Found<V>> + Send + 'static,
+    {
+        match self.get_once(key, &ask).await {
+            Err(Failure::Left) => self.get_once(key, &ask).await,
+            answer => answer,
+        }
+    }
+
+    async fn get_once<F>(&self, key: &K, ask: &impl Fn() -> F) -> Result<V, Failure>
+    where
+        F: Future<Output = Found<V>> + Send + 'static,
+    {
+        let mut slot = match self.find(key) {
+            Ok(value) => return value,
+            Err(Some(slot)) => slot,
+            Err(None) => self.begin(key, ask),
+        };
+        match slot.wait_for(Option::is_some).await {
+            Ok(found) => found.as_ref().map_or(Err(Failure::Left), |found| found.value.clone()),
+            Err(_) => Err(Failure::Left),
+        }
+    }
+
+    /// What is kept, else the place where it will be, if somebody asks already.
+    fn find(&self, key: &K) -> Result<Result<V, Failure>, Option<Slot<V>>> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        look(slots.get(key))
+    }
+
+    /// Asks, unless somebody else began just now.
+    fn begin<F>(&self, key: &K, ask: &impl Fn() -> F) -> Slot<V>
+    where
+        F: Future<Output = Found<V>> + Send + 'static,
+    {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(key)
+            && !matches!(look(Some(slot)), Err(None))
+        {
+            return slot.clone();
+        }
+        if slots.len() >= ENTRIES_MAX {
+            slots.clear();
+        }
+        let (answer, slot) = watch::channel(None);
+        slots.insert(key.clone(), slot.clone());
+        let asking = ask();
+        tokio::spawn(async move { answer.send_replace(Some(asking.await)) });
+        slot
+    }
+}
+
+/// What stands in a slot: an answer that is good, a place to wait at, or nothing of use.
+fn look<V: Clone>(slot: Option<&Slot<V>>) -> Result<Result<V, Failure>, Option<Slot<V>>> {
+    let slot = slot.ok_or(None)?;
+    // Looked at before the answer: who answers does so before it leaves.
+    let has_left = slot.has_changed().is_err();
+    match &*slot.borrow() {
+        Some(found) if found.is_good() => Ok(found.value.clone()),
+        None if !has_left => Err(Some(slot.clone())),
+        _ => Err(None),
+    }
+}
+
+impl From<HotError> for Failure {
+    fn from(error: HotError) -> Self {
+        Self::Hot(Arc::new(error))
+    }
+}
+
+impl From<ColdError> for Failure {
+    fn from(error: ColdError) -> Self {
+        Self::Cold(Arc::new(error))
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Hot(error) => of_hot(&error),
+            Failure::Cold(error) => of_cold(&error),
+            Failure::Overloaded => Self::new(Code::Overloaded),
+            Failure::Left => Self::new(Code::Unavailable).caused_by("who asked is gone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// Longer than a test takes, and how long an answer takes here.
+    const LONG: Duration = Duration::from_secs(3_600);
+    const A_WHILE: Duration = Duration::from_millis(200);
+
+    /// Keeps how often it was asked, which is also its answer.
+    #[derive(Clone, Default)]
+    struct Source(Arc<AtomicUsize>);
+
+    impl Source {
+        async fn ask(self, good_for: Duration) -> Found<usize> {
+            let began = Instant::now();
+            tokio::time::sleep(A_WHILE).await;
+            Found::until(self.0.fetch_add(1, Ordering::Relaxed) + 1, began + good_for)
+        }
+
+        async fn fail(self) -> Found<usize> {
+            tokio::time::sleep(A_WHILE).await;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Found::failed(HotError::Timeout)
+        }
+    }
+
+    async fn get(kept: &Kept<u8, usize>, key: u8, source: &Source) -> Option<usize> {
+        kept.get(&key, || source.clone().ask(LONG)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn many_at_once_share_one_question_and_later_ones_its_answer() {
+        let (kept, source) = (Kept::new(), Source::default());
+        let ask = || get(&kept, 1, &source);
+        let (a, b, c) = tokio::join!(ask(), ask(), ask());
+        assert_eq!([a, b, c], [Some(1); 3]);
+        assert_eq!(ask().await, Some(1));
+        assert_eq!(get(&kept, 2, &source).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn what_is_good_no_more_is_asked_again() {
+        let (kept, source) = (Kept::new(), Source::default());
+        for asked in 1..=2 {
+            let answer = kept.get(&1, || source.clone().ask(A_WHILE)).await;
+            assert_eq!(answer.ok(), Some(asked));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_those_who_wait_and_not_kept() {
+        let (kept, source) = (Kept::new(), Source::default());
+        let fail = || kept.get(&1, || source.clone().fail());
+        let (a, b) = tokio::join!(fail(), fail());
+        assert!(a.is_err() && b.is_err());
+        assert_eq!(get(&kept, 1, &source).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_takes_the_answer_from_nobody() {
+        let (kept, source) = (Kept::new(), Source::default());
+        let first = tokio::time::timeout(A_WHILE / 20, get(&kept, 1, &source)).await;
+        assert!(first.is_err());
+        assert_eq!(get(&kept, 1, &source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn where_who_asked_is_gone_nobody_hangs_and_the_next_asks_anew() {
+        let (kept, source) = (Kept::new(), Source::default());
+        let tries = AtomicUsize::new(0);
+        let gone = kept.get(&1, || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            async { panic!("on purpose") }
+        });
+        assert!(matches!(gone.await, Err(Failure::Left)));
+        assert_eq!(tries.into_inner(), 2);
+        assert_eq!(get(&kept, 1, &source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_kept_than_may_be() {
+        let kept = Kept::new();
+        let until = Instant::now() + LONG;
+        for key in 0..ENTRIES_MAX + 2 {
+            let one = kept.get(&key, || async move { Found::until(key, until) }).await;
+            assert_eq!(one.ok(), Some(key));
+        }
+        assert_eq!(kept.slots.lock().expect("nobody panicked").len(), 2);
+    }
+}
