@@ -54,7 +54,10 @@ impl LastWords {
 impl Drop for LastWords {
     fn drop(&mut self) {
         if std::thread::panicking() && !self.are_told.swap(true, Ordering::Relaxed) {
-            println!("the last warnings and errors of the services:\n{}", self.read().join("\n"));
+            let words = self.read();
+            if !words.is_empty() {
+                println!("the last warnings and errors of the services:\n{}", words.join("\n"));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod browser;
 mod connection;
+mod fake_chartbeat;
 mod freeze;
 mod gate;
 mod hot_copy;
@@ -24,6 +25,7 @@ use std::{
 pub use answer::Answer;
 pub use browser::{Browser, Tab};
 pub use connection::{Connection, Reply};
+pub use fake_chartbeat::{FakeChartbeat, SourceCall, SourceReply};
 pub use freeze::{Frozen, send_signal};
 pub use gate::Gate;
 pub use hot_copy::{id_of, ids_of};

@@ -11,7 +11,8 @@ use redis::AsyncCommands;
 use crate::{World, bin_dir, eventually};
 
 /// The keys that stay in Redis for ever where messages are all that there was.
-pub const LASTING: [&str; 5] = ["consumption:messages", "epoch", "ledger", "messages", "plays"];
+pub const LASTING: [&str; 6] =
+    ["consumption:messages", "epoch", "keys:version", "ledger", "messages", "plays"];
 
 /// The sum of the present epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]

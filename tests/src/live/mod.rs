@@ -6,6 +6,7 @@ mod fanout;
 mod follower;
 mod latency;
 mod opening;
+mod sightings;
 mod told;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use fanout::{Metrics, file_limit, rss_bytes};
 pub use follower::Follower;
 pub use latency::{Latencies, Talk, now_us};
 pub use opening::{NotOpened, Opening};
+pub use sightings::sighting;
 pub use told::{Told, ToldMessage};
 use wire::Frame;
 pub use wire::{FIN, close_payload, encode, encode_unmasked, opcode};

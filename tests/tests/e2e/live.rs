@@ -15,6 +15,7 @@ mod outages;
 mod pings;
 mod races;
 mod replay;
+mod rising;
 mod slow;
 mod stats;
 mod texts;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod batch;
+mod chartbeat;
 mod client;
 mod configuration;
 mod dead_letters;
@@ -11,8 +12,10 @@ mod fields;
 mod first_message;
 mod frozen;
 mod headers;
+mod hosts;
 mod idempotency;
 mod inbox;
+mod keys;
 mod kills;
 mod ledger;
 mod limits;
@@ -33,4 +36,5 @@ mod stats;
 mod tail;
 mod takes;
 mod trickles;
+mod visits;
 mod walk;

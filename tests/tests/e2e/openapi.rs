@@ -190,6 +190,7 @@ async fn every_answer_of_the_document_is_given_and_every_answer_given_is_in_the_
         cases::of_writers(),
         cases::of_readers(&id),
         cases::of_counts(&video),
+        cases::of_hosts(),
         cases::of_stats(),
         cases::of_services(),
     ];

@@ -1,6 +1,7 @@
 //! The page in a browser, with all of Mayfly behind it.
 
 mod plays;
+mod rising;
 mod stats;
 
 use mayfly_stack::Service;

@@ -219,6 +219,23 @@ globalThis.cases = {
     same([await never, await live.subscribe('d')], [false, false], 'closed');
   },
 
+  async names_hosts_in_small_letters(world) {
+    const { live, of } = await world.connect({ feeds: 'rising', hosts: 'One.example' });
+    same(world.socket.query('host'), ['one.example'], 'in the address');
+    world.socket.greet();
+    live.subscribe({ hosts: ['Two.example'] });
+    world.socket.say({ type: 'subscribed', hosts: ['one.example', 'two.example'] });
+    live.unsubscribe({ hosts: 'ONE.example' });
+    const asked = [['subscribe', 'two.example'], ['unsubscribe', 'one.example']];
+    same(world.socket.sent, asked.map(([type, host]) => ({ type, hosts: [host] })), 'and in frames');
+    world.socket.say({ type: 'unsubscribed', hosts: ['two.example'] });
+    world.socket.say({ type: 'rising', host: 'two.example', pages: [] });
+    same(of('rising').map(({ host }) => host), ['two.example'], 'as they come back');
+    world.socket.drop(1006);
+    await world.pass(1000);
+    same(world.socket.query('host'), ['two.example'], 'also when it comes back');
+  },
+
   async keeps_an_emptied_set_empty(world) {
     const { live, of } = await world.connect({ channels: ['a'] });
     world.socket.greet();

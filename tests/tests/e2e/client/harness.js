@@ -84,7 +84,7 @@ globalThis.makeWorld = () => {
     async connect(options = {}) {
       const live = mayfly.connect({ url: 'http://live.example', WebSocket: FakeSocket, ...options });
       const seen = [];
-      for (const event of ['message', 'expired', 'gap', 'resumed', 'state', 'error', 'plays']) {
+      for (const event of ['message', 'expired', 'gap', 'resumed', 'state', 'error', 'plays', 'rising']) {
         live.on(event, (what) => seen.push({ event, what }));
       }
       const of = (event) => seen.filter((one) => one.event === event).map((one) => one.what);

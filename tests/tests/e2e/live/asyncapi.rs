@@ -7,7 +7,7 @@ use jsonschema::{Draft, Validator};
 use mayfly_stack::Service;
 use mayfly_tests::{
     Answer, PATIENCE, Setup, World, id_of,
-    live::{FIN, Live, Opening, encode, opcode},
+    live::{FIN, Live, Opening, encode, opcode, sighting},
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
@@ -152,6 +152,13 @@ async fn every_frame_that_is_described_comes_and_is_as_described() {
     publish_counts_and_pulse(&document, &world).await;
     document.see_until(&mut counts, "plays").await;
     document.see_until(&mut counts, "pulse").await;
+    let (mut rising, _) = document.open(&world.live("feed=rising&host=Example.org")).await;
+    let pages = [("/news", 150, Some(50)), ("/", 20, None)];
+    let mut news = sighting("example.org", 7 * 60 + 5, &pages);
+    news["pages"][0]["title"] = "News".into();
+    world.publish_sighting(&news).await;
+    let told = document.see_until(&mut rising, "rising").await;
+    assert_eq!(told, document.examples("rising")[0]);
     fall_behind(&mut document, &world).await;
 
     let seen: Vec<_> = document.seen.keys().map(String::as_str).collect();

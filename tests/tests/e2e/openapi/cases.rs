@@ -7,8 +7,8 @@ use super::{
     recorder::{
         Case,
         Place::{
-            self, CutOff, Impatient, Limited, Plain, SmallInbox, SmallQueue, Spoilt, Summed,
-            SwitchedOff,
+            self, CutOff, Elsewhere, Impatient, Limited, Plain, SmallInbox, SmallQueue, Spoilt,
+            Summed, SwitchedOff,
         },
     },
     request::Request,
@@ -50,6 +50,8 @@ fn writers() -> Vec<(u16, Body, bool, Make)> {
         (202, Body::Json, false, |text| {
             Request::of("post_plays").json(&json!([{"video_id": text, "play_id": null}]))
         }),
+        (202, Body::Json, false, |text| Request::of("post_visits").json(&visit(text))),
+        (202, Body::Json, false, |text| Request::of("post_visits").json(&json!([visit(text)]))),
         (201, Body::Json, true, |text| Request::of("post_chat").json(&chat(text))),
         (201, Body::Json, true, |text| Request::of("post_chat_with_slash").json(&chat(text))),
         (202, Body::None, true, |text| write_by_query("get_write", text)),
@@ -63,6 +65,11 @@ fn writers() -> Vec<(u16, Body, bool, Make)> {
 
 fn chat(text: &str) -> Value {
     json!({"username": text, "text": text})
+}
+
+/// All on one host: where it has room for one page, the next is refused.
+fn visit(text: &str) -> Value {
+    json!({"host": "openapi.test", "path": format!("/{text}"), "title": null, "visitor": text})
 }
 
 fn write_by_query(operation: &str, text: &str) -> Request {
@@ -131,7 +138,8 @@ pub fn of_writers() -> Vec<Case> {
             return cases;
         }
         let kind = if body == Body::Form { FORM } else { "application/json" };
-        let most = if ["post_messages", "post_plays"].contains(&&*request.operation) {
+        let most = if ["post_messages", "post_plays", "post_visits"].contains(&&*request.operation)
+        {
             limits::BATCH_BYTES_MAX
         } else {
             limits::MESSAGE_BYTES_MAX
@@ -225,6 +233,49 @@ pub fn of_counts(video: &str) -> Vec<Case> {
         case(Plain, list("cursor=1a2f"), 400, "invalid_cursor"),
         case(Summed, pulse.clone(), 200, ""),
         case(Plain, pulse, 503, "unavailable"),
+    ]);
+    cases
+}
+
+/// Hosts and their pages.
+pub fn of_hosts() -> Vec<Case> {
+    let pages = Request::of("list_pages").name("fred");
+    let rising = Request::of("list_rising").name("fred");
+    let history = Request::of("get_history").name("fred").query("path=/");
+    let increases = |query: &str| Request::of("list_increases").query(query);
+    let ours = increases("apikey=good&host=fred");
+    let mut cases = Vec::new();
+    for request in [&pages, &rising, &history, &ours] {
+        cases.extend(common(request));
+        cases.extend([
+            case(Spoilt, request.clone(), 500, "internal"),
+            case(CutOff, request.clone(), 503, "unavailable"),
+        ]);
+    }
+    cases.extend([
+        case(Plain, pages.clone(), 200, ""),
+        case(Plain, pages.clone().name("a b"), 400, "invalid_field"),
+        case(Elsewhere, pages.clone(), 200, ""),
+        case(Elsewhere, pages.name("unseen"), 404, "not_found"),
+        case(Plain, rising.clone().query("window=24h"), 200, ""),
+        case(Plain, rising.clone().query("window=2m"), 400, "invalid_field"),
+        case(Elsewhere, rising.clone(), 200, ""),
+        case(Elsewhere, rising.name("unseen"), 404, "not_found"),
+        case(Plain, history.clone(), 200, ""),
+        case(
+            Plain,
+            history.clone().query("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00%2B01:00"),
+            400,
+            "invalid_field",
+        ),
+        case(Plain, Request::of("get_history").name("fred"), 400, "invalid_field"),
+        case(Summed, ours.clone(), 200, ""),
+        case(Summed, increases(""), 401, "unauthorized"),
+        case(Summed, increases("apikey=other&host=fred"), 401, "unauthorized"),
+        case(Elsewhere, ours, 200, ""),
+        case(Elsewhere, increases("apikey=refused&host=fred"), 400, "upstream_refused"),
+        case(Elsewhere, increases("apikey=unheard&host=silent"), 502, "upstream_failed"),
+        case(Elsewhere, increases("apikey=one-more&host=crowded"), 503, "overloaded"),
     ]);
     cases
 }

@@ -12,7 +12,8 @@ const PLACE: &str = "https://mayfly.test/openapi.json";
 /// What stands on every answer.
 const ALWAYS: [&str; 3] = ["x-request-id", "traceparent", "cache-control"];
 /// What stands only on some of the answers that name it.
-const SOMETIMES: [&str; 4] = ["ratelimit", "ratelimit-policy", "idempotent-replayed", "link"];
+const SOMETIMES: [&str; 6] =
+    ["ratelimit", "ratelimit-policy", "idempotent-replayed", "link", "age", "mayfly-stale"];
 /// What is not of the API but of HTTP, and of files.
 const OF_HTTP: [&str; 12] = [
     "access-control-expose-headers",

@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
-use mayfly_stack::Service;
+use mayfly_core::{Clock, KeyHash, SystemClock};
+use mayfly_stack::{Service, SharedServers};
 use mayfly_tests::{Answer, OwnProcess, World};
 use reqwest::{Client, redirect::Policy};
+use serde_json::json;
 
 use super::{
     document::{Document, Outcome},
@@ -24,8 +27,10 @@ pub enum Place {
     CutOff,
     /// To services that find in Redis and Postgres what nobody of ours put there.
     Spoilt,
-    /// To a list-api that knows of statistics, and of a pulse.
+    /// To a list-api that knows of statistics, of a pulse, and of a key.
     Summed,
+    /// To a list-api for which another service counts visitors, and of a key.
+    Elsewhere,
     /// To services of which the switched is switched off.
     SwitchedOff,
     /// To an ingest-api that waits for a body no longer than for a moment.
@@ -34,12 +39,24 @@ pub enum Place {
     Limited,
     /// To an ingest-api with room for one message in an inbox.
     SmallInbox,
-    /// To an ingest-api with room for one message in the queue.
+    /// To an ingest-api with room for one message in the queue, and for one page of a host.
     SmallQueue,
 }
 
 /// A pulse of a system at rest.
 const PULSE: &str = r#"{"generated_at":"2026-11-20T19:07:00.123Z","queue":{"depth":0,"oldest_age_ms":0,"dead_letters":0},"rates":{"accepted":0.0,"stored":0.0,"delivered":0.0},"consumption_ms":{"latest":null,"average":null,"p50":null,"p99":null},"connections":0}"#;
+
+/// Keys under which the spoilt find what nobody of ours put there.
+const SPOILT: [&str; 8] = [
+    "taken",
+    "inbox:fred",
+    "stats",
+    "plays:counts",
+    "pulse",
+    "visits:fred",
+    "rising:host:fred",
+    "keys",
+];
 
 /// What a service is told besides.
 type Settings<'a> = &'a [(&'a str, &'a str)];
@@ -75,30 +92,41 @@ impl Recorder {
         let elsewhere = format!("{}-elsewhere", world.prefix);
         let spoilt = format!("{}-spoilt", world.prefix);
         let summed = format!("{}-summed", world.prefix);
-        let database = world.stack.env().database_url().to_owned();
-        let empty = database.replace(&world.prefix, "postgres");
-        for key in ["taken", "inbox:fred", "stats", "plays:counts", "pulse"] {
-            write_elsewhere(&world, "RPUSH", &spoilt, key, "{}").await;
+        let foreign = make_foreign_database(&world).await;
+        for key in SPOILT {
+            write_elsewhere(&world, "RPUSH", &spoilt, key, &["{}"]).await;
         }
-        write_elsewhere(&world, "SET", &summed, "stats", "{}").await;
-        write_elsewhere(&world, "SET", &summed, "pulse", PULSE).await;
+        write_elsewhere(&world, "SET", &summed, "stats", &["{}"]).await;
+        write_elsewhere(&world, "SET", &summed, "pulse", &[PULSE]).await;
+        write_key(&world, &summed).await;
+        let sourced = format!("{}-sourced", world.prefix);
+        write_sources(&world, &sourced).await;
+        let sourced =
+            [("MAYFLY_REDIS__PREFIX", sourced.as_str()), ("MAYFLY_RISING__SOURCE", "chartbeat")];
         let nowhere = "127.0.0.1:1";
         let (redis, postgres) = (format!("redis://{nowhere}"), format!("postgres://{nowhere}/x"));
         let cut_off = [("REDIS_URL", redis.as_str()), ("DATABASE_URL", postgres.as_str())];
-        let spoilt = [("MAYFLY_REDIS__PREFIX", spoilt.as_str()), ("DATABASE_URL", empty.as_str())];
+        let spoilt =
+            [("MAYFLY_REDIS__PREFIX", spoilt.as_str()), ("DATABASE_URL", foreign.as_str())];
         let off = [("MAYFLY_INGEST__WRITE_BY_GET", "off"), ("MAYFLY_LIST__CHATS_GET", "off")];
         let limited = [
             ("MAYFLY_LIMITS__MESSAGES", "1/hour"),
             ("MAYFLY_LIMITS__PLAYS", "1/hour"),
+            ("MAYFLY_LIMITS__VISITS", "1/hour"),
             ("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1"),
         ];
-        let small_queue = [("MAYFLY_QUEUE__DEPTH_MAX", "1"), ("MAYFLY_REDIS__PREFIX", &elsewhere)];
+        let small_queue = [
+            ("MAYFLY_QUEUE__DEPTH_MAX", "1"),
+            ("MAYFLY_VISITS__PAGES_MAX", "1"),
+            ("MAYFLY_REDIS__PREFIX", &elsewhere),
+        ];
         let ingest = Service::IngestApi;
-        let wanted: [(Place, Service, Settings); 10] = [
+        let wanted: [(Place, Service, Settings); 11] = [
             (Place::CutOff, ingest, &cut_off),
             (Place::CutOff, Service::ListApi, &cut_off),
             (Place::Spoilt, Service::ListApi, &spoilt),
             (Place::Summed, Service::ListApi, &[("MAYFLY_REDIS__PREFIX", &summed)]),
+            (Place::Elsewhere, Service::ListApi, &sourced),
             (Place::SwitchedOff, ingest, &off),
             (Place::SwitchedOff, Service::ListApi, &off),
             (Place::Impatient, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "500ms")]),
@@ -151,10 +179,50 @@ impl Recorder {
     }
 }
 
-/// Writes a text under a key of a Mayfly that nothing else is of, as a string or as a list.
-async fn write_elsewhere(world: &World, command: &str, prefix: &str, key: &str, text: &str) {
+/// Makes a database with tables of our names that are none of ours.
+async fn make_foreign_database(world: &World) -> String {
+    let servers = SharedServers::get().await.expect("the shared servers start");
+    let url = servers.create_database(&format!("{}_spoilt", world.prefix)).await;
+    let url = url.expect("a database can be made");
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("Postgres answers");
+    tokio::spawn(connection);
+    for table in ["messages", "dead_letters", "hosts", "page_hours"] {
+        let made = client.batch_execute(&format!("CREATE TABLE {table} ()")).await;
+        made.expect("a table can be made");
+    }
+    url
+}
+
+/// Writes a key that is good for the host `fred`, and that all are known.
+async fn write_key(world: &World, prefix: &str) {
+    let known = r#"{"id":"019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47","hosts":["fred"],"revoked":false}"#;
+    write_elsewhere(world, "HSET", prefix, "keys", &[KeyHash::of("good").as_str(), known]).await;
+    write_elsewhere(world, "SET", prefix, "keys:version", &["1"]).await;
+}
+
+/// Writes what another service, which nobody calls now, said of `fred`; that it refused a key; and that
+/// many keys wait for `crowded`.
+async fn write_sources(world: &World, prefix: &str) {
+    write_key(world, prefix).await;
+    // So late that it is not too old for any case.
+    let sampled_at = SystemClock.now().plus(Duration::from_secs(30));
+    let sighting = json!({"host": "fred", "sampled_at": sampled_at, "visitors": 3, "exact": true,
+        "compared_to": sampled_at, "pages": [
+            {"path": "/", "title": null, "visitors": 3, "before": 1, "usual": null}]});
+    write_elsewhere(world, "SET", prefix, "rising:host:fred", &[&sighting.to_string()]).await;
+    let refused = format!("rising:refused:{}:fred", KeyHash::of("refused"));
+    write_elsewhere(world, "SET", prefix, &refused, &["1"]).await;
+    for number in 0..100 {
+        let key = format!("{number}");
+        write_elsewhere(world, "HSET", prefix, "rising:pairs:crowded", &[&key, "1:x"]).await;
+    }
+}
+
+/// Writes texts under a key of a Mayfly that nothing else is of.
+async fn write_elsewhere(world: &World, command: &str, prefix: &str, key: &str, texts: &[&str]) {
     let mut redis = world.redis().await;
     let key = format!("{prefix}:{{0}}:{key}");
-    let written = redis::cmd(command).arg(key).arg(text).exec_async(&mut redis).await;
+    let written = redis::cmd(command).arg(key).arg(texts).exec_async(&mut redis).await;
     written.expect("Redis writes");
 }

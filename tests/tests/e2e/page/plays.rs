@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::{NARROW, WIDE, page};
 
-/// The paths that scripts of the page have asked for so far.
+/// The paths that scripts of the page have asked for so far; its own visits ask for nothing.
 const REQUESTS: &str = "performance.getEntriesByType('resource')
     .filter((one) => ['fetch', 'xmlhttprequest', 'beacon'].includes(one.initiatorType))
-    .map((one) => new URL(one.name).pathname)";
+    .map((one) => new URL(one.name).pathname)
+    .filter((path) => path !== '/v1/visits')";
 
 /// A Mayfly whose counts and pulses are made by the test.
 async fn start() -> World {
