@@ -63,7 +63,7 @@ test: build ## Runs all tests, with servers of their own
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays:: visits:: hosts:: chartbeat:: keys::
 
 .PHONY: simulate
 simulate: build ## Has 100,000 plays counted by the running stack; also: mayfly simulate messages, mayfly simulate walk
