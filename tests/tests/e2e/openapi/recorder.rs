@@ -129,7 +129,7 @@ impl Recorder {
             (Place::Elsewhere, Service::ListApi, &sourced),
             (Place::SwitchedOff, ingest, &off),
             (Place::SwitchedOff, Service::ListApi, &off),
-            (Place::Impatient, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "500ms")]),
+            (Place::Impatient, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "2s")]),
             (Place::Limited, ingest, &limited),
             (Place::SmallInbox, ingest, &[("MAYFLY_INBOX__MESSAGES_MAX", "1")]),
             (Place::SmallQueue, ingest, &small_queue),
