@@ -172,6 +172,22 @@ pub async fn ask_for_host(hot: Hot, pair: Pair<String>) -> Found<Asked<Bytes>> {
     asking.await.unwrap_or_else(|failure: Failure| Found::failed(failure))
 }
 
+/// The same where the newest sighting is fresh still, but not for long: what comes after it.
+pub async fn ask_for_newer(hot: Hot, pair: Pair<String>) -> Found<Asked<Bytes>> {
+    let asking = async {
+        let first = pair.look(&hot).await?;
+        let sampled_at = |seen: &Seen| seen.state.sighting.as_ref().map(|one| one.sampled_at);
+        let known = sampled_at(&first);
+        let is_newer = |seen: &Seen| {
+            let is_newer = sampled_at(seen) > known || seen.state.failure.is_some();
+            if is_newer { seen.outcome() } else { None }
+        };
+        let (outcome, last) = pair.ask(&hot, first, is_newer).await?;
+        Ok(outcome.unwrap_or_else(|| last.failed(false)))
+    };
+    asking.await.unwrap_or_else(|failure: Failure| Found::failed(failure))
+}
+
 /// Whether the source accepts a key for a host. What becomes of other keys says nothing of this one;
 /// only that the source fails does. Only so many are tried at once.
 pub async fn ask_for_pair(

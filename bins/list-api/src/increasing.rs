@@ -24,6 +24,10 @@ use crate::{
 const KEY_KNOWN_FOR: Duration = Duration::from_millis(500);
 /// Keys that a process has tried at once; more are 503.
 const TRIALS_MAX: usize = 100;
+/// How long before its answer is fresh no more a host is asked for again, by who asks then.
+const RENEWED_AHEAD: Duration = Duration::from_millis(600);
+/// How long the answer is given meanwhile, once it is fresh no more: about as long as a call takes.
+const GIVEN_LONGER: Duration = Duration::from_secs(1);
 /// How long an answer from our own counts is given again.
 const COUNTED_FOR: Duration = Duration::from_secs(1);
 
@@ -95,6 +99,7 @@ impl Increasing {
                 increases.get(of, || find_counted(self.hot.clone(), of.clone())).await?
             }
             RisingSource::Chartbeat => {
+                self.renew_in_time(&pair);
                 let ask = || asking::ask_for_host(self.hot.clone(), pair.to_owned());
                 increases.get(of, ask).await?
             }
@@ -107,6 +112,18 @@ impl Increasing {
             Asked::Refused => Err(upstream_refused()),
             Asked::Failed => Err(upstream_failed()),
         }
+    }
+
+    /// Where the answer for a host is fresh for little longer, asks ahead, beside the requests: so
+    /// those of a host that is asked for all the time wait for no call.
+    fn renew_in_time(&self, pair: &Pair<&str>) {
+        let increases = &self.kept.increases;
+        if !increases.take_renewal(&pair.id.host, RENEWED_AHEAD, GIVEN_LONGER) {
+            return;
+        }
+        let (kept, of) = (self.kept.clone(), pair.id.host.clone());
+        let asking = asking::ask_for_newer(self.hot.clone(), pair.to_owned());
+        tokio::spawn(async move { kept.increases.put(of, asking.await) });
     }
 
     /// Whether it is a key of ours for this host.

@@ -4,7 +4,8 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use mayfly_cold::ColdError;
@@ -31,6 +32,8 @@ pub struct Found<V> {
     value: Result<V, Failure>,
     /// None where nobody but those who wait is to have it.
     until: Option<Instant>,
+    /// Whether somebody is at finding out something newer, while this is still given.
+    is_renewed: bool,
 }
 
 /// Why nothing was found out.
@@ -49,16 +52,23 @@ pub enum Failure {
 impl<V> Found<V> {
     /// An answer that is good until then.
     pub fn until(value: V, until: Instant) -> Self {
-        Self { value: Ok(value), until: Some(until) }
+        Self { value: Ok(value), until: Some(until), is_renewed: false }
     }
 
     /// A failure, which only those learn of who wait.
     pub fn failed(failure: impl Into<Failure>) -> Self {
-        Self { value: Err(failure.into()), until: None }
+        Self { value: Err(failure.into()), until: None, is_renewed: false }
     }
 
     fn is_good(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Until when it is good, where that is soon and nobody is at something newer.
+    fn ends_soon(&self, ahead: Duration) -> Option<Instant> {
+        let until = self.until.filter(|_| !self.is_renewed)?;
+        let left = until.checked_duration_since(Instant::now())?;
+        (left < ahead).then_some(until)
     }
 }
 
@@ -82,6 +92,32 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
         }
     }
 
+    /// Whether what is kept is good for less than `ahead` and something newer is to be found out and
+    /// [put](Self::put) by who asks this: told once. Until then it is given for so much `longer`.
+    pub fn take_renewal(&self, key: &K, ahead: Duration, longer: Duration) -> bool {
+        let mut slots = self.lock();
+        let renewed = slots.get(key).and_then(|slot| {
+            let found = slot.borrow();
+            let found = found.as_ref()?;
+            let until = Some(found.ends_soon(ahead)? + longer);
+            Some(Found { value: found.value.clone(), until, is_renewed: true })
+        });
+        let is_due = renewed.is_some();
+        if is_due {
+            slots.insert(key.clone(), watch::channel(renewed).1);
+        }
+        is_due
+    }
+
+    /// Keeps an answer that was found out meanwhile.
+    pub fn put(&self, key: K, found: Found<V>) {
+        self.lock().insert(key, watch::channel(Some(found)).1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Slot<V>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn get_once<F>(&self, key: &K, ask: &impl Fn() -> F) -> Result<V, Failure>
     where
         F: Future<Output = Found<V>> + Send + 'static,
@@ -99,8 +135,7 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
 
     /// What is kept, else the place where it will be, if somebody asks already.
     fn find(&self, key: &K) -> Result<Result<V, Failure>, Option<Slot<V>>> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        look(slots.get(key))
+        look(self.lock().get(key))
     }
 
     /// Asks, unless somebody else began just now.
@@ -108,7 +143,7 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
     where
         F: Future<Output = Found<V>> + Send + 'static,
     {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.lock();
         if let Some(slot) = slots.get(key)
             && !matches!(look(Some(slot)), Err(None))
         {
@@ -212,6 +247,20 @@ mod tests {
             let answer = kept.get(&1, || source.clone().ask(A_WHILE)).await;
             assert_eq!(answer.ok(), Some(asked));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_good_for_short_is_renewed_by_one_and_given_meanwhile() {
+        let (kept, until) = (Kept::new(), Instant::now() + LONG);
+        assert!(!kept.take_renewal(&1, LONG, LONG), "there is nothing yet");
+        kept.put(1, Found::until(1, until));
+        assert!(!kept.take_renewal(&1, A_WHILE, LONG), "it is good for long");
+        assert!(kept.take_renewal(&1, LONG * 2, LONG));
+        assert!(!kept.take_renewal(&1, LONG * 2, LONG), "one is at it");
+        let ask = || async { Found::failed(HotError::Timeout) };
+        assert_eq!(kept.get(&1, ask).await.ok(), Some(1));
+        kept.put(1, Found::until(2, until));
+        assert_eq!(kept.get(&1, ask).await.ok(), Some(2));
     }
 
     #[tokio::test]

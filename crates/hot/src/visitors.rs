@@ -160,8 +160,9 @@ impl Hot {
             }
             let names: Vec<Option<String>> =
                 self.call(async |connection| command.query_async(connection).await).await?;
-            let named = chunk.iter().zip(names);
-            pages.extend(named.filter_map(|((_, visitors), name)| Some(page(&name?, *visitors))));
+            let labelled = chunk.iter().zip(names);
+            pages
+                .extend(labelled.filter_map(|((_, visitors), name)| Some(page(&name?, *visitors))));
         }
         Sample::rank(&mut pages);
         Ok(pages)
