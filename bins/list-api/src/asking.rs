@@ -145,7 +145,7 @@ impl Seen {
     /// What is answered where the source refused, or failed.
     fn failed(&self, is_refusal: bool) -> Found<Asked<Bytes>> {
         let asked = if is_refusal { Asked::Refused } else { self.last() };
-        Found::until(asked, Instant::now() + OUTCOME_FOR)
+        Found::once(asked, Instant::now() + OUTCOME_FOR)
     }
 
     fn last(&self) -> Asked<Bytes> {
@@ -172,20 +172,26 @@ pub async fn ask_for_host(hot: Hot, pair: Pair<String>) -> Found<Asked<Bytes>> {
     asking.await.unwrap_or_else(|failure: Failure| Found::failed(failure))
 }
 
-/// The same where the newest sighting is fresh still, but not for long: what comes after it.
-pub async fn ask_for_newer(hot: Hot, pair: Pair<String>) -> Found<Asked<Bytes>> {
-    let asking = async {
-        let first = pair.look(&hot).await?;
-        let sampled_at = |seen: &Seen| seen.state.sighting.as_ref().map(|one| one.sampled_at);
-        let known = sampled_at(&first);
-        let is_newer = |seen: &Seen| {
-            let is_newer = sampled_at(seen) > known || seen.state.failure.is_some();
-            if is_newer { seen.outcome() } else { None }
-        };
-        let (outcome, last) = pair.ask(&hot, first, is_newer).await?;
-        Ok(outcome.unwrap_or_else(|| last.failed(false)))
+/// The same where the newest sighting is fresh still, but for less than `ahead`: what comes after it.
+/// Nothing where that cannot be said: then who asks next asks in the usual way.
+pub async fn ask_for_newer(
+    hot: Hot,
+    pair: Pair<String>,
+    ahead: Duration,
+) -> Option<Found<Asked<Bytes>>> {
+    let first = pair.look(&hot).await.ok()?;
+    let is_ending = |until: Instant| until < Instant::now() + ahead;
+    // Another process may have had it called for already.
+    if first.fresh_sighting().is_some_and(|(_, until)| !is_ending(until)) {
+        return first.outcome();
+    }
+    let newest = |seen: &Seen| {
+        let sampled_at = seen.state.sighting.as_ref().map(|sighting| sighting.sampled_at);
+        sampled_at.max(seen.state.failure.map(|failure| failure.at))
     };
-    asking.await.unwrap_or_else(|failure: Failure| Found::failed(failure))
+    let known = newest(&first);
+    let is_newer = |seen: &Seen| if newest(seen) > known { seen.outcome() } else { None };
+    pair.ask(&hot, first, is_newer).await.ok()?.0
 }
 
 /// Whether the source accepts a key for a host. What becomes of other keys says nothing of this one;

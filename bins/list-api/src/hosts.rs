@@ -121,6 +121,7 @@ impl Stores {
         let sample = match self.source {
             RisingSource::Visits => Some(self.hot.count_visitors(&host, &self.visits).await?),
             RisingSource::Chartbeat => {
+                self.watch(&host).await?;
                 self.hot.find_sighting(&host).await?.map(|sighting| sighting.to_sample())
             }
         };
@@ -128,6 +129,7 @@ impl Stores {
     }
 
     async fn list_rising(self, host: Host, window: Window) -> Result<Option<Bytes>, Failure> {
+        self.watch(&host).await?;
         let rising = match self.hot.find_sighting(&host).await? {
             Some(sighting) => Some(self.compare(sighting, window).await?.to_rising(window)),
             // Nobody visits it, or nobody did while its pages were sampled.
@@ -135,6 +137,14 @@ impl Stores {
             None => None,
         };
         Ok(rising.map(|rising| to_json(&rising)))
+    }
+
+    /// Has a host sampled that is asked for; our own counts are made anyway.
+    async fn watch(&self, host: &Host) -> Result<(), Failure> {
+        if self.source == RisingSource::Chartbeat {
+            self.hot.watch_hosts(std::slice::from_ref(host)).await?;
+        }
+        Ok(())
     }
 
     /// Compares a sighting with the newest sample that is at least as old as the window says, and not

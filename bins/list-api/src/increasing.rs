@@ -2,7 +2,8 @@
 //!
 //! A request that comes while its key and its answer are known asks nobody. Keys are known for half a
 //! second, so that a revoked one is refused within a second everywhere; an answer for as long as
-//! nothing newer can be there.
+//! nothing newer can be there. Of a host that is asked for all the time something newer is asked for
+//! ahead, and the answer is given until that is there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -122,8 +123,12 @@ impl Increasing {
             return;
         }
         let (kept, of) = (self.kept.clone(), pair.id.host.clone());
-        let asking = asking::ask_for_newer(self.hot.clone(), pair.to_owned());
-        tokio::spawn(async move { kept.increases.put(of, asking.await) });
+        let asking = asking::ask_for_newer(self.hot.clone(), pair.to_owned(), RENEWED_AHEAD);
+        tokio::spawn(async move {
+            if let Some(newer) = asking.await {
+                kept.increases.put(of, newer);
+            }
+        });
     }
 
     /// Whether it is a key of ours for this host.

@@ -32,7 +32,8 @@ pub struct Found<V> {
     value: Result<V, Failure>,
     /// None where nobody but those who wait is to have it.
     until: Option<Instant>,
-    /// Whether somebody is at finding out something newer, while this is still given.
+    /// Whether nobody is to find out something newer while this is still given: somebody is at it, or
+    /// it is no answer that would be worth it.
     is_renewed: bool,
 }
 
@@ -53,6 +54,11 @@ impl<V> Found<V> {
     /// An answer that is good until then.
     pub fn until(value: V, until: Instant) -> Self {
         Self { value: Ok(value), until: Some(until), is_renewed: false }
+    }
+
+    /// An answer that is good until then and is not renewed before.
+    pub fn once(value: V, until: Instant) -> Self {
+        Self { value: Ok(value), until: Some(until), is_renewed: true }
     }
 
     /// A failure, which only those learn of who wait.
@@ -109,9 +115,12 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
         is_due
     }
 
-    /// Keeps an answer that was found out meanwhile.
+    /// Keeps an answer that was found out meanwhile, unless others ask by now: they get their own.
     pub fn put(&self, key: K, found: Found<V>) {
-        self.lock().insert(key, watch::channel(Some(found)).1);
+        let mut slots = self.lock();
+        if !matches!(look(slots.get(&key)), Err(Some(_))) {
+            slots.insert(key, watch::channel(Some(found)).1);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, Slot<V>>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mayfly_cold::{Cold, ColdError};
 use mayfly_core::{Clock, SystemClock, Timestamp, limits};
 use mayfly_runtime::every;
-use tracing::debug;
+use tracing::warn;
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Rows of one statement.
@@ -17,7 +17,7 @@ pub async fn retain(cold: Cold) {
     loop {
         ticks.tick().await;
         if let Err(error) = delete_due(&cold, SystemClock.now()).await {
-            debug!(%error, "cannot delete old samples now");
+            warn!(%error, "cannot delete old samples now");
         }
     }
 }

@@ -26,6 +26,12 @@ impl ColdError {
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout)
     }
+
+    /// Whether it may succeed later: Postgres is away, or its tables are still to be made.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.is_outage() || matches!(self, Self::NotMigrated(_))
+    }
 }
 
 impl From<PoolError> for ColdError {

@@ -24,6 +24,8 @@ const USUAL_PAGES_MAX: i32 = 10_000;
 /// Days before, over which is averaged what is usual.
 const USUAL_DAYS: i64 = 14;
 const HOUR_MILLIS: i64 = 3_600_000;
+/// How long it may take to delete some: nobody waits for it.
+const DELETE_WITHIN: Duration = Duration::from_secs(10);
 /// More visitors than this are stored as this: so no sum of them is too large for Postgres.
 const VISITORS_MAX: u64 = 1 << 40;
 
@@ -267,7 +269,7 @@ impl Cold {
         let mut most = 0;
         for (delete, before) in [(samples, before), (hours, hours_before)] {
             let deleted = self
-                .call(async |connection| {
+                .call_within(DELETE_WITHIN, async |connection| {
                     diesel::sql_query(delete)
                         .bind::<Timestamptz, _>(to_pg(before))
                         .bind::<Integer, _>(limit)

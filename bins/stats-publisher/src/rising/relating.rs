@@ -64,7 +64,7 @@ async fn relate_all(hot: Hot, cold: Cold) {
     for key in keys {
         match cold.relate_source_key(&key.digest, &key.start, &key.host).await {
             Ok(()) => {}
-            Err(error) if error.is_outage() => return debug!(%error, "keys are related later"),
+            Err(error) if error.may_pass() => return debug!(%error, "keys are related later"),
             Err(error) => warn!(%error, host = %key.host, "a key is not related: Postgres refuses"),
         }
         if let Err(error) = hot.forget_unrelated_key(&key).await {

@@ -98,11 +98,6 @@ impl Queue {
     }
 }
 
-/// Whether the same may be stored later: Postgres is away, or its tables are still to be made.
-fn may_pass(error: &ColdError) -> bool {
-    error.is_outage() || matches!(error, ColdError::NotMigrated(_))
-}
-
 fn weight(sighting: &Sighting) -> usize {
     1 + sighting.pages.len()
 }
@@ -121,10 +116,14 @@ impl SightingsSaver {
     /// Goes on until nothing more is sampled, and then until all is stored, or a few seconds are over.
     pub async fn run(self, sampled: &CancellationToken) {
         while !sampled.is_cancelled() {
-            if self.save().await {
-                sampled.run_until_cancelled(self.waiting.added.notified()).await;
-            } else {
-                sampled.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+            match sampled.run_until_cancelled(self.save()).await {
+                Some(true) => {
+                    sampled.run_until_cancelled(self.waiting.added.notified()).await;
+                }
+                Some(false) => {
+                    sampled.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                }
+                None => {}
             }
         }
         if tokio::time::timeout(LEAVE_WITHIN, self.save()).await != Ok(true) {
@@ -143,7 +142,7 @@ impl SightingsSaver {
             }
             match self.store(&batch).await {
                 Ok(()) => {}
-                Err(error) if may_pass(&error) => {
+                Err(error) if error.may_pass() => {
                     debug!(%error, "samples cannot be stored now");
                     return false;
                 }
@@ -167,7 +166,7 @@ impl SightingsSaver {
         for one in batch {
             match self.store(std::slice::from_ref(one)).await {
                 Ok(()) => {}
-                Err(error) if may_pass(&error) => return false,
+                Err(error) if error.may_pass() => return false,
                 Err(error) => {
                     metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL).increment(1);
                     warn!(%error, host = %one.host, "a sample is given up: Postgres refuses it");

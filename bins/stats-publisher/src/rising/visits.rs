@@ -50,7 +50,10 @@ impl Rounds<'_> {
         let now = SystemClock.now();
         let interval = self.schedule.last(now);
         if self.done.is_none_or(|done| done != interval) {
-            if !self.sample_all(now, draining).await? {
+            let sampled = self.sample_all(now, draining).await;
+            // Where it failed in the middle, those that are done are not done once more.
+            self.knows_all &= sampled.is_ok();
+            if !sampled? {
                 return Ok(Duration::ZERO);
             }
             (self.done, self.knows_all) = (Some(interval), true);
