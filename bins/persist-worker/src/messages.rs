@@ -71,8 +71,11 @@ impl Work for Messages {
         group: &Group<'_, Self::Batch<'_>>,
         stored: &Stored,
     ) -> Result<(), HotError> {
-        let messages: Vec<_> = group.batch.messages.iter().map(|row| row.message.id).collect();
-        self.hot.ack_messages(&group.entry_ids(), &messages, &stored.settled).await
+        // Also of those that another worker stored, and did not acknowledge yet: else a taken message
+        // would be found in its entry, as it was before the take.
+        let rows = group.batch.messages.iter().map(|row| row.message.id);
+        let stored_by_now: Vec<_> = rows.chain(stored.settled.iter().copied()).collect();
+        self.hot.ack_messages(&group.entry_ids(), &stored_by_now, &stored.settled).await
     }
 
     fn count_new(_: &Group<'_, Batch<'_>>, stored: &Stored) -> u64 {

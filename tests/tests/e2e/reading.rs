@@ -14,6 +14,7 @@ use mayfly_stack::Service;
 use mayfly_tests::{
     Answer, LASTING, PATIENCE, Setup, World, beside_others, eventually, id_of, short_or_full,
 };
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -205,6 +206,35 @@ async fn a_message_is_found_all_the_time_and_leaves_nothing_in_redis_with_the_wo
 #[tokio::test]
 async fn a_message_is_found_all_the_time_and_leaves_nothing_in_redis_with_the_worker_stopped() {
     live_and_expire(false).await;
+}
+
+/// A worker that stored a message and is slow, or dead, before it says so, is no reason to show what
+/// the message was like before it was taken.
+#[tokio::test]
+async fn a_taken_message_is_shown_as_taken_where_the_worker_that_stored_it_did_not_acknowledge_it()
+{
+    let world = Setup::new().start().await;
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
+    let posted = post(&world, 60).await;
+    let (id, waiting, mut redis) = (id_of(&posted), world.key("waiting"), world.redis().await);
+    let entry: String = redis.hget(&waiting, id).await.expect("it waits");
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
+    eventually(PATIENCE, "it is stored", async || {
+        if world.is_waiting(id).await { Err("waiting") } else { Ok(()) }
+    })
+    .await;
+    // As if the worker had come as far as its commit, and no further.
+    let _: () = redis.hset(&waiting, id, entry).await.expect("Redis answers");
+    let taken = world.take("fred").await;
+    assert_ne!(taken, std::slice::from_ref(&posted));
+    eventually(PATIENCE, "Postgres shows the take", async || {
+        assert_eq!(get(&world, id).await, taken[0]);
+        let stands_in: bool = redis.hexists(world.key("taken"), id).await.expect("Redis answers");
+        if stands_in { Err("it stands in for the row") } else { Ok(()) }
+    })
+    .await;
+    assert_eq!(get(&world, id).await, taken[0]);
+    see_them_stored(&world, &[&taken[0]]).await;
 }
 
 #[tokio::test]
