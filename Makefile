@@ -60,6 +60,15 @@ test: build ## Runs all tests, with servers of their own
 	@$(MAYFLY) ensure-installed
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
+# Left out is what asks a service itself (its own paths, its own limits of a slow socket), and what nginx, which does not
+# pass on what is no HTTP, refuses in its own words.
+.PHONY: test-entrance
+test-entrance: build ## Runs the end-to-end tests through nginx, as deploy/nginx.conf has it
+	@$(MAYFLY) ensure-installed
+	MAYFLY_TEST_ENTRANCE=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads $(TEST_THREADS) \
+	    --skip headers:: --skip openapi:: --skip malformed:: --skip live::unread --skip requests_are_counted_by_the_pattern \
+	    --skip an_id_that_nothing_has --skip an_inbox_belongs_to_a_username
+
 .PHONY: chaos
 chaos: build ## Kills, freezes and cuts everything, in full
 	@$(MAYFLY) ensure-installed
@@ -74,10 +83,16 @@ schemathesis: build ## Holds both APIs against their document with requests made
 	@$(MAYFLY) ensure-installed
 	@tests/schemathesis/run.sh
 
+.PHONY: check-image
+check-image: build ## Runs the binaries as their images would: as nobody, read-only, with nothing else (Linux, root)
+	@$(MAYFLY) ensure-installed
+	@deploy/check-image.sh
+
 .PHONY: lint
 lint: ## Checks form and style
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	@k8s/check.sh
 
 .PHONY: bench
 bench: ## Measures, for numbers to publish

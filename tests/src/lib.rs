@@ -4,6 +4,7 @@
 mod answer;
 mod browser;
 mod connection;
+mod entrance;
 mod fake_chartbeat;
 mod freeze;
 mod gate;
@@ -25,6 +26,7 @@ use std::{
 pub use answer::Answer;
 pub use browser::{Browser, Tab};
 pub use connection::{Connection, Reply};
+pub use entrance::Entrance;
 pub use fake_chartbeat::{FakeChartbeat, SourceCall, SourceReply};
 pub use freeze::{Frozen, send_signal};
 pub use gate::Gate;

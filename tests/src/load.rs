@@ -53,7 +53,7 @@ impl Load {
     #[must_use]
     pub fn start(world: &World, rate: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let urls: Arc<[String]> = world.stack.env().urls(Service::IngestApi).into();
+        let urls: Arc<[String]> = world.urls(Service::IngestApi).into();
         let every = Duration::from_secs(1) * WRITERS / rate;
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {

@@ -8,6 +8,11 @@ pub fn is_full() -> bool {
     std::env::var_os("MAYFLY_TEST_FULL").is_some_and(|value| value == "1")
 }
 
+/// Whether every test is to go through the one entrance: `MAYFLY_TEST_ENTRANCE=1`.
+pub(crate) fn is_through_entrance() -> bool {
+    std::env::var_os("MAYFLY_TEST_ENTRANCE").is_some_and(|value| value == "1")
+}
+
 /// A figure of the everyday form, or of the full one.
 pub fn short_or_full<T>(short: T, full: T) -> T {
     if is_full() { full } else { short }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::last_words::LastWords;
+use crate::{Entrance, last_words::LastWords, mode::is_through_entrance};
 
 /// How long Redis may take to answer a test.
 const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -33,6 +33,7 @@ pub struct Setup {
     built_in_timeouts: bool,
     s3: bool,
     redis_rules: Option<String>,
+    through_entrance: bool,
 }
 
 impl Setup {
@@ -76,6 +77,13 @@ impl Setup {
     #[must_use]
     pub fn with_s3(mut self) -> Self {
         self.s3 = true;
+        self
+    }
+
+    /// Everything that a test asks of the public ports goes through nginx, as `deploy/nginx.conf` has it.
+    #[must_use]
+    pub fn through_entrance(mut self) -> Self {
+        self.through_entrance = true;
         self
     }
 
@@ -136,16 +144,27 @@ impl Setup {
                 spec = spec.with_env(name, value);
             }
         }
+        let port = (self.through_entrance || is_through_entrance()).then(Entrance::find_port);
+        if let Some(port) = port {
+            for name in ["INGEST", "LIST", "LIVE"] {
+                spec = spec.with_env(format!("MAYFLY_PUBLIC__{name}_URL"), Entrance::url_of(port));
+            }
+        }
         for (name, value) in self.env {
             spec = spec.with_env(name, value);
         }
         let stack = Arc::new(Stack::up(spec.clone()).await.expect("the stack starts"));
         let last_words = LastWords::of(root.path());
+        let entrance = match port {
+            Some(port) => Some(Arc::new(Entrance::open(&stack.env(), port).await)),
+            None => None,
+        };
         World {
             stack,
             spec,
             http: new_client(),
             prefix: name,
+            entrance,
             _last_words: last_words,
             _root: Arc::new(root),
         }
@@ -190,6 +209,8 @@ pub struct World {
     pub http: Client,
     /// The prefix of its keys in Redis.
     pub prefix: String,
+    /// Where requests go to, if not to the services themselves.
+    entrance: Option<Arc<Entrance>>,
     _last_words: LastWords,
     _root: Arc<TempDir>,
 }
@@ -205,14 +226,22 @@ impl World {
         Setup::new().share(&PLAIN).await
     }
 
-    /// A URL of the first instance of a service.
+    /// A URL of the first instance of a service, or of the entrance to all.
     ///
     /// # Panics
     /// When there is none.
     #[must_use]
     pub fn url(&self, service: Service, path: &str) -> String {
-        let urls = self.stack.env().urls(service);
-        format!("{}{path}", urls.first().expect("the service has an address"))
+        format!("{}{path}", self.urls(service).first().expect("the service has an address"))
+    }
+
+    /// The URLs of all instances of a service, or that of the entrance to all.
+    #[must_use]
+    pub fn urls(&self, service: Service) -> Vec<String> {
+        match &self.entrance {
+            Some(entrance) => vec![entrance.url.clone()],
+            None => self.stack.env().urls(service),
+        }
     }
 
     /// A URL of ingest-api.

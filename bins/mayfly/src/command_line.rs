@@ -61,8 +61,7 @@ pub(crate) enum Command {
     /// Supervises the local stack; `up` starts it
     #[command(hide = true)]
     Supervise,
-    /// Serves files over the S3 protocol; the stack starts it
-    #[command(hide = true)]
+    /// Serves the files of a directory over the S3 protocol, where there is no other S3
     ServeS3(ServeS3),
 }
 
@@ -131,13 +130,17 @@ fn channel(text: &str) -> Result<Channel, &'static str> {
 pub(crate) enum Config {
     /// Prints every key with its default and meaning, as an environment file
     Env,
+    /// Prints the same as a table in Markdown
+    Table,
 }
 
 /// Where the S3 server listens, and where its files are. Its keys come from the environment.
 #[derive(Debug, Args)]
 pub(crate) struct ServeS3 {
+    /// The address and port it listens on
     #[arg(long)]
     pub(crate) listen: SocketAddr,
+    /// The directory of the files; a bucket is a directory in it
     #[arg(long)]
     pub(crate) root: PathBuf,
     #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]

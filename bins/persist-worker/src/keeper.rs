@@ -51,7 +51,7 @@ impl Keeper {
                 debug!(%error, "cannot forget what is counted now");
             }
             if seldom && let Ok(letters) = self.cold.count_dead_letters().await {
-                gauge(names::DEAD_LETTERS, letters);
+                metrics::gauge!(names::DEAD_LETTERS).set(as_f64(letters));
             }
             round += 1;
         }
@@ -59,11 +59,16 @@ impl Keeper {
 
     async fn keep_queue(&self, stream: Stream, seldom: bool) -> Result<(), HotError> {
         let now = SystemClock.now();
-        let (depth, oldest) = self.hot.queue_depth(stream).await?;
-        metrics::gauge!(names::QUEUE_DEPTH, "stream" => stream.name()).set(as_f64(depth));
-        let age = oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
-        metrics::gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "stream" => stream.name())
-            .set(age.as_secs_f64());
+        let depth = self.hot.queue_depth(stream).await?;
+        let age = depth.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
+        for (name, value) in [
+            (names::QUEUE_LENGTH, as_f64(depth.length)),
+            (names::QUEUE_DEPTH, as_f64(depth.waiting)),
+            (names::QUEUE_PENDING, as_f64(depth.pending)),
+            (names::QUEUE_OLDEST_AGE_SECONDS, age.as_secs_f64()),
+        ] {
+            metrics::gauge!(name, "stream" => stream.name()).set(value);
+        }
         let queue = &self.settings.queue;
         // Nobody resumes from plays.
         let window = match stream {
@@ -121,10 +126,6 @@ impl Keeper {
         self.cold.observe_ledger(&seen.epoch, stream.name(), seen.accepted + since).await?;
         Ok(true)
     }
-}
-
-fn gauge(name: &'static str, value: u64) {
-    metrics::gauge!(name).set(as_f64(value));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]

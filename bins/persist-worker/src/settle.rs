@@ -142,6 +142,8 @@ impl<W: Work> Settler<W> {
             })
             .await?;
         metrics::histogram!(names::STORE_SECONDS).record(started.elapsed());
+        metrics::histogram!(names::BATCH_ENTRIES)
+            .record(u32::try_from(group.entries.len()).unwrap_or(u32::MAX));
         match answer {
             Ok(stored) => Ok(Some(stored)),
             Err(error) => {

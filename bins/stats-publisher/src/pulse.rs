@@ -102,7 +102,7 @@ impl PulseMaker {
     async fn make(&mut self, sample: &Sample, now: Timestamp) -> Result<Pulse, HotError> {
         let mut oldest_age = Duration::ZERO;
         for stream in Stream::ALL {
-            let (_, oldest) = self.hot.queue_depth(stream).await?;
+            let oldest = self.hot.queue_depth(stream).await?.oldest;
             oldest_age = oldest_age.max(oldest.map_or(Duration::ZERO, |at| now.since(at)));
         }
         let recent = self.samples.iter().rev().nth(RATES_OVER - 1).or(self.samples.front());

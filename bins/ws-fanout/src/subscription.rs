@@ -21,9 +21,10 @@ pub(crate) enum Feed {
 }
 
 impl Feed {
-    const ALL: [Self; 5] = [Self::Messages, Self::Plays, Self::Pulse, Self::Rising, Self::Stats];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Messages, Self::Plays, Self::Pulse, Self::Rising, Self::Stats];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Messages => "messages",
             Self::Plays => "plays",

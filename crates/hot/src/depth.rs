@@ -10,12 +10,29 @@ use crate::{delivery::instant_of, error::HotError, pool::Hot, stream::Stream};
 /// Entries of one page, where Redis does not know how many there are.
 const PAGE_ENTRIES: usize = 1_000;
 
+/// What is in a queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Depth {
+    /// Entries of the stream, also those that are kept for who resumes.
+    pub length: u64,
+    /// Entries that wait for a worker or for its acknowledgement.
+    pub waiting: u64,
+    /// Those of them that a worker has.
+    pub pending: u64,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<Timestamp>,
+}
+
 impl Hot {
-    /// How many entries wait for a worker or for its acknowledgement, and since when the oldest
-    /// does.
-    pub async fn queue_depth(&self, stream: Stream) -> Result<(u64, Option<Timestamp>), HotError> {
+    /// How much there is in a queue, and how old it is.
+    pub async fn queue_depth(&self, stream: Stream) -> Result<Depth, HotError> {
+        let length: u64 = self
+            .call(async |connection| {
+                redis::cmd("XLEN").arg(stream.key(&self.keys)).query_async(connection).await
+            })
+            .await?;
         let Some(group) = self.group(stream).await? else {
-            return Ok((0, None));
+            return Ok(Depth { length, ..Depth::default() });
         };
         let lag = match group.lag {
             Some(lag) => lag,
@@ -28,7 +45,7 @@ impl Hot {
         } else {
             None
         };
-        Ok((lag + group.pending, oldest))
+        Ok(Depth { length, waiting: lag + group.pending, pending: group.pending, oldest })
     }
 
     /// The entry that was delivered last; none where there is no group.

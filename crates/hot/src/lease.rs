@@ -3,6 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::Script;
+use mayfly_runtime::metrics as names;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -73,12 +74,16 @@ impl Lease {
         call.arg(&self.holder).arg(millis(self.ttl));
         // From before it was asked for: Redis counts from later.
         let until = Instant::now() + self.ttl;
-        let answer: (Option<u64>, u64) =
-            self.hot.call(async |connection| call.invoke_async(connection).await).await?;
-        self.held = answer.0.map(|token| Held { token, until });
+        let answer: Result<(Option<u64>, u64), _> =
+            self.hot.call(async |connection| call.invoke_async(connection).await).await;
+        if let Ok((token, _)) = &answer {
+            self.held = token.map(|token| Held { token, until });
+        }
+        self.show();
+        let (_, left) = answer?;
         Ok(match self.held {
             Some(_) => Turn::Mine,
-            None => Turn::Others(Duration::from_millis(answer.1)),
+            None => Turn::Others(Duration::from_millis(left)),
         })
     }
 
@@ -86,9 +91,16 @@ impl Lease {
     pub async fn release(&mut self) -> Result<(), HotError> {
         let Some(value) = self.value() else { return Ok(()) };
         self.held = None;
+        self.show();
         let mut call = RELEASE.prepare_invoke();
         call.key(self.hot.keys.lease(self.job)).arg(value);
         self.hot.call(async |connection| call.invoke_async(connection).await).await
+    }
+
+    /// Shows in metrics whether this process leads.
+    fn show(&self) {
+        let leads = self.remaining() > Duration::ZERO;
+        metrics::gauge!(names::LEADER, "lease" => self.job).set(f64::from(u8::from(leads)));
     }
 
     /// How long it is held for certain; zero if it is not.

@@ -44,6 +44,7 @@ pub use api_keys::{ApiKeyState, ApiKeysTurn};
 pub use client::{Allowance, Limit};
 pub use consumer::Consumer;
 pub use delivery::{Delivery, Popped};
+pub use depth::Depth;
 pub use error::HotError;
 pub use expire::{Origin, TakenBefore};
 pub use inbox::{Inbox, Take};

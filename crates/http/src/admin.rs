@@ -42,7 +42,7 @@ pub async fn serve_admin(
             .default_service(web::to(|| async {
                 Err::<HttpResponse, _>(Problem::new(Code::NotFound))
             }))
-            .wrap(Edge::new(&for_app))
+            .wrap(Edge::of_admin_port(&for_app))
     })
     .workers(1)
     .max_connections(CONNECTIONS_MAX)

@@ -8,20 +8,21 @@ use actix_web::{
     web,
 };
 
-use crate::{BodyLimit, Code, Problem, body, middleware::DeadlineLayer, routes};
+use crate::{BodyLimit, Code, Problem, body, middleware::ResourceLayer, routes};
 
 /// The methods of a path in the order in which `Allow` names them.
 const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
 /// One path of a server. Made by [`resource`], given to `ServiceConfig::service`.
 pub struct Endpoint {
+    path: &'static str,
     resource: Resource,
     methods: Vec<Method>,
 }
 
 /// Begins a path such as `/v1/messages/{id}`.
-pub fn resource(path: &str) -> Endpoint {
-    Endpoint { resource: web::resource(path), methods: Vec::new() }
+pub fn resource(path: &'static str) -> Endpoint {
+    Endpoint { path, resource: web::resource(path), methods: Vec::new() }
 }
 
 impl Endpoint {
@@ -118,7 +119,7 @@ impl HttpServiceFactory for Endpoint {
         self.resource
             .route(options)
             .default_service(web::to(refuse))
-            .wrap(DeadlineLayer)
+            .wrap(ResourceLayer { route: self.path })
             .register(config);
     }
 }

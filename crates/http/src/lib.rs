@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod caller;
 mod client_address;
+mod closing;
 mod cors;
 mod docs;
 mod encoding;

@@ -25,6 +25,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::{
     Code, NoQuery, Problem,
     body::BodyTimeout,
+    closing::Closing,
     cors,
     endpoint::{answer_options, resource},
     hangup::Hangup,
@@ -96,6 +97,8 @@ where
     let settings = &process.settings;
     let workers = count_workers(settings);
     let for_app = process.clone();
+    let listener = listener.into();
+    let closing = Closing::of(&listener).context("cannot serve")?;
     let server = HttpServer::new(move || make_app(&for_app, configure.clone()))
         .workers(workers)
         .max_connections(settings.http.connections_max.div_ceil(workers))
@@ -105,12 +108,12 @@ where
         .tcp_nodelay(true)
         .shutdown_timeout(seconds_to_finish(settings))
         .disable_signals()
-        .listen(listener.into())
+        .listen(listener)
         .context("cannot serve")?
         .run();
     // Made when the drain begins: its time counts from then on.
     let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
-    run_until_drained(server, process, drain).await
+    run_until_drained(server, closing, process, drain).await
 }
 
 /// As [`serve`], for a service that takes sockets over. `local` is asked once on each thread that serves, for what adds
@@ -133,6 +136,8 @@ where
     let settings = &process.settings;
     let workers = count_workers(settings);
     let for_app = process.clone();
+    let listener = listener.into();
+    let closing = Closing::of(&listener).context("cannot serve")?;
     let builder = Running::build();
     let stopping = builder.graceful_shutdown_signal();
     let service = move || {
@@ -171,11 +176,11 @@ where
         .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
         .shutdown_timeout(LINGER.as_secs())
         .disable_signals()
-        .listen("live", listener.into(), service)
+        .listen("live", listener, service)
         .context("cannot serve")?
         .run();
     let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
-    run_until_drained(server, process, drain).await
+    run_until_drained(server, closing, process, drain).await
 }
 
 /// Everything that is common to the public ports around what a service adds.
@@ -213,6 +218,7 @@ where
 /// Waits for the drain, and for `drain` from then on; then closes the port and finishes.
 async fn run_until_drained<T>(
     server: Running,
+    closing: Closing,
     process: &Process,
     drain: impl Future<Output = T>,
 ) -> anyhow::Result<()> {
@@ -226,6 +232,7 @@ async fn run_until_drained<T>(
         () = process.lifecycle.draining().cancelled_owned() => {}
     }
     drain.await;
+    closing.begin().await;
     handle.stop(true).await;
     running.await.context("the HTTP server panicked")?.context("the HTTP server failed")
 }
@@ -247,14 +254,16 @@ async fn get_health(_: NoQuery) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
 }
 
-/// `OPTIONS` of a path of the other API is answered as there; anything else is not found.
+/// Of a path of the other API, `OPTIONS` is answered as there, and so is a method that neither knows: an entrance to
+/// both sends some of these here. Anything else is not found.
 fn answer_unknown_path(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    let api = matches!(service, Service::IngestApi | Service::ListApi);
-    if api
-        && request.method() == Method::OPTIONS
-        && let Some(methods) = routes::find_methods(request.uri().path())
-    {
-        return Ok(answer_options(methods));
+    let is_api = matches!(service, Service::IngestApi | Service::ListApi);
+    let methods = routes::find_methods(request.uri().path()).filter(|_| is_api);
+    match methods {
+        Some(methods) if request.method() == Method::OPTIONS => Ok(answer_options(methods)),
+        Some(methods) if !methods.split(", ").any(|one| one == request.method().as_str()) => {
+            Err(Problem::new(Code::MethodNotAllowed).allow(methods))
+        }
+        _ => Err(Problem::new(Code::NotFound)),
     }
-    Err(Problem::new(Code::NotFound))
 }

@@ -6,7 +6,7 @@ use actix_http::{Request, h1::Codec, ws::hash_key};
 use actix_web::{
     HttpMessage,
     http::{
-        Method, Version,
+        Method, StatusCode, Version,
         header::{
             CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
             ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -20,7 +20,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
 use crate::{
-    Code, Problem, RequestId, Traceparent, request_id::X_REQUEST_ID, trace_parent::TRACEPARENT,
+    Code, Problem, RequestId, Traceparent, middleware::count_upgrade, request_id::X_REQUEST_ID,
+    trace_parent::TRACEPARENT,
 };
 
 /// How long a client may take to read how it is answered.
@@ -121,6 +122,7 @@ impl UpgradeRequest {
         self.write_context(&mut head);
         head.extend_from_slice(b"\r\n");
         let answer = [&self.unwritten, head.as_slice()].concat();
+        count_upgrade(StatusCode::SWITCHING_PROTOCOLS);
         tokio::time::timeout(LINGER, self.socket.write_all(&answer)).await??;
         Ok(Switched { socket: self.socket, received: self.received.freeze() })
     }
@@ -129,6 +131,7 @@ impl UpgradeRequest {
     pub async fn refuse(mut self, problem: Problem) {
         let status = problem.code().status();
         debug!(request.id = self.request_id.as_str(), http.status = status.as_u16(), "refused");
+        count_upgrade(status);
         let body = problem.write_body(self.request_id.as_str());
         let mut headers = HeaderMap::new();
         problem.write_headers(&mut headers);

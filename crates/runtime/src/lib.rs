@@ -7,6 +7,7 @@ mod lifecycle;
 pub mod metrics;
 mod open_files;
 mod process;
+mod readiness;
 mod redact;
 mod run;
 mod service;
@@ -25,7 +26,7 @@ pub use self::{
     service::Service,
     settings::{
         AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, TrustedProxies,
-        env_example,
+        env_example, key_table,
     },
 };
 

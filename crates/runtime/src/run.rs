@@ -7,8 +7,13 @@ use tokio::runtime::Runtime;
 use tracing::error;
 
 use crate::{
-    Lifecycle, MetricsHandle, Process, Service, Settings, command_line::CommandLine, open_files,
-    redact, signals::Signals, telemetry,
+    Lifecycle, MetricsHandle, Process, Service, Settings,
+    command_line::{CommandLine, Errand},
+    open_files,
+    readiness::check_ready,
+    redact,
+    signals::Signals,
+    telemetry,
 };
 
 /// `EX_CONFIG` of sysexits: the configuration is wrong, and starting again will not help.
@@ -31,9 +36,13 @@ where
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if command_line.check_config {
-        println!("configuration is valid");
-        return ExitCode::SUCCESS;
+    match command_line.errand {
+        Some(Errand::CheckConfig) => {
+            println!("configuration is valid");
+            return ExitCode::SUCCESS;
+        }
+        Some(Errand::CheckReady) => return check_ready(settings.admin.listen),
+        None => {}
     }
     if let Err(error) = telemetry::init(&settings.log) {
         eprintln!("{error:#}");
@@ -54,7 +63,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     open_files::raise_limit();
-    let metrics = MetricsHandle::install()?;
+    let metrics = MetricsHandle::install(service)?;
     let process = Process::with_metrics(service, settings, metrics.clone());
     let lifecycle = process.lifecycle.clone();
 

@@ -26,6 +26,7 @@ mod stack;
 mod stack_env;
 mod status;
 mod supervisor;
+mod tool;
 
 pub use chromium::find_chromium;
 pub use error::StackError;
@@ -41,3 +42,4 @@ pub use spec::{ScaleError, Spec, is_own_setting, parse_scale};
 pub use stack::Stack;
 pub use stack_env::StackEnv;
 pub use status::{InstanceStatus, Readiness};
+pub use tool::find_tool;

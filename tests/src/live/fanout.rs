@@ -20,7 +20,7 @@ impl World {
     /// The URLs of a feed, one for each ws-fanout.
     #[must_use]
     pub fn lives(&self, query: &str) -> Vec<String> {
-        let urls = self.stack.env().urls(Service::WsFanout);
+        let urls = self.urls(Service::WsFanout);
         urls.iter().map(|url| format!("{url}/v1/live?{query}")).collect()
     }
 

@@ -34,46 +34,6 @@ async fn every_service_says_on_its_admin_port_how_it_is_what_it_is_and_what_it_d
 }
 
 #[tokio::test]
-async fn metrics_have_the_names_that_operators_rely_on() {
-    let world = World::shared().await;
-    world.post_message(&json!({"text": "x", "ttl": 0})).await;
-    for (service, names) in [
-        (
-            Service::IngestApi,
-            &["accepted_total{kind=\"messages\"}", "accept_seconds", "redis_up"][..],
-        ),
-        (Service::ListApi, &["redis_up", "postgres_up"]),
-        (
-            Service::PersistWorker,
-            &[
-                "stored_total{kind=\"messages\"}",
-                "queue_depth{stream=\"messages\"}",
-                "queue_oldest_age_seconds{stream=\"messages\"}",
-                "dead_letters",
-                "queue_wait_seconds",
-                "store_seconds",
-                "redis_up",
-                "postgres_up",
-            ],
-        ),
-    ] {
-        for name in names {
-            // Counted before the answer, but told to the exporter a moment later.
-            eventually(PATIENCE, name, async || {
-                let metrics = get(&world, service, "/metrics").await.text();
-                let line = format!("mayfly_{name}");
-                if metrics.lines().any(|one| one.starts_with(&line)) {
-                    Ok(())
-                } else {
-                    Err(metrics)
-                }
-            })
-            .await;
-        }
-    }
-}
-
-#[tokio::test]
 async fn health_on_the_public_port_is_without_detail() {
     let world = World::shared().await;
     for service in [Service::IngestApi, Service::ListApi] {

@@ -20,7 +20,7 @@ async fn two_of_each() -> World {
 
 /// A request to the n-th ingest-api under a key.
 fn post(world: &World, n: usize, path: &str, key: &str) -> RequestBuilder {
-    let urls = world.stack.env().urls(Service::IngestApi);
+    let urls = world.urls(Service::IngestApi);
     world.http.post(format!("{}{path}", urls[n % urls.len()])).header("idempotency-key", key)
 }
 

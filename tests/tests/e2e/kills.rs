@@ -81,7 +81,7 @@ async fn kill_two_at_a_time(world: &World, until: Instant) -> usize {
 
 /// Takes inboxes in turn, through both list-api; what comes back without an answer is nobody's.
 async fn take_on(world: &World, until: Instant) -> Vec<Value> {
-    let urls = world.stack.env().urls(Service::ListApi);
+    let urls = world.urls(Service::ListApi);
     let mut taken = Vec::new();
     for turn in 0.. {
         let url =

@@ -24,7 +24,7 @@ async fn behind_a_proxy() -> World {
 
 /// The n-th request of a client, through one ingest-api after the other.
 fn post(world: &World, n: usize, path: &str, client: &str) -> RequestBuilder {
-    let urls = world.stack.env().urls(Service::IngestApi);
+    let urls = world.urls(Service::IngestApi);
     let url = format!("{}{path}", urls[n % urls.len()]);
     world.http.post(url).header("x-forwarded-for", client)
 }

@@ -8,7 +8,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 fn take(world: &World, n: usize, username: &str, limit: usize, key: &str) -> RequestBuilder {
-    let urls = world.stack.env().urls(Service::ListApi);
+    let urls = world.urls(Service::ListApi);
     let url = format!("{}/v1/users/{username}/messages/take?limit={limit}", urls[n % urls.len()]);
     world.http.post(url).header("idempotency-key", key)
 }

@@ -11,6 +11,7 @@ use crate::output::say;
 pub(crate) fn config(what: &Config) -> Result<ExitCode> {
     match what {
         Config::Env => say(&mayfly_runtime::env_example()),
+        Config::Table => say(&mayfly_runtime::key_table()),
     }
     Ok(ExitCode::SUCCESS)
 }

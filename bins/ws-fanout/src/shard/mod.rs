@@ -40,7 +40,7 @@ use crate::{
     hub::News,
     recent::Recent,
     state::State,
-    subscription::Feed,
+    subscription::{Feed, Subscription},
     watched::Watched,
 };
 
@@ -130,6 +130,7 @@ impl Shard {
     pub(crate) fn register(&mut self, sink: Sink, interest: Interest) -> usize {
         gauge!(names::CONNECTIONS).increment(1);
         let ping_in = self.next_ping();
+        count_subscriptions(&interest.subscription, 1.0);
         let client = Client::new(sink, Rc::new(interest), Instant::now(), ping_in);
         let key = self.clients.insert(client);
         self.change_watching(key, None);
@@ -150,6 +151,7 @@ impl Shard {
         if !client.is_counted {
             count_closed("1006");
         }
+        count_subscriptions(&client.interest.subscription, -1.0);
         gauge!(names::CONNECTIONS).decrement(1);
     }
 
@@ -213,7 +215,9 @@ impl Shard {
     /// Changes what a connection wants.
     pub(crate) fn change_interest(&mut self, key: usize, interest: Interest) {
         self.leave_group(key);
+        count_subscriptions(&interest.subscription, 1.0);
         let before = std::mem::replace(&mut self.clients[key].interest, Rc::new(interest));
+        count_subscriptions(&before.subscription, -1.0);
         self.change_watching(key, Some(&before.subscription));
         self.owe_more(key, Some(&before.subscription));
         let client = &mut self.clients[key];
@@ -230,5 +234,12 @@ impl Shard {
 
     fn keys(&self, which: impl Fn(&Client) -> bool) -> impl Iterator<Item = usize> {
         self.clients.iter().filter(move |(_, client)| which(client)).map(|(key, _)| key)
+    }
+}
+
+/// Counts a connection among those that have a feed, or no longer.
+fn count_subscriptions(subscription: &Subscription, by: f64) {
+    for feed in Feed::ALL.into_iter().filter(|feed| subscription.has_feed(*feed)) {
+        gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).increment(by);
     }
 }

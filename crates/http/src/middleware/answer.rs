@@ -1,8 +1,9 @@
 //! What every answer gets on its way out.
 
-use std::{borrow::Cow, mem, rc::Rc};
+use std::{borrow::Cow, mem, rc::Rc, time::Instant};
 
 use actix_web::{
+    HttpMessage,
     body::{BodySize, BoxBody, MessageBody},
     dev::ServiceResponse,
     http::{
@@ -12,7 +13,7 @@ use actix_web::{
 };
 use tracing::{debug, error};
 
-use super::Edge;
+use super::{Context, Edge};
 use crate::{
     Code, Problem, RequestId, Traceparent, encoding, request_id::X_REQUEST_ID,
     trace_parent::TRACEPARENT,
@@ -24,6 +25,7 @@ pub(super) struct Answer {
     pub(super) traceparent: Traceparent,
     /// Whether the caller takes gzip.
     pub(super) gzip: bool,
+    pub(super) began: Instant,
     pub(super) edge: Rc<Edge>,
 }
 
@@ -37,7 +39,15 @@ impl Answer {
         let mut response = encoding::compress(response, self.gzip).await;
         self.write_headers(&mut response);
         self.close_where_needed(&mut response);
+        self.count(&response);
         response
+    }
+
+    fn count(&self, response: &ServiceResponse<BoxBody>) {
+        let Some(requests) = &self.edge.requests else { return };
+        let request = response.request();
+        let route = request.extensions().get::<Context>().and_then(Context::route);
+        requests.count(request.method(), route, response.status(), self.began.elapsed());
     }
 
     /// Writes out what went wrong, also what the HTTP library found, and logs it.

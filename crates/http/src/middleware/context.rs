@@ -11,6 +11,8 @@ use crate::{RequestId, Traceparent};
 pub(crate) struct Context {
     pub(crate) request_id: RequestId,
     pub(crate) traceparent: Traceparent,
+    /// The pattern of the path; set where a resource has it.
+    route: OnceCell<&'static str>,
     /// Set where the resource has one.
     deadline: OnceCell<Rc<Deadline>>,
 }
@@ -21,8 +23,19 @@ impl Context {
         Self {
             request_id: RequestId::take_or_make(headers),
             traceparent: Traceparent::take_or_make(headers),
+            route: OnceCell::new(),
             deadline: OnceCell::new(),
         }
+    }
+
+    /// The pattern of the path, if a resource has it.
+    pub(super) fn route(&self) -> Option<&'static str> {
+        self.route.get().copied()
+    }
+
+    pub(super) fn set_route(&self, route: &'static str) {
+        // A resource within a resource keeps the name of the outer one.
+        let _ = self.route.set(route);
     }
 
     /// Until when the request has to be answered.

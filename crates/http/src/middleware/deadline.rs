@@ -2,10 +2,8 @@
 
 use std::{cell::Cell, future::Future, pin::pin, rc::Rc, time::Duration};
 
-use actix_web::{HttpMessage, dev::ServiceRequest};
+use actix_web::dev::ServiceRequest;
 use tokio::time::{Instant, timeout_at};
-
-use super::Context;
 
 /// How long a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +25,7 @@ impl Deadline {
     /// Begins the deadline of a request.
     pub(super) fn of(request: &ServiceRequest) -> Rc<Self> {
         let RequestTimeout(timeout) = request.app_data().copied().unwrap_or_default();
-        let deadline = Rc::new(Self { at: Cell::new(Instant::now() + timeout), timeout });
-        if let Some(context) = request.extensions().get::<Context>() {
-            context.set_deadline(&deadline);
-        }
-        deadline
+        Rc::new(Self { at: Cell::new(Instant::now() + timeout), timeout })
     }
 
     /// Moves the moment behind a body that may take `body_timeout`.

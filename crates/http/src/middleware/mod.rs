@@ -4,13 +4,15 @@ mod answer;
 mod chunked;
 mod context;
 mod deadline;
-mod deadline_layer;
+mod requests;
+mod resource_layer;
 mod version;
 
 use std::{
     future::{Ready, ready},
     rc::Rc,
     sync::Arc,
+    time::Instant,
 };
 
 use actix_web::{
@@ -22,11 +24,12 @@ use futures_util::future::LocalBoxFuture;
 use mayfly_runtime::{Lifecycle, Process, Settings};
 use tracing::{Instrument, debug_span};
 
-use self::{answer::Answer, chunked::HeldPayload};
+use self::{answer::Answer, chunked::HeldPayload, requests::Requests};
 pub(crate) use self::{
     context::Context,
     deadline::{Deadline, RequestTimeout},
-    deadline_layer::DeadlineLayer,
+    requests::count_upgrade,
+    resource_layer::ResourceLayer,
 };
 use crate::{Code, Problem, cors, encoding};
 
@@ -35,12 +38,23 @@ use crate::{Code, Problem, cors, encoding};
 pub(crate) struct Edge {
     lifecycle: Lifecycle,
     settings: Arc<Settings>,
+    /// What is counted of each request; nothing on an admin port.
+    requests: Option<Requests>,
 }
 
 impl Edge {
-    /// Makes the layer of a process.
+    /// Makes the layer of a public port.
     pub(crate) fn new(process: &Process) -> Self {
-        Self { lifecycle: process.lifecycle.clone(), settings: Arc::clone(&process.settings) }
+        Self { requests: Some(Requests::default()), ..Self::of_admin_port(process) }
+    }
+
+    /// Makes the layer of an admin port.
+    pub(crate) fn of_admin_port(process: &Process) -> Self {
+        Self {
+            lifecycle: process.lifecycle.clone(),
+            settings: Arc::clone(&process.settings),
+            requests: None,
+        }
     }
 }
 
@@ -86,6 +100,7 @@ where
             request_id: context.request_id.clone(),
             traceparent: context.traceparent.clone(),
             gzip: encoding::accepts_gzip(request.headers()),
+            began: Instant::now(),
             edge: Rc::clone(&self.edge),
         };
         // Made only where `debug` is logged; a request that fails carries its id in its own line.

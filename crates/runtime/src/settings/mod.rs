@@ -5,8 +5,8 @@
 mod address;
 mod admin;
 mod count;
+mod documented;
 mod duration;
-mod env_example;
 mod error;
 mod fanout;
 mod http;
@@ -43,8 +43,8 @@ use serde::Deserialize;
 use self::layers::Layers;
 pub use self::{
     admin::Admin,
+    documented::{env_example, key_table},
     duration::parse_duration,
-    env_example::env_example,
     error::SettingsError,
     fanout::{Fanout, SlowConsumer},
     http::Http,

@@ -36,6 +36,8 @@ fn package(need: Need) -> &'static str {
         Need::Redis => "redis-server",
         Need::Postgres => "postgresql",
         Need::Chromium => "chromium",
+        Need::Nginx => "nginx",
+        Need::Prometheus => "prometheus",
     }
 }
 

@@ -36,5 +36,7 @@ fn formula(need: Need) -> Option<&'static str> {
         Need::Redis => Some("redis"),
         Need::Postgres => Some("postgresql@17"),
         Need::Chromium => None,
+        Need::Nginx => Some("nginx"),
+        Need::Prometheus => Some("prometheus"),
     }
 }

@@ -7,6 +7,7 @@ use crate::chromium::{find_chromium, has_chromium_as_snap_only};
 use crate::error::StackError;
 use crate::server::postgres_binaries::PostgresBinaries;
 use crate::server::redis::find_redis;
+use crate::tool::find_tool;
 
 /// Something that has to be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub enum Need {
     Postgres,
     /// Chromium, for the tests of the page.
     Chromium,
+    /// nginx, for the tests of what stands in front of the services.
+    Nginx,
+    /// Prometheus, for the tests of rules and dashboard.
+    Prometheus,
 }
 
 impl Need {
@@ -25,6 +30,8 @@ impl Need {
             Self::Redis => find_redis().map(drop),
             Self::Postgres => PostgresBinaries::find(None).map(drop),
             Self::Chromium => find_chromium().map(drop),
+            Self::Nginx => find_tool("nginx").map(drop),
+            Self::Prometheus => find_tool("prometheus").and(find_tool("promtool")).map(drop),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{ask, ask_at, distances, increases, setup, start};
 async fn three_hundred_at_once_through_two_list_apis_and_two_publishers_make_one_call() {
     let source = FakeChartbeat::start();
     let world = start(setup(&source.url(), 2).with(Service::ListApi, 2)).await;
-    let urls = world.stack.env().urls(Service::ListApi);
+    let urls = world.urls(Service::ListApi);
     for host in ["cold-1.example.org", "cold-2.example.org", "cold-3.example.org"] {
         source.set_pages(host, &[("/a", 1)]);
         source.set_reply(host, SourceReply::default().after(Duration::from_millis(100)));

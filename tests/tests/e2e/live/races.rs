@@ -38,7 +38,10 @@ fn assert_is_an_end(texts: &[String], what: &str) {
 async fn play(world: &World, number: usize, since: Option<String>) -> (String, usize) {
     let channel = format!("race-{number}");
     let query = format!("channel={channel}");
-    let url = |query: &str, at: usize| world.lives(query)[(number + at) % 2].clone();
+    let url = |query: &str, at: usize| {
+        let urls = world.lives(query);
+        urls[(number + at) % urls.len()].clone()
+    };
     let (mut by_frame, hello) = Live::hello(&url("channel=race-none", 1)).await;
     let since = since.unwrap_or_else(|| position_of(&hello).to_owned());
     let subscribe = async {

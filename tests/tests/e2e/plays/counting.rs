@@ -88,7 +88,7 @@ async fn a_play_is_known_for_24_hours_and_what_is_older_is_forgotten_at_once() {
 #[tokio::test]
 async fn under_one_idempotency_key_64_requests_at_once_count_once() {
     let world = Setup::new().with(Service::IngestApi, 2).start().await;
-    let urls = world.stack.env().urls(Service::IngestApi);
+    let urls = world.urls(Service::IngestApi);
     let send = |n: usize, plays: Value| {
         let url = format!("{}/v1/plays", urls[n % urls.len()]);
         Answer::of(world.http.post(url).header("idempotency-key", "once").json(&plays))

@@ -1,5 +1,7 @@
 //! The rules of the house that no compiler checks.
 
+mod deployment;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -1,22 +1,25 @@
-//! The layer around one resource that answers 503 when its deadline has passed.
+//! The layer around one resource: it says which one answers, and answers 503 itself when the deadline has passed.
 
 use std::future::{Ready, ready};
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
 };
 use futures_util::future::LocalBoxFuture;
 
-use super::Deadline;
+use super::{Context, Deadline};
 use crate::{Code, Problem};
 
-/// Puts the deadline of `http.request_timeout` around a resource.
+/// Puts the deadline of `http.request_timeout` around a resource, and its name beside the request.
 #[derive(Clone, Copy)]
-pub(crate) struct DeadlineLayer;
+pub(crate) struct ResourceLayer {
+    /// The pattern of its path.
+    pub(crate) route: &'static str,
+}
 
-impl<S, B> Transform<S, ServiceRequest> for DeadlineLayer
+impl<S, B> Transform<S, ServiceRequest> for ResourceLayer
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
@@ -24,21 +27,22 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Transform = DeadlineService<S>;
+    type Transform = ResourceService<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(DeadlineService { service }))
+        ready(Ok(ResourceService { service, route: self.route }))
     }
 }
 
-/// The deadline around one resource.
-pub(crate) struct DeadlineService<S> {
+/// The layer around one resource of one worker.
+pub(crate) struct ResourceService<S> {
     service: S,
+    route: &'static str,
 }
 
-impl<S, B> Service<ServiceRequest> for DeadlineService<S>
+impl<S, B> Service<ServiceRequest> for ResourceService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
@@ -52,6 +56,10 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let deadline = Deadline::of(&request);
+        if let Some(context) = request.extensions().get::<Context>() {
+            context.set_route(self.route);
+            context.set_deadline(&deadline);
+        }
         // The path is matched by now, so a second handle to the request is in nobody's way.
         let handle = request.request().clone();
         let inner = self.service.call(request);

@@ -1,0 +1,96 @@
+//! What `deploy`, `k8s` and the documents name is there.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use mayfly_runtime::metrics::METRICS;
+
+use super::root;
+
+#[test]
+fn the_example_environment_and_the_table_of_keys_are_those_of_the_command() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("the file is there");
+    assert!(
+        read("deploy/mayfly.env.example") == mayfly_runtime::env_example(),
+        "write it anew: mayfly config env > deploy/mayfly.env.example"
+    );
+    let operations = read("docs/OPERATIONS.md");
+    let (_, behind) =
+        operations.split_once("## Configuration keys\n\n").expect("the section is there");
+    let table = behind.split_once("\n\n").map_or(behind, |(table, _)| table);
+    assert!(
+        table.trim_end() == mayfly_runtime::key_table().trim_end(),
+        "put the table of `mayfly config table` under \"Configuration keys\" of docs/OPERATIONS.md"
+    );
+}
+
+#[test]
+fn every_environment_name_of_the_deployment_is_a_key_that_is_read() {
+    let keys: BTreeSet<String> = mayfly_runtime::env_example()
+        .lines()
+        .filter_map(|line| line.split_once('=').map(|(key, _)| key.to_owned()))
+        .collect();
+    let mut seen = 0;
+    for path in deployed_files() {
+        let text = fs::read_to_string(&path).expect("it is text");
+        let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for name in names.filter(|name| name.starts_with("MAYFLY_") && name.contains("__")) {
+            assert!(
+                keys.contains(name.trim_end_matches('_')) || name.ends_with("__"),
+                "{}: {name}",
+                path.display()
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} names were looked at");
+}
+
+/// Every metric that rules, dashboard and autoscaling look at exists, and every one that exists is explained.
+#[test]
+fn metrics_are_those_of_the_code_wherever_they_are_named() {
+    let metrics: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    let operations = fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("it is there");
+    for name in &metrics {
+        assert!(
+            operations.contains(&format!("`{name}`")) || operations.contains(&format!("`{name}{{")),
+            "docs/OPERATIONS.md does not explain {name}"
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for path in deployed_files().into_iter().chain([root().join("docs/OPERATIONS.md")]) {
+        let text = fs::read_to_string(&path).expect("it is text");
+        for name in
+            text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        {
+            let Some(rest) = name.strip_prefix("mayfly_") else { continue };
+            // Recording rules have colons; the name of their first part is none of ours.
+            let plain = ["_bucket", "_sum", "_count"]
+                .into_iter()
+                .find_map(|suffix| name.strip_suffix(suffix).filter(|name| metrics.contains(name)))
+                .unwrap_or(name);
+            assert!(metrics.contains(plain), "{}: mayfly_{rest} is no metric", path.display());
+            seen.insert(plain.to_owned());
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
+/// What is read by machines in `deploy` and `k8s`.
+fn deployed_files() -> Vec<PathBuf> {
+    let mut directories = vec![root().join("deploy"), root().join("k8s")];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|kind| ["yaml", "yml", "json", "conf"].iter().any(|one| kind == *one))
+            {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
