@@ -4,19 +4,15 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use mayfly_core::{Clock, IdGenerator, Message, MessageId, NewMessage, SystemClock};
-use mayfly_hot::{Acceptance, Acceptor, Before, Hot, NewCopy, Write};
-use mayfly_http::{Problem, RateLimit};
-use mayfly_runtime::{Settings, metrics as names, settings::Rate};
-use metrics::{Counter, Histogram};
+use mayfly_hot::{Acceptor, Before, Hot, NewCopy, Write};
+use mayfly_http::Problem;
+use mayfly_runtime::{Settings, settings::Rate};
 
 use crate::{
-    problems,
-    receipt::{Receipt, rate_limit},
+    receipt::Receipt,
+    reception::{Reception, Written},
     sender::Sending,
 };
-
-/// What is counted, as the headers of the limit name it.
-const POLICY: &str = "messages";
 
 /// What the handlers of one thread need.
 pub struct Ingest {
@@ -28,8 +24,7 @@ pub struct Ingest {
     rate: Option<Rate>,
     /// What `Location` starts with; empty where callers see one origin.
     list_url: String,
-    accepted_total: Counter,
-    accept_seconds: Histogram,
+    reception: Reception,
 }
 
 /// A message that was accepted, as its sender sees it.
@@ -42,12 +37,6 @@ pub struct Accepted {
     pub receipt: Receipt,
 }
 
-/// What became of a write that was not refused.
-enum Written {
-    Now(Option<RateLimit>),
-    Before(Before),
-}
-
 impl Ingest {
     /// Opens the way into the hot store.
     pub fn new(hot: &Hot, ids: Arc<IdGenerator>, settings: &Settings) -> Self {
@@ -57,8 +46,7 @@ impl Ingest {
             clock: Box::new(SystemClock),
             rate: settings.limits.messages,
             list_url: settings.public.list_url.clone(),
-            accepted_total: metrics::counter!(names::ACCEPTED_TOTAL, "kind" => "messages"),
-            accept_seconds: metrics::histogram!(names::ACCEPT_SECONDS),
+            reception: Reception::of("messages"),
         }
     }
 
@@ -103,24 +91,15 @@ impl Ingest {
         new.accept(self.ids.next_id(now), now)
     }
 
-    async fn write(&self, messages: Vec<NewCopy>, sending: Sending) -> Result<Written, Problem> {
-        let started = Instant::now();
+    async fn write(
+        &self,
+        messages: Vec<NewCopy>,
+        sending: Sending,
+    ) -> Result<Written<Before>, Problem> {
+        let began = Instant::now();
         let count = messages.len();
         let limit = sending.limit(self.rate);
         let write = Write { messages, origin: sending.origin, limit, once: sending.once };
-        match self.acceptor.accept(write).await {
-            Ok(Acceptance::Accepted(left)) => {
-                self.accepted_total.increment(count as u64);
-                self.accept_seconds.record(started.elapsed());
-                Ok(Written::Now(left.map(|left| rate_limit(POLICY, left))))
-            }
-            Ok(Acceptance::AcceptedBefore(before)) => Ok(Written::Before(before)),
-            Ok(Acceptance::Unreadable) => Err(problems::unreadable()),
-            Ok(Acceptance::KeyReused) => Err(problems::key_reused()),
-            Ok(Acceptance::LimitReached(left)) => Err(rate_limit(POLICY, left).refuse(count)),
-            Ok(Acceptance::InboxFull) => Err(problems::inbox_full()),
-            Ok(Acceptance::QueueFull) => Err(problems::queue_full("messages", "stored")),
-            Err(error) => Err(problems::of_hot(&error)),
-        }
+        self.reception.receive(self.acceptor.accept(write).await, count, began)
     }
 }

@@ -5,6 +5,7 @@ mod ingest;
 mod plays;
 mod problems;
 mod receipt;
+mod reception;
 mod routes;
 mod sender;
 mod visits;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_core::{FieldErrors, Refusal, limits};
-use mayfly_hot::HotError;
+use mayfly_hot::{Full, HotError};
 use mayfly_http::{Code, Problem};
 
 /// What a client sent is no message, play or visit.
@@ -31,32 +31,24 @@ pub fn of_hot(error: &HotError) -> Problem {
     Problem::new(code).caused_by(error)
 }
 
-/// The inbox of a message has no room.
-pub fn inbox_full() -> Problem {
-    Problem::new(Code::InboxFull).detail(
-        "the inbox holds as many live messages as it may; take some, or wait until they expire",
-    )
-}
-
-/// The queue is as long as it may be.
-pub fn queue_full(items: &str, done: &str) -> Problem {
-    Problem::new(Code::Overloaded)
-        .detail(format!("too many {items} wait to be {done}"))
-        .retry_after(Duration::from_secs(5))
-}
-
-/// A host has as many pages with visitors as it may.
-pub fn pages_full() -> Problem {
-    full("the host has as many pages with visitors as it may; visits to these are taken")
-}
-
-/// There are as many hosts with visitors as there may be.
-pub fn hosts_full() -> Problem {
-    full("there are as many hosts with visitors as there may be; visits to these are taken")
-}
-
-fn full(detail: &'static str) -> Problem {
-    Problem::new(Code::Overloaded).detail(detail).retry_after(Duration::from_secs(30))
+/// There is no room for what was sent; `items` are what it was.
+pub fn full(what: Full, items: &str) -> Problem {
+    match what {
+        Full::Inbox => Problem::new(Code::InboxFull).detail(
+            "the inbox holds as many live messages as it may; take some, or wait until they expire",
+        ),
+        Full::Queue => Problem::new(Code::Overloaded)
+            .detail(format!("too many {items} wait to be stored"))
+            .retry_after(Duration::from_secs(5)),
+        Full::Pages => Problem::new(Code::Overloaded)
+            .detail("the host has as many pages with visitors as it may; visits to these are taken")
+            .retry_after(Duration::from_secs(30)),
+        Full::Hosts => Problem::new(Code::Overloaded)
+            .detail(
+                "there are as many hosts with visitors as there may be; visits to these are taken",
+            )
+            .retry_after(Duration::from_secs(30)),
+    }
 }
 
 /// Another request was sent under this key.

@@ -1,8 +1,9 @@
 //! What a sender is told beside what was accepted.
 
 use actix_web::http::header::HeaderMap;
-use mayfly_hot::Allowance;
 use mayfly_http::{IdempotencyKey, RateLimit};
+
+use crate::reception::Written;
 
 /// What a sender is told beside what was accepted.
 pub enum Receipt {
@@ -10,6 +11,15 @@ pub enum Receipt {
     New(Option<RateLimit>),
     /// It had been written before.
     Replayed,
+}
+
+impl From<Written<()>> for Receipt {
+    fn from(written: Written<()>) -> Self {
+        match written {
+            Written::Now(limit) => Self::New(limit),
+            Written::Before(()) => Self::Replayed,
+        }
+    }
 }
 
 impl Receipt {
@@ -21,10 +31,4 @@ impl Receipt {
             Self::Replayed => IdempotencyKey::mark_replayed(headers),
         }
     }
-}
-
-/// How a client stands against its limit of messages, plays or visits.
-pub fn rate_limit(policy: &'static str, left: Allowance) -> RateLimit {
-    let Allowance { rate, remaining, resets_in } = left;
-    RateLimit { policy, rate, remaining, resets_in }
 }

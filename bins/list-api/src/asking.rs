@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, Host, KeyHash, Sighting, SystemClock, Timestamp};
+use mayfly_core::{Clock, Host, KeyHash, Sighting, SystemClock, Timestamp, limits};
 use mayfly_hot::{Hot, SourceFailure, SourceState};
 use tokio::{
     sync::Semaphore,
@@ -16,9 +16,6 @@ use crate::{
     kept::{Failure, Found},
 };
 
-/// How long what the source said, or that it failed, is the newest that there can be: it is called
-/// for a host no sooner again.
-const FRESH_FOR: Duration = Duration::from_secs(3);
 /// How old the last good answer may be where the source fails.
 const LAST_FOR: Duration = Duration::from_secs(60);
 /// How long the outcome is waited for: a call that was just made, the pause after it, and the next.
@@ -117,7 +114,7 @@ struct Seen {
 impl Seen {
     /// How long what is of this moment is still fresh; none if it is not.
     fn freshness(&self, at: Timestamp) -> Option<Duration> {
-        let left = at.plus(FRESH_FOR).since(self.now).min(FRESH_FOR);
+        let left = at.plus(limits::SOURCE_SPACING).since(self.now).min(limits::SOURCE_SPACING);
         (!left.is_zero()).then_some(left)
     }
 

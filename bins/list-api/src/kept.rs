@@ -119,7 +119,7 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
     pub fn put(&self, key: K, found: Found<V>) {
         let mut slots = self.lock();
         if !matches!(look(slots.get(&key)), Err(Some(_))) {
-            slots.insert(key, watch::channel(Some(found)).1);
+            insert(&mut slots, key, watch::channel(Some(found)).1);
         }
     }
 
@@ -158,15 +158,19 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> Kept<K, V> {
         {
             return slot.clone();
         }
-        if slots.len() >= ENTRIES_MAX {
-            slots.clear();
-        }
         let (answer, slot) = watch::channel(None);
-        slots.insert(key.clone(), slot.clone());
+        insert(&mut slots, key.clone(), slot.clone());
         let asking = ask();
         tokio::spawn(async move { answer.send_replace(Some(asking.await)) });
         slot
     }
+}
+
+fn insert<K: Eq + Hash, V>(slots: &mut HashMap<K, Slot<V>>, key: K, slot: Slot<V>) {
+    if slots.len() >= ENTRIES_MAX && !slots.contains_key(&key) {
+        slots.clear();
+    }
+    slots.insert(key, slot);
 }
 
 /// What stands in a slot: an answer that is good, a place to wait at, or nothing of use.
@@ -311,5 +315,9 @@ mod tests {
             assert_eq!(one.ok(), Some(key));
         }
         assert_eq!(kept.slots.lock().expect("nobody panicked").len(), 2);
+        for key in 0..=ENTRIES_MAX {
+            kept.put(key, Found::until(key, until));
+        }
+        assert!(kept.slots.lock().expect("nobody panicked").len() <= ENTRIES_MAX);
     }
 }

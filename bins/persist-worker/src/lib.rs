@@ -3,7 +3,7 @@
 //!
 //! [`worker`] is the loop, [`settle`] gives every entry its outcome; what is done with the entries of
 //! a stream is [`work`]: [`messages`] and [`plays`]. [`keeper`] does what has to be done now and then,
-//! [`forgetter`] among it, [`retention`] beside it; [`keys`], [`restorer`] and [`recount`] what has to
+//! [`forgetter`] among it, [`retention`] beside it; [`keys`], [`restore`] and [`recount`] what has to
 //! be done after Redis lost its data.
 
 mod forgetter;
@@ -12,7 +12,7 @@ mod keys;
 mod messages;
 mod plays;
 mod recount;
-mod restorer;
+mod restore;
 mod retention;
 mod settle;
 mod throttle;
@@ -25,13 +25,13 @@ use futures_util::future::join_all;
 use mayfly_cold::Cold;
 use mayfly_hot::Hot;
 use mayfly_http::Server;
-use mayfly_runtime::{Need, Part, Process};
+use mayfly_runtime::{Need, Part, Process, repeat};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keeper::Keeper, keys::KeysKeeper, messages::Messages, plays::Plays, recount::Recount,
-    restorer::Restorer, retention::retain, worker::Worker,
+    keeper::Keeper, keys::keep_keys, messages::Messages, plays::Plays, recount::recount,
+    restore::restore, retention::retain, worker::Worker,
 };
 
 /// Runs the worker until it is told to drain and has settled what it had taken.
@@ -49,9 +49,7 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     let mut besides = JoinSet::new();
     besides.spawn(hot.clone().watch(redis));
     besides.spawn(cold.clone().watch(postgres));
-    besides.spawn(Restorer::new(hot.clone(), cold.clone()).run());
-    besides.spawn(Recount::new(hot.clone(), cold.clone()).run());
-    besides.spawn(KeysKeeper::new(hot.clone(), cold.clone()).run());
+    spawn_restoring(&mut besides, &hot, &cold);
     besides.spawn(retain(cold.clone()));
     besides.spawn(Keeper::new(hot.clone(), cold.clone(), settings.clone()).run());
 
@@ -71,6 +69,20 @@ pub async fn run(process: Process) -> anyhow::Result<()> {
     }
     besides.shutdown().await;
     Ok(())
+}
+
+/// Looks again and again for what Redis lost, or was not told, and brings it back from Postgres.
+fn spawn_restoring(besides: &mut JoinSet<()>, hot: &Hot, cold: &Cold) {
+    let (h, c) = (hot.clone(), cold.clone());
+    besides.spawn(repeat(restore::INTERVAL, "make hot copies again", async move || {
+        restore(&h, &c).await
+    }));
+    let (h, c) = (hot.clone(), cold.clone());
+    besides
+        .spawn(repeat(recount::INTERVAL, "show counts again", async move || recount(&h, &c).await));
+    let (h, c) = (hot.clone(), cold.clone());
+    besides
+        .spawn(repeat(keys::INTERVAL, "keep the API keys", async move || keep_keys(&h, &c).await));
 }
 
 /// Waits until the schema is there; false if the process is to leave before.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_core::Host;
+use mayfly_core::{Host, limits::WATCHED_HOSTS_MAX};
 use mayfly_hot::Hot;
 use mayfly_runtime::every;
 use tracing::{debug, warn};
@@ -12,8 +12,6 @@ use uuid::Uuid;
 use crate::hub::Hub;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Hosts that a process says are watched here.
-const HOSTS_MAX: usize = 1_000;
 
 /// Says it until aborted. Who is silent for some seconds is left out.
 pub(crate) async fn report(hub: Arc<Hub>, hot: Hot) {
@@ -37,15 +35,15 @@ pub(crate) async fn report(hub: Arc<Hub>, hot: Hot) {
 /// The first hosts by name, as many as may be said; warns once where there are more.
 fn cut(mut hosts: Vec<Host>, is_cut: &mut bool) -> Vec<Host> {
     let watched = hosts.len();
-    let was_cut = std::mem::replace(is_cut, watched > HOSTS_MAX);
+    let was_cut = std::mem::replace(is_cut, watched > WATCHED_HOSTS_MAX);
     if *is_cut && !was_cut {
         warn!(
             hosts.watched = watched,
-            hosts.max = HOSTS_MAX,
+            hosts.max = WATCHED_HOSTS_MAX,
             "too many hosts are watched: only the first ones are sampled for that"
         );
     }
-    hosts.truncate(HOSTS_MAX);
+    hosts.truncate(WATCHED_HOSTS_MAX);
     hosts
 }
 
@@ -59,8 +57,14 @@ mod tests {
             (0..count).map(|number| Host::parse(format!("h{number}")).expect("a host")).collect()
         };
         let mut is_cut = false;
-        assert_eq!((cut(hosts(HOSTS_MAX), &mut is_cut).len(), is_cut), (HOSTS_MAX, false));
-        assert_eq!((cut(hosts(HOSTS_MAX + 1), &mut is_cut).len(), is_cut), (HOSTS_MAX, true));
+        assert_eq!(
+            (cut(hosts(WATCHED_HOSTS_MAX), &mut is_cut).len(), is_cut),
+            (WATCHED_HOSTS_MAX, false)
+        );
+        assert_eq!(
+            (cut(hosts(WATCHED_HOSTS_MAX + 1), &mut is_cut).len(), is_cut),
+            (WATCHED_HOSTS_MAX, true)
+        );
         assert_eq!((cut(hosts(1), &mut is_cut).len(), is_cut), (1, false));
     }
 }

@@ -5,7 +5,7 @@ use diesel::{
     sql_types::{Integer, Text},
 };
 use diesel_async::RunQueryDsl;
-use mayfly_core::{Host, KeyHash};
+use mayfly_core::{Host, KeyHash, limits};
 use uuid::Uuid;
 
 use crate::{Cold, api_keys::NewApiKey, error::ColdError};
@@ -15,9 +15,6 @@ const HOSTS_MAX: i32 = 100_000;
 
 /// What a key is called that was not made here.
 const SOURCE_KEY_NAME: &str = "accepted by the source";
-
-/// Characters of a key that are kept for people to know it by.
-const START_CHARS: usize = 8;
 
 #[derive(QueryableByName)]
 struct HostRow {
@@ -51,7 +48,7 @@ impl Cold {
             id: Uuid::now_v7(),
             hash: key.clone(),
             name: SOURCE_KEY_NAME.to_owned(),
-            start: start.chars().take(START_CHARS).map(printable).collect(),
+            start: start.chars().take(limits::API_KEY_START_CHARS).map(printable).collect(),
             hosts: vec![host.clone()],
         };
         self.create_api_key(&key).await.map(|_| ())

@@ -57,12 +57,18 @@ pub const SAMPLE_PAGES_MAX: usize = 100;
 pub const HISTORY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Characters of a key of the source of visitors.
 pub const SOURCE_KEY_CHARS_MAX: usize = 256;
+/// How long the source of visitors is left alone about a host that it was asked for.
+pub const SOURCE_SPACING: Duration = Duration::from_secs(3);
+/// Hosts that are sampled because somebody watches them, or asked for them a moment ago.
+pub const WATCHED_HOSTS_MAX: usize = 1_000;
 /// How long samples are kept one by one.
 pub const SAMPLES_KEPT_FOR: Duration = Duration::from_secs(48 * 3_600);
 /// How long the hours are kept that samples are rolled up into; one history shows no more.
 pub const HOURS_KEPT_FOR: Duration = Duration::from_secs(400 * 24 * 3_600);
 /// API keys that there may be, revoked ones among them.
 pub const API_KEYS_MAX: usize = 100_000;
+/// Characters at the beginning of an API key that tell it from others in a list.
+pub const API_KEY_START_CHARS: usize = 8;
 /// Hosts that one API key opens.
 pub const API_KEY_HOSTS_MAX: usize = 1_000;
 /// Wrong fields that one answer names.

@@ -13,8 +13,9 @@ use mayfly_runtime::{metrics as names, settings};
 use tokio::time::Instant;
 
 use crate::{
-    client::{Allowance, Limit, Verdict, add_client, marks, read_verdict},
-    error::{HotError, unexpected_answer},
+    acceptance::Acceptance,
+    client::{Limit, add_client, marks},
+    error::HotError,
     expire::Origin,
     keys::Keys,
     lane::{Lane, Trip},
@@ -79,25 +80,6 @@ pub struct Before {
     pub ids: Vec<MessageId>,
 }
 
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acceptance {
-    /// All its messages stand in the stream; with what is left, if there is a limit.
-    Accepted(Option<Allowance>),
-    /// It was accepted before.
-    AcceptedBefore(Before),
-    /// It was accepted before; what is kept of it is of no form that is known here.
-    Unreadable,
-    /// Another request was accepted under its key; nothing was written.
-    KeyReused,
-    /// It is more than is left of the limit; nothing was written.
-    LimitReached(Allowance),
-    /// An inbox has no room for it; nothing was written.
-    InboxFull,
-    /// Too much waits to be stored; nothing was written.
-    QueueFull,
-}
-
 /// Accepts messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -130,7 +112,7 @@ impl Acceptor {
     }
 
     /// Accepts the messages of one request, all or none.
-    pub async fn accept(&self, write: Write) -> Result<Acceptance, HotError> {
+    pub async fn accept(&self, write: Write) -> Result<Acceptance<Before>, HotError> {
         self.lane.ask(AcceptRequest { write, asked_at: Instant::now() }).await
     }
 }
@@ -140,7 +122,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 512;
 
 impl Trip for AcceptTrip {
     type Request = AcceptRequest;
-    type Answer = Acceptance;
+    type Answer = Acceptance<Before>;
 
     fn weight(&self, request: &AcceptRequest) -> usize {
         let messages = request.write.messages.iter();
@@ -151,7 +133,7 @@ impl Trip for AcceptTrip {
         &self,
         connection: &mut Connection,
         requests: &[AcceptRequest],
-    ) -> Result<Vec<Acceptance>, RedisError> {
+    ) -> Result<Vec<Acceptance<Before>>, RedisError> {
         let keys = &self.hot.keys;
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.waiting());
@@ -166,7 +148,11 @@ impl Trip for AcceptTrip {
             metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(1);
         }
         let outcomes = outcomes.iter().skip(1).zip(requests);
-        outcomes.map(|(outcome, request)| read_outcome(outcome, &request.write)).collect()
+        outcomes
+            .map(|(outcome, request)| {
+                Acceptance::read(outcome, request.write.limit.as_ref(), read_before)
+            })
+            .collect()
     }
 }
 
@@ -206,25 +192,7 @@ fn ttl_ms(message: &NewCopy, asked_at: Instant) -> u128 {
     if ttl.is_zero() { 0 } else { ttl.saturating_sub(asked_at.elapsed()).as_millis().max(1) }
 }
 
-fn read_outcome(outcome: &Value, write: &Write) -> Result<Acceptance, RedisError> {
-    Ok(match outcome {
-        Value::Int(1) => Acceptance::InboxFull,
-        Value::Int(2) => Acceptance::QueueFull,
-        _ => match read_verdict(outcome, write.limit.as_ref()) {
-            Some(Verdict::Accepted(left)) => Acceptance::Accepted(left),
-            Some(Verdict::LimitReached(left)) => Acceptance::LimitReached(left),
-            // What is kept outlives a version: one that cannot be read is no fault of the others.
-            Some(Verdict::Before(kept)) => read_kept(kept),
-            Some(Verdict::KeyReused) => Acceptance::KeyReused,
-            None => return Err(unexpected_answer("an unknown outcome")),
-        },
-    })
-}
-
-fn read_kept(kept: &[u8]) -> Acceptance {
-    let before = Kept::parse(kept).and_then(|Kept { word, ids }| {
-        let accepted_at = Timestamp::from_millis(word.parse().ok()?);
-        Some(Before { accepted_at, ids })
-    });
-    before.map_or(Acceptance::Unreadable, Acceptance::AcceptedBefore)
+fn read_before(kept: &[u8]) -> Option<Before> {
+    let Kept { word, ids } = Kept::parse(kept)?;
+    Some(Before { accepted_at: Timestamp::from_millis(word.parse().ok()?), ids })
 }

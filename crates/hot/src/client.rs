@@ -1,9 +1,9 @@
 //! The client of a request that writes: its limit and its `Idempotency-Key`, as `client.lua` is told
-//! of them, and what that decides.
+//! of them.
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{ScriptInvocation, Value};
+use deadpool_redis::redis::ScriptInvocation;
 use mayfly_runtime::settings::Rate;
 
 use crate::{accept::millis, keys::Keys, once::Once};
@@ -27,15 +27,6 @@ pub struct Allowance {
     pub resets_in: Duration,
 }
 
-/// What was decided about a request by its client alone.
-pub(crate) enum Verdict<'a> {
-    Accepted(Option<Allowance>),
-    LimitReached(Allowance),
-    /// It was done before; this was kept of it.
-    Before(&'a [u8]),
-    KeyReused,
-}
-
 /// What stands before a request: how many items it has, whether there is a limit and a key.
 pub(crate) fn marks(count: usize, limit: Option<&Limit>, once: Option<&Once>) -> String {
     let limited = if limit.is_some() { "l" } else { "" };
@@ -57,33 +48,5 @@ pub(crate) fn add_client(
     }
     if let Some(once) = once {
         call.key(once.key(keys)).arg(once.fingerprint());
-    }
-}
-
-/// Reads what a script gives of a request; nothing where it is none of these.
-pub(crate) fn read_verdict<'a>(outcome: &'a Value, limit: Option<&Limit>) -> Option<Verdict<'a>> {
-    match outcome {
-        Value::Int(0) => Some(Verdict::Accepted(None)),
-        Value::Int(5) => Some(Verdict::KeyReused),
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::Int(0), rest @ ..] => {
-                read_allowance(rest, limit).map(|left| Verdict::Accepted(Some(left)))
-            }
-            [Value::Int(3), rest @ ..] => read_allowance(rest, limit).map(Verdict::LimitReached),
-            [Value::Int(4), Value::BulkString(kept)] => Some(Verdict::Before(kept)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn read_allowance(parts: &[Value], limit: Option<&Limit>) -> Option<Allowance> {
-    match (parts, limit) {
-        ([Value::Int(remaining), Value::Int(ms)], Some(limit)) => Some(Allowance {
-            rate: limit.rate,
-            remaining: u32::try_from(*remaining).ok()?,
-            resets_in: Duration::from_millis(u64::try_from(*ms).ok()?),
-        }),
-        _ => None,
     }
 }

@@ -4,6 +4,7 @@
 //! round trip ([`lane`]). All keys stand in [`keys`] and share one hash tag.
 
 mod accept;
+mod acceptance;
 mod api_keys;
 mod client;
 mod consumer;
@@ -39,7 +40,8 @@ mod visitors;
 mod visits;
 mod watch;
 
-pub use accept::{Acceptance, Acceptor, Before, NewCopy, Write};
+pub use accept::{Acceptor, Before, NewCopy, Write};
+pub use acceptance::{Acceptance, Full};
 pub use api_keys::{ApiKeyState, ApiKeysTurn};
 pub use client::{Allowance, Limit};
 pub use consumer::Consumer;
@@ -56,7 +58,7 @@ pub use messages::Finder;
 pub use once::Once;
 pub use play_counts::{Counts, CountsPage};
 pub use play_frames::{CountsPublished, PlayFrames};
-pub use plays::{PlaysAcceptance, PlaysAcceptor, PlaysWrite};
+pub use plays::{PlaysAcceptor, PlaysWrite};
 pub use pool::Hot;
 pub use pulse::{FanoutReport, Totals};
 pub use restore::{LiveMessage, Restored};
@@ -67,4 +69,4 @@ pub use state::StateFeed;
 pub use stats::StatsPublished;
 pub use stream::Stream;
 pub use subscription::{Entrance, Listeners, Publications, Subscription};
-pub use visits::{VisitsAcceptance, VisitsAcceptor, VisitsWrite};
+pub use visits::{VisitsAcceptor, VisitsWrite};

@@ -12,8 +12,9 @@ use mayfly_runtime::settings;
 
 use crate::{
     accept::millis,
-    client::{Allowance, Limit, Verdict, add_client, marks, read_verdict},
-    error::{HotError, unexpected_answer},
+    acceptance::Acceptance,
+    client::{Limit, add_client, marks},
+    error::HotError,
     expire::Origin,
     lane::{Lane, Trip},
     ledger::new_epoch,
@@ -43,21 +44,6 @@ pub struct PlaysWrite {
     pub once: Option<Once>,
 }
 
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlaysAcceptance {
-    /// Its plays stand in the stream; with what is left, if there is a limit.
-    Accepted(Option<Allowance>),
-    /// It was accepted before.
-    AcceptedBefore,
-    /// Another request was accepted under its key; nothing was written.
-    KeyReused,
-    /// It is more than is left of the limit; nothing was written.
-    LimitReached(Allowance),
-    /// Too many plays wait to be counted; nothing was written.
-    QueueFull,
-}
-
 /// Accepts plays. Cheap to clone.
 #[derive(Clone)]
 pub struct PlaysAcceptor {
@@ -80,7 +66,7 @@ impl PlaysAcceptor {
     }
 
     /// Accepts the plays of one request, all or none.
-    pub async fn accept(&self, write: PlaysWrite) -> Result<PlaysAcceptance, HotError> {
+    pub async fn accept(&self, write: PlaysWrite) -> Result<Acceptance, HotError> {
         self.lane.ask(write).await
     }
 }
@@ -90,7 +76,7 @@ const REQUEST_OVERHEAD_BYTES: usize = 512;
 
 impl Trip for PlaysTrip {
     type Request = PlaysWrite;
-    type Answer = PlaysAcceptance;
+    type Answer = Acceptance;
 
     fn weight(&self, request: &PlaysWrite) -> usize {
         request.json.len() + REQUEST_OVERHEAD_BYTES
@@ -100,7 +86,7 @@ impl Trip for PlaysTrip {
         &self,
         connection: &mut Connection,
         requests: &[PlaysWrite],
-    ) -> Result<Vec<PlaysAcceptance>, RedisError> {
+    ) -> Result<Vec<Acceptance>, RedisError> {
         let keys = &self.hot.keys;
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.plays()).key(keys.epoch()).key(keys.ledger());
@@ -110,7 +96,10 @@ impl Trip for PlaysTrip {
             self.add_request(&mut call, request);
         }
         let outcomes: Vec<Value> = call.invoke_async(connection).await?;
-        outcomes.iter().zip(requests).map(|(outcome, write)| read_outcome(outcome, write)).collect()
+        let outcomes = outcomes.iter().zip(requests);
+        outcomes
+            .map(|(outcome, write)| Acceptance::read(outcome, write.limit.as_ref(), |_| Some(())))
+            .collect()
     }
 }
 
@@ -121,17 +110,4 @@ impl PlaysTrip {
         call.arg(marks(*count, limit, once)).arg(origin.as_str()).arg(&json[..]);
         add_client(call, &self.hot.keys, Stream::Plays.name(), limit, once);
     }
-}
-
-fn read_outcome(outcome: &Value, write: &PlaysWrite) -> Result<PlaysAcceptance, RedisError> {
-    Ok(match outcome {
-        Value::Int(2) => PlaysAcceptance::QueueFull,
-        _ => match read_verdict(outcome, write.limit.as_ref()) {
-            Some(Verdict::Accepted(left)) => PlaysAcceptance::Accepted(left),
-            Some(Verdict::LimitReached(left)) => PlaysAcceptance::LimitReached(left),
-            Some(Verdict::Before(_)) => PlaysAcceptance::AcceptedBefore,
-            Some(Verdict::KeyReused) => PlaysAcceptance::KeyReused,
-            None => return Err(unexpected_answer("an unknown outcome")),
-        },
-    })
 }

@@ -4,15 +4,13 @@
 use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{self, Script};
-use mayfly_core::{Host, KeyHash, Sighting, Timestamp};
+use mayfly_core::{Host, KeyHash, Sighting, Timestamp, limits};
 
 use crate::{accept::millis, error::HotError, pool::Hot};
 
 static ASK: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/ask_source.lua")));
 
-/// Hosts that are asked for at once.
-pub(crate) const ASKED_HOSTS_MAX: usize = 1_000;
 /// Keys that wait to be tried for one host.
 const PAIRS_MAX: usize = 100;
 /// How long they wait.
@@ -60,7 +58,11 @@ impl Hot {
         let mut call = ASK.prepare_invoke();
         call.key(keys.source(host)).key(keys.asked_pairs(host)).key(keys.source_keys(host));
         call.key(keys.refused_pair(digest.as_str(), host)).key(keys.asked_hosts());
-        call.arg(host.as_str()).arg(digest.as_str()).arg(key).arg(ASKED_HOSTS_MAX).arg(PAIRS_MAX);
+        call.arg(host.as_str())
+            .arg(digest.as_str())
+            .arg(key)
+            .arg(limits::WATCHED_HOSTS_MAX)
+            .arg(PAIRS_MAX);
         call.arg(millis(PAIR_WAITS)).arg(millis(FRESH_FOR)).arg(millis(STATE_KEPT));
         let asked: u8 = self.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(asked == 1)

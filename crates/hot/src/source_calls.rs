@@ -3,14 +3,14 @@
 use std::{fmt, sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{self, Script};
-use mayfly_core::{Host, KeyHash, Timestamp};
+use mayfly_core::{Host, KeyHash, Timestamp, limits};
 
 use crate::{
     accept::millis,
     error::{HotError, unexpected_answer},
     lease::Lease,
     pool::Hot,
-    source::{ASKED_HOSTS_MAX, STATE_KEPT},
+    source::STATE_KEPT,
 };
 
 static TAKE: LazyLock<Script> =
@@ -18,8 +18,6 @@ static TAKE: LazyLock<Script> =
 static NOTE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/note_source_call.lua")));
 
-/// How far calls for one host are apart, from one beginning to the next.
-const SPACING: Duration = Duration::from_secs(3);
 /// How long it is at most until the source hears of a call that was noted.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// Calls for one host in one minute of the clock.
@@ -130,7 +128,7 @@ impl Hot {
                 redis::cmd("ZRANGE")
                     .arg(self.keys.asked_hosts())
                     .arg(0)
-                    .arg(ASKED_HOSTS_MAX)
+                    .arg(limits::WATCHED_HOSTS_MAX)
                     .query_async(connection)
                     .await
             })
@@ -156,7 +154,10 @@ impl Hot {
             Asker::Refresh(since) => since.as_millis().to_string(),
             Asker::Client | Asker::Watcher => String::new(),
         };
-        call.arg(value).arg(host.as_str()).arg(millis(SPACING)).arg(CALLS_PER_MINUTE);
+        call.arg(value)
+            .arg(host.as_str())
+            .arg(millis(limits::SOURCE_SPACING))
+            .arg(CALLS_PER_MINUTE);
         call.arg(u8::from(asker != Asker::Client)).arg(since).arg(millis(STATE_KEPT));
         let answer: Vec<redis::Value> =
             self.call(async |connection| call.invoke_async(connection).await).await?;

@@ -11,8 +11,9 @@ use mayfly_runtime::settings::{self, Settings};
 
 use crate::{
     accept::millis,
-    client::{Allowance, Limit, Verdict, add_client, marks, read_verdict},
-    error::{HotError, unexpected_answer},
+    acceptance::Acceptance,
+    client::{Limit, add_client, marks},
+    error::HotError,
     lane::{Lane, Trip},
     once::Once,
     pool::Hot,
@@ -37,23 +38,6 @@ pub struct VisitsWrite {
     pub limit: Option<Limit>,
     /// What the request is known by when it is sent again.
     pub once: Option<Once>,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VisitsAcceptance {
-    /// They count; with what is left, if there is a limit.
-    Accepted(Option<Allowance>),
-    /// It was accepted before.
-    AcceptedBefore,
-    /// Another request was accepted under its key; nothing was written.
-    KeyReused,
-    /// It is more than is left of the limit; nothing was written.
-    LimitReached(Allowance),
-    /// A host has as many pages with visitors as it may; nothing was written.
-    PagesFull,
-    /// There are as many hosts with visitors as there may be; nothing was written.
-    HostsFull,
 }
 
 /// Takes visits, each at a cost that grows with the logarithm of the visitors of its host. Cheap to
@@ -84,7 +68,7 @@ impl VisitsAcceptor {
     }
 
     /// Takes the visits of one request, all or none.
-    pub async fn accept(&self, write: VisitsWrite) -> Result<VisitsAcceptance, HotError> {
+    pub async fn accept(&self, write: VisitsWrite) -> Result<Acceptance, HotError> {
         self.lane.ask(write).await
     }
 }
@@ -94,7 +78,7 @@ const VISIT_OVERHEAD_BYTES: usize = 512;
 
 impl Trip for VisitsTrip {
     type Request = VisitsWrite;
-    type Answer = VisitsAcceptance;
+    type Answer = Acceptance;
 
     fn weight(&self, request: &VisitsWrite) -> usize {
         let names = |visit: &Visit| {
@@ -108,7 +92,7 @@ impl Trip for VisitsTrip {
         &self,
         connection: &mut Connection,
         requests: &[VisitsWrite],
-    ) -> Result<Vec<VisitsAcceptance>, RedisError> {
+    ) -> Result<Vec<Acceptance>, RedisError> {
         let settings::Visits { ttl, exact_max, pages_max, hosts_max } = self.settings;
         let mut call = VISIT.prepare_invoke();
         call.key(self.hot.keys.visited_hosts());
@@ -118,7 +102,10 @@ impl Trip for VisitsTrip {
             self.add_request(&mut call, request);
         }
         let outcomes: Vec<Value> = call.invoke_async(connection).await?;
-        outcomes.iter().zip(requests).map(|(outcome, write)| read_outcome(outcome, write)).collect()
+        let outcomes = outcomes.iter().zip(requests);
+        outcomes
+            .map(|(outcome, write)| Acceptance::read(outcome, write.limit.as_ref(), |_| Some(())))
+            .collect()
     }
 }
 
@@ -134,18 +121,4 @@ impl VisitsTrip {
             call.arg(path.as_str()).arg(title.as_ref().map_or("", |title| title.as_str()));
         }
     }
-}
-
-fn read_outcome(outcome: &Value, write: &VisitsWrite) -> Result<VisitsAcceptance, RedisError> {
-    Ok(match outcome {
-        Value::Int(6) => VisitsAcceptance::PagesFull,
-        Value::Int(7) => VisitsAcceptance::HostsFull,
-        _ => match read_verdict(outcome, write.limit.as_ref()) {
-            Some(Verdict::Accepted(left)) => VisitsAcceptance::Accepted(left),
-            Some(Verdict::LimitReached(left)) => VisitsAcceptance::LimitReached(left),
-            Some(Verdict::Before(_)) => VisitsAcceptance::AcceptedBefore,
-            Some(Verdict::KeyReused) => VisitsAcceptance::KeyReused,
-            None => return Err(unexpected_answer("an unknown outcome")),
-        },
-    })
 }

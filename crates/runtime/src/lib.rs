@@ -16,7 +16,7 @@ mod signals;
 mod telemetry;
 
 pub use self::{
-    every::every,
+    every::{every, repeat},
     health::{Health, Need, Part, PartReport, PartStatus, Report, Status},
     lifecycle::Lifecycle,
     metrics::MetricsHandle,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use mayfly_cold::{ApiKeyRow, Cold, NewApiKey, Revocation};
-use mayfly_core::{Host, KeyHash, KnownKey, Timestamp};
+use mayfly_core::{Host, KeyHash, KnownKey, Timestamp, limits};
 use mayfly_hot::Hot;
 use mayfly_runtime::Settings;
 use uuid::Uuid;
@@ -21,8 +21,6 @@ const BEGINNING: &str = "mf_";
 /// Characters behind that: 190 bits.
 const RANDOM_CHARS: usize = 32;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// Characters that are kept of a key, for people to know it by.
-const START_CHARS: usize = 8;
 /// Keys of one page.
 const PAGE_KEYS: u32 = 500;
 
@@ -45,7 +43,7 @@ async fn create(settings: &Settings, cold: &Cold, wanted: CreateKey) -> Result<E
         id: Uuid::now_v7(),
         hash: KeyHash::of(&key),
         name: wanted.name,
-        start: key[..START_CHARS].to_owned(),
+        start: key[..limits::API_KEY_START_CHARS].to_owned(),
         hosts,
     };
     cold.create_api_key(&new).await.context("the key could not be stored in Postgres")?;
