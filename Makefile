@@ -86,7 +86,7 @@ schemathesis: build ## Holds both APIs against their document with requests made
 .PHONY: check-image
 check-image: build ## Runs the binaries as their images would: as nobody, read-only, with nothing else (Linux, root)
 	@$(MAYFLY) ensure-installed
-	@deploy/check-image.sh
+	@deploy/check-image.sh target/release
 
 .PHONY: lint
 lint: ## Checks form and style

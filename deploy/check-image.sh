@@ -3,13 +3,13 @@
 # would run: image-root.sh puts an image root together for each, which is mounted read-only and is all that the process
 # sees; it is user 65532, without capabilities and without a way to new ones.
 #
-# Needs Linux, root, curl, what `make test` installs, and built binaries. Redis and Postgres are started for it alone.
+# check-image.sh [DIRECTORY]: where the binaries are, target/dist unless said otherwise. Needs Linux, root, curl, and what
+# `make test` installs. Redis and Postgres are started for it alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 services=(ingest-api list-api persist-worker ws-fanout stats-publisher)
-binaries=target/dist
-[ -x $binaries/mayfly ] || binaries=target/release
+binaries=${1:-target/dist}
 
 work=$(mktemp -d)
 chmod 711 "$work"
@@ -39,20 +39,22 @@ eventually() {
     fail "$* said: $(cat "$work/tried")"
 }
 
-# A port that nobody listens on.
-free_port() {
-    while port=$((RANDOM % 10000 + 20000)); (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do :; done
-    echo "$port"
+# Sets `port` to the next one that nobody listens on.
+port=$((RANDOM % 10000 + 20000))
+find_port() {
+    while ((++port)); (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do :; done
 }
 
 # --- Redis and Postgres
 
-redis_port=$(free_port)
+find_port
+redis_port=$port
 mkdir "$work/redis"
 redis-server deploy/redis.conf --bind 127.0.0.1 --port "$redis_port" --dir "$work/redis" > "$work/redis.log" &
 helpers+=($!)
 
-postgres_port=$(free_port)
+find_port
+postgres_port=$port
 postgres_bin=$(find /usr/lib/postgresql -maxdepth 2 -name bin | sort -V | tail -n 1)
 as_postgres=(setpriv --reuid postgres --regid postgres --init-groups)
 install -d -o postgres -g postgres "$work/postgres"
@@ -82,7 +84,8 @@ install -d -o 65532 -g 65532 "$work/volume"
 
 # --- The processes
 
-s3_port=$(free_port)
+find_port
+s3_port=$port
 environment=(
     PATH=/usr/sbin:/usr/bin:/sbin:/bin
     REDIS_URL="redis://redis:$redis_port"
@@ -96,8 +99,10 @@ environment=(
 )
 declare -A http admin
 for service in "${services[@]}"; do
-    http[$service]=127.0.0.1:$(free_port)
-    admin[$service]=127.0.0.1:$(free_port)
+    find_port
+    http[$service]=127.0.0.1:$port
+    find_port
+    admin[$service]=127.0.0.1:$port
 done
 
 # Turns this shell into a process of an image: become BINARY ARGUMENT…

@@ -71,6 +71,14 @@ def read_files(folder):
     return [thing for path in files for thing in yaml.safe_load_all(path.read_text())]
 
 
+def read_literals(folder):
+    """The ConfigMaps that kustomize would make."""
+    kustomization = yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())
+    for generator in kustomization.get("configMapGenerator", []):
+        data = dict(literal.split("=", 1) for literal in generator["literals"])
+        yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generator["name"]}, "data": data}
+
+
 def check_form(where, things):
     faults = [fault for fault in map(form.find_fault, things) if fault]
     problems.extend(f"{where}: {fault}" for fault in faults)
@@ -226,8 +234,13 @@ def main():
         print(f"kubectl {kubectl[1]}, schemas of Kubernetes {' and '.join(form.VERSIONS)}")
         overlays = {overlay: render(kubectl[0], overlay) for overlay in ("local", "production")}
     else:
-        print(f"no kubectl >= {'.'.join(map(str, KUBECTL_MIN))}: files are checked one by one, without patches")
-        overlays = {"local": base + read_files("overlays/local"), "production": base}
+        least = ".".join(map(str, KUBECTL_MIN))
+        print(f"k8s: no kubectl >= {least}: files are checked one by one, without patches", file=sys.stderr)
+        base.extend(read_literals("base"))
+        overlays = {
+            "local": [*base, *read_files("overlays/local"), *read_literals("overlays/local")],
+            "production": [*base, *read_literals("overlays/production")],
+        }
     for where, things in {**overlays, "entrance": entrance}.items():
         check_form(where, things)
     # The rest looks into objects as they have to be.

@@ -40,7 +40,12 @@ def read_nginx(text):
     text = re.sub(r"(?m)^\s*#.*", "", text)
     maps = dict(re.findall(r"map \$request_method \$(\w+) \{(.*?)\}", text, re.DOTALL))
     table = {}
-    for exact, path, body in re.findall(r"location (= )?(/\S*) \{(.*?)\}", text, re.DOTALL):
+    locations = re.findall(r"location (= )?(/\S*) \{(.*?)\}", text, re.DOTALL)
+    prefixes = {path.rstrip("/") for exact, path, _ in locations if not exact}
+    for exact, path, body in locations:
+        # Without the slash, a path with more behind it is exact in nginx, and part of the prefix in an HTTPRoute.
+        if exact and path != "/" and path in prefixes:
+            continue
         is_mapped, target = re.search(r"proxy_pass http://(\$?)(\w+);", body).groups()
         ways = re.findall(r"(\S+)\s+(\w+);", maps[target]) if is_mapped else [("default", target)]
         for methods, upstream in ways:

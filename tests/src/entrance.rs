@@ -1,12 +1,10 @@
 //! nginx with `deploy/nginx.conf` in front of a Mayfly: the one entrance.
 
-use std::{fmt::Write, fs, net::TcpListener, path::Path, process::Stdio};
+use std::{ffi::OsStr, fmt::Write, fs, path::Path};
 
-use mayfly_stack::{Service, StackEnv, find_tool};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use mayfly_stack::{Claim, Service, StackEnv, find_tool};
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, Tethered, eventually};
 
 /// The services behind the entrance, as the configuration names them.
 const BEHIND: [(&str, Service); 3] = [
@@ -15,61 +13,50 @@ const BEHIND: [(&str, Service); 3] = [
     ("ws-fanout", Service::WsFanout),
 ];
 
-/// A running nginx. It is killed when this is dropped.
+/// A running nginx.
 #[derive(Debug)]
 pub struct Entrance {
     /// Where it is, without a slash at the end.
     pub url: String,
-    _nginx: Child,
-    _dir: TempDir,
+    _port: Claim,
+    _nginx: Tethered,
 }
 
 impl Entrance {
-    /// A port for an entrance, which services may be told before it is opened.
-    ///
-    /// # Panics
-    /// When none is free.
+    /// The URL of an entrance, which services may be told before it is opened.
     #[must_use]
-    pub fn find_port() -> u16 {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        socket.local_addr().expect("it is bound").port()
+    pub fn url_of(port: &Claim) -> String {
+        format!("http://127.0.0.1:{}", port.port)
     }
 
-    /// The URL of an entrance.
-    #[must_use]
-    pub fn url_of(port: u16) -> String {
-        format!("http://127.0.0.1:{port}")
-    }
-
-    /// Opens an entrance to all instances that a stack has now.
+    /// Opens an entrance to all instances that a stack has now, with files of its own below `root`.
     ///
     /// # Panics
     /// When nginx does not start.
-    pub async fn open(env: &StackEnv, port: u16) -> Self {
-        let dir = tempfile::tempdir().expect("a directory can be made");
-        let file = dir.path().join("nginx.conf");
-        fs::write(&file, configuration(env, port)).expect("a file can be written");
-        // One process: nothing is left of it when it is killed.
-        let log = fs::File::create(dir.path().join("log")).expect("a file can be made");
-        let nginx = Command::new(find_tool("nginx").expect("`make test` installs it"))
-            .arg("-p")
-            .arg(dir.path())
-            .arg("-c")
-            .arg(&file)
-            .args(["-g", "daemon off; master_process off;"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file has two names"))
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nginx can be started");
-        let entrance = Self { url: Self::url_of(port), _nginx: nginx, _dir: dir };
+    pub async fn open(env: &StackEnv, port: Claim, root: &Path) -> Self {
+        let dir = root.join("entrance");
+        fs::create_dir(&dir).expect("a directory can be made");
+        let path = |name: &str| dir.join(name);
+        fs::write(path("nginx.conf"), configuration(env, port.port)).expect("it can be written");
+        let log = fs::File::create(path("log")).expect("a file can be made");
+        let program = find_tool("nginx").expect("`make test` installs it");
+        let words: [&OsStr; 7] = [
+            program.as_ref(),
+            "-p".as_ref(),
+            dir.as_ref(),
+            "-c".as_ref(),
+            "nginx.conf".as_ref(),
+            "-g".as_ref(),
+            // One process: nothing is left of it when it is killed.
+            "daemon off; master_process off;".as_ref(),
+        ];
+        let nginx = Tethered::start(words, log);
         eventually(PATIENCE, "nginx listens", async || {
-            let tried = tokio::net::TcpStream::connect(("127.0.0.1", port)).await;
-            tried.map_err(|error| (error, fs::read_to_string(entrance._dir.path().join("log"))))
+            let tried = tokio::net::TcpStream::connect(("127.0.0.1", port.port)).await;
+            tried.map(drop).map_err(|error| (error, fs::read_to_string(path("log"))))
         })
         .await;
-        entrance
+        Self { url: Self::url_of(&port), _port: port, _nginx: nginx }
     }
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod mode;
 mod own_process;
 mod plays;
+mod tethered;
 mod witness;
 mod world;
 
@@ -35,6 +36,7 @@ pub use load::{Load, Tally, USERS, user};
 pub use mode::{beside_others, is_full, short_or_full};
 pub use own_process::OwnProcess;
 pub use plays::{Counts, Published, Seen, counts_of};
+pub use tethered::Tethered;
 pub use witness::{LASTING, Sum};
 pub use world::{Setup, World, bin_dir};
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use mayfly_stack::{Service, SharedServers, Spec, Stack};
+use mayfly_stack::{Service, SharedServers, Spec, Stack, claim_free};
 use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -24,13 +24,21 @@ const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 const PATIENT: [(&str, &str); 2] =
     [("MAYFLY_REDIS__TIMEOUT", "5s"), ("MAYFLY_POSTGRES__TIMEOUT", "5s")];
 
+/// How long services wait for Redis and Postgres.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Timeouts {
+    #[default]
+    Patient,
+    BuiltIn,
+}
+
 /// What a test wants to be different.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     scale: Vec<(Service, usize)>,
     env: Vec<(String, String)>,
     own_servers: bool,
-    built_in_timeouts: bool,
+    timeouts: Timeouts,
     s3: bool,
     redis_rules: Option<String>,
     through_entrance: bool,
@@ -68,7 +76,7 @@ impl Setup {
     /// that is noticed. All others are patient: they share a busy machine.
     #[must_use]
     pub fn built_in_timeouts(mut self) -> Self {
-        self.built_in_timeouts = true;
+        self.timeouts = Timeouts::BuiltIn;
         self
     }
 
@@ -139,13 +147,14 @@ impl Setup {
         for (service, count) in self.scale {
             spec = spec.with_scale(service, count);
         }
-        if !self.built_in_timeouts {
+        if self.timeouts == Timeouts::Patient {
             for (name, value) in PATIENT {
                 spec = spec.with_env(name, value);
             }
         }
-        let port = (self.through_entrance || is_through_entrance()).then(Entrance::find_port);
-        if let Some(port) = port {
+        let port = (self.through_entrance || is_through_entrance())
+            .then(|| claim_free().expect("a port is free"));
+        if let Some(port) = &port {
             for name in ["INGEST", "LIST", "LIVE"] {
                 spec = spec.with_env(format!("MAYFLY_PUBLIC__{name}_URL"), Entrance::url_of(port));
             }
@@ -156,7 +165,7 @@ impl Setup {
         let stack = Arc::new(Stack::up(spec.clone()).await.expect("the stack starts"));
         let last_words = LastWords::of(root.path());
         let entrance = match port {
-            Some(port) => Some(Arc::new(Entrance::open(&stack.env(), port).await)),
+            Some(port) => Some(Arc::new(Entrance::open(&stack.env(), port, root.path()).await)),
             None => None,
         };
         World {

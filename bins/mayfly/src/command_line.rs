@@ -143,6 +143,9 @@ pub(crate) struct ServeS3 {
     /// The directory of the files; a bucket is a directory in it
     #[arg(long)]
     pub(crate) root: PathBuf,
+    /// Only says whether one listens there already: 0 if so, else 1
+    #[arg(long)]
+    pub(crate) check: bool,
     #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
     pub(crate) access_key: String,
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]

@@ -59,10 +59,11 @@ impl Keeper {
 
     async fn keep_queue(&self, stream: Stream, seldom: bool) -> Result<(), HotError> {
         let now = SystemClock.now();
+        let length = self.hot.stream_length(stream).await?;
         let depth = self.hot.queue_depth(stream).await?;
         let age = depth.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest));
         for (name, value) in [
-            (names::QUEUE_LENGTH, as_f64(depth.length)),
+            (names::QUEUE_LENGTH, as_f64(length)),
             (names::QUEUE_DEPTH, as_f64(depth.waiting)),
             (names::QUEUE_PENDING, as_f64(depth.pending)),
             (names::QUEUE_OLDEST_AGE_SECONDS, age.as_secs_f64()),

@@ -10,11 +10,9 @@ use crate::{delivery::instant_of, error::HotError, pool::Hot, stream::Stream};
 /// Entries of one page, where Redis does not know how many there are.
 const PAGE_ENTRIES: usize = 1_000;
 
-/// What is in a queue.
+/// What waits in a queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Depth {
-    /// Entries of the stream, also those that are kept for who resumes.
-    pub length: u64,
     /// Entries that wait for a worker or for its acknowledgement.
     pub waiting: u64,
     /// Those of them that a worker has.
@@ -24,16 +22,17 @@ pub struct Depth {
 }
 
 impl Hot {
-    /// How much there is in a queue, and how old it is.
+    /// How many entries a stream has, with those that are kept for who resumes.
+    pub async fn stream_length(&self, stream: Stream) -> Result<u64, HotError> {
+        self.call(async |connection| {
+            redis::cmd("XLEN").arg(stream.key(&self.keys)).query_async(connection).await
+        })
+        .await
+    }
+
+    /// How much waits in a queue, and since when.
     pub async fn queue_depth(&self, stream: Stream) -> Result<Depth, HotError> {
-        let length: u64 = self
-            .call(async |connection| {
-                redis::cmd("XLEN").arg(stream.key(&self.keys)).query_async(connection).await
-            })
-            .await?;
-        let Some(group) = self.group(stream).await? else {
-            return Ok(Depth { length, ..Depth::default() });
-        };
+        let Some(group) = self.group(stream).await? else { return Ok(Depth::default()) };
         let lag = match group.lag {
             Some(lag) => lag,
             None => self.count_lag(stream, &group.last_delivered).await?,
@@ -45,7 +44,7 @@ impl Hot {
         } else {
             None
         };
-        Ok(Depth { length, waiting: lag + group.pending, pending: group.pending, oldest })
+        Ok(Depth { waiting: lag + group.pending, pending: group.pending, oldest })
     }
 
     /// The entry that was delivered last; none where there is no group.

@@ -112,8 +112,12 @@ impl HttpServiceFactory for Endpoint {
             let answer = answer_options(methods);
             async move { answer }
         });
-        let refuse = move || {
-            let problem = Problem::new(Code::MethodNotAllowed).allow(&refused);
+        // What the other API knows of this path is named as well, unless it is the very method: that was sent here
+        // and not there.
+        let refuse = move |request: HttpRequest| {
+            let all = routes::find_methods(request.uri().path());
+            let all = all.filter(|all| !routes::has_method(all, request.method()));
+            let problem = Problem::new(Code::MethodNotAllowed).allow(all.unwrap_or(&refused));
             async move { Err::<HttpResponse, _>(problem) }
         };
         self.resource

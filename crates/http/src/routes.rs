@@ -1,4 +1,6 @@
-//! The public paths of both APIs, so that each answers `OPTIONS` for both.
+//! The public paths of both APIs, so that each answers `OPTIONS` for both, and 405.
+
+use actix_web::http::Method;
 
 /// Paths and their methods, exact ones before those with a name in them.
 pub const ROUTES: [(&str, &str); 27] = [
@@ -34,6 +36,11 @@ pub const ROUTES: [(&str, &str); 27] = [
 /// Names the methods of a public path over both APIs, as `GET, HEAD, OPTIONS`; none where neither knows the path.
 pub fn find_methods(path: &str) -> Option<&'static str> {
     ROUTES.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, methods)| *methods)
+}
+
+/// Whether a method is among those that are named.
+pub(crate) fn has_method(methods: &str, method: &Method) -> bool {
+    methods.split(", ").any(|one| one == method.as_str())
 }
 
 fn matches(pattern: &str, path: &str) -> bool {

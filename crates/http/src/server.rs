@@ -261,7 +261,7 @@ fn answer_unknown_path(service: Service, request: &HttpRequest) -> Result<HttpRe
     let methods = routes::find_methods(request.uri().path()).filter(|_| is_api);
     match methods {
         Some(methods) if request.method() == Method::OPTIONS => Ok(answer_options(methods)),
-        Some(methods) if !methods.split(", ").any(|one| one == request.method().as_str()) => {
+        Some(methods) if !routes::has_method(methods, request.method()) => {
             Err(Problem::new(Code::MethodNotAllowed).allow(methods))
         }
         _ => Err(Problem::new(Code::NotFound)),

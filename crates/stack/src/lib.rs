@@ -33,6 +33,7 @@ pub use error::StackError;
 pub use install::{Need, ensure_installed};
 pub use instance::{Instance, Part, UnknownPart};
 pub use paths::Paths;
+pub use ports::{Claim, claim_free};
 pub use process::open_log;
 pub use reset::{end_leftovers, reset};
 pub use s3_server::serve_s3;

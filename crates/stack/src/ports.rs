@@ -29,8 +29,9 @@ pub(crate) enum Role {
 /// The claim is a UDP socket on the same number: it leaves TCP to the process that the port is for, needs no file, and
 /// ends with this process however that ends.
 #[derive(Debug)]
-struct Claim {
-    port: u16,
+pub struct Claim {
+    /// The port.
+    pub port: u16,
     _held: UdpSocket,
 }
 
@@ -96,7 +97,11 @@ pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn claim_free() -> Result<Claim, StackError> {
+/// Claims a port of 127.0.0.1 that nobody has.
+///
+/// # Errors
+/// If none is left.
+pub fn claim_free() -> Result<Claim, StackError> {
     let start = RandomState::new().hash_one(std::process::id());
     let count = u64::from(FREE.end - FREE.start);
     (0..count)

@@ -13,11 +13,17 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+/// Behind the entrance all is one origin, so nobody is told where anything else is.
+fn behind(setup: Setup) -> Setup {
+    let names = ["INGEST", "LIST", "LIVE"].map(|name| format!("MAYFLY_PUBLIC__{name}_URL"));
+    names.iter().fold(setup.through_entrance(), |setup, name| setup.set(name, ""))
+}
+
 /// One of each service, behind the entrance.
 async fn world() -> World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
     let all = Setup::new().with(Service::WsFanout, 1).with(Service::StatsPublisher, 1).with_s3();
-    all.through_entrance().share(&WORLD).await
+    behind(all).share(&WORLD).await
 }
 
 /// How many requests a service has answered, as its metrics say.
@@ -50,7 +56,7 @@ async fn find_answerer(world: &World, method: &Method, path: &str) -> Vec<Servic
 async fn each_path_reaches_the_service_that_the_table_names() {
     // Alone, as it counts requests.
     let setup = Setup::new().with(Service::WsFanout, 1).with(Service::PersistWorker, 0);
-    let world = setup.through_entrance().start().await;
+    let world = behind(setup).start().await;
     let (get, post) = (Method::GET, Method::POST);
     let mut rows = Vec::new();
     for path in ["/v1/messages", "/v1/messages/batch", "/v1/plays", "/v1/visits", "/dummy", "/chat"]
@@ -63,7 +69,17 @@ async fn each_path_reaches_the_service_that_the_table_names() {
         rows.push((&get, path, Service::IngestApi));
         rows.push((&post, path, Service::IngestApi));
     }
-    for path in ["/", "/ws", "/echo", "/v1/live", "/mayfly.js", "/mayfly.d.ts", "/config.json"] {
+    for path in [
+        "/",
+        "/ws",
+        "/echo",
+        "/v1/live",
+        "/mayfly.js",
+        "/mayfly.d.ts",
+        "/config.json",
+        "/page",
+        "/page/page.js",
+    ] {
         rows.push((&get, path, Service::WsFanout));
     }
     for path in ["/docs", "/openapi.json", "/stat/get/", "/v1/stats", "/v1/messages/x", "/nowhere"]
@@ -141,18 +157,21 @@ async fn the_statistics_are_led_to() {
     .await;
 }
 
+#[cfg(target_os = "linux")]
 /// A client whose requests come from another address of this machine.
 fn client_at(last: u8) -> Client {
     let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
     Client::builder().local_address(address).build().expect("a client can be made")
 }
 
+// Elsewhere a machine has one loopback address.
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn clients_are_told_apart_by_what_the_entrance_says_and_not_by_what_they_say() {
     let setup = Setup::new()
         .set("MAYFLY_LIMITS__MESSAGES", "2/hour")
         .set("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1/32");
-    let world = setup.through_entrance().start().await;
+    let world = behind(setup).start().await;
     for (client, statuses) in
         [(client_at(2), [202, 202, 429, 429]), (client_at(3), [202, 202, 429, 429])]
     {
@@ -166,7 +185,7 @@ async fn clients_are_told_apart_by_what_the_entrance_says_and_not_by_what_they_s
 
 #[tokio::test]
 async fn where_no_instance_answers_it_is_503_in_the_words_of_the_services() {
-    let world = Setup::new().through_entrance().start().await;
+    let world = behind(Setup::new()).start().await;
     let stored = world.post_message(&json!({"text": "x", "ttl": 600})).await;
     world.stack.stop(Service::ListApi).await.expect("it stops");
     let url = world.list(&format!("/v1/messages/{}", id_of(&stored)));

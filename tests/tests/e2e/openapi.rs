@@ -76,10 +76,9 @@ async fn every_operation_names_the_public_address_of_who_answers_it() {
     }
 }
 
-/// What a service says that a path knows, beside what goes with every path and with every GET that does not write.
-async fn methods_of(world: &World, service: Service, path: &str) -> BTreeSet<String> {
-    let answer = Answer::of(world.http.patch(world.url(service, path))).await;
-    assert_eq!(answer.status, 405, "PATCH {path}");
+/// What an answer names as allowed, beside what goes with every path and with every GET that does not write.
+fn allowed(answer: &Answer) -> BTreeSet<String> {
+    assert_eq!(answer.status, 405, "{}", answer.text());
     let methods = answer.header("allow").split(", ").map(str::to_owned);
     methods.filter(|method| method != "OPTIONS" && method != "HEAD").collect()
 }
@@ -91,20 +90,28 @@ async fn each_service_knows_the_operations_that_the_document_says_it_answers_and
     let paths: BTreeSet<&str> =
         document.operations().values().map(|one| one.path.as_str()).collect();
     for path in paths {
+        // To list-api this is a message by its id.
+        if path == "/v1/messages/batch" {
+            continue;
+        }
         let sent = path.replace(['{', '}'], "");
         for (service, other) in [(APIS[0], APIS[1]), (APIS[1], APIS[0])] {
-            let known = methods_of(&world, service, &sent).await;
-            let own = document.methods_of(path, service);
-            if !own.is_empty() {
-                assert_eq!(known, own, "{path} of {service}");
-                continue;
-            }
-            // It tells what the other one knows there, and answers none of it.
-            assert_eq!(known, document.methods_of(path, other), "{path} told by {service}");
-            for method in known {
+            let ask = async |method: &str| {
                 let method = method.parse().expect("a method");
-                let asked = world.http.request(method, world.url(service, &sent));
-                Answer::of(asked).await.expect_problem(404, "not_found");
+                Answer::of(world.http.request(method, world.url(service, &sent))).await
+            };
+            let own = document.methods_of(path, service);
+            let others = document.methods_of(path, other);
+            // What nobody answers is told with all that one of them does.
+            assert_eq!(allowed(&ask("PATCH").await), &own | &others, "{path} of {service}");
+            // What only the other one answers came to the wrong one.
+            for method in others.difference(&own) {
+                let answer = ask(method).await;
+                if own.is_empty() {
+                    answer.expect_problem(404, "not_found");
+                } else {
+                    assert_eq!(allowed(&answer), own, "{method} {path} of {service}");
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use mayfly_hot::{Keys, Stream};
 use mayfly_runtime::metrics::METRICS;
 
 use super::root;
@@ -75,19 +76,59 @@ fn metrics_are_those_of_the_code_wherever_they_are_named() {
     assert!(seen.len() > 20, "{seen:?}");
 }
 
-/// What is read by machines in `deploy` and `k8s`.
+/// Every alert is explained, and has a case in which it fires.
+#[test]
+fn alerts_are_explained_and_tried() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("the file is there");
+    let (rules, cases) =
+        (read("deploy/prometheus/rules.yml"), read("deploy/prometheus/rules.test.yml"));
+    let operations = read("docs/OPERATIONS.md");
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 20, "{alerts:?}");
+    for alert in alerts {
+        assert!(operations.contains(&format!("`{alert}`")), "docs/OPERATIONS.md: {alert}?");
+        assert!(cases.contains(alert), "no case for {alert}");
+    }
+}
+
+/// The streams that workers are scaled by are those that they read.
+#[test]
+fn workers_are_scaled_by_their_queues() {
+    let worker = fs::read_to_string(root().join("k8s/base/persist-worker.yaml")).expect("there");
+    let keys = Keys::new("mayfly");
+    for (key, stream) in [(keys.messages(), Stream::Messages), (keys.plays(), Stream::Plays)] {
+        let trigger = format!("stream: \"{key}\"\n        consumerGroup: {}\n", stream.group());
+        assert_eq!(worker.matches(&trigger).count(), 1, "{trigger}");
+    }
+}
+
+#[test]
+fn images_are_those_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut seen = 0;
+    for path in deployed_files() {
+        let text = fs::read_to_string(&path).expect("it is text");
+        for mark in ["image: mayfly/", "name: mayfly/", "-t mayfly/", "image.version=\""] {
+            for found in text.lines().filter(|line| line.contains(mark)) {
+                assert!(found.contains(version), "{}: {found}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "{seen} images were looked at");
+}
+
+/// What is in `deploy` and `k8s`.
 fn deployed_files() -> Vec<PathBuf> {
     let mut directories = vec![root().join("deploy"), root().join("k8s")];
     let mut files = Vec::new();
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("it can be read").path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("__pycache__") {
                 directories.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|kind| ["yaml", "yml", "json", "conf"].iter().any(|one| kind == *one))
-            {
+            } else if path.is_file() {
                 files.push(path);
             }
         }

@@ -31,7 +31,7 @@ pub fn key_table() -> String {
         let meaning: Vec<_> = comment.lines().map(|line| line.trim_start_matches("# ")).collect();
         let meaning = meaning.join(" ").replace('|', "\\|");
         let default = if default.is_empty() { "empty".to_owned() } else { format!("`{default}`") };
-        table.push_str(&format!("| `{name}` | {default} | {meaning} |\n"));
+        table.extend(["| `", name.as_str(), "` | ", &default, " | ", &meaning, " |\n"]);
     }
     table
 }

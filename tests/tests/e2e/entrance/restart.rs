@@ -39,7 +39,7 @@ fn setup() -> Setup {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_fails_no_request_and_costs_no_message() {
-    let world = setup().through_entrance().start().await;
+    let world = super::behind(setup()).start().await;
     let mut followers = JoinSet::new();
     let (ended, end) = tokio::sync::watch::channel(None);
     for number in 0..FOLLOWERS {

@@ -4,14 +4,13 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
-use mayfly_stack::{Service, find_tool};
-use mayfly_tests::{PATIENCE, World, eventually};
+use mayfly_stack::{Claim, Service, claim_free, find_tool};
+use mayfly_tests::{PATIENCE, Tethered, World, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::{busy_world, make_busy};
 
@@ -57,11 +56,16 @@ async fn prometheus_finds_every_service_and_answers_every_question_of_the_dashbo
         })
         .await;
     }
-    let rules = prometheus.get("/api/v1/rules").await;
-    let groups = rules["data"]["groups"].as_array().expect("there are groups");
-    let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
-    let health: BTreeSet<_> = rules.map(|rule| rule["health"].as_str()).collect();
-    assert_eq!(health, BTreeSet::from([Some("ok")]));
+    eventually(PATIENCE, "every rule was evaluated, and is well", async || {
+        let rules = prometheus.get("/api/v1/rules").await;
+        let groups = rules["data"]["groups"].as_array().expect("there are groups");
+        let mut rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
+        match rules.find(|rule| rule["health"] != "ok") {
+            Some(rule) => Err(rule.clone()),
+            None => Ok(()),
+        }
+    })
+    .await;
 }
 
 /// Every expression of the dashboard, its variables filled in as Grafana does.
@@ -97,11 +101,12 @@ fn fill_in(expression: &str) -> String {
     filled
 }
 
-/// A running Prometheus. It is killed when this is dropped.
+/// A running Prometheus.
 struct Prometheus {
     url: String,
     http: reqwest::Client,
-    _process: Child,
+    _port: Claim,
+    _process: Tethered,
     _dir: TempDir,
 }
 
@@ -111,20 +116,19 @@ impl Prometheus {
         let file = dir.path().join("prometheus.yml");
         fs::write(&file, configuration(world)).expect("a file can be written");
         fs::copy(deploy("prometheus/rules.yml"), dir.path().join("rules.yml")).expect("rules");
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = socket.local_addr().expect("it is bound");
-        drop(socket);
-        let process = Command::new(find_tool("prometheus").expect("`make test` installs it"))
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=error")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("Prometheus can be started");
+        let port = claim_free().expect("a port is free");
+        let address = format!("127.0.0.1:{}", port.port);
+        let log = fs::File::create(dir.path().join("log")).expect("a file can be made");
+        let words = [
+            find_tool("prometheus").expect("`make test` installs it").into_os_string(),
+            format!("--config.file={}", file.display()).into(),
+            format!("--storage.tsdb.path={}", dir.path().join("data").display()).into(),
+            format!("--web.listen-address={address}").into(),
+            "--log.level=error".into(),
+        ];
+        let process = Tethered::start(words, log);
         let (url, http) = (format!("http://{address}"), world.http.clone());
-        let prometheus = Self { url, http, _process: process, _dir: dir };
+        let prometheus = Self { url, http, _port: port, _process: process, _dir: dir };
         let ready = format!("{}/-/ready", prometheus.url);
         eventually(PATIENCE, "Prometheus is ready", async || {
             let answer =
