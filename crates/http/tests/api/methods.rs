@@ -5,13 +5,15 @@ use mayfly_runtime::Service;
 use crate::server::{problem, start, start_as};
 
 #[tokio::test]
-async fn a_method_the_path_does_not_know_is_405_and_allow_names_those_of_this_server() {
+async fn a_method_the_path_does_not_know_is_405_and_allow_names_those_that_are_answered() {
     let server = start(&[]).await;
     for (method, path, allow) in [
         ("DELETE", "/plain", "GET, HEAD, POST, OPTIONS"),
         ("GET", "/documents", "POST, OPTIONS"),
+        // The other API answers it: it was sent here and not there.
         ("DELETE", "/v1/messages/x", "GET, HEAD, OPTIONS"),
-        ("PATCH", "/v1/messages/x", "GET, HEAD, OPTIONS"),
+        // Nobody does.
+        ("PATCH", "/v1/messages/x", "GET, HEAD, DELETE, OPTIONS"),
     ] {
         let response = server.request(method, path).send().await.expect("an answer");
         assert_eq!(response.status(), 405, "{method} {path}");
@@ -62,10 +64,13 @@ async fn options_of_a_public_path_is_answered_alike_by_both_apis() {
 }
 
 #[tokio::test]
-async fn a_path_of_the_other_api_is_not_found() {
-    let server = start(&[]).await;
+async fn a_path_of_the_other_api_is_not_found_but_with_a_method_that_it_does_not_know_either() {
+    let server = start_as(Service::ListApi, &[]).await;
     let response = server.post("/dummy").send().await.expect("an answer");
     assert_eq!(response.status(), 404);
+    let response = server.get("/dummy").send().await.expect("an answer");
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], "POST, OPTIONS");
 }
 
 #[tokio::test]
