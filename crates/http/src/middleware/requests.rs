@@ -14,8 +14,14 @@ const UPGRADE: &str = "upgrade";
 /// The series of one worker, each looked up once.
 #[derive(Clone, Default)]
 pub(super) struct Requests {
-    totals: RefCell<HashMap<(&'static str, &'static str, StatusCode), Counter>>,
-    seconds: RefCell<HashMap<&'static str, Histogram>>,
+    series: RefCell<HashMap<(&'static str, &'static str, StatusCode), Series>>,
+}
+
+#[derive(Clone)]
+struct Series {
+    total: Counter,
+    /// That of the route, whatever the method and the status.
+    seconds: Histogram,
 }
 
 impl Requests {
@@ -28,25 +34,24 @@ impl Requests {
         took: Duration,
     ) {
         let (method, route) = (name_method(method), route.unwrap_or(OTHER));
-        let mut totals = self.totals.borrow_mut();
-        let total = totals.entry((route, method, status)).or_insert_with(|| {
-            let status = status.as_str().to_owned();
-            metrics::counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "route" => route, "status" => status)
+        let mut all = self.series.borrow_mut();
+        let series = all.entry((route, method, status)).or_insert_with(|| Series {
+            total: count_requests(method, route, status),
+            seconds: metrics::histogram!(names::HTTP_REQUEST_SECONDS, "route" => route),
         });
-        total.increment(1);
-        let mut seconds = self.seconds.borrow_mut();
-        let seconds = seconds
-            .entry(route)
-            .or_insert_with(|| metrics::histogram!(names::HTTP_REQUEST_SECONDS, "route" => route));
-        seconds.record(took);
+        series.total.increment(1);
+        series.seconds.record(took);
     }
+}
+
+fn count_requests(method: &'static str, route: &'static str, status: StatusCode) -> Counter {
+    let status = status.as_str().to_owned();
+    metrics::counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "route" => route, "status" => status)
 }
 
 /// Counts a request to upgrade that was answered: the layers around other requests do not see it.
 pub(crate) fn count_upgrade(status: StatusCode) {
-    let status = status.as_str().to_owned();
-    metrics::counter!(names::HTTP_REQUESTS_TOTAL, "method" => "GET", "route" => UPGRADE, "status" => status)
-        .increment(1);
+    count_requests("GET", UPGRADE, status).increment(1);
 }
 
 /// A method may be any word.
