@@ -12,8 +12,9 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 /// Counts of one page.
 const PAGE_COUNTS: u32 = 1_000;
 
-/// Shows all counts again where that was not done yet: goes on until all are shown, or the epoch or the run of Redis is over. Cut off, all of it is done again: a
-/// count that is shown already stays. Any number of workers may be at it.
+/// Shows all counts again where that was not done yet: goes on until all are shown, or the epoch or the
+/// run of Redis is over. Cut off, all of it is done again: a count that is shown already stays. Any number
+/// of workers may be at it.
 pub async fn recount(hot: &Hot, cold: &Cold) -> anyhow::Result<()> {
     let epoch = hot.ledger(Stream::Plays).await?.epoch;
     let run = hot.find_run().await?;

@@ -164,9 +164,9 @@ impl Hot {
         Ok(read_taken(host, asker, &answer)?)
     }
 
-    /// Notes what became of a call that ended at this moment of Redis' clock, for who waits; gives false where the lease is another's by now: then
-    /// nothing is noted, and the next leader calls again. Where the source wants to be left alone, that
-    /// is noted too.
+    /// Notes what became of a call that ended at this moment of Redis' clock, for who waits; gives
+    /// false where the lease is another's by now: then nothing is noted, and the next leader calls
+    /// again. Where the source wants to be left alone, that is noted too.
     pub async fn note_source_call(
         &self,
         lease: &Lease,
