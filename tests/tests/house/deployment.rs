@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use mayfly_hot::{Keys, Stream};
 use mayfly_runtime::metrics::METRICS;
 
-use super::root;
+use super::{all_keys, names_of_keys, root};
 
 #[test]
 fn the_example_environment_and_the_table_of_keys_are_those_of_the_command() {
@@ -26,15 +26,11 @@ fn the_example_environment_and_the_table_of_keys_are_those_of_the_command() {
 
 #[test]
 fn every_environment_name_of_the_deployment_is_a_key_that_is_read() {
-    let keys: BTreeSet<String> = mayfly_runtime::env_example()
-        .lines()
-        .filter_map(|line| line.split_once('=').map(|(key, _)| key.to_owned()))
-        .collect();
+    let keys = all_keys();
     let mut seen = 0;
     for path in deployed_files() {
         let text = fs::read_to_string(&path).expect("it is text");
-        let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for name in names.filter(|name| name.starts_with("MAYFLY_") && name.contains("__")) {
+        for name in names_of_keys(&text) {
             assert!(
                 keys.contains(name.trim_end_matches('_')) || name.ends_with("__"),
                 "{}: {name}",

@@ -97,16 +97,25 @@ fn no_file_is_longer_than_500_lines() {
     assert!(seen > 50, "the files are looked at");
 }
 
+/// Every key of the configuration, as the environment names it.
+fn all_keys() -> BTreeSet<String> {
+    let example = mayfly_runtime::env_example();
+    let keys = example.lines().filter_map(|line| line.split_once('='));
+    keys.map(|(key, _)| key.to_owned()).collect()
+}
+
+/// What in a text is written like a key in the environment.
+fn names_of_keys(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    names.filter(|name| name.starts_with("MAYFLY_") && name.contains("__"))
+}
+
 #[test]
 fn every_key_of_the_configuration_that_the_documents_name_exists() {
-    let keys: BTreeSet<String> = mayfly_runtime::env_example()
-        .lines()
-        .filter_map(|line| line.split_once('=').map(|(key, _)| key.to_owned()))
-        .collect();
+    let keys = all_keys();
     for document in ["README.md", "docs/API.md", "docs/OPERATIONS.md", "docs/ARCHITECTURE.md"] {
         let text = fs::read_to_string(root().join(document)).expect("the document is there");
-        let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for name in names.filter(|name| name.starts_with("MAYFLY_") && name.contains("__")) {
+        for name in names_of_keys(&text) {
             let general = name == "MAYFLY_SECTION__KEY";
             assert!(general || keys.contains(name), "{document} names {name}");
         }
