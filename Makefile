@@ -1,105 +1,123 @@
-# The commands of everyday work. `make help` lists them; each is a line or two.
+# Development commands. `make help` lists them.
 
 CARGO ?= cargo
 MAYFLY = target/release/mayfly
 
-# Redis, Postgres and S3 are the stack's own unless they are given on make's own command line.
-given = $(if $(filter command line,$(origin $(1))),$(2) "$$$(1)")
-servers = $(call given,REDIS_URL,--redis-url) $(call given,DATABASE_URL,--database-url) $(call given,S3_ENDPOINT,--s3-endpoint)
+# The binaries to run, out of the whole workspace: selecting packages instead would select other features of the libraries,
+# and compile them once more.
+BINARIES = --workspace $(addprefix --bin ,ingest-api list-api persist-worker ws-fanout stats-publisher mayfly)
+
+# The stack runs its own Redis, Postgres and S3. Variables on make's command line replace them; the environment does not.
+option = $(if $(filter command line,$(origin $(1))),$(2) "$$$(1)")
+servers = $(call option,REDIS_URL,--redis-url) $(call option,DATABASE_URL,--database-url) $(call option,S3_ENDPOINT,--s3-endpoint)
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## Lists what make can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  SCALE="ws-fanout=2 persist-worker=3", MAYFLY_PORT_BASE=9000 and MAYFLY_SECTION__KEY=value change what up and run start.'
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Variables for up and run: SCALE="ws-fanout=2 persist-worker=3", MAYFLY_PORT_BASE=9000, MAYFLY_SECTION__KEY=value'
 
 .PHONY: build
-build:
-	@$(CARGO) build --quiet --release --bins
+build: ## Build all binaries in release mode
+	@echo 'Building Mayfly (release)…'
+	@$(CARGO) build --release $(BINARIES)
 
-# Stopping must not wait for a build, nor fail with one.
+# `make down` and others use an existing binary: they must neither wait for a build nor fail if it fails.
 $(MAYFLY):
-	@$(CARGO) build --quiet --release --bins
+	@echo 'Building Mayfly (release)…'
+	@$(CARGO) build --release $(BINARIES)
 
 .PHONY: run
-run: build ## Starts everything, shows the log, stops everything at Ctrl-C
+run: build ## Start the local stack in the foreground, show its log, stop it on Ctrl-C
 	@$(MAYFLY) run $(servers)
 
 .PHONY: up
-up: build ## Starts everything in the background, or changes what differs
+up: build ## Start the local stack in the background, or apply changes to it
 	@$(MAYFLY) up $(servers)
 
 .PHONY: down
-down: $(MAYFLY) ## Stops what runs in the background
+down: $(MAYFLY) ## Stop the local stack
 	@$(MAYFLY) down
 
 .PHONY: status
-status: $(MAYFLY) ## Says how everything is
+status: $(MAYFLY) ## Show the status of every process
 	@$(MAYFLY) status
 
 .PHONY: start
-start: $(MAYFLY) ## Starts what was stopped: NAME=persist-worker
+start: $(MAYFLY) ## Start a stopped service or server: NAME=persist-worker
 	@$(MAYFLY) start $(NAME)
 
 .PHONY: stop
-stop: $(MAYFLY) ## Stops one service, redis, postgres or s3: NAME=persist-worker
+stop: $(MAYFLY) ## Stop a service, redis, postgres or s3: NAME=persist-worker
 	@$(MAYFLY) stop $(NAME)
 
 .PHONY: reset
-reset: $(MAYFLY) ## Stops everything and deletes its data
+reset: $(MAYFLY) ## Stop the local stack and delete its data
 	@$(MAYFLY) reset
 
-# Tests mostly wait for processes.
+# More threads than cores, because tests mostly wait for processes.
 TEST_THREADS ?= 3
 
-# Without backtraces, wherever they are asked for: what a failed test waited for, and what it saw last, stands
-# in its own words, which would go under in them.
+# Backtraces are off, because they would bury the message of a failed test.
 .PHONY: test
-test: build ## Runs all tests, with servers of their own
+test: build ## Run all tests
 	@$(MAYFLY) ensure-installed
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
-# Left out is what asks a service itself (its own paths, its own limits of a slow socket), and what nginx, which does not
-# pass on what is no HTTP, refuses in its own words.
+# All but the end-to-end tests. They start their own Redis and Postgres, and need no binaries.
+CHECKED = --lib --bins --examples $(addprefix --test ,api api_keys architecture migrations process samples stack)
+.PHONY: check
+check: ## Check the format and lints, and run the unit and crate tests
+	@echo 'Checking the format, the lints, and the unit and crate tests…'
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	@crates/stack/install-dependencies.sh redis postgres
+	RUST_BACKTRACE=0 $(CARGO) test --release --workspace $(CHECKED)
+
+# Skipped: tests of paths and socket limits of the service itself, and of malformed requests that nginx rejects.
 .PHONY: test-entrance
-test-entrance: build ## Runs the end-to-end tests through nginx, as deploy/nginx.conf has it
+test-entrance: build ## Run the end-to-end tests through nginx with deploy/nginx.conf
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_ENTRANCE=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads $(TEST_THREADS) \
-	    --skip headers:: --skip openapi:: --skip malformed:: --skip live::unread --skip requests_are_counted_by_the_pattern \
-	    --skip an_id_that_nothing_has --skip an_inbox_belongs_to_a_username
+	MAYFLY_TEST_PROXY=1 $(CARGO) test --release --workspace --test e2e -- --test-threads $(TEST_THREADS) \
+	    --skip headers:: --skip openapi:: --skip malformed:: --skip live::back_pressure::unread --skip requests_are_counted_by_route \
+	    --skip unknown_id_returns_404 --skip inbox_is_matched_by_the_exact_username
 
 .PHONY: chaos
-chaos: build ## Kills, freezes and cuts everything, in full
+chaos: build ## Run the fault tests in full: killed, frozen and disconnected processes
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_FULL=1 $(CARGO) test --release --package mayfly-tests --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays:: visits:: hosts:: chartbeat:: keys::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --workspace --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays:: visits:: hosts:: chartbeat:: keys::
 
 .PHONY: simulate
-simulate: build ## Has 100,000 plays counted by the running stack; also: mayfly simulate messages, mayfly simulate walk
+simulate: build ## Simulate 100,000 video plays on the running stack (see also: mayfly simulate --help)
 	@$(MAYFLY) simulate plays
 
 .PHONY: schemathesis
-schemathesis: build ## Holds both APIs against their document with requests made of it (from PyPI)
+schemathesis: build ## Test both APIs against their OpenAPI document with generated requests (Schemathesis from PyPI)
 	@$(MAYFLY) ensure-installed
 	@tests/schemathesis/run.sh
 
 .PHONY: check-image
-check-image: build ## Runs the binaries as their images would: as nobody, read-only, with nothing else (Linux, root)
+check-image: build ## Run the binaries as in their container images: unprivileged, on a read-only root (Linux, root)
 	@$(MAYFLY) ensure-installed
 	@deploy/check-image.sh target/release
 
 .PHONY: lint
-lint: ## Checks form and style
+lint: ## Check the format, lints, manifests and web files
+	@echo 'Checking the format, lints, manifests and web files…'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	@k8s/check.sh
+	@web/check.sh
 
 .PHONY: bench
-bench: ## Measures, for numbers to publish
-	$(CARGO) build --quiet --profile dist --bins
-	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench
+bench: ## Run the benchmarks, for numbers to publish
+	@echo 'Building Mayfly (dist)…'
+	@$(CARGO) build --profile dist $(BINARIES) --bin bench
+	target/dist/bench
 
 .PHONY: bench-quick
-bench-quick: ## Measures in some three minutes
-	$(CARGO) build --quiet --profile dist --bins
-	$(CARGO) run --quiet --profile dist --package mayfly-tests --bin bench -- quick
+bench-quick: ## Run shorter benchmarks, in about three minutes
+	@echo 'Building Mayfly (dist)…'
+	@$(CARGO) build --profile dist $(BINARIES) --bin bench
+	target/dist/bench quick

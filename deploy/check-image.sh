@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Does by hand what deploy/Dockerfile does once the binaries are built, and runs what comes out of it as a container
-# would run: image-root.sh puts an image root together for each, which is mounted read-only and is all that the process
-# sees; it is user 65532, without capabilities and without a way to new ones.
+# Runs the binaries as in their container images, without a container engine: image-root.sh assembles the root of each
+# image, and the process runs in it, read-only, as user 65532, without capabilities and with no_new_privs.
 #
-# check-image.sh [DIRECTORY]: where the binaries are, target/dist unless said otherwise. Needs Linux, root, curl, and what
-# `make test` installs. Redis and Postgres are started for it alone.
+#   check-image.sh [DIRECTORY]
+#
+# DIRECTORY contains the binaries; the default is target/dist. Requires Linux, root, curl and the programs that
+# `make test` installs. The script starts its own Redis and Postgres.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,16 +31,16 @@ fail() {
     exit 1
 }
 
-# Tries a command for 30 seconds.
+# Retries a command for 30 seconds.
 eventually() {
-    for ((tries = 0; tries < 150; tries++)); do
-        if "$@" &> "$work/tried"; then return; fi
+    for ((attempt = 0; attempt < 150; attempt++)); do
+        if "$@" &> "$work/output"; then return; fi
         sleep 0.2
     done
-    fail "$* said: $(cat "$work/tried")"
+    fail "$* did not succeed: $(cat "$work/output")"
 }
 
-# Sets `port` to the next one that nobody listens on.
+# Sets `port` to the next free port.
 port=$((RANDOM % 10000 + 20000))
 find_port() {
     while ((++port)); (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do :; done
@@ -65,7 +66,7 @@ helpers+=($!)
 
 eventually redis-cli -p "$redis_port" ping
 eventually "$postgres_bin/pg_isready" -h 127.0.0.1 -p "$postgres_port"
-echo "Redis (deploy/redis.conf) and Postgres are up; binaries are those of $binaries"
+echo "Redis (deploy/redis.conf) and Postgres are up; using the binaries in $binaries"
 
 # --- The image roots
 
@@ -73,9 +74,9 @@ for binary in "${services[@]}" mayfly; do
     deploy/image-root.sh "$binaries/$binary" "$work/$binary"
     echo "$binary: $(du -sm --apparent-size "$work/$binary" | cut -f 1) MB"
 done
-echo "an image holds: $(cd "$work/mayfly" && find . -type f | sort | cut -c 2- | tr '\n' ' ')"
+echo "content of an image: $(cd "$work/mayfly" && find . -type f | sort | cut -c 2- | tr '\n' ' ')"
 
-# What a container engine adds: /proc, the names of other containers, a volume.
+# A container engine adds /proc, the names of other containers and a volume.
 for binary in "${services[@]}" mayfly; do
     mkdir "$work/$binary/proc"
     echo '127.0.0.1 localhost redis postgres s3' > "$work/$binary/etc/hosts"
@@ -105,8 +106,8 @@ for service in "${services[@]}"; do
     admin[$service]=127.0.0.1:$port
 done
 
-# Turns this shell into a process of an image: become BINARY ARGUMENT…
-become() {
+# Replaces this shell with a process in an image: exec_in_image BINARY ARGUMENT…
+exec_in_image() {
     # shellcheck disable=SC2016
     exec env -i "${environment[@]}" \
         MAYFLY_HTTP__LISTEN="${http[$1]:-127.0.0.1:0}" MAYFLY_ADMIN__LISTEN="${admin[$1]:-127.0.0.1:0}" \
@@ -116,40 +117,40 @@ become() {
             mount --bind /proc "$1/proc"
             if [ "$3" = mayfly ]; then mount --bind "$2" "$1/data"; fi
             exec setpriv --no-new-privs chroot --userspec=65532:65532 --groups= "$1" "/usr/local/bin/$3" "${@:4}"
-        ' become "$work/$1" "$work/volume" "$@"
+        ' exec_in_image "$work/$1" "$work/volume" "$@"
 }
 
-# Starts a binary that stays.
+# Starts a long-running binary in the background.
 start() {
-    become "$@" > "$work/$1.log" 2>&1 &
+    exec_in_image "$@" > "$work/$1.log" 2>&1 &
     pid_of[$1]=$!
 }
 
-is_ready() { (become "$1" --check-ready); }
+is_ready() { (exec_in_image "$1" --check-ready); }
 
-echo "$(become mayfly --version): $(become mayfly config env | grep -c __) keys"
+echo "$(exec_in_image mayfly --version): $(exec_in_image mayfly config env | grep -c __) keys"
 for service in "${services[@]}"; do
-    echo "$(become "$service" --version): $(become "$service" --check-config)"
+    echo "$(exec_in_image "$service" --version): $(exec_in_image "$service" --check-config)"
 done
-echo "mayfly migrate: $(become mayfly migrate 2> "$work/migrate.log" | tail -n 1)"
+echo "mayfly migrate: $(exec_in_image mayfly migrate 2> "$work/migrate.log" | tail -n 1)"
 
 start mayfly serve-s3 --listen "127.0.0.1:$s3_port" --root /data
 for service in "${services[@]}"; do start "$service"; done
 for service in "${services[@]}"; do
     eventually is_ready "$service"
-    echo "$service is ready: $(tail -n 1 "$work/tried")"
+    echo "$service is ready: $(tail -n 1 "$work/output")"
 done
 
 for binary in "${services[@]}" mayfly; do
     process=/proc/${pid_of[$binary]}
-    who=$(awk '/^(Uid|Gid|CapPrm|CapEff|NoNewPrivs):/ { print $1 $2 }' "$process/status" | tr '\n' ' ')
-    [ "$who" = "Uid:65532 Gid:65532 CapPrm:0000000000000000 CapEff:0000000000000000 NoNewPrivs:1 " ] ||
-        fail "$binary is $who"
-    if touch "$process/root/written" 2> /dev/null; then fail "$binary: its root can be written"; fi
+    credentials=$(awk '/^(Uid|Gid|CapPrm|CapEff|NoNewPrivs):/ { print $1 $2 }' "$process/status" | tr '\n' ' ')
+    [ "$credentials" = "Uid:65532 Gid:65532 CapPrm:0000000000000000 CapEff:0000000000000000 NoNewPrivs:1 " ] ||
+        fail "$binary runs as $credentials"
+    if touch "$process/root/written" 2> /dev/null; then fail "$binary: its root is writable"; fi
 done
-echo "each is $who, on a read-only root"
+echo "every process runs as $credentials, on a read-only root"
 
-# --- A message goes its way
+# --- One message, end to end
 
 curl -sN "http://${http[ws-fanout]}/v1/events" > "$work/events.log" &
 helpers+=($!)
@@ -157,23 +158,23 @@ eventually grep -q hello "$work/events.log"
 message=$(curl -sf "http://${http[ingest-api]}/v1/messages" --json '{"text":"from an image"}')
 id=$(grep -o '[0-9a-f-]\{36\}' <<< "$message" | head -n 1)
 curl -sf -o /dev/null "http://${http[list-api]}/v1/messages/$id" || fail "no message $id"
-echo "posted, and found by id: $id"
+echo "posted, and read by id: $id"
 eventually grep -q "$id" "$work/events.log"
-echo "seen live"
+echo "delivered live"
 is_stored() { curl -sf "http://${http[list-api]}/v1/messages" | grep "$id"; }
 eventually is_stored
 echo "stored"
 is_in_s3() { curl -sfL "http://${http[list-api]}/v1/stats" | grep '"total":1'; }
 eventually is_in_s3
-echo "counted in the statistics, over the S3 server"
+echo "counted in the statistics, read from the S3 server"
 
-# --- Everybody leaves when asked
+# --- Graceful shutdown
 
 for binary in "${services[@]}" mayfly; do kill -TERM "${pid_of[$binary]}"; done
 for binary in "${services[@]}" mayfly; do
     code=0
     wait "${pid_of[$binary]}" || code=$?
     unset "pid_of[$binary]"
-    [ "$code" = 0 ] || fail "$binary left with $code"
-    echo "$binary left with 0"
+    [ "$code" = 0 ] || fail "$binary exited with $code"
+    echo "$binary exited with 0"
 done

@@ -1,7 +1,7 @@
-"""Checks the manifests: their form, and that they say what the rest of the project says.
+"""Validates the manifests and their consistency with the rest of the project. Run by check.sh.
 
-Run by check.sh. Both overlays are rendered as `kubectl apply -k` would; each object is held against the schemas of
-Kubernetes, of KEDA and of the Gateway API, where an unknown field is an error; then come the promises of this project.
+Renders both overlays like `kubectl apply -k`, validates each object against the schemas of Kubernetes, KEDA and the
+Gateway API, and then checks the rules of this project.
 """
 
 import copy
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import yaml
 
-import form
-import one_entrance
+import routing
 import settings
+import validation
 
 K8S = Path(__file__).resolve().parent
 ROOT = K8S.parent
-# The first kubectl whose kustomize reads these files.
+# The first version of kubectl whose kustomize supports these files.
 KUBECTL_MIN = (1, 21)
 SERVICES = ("ingest-api", "list-api", "ws-fanout", "persist-worker", "stats-publisher")
 
-# What each container gets beside the ConfigMap, and what nobody else gets.
+# The secrets of each container. A container must have exactly these.
 SECRETS = {
     "ingest-api": {"REDIS_URL"},
     "ws-fanout": {"REDIS_URL"},
@@ -37,215 +37,224 @@ SECRETS = {
 problems = []
 
 
-def expect(holds, problem):
-    if not holds:
+def expect(condition, problem):
+    if not condition:
         problems.append(problem)
 
 
-def name_of(thing):
-    return f"{thing['kind']} {thing['metadata']['name']}"
+def format_name(resource):
+    return f"{resource['kind']} {resource['metadata']['name']}"
 
 
 def find_kubectl():
-    """Finds a kubectl in PATH that is new enough; gives it and its version."""
-    for folder in os.get_exec_path():
-        kubectl = Path(folder, "kubectl")
+    """Returns the first kubectl in PATH that is recent enough, and its version; None if there is none."""
+    for directory in os.get_exec_path():
+        kubectl = Path(directory, "kubectl")
         if not os.access(kubectl, os.X_OK):
             continue
-        said = subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True, text=True)
-        found = re.search(r'"gitVersion": "v((\d+)\.(\d+)[^"]*)"', said.stdout)
+        result = subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True, text=True)
+        found = re.search(r'"gitVersion": "v((\d+)\.(\d+)[^"]*)"', result.stdout)
         if found and (int(found[2]), int(found[3])) >= KUBECTL_MIN:
             return kubectl, found[1]
     return None
 
 
 def render(kubectl, overlay):
-    done = subprocess.run([kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"kubectl kustomize k8s/overlays/{overlay}: {done.stderr.strip()}")
-    return list(yaml.safe_load_all(done.stdout))
+    result = subprocess.run([kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"kubectl kustomize k8s/overlays/{overlay}: {result.stderr.strip()}")
+    return list(yaml.safe_load_all(result.stdout))
 
 
-def read_files(folder):
-    files = sorted(path for path in (K8S / folder).glob("*.yaml") if path.name != "kustomization.yaml")
-    return [thing for path in files for thing in yaml.safe_load_all(path.read_text())]
+def read_files(directory):
+    files = sorted(path for path in (K8S / directory).glob("*.yaml") if path.name != "kustomization.yaml")
+    return [resource for path in files for resource in yaml.safe_load_all(path.read_text())]
 
 
-def read_literals(folder):
-    """The ConfigMaps that kustomize would make."""
-    kustomization = yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())
+def read_literals(directory):
+    """Yields the ConfigMaps that kustomize would generate."""
+    kustomization = yaml.safe_load((K8S / directory / "kustomization.yaml").read_text())
     for generator in kustomization.get("configMapGenerator", []):
         data = dict(literal.split("=", 1) for literal in generator["literals"])
         yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": generator["name"]}, "data": data}
 
 
-def check_form(where, things):
-    faults = [fault for fault in map(form.find_fault, things) if fault]
-    problems.extend(f"{where}: {fault}" for fault in faults)
-    print(f"{where}: {len(things) - len(faults)} of {len(things)} objects are well-formed")
+def check_schemas(scope, resources):
+    errors = [error for error in map(validation.find_error, resources) if error]
+    problems.extend(f"{scope}: {error}" for error in errors)
+    print(f"{scope}: {len(resources) - len(errors)} of {len(resources)} objects are valid")
 
 
-def check_that_faults_are_found(things):
-    """Puts a field that does not exist into one object of each schema: it has to be refused."""
+def check_that_unknown_fields_are_rejected(resources):
+    """Adds an unknown field to one object of each schema and expects its rejection."""
     for kind in ("Deployment", "ScaledObject", "TriggerAuthentication", "HTTPRoute"):
-        spoilt = copy.deepcopy(next(thing for thing in things if thing["kind"] == kind))
-        spoilt["spec"]["unheardOf"] = "field"
-        fault = form.find_fault(spoilt)
-        expect(fault and "unheardOf" in fault, f"an unknown field in a {kind} is not refused")
-        print(f"an unknown field is refused: {fault}")
+        invalid = copy.deepcopy(next(resource for resource in resources if resource["kind"] == kind))
+        invalid["spec"]["unknownField"] = "value"
+        error = validation.find_error(invalid)
+        expect(error and "unknownField" in error, f"an unknown field in a {kind} is not rejected")
+        print(f"an unknown field is rejected: {error}")
 
 
-def check_configuration(where, things):
-    for thing in things:
-        for name, value in thing["data"].items() if thing["kind"] == "ConfigMap" else ():
-            fault = settings.find_fault(name, value)
-            expect(not fault, f"{where}: {name}={value}: {fault}")
+def check_configuration(scope, resources):
+    for resource in resources:
+        for name, value in resource["data"].items() if resource["kind"] == "ConfigMap" else ():
+            error = settings.find_error(name, value)
+            expect(not error, f"{scope}: {name}={value}: {error}")
 
 
-def check_secrets(where, things):
-    given = {thing["metadata"]["name"]: thing for thing in things if thing["kind"] == "Secret"}
-    for deployment, container in list_containers(things):
+def check_secrets(scope, resources):
+    secrets = {resource["metadata"]["name"]: resource for resource in resources if resource["kind"] == "Secret"}
+    for deployment, container in list_containers(resources):
         variables = container.get("env", [])
         names = {variable["name"] for variable in variables}
-        wanted = SECRETS.get(container["name"], names)
-        expect(names == wanted, f"{where}: {container['name']} gets {sorted(names)}, not {sorted(wanted)}")
+        expected = SECRETS.get(container["name"], names)
+        expect(
+            names == expected,
+            f"{scope}: {container['name']} has the variables {sorted(names)}, expected {sorted(expected)}",
+        )
         sources = [list(source) for source in container.get("envFrom", [])]
-        expect(sources in ([], [["configMapRef"]]), f"{where}: {container['name']} gets all of {sources}")
+        expect(sources in ([], [["configMapRef"]]), f"{scope}: {container['name']} must not import all of {sources}")
         for variable in variables:
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
-            expect(reference or container["name"] not in SECRETS, f"{where}: {variable['name']} is no secret")
-            if reference and given:
-                keys = given.get(reference["name"], {}).get("data", {})
-                expect(reference["key"] in keys, f"{where}: {deployment}: no secret has {reference}")
+            expect(reference or container["name"] not in SECRETS, f"{scope}: {variable['name']} must be in a Secret")
+            if reference and secrets:
+                keys = secrets.get(reference["name"], {}).get("data", {})
+                expect(reference["key"] in keys, f"{scope}: {deployment}: no Secret contains {reference}")
 
 
-def list_deployments(things):
-    return [thing for thing in things if thing["kind"] == "Deployment"]
+def list_deployments(resources):
+    return [resource for resource in resources if resource["kind"] == "Deployment"]
 
 
-def list_containers(things):
-    for deployment in list_deployments(things):
+def list_containers(resources):
+    for deployment in list_deployments(resources):
         pod = deployment["spec"]["template"]["spec"]
         for container in pod.get("initContainers", []) + pod["containers"]:
             yield deployment["metadata"]["name"], container
 
 
-def check_hardening(where, things):
-    for deployment in list_deployments(things):
+def check_hardening(scope, resources):
+    for deployment in list_deployments(resources):
         pod = deployment["spec"]["template"]["spec"]
-        mine = f"{where}: {name_of(deployment)}"
+        prefix = f"{scope}: {format_name(deployment)}"
         for field in ("enableServiceLinks", "automountServiceAccountToken"):
-            expect(pod.get(field) is False, f"{mine}: {field} is not false")
+            expect(pod.get(field) is False, f"{prefix}: {field} must be false")
         security = pod["securityContext"]
-        expect(security.get("runAsNonRoot") is True and security.get("runAsUser", 0) > 0, f"{mine}: may run as root")
-        expect(security.get("seccompProfile") == {"type": "RuntimeDefault"}, f"{mine}: has no seccomp profile")
-    for deployment, container in list_containers(things):
-        mine = f"{where}: {deployment}/{container['name']}"
+        is_unprivileged = security.get("runAsNonRoot") is True and security.get("runAsUser", 0) > 0
+        expect(is_unprivileged, f"{prefix}: must not run as root")
+        profile = security.get("seccompProfile")
+        expect(profile == {"type": "RuntimeDefault"}, f"{prefix}: seccompProfile must be RuntimeDefault")
+    for deployment, container in list_containers(resources):
+        prefix = f"{scope}: {deployment}/{container['name']}"
         security = container["securityContext"]
-        expect(security.get("allowPrivilegeEscalation") is False, f"{mine}: may escalate")
-        expect(security.get("readOnlyRootFilesystem") is True, f"{mine}: may write to its root")
-        expect(security.get("capabilities") == {"drop": ["ALL"]}, f"{mine}: keeps capabilities")
-        resources = container["resources"]
-        expect({"cpu", "memory"} <= resources["requests"].keys(), f"{mine}: requests are missing")
-        expect("memory" in resources["limits"], f"{mine}: has no limit of memory")
+        expect(security.get("allowPrivilegeEscalation") is False, f"{prefix}: allowPrivilegeEscalation must be false")
+        expect(security.get("readOnlyRootFilesystem") is True, f"{prefix}: readOnlyRootFilesystem must be true")
+        expect(security.get("capabilities") == {"drop": ["ALL"]}, f"{prefix}: must drop all capabilities")
+        requests, limits = container["resources"]["requests"], container["resources"]["limits"]
+        expect({"cpu", "memory"} <= requests.keys(), f"{prefix}: must request cpu and memory")
+        expect("memory" in limits, f"{prefix}: must have a memory limit")
 
 
-def check_services(where, things):
-    """What every service has: its objects, probes that tell live from ready, and time to leave."""
-    there = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
-    deployments = {thing["metadata"]["name"]: thing["spec"] for thing in list_deployments(things)}
+def check_services(scope, resources):
+    """Checks the objects of each service, its liveness and readiness probes, and its time to shut down."""
+    existing = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
+    deployments = {resource["metadata"]["name"]: resource["spec"] for resource in list_deployments(resources)}
     for service in SERVICES:
-        mine = f"{where}: {service}"
+        prefix = f"{scope}: {service}"
         for kind in ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"):
-            expect((kind, service) in there, f"{mine}: has no {kind}")
+            expect((kind, service) in existing, f"{prefix}: {kind} is missing")
         spec = deployments[service]
         rolling = {"maxUnavailable": 0, "maxSurge": 1}
-        expect(spec["strategy"].get("rollingUpdate") == rolling, f"{mine}: an upgrade takes pods away first")
+        expect(spec["strategy"].get("rollingUpdate") == rolling, f"{prefix}: rollingUpdate must be {rolling}")
         pod = spec["template"]["spec"]
         container = pod["containers"][0]
         for probe, path in (("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")):
-            asked = container[f"{probe}Probe"]["httpGet"]
-            expect(asked == {"path": path, "port": "admin"}, f"{mine}: the {probe} probe asks {asked}")
+            request = container[f"{probe}Probe"]["httpGet"]
+            expect(request == {"path": path, "port": "admin"}, f"{prefix}: the {probe} probe must request {path}")
         spread = {rule["topologyKey"]: rule["whenUnsatisfiable"] for rule in pod["topologySpreadConstraints"]}
         keys = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
-        expect(spread == dict.fromkeys(keys, "ScheduleAnyway"), f"{mine}: is spread by {spread}")
-        slept = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        leaving = slept + int(settings.DEFAULTS["lifecycle"]["shutdown_timeout"].removesuffix("s"))
-        expect(pod["terminationGracePeriodSeconds"] > leaving, f"{mine}: is killed while it leaves, {leaving} s")
+        expect(spread == dict.fromkeys(keys, "ScheduleAnyway"), f"{prefix}: must be spread over {keys}")
+        sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        shutdown = sleep + int(settings.DEFAULTS["lifecycle"]["shutdown_timeout"].removesuffix("s"))
+        expect(
+            pod["terminationGracePeriodSeconds"] > shutdown,
+            f"{prefix}: terminationGracePeriodSeconds must be longer than the shutdown, {shutdown} s",
+        )
 
 
-def check_exposure(things):
-    for thing in things:
-        mine = f"production: {name_of(thing)}"
-        expect(thing["kind"] not in ("Ingress", "HTTPRoute", "Gateway"), f"{mine}: leads in from outside")
-        if thing["kind"] == "Service":
-            expect(thing["spec"].get("type", "ClusterIP") == "ClusterIP", f"{mine}: can be reached from outside")
-            expect("externalIPs" not in thing["spec"], f"{mine}: can be reached from outside")
+def check_exposure(resources):
+    for resource in resources:
+        prefix = f"production: {format_name(resource)}"
+        expect(resource["kind"] not in ("Ingress", "HTTPRoute", "Gateway"), f"{prefix}: must not be in the overlay")
+        if resource["kind"] == "Service":
+            is_internal = resource["spec"].get("type", "ClusterIP") == "ClusterIP"
+            expect(is_internal, f"{prefix}: must not be reachable from outside the cluster")
+            expect("externalIPs" not in resource["spec"], f"{prefix}: must not be reachable from outside the cluster")
 
 
-def check_scaling(things):
-    scaled = {name_of(thing): thing.get("spec") for thing in things}
+def check_scaling(resources):
+    scaled = {format_name(resource): resource.get("spec") for resource in resources}
     for name in ("ingest-api", "list-api"):
-        expect(f"HorizontalPodAutoscaler {name}" in scaled, f"production: nothing scales {name}")
+        expect(f"HorizontalPodAutoscaler {name}" in scaled, f"production: HorizontalPodAutoscaler {name} is missing")
     threshold = float(scaled["ScaledObject ws-fanout"]["triggers"][0]["metadata"]["threshold"])
     limit = settings.DEFAULTS["fanout"]["connections_max"]
-    expect(threshold < limit, f"production: ws-fanout is scaled at {threshold} connections, and takes {limit}")
+    expect(threshold < limit, f"production: ws-fanout scales on {threshold} connections, must be below {limit}")
     worker = scaled["ScaledObject persist-worker"]
     queues = {(trigger["metadata"]["stream"], trigger["metadata"]["consumerGroup"]) for trigger in worker["triggers"]}
-    wanted = {("mayfly:{0}:messages", "persist"), ("mayfly:{0}:plays", "count")}
-    expect(queues == wanted, f"production: persist-worker is scaled by {queues}")
-    expect(worker["minReplicaCount"] >= 1, "production: persist-worker may be scaled to none")
+    expected = {("mayfly:{0}:messages", "persist"), ("mayfly:{0}:plays", "count")}
+    expect(queues == expected, f"production: persist-worker scales on {queues}, expected {expected}")
+    expect(worker["minReplicaCount"] >= 1, "production: persist-worker must have at least one replica")
 
 
-def check_redis(things):
-    """The Redis of the overlay has every directive of deploy/redis.conf."""
-    redis = next(container for _, container in list_containers(things) if container["name"] == "redis")
-    given = [words.split("\0") for words in "\0".join(redis["args"]).removeprefix("--").split("\0--")]
+def check_redis(resources):
+    """Checks that the Redis of the overlay has every directive of deploy/redis.conf."""
+    redis = next(container for _, container in list_containers(resources) if container["name"] == "redis")
+    directives = [words.split("\0") for words in "\0".join(redis["args"]).removeprefix("--").split("\0--")]
     for line in (ROOT / "deploy/redis.conf").read_text().splitlines():
         directive = shlex.split(line, comments=True)
-        expect(not directive or directive in given, f"local: redis is started without `{line}`")
+        expect(not directive or directive in directives, f"local: the arguments of redis lack `{line}`")
 
 
-def check_entrance(things):
-    route = next(thing for thing in things if thing["kind"] == "HTTPRoute")
+def check_entry_point(resources):
+    route = next(resource for resource in resources if resource["kind"] == "HTTPRoute")
     nginx, document = ROOT / "deploy/nginx.conf", ROOT / "docs/OPERATIONS.md"
-    differences = list(one_entrance.compare(route, nginx.read_text(), document.read_text()))
+    differences = list(routing.find_differences(route, nginx.read_text(), document.read_text()))
     problems.extend(differences)
-    print(f"the one entrance: {len(differences)} differences between gateway.yaml, nginx.conf and OPERATIONS.md")
+    print(f"entry point: {len(differences)} differences between gateway.yaml, nginx.conf and OPERATIONS.md")
 
 
-def check_promises(overlays, entrance):
-    for overlay, things in overlays.items():
-        check_configuration(overlay, things)
-        check_secrets(overlay, things)
-        check_hardening(overlay, things)
-        check_services(overlay, things)
-    check_that_faults_are_found(overlays["production"] + entrance)
+def check_project_rules(overlays, ingress):
+    for overlay, resources in overlays.items():
+        check_configuration(overlay, resources)
+        check_secrets(overlay, resources)
+        check_hardening(overlay, resources)
+        check_services(overlay, resources)
+    check_that_unknown_fields_are_rejected(overlays["production"] + ingress)
     check_exposure(overlays["production"])
     check_scaling(overlays["production"])
     check_redis(overlays["local"])
-    check_entrance(entrance)
+    check_entry_point(ingress)
 
 
 def main():
     kubectl = find_kubectl()
-    base, entrance = read_files("base"), read_files("entrance")
+    base, ingress = read_files("base"), read_files("ingress")
     if kubectl:
-        print(f"kubectl {kubectl[1]}, schemas of Kubernetes {' and '.join(form.VERSIONS)}")
+        print(f"kubectl {kubectl[1]}, schemas of Kubernetes {' and '.join(validation.VERSIONS)}")
         overlays = {overlay: render(kubectl[0], overlay) for overlay in ("local", "production")}
     else:
-        least = ".".join(map(str, KUBECTL_MIN))
-        print(f"k8s: no kubectl >= {least}: files are checked one by one, without patches", file=sys.stderr)
+        minimum = ".".join(map(str, KUBECTL_MIN))
+        print(f"k8s: kubectl {minimum} or newer not found: checking single files without patches", file=sys.stderr)
         base.extend(read_literals("base"))
         overlays = {
             "local": [*base, *read_files("overlays/local"), *read_literals("overlays/local")],
             "production": [*base, *read_literals("overlays/production")],
         }
-    for where, things in {**overlays, "entrance": entrance}.items():
-        check_form(where, things)
-    # The rest looks into objects as they have to be.
+    for scope, resources in {**overlays, "ingress": ingress}.items():
+        check_schemas(scope, resources)
+    # The rules of the project assume valid objects.
     if not problems:
-        check_promises(overlays, entrance)
+        check_project_rules(overlays, ingress)
     for problem in problems:
         print(f"k8s: {problem}", file=sys.stderr)
     sys.exit(1 if problems else 0)

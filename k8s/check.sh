@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks the manifests with kubernetes-validate (from PyPI), which brings the schemas of Kubernetes along.
+# Validates the manifests with kubernetes-validate (from PyPI), which includes the schemas of Kubernetes.
 set -eu
 if ! python3 -c 'import ensurepip, tomllib, venv' 2>/dev/null; then
-    echo "k8s/check.sh needs Python 3.11 with venv: apt-get install python3-venv, or python3 of Homebrew" >&2
+    echo "k8s/check.sh requires Python 3.11 with venv: apt-get install python3-venv, or python3 from Homebrew" >&2
     exit 1
 fi
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,14 +1,14 @@
-"""Whether a value of the ConfigMap is one that a service reads: its key is known, and it looks like its default."""
+"""Validates the values of the ConfigMap: their keys exist, and their format is that of the default."""
 
 import re
 import tomllib
 from pathlib import Path
 
 DEFAULTS = tomllib.loads((Path(__file__).resolve().parent.parent / "crates/runtime/default.toml").read_text())
-# What everyone knows, and is no secret.
-KNOWN_NAMES = {"AWS_REGION", "AWS_ENDPOINT_URL", "MESSY_BUCKET", "MESSY_KEY"}
-# How a value looks whose default looks like the left one.
-LOOKS = (
+# Variables of others, without secrets.
+EXTERNAL_NAMES = {"AWS_REGION", "AWS_ENDPOINT_URL", "MESSY_BUCKET", "MESSY_KEY"}
+# The format of a default, and the format of the values that may replace it. The first match applies.
+FORMATS = (
     (r"\d+(ms|s|m|h)", r"\d+(ms|s|m|h)"),
     (r"\d+(B|KiB|MiB|GiB)", r"\d+(B|KiB|MiB|GiB)"),
     (r"\d+/\w+", r"off|\d+/(second|minute|hour|day)"),
@@ -20,17 +20,17 @@ LOOKS = (
 )
 
 
-def find_fault(name, value):
-    """Says what is wrong with a setting, or nothing."""
-    if name in KNOWN_NAMES:
+def find_error(name, value):
+    """Returns the problem of a setting, or None."""
+    if name in EXTERNAL_NAMES:
         return None
     section, _, key = name.removeprefix("MAYFLY_").lower().partition("__")
     default = DEFAULTS.get(section, {}).get(key)
     if default is None or not name.startswith("MAYFLY_"):
-        return "there is no such key"
+        return "unknown key"
     if f"{section}.{key}" in ("redis.url", "postgres.url"):
-        return "belongs into a Secret"
+        return "must be in a Secret"
     if value == str(default):
-        return "that is the default"
-    allowed = next(allowed for like, allowed in LOOKS if re.fullmatch(like, str(default)))
-    return None if re.fullmatch(allowed, value) else f"allowed is {allowed}"
+        return "is the default; remove it"
+    expected = next(values for defaults, values in FORMATS if re.fullmatch(defaults, str(default)))
+    return None if re.fullmatch(expected, value) else f"expected {expected}"

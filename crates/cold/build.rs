@@ -1,4 +1,5 @@
-//! Tells cargo that the embedded migrations are part of this crate.
+//! Rebuilds the crate when an embedded migration changes.
+
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations");
 }

@@ -1,4 +1,4 @@
--- Everything that was ever accepted, one row a message.
+-- All accepted messages, one row per message.
 CREATE TABLE messages (
     id uuid PRIMARY KEY,
     seq bigint NOT NULL,
@@ -12,30 +12,31 @@ CREATE TABLE messages (
     expires_at timestamptz NOT NULL,
     body_bytes integer NOT NULL
 );
-COMMENT ON COLUMN messages.seq IS 'the order of persistence: numbers rise with the order of commits, gaps are harmless';
-COMMENT ON COLUMN messages.data IS 'json and not jsonb: digits and the order of keys are kept as they were sent';
-COMMENT ON COLUMN messages.expires_at IS 'the end of the time to live, or the moment of a take or a deletion';
-COMMENT ON COLUMN messages.body_bytes IS 'the size of the message as JSON, which bounds a page without reading it';
+COMMENT ON COLUMN messages.seq IS 'the order of persistence: increases in the order of commits; gaps are harmless';
+COMMENT ON COLUMN messages.data IS 'json instead of jsonb, to preserve digits and the order of keys as sent';
+COMMENT ON COLUMN messages.expires_at IS 'the end of the time to live, or the time of a take or a deletion';
+COMMENT ON COLUMN messages.body_bytes IS 'the size of the message as JSON, to limit a page in bytes without reading its messages';
 
 CREATE UNIQUE INDEX messages_seq ON messages (seq);
 CREATE INDEX messages_channel_seq ON messages (channel, seq);
 CREATE INDEX messages_username_seq ON messages (username, seq) WHERE username IS NOT NULL;
 
--- The last number given out. Whoever stores holds this row from numbering to commit, therefore a
--- smaller number never becomes visible after a larger one, and a walk by number misses nothing.
+-- The last assigned sequence number. Transactions that store messages lock this row until they
+-- commit. Therefore a smaller number never becomes visible after a larger one, and keyset
+-- pagination by number misses no message.
 CREATE TABLE message_sequence (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     last bigint NOT NULL
 );
 INSERT INTO message_sequence (last) VALUES (0);
 
--- Takes and deletions that arrived before the message they belong to.
+-- Takes and deletions that arrived before their message.
 CREATE TABLE early_expiries (
     id uuid PRIMARY KEY,
     expires_at timestamptz NOT NULL
 );
 
--- What is known of each epoch of Redis, in running totals that no retention touches.
+-- Running totals for each epoch of Redis, not affected by retention.
 CREATE TABLE ledger (
     epoch text NOT NULL,
     kind text NOT NULL,
@@ -46,9 +47,9 @@ CREATE TABLE ledger (
     ended_at timestamptz,
     PRIMARY KEY (epoch, kind)
 );
-COMMENT ON COLUMN ledger.accepted IS 'as last seen in Redis, once a second; the present number is in Redis';
+COMMENT ON COLUMN ledger.accepted IS 'as last read from Redis, once per second; the current number is in Redis';
 
--- Entries that Postgres refused, or that nobody could read.
+-- Entries that Postgres rejected or that could not be decoded.
 CREATE TABLE dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     stream text NOT NULL,
@@ -65,12 +66,12 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_message_id ON dead_letters (message_id) WHERE message_id IS NOT NULL;
 
--- Shows expiries in the rows they belong to, as far as these are there; the others wait in
--- early_expiries. Returns the ids that need no stand-in any more: their row shows the end, or they
--- lie among the dead letters, where early_expiries says when they ended.
+-- Applies expiries to the rows of their messages, or stores them in early_expiries until the
+-- message arrives. Returns the ids whose expiry is settled: it was applied to the message, or the
+-- message is a dead letter, whose expiry time remains in early_expiries.
 --
--- Plans are made anew each time: right after a start the tables are small, and a plan that was good
--- then would read them whole when they have grown.
+-- Every call is planned anew: a plan cached while the tables are small would scan them sequentially
+-- after they have grown.
 CREATE FUNCTION apply_expiries_v1(
     ids uuid[],
     expired_ids uuid[],
@@ -102,12 +103,13 @@ BEGIN
 END
 $$;
 
--- Stores one batch: messages that are not there yet, and expiries, in whatever order they arrive.
--- Returns how many messages are new, and the expired ids that need no stand-in any more.
+-- Stores a batch: the messages that do not exist yet, and the expiries, in any order of arrival.
+-- Returns the number of new messages, and the ids whose expiry is settled.
 --
--- A function, because each of its statements sees what was committed before it got the lock; one
--- statement with several parts would see the past in which it began. All arrays of messages have
--- the same length. The name carries a version: neighbouring versions of the worker run side by side.
+-- This is a function because each of its statements sees everything committed before it acquired
+-- the lock; a single statement with several parts would see the snapshot in which it started. All
+-- arrays of messages have the same length. The name contains a version, because adjacent versions
+-- of the worker run side by side.
 CREATE FUNCTION store_messages_v1(
     batch_epoch text,
     ids uuid[],
@@ -132,7 +134,7 @@ BEGIN
         RETURNING last - cardinality(ids) INTO base;
 
     BEGIN
-        -- Nearly always none of them is there yet, and then this is the quickest way.
+        -- The fast path: usually none of the messages exists yet.
         INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
                               expires_at, body_bytes)
             SELECT new.id, base + new.place, new.channel, new.username, new.text,
@@ -143,7 +145,7 @@ BEGIN
                                         created_at, expires_at, bytes, place);
         GET DIAGNOSTICS stored = ROW_COUNT;
     EXCEPTION WHEN unique_violation THEN
-        -- Delivered again after it was stored: only what is new counts.
+        -- Some were redelivered after they were stored: inserts only the new ones.
         INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
                               expires_at, body_bytes)
             SELECT new.id, base + new.place, new.channel, new.username, new.text,
@@ -166,7 +168,7 @@ BEGIN
         SELECT done.settled INTO settled FROM apply_expiries_v1(ids, expired_ids, expired_at) AS done;
     END IF;
     IF stored < cardinality(ids) THEN
-        -- Some were stored before, by a worker that died before it could say what was settled.
+        -- Some were stored by a worker that crashed before it reported the settled expiries.
         settled := settled || ARRAY(
             SELECT messages.id FROM unnest(ids, expires) AS again (id, expires_at)
             JOIN messages USING (id) WHERE messages.expires_at <= again.expires_at);
@@ -174,8 +176,8 @@ BEGIN
 END
 $$;
 
--- The same for what is tried alone: a refusal of this very entry is an answer, in words; what is
--- not the entry's fault (a full disk, a lock, a shutdown) is an error as usual.
+-- The same for an entry that is processed alone. If Postgres rejects this particular entry, the
+-- reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
 CREATE FUNCTION try_store_messages_v1(
     batch_epoch text,
     ids uuid[],
@@ -199,7 +201,7 @@ BEGIN
     FROM store_messages_v1(batch_epoch, ids, channels, usernames, texts, documents, cities, states,
                            created, expires, bytes, expired_ids, expired_at) AS result;
 EXCEPTION WHEN OTHERS THEN
-    -- Data exceptions, broken constraints, limits of the program, errors raised by triggers.
+    -- Data exceptions, constraint violations, program limits, errors raised by triggers.
     IF left(SQLSTATE, 2) NOT IN ('22', '23', '54', 'P0') THEN
         RAISE;
     END IF;

@@ -1,10 +1,11 @@
--- Behind a long transaction of somebody else's this fails, to be run again, and holds up nobody.
+-- Fails behind a long-running transaction instead of blocking writers; can be run again.
 SET LOCAL lock_timeout = '3s';
--- Whoever stores waits from here to the commit: what was stored before it has a number up to the
--- one in statistics_fill and is counted by the next migration, what is stored after it by the trigger.
+-- Blocks writers until the commit. Messages stored before have a sequence number up to the one in
+-- statistics_fill and are counted by the next migration; messages stored after are counted by the
+-- trigger.
 SELECT last FROM message_sequence FOR UPDATE;
 
--- Sums over everything that was ever stored: what is deleted from messages stays counted.
+-- Totals over all messages ever stored: deleting messages does not decrease them.
 CREATE TABLE message_totals (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     messages bigint NOT NULL DEFAULT 0,
@@ -15,20 +16,20 @@ COMMENT ON COLUMN message_totals.cities IS 'rows of cities';
 COMMENT ON COLUMN message_totals.users IS 'rows of usernames';
 INSERT INTO message_totals DEFAULT VALUES;
 
--- Apart from the totals, because it is wide and changes less often.
+-- Separate from the totals, because the row is wide and changes less often.
 CREATE TABLE top_cities (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     list json NOT NULL DEFAULT '[]'
 );
-COMMENT ON COLUMN top_cities.list IS 'the ten first rows of city_counts, most messages first, as a snapshot has them';
+COMMENT ON COLUMN top_cities.list IS 'the top ten rows of city_counts, most messages first, in the format of a snapshot';
 INSERT INTO top_cities DEFAULT VALUES;
 
--- Bytes are compared, not words: case and blanks matter, and no new collation breaks an index.
+-- Compared as bytes: case and whitespace are significant, and no collation update breaks an index.
 CREATE TABLE cities (city text COLLATE "C" PRIMARY KEY);
 CREATE TABLE usernames (username text COLLATE "C" PRIMARY KEY);
 
--- Half of a page is kept free: a count is then raised in place, without the index. Therefore none
--- is kept of messages either, and the ten first ones stand in top_cities.
+-- The fill factor leaves half of each page free for heap-only tuple updates, which require that
+-- messages is not indexed. The top ten are therefore stored in top_cities.
 CREATE TABLE city_counts (
     city text COLLATE "C" NOT NULL,
     state text COLLATE "C",
@@ -36,8 +37,8 @@ CREATE TABLE city_counts (
     UNIQUE NULLS NOT DISTINCT (city, state)
 ) WITH (fillfactor = 50);
 
--- Messages by the second of created_at, in a ring: a row serves again 70 minutes later. Nothing has
--- to be deleted, and whoever reads it meets 4,200 rows, whatever is stored.
+-- Messages by the second of created_at, in a ring buffer: a row is reused after 70 minutes. Nothing
+-- has to be deleted, and reads scan 4,200 rows regardless of the number of messages.
 CREATE TABLE message_seconds (
     place integer PRIMARY KEY CHECK (place BETWEEN 0 AND 4199),
     second timestamptz NOT NULL,
@@ -47,18 +48,19 @@ COMMENT ON COLUMN message_seconds.place IS 'seconds since 1970 modulo 4200';
 INSERT INTO message_seconds (place, second, messages)
     SELECT place, 'epoch', 0 FROM generate_series(0, 4199) AS place;
 
--- How far the messages that were stored before the trigger are counted.
+-- The progress of counting the messages that were stored before the trigger existed.
 CREATE TABLE statistics_fill (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     filled_to bigint NOT NULL,
     up_to bigint NOT NULL
 );
-COMMENT ON COLUMN statistics_fill.filled_to IS 'messages.seq up to which is counted; the statistics are true when this is up_to';
+COMMENT ON COLUMN statistics_fill.filled_to IS 'messages.seq up to which messages are counted; the statistics are complete when this equals up_to';
 INSERT INTO statistics_fill (filled_to, up_to) SELECT 0, last FROM message_sequence;
 
 -- Counts the rows of the transition table stored_messages.
 --
--- No plan depends on how large a table is: rows are put in over a unique index, or there is one.
+-- No plan depends on the size of a table: rows are inserted by a unique index, or the table has one
+-- row.
 CREATE FUNCTION count_messages_v1() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     stored bigint;
@@ -73,8 +75,8 @@ BEGIN
     IF stored = 0 THEN
         RETURN NULL;
     END IF;
-    -- One counts at a time. Workers do anyway; who inserts in another way waits here, and each
-    -- statement below sees what was committed before.
+    -- Serializes counting. Workers are serialized anyway; other writers wait here, and each
+    -- statement below sees everything committed before.
     PERFORM FROM message_totals FOR UPDATE;
 
     INSERT INTO usernames (username)
@@ -84,7 +86,7 @@ BEGIN
 
     IF placed > 0 THEN
         SELECT list INTO before FROM top_cities;
-        -- Counts only rise: whoever is among the ten first now was so before, or is counted here.
+        -- Counts only increase: each of the new top ten was among them before, or is counted here.
         WITH counted AS (
             INSERT INTO city_counts AS known (city, state, messages)
                 SELECT city COLLATE "C", state COLLATE "C", count(*) FROM stored_messages
@@ -92,7 +94,7 @@ BEGIN
                 GROUP BY 1, 2
                 ON CONFLICT (city, state)
                 DO UPDATE SET messages = known.messages + excluded.messages
-                -- Of a row that was there, xmax is this transaction, which locked it.
+                -- In an updated row, xmax is this transaction; in an inserted row, it is 0.
                 RETURNING city, state, messages, xmax = 0 AS is_new
         ), added AS (
             INSERT INTO cities (city) SELECT DISTINCT city FROM counted WHERE is_new
@@ -114,8 +116,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- An hour is asked for; ten minutes ahead are for clocks that do not agree. Together they are
-    -- a turn of the ring, so two seconds never want one row.
+    -- The last hour is needed; ten minutes ahead allow for clock skew. Together they equal the size
+    -- of the ring buffer, so that two seconds never share a row.
     present := date_bin('1 second', clock_timestamp(), 'epoch');
     INSERT INTO message_seconds AS known (place, second, messages)
         SELECT extract(epoch FROM second)::bigint % 4200, second, messages
@@ -139,17 +141,17 @@ BEGIN
 END
 $$;
 
--- On the table and not in store_messages_v1: whoever stores, in whatever version, counts; and what
--- ON CONFLICT DO NOTHING left out is no row here.
+-- A trigger on the table instead of code in store_messages_v1, so that every writer of every
+-- version counts. Rows skipped by ON CONFLICT DO NOTHING are not in the transition table.
 CREATE TRIGGER count_messages AFTER INSERT ON messages
     REFERENCING NEW TABLE AS stored_messages
     FOR EACH STATEMENT EXECUTE FUNCTION count_messages_v1();
 
--- Counts what was stored before the trigger, a chunk of numbers at a time, and commits each time. Cut
--- off, it goes on where it was; several at once take turns.
+-- Counts the messages that were stored before the trigger existed, and commits after each chunk. An
+-- interrupted call continues where it stopped; concurrent calls take turns.
 --
--- A chunk goes through a table of this session with the same trigger. Whoever stores waits for one
--- chunk at most: after each there is a pause as long as it took.
+-- A chunk is inserted into a temporary table with the same trigger. Writers wait for at most one
+-- chunk: after each, the procedure pauses for as long as the chunk took.
 CREATE PROCEDURE fill_statistics_v1() LANGUAGE plpgsql AS $$
 DECLARE
     chunk CONSTANT bigint := 10000;

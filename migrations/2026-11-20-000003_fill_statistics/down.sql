@@ -1,1 +1,1 @@
--- Nothing to undo: what was counted goes with its tables.
+-- Nothing to undo: the counts are dropped with their tables.

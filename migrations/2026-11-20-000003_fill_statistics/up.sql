@@ -1,2 +1,2 @@
--- One statement and no transaction around it: it commits chunk by chunk.
+-- A single statement without a surrounding transaction: the procedure commits after each chunk.
 CALL fill_statistics_v1();

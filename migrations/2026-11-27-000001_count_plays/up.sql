@@ -1,14 +1,15 @@
--- Behind a long transaction of somebody else's this fails, to be run again, and holds up nobody.
+-- Fails behind a long-running transaction instead of blocking writers; can be run again.
 SET LOCAL lock_timeout = '3s';
 
--- How often each video was played. Half of a page is kept free: a count is raised in place.
+-- The number of plays of each video. The fill factor leaves half of each page free for heap-only
+-- tuple updates.
 CREATE TABLE play_counts (
     video_id text COLLATE "C" PRIMARY KEY,
     count bigint NOT NULL,
     updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
--- Sums over all videos.
+-- Totals over all videos.
 CREATE TABLE play_totals (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     plays bigint NOT NULL DEFAULT 0,
@@ -18,15 +19,15 @@ COMMENT ON COLUMN play_totals.plays IS 'the sum of play_counts.count';
 COMMENT ON COLUMN play_totals.videos IS 'rows of play_counts';
 INSERT INTO play_totals DEFAULT VALUES;
 
--- Apart from the totals, because it is wide and changes less often.
+-- Separate from the totals, because the row is wide and changes less often.
 CREATE TABLE top_videos (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     list json NOT NULL DEFAULT '[]'
 );
-COMMENT ON COLUMN top_videos.list IS 'the ten first rows of play_counts, most plays first, as a snapshot has them';
+COMMENT ON COLUMN top_videos.list IS 'the top ten rows of play_counts, most plays first, in the format of a snapshot';
 INSERT INTO top_videos DEFAULT VALUES;
 
--- Entries that are counted and not all acknowledged: a row for each batch.
+-- Entries that are counted but may not be acknowledged yet, one row per batch.
 CREATE TABLE counted_entries (
     epoch text NOT NULL,
     ids uuid[] NOT NULL,
@@ -35,25 +36,27 @@ CREATE TABLE counted_entries (
     last_ms bigint NOT NULL,
     last_number bigint NOT NULL
 );
-COMMENT ON COLUMN counted_entries.ids IS 'what the entries carry themselves: ids of a stream come again after Redis lost data';
-COMMENT ON COLUMN counted_entries.first_ms IS 'the place in the stream of the first one, as <ms>-<number>';
-COMMENT ON COLUMN counted_entries.last_ms IS 'the place in the stream of the last one, as <ms>-<number>';
+COMMENT ON COLUMN counted_entries.ids IS 'the ids contained in the entries: Redis may reuse stream entry ids after a data loss';
+COMMENT ON COLUMN counted_entries.first_ms IS 'the id of the first entry in the stream, as <ms>-<number>';
+COMMENT ON COLUMN counted_entries.last_ms IS 'the id of the last entry in the stream, as <ms>-<number>';
 CREATE INDEX counted_entries_last ON counted_entries (last_ms, last_number);
 
--- Up to where all entries of an epoch have their outcome: what is delivered again from there, because
--- Redis lost its acknowledgement or a worker slept over it, is counted. An entry that was accepted
--- after the mark was made is not, wherever it stands: a clock went back.
+-- The entry up to which all entries of an epoch are processed. An entry up to the mark that is
+-- redelivered, because Redis lost the acknowledgement or a worker stalled, is already counted. An
+-- entry accepted after the mark was set is not, even if its id is smaller because a clock went
+-- back.
 CREATE TABLE counted_marks (
     epoch text PRIMARY KEY,
     ms bigint NOT NULL,
     number bigint NOT NULL,
     marked_at timestamptz NOT NULL
 );
-COMMENT ON COLUMN counted_marks.ms IS 'a place in the stream, as <ms>-<number>';
+COMMENT ON COLUMN counted_marks.ms IS 'a stream entry id, as <ms>-<number>';
 
--- Plays that have an id, by a fingerprint of video and id: each counts once within 24 hours. In four
--- parts, a day each in turn: one holds today, two the days before, for what waited long to be counted,
--- and the fourth is emptied before its day comes, so nothing has to be looked through to be forgotten.
+-- Deduplicates plays that have an id, by a fingerprint of video and id: each counts once within 24
+-- hours. The four partitions are used in rotation, one per day: one for today, two for the
+-- preceding days, because plays may wait before they are counted, and one that is truncated before
+-- its day starts, so that no rows have to be searched and deleted.
 CREATE TABLE known_plays (
     part smallint NOT NULL,
     play uuid NOT NULL,
@@ -64,29 +67,29 @@ CREATE TABLE known_plays_0 PARTITION OF known_plays FOR VALUES IN (0);
 CREATE TABLE known_plays_1 PARTITION OF known_plays FOR VALUES IN (1);
 CREATE TABLE known_plays_2 PARTITION OF known_plays FOR VALUES IN (2);
 CREATE TABLE known_plays_3 PARTITION OF known_plays FOR VALUES IN (3);
-COMMENT ON COLUMN known_plays.part IS 'the day on which it was counted, in days since 1970 modulo 4';
+COMMENT ON COLUMN known_plays.part IS 'the day on which the play was counted, in days since 1970 modulo 4';
 
--- What is known to be published of each count, for after a loss of Redis.
+-- The last published value of each count, to restore it after a data loss of Redis.
 CREATE TABLE published_counts (
     video_id text COLLATE "C" PRIMARY KEY,
     count bigint NOT NULL
 ) WITH (fillfactor = 50);
 
--- How many items a dead letter brought: messages one, plays as many as were sent at once.
+-- The number of items in a dead letter: 1 for a message, the number of plays for plays.
 ALTER TABLE dead_letters ADD COLUMN items integer NOT NULL DEFAULT 1;
 ALTER TABLE dead_letters ADD COLUMN plays_id uuid;
-COMMENT ON COLUMN dead_letters.plays_id IS 'the id that an entry of plays carries itself';
+COMMENT ON COLUMN dead_letters.plays_id IS 'the id contained in an entry of plays';
 CREATE INDEX dead_letters_plays_id ON dead_letters (plays_id) WHERE plays_id IS NOT NULL;
 
--- Counts one batch of plays, exactly once: where some of its entries are counted already, because
--- they were delivered again, it says which and does nothing else, to be called again without them.
+-- Counts a batch of plays exactly once. If some of its entries are already counted, because they
+-- were redelivered, it only returns them, and must be called again without them.
 --
--- Plays without an id come summed up by video; a video with no plays is looked up only. Plays with
--- an id come one by one. Answers with the present count of every video that is named.
+-- Plays without an id are passed as sums by video; a video with zero plays is only looked up. Plays
+-- with an id are passed individually. Returns the current count of every video in the batch.
 --
--- One counts at a time: each statement sees what was committed before it got the lock, and nobody
--- waits for another in a circle. The name carries a version: neighbouring versions of the worker run
--- side by side.
+-- Calls are serialized: each statement sees everything committed before it acquired the lock, and
+-- deadlocks are impossible. The name contains a version, because adjacent versions of the worker
+-- run side by side.
 CREATE FUNCTION count_plays_v1(
     batch_epoch text,
     entries uuid[],
@@ -171,7 +174,7 @@ BEGIN
     repeated := cardinality(named_plays) - cardinality(fresh_videos);
 
     SELECT list INTO before FROM top_videos;
-    -- Counts only rise: whoever is among the ten first now was so before, or is counted here.
+    -- Counts only increase: each of the new top ten was among them before, or is counted here.
     WITH added AS (
         SELECT video, sum(plays)::bigint AS plays
         FROM (
@@ -187,7 +190,7 @@ BEGIN
             ON CONFLICT (video_id) DO UPDATE SET
                 count = known.count + excluded.count,
                 updated_at = excluded.updated_at
-            -- Of a row that was there, xmax is this transaction, which locked it.
+            -- In an updated row, xmax is this transaction; in an inserted row, it is 0.
             RETURNING video_id, count, xmax = 0 AS is_new
     ), candidates AS (
         (SELECT video_id, count FROM raised ORDER BY count DESC, video_id LIMIT 10)
@@ -210,7 +213,7 @@ BEGIN
         plays = totals.plays + new_plays,
         videos = totals.videos + new_videos
         WHERE new_plays > 0;
-    -- All of them have their outcome, also those that did not count again.
+    -- All plays are processed, including the duplicates.
     INSERT INTO ledger AS known (epoch, kind, stored)
         SELECT batch_epoch, 'plays', new_plays + repeated WHERE new_plays + repeated > 0
         ON CONFLICT (epoch, kind) DO UPDATE SET stored = known.stored + excluded.stored;
@@ -225,8 +228,8 @@ BEGIN
 END
 $$;
 
--- The same for what is tried alone: a refusal of this very entry is an answer, in words; what is
--- not the entry's fault (a full disk, a lock, a shutdown) is an error as usual.
+-- The same for an entry that is processed alone. If Postgres rejects this particular entry, the
+-- reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
 CREATE FUNCTION try_count_plays_v1(
     batch_epoch text,
     entries uuid[],
@@ -256,7 +259,7 @@ BEGIN
                         first_number, last_ms, last_number, videos, plays, named_videos, named_plays,
                         named_at) AS result;
 EXCEPTION WHEN OTHERS THEN
-    -- Data exceptions, broken constraints, limits of the program, errors raised by triggers.
+    -- Data exceptions, constraint violations, program limits, errors raised by triggers.
     IF left(SQLSTATE, 2) NOT IN ('22', '23', '54', 'P0') THEN
         RAISE;
     END IF;
@@ -269,8 +272,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Forgets the plays of three days ago: empties the part whose day comes next. Does nothing
--- where it is empty already, or somebody holds it.
+-- Deletes the play ids of three days ago: truncates the partition of the next day. Returns whether
+-- it contained rows; fails if the partition is locked.
 CREATE FUNCTION forget_known_plays_v1() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     part text := 'known_plays_' || (extract(epoch FROM clock_timestamp())::bigint / 86400 + 1) % 4;

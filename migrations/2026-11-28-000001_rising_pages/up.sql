@@ -1,5 +1,5 @@
--- Every host that was ever sampled or opened by a key. Half of a page is kept free: what is newest of
--- a host is written with every sample.
+-- All hosts that were ever sampled or assigned to a key. The fill factor leaves half of each page
+-- free for heap-only tuple updates, as every sample updates the row of its host.
 CREATE TABLE hosts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     host text COLLATE "C" NOT NULL UNIQUE,
@@ -8,12 +8,12 @@ CREATE TABLE hosts (
     pages jsonb,
     increases jsonb
 ) WITH (fillfactor = 50);
-COMMENT ON COLUMN hosts.host IS 'in small letters';
-COMMENT ON COLUMN hosts.refreshed_at IS 'when its newest sample was taken';
-COMMENT ON COLUMN hosts.pages IS 'the top pages of its newest sample, as page_samples.pages has them';
-COMMENT ON COLUMN hosts.increases IS 'those of them with more visitors than before: [{"path","title","visitors","change"}], the greatest change first';
+COMMENT ON COLUMN hosts.host IS 'in lowercase';
+COMMENT ON COLUMN hosts.refreshed_at IS 'the time of the newest sample';
+COMMENT ON COLUMN hosts.pages IS 'the top pages of the newest sample, in the format of page_samples.pages';
+COMMENT ON COLUMN hosts.increases IS 'the top pages with more visitors than before: [{"path","title","visitors","change"}], greatest change first';
 
--- Keys of callers. A key itself is nowhere: it is known by its digest.
+-- API keys. Only the digest of a key is stored.
 CREATE TABLE api_keys (
     id uuid PRIMARY KEY,
     hash bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
@@ -28,13 +28,13 @@ CREATE TABLE api_keys (
     ends_at timestamptz
 );
 COMMENT ON COLUMN api_keys.hash IS 'SHA-256 of the key';
-COMMENT ON COLUMN api_keys.start IS 'its first characters, for people to know it by';
-COMMENT ON COLUMN api_keys.revoked_at IS 'a key that is revoked stays here, so that it stays revoked';
+COMMENT ON COLUMN api_keys.start IS 'the first characters of the key, for recognition';
+COMMENT ON COLUMN api_keys.revoked_at IS 'revoked keys are not deleted, so that they remain revoked';
 COMMENT ON COLUMN api_keys.channels IS 'patterns; NULL: all';
 COMMENT ON COLUMN api_keys.usernames IS 'patterns; NULL: all';
-COMMENT ON COLUMN api_keys.rate IS 'a limit of its own, such as 100/day; NULL: the built-in one';
+COMMENT ON COLUMN api_keys.rate IS 'an individual rate limit, such as 100/day; NULL: the default';
 
--- Which hosts a key opens.
+-- The hosts that a key grants access to.
 CREATE TABLE api_key_hosts (
     key_id uuid NOT NULL REFERENCES api_keys ON DELETE CASCADE,
     host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
@@ -43,14 +43,13 @@ CREATE TABLE api_key_hosts (
 );
 CREATE INDEX api_key_hosts_host ON api_key_hosts (host_id);
 
--- Changes with every change of keys and of what they open, whoever makes it: so Redis, which has all
--- of them too, is known to be behind. By the clock, so that a database that was brought back from a
--- copy does not come to a number that stood for something else.
+-- Increases with every change of keys or their hosts, so that a stale copy of the keys in Redis is
+-- detected. Based on the clock, so that a database restored from a backup does not reuse a version.
 CREATE TABLE api_keys_version (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint NOT NULL DEFAULT extract(epoch FROM clock_timestamp()) * 1000
 );
-COMMENT ON COLUMN api_keys_version.version IS 'ms since 1970, or one more than before where that is more';
+COMMENT ON COLUMN api_keys_version.version IS 'ms since 1970, or the previous version plus one if that is greater';
 INSERT INTO api_keys_version DEFAULT VALUES;
 
 CREATE FUNCTION bump_api_keys_version() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -65,7 +64,7 @@ CREATE TRIGGER bump_version AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_
 CREATE TRIGGER bump_version AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_key_hosts
     FOR EACH STATEMENT EXECUTE FUNCTION bump_api_keys_version();
 
--- The visitors of a host's top pages, sample by sample, for two days.
+-- The visitors of the top pages of a host, by sample. Retained for two days.
 CREATE TABLE page_samples (
     host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
     sampled_at timestamptz NOT NULL,
@@ -74,12 +73,12 @@ CREATE TABLE page_samples (
     pages jsonb NOT NULL,
     PRIMARY KEY (host_id, sampled_at)
 );
-COMMENT ON COLUMN page_samples.visitors IS 'of the whole host';
-COMMENT ON COLUMN page_samples.exact IS 'whether every visitor was counted, and not one in some';
+COMMENT ON COLUMN page_samples.visitors IS 'the visitors of the whole host';
+COMMENT ON COLUMN page_samples.exact IS 'whether every visitor was counted, as opposed to a fraction of them';
 COMMENT ON COLUMN page_samples.pages IS '[{"path","title","visitors"}], most visitors first';
 
--- The same, page by page and hour by hour, for 400 days. By hour first, for what is usual at an hour
--- of the day; by page, for the history of one. What is too old is found host by host.
+-- Hourly rollups of the samples by page. Retained for 400 days. The primary key serves the baseline
+-- at an hour of the day, and finds old rows by host; the index serves the history of a page.
 CREATE TABLE page_hours (
     host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
     hour timestamptz NOT NULL,
@@ -92,18 +91,18 @@ CREATE TABLE page_hours (
     title text,
     PRIMARY KEY (host_id, hour, page)
 ) WITH (fillfactor = 80);
-COMMENT ON COLUMN page_hours.hour IS 'when it began, in UTC';
+COMMENT ON COLUMN page_hours.hour IS 'the start of the hour, in UTC';
 COMMENT ON COLUMN page_hours.page IS 'the first 16 bytes of SHA-256 of the path, which may be too long for an index';
-COMMENT ON COLUMN page_hours.samples IS 'samples of this hour that the page was in';
-COMMENT ON COLUMN page_hours.visitors_sum IS 'the sum of its visitors over these';
+COMMENT ON COLUMN page_hours.samples IS 'the number of samples of this hour that contain the page';
+COMMENT ON COLUMN page_hours.visitors_sum IS 'the sum of the visitors over these samples';
 CREATE INDEX page_hours_page ON page_hours (host_id, page, hour);
 
--- Stores samples and rolls up into hours those of them that are new; gives how many are. A sample
--- that was stored before changes nothing. `pages` and `increases` are as in the tables.
+-- Stores samples, adds the new ones to the hourly rollups, and returns their number. A sample that
+-- is already stored has no effect. `pages` and `increases` have the format of the table columns.
 --
--- It holds the hosts from the beginning, in one order: samples of one host are stored by one caller
--- at a time, and nobody waits for another in a circle. Each statement sees what was committed before
--- it. The name carries a version: neighbouring versions of the publisher run side by side.
+-- Locks the hosts first, in a fixed order: the samples of a host are stored by one caller at a
+-- time, and deadlocks are impossible. Each statement sees everything committed before it. The name
+-- contains a version, because adjacent versions of the publisher run side by side.
 CREATE FUNCTION store_samples_v1(
     hosts text[],
     sampled_ats timestamptz[],
@@ -169,9 +168,9 @@ BEGIN
 END
 $$;
 
--- Makes a key, where it is not known yet, and has it open these hosts; gives its id. A key that was
--- revoked is left as it is. Whoever changes keys holds the row of the version first: one at a time, and
--- nobody waits for another in a circle.
+-- Creates a key if its digest does not exist, adds hosts to it, and returns its id. A revoked key
+-- is not changed. All transactions that change keys lock the row of the version first, which
+-- serializes them and prevents deadlocks.
 CREATE FUNCTION relate_api_key_v1(
     new_id uuid,
     key_hash bytea,
@@ -199,7 +198,7 @@ BEGIN
         INSERT INTO api_keys (id, hash, name, start) VALUES (new_id, key_hash, key_name, key_start)
             RETURNING * INTO known;
     END IF;
-    -- An insert of nothing would raise the version, too.
+    -- Even an empty insert would increase the version.
     IF known.revoked_at IS NOT NULL OR NOT EXISTS (
         SELECT FROM hosts WHERE host = ANY (key_hosts) AND NOT EXISTS (
             SELECT FROM api_key_hosts WHERE key_id = known.id AND host_id = hosts.id

@@ -1,4 +1,4 @@
-"""What schemathesis has to be told, because no schema describes it: lines of JSON, and a form in one of two places."""
+"""Schemathesis hooks for what the schema cannot express: NDJSON bodies, and a form in the query or the body."""
 
 import json
 
@@ -8,8 +8,8 @@ from schemathesis.core.parameters import ParameterLocation
 
 
 @schemathesis.serializer("application/x-ndjson")
-def write_lines(_, value):
-    """Lines go as they are; any other text becomes the text of a message, and what is no text is no message."""
+def serialize_ndjson(_, value):
+    """Returns JSON lines unchanged, converts other text to a message, and encodes other values as JSON."""
     if not isinstance(value, str):
         return json.dumps(value).encode()
     if value.lstrip().startswith("{"):
@@ -17,20 +17,22 @@ def write_lines(_, value):
     return json.dumps({"text": value.replace("\0", "")[:4096] or "nothing"}).encode()
 
 
-def is_write(hook):
-    """A hook for `POST /message/write/`, which takes a form from one of two places."""
+def for_message_write(hook):
+    """Applies a hook to `POST /message/write/`, which takes its form from the query or the body."""
     return schemathesis.hook.apply_to(method="POST", path_regex="^/message/write/?$")(hook)
 
 
-@is_write
+@for_message_write
 def filter_case(_, case):
-    """All four are needed in one place, which a list of parameters cannot say."""
+    """Keeps cases with a body or with all four query parameters, which the parameter list cannot require."""
     return case.body is not NOT_SET or {"username", "city", "state", "message"} <= set(case.query or ())
 
 
-@is_write
+@for_message_write
 def before_call(_, case, kwargs):
-    """Where there is a query no body is looked at: of both, the one stays that is wrong on purpose."""
+    """Removes the query or the body, since the service ignores the body of a request with a query.
+
+    Keeps the one that is invalid on purpose."""
     if case.query and case.body is not NOT_SET:
         query = case.meta and case.meta.components.get(ParameterLocation.QUERY)
         if query and query.mode.is_negative:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes requests of the document, sound ones and others, and holds the answers against it: each API twice, on a Mayfly
-# with servers and ports of its own. Left out is one check: what was deleted here is expired, and still found by its id.
+# Generates valid and invalid requests from the OpenAPI document and validates the responses: each API twice, on a stack
+# with its own servers and ports. The check use_after_free is excluded: a deleted message is expired but still readable.
 set -eu
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     echo "schemathesis needs Python 3 with venv: apt-get install python3-venv, or python3 of Homebrew" >&2
     exit 1
 fi
-# What the caller set for a Mayfly of their own is not for this one.
+# Ignore settings of the caller for another stack.
 for name in SCALE $(env | sed -n 's/^\(MAYFLY_[A-Za-z0-9_]*\)=.*/\1/p'); do
     unset "$name"
 done
@@ -29,8 +29,8 @@ trap 'mayfly reset; rm -r "$stack"' EXIT
 mayfly up
 cd "$venv"
 
-# An API's own address, then the other's address and name: what only that one answers is left out.
-round() {
+# Tests one API. Arguments: its URL, and the URL and name of the other one, whose operations are excluded.
+test_api() {
     echo "== $1"
     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$here \
         bin/schemathesis --config-file "$here/schemathesis.toml" run "$1/openapi.json" --url "$1" \
@@ -41,6 +41,6 @@ round() {
 ingest=$(url INGEST_API_URL)
 list=$(url LIST_API_URL)
 for _ in 1 2; do
-    round "$ingest" "$list" list-api
-    round "$list" "$ingest" ingest-api
+    test_api "$ingest" "$list" list-api
+    test_api "$list" "$ingest" ingest-api
 done

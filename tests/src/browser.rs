@@ -1,5 +1,5 @@
-//! A Chromium that tests look at the page with. It is driven over its own protocol, so that any
-//! Chromium or Chrome that is there will do.
+//! A headless browser for tests of the web page. It is controlled by the DevTools protocol, so
+//! that any installed Chromium or Chrome works.
 
 use std::{
     io::{BufRead, BufReader},
@@ -18,11 +18,11 @@ use tokio::{
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use crate::{PATIENCE, eventually};
+use crate::{DEFAULT_TIMEOUT, eventually};
 
-/// Starts it with a profile that lasts as long as it does, and ends it with this process, however that ends: then what
-/// it reads is over.
-const LEASH: &str = r#"
+/// Starts the browser with a temporary profile, and stops it when stdin is closed, which happens
+/// even if the test process is killed.
+const LAUNCH_SCRIPT: &str = r#"
 profile=$(mktemp -d)
 "$0" "$@" "--user-data-dir=$profile" </dev/null >/dev/null &
 browser=$!
@@ -30,11 +30,11 @@ exec 2>/dev/null
 cat >/dev/null
 kill "$browser"
 wait "$browser"
-# What is left of it may write for a moment longer.
+# Remaining child processes may still write to the profile.
 while rm -rf "$profile"; sleep 1; [ -e "$profile" ]; do :; done
 "#;
 
-/// Only pages of these tests are opened, and nothing is asked of the network.
+/// Disables sandboxing, since only test pages are opened, and all requests of the browser itself.
 const ARGUMENTS: [&str; 13] = [
     "--headless=new",
     "--no-sandbox",
@@ -51,91 +51,97 @@ const ARGUMENTS: [&str; 13] = [
     "--remote-debugging-port=0",
 ];
 
-/// A window of its own for one test, with a memory of its own.
+/// A browser context: the cookies and storage of one test.
 pub struct Browser {
-    wire: Arc<Mutex<Wire>>,
+    devtools: Arc<Mutex<DevTools>>,
     context: String,
 }
 
-/// One page of it.
+/// A tab of a browser.
 pub struct Tab {
-    wire: Arc<Mutex<Wire>>,
+    devtools: Arc<Mutex<DevTools>>,
     session: String,
 }
 
-struct Wire {
+struct DevTools {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     last_id: u64,
 }
 
 impl Browser {
-    /// Opens one; the program is the same for all tests of this process.
+    /// Opens a context. All tests of this process share one browser process.
     ///
     /// # Panics
-    /// When it is not there, or does not start.
+    /// When the browser is missing or does not start.
     pub async fn open() -> Self {
         static ADDRESS: OnceCell<String> = OnceCell::const_new();
-        let start = || async { spawn_blocking(start).await.expect("it is started") };
+        let start =
+            || async { spawn_blocking(start_browser).await.expect("the task does not panic") };
         let address = ADDRESS.get_or_init(start).await;
-        let (stream, _) = connect_async(address).await.expect("the browser takes connections");
-        let mut wire = Wire { stream, last_id: 0 };
-        let made =
-            wire.call(None, "Target.createBrowserContext", json!({"disposeOnDetach": true})).await;
-        let context = text(&made.expect("there is room for a test"), "browserContextId");
-        Self { wire: Arc::new(Mutex::new(wire)), context }
+        let (stream, _) = connect_async(address).await.expect("the browser accepts connections");
+        let mut devtools = DevTools { stream, last_id: 0 };
+        let made = devtools
+            .call(None, "Target.createBrowserContext", json!({"disposeOnDetach": true}))
+            .await;
+        let context = text(&made.expect("a context is created"), "browserContextId");
+        Self { devtools: Arc::new(Mutex::new(devtools)), context }
     }
 
-    /// Opens a tab with a page in it, this wide.
+    /// Opens a tab of this width and loads a page.
     ///
     /// # Panics
     /// When the page does not load.
-    pub async fn tab(&self, url: &str, width: u32) -> Tab {
-        let mut wire = self.wire.lock().await;
-        let wanted =
+    pub async fn open_tab(&self, url: &str, width: u32) -> Tab {
+        let mut devtools = self.devtools.lock().await;
+        let options =
             json!({"url": "about:blank", "browserContextId": self.context, "newWindow": true});
-        let made = wire.call(None, "Target.createTarget", wanted).await.expect("a tab opens");
+        let made =
+            devtools.call(None, "Target.createTarget", options).await.expect("a tab is opened");
         let target = json!({"targetId": made["targetId"], "flatten": true});
-        let session = wire.call(None, "Target.attachToTarget", target).await.expect("it is there");
+        let session =
+            devtools.call(None, "Target.attachToTarget", target).await.expect("the tab exists");
         let session = text(&session, "sessionId");
         let size =
             json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600});
-        let sized = wire.call(Some(&session), "Emulation.setDeviceMetricsOverride", size).await;
-        sized.expect("a tab has a size");
+        let sized = devtools.call(Some(&session), "Emulation.setDeviceMetricsOverride", size).await;
+        sized.expect("the tab is resized");
         let focus = json!({"enabled": true});
-        let focused = wire.call(Some(&session), "Emulation.setFocusEmulationEnabled", focus).await;
-        focused.expect("a tab can believe that it is looked at");
-        drop(wire);
-        let tab = Tab { wire: Arc::clone(&self.wire), session };
-        tab.go(url).await;
+        let focused =
+            devtools.call(Some(&session), "Emulation.setFocusEmulationEnabled", focus).await;
+        focused.expect("focus is emulated");
+        drop(devtools);
+        let tab = Tab { devtools: Arc::clone(&self.devtools), session };
+        tab.navigate(url).await;
         tab
     }
 }
 
 impl Tab {
-    /// Loads a page; returns when all of it is there.
+    /// Loads a page and waits until it is complete.
     ///
     /// # Panics
-    /// When it does not load.
-    pub async fn go(&self, url: &str) {
-        let asked = json!({"url": url});
-        let gone = self.call("Page.navigate", asked).await.expect("a tab goes where it is sent");
-        assert_eq!(gone.get("errorText"), None, "{url}");
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await;
+    /// When the page does not load.
+    pub async fn navigate(&self, url: &str) {
+        let navigated = self.call("Page.navigate", json!({"url": url})).await;
+        let navigated = navigated.expect("the browser navigates");
+        assert_eq!(navigated.get("errorText"), None, "{url}");
+        self.wait_until("document.readyState === 'complete' && location.href !== 'about:blank'")
+            .await;
     }
 
-    /// Loads the same page again.
+    /// Reloads the page.
     ///
     /// # Panics
-    /// When it does not load.
+    /// When the page does not load.
     pub async fn reload(&self) {
         self.run("window.isOld = true; location.reload()").await;
-        self.until("!window.isOld && document.readyState === 'complete'").await;
+        self.wait_until("!window.isOld && document.readyState === 'complete'").await;
     }
 
-    /// Runs a script in it, which may wait and return something.
+    /// Runs the body of an async function in the page and returns its result.
     ///
     /// # Panics
-    /// When the script fails.
+    /// When the script throws.
     pub async fn run(&self, script: &str) -> Value {
         self.try_run(script).await.unwrap_or_else(|failed| panic!("{failed}\nin: {script}"))
     }
@@ -143,31 +149,33 @@ impl Tab {
     /// Waits until an expression is true.
     ///
     /// # Panics
-    /// When it is not in time; says what the page shows.
-    pub async fn until(&self, expression: &str) {
+    /// When that takes too long; the message contains the text of the page.
+    pub async fn wait_until(&self, expression: &str) {
         let script = format!("return Boolean({expression}) || document.body?.innerText || ''");
         let look = async || match self.try_run(&script).await {
             Ok(Value::Bool(true)) => Ok(()),
             Ok(other) => Err(other.to_string()),
             Err(failed) => Err(failed),
         };
-        eventually(PATIENCE, expression, look).await;
+        eventually(DEFAULT_TIMEOUT, expression, look).await;
     }
 
-    /// Waits until the text of an element contains something.
+    /// Waits until the text of an element contains `part`.
     ///
     /// # Panics
-    /// When it does not in time.
-    pub async fn shows(&self, selector: &str, part: &str) {
+    /// When that takes too long.
+    pub async fn wait_for_text(&self, selector: &str, part: &str) {
         let (selector, part) = (json!(selector), json!(part));
-        self.until(&format!("document.querySelector({selector})?.textContent.includes({part})"))
-            .await;
+        self.wait_until(&format!(
+            "document.querySelector({selector})?.textContent.includes({part})"
+        ))
+        .await;
     }
 
-    /// Types into a field, in place of what is there.
+    /// Replaces the text of a field by typing.
     ///
     /// # Panics
-    /// When there is no such field.
+    /// When the field does not exist.
     pub async fn fill(&self, selector: &str, value: &str) {
         let selector = json!(selector);
         self.run(&format!(
@@ -175,34 +183,35 @@ impl Tab {
         ))
         .await;
         let typed = self.call("Input.insertText", json!({"text": value})).await;
-        typed.expect("what has the focus takes text");
+        typed.expect("the focused field accepts text");
     }
 
-    /// Clicks what a selector names.
+    /// Clicks an element.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the element does not exist.
     pub async fn click(&self, selector: &str) {
         self.run(&format!("document.querySelector({}).click()", json!(selector))).await;
     }
 
     async fn try_run(&self, script: &str) -> Result<Value, String> {
         let expression = format!("(async () => {{ {script} }})()");
-        let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let done = self.call("Runtime.evaluate", asked).await?;
-        match done.get("exceptionDetails") {
-            Some(failed) => Err(failed["exception"]["description"].to_string()),
-            None => Ok(done["result"]["value"].clone()),
+        let parameters =
+            json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let evaluated = self.call("Runtime.evaluate", parameters).await?;
+        match evaluated.get("exceptionDetails") {
+            Some(details) => Err(details["exception"]["description"].to_string()),
+            None => Ok(evaluated["result"]["value"].clone()),
         }
     }
 
     async fn call(&self, method: &str, parameters: Value) -> Result<Value, String> {
-        self.wire.lock().await.call(Some(&self.session), method, parameters).await
+        self.devtools.lock().await.call(Some(&self.session), method, parameters).await
     }
 }
 
-impl Wire {
-    /// Asks the browser for something and waits for the answer; what it tells besides is passed over.
+impl DevTools {
+    /// Calls a method and returns its result. Events are ignored.
     async fn call(
         &mut self,
         session: Option<&str>,
@@ -210,53 +219,53 @@ impl Wire {
         parameters: Value,
     ) -> Result<Value, String> {
         self.last_id += 1;
-        let mut asked = json!({"id": self.last_id, "method": method, "params": parameters});
+        let mut request = json!({"id": self.last_id, "method": method, "params": parameters});
         if let Some(session) = session {
-            asked["sessionId"] = session.into();
+            request["sessionId"] = session.into();
         }
-        let sent = self.stream.send(Message::text(asked.to_string())).await;
+        let sent = self.stream.send(Message::text(request.to_string())).await;
         sent.map_err(|error| error.to_string())?;
-        let answer = timeout(PATIENCE, self.answer()).await;
-        answer.map_err(|_| format!("{method}: no answer"))?
+        let response = timeout(DEFAULT_TIMEOUT, self.receive_response()).await;
+        response.map_err(|_| format!("{method}: timed out"))?
     }
 
-    async fn answer(&mut self) -> Result<Value, String> {
-        while let Some(told) = self.stream.next().await {
-            let told = told.map_err(|error| error.to_string())?;
-            let Ok(Ok(mut told)) = told.to_text().map(serde_json::from_str::<Value>) else {
+    async fn receive_response(&mut self) -> Result<Value, String> {
+        while let Some(received) = self.stream.next().await {
+            let received = received.map_err(|error| error.to_string())?;
+            let Ok(Ok(mut frame)) = received.to_text().map(serde_json::from_str::<Value>) else {
                 continue;
             };
-            if told["id"] == self.last_id {
-                return match told.get("error") {
+            if frame["id"] == self.last_id {
+                return match frame.get("error") {
                     Some(error) => Err(error.to_string()),
-                    None => Ok(told["result"].take()),
+                    None => Ok(frame["result"].take()),
                 };
             }
         }
-        Err("the browser is gone".into())
+        Err("the browser closed the connection".into())
     }
 }
 
 fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().expect("the browser names it").to_owned()
+    value[key].as_str().expect("the value is a string").to_owned()
 }
 
-/// Starts Chromium; gives the address at which it takes orders.
-fn start() -> String {
-    let program = find_chromium().expect("`make test` has looked for it");
+/// Starts the browser and returns the URL of its DevTools protocol.
+fn start_browser() -> String {
+    let program = find_chromium().expect("Chromium is installed (`mayfly ensure-installed`)");
     let mut command = Command::new("sh");
-    command.args(["-c", LEASH]).arg(program).args(ARGUMENTS).arg("about:blank");
+    command.args(["-c", LAUNCH_SCRIPT]).arg(program).args(ARGUMENTS).arg("about:blank");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("a shell can be started");
-    let mut lines = BufReader::new(child.stderr.take().expect("its words are read")).lines();
+    let mut child = command.spawn().expect("the shell is started");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
     let address = lines
         .by_ref()
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned))
         .expect("Chromium starts");
-    // It may say more, and must not have to wait until somebody reads that.
+    // Drains the rest, so that the browser is never blocked by a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    // The end of the leash is held until this process ends.
+    // Keeps stdin of the script open until this process exits.
     std::mem::forget(child);
     address
 }

@@ -1,4 +1,4 @@
-//! Load: writers that post at a steady rate and remember what was accepted.
+//! A load of writers that post at a steady rate and record the accepted messages.
 
 use std::{
     collections::BTreeMap,
@@ -14,71 +14,71 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::World;
+use crate::{World, message_id};
 
-/// What writers met.
+/// The outcomes of all requests of a load.
 #[derive(Debug, Default)]
-pub struct Tally {
-    /// The ids of the messages that were answered with 2xx.
+pub struct LoadReport {
+    /// The IDs of the accepted messages.
     pub accepted: Vec<String>,
-    /// How often each other status was the answer.
-    pub refused: BTreeMap<u16, usize>,
-    /// Requests without an answer.
+    /// The number of responses by any other status.
+    pub rejected: BTreeMap<u16, usize>,
+    /// The number of requests without a response.
     pub unanswered: usize,
 }
 
-impl Tally {
+impl LoadReport {
     fn add(&mut self, other: Self) {
         self.accepted.extend(other.accepted);
-        for (status, count) in other.refused {
-            *self.refused.entry(status).or_default() += count;
+        for (status, count) in other.rejected {
+            *self.rejected.entry(status).or_default() += count;
         }
         self.unanswered += other.unanswered;
     }
 }
 
-/// Writers at work. They stop when told to, or when this is dropped.
+/// Running writers. They stop on [`Load::stop`] or when this is dropped.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
-    writers: JoinSet<Tally>,
+    writers: JoinSet<LoadReport>,
 }
 
-/// The users into whose inboxes half of the messages go.
+/// The number of users whose inboxes receive half of the messages.
 pub const USERS: usize = 32;
 const WRITERS: u32 = 32;
 
 impl Load {
-    /// Starts to post `rate` messages a second, one a request, to every ingest-api in turn.
+    /// Starts to post `rate` messages per second, one per request, to every `ingest-api` in turn.
     #[must_use]
     pub fn start(world: &World, rate: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let urls: Arc<[String]> = world.urls(Service::IngestApi).into();
-        let every = Duration::from_secs(1) * WRITERS / rate;
+        let interval = Duration::from_secs(1) * WRITERS / rate;
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {
             let writer = Writer {
                 number: number as usize,
                 http: world.http.clone(),
                 urls: urls.clone(),
-                tally: Tally::default(),
+                report: LoadReport::default(),
             };
-            writers.spawn(writer.run(every, stop.clone()));
+            writers.spawn(writer.run(interval, stop.clone()));
         }
         Self { stop, writers }
     }
 
-    /// Stops when every request under way is answered, and says what was met.
+    /// Stops the writers and waits for the responses of all requests in flight.
     ///
     /// # Panics
-    /// When a writer did.
-    pub async fn stop(mut self) -> Tally {
+    /// When a writer panicked.
+    pub async fn stop(mut self) -> LoadReport {
         self.stop.store(true, Ordering::Relaxed);
-        let mut tally = Tally::default();
-        while let Some(one) = self.writers.join_next().await {
-            tally.add(one.expect("a writer ends well"));
+        let mut report = LoadReport::default();
+        while let Some(writer) = self.writers.join_next().await {
+            report.add(writer.expect("the writer does not panic"));
         }
-        tally
+        report
     }
 }
 
@@ -86,44 +86,41 @@ struct Writer {
     number: usize,
     http: Client,
     urls: Arc<[String]>,
-    tally: Tally,
+    report: LoadReport,
 }
 
 impl Writer {
-    async fn run(mut self, every: Duration, stop: Arc<AtomicBool>) -> Tally {
-        let mut ticks = tokio::time::interval(every);
-        let mut turn = self.number;
+    async fn run(mut self, interval: Duration, stop: Arc<AtomicBool>) -> LoadReport {
+        let mut ticks = tokio::time::interval(interval);
+        let mut index = self.number;
         while !stop.load(Ordering::Relaxed) {
             ticks.tick().await;
-            self.post(turn).await;
-            turn += 1;
+            self.post(index).await;
+            index += 1;
         }
-        self.tally
+        self.report
     }
 
-    async fn post(&mut self, turn: usize) {
-        let mut message = json!({"text": format!("load {} {turn}", self.number), "ttl": 600});
-        if turn.is_multiple_of(2) {
-            message["username"] = user(turn / 2 % USERS).into();
+    async fn post(&mut self, index: usize) {
+        let mut message = json!({"text": format!("load {} {index}", self.number), "ttl": 600});
+        if index.is_multiple_of(2) {
+            message["username"] = user(index / 2 % USERS).into();
         }
-        let url = format!("{}/v1/messages", self.urls[turn % self.urls.len()]);
-        let answered = match self.http.post(url).json(&message).send().await {
-            Ok(answer) => Ok((answer.status().as_u16(), answer.json::<Value>().await)),
+        let url = format!("{}/v1/messages", self.urls[index % self.urls.len()]);
+        let result = match self.http.post(url).json(&message).send().await {
+            Ok(response) => Ok((response.status().as_u16(), response.json::<Value>().await)),
             Err(error) => Err(error),
         };
-        match answered {
-            Ok((202, Ok(message))) => {
-                let id = message["id"].as_str().expect("a message has an id");
-                self.tally.accepted.push(id.to_owned());
-            }
-            // The status says that it is accepted, and the id went with the connection.
-            Ok((202, Err(_))) | Err(_) => self.tally.unanswered += 1,
-            Ok((status, _)) => *self.tally.refused.entry(status).or_default() += 1,
+        match result {
+            Ok((202, Ok(message))) => self.report.accepted.push(message_id(&message).to_owned()),
+            // The message is accepted, but its ID was lost with the connection.
+            Ok((202, Err(_))) | Err(_) => self.report.unanswered += 1,
+            Ok((status, _)) => *self.report.rejected.entry(status).or_default() += 1,
         }
     }
 }
 
-/// The name of a user of the load.
+/// Returns the name of a user of the load.
 #[must_use]
 pub fn user(number: usize) -> String {
     format!("user-{number}")

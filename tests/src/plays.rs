@@ -1,4 +1,4 @@
-//! Plays, as tests report them and look at what becomes of them.
+//! Reports plays and reads the resulting counts.
 
 use std::{
     collections::BTreeMap,
@@ -10,93 +10,96 @@ use mayfly_stack::Service;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::{Answer, PATIENCE, World, eventually, live::Live};
+use crate::{ApiResponse, DEFAULT_TIMEOUT, World, eventually, live::LiveSocket};
 
-/// How often each video was played.
+/// The number of plays of each video.
 pub type Counts = BTreeMap<String, u64>;
 
-/// Plays of one request at most.
-const REQUEST_PLAYS_MAX: usize = 1_000;
+/// The maximum number of plays in one request.
+const MAX_PLAYS_PER_REQUEST: usize = 1_000;
 
 impl World {
-    /// Reports one play of each of these videos, in one request.
+    /// Reports one play of each video in one request.
     ///
     /// # Panics
-    /// When it is not accepted.
+    /// When the request is not accepted.
     pub async fn play(&self, videos: &[&str]) {
         let plays: Vec<_> = videos.iter().map(|video| json!({"video_id": video})).collect();
         self.post_plays(&plays).await;
     }
 
-    /// Reports plays, as many a request as may be.
+    /// Reports plays in requests of the maximum size.
     ///
     /// # Panics
-    /// When one is not accepted.
+    /// When a request is not accepted.
     pub async fn post_plays(&self, plays: &[Value]) {
-        for chunk in plays.chunks(REQUEST_PLAYS_MAX) {
-            let answer = self.http.post(self.ingest("/v1/plays")).json(chunk);
-            assert_eq!(Answer::of(answer).await.expect(202), json!({"accepted": chunk.len()}));
+        for chunk in plays.chunks(MAX_PLAYS_PER_REQUEST) {
+            let response = self.http.post(self.ingest_url("/v1/plays")).json(chunk);
+            assert_eq!(
+                ApiResponse::send(response).await.expect_status(202),
+                json!({"accepted": chunk.len()})
+            );
         }
     }
 
-    /// The counts in Postgres.
+    /// Returns the counts in Postgres.
     ///
     /// # Panics
-    /// When Postgres cannot be asked.
-    pub async fn counts_in_postgres(&self) -> Counts {
+    /// When Postgres is unavailable.
+    pub async fn stored_counts(&self) -> Counts {
         let rows =
             self.postgres().await.query("SELECT video_id, count FROM play_counts", &[]).await;
         let count = |row: tokio_postgres::Row| {
-            (row.get(0), u64::try_from(row.get::<_, i64>(1)).expect("no count is below zero"))
+            (row.get(0), u64::try_from(row.get::<_, i64>(1)).expect("a count is not negative"))
         };
         rows.expect("the query works").into_iter().map(count).collect()
     }
 
-    /// The counts as the API lists them, all pages.
+    /// Returns the counts that the API lists, from all pages.
     ///
     /// # Panics
-    /// When a page is not answered, or a video comes twice though nothing moves.
-    pub async fn counts_by_get(&self) -> Counts {
+    /// When a page cannot be read or a video is listed twice.
+    pub async fn list_counts(&self) -> Counts {
         let (mut counts, mut cursor) = (Counts::new(), String::new());
         loop {
-            let url = self.list(&format!("/v1/plays?limit=1000{cursor}"));
-            let page = Answer::of(self.http.get(url)).await.expect(200);
-            for (video, count) in counts_of(&page["items"]) {
-                assert_eq!(counts.insert(video.clone(), count), None, "{video} came twice");
+            let url = self.list_url(&format!("/v1/plays?limit=1000{cursor}"));
+            let page = ApiResponse::send(self.http.get(url)).await.expect_status(200);
+            for (video, count) in parse_counts(&page["items"]) {
+                assert_eq!(counts.insert(video.clone(), count), None, "{video} is listed twice");
             }
             if page["has_more"] != true {
                 return counts;
             }
-            let next = page["next_cursor"].as_str().expect("there is a next page");
+            let next = page["next_cursor"].as_str().expect("the page has `next_cursor`");
             cursor = format!("&cursor={next}");
         }
     }
 
-    /// Waits until Postgres has these counts, no other, and the API lists them.
+    /// Waits until Postgres and the API have exactly these counts.
     ///
     /// # Panics
-    /// When that is not in time.
-    pub async fn until_counts_are(&self, counts: &Counts, within: Duration) {
-        eventually(within, "all is counted", async || {
-            let stored = self.counts_in_postgres().await;
+    /// When they do not in time.
+    pub async fn wait_for_counts(&self, counts: &Counts, within: Duration) {
+        eventually(within, "Postgres has the expected counts", async || {
+            let stored = self.stored_counts().await;
             if stored == *counts { Ok(()) } else { Err(differences(counts, &stored)) }
         })
         .await;
-        eventually(PATIENCE, "all is listed", async || {
-            let listed = self.counts_by_get().await;
+        eventually(DEFAULT_TIMEOUT, "the API lists the expected counts", async || {
+            let listed = self.list_counts().await;
             if listed == *counts { Ok(()) } else { Err(differences(counts, &listed)) }
         })
         .await;
     }
 
-    /// Waits until a video has so many plays.
+    /// Waits until the API reports this count for a video.
     ///
     /// # Panics
-    /// When it has not in time.
-    pub async fn until_counted(&self, video: &str, count: u64) {
+    /// When it does not in time.
+    pub async fn wait_for_count(&self, video: &str, count: u64) {
         let path = percent_encoding::utf8_percent_encode(video, percent_encoding::NON_ALPHANUMERIC);
         let path = format!("/v1/plays/{path}");
-        eventually(PATIENCE, "it is counted", async || {
+        eventually(DEFAULT_TIMEOUT, "the play is counted", async || {
             let (status, json) = self.get(&path).await;
             if status == 200 && json["count"] == count { Ok(()) } else { Err((status, json)) }
         })
@@ -104,24 +107,24 @@ impl World {
     }
 }
 
-/// Videos and counts, as they stand in answers and frames.
+/// Parses the videos and counts of a response or frame.
 ///
 /// # Panics
-/// When they do not.
+/// When the value is not a list of counts.
 #[must_use]
-pub fn counts_of(list: &Value) -> Vec<(String, u64)> {
-    let read = |one: &Value| {
-        let video = one["video_id"].as_str().expect("it names a video").to_owned();
-        (video, one["count"].as_u64().expect("it has a count"))
+pub fn parse_counts(list: &Value) -> Vec<(String, u64)> {
+    let parse = |one: &Value| {
+        let video = one["video_id"].as_str().expect("`video_id` is set").to_owned();
+        (video, one["count"].as_u64().expect("`count` is set"))
     };
-    list.as_array().expect("it is a list").iter().map(read).collect()
+    list.as_array().expect("an array").iter().map(parse).collect()
 }
 
-fn differences(wanted: &Counts, seen: &Counts) -> Vec<(String, Option<u64>, Option<u64>)> {
-    let videos = wanted.keys().chain(seen.keys());
+fn differences(expected: &Counts, actual: &Counts) -> Vec<(String, Option<u64>, Option<u64>)> {
+    let videos = expected.keys().chain(actual.keys());
     let mut all: Vec<_> = videos
-        .map(|video| (video.clone(), wanted.get(video).copied(), seen.get(video).copied()))
-        .filter(|(_, wanted, seen)| wanted != seen)
+        .map(|video| (video.clone(), expected.get(video).copied(), actual.get(video).copied()))
+        .filter(|(_, expected, actual)| expected != actual)
         .collect();
     all.sort();
     all.dedup();
@@ -129,68 +132,68 @@ fn differences(wanted: &Counts, seen: &Counts) -> Vec<(String, Option<u64>, Opti
     all
 }
 
-/// A frame of counts, and when it came.
+/// A received frame of counts.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// When it came.
+pub struct PlaysFrame {
+    /// When it was received.
     pub at: Instant,
-    /// What it said.
+    /// The counts, in the order of the frame.
     pub counts: Vec<(String, u64)>,
 }
 
-/// Records all that is published of counts, over a socket that is opened again where it is cut.
-pub struct Published {
-    frames: Arc<Mutex<Vec<Seen>>>,
+/// A recorder of all published counts. It reconnects when its connection is closed.
+pub struct PlaysRecorder {
+    frames: Arc<Mutex<Vec<PlaysFrame>>>,
     task: JoinHandle<()>,
 }
 
-impl Published {
-    /// Begins to record; `query` may name videos, as in `&video=a`.
+impl PlaysRecorder {
+    /// Starts recording. `query` can select videos, as in `&video=a`.
     ///
     /// # Panics
-    /// When there is no ws-fanout.
+    /// When no `ws-fanout` is running.
     pub async fn record(world: &World, query: &str) -> Self {
         let url = world.url(Service::WsFanout, &format!("/v1/live?feed=plays{query}"));
-        let frames = Arc::<Mutex<Vec<Seen>>>::default();
-        let (mut live, _) = Live::hello(&url).await;
+        let frames = Arc::<Mutex<Vec<PlaysFrame>>>::default();
+        let (mut live, _) = LiveSocket::connect_with_hello(&url).await;
         let into = Arc::clone(&frames);
         let task = tokio::spawn(async move {
             loop {
                 while let Ok(text) = live.next_text().await {
                     let frame: Value = serde_json::from_slice(&text).expect("a frame is JSON");
                     if frame["type"] == "plays" {
-                        let counts = counts_of(&frame["counts"]);
-                        let mut frames = into.lock().expect("nobody panicked with it");
-                        frames.push(Seen { at: Instant::now(), counts });
+                        let counts = parse_counts(&frame["counts"]);
+                        let mut frames = into.lock().expect("the mutex is not poisoned");
+                        frames.push(PlaysFrame { at: Instant::now(), counts });
                     }
                 }
-                live = Live::connect(&url).await;
+                live = LiveSocket::connect(&url).await;
             }
         });
         Self { frames, task }
     }
 
-    /// All frames so far.
+    /// Returns all frames received so far.
     ///
     /// # Panics
-    /// When the recording failed.
+    /// When the recording task panicked.
     #[must_use]
-    pub fn frames(&self) -> Vec<Seen> {
-        self.frames.lock().expect("nobody panicked with it").clone()
+    pub fn frames(&self) -> Vec<PlaysFrame> {
+        self.frames.lock().expect("the mutex is not poisoned").clone()
     }
 
-    /// The last count of each video.
+    /// Returns the last published count of each video.
     #[must_use]
     pub fn last(&self) -> Counts {
         self.frames().into_iter().flat_map(|frame| frame.counts).collect()
     }
 
-    /// Waits until the last counts are these, and perhaps others of other videos.
+    /// Waits until the last published counts include these.
     ///
     /// # Panics
-    /// When they are not in time.
-    pub async fn until_last_include(&self, counts: &Counts, within: Duration) {
-        eventually(within, "all is published", async || {
+    /// When they are not published in time.
+    pub async fn wait_for_last_including(&self, counts: &Counts, within: Duration) {
+        eventually(within, "the expected counts are published", async || {
             let mut last = self.last();
             last.retain(|video, _| counts.contains_key(video));
             if last == *counts { Ok(()) } else { Err(differences(counts, &last)) }
@@ -198,24 +201,24 @@ impl Published {
         .await;
     }
 
-    /// Waits until the last counts are these.
+    /// Waits until the last published counts are exactly these.
     ///
     /// # Panics
-    /// When they are not in time.
-    pub async fn until_last_are(&self, counts: &Counts, within: Duration) {
-        eventually(within, "all is published", async || {
+    /// When they are not published in time.
+    pub async fn wait_for_last(&self, counts: &Counts, within: Duration) {
+        eventually(within, "the expected counts are published", async || {
             let last = self.last();
             if last == *counts { Ok(()) } else { Err(differences(counts, &last)) }
         })
         .await;
     }
 
-    /// What goes for every frame: 1 to 20 videos, none twice, and no count of a video that is not
-    /// greater than the one before.
+    /// Checks that every frame has 1 to 20 videos without duplicates and that the counts of a video
+    /// strictly increase.
     ///
     /// # Panics
-    /// When it does not.
-    pub fn assert_sound(&self) {
+    /// When a frame violates this.
+    pub fn assert_valid(&self) {
         let mut last = Counts::new();
         for frame in self.frames() {
             assert!((1..=20).contains(&frame.counts.len()), "{frame:?}");
@@ -227,7 +230,7 @@ impl Published {
     }
 }
 
-impl Drop for Published {
+impl Drop for PlaysRecorder {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -1,31 +1,37 @@
-//! ingest-api: takes messages, plays and visits in over REST and answers once they stand in Redis. It has
-//! no connection to Postgres.
+//! ingest-api, the write API: accepts messages, plays and visits over REST and writes them to
+//! Redis.
+//!
+//! It never connects to Postgres.
 
-mod ingest;
+mod client_identity;
+mod messages;
+mod outcome;
 mod plays;
 mod problems;
-mod receipt;
-mod reception;
 mod routes;
-mod sender;
 mod visits;
+mod write_response;
 
-use mayfly_hot::Hot;
-use mayfly_http::Server;
-use mayfly_runtime::{Need, Process};
+use mayfly_hot::HotStore;
+use mayfly_http::BoundListener;
+use mayfly_runtime::{Criticality, Process, ServiceFuture};
 
-/// Runs the service until it is told to drain and has answered what it had taken.
-pub async fn run(process: Process) -> anyhow::Result<()> {
+/// Runs the service until it is drained: it completes the requests that it has accepted.
+pub fn run(process: Process) -> ServiceFuture {
+    Box::pin(run_service(process))
+}
+
+async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
-    let hot = Hot::new(&settings.redis)?;
-    let redis = process.health.register("redis", Need::Required);
-    let http = Server::bind(settings.http.listen)?;
-    let admin = Server::bind(settings.admin.listen)?;
+    let hot = HotStore::new(&settings.redis)?;
+    let redis = process.health.register("redis", Criticality::Required);
+    let http = BoundListener::bind(settings.http.listen)?;
+    let admin = BoundListener::bind(settings.admin.listen)?;
     let listening = [("http", http.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
     let watch = tokio::spawn(hot.clone().watch(redis));
-    process.started(&listening);
+    process.log_started(&listening);
     let routes = routes::configure(hot, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;
     watch.abort();

@@ -1,4 +1,4 @@
-//! The service that takes messages in.
+//! The binary of ingest-api.
 
 use std::process::ExitCode;
 

@@ -1,44 +1,53 @@
-//! What the handlers need for plays: the way into their queue.
+//! Ingestion of plays.
 
 use std::time::Instant;
 
-use mayfly_core::{Clock, Play, SystemClock, play};
-use mayfly_hot::{Hot, PlaysAcceptor, PlaysWrite};
+use mayfly_core::{Clock, Play, SystemClock, plays};
+use mayfly_hot::{HotStore, PlayWriteRequest, PlayWriter};
 use mayfly_http::Problem;
 use mayfly_runtime::{Settings, settings::Rate};
 use uuid::Uuid;
 
-use crate::{receipt::Receipt, reception::Reception, sender::Sending};
+use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_response::WriteResponse};
 
-/// What the handlers of one thread need.
-pub struct Plays {
-    acceptor: PlaysAcceptor,
+/// Accepts plays. Each HTTP thread has its own instance.
+pub struct PlayIngestion {
+    writer: PlayWriter,
     clock: Box<dyn Clock>,
-    /// What one client may report.
+    /// The limit per client.
     rate: Option<Rate>,
-    reception: Reception,
+    outcomes: OutcomeMapper,
 }
 
-impl Plays {
-    /// Opens the way into the queue.
-    pub fn new(hot: &Hot, settings: &Settings) -> Self {
+impl PlayIngestion {
+    /// Creates an instance that writes to `hot`.
+    pub fn new(hot: &HotStore, settings: &Settings) -> Self {
         Self {
-            acceptor: PlaysAcceptor::open(hot, settings),
+            writer: PlayWriter::start(hot, settings),
             clock: Box::new(SystemClock),
             rate: settings.limits.plays,
-            reception: Reception::of("plays"),
+            outcomes: OutcomeMapper::new("plays"),
         }
     }
 
-    /// Accepts plays, all or none.
-    pub async fn accept(&self, plays: &[Play], sending: Sending) -> Result<Receipt, Problem> {
-        let began = Instant::now();
+    /// Accepts plays atomically.
+    pub async fn accept(
+        &self,
+        plays: &[Play],
+        context: WriteContext,
+    ) -> Result<WriteResponse, Problem> {
+        let started = Instant::now();
         let count = plays.len();
         let enqueued_at = self.clock.now();
-        let json = play::Plays { id: Uuid::now_v7(), enqueued_at, plays }.to_json().into();
-        let limit = sending.limit(self.rate);
-        let write = PlaysWrite { count, json, origin: sending.origin, limit, once: sending.once };
-        let outcome = self.acceptor.accept(write).await;
-        Ok(self.reception.receive(outcome, count, began)?.into())
+        let json = plays::Plays { id: Uuid::now_v7(), enqueued_at, plays }.to_json().into();
+        let limit = context.limit(self.rate);
+        let write = PlayWriteRequest {
+            count,
+            json,
+            origin: context.origin,
+            limit,
+            idempotency: context.idempotency,
+        };
+        self.outcomes.map(self.writer.write(write).await, count, started)
     }
 }

@@ -1,67 +1,64 @@
-//! What goes wrong, as callers see it.
+//! The problems that ingest-api reports to clients.
 
 use std::time::Duration;
 
-use mayfly_core::{FieldErrors, Refusal, limits};
-use mayfly_hot::{Full, HotError};
+use mayfly_core::{FieldErrors, InputError, limits};
+use mayfly_hot::Capacity;
 use mayfly_http::{Code, Problem};
 
-/// What a client sent is no message, play or visit.
-pub fn of_refusal(refusal: Refusal) -> Problem {
-    match refusal {
-        Refusal::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
-        Refusal::InvalidItems(errors) => with_fields(Problem::new(Code::InvalidJson), errors),
-        Refusal::InvalidFields(errors) => with_fields(Problem::new(Code::InvalidField), errors),
+/// The body or query is not a valid message, play or visit.
+pub fn invalid_input(error: InputError) -> Problem {
+    match error {
+        InputError::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
+        InputError::InvalidItems(errors) => with_fields(Problem::new(Code::InvalidJson), errors),
+        InputError::InvalidFields(errors) => with_fields(Problem::new(Code::InvalidField), errors),
     }
 }
 
-/// The body is no UTF-8, therefore no JSON.
+/// The body is not UTF-8.
 pub fn not_utf8(error: std::str::Utf8Error) -> Problem {
-    let at = error.valid_up_to();
-    Problem::new(Code::InvalidJson).detail(format!("the body is not UTF-8 at byte {at}"))
+    let offset = error.valid_up_to();
+    Problem::new(Code::InvalidJson)
+        .detail(format!("The request body is not valid UTF-8 at byte {offset}."))
 }
 
-/// Redis gave no answer of use.
-pub fn of_hot(error: &HotError) -> Problem {
-    let code = match error {
-        HotError::Overloaded | HotError::Full => Code::Overloaded,
-        HotError::Unavailable(_) | HotError::Timeout | HotError::NoGroup => Code::Unavailable,
-        HotError::Refused(_) => Code::Internal,
-    };
-    Problem::new(code).caused_by(error)
-}
-
-/// There is no room for what was sent; `items` are what it was.
-pub fn full(what: Full, items: &str) -> Problem {
-    match what {
-        Full::Inbox => Problem::new(Code::InboxFull).detail(
-            "the inbox holds as many live messages as it may; take some, or wait until they expire",
+/// A configured limit on stored items is reached.
+pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
+    match capacity {
+        Capacity::Inbox => Problem::new(Code::InboxFull).detail(
+            "The inbox has reached its maximum number of live messages. Take messages or wait \
+             until they expire.",
         ),
-        Full::Queue => Problem::new(Code::Overloaded)
-            .detail(format!("too many {items} wait to be stored"))
+        Capacity::Queue => Problem::new(Code::Overloaded)
+            .detail(format!("The queue of {kind} is full."))
             .retry_after(Duration::from_secs(5)),
-        Full::Pages => Problem::new(Code::Overloaded)
-            .detail("the host has as many pages with visitors as it may; visits to these are taken")
-            .retry_after(Duration::from_secs(30)),
-        Full::Hosts => Problem::new(Code::Overloaded)
+        Capacity::PagesPerHost => Problem::new(Code::Overloaded)
             .detail(
-                "there are as many hosts with visitors as there may be; visits to these are taken",
+                "The host has reached its maximum number of pages with visitors. Visits to those \
+                 pages are still accepted.",
+            )
+            .retry_after(Duration::from_secs(30)),
+        Capacity::Hosts => Problem::new(Code::Overloaded)
+            .detail(
+                "The maximum number of hosts with visitors is reached. Visits to those hosts are \
+                 still accepted.",
             )
             .retry_after(Duration::from_secs(30)),
     }
 }
 
-/// Another request was sent under this key.
+/// The idempotency key was used for a different request.
 pub fn key_reused() -> Problem {
-    let hours = limits::WRITE_REPEATABLE_FOR.as_secs() / 3_600;
+    let hours = limits::WRITE_IDEMPOTENCY_TTL.as_secs() / 3_600;
     Problem::new(Code::IdempotencyKeyReused).detail(format!(
-        "another request was accepted under this Idempotency-Key within {hours} hours"
+        "The Idempotency-Key was used for a different request within the last {hours} hours."
     ))
 }
 
-/// It was accepted before, by a version that kept something else of it.
-pub fn unreadable() -> Problem {
-    Problem::new(Code::Internal).caused_by("what is kept under the Idempotency-Key is unknown here")
+/// A different version of the service stored the outcome of this idempotency key.
+pub fn unknown_record_format() -> Problem {
+    Problem::new(Code::Internal)
+        .caused_by("the outcome stored under the Idempotency-Key has an unknown format")
 }
 
 fn with_fields(problem: Problem, errors: FieldErrors) -> Problem {

@@ -1,38 +1,42 @@
-//! What the handlers need for visits: the way to where visitors are counted.
+//! Ingestion of visits.
 
 use std::time::Instant;
 
 use mayfly_core::Visit;
-use mayfly_hot::{Hot, VisitsAcceptor, VisitsWrite};
+use mayfly_hot::{HotStore, VisitWriteRequest, VisitWriter};
 use mayfly_http::Problem;
 use mayfly_runtime::{Settings, settings::Rate};
 
-use crate::{receipt::Receipt, reception::Reception, sender::Sending};
+use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_response::WriteResponse};
 
-/// What the handlers of one thread need.
-pub struct Visits {
-    acceptor: VisitsAcceptor,
-    /// What one client may send.
+/// Accepts visits. Each HTTP thread has its own instance.
+pub struct VisitIngestion {
+    writer: VisitWriter,
+    /// The limit per client.
     rate: Option<Rate>,
-    reception: Reception,
+    outcomes: OutcomeMapper,
 }
 
-impl Visits {
-    /// Opens the way into the hot store.
-    pub fn new(hot: &Hot, settings: &Settings) -> Self {
+impl VisitIngestion {
+    /// Creates an instance that writes to `hot`.
+    pub fn new(hot: &HotStore, settings: &Settings) -> Self {
         Self {
-            acceptor: VisitsAcceptor::open(hot, settings),
+            writer: VisitWriter::start(hot, settings),
             rate: settings.limits.visits,
-            reception: Reception::of("visits"),
+            outcomes: OutcomeMapper::new("visits"),
         }
     }
 
-    /// Accepts visits, all or none.
-    pub async fn accept(&self, visits: Vec<Visit>, sending: Sending) -> Result<Receipt, Problem> {
-        let began = Instant::now();
+    /// Accepts visits atomically.
+    pub async fn accept(
+        &self,
+        visits: Vec<Visit>,
+        context: WriteContext,
+    ) -> Result<WriteResponse, Problem> {
+        let started = Instant::now();
         let count = visits.len();
-        let write = VisitsWrite { visits, limit: sending.limit(self.rate), once: sending.once };
-        let outcome = self.acceptor.accept(write).await;
-        Ok(self.reception.receive(outcome, count, began)?.into())
+        let limit = context.limit(self.rate);
+        let write = VisitWriteRequest { visits, limit, idempotency: context.idempotency };
+        self.outcomes.map(self.writer.write(write).await, count, started)
     }
 }

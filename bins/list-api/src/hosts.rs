@@ -1,85 +1,84 @@
-//! Pages of hosts and their visitors, as the handlers need them: counted or seen at most a second ago,
-//! once for all who ask.
+//! The pages of hosts and their visitors. Responses are cached for a second.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mayfly_cold::Cold;
+use mayfly_cold::ColdStore;
 use mayfly_core::{
-    Clock, History, Host, HourSum, PagePath, Rising, Sighting, SystemClock, Timestamp, Window,
+    Clock, History, Host, PagePath, SystemClock, Timestamp, TrendRanking, TrendSnapshot, Window,
     limits,
 };
-use mayfly_hot::Hot;
+use mayfly_hot::HotStore;
 use mayfly_http::Problem;
 use mayfly_runtime::{
     Settings,
     settings::{self, RisingSource},
 };
-use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    kept::{Failure, Found, Kept},
-    problems::{no_host, of_cold},
+    cache::{CacheEntry, FetchError, SingleFlightCache},
+    json::to_json,
+    problems::host_not_found,
 };
 
-/// How long an answer is given again.
-const KEPT_FOR: Duration = Duration::from_secs(1);
+/// How long a response is cached.
+const RESPONSE_TTL: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What the handlers of one thread need.
-pub struct Hosts {
+/// Queries for hosts. Each HTTP thread has its own instance.
+pub struct HostQueries {
     stores: Stores,
-    kept: std::sync::Arc<KeptAnswers>,
+    caches: Arc<HostCaches>,
 }
 
-/// The answers of all threads, JSON; none where nothing is known of the host.
-pub struct KeptAnswers {
-    pages: Kept<Host, Option<Bytes>>,
-    rising: Kept<(Host, Window), Option<Bytes>>,
+/// The caches of all threads: JSON responses, `None` for unknown hosts.
+pub struct HostCaches {
+    pages: SingleFlightCache<Host, Option<Bytes>>,
+    rising: SingleFlightCache<(Host, Window), Option<Bytes>>,
 }
 
 #[derive(Clone)]
 struct Stores {
-    hot: Hot,
-    cold: Cold,
+    hot: HotStore,
+    cold: ColdStore,
     source: RisingSource,
-    visits: settings::Visits,
+    visits: settings::VisitsSettings,
 }
 
-impl KeptAnswers {
-    /// Nothing is kept yet.
+impl HostCaches {
+    /// Creates empty caches.
     pub fn new() -> Self {
-        Self { pages: Kept::new(), rising: Kept::new() }
+        Self { pages: SingleFlightCache::new(), rising: SingleFlightCache::new() }
     }
 }
 
-impl Hosts {
-    /// Between the two stores.
+impl HostQueries {
+    /// Creates the queries.
     pub fn new(
-        hot: Hot,
-        cold: Cold,
+        hot: HotStore,
+        cold: ColdStore,
         settings: &Settings,
-        kept: std::sync::Arc<KeptAnswers>,
+        caches: Arc<HostCaches>,
     ) -> Self {
         let (source, visits) = (settings.rising.source, settings.visits.clone());
-        Self { stores: Stores { hot, cold, source, visits }, kept }
+        Self { stores: Stores { hot, cold, source, visits }, caches }
     }
 
-    /// The visitors of a host's top pages, JSON.
+    /// Lists the visitors of a host's top pages as JSON.
     pub async fn list_pages(&self, host: &Host) -> Result<Bytes, Problem> {
-        let ask = || keep(self.stores.clone().list_pages(host.clone()));
-        self.kept.pages.get(host, ask).await?.ok_or_else(no_host)
+        let fetch = || cache_response(self.stores.clone().list_pages(host.clone()));
+        self.caches.pages.get(host, fetch).await?.ok_or_else(host_not_found)
     }
 
-    /// What rises on a host against an earlier sample, JSON.
+    /// Ranks the pages of a host by their increase since an earlier sample, as JSON.
     pub async fn list_rising(&self, host: Host, window: Window) -> Result<Bytes, Problem> {
         let key = (host, window);
-        let ask = || keep(self.stores.clone().list_rising(key.0.clone(), window));
-        self.kept.rising.get(&key, ask).await?.ok_or_else(no_host)
+        let fetch = || cache_response(self.stores.clone().list_rising(key.0.clone(), window));
+        self.caches.rising.get(&key, fetch).await?.ok_or_else(host_not_found)
     }
 
-    /// The hours of a page that begin at `from` or later, and before `to`.
+    /// Lists the hours of a page that begin at `from` or later, and before `to`.
     pub async fn list_history(
         &self,
         host: &Host,
@@ -87,89 +86,78 @@ impl Hosts {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<History, Problem> {
-        // One hour more says what the first one changed from, as far as so many can be asked for.
-        let since = from.before(HOUR).max(to.before(limits::HOURS_KEPT_FOR));
-        let rows = self.stores.cold.list_hours(host, &path, since, to).await;
-        let rows = rows.map_err(|error| of_cold(&error))?;
-        let sums: Vec<_> = rows
-            .into_iter()
-            .map(|row| HourSum {
-                hour: row.hour,
-                samples: row.samples.into(),
-                visitors_sum: row.visitors_sum,
-                least: row.least,
-                most: row.most,
-            })
-            .collect();
-        Ok(History::new(path, &sums, from))
+        // The hour before is the reference of the first one, within the retention.
+        let since = from.minus(HOUR).max(to.minus(limits::HOURLY_RETENTION));
+        let totals = self.stores.cold.samples().list_hours(host, &path, since, to).await?;
+        Ok(History::new(path, &totals, from))
     }
 }
 
-/// Keeps an answer for as long as it is good, counted from the question.
-async fn keep(
-    asking: impl Future<Output = Result<Option<Bytes>, Failure>>,
-) -> Found<Option<Bytes>> {
-    let began = Instant::now();
-    match asking.await {
-        Ok(answer) => Found::until(answer, began + KEPT_FOR),
-        Err(failure) => Found::failed(failure),
+/// Returns the cache entry of a response. Its lifetime begins with the fetch.
+async fn cache_response(
+    fetch: impl Future<Output = Result<Option<Bytes>, FetchError>>,
+) -> CacheEntry<Option<Bytes>> {
+    let started = Instant::now();
+    match fetch.await {
+        Ok(response) => CacheEntry::new(response, started + RESPONSE_TTL),
+        Err(error) => CacheEntry::failed(error),
     }
 }
 
 impl Stores {
-    async fn list_pages(self, host: Host) -> Result<Option<Bytes>, Failure> {
+    async fn list_pages(self, host: Host) -> Result<Option<Bytes>, FetchError> {
         let sample = match self.source {
-            RisingSource::Visits => Some(self.hot.count_visitors(&host, &self.visits).await?),
+            RisingSource::Visits => {
+                Some(self.hot.visits().count_visitors(&host, &self.visits).await?)
+            }
             RisingSource::Chartbeat => {
                 self.watch(&host).await?;
-                self.hot.find_sighting(&host).await?.map(|sighting| sighting.to_sample())
+                self.hot.trends().find(&host).await?.map(|trends| trends.to_sample())
             }
         };
         Ok(sample.map(|sample| to_json(&sample)))
     }
 
-    async fn list_rising(self, host: Host, window: Window) -> Result<Option<Bytes>, Failure> {
+    async fn list_rising(self, host: Host, window: Window) -> Result<Option<Bytes>, FetchError> {
         self.watch(&host).await?;
-        let rising = match self.hot.find_sighting(&host).await? {
-            Some(sighting) => Some(self.compare(sighting, window).await?.to_rising(window)),
-            // Nobody visits it, or nobody did while its pages were sampled.
-            None if self.source == RisingSource::Visits => Some(nobody(host, window)),
+        let rising = match self.hot.trends().find(&host).await? {
+            Some(trends) => Some(self.compare(trends, window).await?.to_ranking(window)),
+            // The host has no visitors, or had none when it was sampled.
+            None if self.source == RisingSource::Visits => Some(empty_ranking(host, window)),
             None => None,
         };
         Ok(rising.map(|rising| to_json(&rising)))
     }
 
-    /// Has a host sampled that is asked for; our own counts are made anyway.
-    async fn watch(&self, host: &Host) -> Result<(), Failure> {
+    /// Requests samples of a host. Hosts with Mayfly's own visits are sampled anyway.
+    async fn watch(&self, host: &Host) -> Result<(), FetchError> {
         if self.source == RisingSource::Chartbeat {
-            self.hot.watch_hosts(std::slice::from_ref(host)).await?;
+            self.hot.trends().watch_hosts(std::slice::from_ref(host)).await?;
         }
         Ok(())
     }
 
-    /// Compares a sighting with the newest sample that is at least as old as the window says, and not
-    /// more than twice as old: from further back it would say little of the window.
-    async fn compare(&self, mut sighting: Sighting, window: Window) -> Result<Sighting, Failure> {
-        // What was there at the sample before is in it already.
+    /// Compares a snapshot with the newest sample that is at least as old as the window, and at
+    /// most twice as old.
+    async fn compare(
+        &self,
+        mut trends: TrendSnapshot,
+        window: Window,
+    ) -> Result<TrendSnapshot, FetchError> {
+        // The snapshot contains the comparison with the sample before.
         if window != Window::FiveSeconds {
             let length = window.duration();
-            let before = sighting.sampled_at.before(length);
-            let earlier = self.cold.find_sample(&sighting.host, before).await?;
-            let is_near = |at: Timestamp| sighting.sampled_at.since(at) <= length * 2;
-            let earlier = earlier.filter(|earlier| is_near(earlier.sampled_at));
-            sighting.compare(earlier.as_ref());
+            let before = trends.sampled_at.minus(length);
+            let earlier = self.cold.samples().find(&trends.host, before).await?;
+            let is_recent = |at: Timestamp| trends.sampled_at.since(at) <= length * 2;
+            let earlier = earlier.filter(|earlier| is_recent(earlier.sampled_at));
+            trends.compare_with(earlier.as_ref());
         }
-        Ok(sighting)
+        Ok(trends)
     }
 }
 
-fn nobody(host: Host, window: Window) -> Rising {
+fn empty_ranking(host: Host, window: Window) -> TrendRanking {
     let sampled_at = SystemClock.now();
-    Rising { host, sampled_at, compared_to: None, window, pages: Vec::new() }
-}
-
-/// # Panics
-/// Never: what is given out is texts and finite numbers.
-pub fn to_json(answer: &impl Serialize) -> Bytes {
-    serde_json::to_vec(answer).expect("invariant: texts and numbers are JSON").into()
+    TrendRanking { host, sampled_at, compared_to: None, window, pages: Vec::new() }
 }

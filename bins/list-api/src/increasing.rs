@@ -1,189 +1,191 @@
-//! Which pages of a host have more visitors than before, for who has a key for it.
+//! Pages of a host whose visitors increased, for callers with an API key.
 //!
-//! A request that comes while its key and its answer are known asks nobody. Keys are known for half a
-//! second, so that a revoked one is refused within a second everywhere; an answer for as long as
-//! nothing newer can be there. Of a host that is asked for all the time something newer is asked for
-//! ahead, and the answer is given until that is there.
+//! Keys are cached for half a second, so that a revoked key is rejected everywhere within a second.
+//! Answers are cached until a newer one can exist. The answer of a busy host is refreshed ahead of
+//! its expiry and served until the refresh completes.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mayfly_core::{Host, KeyHash, Sighting, limits};
-use mayfly_hot::{ApiKeyState, Hot};
+use mayfly_core::{Host, KeyHash, limits};
+use mayfly_hot::{ApiKeyState, HotStore};
 use mayfly_http::Problem;
 use mayfly_runtime::{Settings, settings::RisingSource};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    asking::{self, Asked, Pair, PairId},
-    hosts::to_json,
-    kept::{Found, Kept},
-    problems::{keys_not_back, unauthorized, upstream_failed, upstream_refused},
+    cache::{CacheEntry, SingleFlightCache},
+    json::increases_to_json,
+    problems::{keys_not_loaded, unauthorized, upstream_failed, upstream_rejected},
+    upstream::{
+        HostCredential, HostCredentialId, UpstreamAnswer, check_credential, fetch_increases,
+        refresh_increases,
+    },
 };
 
-/// How long a key is known.
-const KEY_KNOWN_FOR: Duration = Duration::from_millis(500);
-/// Keys that a process has tried at once; more are 503.
-const TRIALS_MAX: usize = 100;
-/// How long before its answer is fresh no more a host is asked for again, by who asks then.
-const RENEWED_AHEAD: Duration = Duration::from_millis(600);
-/// How long the answer is given meanwhile, once it is fresh no more: about as long as a call takes.
-const GIVEN_LONGER: Duration = Duration::from_secs(1);
-/// How long an answer from our own counts is given again.
-const COUNTED_FOR: Duration = Duration::from_secs(1);
+/// How long the status of a key is cached.
+const KEY_STATUS_TTL: Duration = Duration::from_millis(500);
+/// The maximum number of keys that a process checks at the source concurrently.
+const CREDENTIAL_CHECKS_MAX: usize = 100;
+/// How long before its expiry an answer is refreshed.
+const REFRESH_AHEAD: Duration = Duration::from_millis(600);
+/// How much longer the answer is served during the refresh: about the duration of a call.
+const REFRESH_EXTENSION: Duration = Duration::from_secs(1);
+/// How long an answer from Mayfly's own visitor counts is cached.
+const VISITS_TTL: Duration = Duration::from_secs(1);
 
-/// What the handlers of one thread need.
-pub struct Increasing {
-    hot: Hot,
+/// Queries for increases. Each HTTP thread has its own instance.
+pub struct IncreaseQueries {
+    hot: HotStore,
     source: RisingSource,
-    kept: Arc<KeptIncreases>,
+    caches: Arc<IncreaseCaches>,
 }
 
-/// What is known of keys and hosts over all threads.
-pub struct KeptIncreases {
-    standings: Kept<PairId, Standing>,
-    /// Of keys that are not ours yet: whether the source accepted them.
-    pairs: Kept<PairId, Asked<()>>,
-    /// Those that may be tried at once.
-    trials: Arc<Semaphore>,
-    increases: Kept<Host, Asked<Bytes>>,
+/// The caches of all threads.
+pub struct IncreaseCaches {
+    key_status: SingleFlightCache<HostCredentialId, KeyStatus>,
+    /// Whether the source accepts keys that are not registered.
+    credentials: SingleFlightCache<HostCredentialId, UpstreamAnswer<()>>,
+    credential_checks: Arc<Semaphore>,
+    increases: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
 }
 
-/// How a key stands to a host.
+/// The status of a key for a host.
 #[derive(Debug, Clone, Copy)]
-enum Standing {
-    NotBack,
+enum KeyStatus {
+    /// The keys are not loaded into Redis yet.
+    NotLoaded,
     Revoked,
     Unknown,
-    Good,
+    Active,
 }
 
-/// The pages that increase, JSON.
+/// The pages of a host whose visitors increased.
 pub struct Increases {
-    /// The list.
+    /// The list as JSON.
     pub json: Bytes,
-    /// How old it is, where the source failed since.
-    pub stale_for: Option<Duration>,
+    /// The age of the list if the source has failed since.
+    pub stale_age: Option<Duration>,
 }
 
-impl KeptIncreases {
-    /// Nothing is known yet.
+impl IncreaseCaches {
+    /// Creates empty caches.
     pub fn new() -> Self {
         Self {
-            standings: Kept::new(),
-            pairs: Kept::new(),
-            trials: Arc::new(Semaphore::new(TRIALS_MAX)),
-            increases: Kept::new(),
+            key_status: SingleFlightCache::new(),
+            credentials: SingleFlightCache::new(),
+            credential_checks: Arc::new(Semaphore::new(CREDENTIAL_CHECKS_MAX)),
+            increases: SingleFlightCache::new(),
         }
     }
 }
 
-impl Increasing {
-    /// Before the hot store.
-    pub fn new(hot: Hot, settings: &Settings, kept: Arc<KeptIncreases>) -> Self {
-        Self { hot, source: settings.rising.source, kept }
+impl IncreaseQueries {
+    /// Creates the queries.
+    pub fn new(hot: HotStore, settings: &Settings, caches: Arc<IncreaseCaches>) -> Self {
+        Self { hot, source: settings.rising.source, caches }
     }
 
-    /// Lists the pages of a host that have more visitors than before, the greatest change first.
+    /// Lists the pages of a host with more visitors than before, the greatest increase first.
     pub async fn list_increases(&self, api_key: &str, host: &str) -> Result<Increases, Problem> {
-        let host = Host::parse(host).ok().filter(|_| is_key(api_key)).ok_or_else(unauthorized)?;
-        let pair = Pair { key: api_key, id: PairId { hash: KeyHash::of(api_key), host } };
-        if !self.is_ours(&pair).await? {
+        let host =
+            Host::parse(host).ok().filter(|_| is_valid_key(api_key)).ok_or_else(unauthorized)?;
+        let id = HostCredentialId { hash: KeyHash::from_key(api_key), host };
+        let credential = HostCredential { key: api_key, id };
+        if !self.is_registered(&credential).await? {
             match self.source {
                 RisingSource::Visits => return Err(unauthorized()),
-                RisingSource::Chartbeat => self.ask_for_pair(&pair).await?,
+                RisingSource::Chartbeat => self.check_at_source(&credential).await?,
             }
         }
-        let (increases, of) = (&self.kept.increases, &pair.id.host);
-        let asked = match self.source {
+        let (increases, host) = (&self.caches.increases, &credential.id.host);
+        let answer = match self.source {
             RisingSource::Visits => {
-                increases.get(of, || find_counted(self.hot.clone(), of.clone())).await?
+                increases.get(host, || find_increases(self.hot.clone(), host.clone())).await?
             }
             RisingSource::Chartbeat => {
-                self.renew_in_time(&pair);
-                let ask = || asking::ask_for_host(self.hot.clone(), pair.to_owned());
-                increases.get(of, ask).await?
+                self.refresh_ahead(&credential);
+                let fetch = || fetch_increases(self.hot.clone(), credential.to_owned());
+                increases.get(host, fetch).await?
             }
         };
-        match asked {
-            Asked::Good(json) => Ok(Increases { json, stale_for: None }),
-            Asked::Last { answer, age, at } => {
-                Ok(Increases { json: answer, stale_for: Some(age + at.elapsed()) })
+        match answer {
+            UpstreamAnswer::Fresh(json) => Ok(Increases { json, stale_age: None }),
+            UpstreamAnswer::Stale { value, age, observed_at } => {
+                Ok(Increases { json: value, stale_age: Some(age + observed_at.elapsed()) })
             }
-            Asked::Refused => Err(upstream_refused()),
-            Asked::Failed => Err(upstream_failed()),
+            UpstreamAnswer::Rejected => Err(upstream_rejected()),
+            UpstreamAnswer::Failed => Err(upstream_failed()),
         }
     }
 
-    /// Where the answer for a host is fresh for little longer, asks ahead, beside the requests: so
-    /// those of a host that is asked for all the time wait for no call.
-    fn renew_in_time(&self, pair: &Pair<&str>) {
-        let increases = &self.kept.increases;
-        if !increases.take_renewal(&pair.id.host, RENEWED_AHEAD, GIVEN_LONGER) {
+    /// Refreshes an answer that expires soon in the background, so that requests for a busy host
+    /// never wait for a call.
+    fn refresh_ahead(&self, credential: &HostCredential<&str>) {
+        let increases = &self.caches.increases;
+        if !increases.begin_refresh(&credential.id.host, REFRESH_AHEAD, REFRESH_EXTENSION) {
             return;
         }
-        let (kept, of) = (self.kept.clone(), pair.id.host.clone());
-        let asking = asking::ask_for_newer(self.hot.clone(), pair.to_owned(), RENEWED_AHEAD);
+        let (caches, host) = (self.caches.clone(), credential.id.host.clone());
+        let refresh = refresh_increases(self.hot.clone(), credential.to_owned(), REFRESH_AHEAD);
         tokio::spawn(async move {
-            if let Some(newer) = asking.await {
-                kept.increases.put(of, newer);
+            if let Some(entry) = refresh.await {
+                caches.increases.insert(host, entry);
             }
         });
     }
 
-    /// Whether it is a key of ours for this host.
-    async fn is_ours(&self, pair: &Pair<&str>) -> Result<bool, Problem> {
-        let ask = || find_standing(self.hot.clone(), pair.id.clone());
-        match self.kept.standings.get(&pair.id, ask).await? {
-            Standing::NotBack => Err(keys_not_back()),
-            Standing::Revoked => Err(unauthorized()),
-            Standing::Unknown => Ok(false),
-            Standing::Good => Ok(true),
+    /// Returns whether the key is registered for the host.
+    async fn is_registered(&self, credential: &HostCredential<&str>) -> Result<bool, Problem> {
+        let fetch = || find_key_status(self.hot.clone(), credential.id.clone());
+        match self.caches.key_status.get(&credential.id, fetch).await? {
+            KeyStatus::NotLoaded => Err(keys_not_loaded()),
+            KeyStatus::Revoked => Err(unauthorized()),
+            KeyStatus::Unknown => Ok(false),
+            KeyStatus::Active => Ok(true),
         }
     }
 
-    /// Has the source say whether a key that is not ours is good for this host. Where it fails,
-    /// nothing is given out: nobody knows whether the caller may have it.
-    async fn ask_for_pair(&self, pair: &Pair<&str>) -> Result<(), Problem> {
-        let trials = &self.kept.trials;
-        let ask = || asking::ask_for_pair(self.hot.clone(), pair.to_owned(), trials.clone());
-        match self.kept.pairs.get(&pair.id, ask).await? {
-            Asked::Good(()) => Ok(()),
-            Asked::Refused => Err(upstream_refused()),
-            Asked::Failed | Asked::Last { .. } => Err(upstream_failed()),
+    /// Checks at the source whether an unregistered key is valid for the host. If the source fails,
+    /// the caller gets no data, since its access cannot be verified.
+    async fn check_at_source(&self, credential: &HostCredential<&str>) -> Result<(), Problem> {
+        let permits = &self.caches.credential_checks;
+        let fetch = || check_credential(self.hot.clone(), credential.to_owned(), permits.clone());
+        match self.caches.credentials.get(&credential.id, fetch).await? {
+            UpstreamAnswer::Fresh(()) => Ok(()),
+            UpstreamAnswer::Rejected => Err(upstream_rejected()),
+            UpstreamAnswer::Failed | UpstreamAnswer::Stale { .. } => Err(upstream_failed()),
         }
     }
 }
 
-/// Whether a text can be a key of anybody.
-fn is_key(text: &str) -> bool {
+/// Returns whether a text is well-formed as a key.
+fn is_valid_key(text: &str) -> bool {
     (1..=limits::SOURCE_KEY_CHARS_MAX).contains(&text.chars().count())
         && !text.chars().any(char::is_control)
 }
 
-async fn find_standing(hot: Hot, pair: PairId) -> Found<Standing> {
-    let began = Instant::now();
-    let standing = match hot.find_api_key(&pair.hash).await {
-        // Whoever comes next looks again: they may be back.
-        Ok(ApiKeyState::NotBack) => return Found::until(Standing::NotBack, began),
-        Ok(ApiKeyState::Revoked) => Standing::Revoked,
-        Ok(ApiKeyState::Good(hosts)) if hosts.contains(&pair.host) => Standing::Good,
-        Ok(ApiKeyState::Good(_) | ApiKeyState::Unknown) => Standing::Unknown,
-        Err(error) => return Found::failed(error),
+async fn find_key_status(hot: HotStore, id: HostCredentialId) -> CacheEntry<KeyStatus> {
+    let started = Instant::now();
+    let status = match hot.api_keys().find(&id.hash).await {
+        // Not cached: the keys may be loaded at the next request.
+        Ok(ApiKeyState::NotLoaded) => return CacheEntry::new(KeyStatus::NotLoaded, started),
+        Ok(ApiKeyState::Revoked) => KeyStatus::Revoked,
+        Ok(ApiKeyState::Active(hosts)) if hosts.contains(&id.host) => KeyStatus::Active,
+        Ok(ApiKeyState::Active(_) | ApiKeyState::Unknown) => KeyStatus::Unknown,
+        Err(error) => return CacheEntry::failed(error),
     };
-    Found::until(standing, began + KEY_KNOWN_FOR)
+    CacheEntry::new(status, started + KEY_STATUS_TTL)
 }
 
-/// The newest that our own publisher counted; nothing where it counted nothing yet.
-async fn find_counted(hot: Hot, of: Host) -> Found<Asked<Bytes>> {
-    let began = Instant::now();
-    match hot.find_sighting(&of).await {
-        Ok(sighting) => Found::until(Asked::Good(write(sighting.as_ref())), began + COUNTED_FOR),
-        Err(error) => Found::failed(error),
+/// Returns the increases that stats-publisher computed last from Mayfly's own visits.
+async fn find_increases(hot: HotStore, requested: Host) -> CacheEntry<UpstreamAnswer<Bytes>> {
+    let started = Instant::now();
+    match hot.trends().find(&requested).await {
+        Ok(trends) => {
+            let answer = UpstreamAnswer::Fresh(increases_to_json(trends.as_ref()));
+            CacheEntry::new(answer, started + VISITS_TTL)
+        }
+        Err(error) => CacheEntry::failed(error),
     }
-}
-
-/// The increases of a sighting, JSON.
-pub fn write(sighting: Option<&Sighting>) -> Bytes {
-    sighting.map_or(Bytes::from_static(b"[]"), |sighting| to_json(&sighting.to_increases()))
 }

@@ -1,46 +1,53 @@
-//! list-api: gives messages and counts out over REST. What is live comes from Redis, what was ever stored from
-//! Postgres; a take or a deletion is one step in Redis.
+//! list-api, the read API: serves messages, counts and statistics over REST.
+//!
+//! Live messages are read from Redis, stored messages from Postgres. A take or a deletion is one
+//! atomic step in Redis.
 
-mod asking;
-mod counts;
+mod cache;
 mod hosts;
 mod increasing;
-mod kept;
-mod listing;
+mod json;
+mod messages;
+mod plays;
 mod problems;
+mod pulse;
 mod routes;
-mod statistics;
+mod snapshot;
+mod upstream;
 
-use mayfly_cold::Cold;
-use mayfly_hot::Hot;
-use mayfly_http::Server;
-use mayfly_runtime::{Need, Process};
+use mayfly_cold::ColdStore;
+use mayfly_hot::HotStore;
+use mayfly_http::BoundListener;
+use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 
-use crate::statistics::Link;
+use crate::snapshot::SnapshotUrl;
 
-/// Runs the service until it is told to drain and has answered what it had taken.
-pub async fn run(process: Process) -> anyhow::Result<()> {
+/// Runs the service until it is drained: it completes the requests that it has accepted.
+pub fn run(process: Process) -> ServiceFuture {
+    Box::pin(run_service(process))
+}
+
+async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
-    let hot = Hot::new(&settings.redis)?;
-    let cold = Cold::new(&settings.postgres);
-    let redis = process.health.register("redis", Need::Required);
-    let postgres = process.health.register("postgres", Need::Useful);
-    let http = Server::bind(settings.http.listen)?;
-    let admin = Server::bind(settings.admin.listen)?;
+    let hot = HotStore::new(&settings.redis)?;
+    let cold = ColdStore::new(&settings.postgres);
+    let redis = process.health.register("redis", Criticality::Required);
+    let postgres = process.health.register("postgres", Criticality::Optional);
+    let http = BoundListener::bind(settings.http.listen)?;
+    let admin = BoundListener::bind(settings.admin.listen)?;
     let listening = [("http", http.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let mut besides = JoinSet::new();
-    besides.spawn(hot.clone().watch(redis));
-    besides.spawn(cold.clone().watch(postgres));
-    let stats = Link::new(&settings.stats);
-    let keep_signed =
-        stats.clone().keep_signed(hot.clone(), settings.stats.clone(), process.health.clone());
-    besides.spawn(keep_signed);
-    process.started(&listening);
-    let routes = routes::configure(hot, cold, stats, settings.clone());
+    let mut background_tasks = JoinSet::new();
+    background_tasks.spawn(hot.clone().watch(redis));
+    background_tasks.spawn(cold.clone().watch(postgres));
+    let snapshot_url = SnapshotUrl::new(&settings.stats);
+    let (stats, health) = (settings.stats.clone(), process.health.clone());
+    background_tasks.spawn(snapshot_url.clone().sign_periodically(hot.clone(), stats, health));
+    process.log_started(&listening);
+    let routes = routes::configure(hot, cold, snapshot_url, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;
-    besides.shutdown().await;
+    background_tasks.shutdown().await;
     served
 }

@@ -1,4 +1,4 @@
-//! The service that gives messages out.
+//! The binary of list-api.
 
 use std::process::ExitCode;
 

@@ -1,91 +1,68 @@
-//! What goes wrong, as callers see it.
+//! The problems that list-api reports to clients.
 
 use std::time::Duration;
 
-use mayfly_cold::ColdError;
 use mayfly_core::limits;
-use mayfly_hot::HotError;
 use mayfly_http::{Code, Problem};
 
-/// Redis gave no answer of use.
-pub fn of_hot(error: &HotError) -> Problem {
-    let code = match error {
-        HotError::Overloaded | HotError::Full => Code::Overloaded,
-        HotError::Unavailable(_) | HotError::Timeout | HotError::NoGroup => Code::Unavailable,
-        HotError::Refused(_) => Code::Internal,
-    };
-    Problem::new(code).caused_by(error)
-}
-
-/// Postgres gave no answer of use.
-pub fn of_cold(error: &ColdError) -> Problem {
-    let code = match error {
-        ColdError::Unavailable(_) | ColdError::Timeout | ColdError::NotMigrated(_) => {
-            Code::Unavailable
-        }
-        ColdError::Refused(_) => Code::Internal,
-    };
-    Problem::new(code).caused_by(error)
-}
-
-/// Another take was asked for under this key.
+/// The idempotency key was used for a different take.
 pub fn key_reused() -> Problem {
-    let minutes = limits::TAKE_REPEATABLE_FOR.as_secs() / 60;
+    let minutes = limits::TAKE_IDEMPOTENCY_TTL.as_secs() / 60;
     Problem::new(Code::IdempotencyKeyReused).detail(format!(
-        "another take was done under this Idempotency-Key within {minutes} minutes"
+        "The Idempotency-Key was used for a different take within the last {minutes} minutes."
     ))
 }
 
-/// There is no such message.
-pub fn no_message() -> Problem {
-    Problem::new(Code::NotFound).detail("there is no message with this id")
+/// The message does not exist.
+pub fn message_not_found() -> Problem {
+    Problem::new(Code::NotFound).detail("No message has this id.")
 }
 
-/// Nobody ever played this video.
-pub fn no_plays() -> Problem {
-    Problem::new(Code::NotFound).detail("nobody has played a video with this id")
+/// The video was never played.
+pub fn plays_not_found() -> Problem {
+    Problem::new(Code::NotFound).detail("No plays are recorded for this video.")
 }
 
-/// Nobody takes the pulse: no stats-publisher runs, or it cannot reach Redis.
+/// No recent pulse exists: no stats-publisher is running, or it cannot reach Redis.
 pub fn no_pulse() -> Problem {
     Problem::new(Code::Unavailable)
-        .detail("there is no pulse of the last seconds")
+        .detail("No pulse was published in the last few seconds.")
         .retry_after(Duration::from_secs(1))
 }
 
-/// Nobody sampled this host.
-pub fn no_host() -> Problem {
-    Problem::new(Code::NotFound).detail("nothing is known of this host")
+/// The host was never sampled.
+pub fn host_not_found() -> Problem {
+    Problem::new(Code::NotFound).detail("No data is recorded for this host.")
 }
 
-/// The key or the host is missing, or the key is none for the host.
+/// The key or the host is missing, or the key is not valid for the host.
 pub fn unauthorized() -> Problem {
-    Problem::new(Code::Unauthorized).detail("there is no such key for this host")
+    Problem::new(Code::Unauthorized).detail("The API key is not valid for this host.")
 }
 
-/// Nobody can say yet which keys there are: Redis lost them a moment ago.
-pub fn keys_not_back() -> Problem {
+/// Redis lost the keys and they are not reloaded yet.
+pub fn keys_not_loaded() -> Problem {
     Problem::new(Code::Unavailable)
-        .detail("the keys are not all known yet")
+        .detail("The API keys are being loaded.")
         .retry_after(Duration::from_secs(1))
 }
 
-/// The source of visitors knows no such key for this host.
-pub fn upstream_refused() -> Problem {
+/// The source of visitors rejected the key for this host.
+pub fn upstream_rejected() -> Problem {
     Problem::new(Code::UpstreamRefused)
 }
 
-/// The source of visitors failed, and what it said before is too old.
+/// The source of visitors failed and its last answer is too old.
 pub fn upstream_failed() -> Problem {
     Problem::new(Code::UpstreamFailed)
 }
 
-/// A cursor that this service did not give out, or of another walk.
+/// The cursor was not issued by this service, or for a list in the other order.
 pub fn invalid_cursor(rule: &'static str) -> Problem {
     Problem::new(Code::InvalidCursor).field("cursor", rule)
 }
 
-/// A name in the path breaks its rule.
+/// A name in the path is invalid.
 pub fn invalid_name(field: &'static str, rule: &'static str) -> Problem {
     Problem::new(Code::InvalidField).field(field, rule)
 }

@@ -1,13 +1,11 @@
 //! The operator's command.
 
-mod checkout;
 mod command_line;
 mod commands;
-mod control;
 mod output;
 mod settings;
 mod signals;
-mod wishes;
+mod stack_options;
 
 use std::process::ExitCode;
 

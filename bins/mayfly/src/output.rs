@@ -1,13 +1,14 @@
-//! What a command says.
+//! Output of the commands.
 
 use std::io::{Write as _, stderr, stdout};
 
-/// Says something, a line or several, to whoever still listens: `mayfly status | head -1` is no failure.
-pub(crate) fn say(text: &str) {
-    let _unheard = writeln!(stdout(), "{}", text.trim_end_matches('\n'));
+/// Prints one or several lines. A closed standard output is not an error, as in
+/// `mayfly status | head -1`.
+pub(crate) fn print(text: &str) {
+    let _closed = writeln!(stdout(), "{}", text.trim_end_matches('\n'));
 }
 
-/// Says how the work goes, beside what it brings.
-pub(crate) fn remark(text: &str) {
-    let _unheard = writeln!(stderr(), "mayfly: {text}");
+/// Prints a diagnostic message to standard error.
+pub(crate) fn print_err(text: &str) {
+    let _closed = writeln!(stderr(), "mayfly: {text}");
 }

@@ -1,14 +1,13 @@
-//! The configuration, as the services read it.
+//! The configuration of the commands: that of the services, with the addresses of the local stack.
 
 use anyhow::{Result, ensure};
 use mayfly_runtime::Settings;
+use mayfly_stack::control::Checkout;
 use mayfly_stack::{Service, StackEnv};
 use secrecy::SecretString;
 
-use crate::checkout::Checkout;
-
-/// Reads the configuration. In a checkout whose stack runs, Redis, Postgres and ws-fanout are the stack's unless the
-/// environment says where they are.
+/// Loads the configuration. While the local stack runs, its Redis, Postgres and ws-fanout are used
+/// unless the environment sets others.
 pub(crate) fn load_settings() -> Result<Settings> {
     let mut settings = Settings::load()?;
     let Some(env) = find_stack_env() else { return Ok(settings) };
@@ -29,8 +28,8 @@ pub(crate) fn load_settings() -> Result<Settings> {
     Ok(settings)
 }
 
-/// Where all instances of a service are: in the stack of this checkout, while it runs, unless the environment says where
-/// it is for callers.
+/// Returns the public URLs of a service: those of all instances in the running local stack, unless
+/// the environment sets one.
 pub(crate) fn find_urls(service: Service) -> Result<Vec<String>> {
     let public = Settings::load()?.public;
     let (name, url) = match service {
@@ -38,15 +37,15 @@ pub(crate) fn find_urls(service: Service) -> Result<Vec<String>> {
         Service::ListApi => ("MAYFLY_PUBLIC__LIST_URL", public.list_url),
         _ => ("MAYFLY_PUBLIC__LIVE_URL", public.live_url),
     };
-    let of_stack = find_stack_env().map(|env| env.urls(service)).unwrap_or_default();
-    let urls = if is_unset(&[name, "MAYFLY_CONFIG"]) && !of_stack.is_empty() {
-        of_stack
+    let local_urls = find_stack_env().map(|env| env.urls(service)).unwrap_or_default();
+    let urls = if is_unset(&[name, "MAYFLY_CONFIG"]) && !local_urls.is_empty() {
+        local_urls
     } else {
         vec![url]
     };
     ensure!(
         urls.iter().all(|url| !url.is_empty()),
-        "where is {}? Start the local stack with `make up`, or say so with --url or {name}",
+        "the URL of {} is unknown: start the local stack with `make up`, or set --url or {name}",
         service.name()
     );
     Ok(urls)
@@ -56,7 +55,7 @@ fn is_unset(names: &[&str]) -> bool {
     names.iter().all(|name| std::env::var_os(name).is_none())
 }
 
-/// The addresses of the stack of this checkout, while it runs.
+/// Returns the addresses of the stack of this checkout, if it runs.
 fn find_stack_env() -> Option<StackEnv> {
     let checkout = Checkout::enter().ok()?;
     if !checkout.is_supervised() {

@@ -1,26 +1,24 @@
-//! The signals that end a command.
+//! Signals that stop a command.
 
 use anyhow::Result;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-/// What ends a command that runs in the foreground.
-pub(crate) struct Signals([Signal; 3]);
-
-impl Signals {
-    /// Catches them from now on.
-    pub(crate) fn catch() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    /// Returns when one has come.
-    pub(crate) async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
+/// Returns a token that is cancelled by SIGINT, SIGTERM or SIGHUP. From now on, these signals do
+/// not terminate the process.
+pub(crate) fn cancel_on_signal() -> Result<CancellationToken> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [interrupt, terminate, hangup] = kinds.map(signal);
+    let (mut interrupt, mut terminate, mut hangup) = (interrupt?, terminate?, hangup?);
+    let token = CancellationToken::new();
+    let signalled = token.clone();
+    tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
-    }
+        signalled.cancel();
+    });
+    Ok(token)
 }

@@ -1,103 +1,95 @@
-//! persist-worker: takes what was accepted from the queues in Redis, stores messages and counts plays
-//! in Postgres in batches, exactly once, and acknowledges after the commit.
+//! persist-worker: moves accepted entries from the Redis streams to Postgres.
 //!
-//! [`worker`] is the loop, [`settle`] gives every entry its outcome; what is done with the entries of
-//! a stream is [`work`]: [`messages`] and [`plays`]. [`keeper`] does what has to be done now and then,
-//! [`forgetter`] among it, [`retention`] beside it; [`keys`], [`restore`] and [`recount`] what has to
-//! be done after Redis lost its data.
+//! It stores messages and counts plays in batches, exactly once, and acknowledges entries after the
+//! commit.
 
-mod forgetter;
-mod keeper;
-mod keys;
-mod messages;
-mod plays;
-mod recount;
+mod batch_processor;
+mod claim_heartbeat;
+mod maintenance;
 mod restore;
-mod retention;
-mod settle;
+mod stream_handler;
 mod throttle;
-mod work;
 mod worker;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mayfly_cold::Cold;
-use mayfly_hot::Hot;
-use mayfly_http::Server;
-use mayfly_runtime::{Need, Part, Process, repeat};
+use mayfly_cold::ColdStore;
+use mayfly_hot::HotStore;
+use mayfly_http::BoundListener;
+use mayfly_runtime::{Component, Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    keeper::Keeper, keys::keep_keys, messages::Messages, plays::Plays, recount::recount,
-    restore::restore, retention::retain, worker::Worker,
+    maintenance::{StreamMaintenance, sample_retention},
+    stream_handler::{messages::MessageHandler, plays::PlayHandler},
+    worker::Worker,
 };
 
-/// Runs the worker until it is told to drain and has settled what it had taken.
-pub async fn run(process: Process) -> anyhow::Result<()> {
+/// Runs the workers until they are drained: they process the entries that they have read.
+pub fn run(process: Process) -> ServiceFuture {
+    Box::pin(run_service(process))
+}
+
+async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
-    let hot = Hot::new(&settings.redis)?;
-    let cold = Cold::with_statement_timeout(&settings.postgres, settings.persist.statement_timeout);
-    let redis = process.health.register("redis", Need::Required);
-    let postgres = process.health.register("postgres", Need::Required);
-    let schema = process.health.register("schema", Need::Required);
-    let admin = Server::bind(settings.admin.listen)?;
-    process.started(&[("admin", admin.address())]);
+    let hot = HotStore::new(&settings.redis)?;
+    let cold =
+        ColdStore::with_statement_timeout(&settings.postgres, settings.persist.statement_timeout);
+    let redis = process.health.register("redis", Criticality::Required);
+    let postgres = process.health.register("postgres", Criticality::Required);
+    let schema = process.health.register("schema", Criticality::Required);
+    let admin = BoundListener::bind(settings.admin.listen)?;
+    process.log_started(&[("admin", admin.address())]);
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let mut besides = JoinSet::new();
-    besides.spawn(hot.clone().watch(redis));
-    besides.spawn(cold.clone().watch(postgres));
-    spawn_restoring(&mut besides, &hot, &cold);
-    besides.spawn(retain(cold.clone()));
-    besides.spawn(Keeper::new(hot.clone(), cold.clone(), settings.clone()).run());
+    let mut background_tasks = JoinSet::new();
+    background_tasks.spawn(hot.clone().watch(redis));
+    background_tasks.spawn(cold.clone().watch(postgres));
+    restore::spawn(&mut background_tasks, &hot, &cold);
+    background_tasks.spawn(sample_retention::run(cold.clone()));
+    let maintenance = StreamMaintenance::new(hot.clone(), cold.clone(), settings.clone());
+    background_tasks.spawn(maintenance.run());
 
     let draining = process.lifecycle.draining();
     if wait_for_schema(&cold, &schema, &draining).await {
         let timeout = settings.persist.statement_timeout;
-        let stores = (0..throttle::writers(&settings.persist)).map(|_| {
-            let work = Messages::new(hot.clone(), cold.clone(), timeout);
+        let message_workers = (0..throttle::writer_count(&settings.persist)).map(|_| {
+            let handler = MessageHandler::new(hot.clone(), cold.clone(), timeout);
             let settings = settings.clone();
-            Worker::new(work, hot.clone(), cold.clone(), settings, draining.clone()).run()
+            Worker::new(handler, hot.clone(), cold.clone(), settings, draining.clone()).run()
         });
-        // One: while it counts a batch, the next is on its way, and Postgres counts one at a time.
-        let work = Plays::new(hot.clone(), cold.clone(), timeout);
-        let counts =
-            Worker::new(work, hot.clone(), cold.clone(), settings.clone(), draining.clone()).run();
-        tokio::join!(join_all(stores), counts);
+        // A single worker: it reads the next batch while Postgres counts, which is serial anyway.
+        let handler = PlayHandler::new(hot.clone(), cold.clone(), timeout);
+        let play_worker =
+            Worker::new(handler, hot.clone(), cold.clone(), settings.clone(), draining.clone());
+        tokio::join!(join_all(message_workers), play_worker.run());
     }
-    besides.shutdown().await;
+    background_tasks.shutdown().await;
     Ok(())
 }
 
-/// Looks again and again for what Redis lost, or was not told, and brings it back from Postgres.
-fn spawn_restoring(besides: &mut JoinSet<()>, hot: &Hot, cold: &Cold) {
-    let (h, c) = (hot.clone(), cold.clone());
-    besides.spawn(repeat(restore::INTERVAL, "make hot copies again", async move || {
-        restore(&h, &c).await
-    }));
-    let (h, c) = (hot.clone(), cold.clone());
-    besides
-        .spawn(repeat(recount::INTERVAL, "show counts again", async move || recount(&h, &c).await));
-    let (h, c) = (hot.clone(), cold.clone());
-    besides
-        .spawn(repeat(keys::INTERVAL, "keep the API keys", async move || keep_keys(&h, &c).await));
-}
-
-/// Waits until the schema is there; false if the process is to leave before.
-async fn wait_for_schema(cold: &Cold, schema: &Part, draining: &CancellationToken) -> bool {
-    const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Waits for the schema. Returns `false` if the process is drained first.
+async fn wait_for_schema(
+    cold: &ColdStore,
+    schema: &Component,
+    draining: &CancellationToken,
+) -> bool {
+    const POLL_INTERVAL: Duration = Duration::from_millis(500);
     loop {
         match cold.has_schema().await {
             Ok(true) => {
-                schema.up();
+                schema.mark_up();
                 return true;
             }
-            Ok(false) => schema.down("the schema is not there yet: run `mayfly migrate`"),
-            Err(error) => schema.down(error.to_string()),
+            Ok(false) => {
+                schema
+                    .mark_down("the database schema is missing or outdated: run `mayfly migrate`");
+            }
+            Err(error) => schema.mark_down(error.to_string()),
         }
-        if draining.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+        if draining.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await.is_none() {
             return false;
         }
     }

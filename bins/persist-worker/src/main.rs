@@ -1,4 +1,4 @@
-//! The worker that stores what was accepted.
+//! The binary of persist-worker.
 
 use std::process::ExitCode;
 

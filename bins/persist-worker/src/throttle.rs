@@ -1,12 +1,12 @@
-//! Keeps storing below a number of rows per second.
+//! A limit on the number of rows that are stored per second.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use mayfly_runtime::settings;
 
-/// How many batches a process stores at the same time: while Postgres works on one, the next is on
-/// its way. Under a throttle there is one, which alone keeps the rate.
-pub fn writers(settings: &settings::Persist) -> usize {
+/// Returns how many batches a process stores concurrently, so that Postgres never waits for the
+/// next one. With a throttle there is a single writer, which enforces the rate.
+pub fn writer_count(settings: &settings::PersistSettings) -> usize {
     if settings.rows_per_second_max.is_some() { 1 } else { settings.writers }
 }
 
@@ -15,19 +15,19 @@ pub fn writers(settings: &settings::Persist) -> usize {
 pub struct Throttle(Option<NonZeroU32>);
 
 impl Throttle {
-    /// Of the configuration.
+    /// Creates the throttle, or one without a limit.
     pub fn new(rows_per_second_max: Option<NonZeroU32>) -> Self {
         Self(rows_per_second_max)
     }
 
-    /// The largest batch: never more than a second's worth.
+    /// Returns the maximum number of rows of a batch: at most the rows of one second.
     pub fn batch_rows(self, rows_max: usize) -> usize {
         let second = self.0.and_then(|rate| usize::try_from(rate.get()).ok());
         second.map_or(rows_max, |second| rows_max.min(second))
     }
 
-    /// How long to rest after so many rows were stored.
-    pub fn rest_after(self, rows: usize) -> Duration {
+    /// Returns the minimum duration of storing `rows` rows.
+    pub fn min_duration(self, rows: usize) -> Duration {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         self.0.map_or(Duration::ZERO, |rate| {
             Duration::from_secs_f64(f64::from(rows) / f64::from(rate.get()))
@@ -40,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_throttle_rests_as_long_as_the_rows_should_have_taken() {
+    fn throttle_limits_batches_and_their_duration() {
         let throttle = Throttle::new(NonZeroU32::new(100));
         assert_eq!(throttle.batch_rows(2_000), 100);
-        assert_eq!(throttle.rest_after(50), Duration::from_millis(500));
-        assert_eq!(Throttle::new(None).rest_after(50), Duration::ZERO);
+        assert_eq!(throttle.min_duration(50), Duration::from_millis(500));
+        assert_eq!(Throttle::new(None).min_duration(50), Duration::ZERO);
     }
 }

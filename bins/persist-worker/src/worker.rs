@@ -1,10 +1,10 @@
-//! The loop: while one batch is stored, the next is read.
+//! The worker loop: reads the next batch while the current one is processed.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mayfly_cold::Cold;
+use mayfly_cold::ColdStore;
 use mayfly_core::limits::MESSAGE_BYTES_MAX;
-use mayfly_hot::{Consumer, Delivery, Hot, HotError, Popped};
+use mayfly_hot::{Consumer, Delivery, HotError, HotStore, ReadBatch};
 use mayfly_runtime::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,50 +12,51 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::{
-    settle::{CutShort, Settler, Touch},
+    batch_processor::{BatchProcessor, ShuttingDown},
+    claim_heartbeat::ClaimHeartbeat,
+    stream_handler::StreamHandler,
     throttle::Throttle,
-    work::Work,
 };
 
-/// How long a read waits for entries: also how long a worker without work takes to leave.
-const READ_WAIT: Duration = Duration::from_millis(500);
-/// The pause after a read that failed.
-const READ_PAUSE: Duration = Duration::from_millis(250);
-/// Bytes that a batch should not exceed; the number of entries follows from what the last one
-/// weighed.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Entries of a batch, however heavy they are.
+/// How long a read blocks. An idle worker takes this long to shut down.
+const READ_BLOCK: Duration = Duration::from_millis(500);
+/// The pause after a failed read.
+const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// The target size of a batch. The number of its entries follows from the average entry size of the
+/// previous batch.
+const BATCH_BYTES_TARGET: usize = 8 * 1024 * 1024;
+/// The minimum number of entries of a batch, regardless of their size.
 const BATCH_ROWS_MIN: usize = 16;
 
-/// One worker: one consumer of the group of a stream.
-pub struct Worker<W> {
+/// A worker: one consumer of the consumer group of a stream.
+pub struct Worker<H> {
     consumer: Consumer,
     name: String,
-    settler: Settler<W>,
+    processor: BatchProcessor<H>,
     settings: Arc<Settings>,
     throttle: Throttle,
     draining: CancellationToken,
-    /// When this worker looks for abandoned entries again.
+    /// The time of the next attempt to claim abandoned entries.
     claim_at: Instant,
-    /// What an entry weighed in the last batch; a heavy one, as long as nothing is known.
+    /// The average entry size of the previous batch, or the maximum while it is unknown.
     entry_bytes: usize,
-    /// Before which the queue is not read again: what arrives until then goes into one batch.
+    /// The earliest time of the next read: entries that arrive before it form one batch.
     read_at: Instant,
 }
 
-impl<W: Work> Worker<W> {
-    /// A worker with a name that no other has.
+impl<H: StreamHandler> Worker<H> {
+    /// Creates a worker with a unique consumer name.
     pub fn new(
-        work: W,
-        hot: Hot,
-        cold: Cold,
+        handler: H,
+        hot: HotStore,
+        cold: ColdStore,
         settings: Arc<Settings>,
         draining: CancellationToken,
     ) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
         Self {
-            consumer: Consumer::new(hot.clone(), W::STREAM, name.clone()),
-            settler: Settler::new(work, hot, cold, settings.clone(), draining.clone()),
+            consumer: Consumer::new(hot.clone(), H::STREAM, name.clone()),
+            processor: BatchProcessor::new(handler, hot, cold, settings.clone(), draining.clone()),
             throttle: Throttle::new(settings.persist.rows_per_second_max),
             name,
             settings,
@@ -66,111 +67,132 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// Works until told to drain, then settles what it has read.
+    /// Runs until the worker is drained, then processes the last batch that it has read.
     pub async fn run(mut self) {
         let mut batch = Vec::new();
         while !self.draining.is_cancelled() {
             match Box::pin(self.step(batch)).await {
                 Ok(next) => batch = next,
-                Err(CutShort) => return,
+                Err(ShuttingDown) => return,
             }
         }
-        // What the last read brought is settled before leaving, if nothing is away.
-        let touch = Touch::of(W::STREAM, &self.name);
-        if self.settler.settle(&batch, &HashMap::new(), &touch).await.is_err() {
-            info!(entries = batch.len(), "left entries pending; another worker takes them over");
+        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
+        if self.processor.process(&batch, &HashMap::new(), &heartbeat).await.is_err() {
+            info!(
+                stream = H::STREAM.name(),
+                entries = batch.len(),
+                "shut down with pending entries; another worker claims them"
+            );
         }
     }
 
-    /// Settles a batch and reads the next one meanwhile.
-    async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, CutShort> {
+    /// Processes a batch and reads the next one concurrently.
+    async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, ShuttingDown> {
         let rows = self.batch_rows(&batch);
         let started = Instant::now();
-        let (touch, first) = (Touch::of(W::STREAM, &self.name), HashMap::new());
-        let (settled, popped) = tokio::join!(self.settler.settle(&batch, &first, &touch), async {
+        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
+        let first_delivery = HashMap::new();
+        let process = self.processor.process(&batch, &first_delivery, &heartbeat);
+        let (processed, read) = tokio::join!(process, async {
             tokio::time::sleep_until(self.read_at).await;
-            self.consumer.pop_batch(rows, READ_WAIT).await
+            self.consumer.read_batch(rows, READ_BLOCK).await
         });
-        settled?;
-        self.read_at = self.next_read(&popped, rows);
-        let next = match popped {
-            Ok(popped) => self.accept(popped).await?,
+        processed?;
+        self.read_at = self.next_read_at(&read, rows);
+        let next = match read {
+            Ok(read) => self.ack_missing(read).await?,
             Err(error) => {
-                self.expect_heavy();
-                self.pause_after(&error).await;
+                self.expect_large_entries();
+                self.pause_after_failed_read(&error).await;
                 Vec::new()
             }
         };
-        self.settler.retry_refused(&Touch::of(W::STREAM, &self.name)).await?;
+        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
+        self.processor.retry_rejected(&heartbeat).await?;
         self.claim_abandoned(rows).await?;
-        self.rest(batch.len(), started).await;
+        self.throttle(batch.len(), started).await;
         Ok(next)
     }
 
-    /// A full batch is followed by the next at once, for there is a backlog. Else some time is
-    /// given for a batch to gather: many small transactions cost Postgres more than a few large ones.
-    fn next_read(&self, popped: &Result<Popped, HotError>, rows: usize) -> Instant {
-        let is_full = popped.as_ref().is_ok_and(|popped| popped.deliveries.len() >= rows);
-        let gather = if is_full { Duration::ZERO } else { self.settings.persist.batch_interval };
-        Instant::now() + gather
+    /// Returns the time of the next read: immediately after a full batch, since there is a backlog,
+    /// else after the batch interval, since a few large transactions cost Postgres less than many
+    /// small ones.
+    fn next_read_at(&self, read: &Result<ReadBatch, HotError>, rows: usize) -> Instant {
+        let is_full = read.as_ref().is_ok_and(|read| read.deliveries.len() >= rows);
+        let pause = if is_full { Duration::ZERO } else { self.settings.persist.batch_interval };
+        Instant::now() + pause
     }
 
-    async fn accept(&self, popped: Popped) -> Result<Vec<Delivery>, CutShort> {
-        self.settler.let_go(&popped.gone).await?;
-        Ok(popped.deliveries)
+    /// Acknowledges the entries of a batch that no longer exist, and returns the others.
+    async fn ack_missing(&self, read: ReadBatch) -> Result<Vec<Delivery>, ShuttingDown> {
+        self.processor.ack_missing(&read.deleted).await?;
+        Ok(read.deliveries)
     }
 
-    async fn pause_after(&self, error: &HotError) {
-        warn!(%error, "cannot read the queue; trying on");
-        self.draining.run_until_cancelled(tokio::time::sleep(READ_PAUSE)).await;
+    async fn pause_after_failed_read(&self, error: &HotError) {
+        warn!(
+            stream = H::STREAM.name(),
+            %error,
+            "persist-worker cannot read the stream: the queue grows; retrying"
+        );
+        self.draining.run_until_cancelled(tokio::time::sleep(READ_RETRY_INTERVAL)).await;
     }
 
-    /// Takes over what workers that died, or hang, left behind.
-    async fn claim_abandoned(&mut self, rows: usize) -> Result<(), CutShort> {
+    /// Claims and processes the entries of workers that crashed or hang.
+    async fn claim_abandoned(&mut self, rows: usize) -> Result<(), ShuttingDown> {
         if Instant::now() < self.claim_at {
             return Ok(());
         }
         let idle = self.settings.queue.claim_after;
         match self.consumer.claim_batch(idle, rows).await {
-            Ok((popped, delivered)) => {
-                // A full batch: more may lie behind it.
-                let pause = if popped.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
+            Ok((read, delivery_counts)) => {
+                // A full batch can be followed by more entries.
+                let pause = if read.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
                 self.claim_at = Instant::now() + pause;
-                let claimed = self.accept(popped).await?;
+                let claimed = self.ack_missing(read).await?;
                 if !claimed.is_empty() {
-                    info!(entries = claimed.len(), "took over entries of another worker");
+                    info!(
+                        stream = H::STREAM.name(),
+                        entries = claimed.len(),
+                        "claimed pending entries of another worker"
+                    );
                 }
-                self.settler.settle(&claimed, &delivered, &Touch::of(W::STREAM, &self.name)).await
+                let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
+                self.processor.process(&claimed, &delivery_counts, &heartbeat).await
             }
             Err(HotError::NoGroup) => Ok(()),
             Err(error) => {
-                self.expect_heavy();
-                self.claim_at = Instant::now() + READ_PAUSE;
-                warn!(%error, "cannot look for abandoned entries; trying on");
+                self.expect_large_entries();
+                self.claim_at = Instant::now() + READ_RETRY_INTERVAL;
+                warn!(
+                    stream = H::STREAM.name(),
+                    %error,
+                    "persist-worker cannot claim abandoned entries: they stay pending; retrying"
+                );
                 Ok(())
             }
         }
     }
 
-    /// How many entries to read, by what those of the last batch weighed.
-    fn batch_rows(&mut self, last: &[Delivery]) -> usize {
-        if !last.is_empty() {
-            self.entry_bytes = last.iter().map(W::weigh).sum::<usize>() / last.len();
+    /// Returns how many entries to read, given the entry size of the previous batch.
+    fn batch_rows(&mut self, previous: &[Delivery]) -> usize {
+        if !previous.is_empty() {
+            self.entry_bytes = previous.iter().map(H::size).sum::<usize>() / previous.len();
         }
-        let most = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
-        let fitting = BATCH_BYTES / self.entry_bytes.max(1);
-        fitting.max(BATCH_ROWS_MIN).min(most)
+        let rows_max = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
+        let target = BATCH_BYTES_TARGET / self.entry_bytes.max(1);
+        target.max(BATCH_ROWS_MIN).min(rows_max)
     }
 
-    /// After a read that failed, perhaps because it was too much at once: the next one is small.
-    fn expect_heavy(&mut self) {
+    /// Makes the next batch small after a failed read, which may have been too large.
+    fn expect_large_entries(&mut self) {
         self.entry_bytes = MESSAGE_BYTES_MAX;
     }
 
-    async fn rest(&self, rows: usize, started: Instant) {
-        let rest = self.throttle.rest_after(rows).saturating_sub(started.elapsed());
-        if !rest.is_zero() {
-            self.draining.run_until_cancelled(tokio::time::sleep(rest)).await;
+    async fn throttle(&self, rows: usize, started: Instant) {
+        let pause = self.throttle.min_duration(rows).saturating_sub(started.elapsed());
+        if !pause.is_zero() {
+            self.draining.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
     }
 }

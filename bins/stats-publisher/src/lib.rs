@@ -1,70 +1,72 @@
-//! stats-publisher: does what must be done once, however many of it run. Once a minute one of them reads
-//! the statistics from Postgres, puts them into S3 and announces them; one publishes counts of plays,
-//! one the pulse, and one samples the visitors of pages.
+//! stats-publisher: the jobs that must run once, regardless of the number of instances.
 //!
-//! [`publisher`] is the loop of the statistics and its steps, [`schedule`] says when something is due,
-//! [`repair`] brings S3 back to what was announced, [`access`] keeps an eye on whether S3 can be used;
-//! [`counts`], [`pulse`] and [`rising`] are the other loops.
+//! For each job one instance is the leader: the statistics snapshot, the play counts, the pulse and
+//! the trends of pages.
 
-mod access;
-mod counts;
-mod publisher;
+mod leadership;
+mod play_counts;
 mod pulse;
-mod repair;
-mod rising;
 mod schedule;
+mod snapshot;
+mod trends;
 
 use std::sync::Arc;
 
-use mayfly_cold::Cold;
-use mayfly_hot::Hot;
-use mayfly_http::Server;
-use mayfly_runtime::{Need, Process};
-use mayfly_s3::S3;
+use mayfly_cold::ColdStore;
+use mayfly_hot::HotStore;
+use mayfly_http::BoundListener;
+use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_s3::SnapshotStore;
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
-    access::Access,
-    counts::{CountsPublisher, CountsSaver},
-    publisher::Publisher,
-    pulse::PulseMaker,
-    rising::Sampler,
+    play_counts::{PlayCountPublisher, PublishedCountSaver},
+    pulse::PulsePublisher,
+    snapshot::{S3Health, SnapshotPublisher},
+    trends::TrendSampler,
 };
 
-/// Runs until it is told to drain, and gives its leases back.
-pub async fn run(process: Process) -> anyhow::Result<()> {
+/// Runs the service until it is drained: it completes its work and releases its leases.
+pub fn run(process: Process) -> ServiceFuture {
+    Box::pin(run_service(process))
+}
+
+async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
-    let hot = Hot::new(&settings.redis)?;
-    let cold = Cold::new(&settings.postgres);
-    let s3 = S3::new(&settings.stats);
-    let redis = process.health.register("redis", Need::Required);
-    let postgres = process.health.register("postgres", Need::Useful);
-    let access = Access::register(&process.health);
-    let snapshot = process.health.register("snapshot", Need::Useful);
-    let admin = Server::bind(settings.admin.listen)?;
+    let hot = HotStore::new(&settings.redis)?;
+    let cold = ColdStore::new(&settings.postgres);
+    let s3 = SnapshotStore::new(&settings.stats);
+    let redis = process.health.register("redis", Criticality::Required);
+    let postgres = process.health.register("postgres", Criticality::Optional);
+    let s3_health = S3Health::register(&process.health);
+    let component = process.health.register("snapshot", Criticality::Optional);
+    let admin = BoundListener::bind(settings.admin.listen)?;
     let listening = [("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let mut besides = JoinSet::new();
-    besides.spawn(hot.clone().watch(redis));
-    besides.spawn(cold.clone().watch(postgres));
-    besides.spawn(access.clone().watch(s3.clone()));
-    process.started(&listening);
+    let mut background_tasks = JoinSet::new();
+    background_tasks.spawn(hot.clone().watch(redis));
+    background_tasks.spawn(cold.clone().watch(postgres));
+    background_tasks.spawn(s3_health.clone().watch(s3.clone()));
+    process.log_started(&listening);
     let draining = process.lifecycle.draining();
-    let news = Arc::<Notify>::default();
-    let interval = settings.plays.interval;
-    let counts = CountsPublisher::new(hot.clone(), interval, Arc::clone(&news));
-    let saver = CountsSaver::new(hot.clone(), cold.clone(), news);
-    let pulse = PulseMaker::new(hot.clone(), cold.clone());
-    let sampler = Sampler::new(hot.clone(), cold.clone(), Arc::clone(settings));
-    let publisher = Publisher::new(hot, cold, s3, access, snapshot, settings.stats.interval);
+    let published = Arc::<Notify>::default();
+    let play_counts =
+        PlayCountPublisher::new(hot.clone(), settings.plays.interval, Arc::clone(&published));
+    let saver = PublishedCountSaver::new(hot.clone(), cold.clone(), published);
+    let pulse = PulsePublisher::new(hot.clone(), cold.clone());
+    let trends =
+        TrendSampler::new(hot.clone(), cold.clone(), Arc::clone(settings), draining.clone());
+    let interval = settings.stats.interval;
+    let snapshot =
+        SnapshotPublisher::new(hot, cold, s3, s3_health, component, interval, draining.clone());
     tokio::join!(
-        publisher.run(draining.clone()),
-        counts.run(draining.clone()),
+        snapshot.run(),
+        play_counts.run(draining.clone()),
         saver.run(draining.clone()),
-        pulse.run(draining.clone()),
-        sampler.run(draining),
+        pulse.run(draining),
+        trends.run(),
     );
-    besides.shutdown().await;
+    background_tasks.shutdown().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The worker that publishes the statistics.
+//! The binary of stats-publisher.
 
 use std::process::ExitCode;
 

@@ -1,136 +1,125 @@
-//! The connections of the process: one shard a thread, and what all of them are told.
+//! The process-wide state: all workers and the events that they receive.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use mayfly_core::{Position, frame::NotResumed};
-use mayfly_hot::{FanoutReport, Hot};
+use mayfly_core::Position;
+use mayfly_hot::{FanoutReport, HotStore};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::{
-    batch::Batch, plays::Plays, rising::Rising, shard::CLOSE_TIMEOUT, state::State,
-    subscription::Feed, watched::Watched,
+    frames::StateFrame, host_registry::HostRegistry, subscription::Feed, worker_event::WorkerEvent,
 };
 
-/// What may wait for a thread; then the feed waits for it, and Redis keeps what comes.
-const NEWS_MAX: usize = 64;
-/// The longest that a connection for which nothing comes is not told where it stands.
+/// How long the server tries to send a Close frame before it drops the connection.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Capacity of a worker's event channel. When it is full, the feeds wait, and Redis keeps the data.
+const WORKER_EVENTS_MAX: usize = 64;
+/// Upper bound of [`Hub::position_interval`].
 const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
-/// Of the time for which the stream is kept, the part after which it is told at the latest.
+/// Position frames that an idle connection receives per resume window.
 const POSITIONS_PER_WINDOW: u32 = 3;
-/// When who is refused may come again.
+/// `Retry-After` of rejected connections.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// What is kept of the time to leave for the last Closes, and for the server behind them.
-const LEAVE_MARGIN: Duration = Duration::from_secs(9);
-/// How often a drain looks whether all connections are gone.
-const DRAIN_LOOK: Duration = Duration::from_millis(50);
+/// Part of the shutdown timeout that is reserved for the last Close frames and the HTTP server.
+const DRAIN_MARGIN: Duration = Duration::from_secs(9);
+/// Interval at which a drain checks whether all connections are closed.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a shard is told.
-#[derive(Clone)]
-pub(crate) enum News {
-    /// The next entries of the stream.
-    Batch(Arc<Batch>),
-    /// Live delivery goes on from another point; with a reason, something may have been missed.
-    Moved(Position, Option<NotResumed>),
-    /// The newest state of a feed.
-    State(Arc<State>),
-    /// Counts that were published.
-    Plays(Arc<Plays>),
-    /// The newest of a host.
-    Rising(Arc<Rising>),
-    /// All connections are to be closed over this time.
-    Drain(Duration),
-}
-
-/// All connections of the process.
+/// All workers of the process.
 pub(crate) struct Hub {
-    pub(crate) hot: Hot,
+    pub(crate) hot: HotStore,
     pub(crate) settings: Arc<Settings>,
     pub(crate) lifecycle: Lifecycle,
-    /// Connections that are open or about to be.
+    /// Admitted connections, including those that are still being set up.
     connections: AtomicUsize,
-    /// Frames that connections were handed.
+    /// Frames queued for connections since the start.
     pub(crate) delivered: Arc<AtomicU64>,
-    pub(crate) watched: Arc<Watched>,
-    /// Told when a shard has ended.
-    broken: Notify,
-    known: Mutex<Known>,
+    pub(crate) host_registry: Arc<HostRegistry>,
+    /// Notified when a worker exits before the process drains.
+    worker_failed: Notify,
+    shared: Mutex<Shared>,
 }
 
-/// Under one lock, so that a shard that comes late neither misses nor repeats anything.
+/// State under a single lock, so that a worker that registers late neither misses nor repeats an
+/// event.
 #[derive(Default)]
-struct Known {
-    shards: Vec<mpsc::Sender<News>>,
-    at: Option<Position>,
-    states: BTreeMap<Feed, Arc<State>>,
+struct Shared {
+    workers: Vec<mpsc::Sender<WorkerEvent>>,
+    position: Option<Position>,
+    states: BTreeMap<Feed, Arc<StateFrame>>,
 }
 
 impl Hub {
-    pub(crate) fn new(hot: Hot, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
+    pub(crate) fn new(hot: HotStore, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
         Arc::new(Self {
             hot,
             settings,
             lifecycle,
             connections: AtomicUsize::new(0),
             delivered: Arc::default(),
-            watched: Arc::default(),
-            broken: Notify::new(),
-            known: Mutex::default(),
+            host_registry: Arc::default(),
+            worker_failed: Notify::new(),
+            shared: Mutex::default(),
         })
     }
 
-    /// Adds a shard; gives what the others have been told, and what it is told from then on.
-    pub(crate) fn register(&self) -> (Vec<News>, mpsc::Receiver<News>) {
-        let (entrance, news) = mpsc::channel(NEWS_MAX);
-        let mut known = self.lock();
-        known.shards.push(entrance);
-        let at = known.at.iter().map(|at| News::Moved(at.clone(), None));
-        let states = known.states.values().map(|state| News::State(Arc::clone(state)));
-        (at.chain(states).collect(), news)
+    /// Registers a worker. Returns the events that bring it to the current state, and the receiver
+    /// of all later events.
+    pub(crate) fn register(&self) -> (Vec<WorkerEvent>, mpsc::Receiver<WorkerEvent>) {
+        let (sender, events) = mpsc::channel(WORKER_EVENTS_MAX);
+        let mut shared = self.shared.lock();
+        shared.workers.push(sender);
+        let position = shared.position.iter();
+        let position = position.map(|at| WorkerEvent::Repositioned(at.clone(), None));
+        let states = shared.states.values().map(|state| WorkerEvent::State(Arc::clone(state)));
+        (position.chain(states).collect(), events)
     }
 
-    /// Tells all shards; waits for those that are busy.
-    pub(crate) async fn tell(&self, news: News) {
-        let shards = {
-            let mut known = self.lock();
-            match &news {
-                News::Batch(batch) => known.at = Some(batch.end.clone()),
-                News::Moved(position, _) => known.at = Some(position.clone()),
-                News::State(state) => {
-                    known.states.insert(state.feed, Arc::clone(state));
+    /// Sends an event to all workers. Waits while the channel of a worker is full.
+    pub(crate) async fn broadcast(&self, event: WorkerEvent) {
+        let workers = {
+            let mut shared = self.shared.lock();
+            match &event {
+                WorkerEvent::Batch(batch) => shared.position = Some(batch.end.clone()),
+                WorkerEvent::Repositioned(position, _) => shared.position = Some(position.clone()),
+                WorkerEvent::State(state) => {
+                    shared.states.insert(state.feed, Arc::clone(state));
                 }
-                News::Plays(_) | News::Rising(_) | News::Drain(_) => {}
+                WorkerEvent::Plays(_) | WorkerEvent::Trend(_) | WorkerEvent::Drain(_) => {}
             }
-            known.shards.clone()
+            shared.workers.clone()
         };
-        for shard in shards {
-            // In a drain, threads end one by one.
-            if shard.send(news.clone()).await.is_err() && !self.lifecycle.is_draining() {
-                self.broken.notify_one();
+        for worker in workers {
+            // During a drain, workers exit one after the other.
+            if worker.send(event.clone()).await.is_err() && !self.lifecycle.is_draining() {
+                self.worker_failed.notify_one();
             }
         }
     }
 
-    /// Waits until a shard has ended before the process: its connections get nothing any more.
-    pub(crate) async fn be_broken(&self) {
-        self.broken.notified().await;
+    /// Waits until a worker has exited unexpectedly: its connections receive nothing any more.
+    pub(crate) async fn wait_for_worker_failure(&self) {
+        self.worker_failed.notified().await;
     }
 
-    /// After so long without a frame, a connection is told where it stands.
+    /// Returns how long a connection stays without a positioned frame until it receives a position
+    /// frame, which keeps its position within the resume window.
     pub(crate) fn position_interval(&self) -> Duration {
         (self.settings.queue.resume_window / POSITIONS_PER_WINDOW).min(POSITION_INTERVAL_MAX)
     }
 
-    /// How many connections there are, and how much they were handed.
+    /// Returns the number of connections and of delivered frames.
     pub(crate) fn report(&self) -> FanoutReport {
         FanoutReport {
             connections: self.connections.load(Ordering::Relaxed) as u64,
@@ -138,60 +127,61 @@ impl Hub {
         }
     }
 
-    /// A place for one more connection.
+    /// Admits one more connection.
     ///
     /// # Errors
-    /// 503 where the process leaves, or has as many as it may have.
-    pub(crate) fn admit(self: &Arc<Self>) -> Result<Seat, Problem> {
+    /// 503 if the process is draining or the connection limit is reached.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<ConnectionPermit, Problem> {
         if self.lifecycle.is_draining() {
-            let problem = Problem::new(Code::Unavailable).detail("This process leaves.");
+            let problem = Problem::new(Code::Unavailable)
+                .detail("This instance is shutting down. Reconnect to another instance.");
             return Err(problem.retry_after(RETRY_AFTER));
         }
-        let seat = Seat { hub: Arc::clone(self) };
+        let permit = ConnectionPermit { hub: Arc::clone(self) };
         let others = self.connections.fetch_add(1, Ordering::Relaxed);
         if others < self.settings.fanout.connections_max {
-            return Ok(seat);
+            return Ok(permit);
         }
-        let problem =
-            Problem::new(Code::Overloaded).detail("There are as many connections as may be.");
+        let problem = Problem::new(Code::Overloaded)
+            .detail("This instance has reached its connection limit. Retry later.");
         Err(problem.retry_after(RETRY_AFTER))
     }
 
-    /// Closes all connections, from the beginning of the drain of the process on. What is left
-    /// when the last of them had its time is cut off with the process.
+    /// Closes all connections when the process starts to drain. Connections that are still open
+    /// after the last close timeout are dropped with the process.
     pub(crate) async fn drain(self: Arc<Self>) {
-        let left = self.settings.lifecycle.shutdown_timeout.saturating_sub(LEAVE_MARGIN);
-        let over = self.settings.fanout.drain.min(left);
-        if over < self.settings.fanout.drain {
-            warn!(drain = ?over, "fanout.drain is cut: it ends before lifecycle.shutdown_timeout");
+        let available = self.settings.lifecycle.shutdown_timeout.saturating_sub(DRAIN_MARGIN);
+        let duration = self.settings.fanout.drain.min(available);
+        if duration < self.settings.fanout.drain {
+            warn!(
+                drain = ?duration,
+                "hub: fanout.drain does not fit into lifecycle.shutdown_timeout; \
+                 connections are closed over a shorter time"
+            );
         }
-        self.tell(News::Drain(over)).await;
-        let all_gone = async {
+        self.broadcast(WorkerEvent::Drain(duration)).await;
+        let all_closed = async {
             while self.connections.load(Ordering::Relaxed) > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
+                tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
             }
         };
-        if tokio::time::timeout(over + CLOSE_TIMEOUT + Duration::from_secs(1), all_gone)
-            .await
-            .is_err()
-        {
+        let timeout = duration + CLOSE_TIMEOUT + Duration::from_secs(1);
+        if tokio::time::timeout(timeout, all_closed).await.is_err() {
             let connections = self.connections.load(Ordering::Relaxed);
-            warn!(connections, "leaving connections that do not end");
+            warn!(
+                connections,
+                "hub: connections did not close within the drain timeout; dropping them"
+            );
         }
-    }
-
-    /// A panic elsewhere must not take the hub with it: it is whole between any two lines.
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The place of one connection; free again when it is dropped.
-pub(crate) struct Seat {
+/// A permit for one connection, returned to the hub on drop.
+pub(crate) struct ConnectionPermit {
     hub: Arc<Hub>,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.hub.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,75 +1,78 @@
-//! ws-fanout: carries what happens to every open browser, over WebSocket and server-sent events.
+//! ws-fanout: pushes live feeds to clients over WebSocket and server-sent events.
 //!
-//! One subscription to Redis brings publications ([`feed`]). What came at once is encoded once
-//! ([`batch`]) and told to every thread ([`hub`]). A thread owns its sockets ([`shard`]): it puts
-//! shared pieces into their queues and writes each as far as it goes, waiting for none. Who comes
-//! back is brought to the present first ([`resume`]). Of the feeds that carry state, only the newest
-//! frame counts ([`state`]), of what rises the newest of each host that somebody watches ([`rising`]).
-//! Counts of plays come by a stream of their own ([`plays`]).
+//! [`feeds`] follow Redis and encode new data once into [`frames`]. The [`hub`] broadcasts them to
+//! the workers. A [`worker`] is one event loop with its connections: it enqueues shared frames for
+//! each connection and writes without waiting for any client. [`resume`] replays what a
+//! reconnecting client missed. [`http`] accepts connections; [`websocket`] implements RFC 6455.
 
-mod batch;
-mod client;
-mod connection;
-mod events;
-mod feed;
-mod files;
-mod groups;
+mod feeds;
+mod frames;
+mod host_registry;
+mod http;
 mod hub;
-mod local;
-mod outbound;
-mod plays;
-mod query;
-mod recent;
 mod report;
 mod resume;
-mod rising;
-mod routes;
-mod shard;
-mod state;
 mod subscription;
-mod watched;
 mod websocket;
+mod worker;
+mod worker_event;
 
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use mayfly_hot::Hot;
-use mayfly_http::Server;
-use mayfly_runtime::{Need, Process};
+use mayfly_hot::HotStore;
+use mayfly_http::BoundListener;
+use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 
-use crate::{feed::Feed, hub::Hub, local::Local};
+use crate::{
+    feeds::{StreamFollower, follow_plays},
+    hub::Hub,
+    report::run_reports,
+    worker::WorkerContext,
+};
 
-/// Runs the service until it is told to drain and all connections are closed.
-pub async fn run(process: Process) -> anyhow::Result<()> {
+/// Runs the service until the process has drained and all connections are closed.
+///
+/// # Errors
+/// If a listener cannot be bound, or if a background task or a worker fails. The process then
+/// exits, and its clients resume on another instance.
+pub fn run(process: Process) -> ServiceFuture {
+    Box::pin(run_service(process))
+}
+
+async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
-    let hot = Hot::new(&settings.redis)?;
+    let hot = HotStore::new(&settings.redis)?;
     let hub = Hub::new(hot.clone(), Arc::clone(settings), process.lifecycle.clone());
-    let subscription = process.health.register("subscription", Need::Required);
-    let redis = process.health.register("redis", Need::Useful);
-    let http = Server::bind(settings.http.listen)?;
-    let admin = Server::bind(settings.admin.listen)?;
-    let listening = [("http", http.address()), ("admin", admin.address())];
+    let subscription = process.health.register("subscription", Criticality::Required);
+    let redis = process.health.register("redis", Criticality::Optional);
+    let listener = BoundListener::bind(settings.http.listen)?;
+    let admin = BoundListener::bind(settings.admin.listen)?;
+    let addresses = [("http", listener.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let mut besides = JoinSet::new();
-    besides.spawn(hot.clone().watch(redis));
-    besides.spawn(Feed::new(&hub).run(subscription));
-    besides.spawn(plays::follow(Arc::clone(&hub), hot.clone()));
-    besides.spawn(report::report(Arc::clone(&hub), hot));
-    process.started(&listening);
-    let (drain, broken) = (Arc::clone(&hub).drain(), Arc::clone(&hub));
-    let local = move || {
-        let local = Local::start(&hub);
-        let configure = routes::configure(&local);
-        (configure, async move |request| routes::upgrade(local.clone(), request).await)
+    let mut background_tasks = JoinSet::new();
+    background_tasks.spawn(hot.clone().watch(redis));
+    background_tasks.spawn(StreamFollower::new(&hub).run(subscription));
+    background_tasks.spawn(follow_plays(Arc::clone(&hub), hot.clone()));
+    background_tasks.spawn(run_reports(Arc::clone(&hub), hot));
+    process.log_started(&addresses);
+    let (drain, workers) = (Arc::clone(&hub).drain(), Arc::clone(&hub));
+    let new_worker = move || {
+        let context = WorkerContext::start(&hub);
+        let configure = http::configure(&context);
+        (configure, async move |request| http::upgrade(context.clone(), request).await)
     };
-    // A part that ends takes the process with it: clients go on elsewhere, from where they were.
     let served = tokio::select! {
-        served = mayfly_http::serve_upgrades(http, &process, local, drain) => served,
-        Some(ended) = besides.join_next() => Err(anyhow!("a part ended before the process: {ended:?}")),
-        () = broken.be_broken() => Err(anyhow!("the connections of a thread are stuck")),
+        served = mayfly_http::serve_with_upgrades(listener, &process, new_worker, drain) => served,
+        Some(exited) = background_tasks.join_next() => {
+            Err(anyhow!("a background task exited unexpectedly: {exited:?}"))
+        }
+        () = workers.wait_for_worker_failure() => {
+            Err(anyhow!("a worker exited unexpectedly: its connections receive nothing"))
+        }
     };
-    besides.shutdown().await;
+    background_tasks.shutdown().await;
     served
 }

@@ -1,4 +1,4 @@
-//! The service that carries the live feeds to browsers.
+//! The binary of ws-fanout.
 
 use std::process::ExitCode;
 

@@ -1,46 +1,45 @@
-//! Says once a second how many connections there are, and how much they were handed, of which the pulse
-//! is made; and which hosts they watch, for these are sampled.
+//! Reports connection counts (for the pulse) and watched hosts (for sampling) to Redis.
 
 use std::{sync::Arc, time::Duration};
 
 use mayfly_core::{Host, limits::WATCHED_HOSTS_MAX};
-use mayfly_hot::Hot;
-use mayfly_runtime::every;
+use mayfly_hot::HotStore;
+use mayfly_runtime::ticker;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::hub::Hub;
 
-const INTERVAL: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Says it until aborted. Who is silent for some seconds is left out.
-pub(crate) async fn report(hub: Arc<Hub>, hot: Hot) {
-    let name = Uuid::now_v7().simple().to_string();
-    let mut ticks = every(INTERVAL);
-    let mut is_cut = false;
+/// Reports every second until it is aborted. Reports expire within seconds.
+pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
+    let instance = Uuid::now_v7().simple().to_string();
+    let mut ticks = ticker(REPORT_INTERVAL);
+    let mut is_truncated = false;
     loop {
         ticks.tick().await;
-        if let Err(error) = hot.report_fanout(&name, hub.report()).await {
-            debug!(%error, "cannot say how many connections there are");
+        if let Err(error) = hot.fanouts().report(&instance, hub.report()).await {
+            debug!(%error, "cannot report the connection count to Redis");
         }
-        let hosts = cut(hub.watched.hosts(), &mut is_cut);
+        let hosts = truncate_hosts(hub.host_registry.hosts(), &mut is_truncated);
         if !hosts.is_empty()
-            && let Err(error) = hot.watch_hosts(&hosts).await
+            && let Err(error) = hot.trends().watch_hosts(&hosts).await
         {
-            debug!(%error, "cannot say which hosts are watched");
+            debug!(%error, "cannot report the watched hosts to Redis");
         }
     }
 }
 
-/// The first hosts by name, as many as may be said; warns once where there are more.
-fn cut(mut hosts: Vec<Host>, is_cut: &mut bool) -> Vec<Host> {
+/// Returns the first hosts by name, up to the limit. Warns when the limit is first exceeded.
+fn truncate_hosts(mut hosts: Vec<Host>, is_truncated: &mut bool) -> Vec<Host> {
     let watched = hosts.len();
-    let was_cut = std::mem::replace(is_cut, watched > WATCHED_HOSTS_MAX);
-    if *is_cut && !was_cut {
+    let was_truncated = std::mem::replace(is_truncated, watched > WATCHED_HOSTS_MAX);
+    if *is_truncated && !was_truncated {
         warn!(
             hosts.watched = watched,
             hosts.max = WATCHED_HOSTS_MAX,
-            "too many hosts are watched: only the first ones are sampled for that"
+            "report: too many hosts are watched; only the first ones by name are sampled"
         );
     }
     hosts.truncate(WATCHED_HOSTS_MAX);
@@ -52,19 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_hosts_are_said_to_be_watched_than_may_be() {
+    fn watched_hosts_are_truncated_to_the_limit() {
         let hosts = |count: usize| {
-            (0..count).map(|number| Host::parse(format!("h{number}")).expect("a host")).collect()
+            (0..count)
+                .map(|number| Host::parse(format!("h{number}")).expect("a valid host"))
+                .collect()
         };
-        let mut is_cut = false;
+        let mut is_truncated = false;
         assert_eq!(
-            (cut(hosts(WATCHED_HOSTS_MAX), &mut is_cut).len(), is_cut),
+            (truncate_hosts(hosts(WATCHED_HOSTS_MAX), &mut is_truncated).len(), is_truncated),
             (WATCHED_HOSTS_MAX, false)
         );
         assert_eq!(
-            (cut(hosts(WATCHED_HOSTS_MAX + 1), &mut is_cut).len(), is_cut),
+            (truncate_hosts(hosts(WATCHED_HOSTS_MAX + 1), &mut is_truncated).len(), is_truncated),
             (WATCHED_HOSTS_MAX, true)
         );
-        assert_eq!((cut(hosts(1), &mut is_cut).len(), is_cut), (1, false));
+        assert_eq!((truncate_hosts(hosts(1), &mut is_truncated).len(), is_truncated), (1, false));
     }
 }

@@ -1,277 +1,295 @@
-//! Going on where a connection was: whether that is possible, and bringing what it missed.
+//! Resuming a connection: checks whether its position is still known, and replays missed messages.
 
 use std::{future::poll_fn, rc::Rc, str::FromStr, task::Poll, time::Duration};
 
 use actix_web::rt;
-use mayfly_core::{EntryId, LiveEntry, Position, frame::NotResumed};
-use mayfly_hot::{HotError, LiveRow};
+use mayfly_core::{EntryId, LiveEntry, Position, frame::ResumeFailure};
+use mayfly_hot::{HotError, StreamEntry};
 use mayfly_runtime::metrics as names;
 use metrics::counter;
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
 use crate::{
-    batch::{Batch, Picked},
-    client::{Stage, remember, wake},
-    local::Local,
-    shard::Forward,
+    frames::{Batch, EntrySet},
     websocket::CloseCode,
+    worker::{BufferedReplay, Stage, WorkerContext, wake},
 };
 
-/// Entries that are read of the stream at once; of the largest messages that is two megabytes.
+/// Entries per read of the stream; with messages of maximum size, two megabytes.
 const PAGE_ENTRIES: usize = 32;
-/// How long a connection waits for Redis until it is told to come again.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long after a failure Redis is asked again.
+/// How long a connection waits for Redis before it is closed with `overloaded`.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Greets a connection and brings it what it missed, besides whatever else it does. To be aborted
-/// when it ends.
-pub(crate) fn begin(local: &Rc<Local>, key: usize, since: Option<String>) -> JoinHandle<()> {
-    let local = Rc::clone(local);
-    // Boxed: a task keeps the room of its future until its handle is dropped.
+/// Spawns a task that sends `hello` to a connection and replays missed messages. The caller must
+/// abort the task when the connection closes.
+pub(crate) fn start(
+    context: &Rc<WorkerContext>,
+    key: usize,
+    since: Option<String>,
+) -> JoinHandle<()> {
+    let context = Rc::clone(context);
+    // Boxed, because a task keeps the memory of its future until its handle is dropped.
     rt::spawn(Box::pin(async move {
-        if let Some(since) = greet(&local, key, since.as_deref()).await {
-            replay(&local, key, since).await;
+        if let Some(since) = send_hello(&context, key, since.as_deref()).await {
+            replay(&context, key, since).await;
         }
     }))
 }
 
-/// Tells a connection where live delivery begins for it, and whether it goes on where it was; gives
-/// from where on it has to be brought to the present.
-async fn greet(local: &Local, key: usize, since: Option<&str>) -> Option<Position> {
-    let greeting = async {
-        wait_for_start(local).await;
+/// Sends `hello`, and returns the position to replay from if the connection resumes.
+async fn send_hello(context: &WorkerContext, key: usize, since: Option<&str>) -> Option<Position> {
+    let resolving = async {
+        wait_for_first_position(context).await;
         match since {
             None => Ok(None),
-            Some(since) => resolve(local, since).await.map(Some),
+            Some(since) => resolve_position(context, since).await.map(Some),
         }
     };
-    let Ok(outcome) = tokio::time::timeout(PATIENCE, greeting).await else {
-        local.shard.borrow_mut().close(key, &CloseCode::Overloaded.into());
-        local.shard.borrow_mut().flush();
+    let Ok(resolved) = tokio::time::timeout(REDIS_TIMEOUT, resolving).await else {
+        close_overloaded(context, key);
         return None;
     };
-    let mut shard = local.shard.borrow_mut();
-    if !shard.clients[key].is_open() {
+    let mut worker = context.worker.borrow_mut();
+    if !worker.connections[key].is_open() {
         return None;
     }
-    let replay = match outcome {
+    let since = match resolved {
         Ok(None) => {
-            shard.greet_live(key, None);
+            worker.start_live(key, None);
             None
         }
         Ok(Some(position)) => {
-            count("resumed");
-            shard.greet_resumed(key, &position);
+            count_resume("resumed");
+            worker.start_replay(key, &position);
             Some(position)
         }
-        Err(reason) => {
-            count(reason.as_str());
-            shard.greet_live(key, Some(reason));
+        Err(failure) => {
+            count_resume(failure.as_str());
+            worker.start_live(key, Some(failure));
             None
         }
     };
-    shard.flush();
-    wake(&mut shard.clients[key].task);
-    replay
+    worker.flush();
+    wake(&mut worker.connections[key].task_waker);
+    since
 }
 
-fn count(result: &'static str) {
+fn count_resume(result: &'static str) {
     counter!(names::RESUMES_TOTAL, "result" => result).increment(1);
 }
 
+fn close_overloaded(context: &WorkerContext, key: usize) {
+    let mut worker = context.worker.borrow_mut();
+    worker.close(key, &CloseCode::Overloaded.into());
+    worker.flush();
+}
+
 /// Waits until Redis was reached for the first time.
-async fn wait_for_start(local: &Local) {
+async fn wait_for_first_position(context: &WorkerContext) {
     loop {
-        let advanced = local.advanced.notified();
-        if local.shard.borrow().at().is_some() {
+        let advanced = context.advanced.notified();
+        if context.worker.borrow().position().is_some() {
             return;
         }
         advanced.await;
     }
 }
 
-/// Whether this very point is still known. Asks as long as Redis does not answer.
-async fn resolve(local: &Local, since: &str) -> Result<Position, NotResumed> {
-    let position = Position::from_str(since).map_err(|_| NotResumed::UnknownPosition)?;
-    if local.shard.borrow().knows(&position) {
+/// Parses a position and checks that it is still known. Retries while Redis is unavailable.
+async fn resolve_position(context: &WorkerContext, since: &str) -> Result<Position, ResumeFailure> {
+    let position = Position::from_str(since).map_err(|_| ResumeFailure::UnknownPosition)?;
+    if context.worker.borrow().can_replay_from(&position) {
         return Ok(position);
     }
     loop {
-        match ask(local, &position).await {
+        match find_failure(context, &position).await {
             Ok(None) => return Ok(position),
-            Ok(Some(reason)) => return Err(reason),
+            Ok(Some(failure)) => return Err(failure),
             Err(error) => {
-                debug!(%error, "cannot look for a position");
+                debug!(%error, "cannot check a resume position in Redis; retrying");
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
         }
     }
 }
 
-/// Asks Redis for a point; gives why it is not known.
-async fn ask(local: &Local, position: &Position) -> Result<Option<NotResumed>, HotError> {
-    let Ok(_turn) = local.replays.acquire().await else { return Ok(Some(NotResumed::Window)) };
-    let newest = local.hot.find_newest().await?;
+/// Checks a position in Redis. Returns the reason why it cannot be resumed, or `None` if it can.
+async fn find_failure(
+    context: &WorkerContext,
+    position: &Position,
+) -> Result<Option<ResumeFailure>, HotError> {
+    let Ok(_permit) = context.replay_reads.acquire().await else {
+        return Ok(Some(ResumeFailure::Window));
+    };
+    let newest = context.hot.message_stream().find_position().await?;
     if newest.epoch != position.epoch || newest.entry < position.entry {
-        return Ok(Some(NotResumed::DataLost));
+        return Ok(Some(ResumeFailure::DataLost));
     }
-    // The newest point is known even where its entry is trimmed.
+    // The newest position is known even if its entry was trimmed.
     if newest.entry == position.entry {
         return Ok(None);
     }
     if position.entry == EntryId::START {
-        let is_known = local.hot.has_first_entry().await?;
-        return Ok((!is_known).then_some(NotResumed::Window));
+        let is_known = context.hot.message_stream().has_first_entry().await?;
+        return Ok((!is_known).then_some(ResumeFailure::Window));
     }
-    if local.hot.has_entry(position.entry).await? {
+    if context.hot.message_stream().has_entry(position.entry).await? {
         return Ok(None);
     }
-    local.hot.find_loss(position.entry).await.map(Some)
+    context.hot.message_stream().find_loss(position.entry).await.map(Some)
 }
 
-/// Brings a connection everything behind a point, in the order of the stream and as fast as it
-/// reads, until it is live.
-async fn replay(local: &Local, key: usize, since: Position) {
+/// Replays everything after `since`, in stream order and at the pace of the client, until the
+/// connection is live.
+async fn replay(context: &WorkerContext, key: usize, since: Position) {
     let mut cursor = since.entry;
-    let mut patient_until = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + REDIS_TIMEOUT;
     loop {
-        if !is_drained(local, key).await {
+        if !wait_for_room(context, key).await {
             return;
         }
-        let advanced = local.advanced.notified();
-        match step(local, key, &since, &mut cursor) {
-            Step::Done => return,
-            Step::Again => patient_until = Instant::now() + PATIENCE,
-            Step::Ahead => {
+        let advanced = context.advanced.notified();
+        match replay_step(context, key, &since, &mut cursor) {
+            ReplayStep::Done => return,
+            ReplayStep::Advanced => deadline = Instant::now() + REDIS_TIMEOUT,
+            ReplayStep::WaitForWorker => {
                 let _ = tokio::time::timeout(RETRY_PAUSE, advanced).await;
             }
-            Step::Behind => match read(local, &since, cursor).await {
-                // Redis knows less than this process: it has lost something, which shows soon.
+            ReplayStep::ReadStream => match read_page(context, &since, cursor).await {
+                // Redis has fewer entries than this process: it lost data and changes the epoch
+                // soon.
                 Ok(Ok(page)) if page.is_empty() => tokio::time::sleep(RETRY_PAUSE).await,
                 Ok(Ok(page)) => {
-                    patient_until = Instant::now() + PATIENCE;
-                    cursor = give(local, key, &since, cursor, page);
+                    deadline = Instant::now() + REDIS_TIMEOUT;
+                    cursor = send_page(context, key, &since, cursor, page);
                 }
-                Ok(Err(reason)) => return lose(local, key, reason),
+                Ok(Err(failure)) => return abandon_replay(context, key, failure),
                 Err(error) => {
-                    debug!(%error, "cannot read what a connection missed");
+                    debug!(%error, "cannot read missed messages from Redis; retrying");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             },
         }
-        if Instant::now() > patient_until {
-            local.shard.borrow_mut().close(key, &CloseCode::Overloaded.into());
-            local.shard.borrow_mut().flush();
-            return;
+        if Instant::now() > deadline {
+            return close_overloaded(context, key);
         }
     }
 }
 
-/// What a replay does next.
-enum Step {
-    /// The connection is live.
+/// The next step of a replay.
+enum ReplayStep {
+    /// The replay has ended.
     Done,
-    /// It was brought forward, and there is more.
-    Again,
-    /// It knows more than this process as yet.
-    Ahead,
-    /// What it lacks has to be read from Redis.
-    Behind,
+    /// Buffered messages were enqueued, and more are buffered.
+    Advanced,
+    /// The cursor is ahead of the worker.
+    WaitForWorker,
+    /// The next messages must be read from Redis.
+    ReadStream,
 }
 
-fn step(local: &Local, key: usize, since: &Position, cursor: &mut EntryId) -> Step {
-    let mut shard = local.shard.borrow_mut();
-    if shard.clients[key].stage != Stage::Replaying {
-        return Step::Done;
+fn replay_step(
+    context: &WorkerContext,
+    key: usize,
+    since: &Position,
+    cursor: &mut EntryId,
+) -> ReplayStep {
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage != Stage::Replaying {
+        return ReplayStep::Done;
     }
-    let Some(at) = shard.at().cloned() else { return Step::Ahead };
-    if at.epoch != since.epoch {
-        shard.greet_live(key, Some(NotResumed::DataLost));
-        shard.flush();
-        return Step::Done;
+    let Some(position) = worker.position().cloned() else { return ReplayStep::WaitForWorker };
+    if position.epoch != since.epoch {
+        worker.start_live(key, Some(ResumeFailure::DataLost));
+        worker.flush();
+        return ReplayStep::Done;
     }
-    let step = match shard.bring_forward(key, *cursor) {
-        Forward::Live => Step::Done,
-        Forward::To(entry) => {
+    let step = match worker.replay_buffered(key, *cursor) {
+        BufferedReplay::CaughtUp => ReplayStep::Done,
+        BufferedReplay::Partial(entry) => {
             *cursor = entry;
-            Step::Again
+            ReplayStep::Advanced
         }
-        Forward::Unknown if at.entry < *cursor => Step::Ahead,
-        Forward::Unknown => Step::Behind,
+        BufferedReplay::NotBuffered if position.entry < *cursor => ReplayStep::WaitForWorker,
+        BufferedReplay::NotBuffered => ReplayStep::ReadStream,
     };
-    shard.flush();
+    worker.flush();
     step
 }
 
-/// Reads what follows the cursor, if that is still whole: neither trimmed nor of another epoch.
-async fn read(
-    local: &Local,
+/// Reads the entries after the cursor. Fails if entries were trimmed or belong to another epoch.
+async fn read_page(
+    context: &WorkerContext,
     since: &Position,
     cursor: EntryId,
-) -> Result<Result<Vec<LiveRow>, NotResumed>, HotError> {
-    let Ok(_turn) = local.replays.acquire().await else { return Ok(Err(NotResumed::Window)) };
-    let mut rows = local.hot.read_live(cursor, PAGE_ENTRIES + 1).await?;
+) -> Result<Result<Vec<StreamEntry>, ResumeFailure>, HotError> {
+    let Ok(_permit) = context.replay_reads.acquire().await else {
+        return Ok(Err(ResumeFailure::Window));
+    };
+    let mut page = context.hot.message_stream().read(cursor, PAGE_ENTRIES + 1).await?;
     if cursor != EntryId::START {
-        if rows.first().is_none_or(|row| row.id != cursor) {
-            return Ok(Err(NotResumed::Window));
+        if page.first().is_none_or(|entry| entry.id != cursor) {
+            return Ok(Err(ResumeFailure::Window));
         }
-        rows.remove(0);
+        page.remove(0);
     }
-    // A position of an epoch may name the last entry of the one before, but nothing behind it.
-    let is_one_past = rows.iter().all(|row| *row.epoch == *since.epoch);
-    Ok(if is_one_past { Ok(rows) } else { Err(NotResumed::DataLost) })
+    // A position may point to the last entry of the previous epoch, but to no earlier one.
+    let is_same_epoch = page.iter().all(|entry| *entry.epoch == *since.epoch);
+    Ok(if is_same_epoch { Ok(page) } else { Err(ResumeFailure::DataLost) })
 }
 
-/// Gives a connection its part of a page; gives the end of the page.
-fn give(
-    local: &Local,
+/// Enqueues the subscribed part of a page, and returns the last entry of the page.
+fn send_page(
+    context: &WorkerContext,
     key: usize,
     since: &Position,
     cursor: EntryId,
-    page: Vec<LiveRow>,
+    page: Vec<StreamEntry>,
 ) -> EntryId {
-    let Some(end) = page.last().map(|row| row.id) else { return cursor };
-    let mut shard = local.shard.borrow_mut();
-    if shard.clients[key].stage != Stage::Replaying {
+    let Some(end) = page.last().map(|entry| entry.id) else { return cursor };
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage != Stage::Replaying {
         return end;
     }
-    let interest = Rc::clone(&shard.clients[key].interest);
-    let wanted = |entry: &LiveEntry| interest.subscription.wants(&entry.event);
-    let entries: Vec<_> = page.into_iter().filter_map(|row| row.entry).filter(wanted).collect();
+    let group_key = Rc::clone(&worker.connections[key].group_key);
+    let is_subscribed = |entry: &LiveEntry| group_key.subscription.has_event(&entry.event);
+    let entries = page.into_iter().filter_map(|entry| entry.entry).filter(is_subscribed);
+    let entries: Vec<_> = entries.collect();
     if !entries.is_empty() {
         let batch = Batch::encode(Position { entry: cursor, ..since.clone() }, end, entries);
-        let all = Picked::From(0);
-        if let Some(selection) = batch.select(interest.encoding, &interest.subscription, &all) {
-            shard.give(key, selection);
-            shard.flush();
+        let all = EntrySet::From(0);
+        if let Some(selection) = batch.select(group_key.encoding, &group_key.subscription, &all) {
+            worker.enqueue_replay(key, selection);
+            worker.flush();
         }
     }
     end
 }
 
-/// Tells a connection that it cannot go on where it was after all, and goes on live.
-fn lose(local: &Local, key: usize, reason: NotResumed) {
-    let mut shard = local.shard.borrow_mut();
-    if shard.clients[key].stage == Stage::Replaying {
-        shard.greet_live(key, Some(reason));
-        shard.flush();
+/// Reports to a connection that its replay failed, and continues with live delivery.
+fn abandon_replay(context: &WorkerContext, key: usize, failure: ResumeFailure) {
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage == Stage::Replaying {
+        worker.start_live(key, Some(failure));
+        worker.flush();
     }
 }
 
-/// Waits until a connection has taken nearly all that was written to it; false if it has ended.
-async fn is_drained(local: &Local, key: usize) -> bool {
-    poll_fn(|context| {
-        let mut shard = local.shard.borrow_mut();
-        let client = &mut shard.clients[key];
-        if client.stage != Stage::Replaying {
+/// Waits until the send queue has room for the next part of a replay. Returns false if the replay
+/// has ended.
+async fn wait_for_room(context: &WorkerContext, key: usize) -> bool {
+    poll_fn(|cx| {
+        let mut worker = context.worker.borrow_mut();
+        let connection = &mut worker.connections[key];
+        if connection.stage != Stage::Replaying {
             return Poll::Ready(false);
         }
-        if client.is_nearly_drained() {
+        if connection.is_ready_for_replay() {
             return Poll::Ready(true);
         }
-        remember(&mut client.drained, context);
+        connection.register_replay(cx);
         Poll::Pending
     })
     .await

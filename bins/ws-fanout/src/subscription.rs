@@ -1,16 +1,16 @@
-//! What a connection wants to see.
+//! The feeds, channels, videos and hosts that a connection subscribes to.
 
 use std::collections::BTreeSet;
 
-use mayfly_core::{Channel, Host, LiveEvent, frame::SubscribedTo};
+use mayfly_core::{Channel, Host, LiveEvent, frame::SubscriptionSet};
 use serde::Deserialize;
 
-/// Channels of one connection; videos and hosts likewise.
+/// Maximum number of channels, of videos and of hosts of a connection.
 pub(crate) const CHANNELS_MAX: usize = 128;
-/// Characters of the id of a video.
+/// Maximum length of a video ID, in characters.
 const VIDEO_CHARS_MAX: usize = 128;
 
-/// A kind of frames.
+/// A kind of frames that a connection can subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Feed {
     Messages,
@@ -39,17 +39,17 @@ impl Feed {
     }
 }
 
-/// The channels of a connection.
+/// The channels of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Channels {
-    /// Whatever there is.
+    /// Every channel.
     All,
-    /// These.
+    /// The named channels.
     Some(BTreeSet<Channel>),
 }
 
-/// Everything that a connection wants to see. Connections that want the same share what is made
-/// for them.
+/// The complete subscription of a connection. Connections with equal subscriptions share their
+/// encoded frames.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Subscription {
     pub(crate) channels: Channels,
@@ -58,52 +58,58 @@ pub(crate) struct Subscription {
     pub(crate) hosts: BTreeSet<Host>,
 }
 
-/// Names as a client writes them, in a query or in a frame.
+/// Unchecked names from a query or a client frame.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Names {
+pub(crate) struct SubscriptionRequest {
     pub(crate) channels: Vec<String>,
     pub(crate) feeds: Vec<String>,
     pub(crate) videos: Vec<String>,
     pub(crate) hosts: Vec<String>,
 }
 
-/// What is wrong with names.
+/// The reason why a [`SubscriptionRequest`] is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadNames {
-    /// A name does not follow its rule.
+pub(crate) enum SubscriptionError {
+    /// A name violates its rule.
     #[error("{field} {rule}")]
-    Field {
-        /// Which kind of name.
+    InvalidField {
         field: &'static str,
-        /// The rule, as a sentence that follows it.
+        /// The rule, phrased to follow the name of the field.
         rule: &'static str,
     },
-    /// More than a connection may have.
-    #[error("{0} must be at most {CHANNELS_MAX}")]
+    /// A field has more names than a connection may have.
+    #[error("{0} must have at most {CHANNELS_MAX} entries")]
     TooMany(&'static str),
 }
 
-impl Subscription {
-    /// What a new connection wants, by the names in its query: without channels all, without feeds
-    /// messages.
-    pub(crate) fn open(names: Names) -> Result<Self, BadNames> {
+/// Creates the subscription of a new connection. The default is all channels and the feed
+/// `messages`.
+impl TryFrom<SubscriptionRequest> for Subscription {
+    type Error = SubscriptionError;
+
+    fn try_from(request: SubscriptionRequest) -> Result<Self, SubscriptionError> {
         let mut subscription = Self {
             channels: Channels::All,
             feeds: BTreeSet::new(),
             videos: BTreeSet::new(),
             hosts: BTreeSet::new(),
         };
-        if names.feeds.is_empty() {
+        if request.feeds.is_empty() {
             subscription.feeds.insert(Feed::Messages);
         }
-        subscription.subscribe(names)?;
+        subscription.subscribe(request)?;
         Ok(subscription)
     }
+}
 
-    /// Adds names; if one of them is wrong, nothing is to be kept of it.
-    pub(crate) fn subscribe(&mut self, names: Names) -> Result<(), BadNames> {
-        let names = Checked::of(names)?;
+impl Subscription {
+    /// Adds names. After an error, the subscription must be discarded.
+    pub(crate) fn subscribe(
+        &mut self,
+        request: SubscriptionRequest,
+    ) -> Result<(), SubscriptionError> {
+        let names = CheckedNames::try_from(request)?;
         if !names.channels.is_empty() {
             match &mut self.channels {
                 Channels::All => self.channels = Channels::Some(names.channels),
@@ -113,17 +119,22 @@ impl Subscription {
         self.feeds.extend(names.feeds);
         self.videos.extend(names.videos);
         self.hosts.extend(names.hosts);
-        self.check_size()?;
-        self.check_rising()
+        self.check_sizes()?;
+        self.check_hosts()
     }
 
-    /// Takes names away; what is not subscribed is no error.
-    pub(crate) fn unsubscribe(&mut self, names: Names) -> Result<(), BadNames> {
-        let names = Checked::of(names)?;
+    /// Removes names; names that are not subscribed are ignored. After an error, the subscription
+    /// must be discarded.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        request: SubscriptionRequest,
+    ) -> Result<(), SubscriptionError> {
+        let names = CheckedNames::try_from(request)?;
         match &mut self.channels {
             Channels::All if !names.channels.is_empty() => {
-                let rule = "can only be left one by one after some were subscribed by name";
-                return Err(BadNames::Field { field: "channels", rule });
+                let rule = "cannot be removed while all channels are subscribed; \
+                            subscribe to channels by name first";
+                return Err(SubscriptionError::InvalidField { field: "channels", rule });
             }
             Channels::All => {}
             Channels::Some(channels) => channels.retain(|one| !names.channels.contains(one)),
@@ -131,30 +142,29 @@ impl Subscription {
         self.feeds.retain(|one| !names.feeds.contains(one));
         self.videos.retain(|one| !names.videos.contains(one));
         self.hosts.retain(|one| !names.hosts.contains(one));
-        self.check_rising()
+        self.check_hosts()
     }
 
-    /// Whether frames of this kind are wanted.
     pub(crate) fn has_feed(&self, feed: Feed) -> bool {
         self.feeds.contains(&feed)
     }
 
-    /// The hosts of which is wanted what rises.
+    /// Returns the hosts whose trends are subscribed.
     pub(crate) fn watched_hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|_| self.has_feed(Feed::Rising))
     }
 
-    /// Whether what rises on a host is wanted.
-    pub(crate) fn watches(&self, host: &Host) -> bool {
+    /// Returns whether the trends of a host are subscribed.
+    pub(crate) fn watches_host(&self, host: &Host) -> bool {
         self.has_feed(Feed::Rising) && self.hosts.contains(host)
     }
 
-    /// Whether messages are wanted at all.
     pub(crate) fn has_messages(&self) -> bool {
         self.has_feed(Feed::Messages)
     }
 
-    /// Whether messages of a channel are wanted; those of nobody knows which are for all.
+    /// Returns whether this subscription includes `channel`. Messages whose channel is unknown are
+    /// sent to everyone.
     pub(crate) fn has_channel(&self, channel: Option<&str>) -> bool {
         match (&self.channels, channel) {
             (Channels::All, _) | (_, None) => true,
@@ -162,8 +172,8 @@ impl Subscription {
         }
     }
 
-    /// Whether anything of an event is wanted.
-    pub(crate) fn wants(&self, event: &LiveEvent) -> bool {
+    /// Returns whether any part of an event is subscribed.
+    pub(crate) fn has_event(&self, event: &LiveEvent) -> bool {
         self.has_messages()
             && match event {
                 LiveEvent::Message { channel, .. } => self.has_channel(Some(channel)),
@@ -173,9 +183,9 @@ impl Subscription {
             }
     }
 
-    /// All names, for the client that asked.
-    pub(crate) fn to_names(&self) -> SubscribedTo {
-        SubscribedTo {
+    /// Returns the complete set of names, as sent to the client.
+    pub(crate) fn to_set(&self) -> SubscriptionSet {
+        SubscriptionSet {
             channels: match &self.channels {
                 Channels::All => vec!["*".to_owned()],
                 Channels::Some(names) => {
@@ -188,14 +198,15 @@ impl Subscription {
         }
     }
 
-    fn check_rising(&self) -> Result<(), BadNames> {
+    fn check_hosts(&self) -> Result<(), SubscriptionError> {
         if self.feeds.contains(&Feed::Rising) && self.hosts.is_empty() {
-            return Err(BadNames::Field { field: "hosts", rule: "must name a host for rising" });
+            let rule = "must name at least one host for the feed rising";
+            return Err(SubscriptionError::InvalidField { field: "hosts", rule });
         }
         Ok(())
     }
 
-    fn check_size(&self) -> Result<(), BadNames> {
+    fn check_sizes(&self) -> Result<(), SubscriptionError> {
         let channels = match &self.channels {
             Channels::All => 0,
             Channels::Some(channels) => channels.len(),
@@ -203,98 +214,111 @@ impl Subscription {
         let sizes =
             [("channels", channels), ("videos", self.videos.len()), ("hosts", self.hosts.len())];
         match sizes.into_iter().find(|(_, size)| *size > CHANNELS_MAX) {
-            Some((field, _)) => Err(BadNames::TooMany(field)),
+            Some((field, _)) => Err(SubscriptionError::TooMany(field)),
             None => Ok(()),
         }
     }
 }
 
 /// Names that follow their rules.
-struct Checked {
+struct CheckedNames {
     channels: BTreeSet<Channel>,
     feeds: BTreeSet<Feed>,
     videos: BTreeSet<String>,
     hosts: BTreeSet<Host>,
 }
 
-impl Checked {
-    fn of(names: Names) -> Result<Self, BadNames> {
-        let wrong = |field, rule| move |()| BadNames::Field { field, rule };
-        let channels = names.channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
-        let hosts = names.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
-        let feeds =
-            names.feeds.iter().map(|name| Feed::parse(name).ok_or(())).collect::<Result<_, _>>();
+impl TryFrom<SubscriptionRequest> for CheckedNames {
+    type Error = SubscriptionError;
+
+    fn try_from(request: SubscriptionRequest) -> Result<Self, SubscriptionError> {
+        let invalid = |field, rule| SubscriptionError::InvalidField { field, rule };
+        let channels = request.channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
+        let feeds = request.feeds.iter().map(|name| Feed::parse(name)).collect::<Option<_>>();
+        let videos = check_video_ids(request.videos);
+        let hosts = request.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
         Ok(Self {
-            channels: channels.map_err(|rule| BadNames::Field { field: "channels", rule })?,
-            feeds: feeds
-                .map_err(wrong("feeds", "must be messages, plays, rising, stats or pulse"))?,
-            videos: check_texts(names.videos, VIDEO_CHARS_MAX)
-                .map_err(wrong("videos", "must be of 1 to 128 characters"))?,
-            hosts: hosts.map_err(|rule| BadNames::Field { field: "hosts", rule })?,
+            channels: channels.map_err(|rule| invalid("channels", rule))?,
+            feeds: feeds.ok_or(invalid(
+                "feeds",
+                "must be one of messages, plays, rising, stats or pulse",
+            ))?,
+            videos: videos.ok_or(invalid("videos", "must have 1 to 128 characters each"))?,
+            hosts: hosts.map_err(|rule| invalid("hosts", rule))?,
         })
     }
 }
 
-fn check_texts(names: Vec<String>, chars_max: usize) -> Result<BTreeSet<String>, ()> {
-    let sound = |name: &String| (1..=chars_max).contains(&name.chars().count());
-    names.into_iter().map(|name| if sound(&name) { Ok(name) } else { Err(()) }).collect()
+fn check_video_ids(ids: Vec<String>) -> Option<BTreeSet<String>> {
+    let is_valid = |id: &String| (1..=VIDEO_CHARS_MAX).contains(&id.chars().count());
+    ids.into_iter().map(|id| is_valid(&id).then_some(id)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(channels: &[&str]) -> Names {
+    fn names(channels: &[&str]) -> SubscriptionRequest {
         let channels = channels.iter().map(|&name| name.to_owned()).collect();
-        Names { channels, ..Names::default() }
+        SubscriptionRequest { channels, ..SubscriptionRequest::default() }
     }
 
     #[test]
-    fn all_channels_until_some_are_named_and_none_when_they_are_left() {
-        let mut one = Subscription::open(Names::default()).expect("sound names");
-        assert!(one.has_channel(Some("any")) && one.has_messages());
-        assert_eq!(one.to_names().channels, ["*"]);
-        assert!(one.clone().unsubscribe(names(&["a"])).is_err());
-        one.subscribe(names(&["b", "a"])).expect("sound names");
-        assert_eq!(one.to_names().channels, ["a", "b"]);
-        one.unsubscribe(names(&["a", "b", "c"])).expect("sound names");
-        assert!(!one.has_channel(Some("a")));
-        assert_eq!(one.to_names().channels, [""; 0]);
+    fn all_channels_until_some_are_named_and_none_after_unsubscribing_from_them() {
+        let mut subscription =
+            Subscription::try_from(SubscriptionRequest::default()).expect("valid names");
+        assert!(subscription.has_channel(Some("any")) && subscription.has_messages());
+        assert_eq!(subscription.to_set().channels, ["*"]);
+        assert!(subscription.clone().unsubscribe(names(&["a"])).is_err());
+        subscription.subscribe(names(&["b", "a"])).expect("valid names");
+        assert_eq!(subscription.to_set().channels, ["a", "b"]);
+        subscription.unsubscribe(names(&["a", "b", "c"])).expect("valid names");
+        assert!(!subscription.has_channel(Some("a")));
+        assert_eq!(subscription.to_set().channels, [""; 0]);
     }
 
     #[test]
-    fn too_many_or_bad_names_are_refused() {
+    fn too_many_or_invalid_names_are_rejected() {
         let many: Vec<_> = (0..=CHANNELS_MAX).map(|number| format!("c{number}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        assert!(Subscription::open(names(&many[1..])).is_ok());
-        assert_eq!(Subscription::open(names(&many)), Err(BadNames::TooMany("channels")));
-        assert!(Subscription::open(names(&["a b"])).is_err());
-        let rising = |hosts: &[&str]| Names {
+        assert!(Subscription::try_from(names(&many[1..])).is_ok());
+        assert_eq!(
+            Subscription::try_from(names(&many)),
+            Err(SubscriptionError::TooMany("channels"))
+        );
+        assert!(Subscription::try_from(names(&["a b"])).is_err());
+        let rising = |hosts: &[&str]| SubscriptionRequest {
             feeds: vec!["rising".into()],
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-            ..Names::default()
+            ..SubscriptionRequest::default()
         };
-        assert!(Subscription::open(rising(&[])).is_err());
-        let mut one = Subscription::open(rising(&["h"])).expect("sound names");
-        assert!(one.unsubscribe(Names { feeds: vec![], ..rising(&["h"]) }).is_err());
-        let bad = Subscription::open(rising(&["h", "a/b"])).map_err(|bad| bad.to_string());
-        assert_eq!(bad.err(), Some(format!("hosts {}", Host::RULE)));
+        assert!(Subscription::try_from(rising(&[])).is_err());
+        let mut subscription = Subscription::try_from(rising(&["h"])).expect("valid names");
+        assert!(
+            subscription
+                .unsubscribe(SubscriptionRequest { feeds: vec![], ..rising(&["h"]) })
+                .is_err()
+        );
+        let invalid =
+            Subscription::try_from(rising(&["h", "a/b"])).map_err(|error| error.to_string());
+        assert_eq!(invalid.err(), Some(format!("hosts {}", Host::RULE)));
     }
 
     #[test]
-    fn a_host_is_the_same_in_capitals_and_watched_only_by_who_wants_what_rises() {
-        let names = |feeds: &[&str], hosts: &[&str]| Names {
+    fn hosts_are_case_insensitive_and_watched_only_with_the_feed_rising() {
+        let names = |feeds: &[&str], hosts: &[&str]| SubscriptionRequest {
             feeds: feeds.iter().map(|&feed| feed.to_owned()).collect(),
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-            ..Names::default()
+            ..SubscriptionRequest::default()
         };
-        let mut one = Subscription::open(names(&["stats"], &["B.org", "a.org", "b.ORG"]))
-            .expect("sound names");
-        assert_eq!(one.to_names().hosts, ["a.org", "b.org"]);
-        assert_eq!(one.watched_hosts().count(), 0);
-        one.subscribe(names(&["rising"], &[])).expect("sound names");
-        assert_eq!(one.watched_hosts().count(), 2);
-        one.unsubscribe(names(&[], &["A.ORG"])).expect("sound names");
-        assert_eq!(one.to_names().hosts, ["b.org"]);
+        let mut subscription =
+            Subscription::try_from(names(&["stats"], &["B.org", "a.org", "b.ORG"]))
+                .expect("valid names");
+        assert_eq!(subscription.to_set().hosts, ["a.org", "b.org"]);
+        assert_eq!(subscription.watched_hosts().count(), 0);
+        subscription.subscribe(names(&["rising"], &[])).expect("valid names");
+        assert_eq!(subscription.watched_hosts().count(), 2);
+        subscription.unsubscribe(names(&[], &["A.ORG"])).expect("valid names");
+        assert_eq!(subscription.to_set().hosts, ["b.org"]);
     }
 }

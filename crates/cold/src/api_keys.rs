@@ -1,4 +1,4 @@
-//! API keys as they are stored: by their digest, with the hosts that they open.
+//! API keys, stored by their digest, with the hosts that they grant access to.
 
 use diesel::{
     QueryableByName,
@@ -6,50 +6,59 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use mayfly_core::{Host, KeyHash, KnownKey, Timestamp};
+use mayfly_core::{ApiKey, Host, KeyHash, Timestamp, limits};
 use uuid::Uuid;
 
-use crate::{Cold, error::ColdError, messages::from_pg};
+use crate::store::{ColdError, ColdStore, from_pg};
 
-/// A key that is to be stored.
+/// The name of keys registered by [`ApiKeys::register_source_key`].
+const SOURCE_KEY_NAME: &str = "accepted by the source";
+
+/// The handle for API keys.
+#[derive(Clone, Copy)]
+pub struct ApiKeys<'a> {
+    store: &'a ColdStore,
+}
+
+/// An API key to store.
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
-    /// What it is called where it must not be shown.
+    /// Identifies the key where the key itself must not appear.
     pub id: Uuid,
-    /// Its digest.
+    /// The digest of the key.
     pub hash: KeyHash,
-    /// What people call it.
+    /// The display name.
     pub name: String,
-    /// Its first characters, for people to know it by.
+    /// The first characters of the key, for recognition.
     pub start: String,
-    /// The hosts that it opens.
+    /// The hosts that the key grants access to.
     pub hosts: Vec<Host>,
 }
 
-/// A key as it is stored, for people to look at.
+/// A stored API key with its display data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKeyRow {
-    /// What is needed to judge it.
-    pub known: KnownKey,
-    /// What people call it.
+pub struct StoredApiKey {
+    /// The key.
+    pub key: ApiKey,
+    /// The display name.
     pub name: String,
-    /// Its first characters.
+    /// The first characters of the key.
     pub start: String,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: Timestamp,
-    /// When it was revoked, if it was.
+    /// The time of revocation.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// What became of a key that is to be revoked.
+/// The outcome of a revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
-    /// It is revoked; perhaps it was before.
-    Revoked(Box<ApiKeyRow>),
-    /// No key has this id, or begins so.
-    Unknown,
-    /// Several begin so; none was revoked.
-    Several(Vec<ApiKeyRow>),
+    /// The key is revoked; it may have been revoked before.
+    Revoked(Box<StoredApiKey>),
+    /// No key matches.
+    NotFound,
+    /// Several keys match; none was revoked.
+    Ambiguous(Vec<StoredApiKey>),
 }
 
 #[derive(QueryableByName)]
@@ -70,12 +79,12 @@ struct Row {
     hosts: Vec<String>,
 }
 
-impl From<Row> for ApiKeyRow {
+impl From<Row> for StoredApiKey {
     fn from(row: Row) -> Self {
         Self {
-            known: KnownKey {
+            key: ApiKey {
                 hash: KeyHash::from_hex(&row.hash)
-                    .expect("invariant: a constraint holds digests to 32 bytes"),
+                    .expect("invariant: a constraint restricts digests to 32 bytes"),
                 id: row.id,
                 hosts: row.hosts.into_iter().filter_map(|host| Host::parse(host).ok()).collect(),
                 is_revoked: row.revoked_at.is_some(),
@@ -100,7 +109,7 @@ struct Id {
     id: Uuid,
 }
 
-/// Its columns, and the hosts that it opens by name.
+/// Selects the columns of a key and the names of its hosts.
 macro_rules! select_keys {
     ($rest:literal) => {
         concat!(
@@ -113,10 +122,10 @@ macro_rules! select_keys {
     };
 }
 
-/// Ids are in the order of creation.
+/// Ids sort by the time of creation.
 const LIST: &str = select_keys!("WHERE id > $1 ORDER BY id LIMIT $2");
 
-/// As many as tell one from several, and those from each other.
+/// The limit suffices to report an ambiguous key and its candidates.
 const FIND: &str = select_keys!(
     "WHERE id = $1 OR hash = decode($2, 'hex') OR start = $3 \
      ORDER BY revoked_at IS NOT NULL, id LIMIT 20"
@@ -124,96 +133,126 @@ const FIND: &str = select_keys!(
 
 const CREATE: &str = "SELECT relate_api_key_v1($1, decode($2, 'hex'), $3, $4, $5) AS id";
 
-/// Whoever changes keys holds this row first.
+/// Every transaction that changes keys locks this row first.
 const LOCK: &str = "SELECT FROM api_keys_version FOR UPDATE";
 
 const REVOKE: &str =
     "UPDATE api_keys SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL";
 
-impl Cold {
-    /// Stores a key and has it open its hosts; gives its id. Where its digest is known already, that
-    /// key opens these hosts too, unless it is revoked. Refused where there are
-    /// [`mayfly_core::limits::API_KEYS_MAX`] keys, or a key would open more hosts than
-    /// [`mayfly_core::limits::API_KEY_HOSTS_MAX`].
-    pub async fn create_api_key(&self, key: &NewApiKey) -> Result<Uuid, ColdError> {
-        let hosts: Vec<&str> = key.hosts.iter().map(Host::as_str).collect();
-        self.call(async |connection| {
-            diesel::sql_query(CREATE)
-                .bind::<SqlUuid, _>(key.id)
-                .bind::<Text, _>(key.hash.as_str())
-                .bind::<Text, _>(&key.name)
-                .bind::<Text, _>(&key.start)
-                .bind::<Array<Text>, _>(hosts)
-                .get_result::<Id>(connection)
-                .await
-        })
-        .await
-        .map(|row| row.id)
-    }
-
-    /// Lists keys in the order in which they were made, behind one of these ids.
-    pub async fn list_api_keys(
-        &self,
-        behind: Uuid,
-        limit: u32,
-    ) -> Result<Vec<ApiKeyRow>, ColdError> {
-        self.call(async |connection| {
-            diesel::sql_query(LIST)
-                .bind::<SqlUuid, _>(behind)
-                .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
-                .get_results::<Row>(connection)
-                .await
-        })
-        .await
-        .map(|rows| rows.into_iter().map(ApiKeyRow::from).collect())
-    }
-
-    /// Revokes the key with this id, that begins so, or that is this one itself. Twice is once.
-    pub async fn revoke_api_key(&self, which: &str) -> Result<Revocation, ColdError> {
-        let (id, hash) = (Uuid::parse_str(which).ok(), KeyHash::of(which));
-        self.call(async |connection| {
-            connection
-                .transaction(async |connection| {
-                    diesel::sql_query(LOCK).execute(connection).await?;
-                    let find = async |connection: &mut AsyncPgConnection| {
-                        diesel::sql_query(FIND)
-                            .bind::<Nullable<SqlUuid>, _>(id)
-                            .bind::<Text, _>(hash.as_str())
-                            .bind::<Text, _>(which)
-                            .get_results::<Row>(connection)
-                            .await
-                    };
-                    let found = find(connection).await?;
-                    let [one] = &found[..] else { return Ok(found) };
-                    let revoke = diesel::sql_query(REVOKE).bind::<SqlUuid, _>(one.id);
-                    revoke.execute(connection).await?;
-                    find(connection).await
-                })
-                .await
-        })
-        .await
-        .map(Revocation::of)
-    }
-
-    /// The version of all keys: another one after every change of them.
-    pub async fn api_keys_version(&self) -> Result<i64, ColdError> {
-        self.call(async |connection| {
-            diesel::sql_query("SELECT version FROM api_keys_version")
-                .get_result::<Version>(connection)
-                .await
-        })
-        .await
-        .map(|row| row.version)
+impl ColdStore {
+    /// Returns the handle for API keys.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys { store: self }
     }
 }
 
-impl Revocation {
-    fn of(found: Vec<Row>) -> Self {
-        let mut found: Vec<_> = found.into_iter().map(ApiKeyRow::from).collect();
-        match found.len() {
-            0 => Self::Unknown,
-            1 => Self::Revoked(Box::new(found.remove(0))),
-            _ => Self::Several(found),
+impl ApiKeys<'_> {
+    /// Stores a key with its hosts and returns its id. If the digest exists, adds the hosts to that
+    /// key, unless it is revoked. Rejected if there are already [`limits::API_KEYS_MAX`] keys, or
+    /// if the key would have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
+    pub async fn create(self, key: &NewApiKey) -> Result<Uuid, ColdError> {
+        let hosts: Vec<&str> = key.hosts.iter().map(Host::as_str).collect();
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(CREATE)
+                    .bind::<SqlUuid, _>(key.id)
+                    .bind::<Text, _>(key.hash.as_str())
+                    .bind::<Text, _>(&key.name)
+                    .bind::<Text, _>(&key.start)
+                    .bind::<Array<Text>, _>(hosts)
+                    .get_result::<Id>(connection)
+                    .await
+            })
+            .await
+            .map(|row| row.id)
+    }
+
+    /// Lists the keys after an id, in the order of creation.
+    pub async fn list(self, after: Uuid, limit: u32) -> Result<Vec<StoredApiKey>, ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(LIST)
+                    .bind::<SqlUuid, _>(after)
+                    .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
+                    .get_results::<Row>(connection)
+                    .await
+            })
+            .await
+            .map(|rows| rows.into_iter().map(StoredApiKey::from).collect())
+    }
+
+    /// Revokes the key that has this id, these first characters, or this value; idempotent.
+    pub async fn revoke(self, which: &str) -> Result<Revocation, ColdError> {
+        let (id, hash) = (Uuid::parse_str(which).ok(), KeyHash::from_key(which));
+        self.store
+            .call(async |connection| {
+                connection
+                    .transaction(async |connection| {
+                        diesel::sql_query(LOCK).execute(connection).await?;
+                        let find = async |connection: &mut AsyncPgConnection| {
+                            diesel::sql_query(FIND)
+                                .bind::<Nullable<SqlUuid>, _>(id)
+                                .bind::<Text, _>(hash.as_str())
+                                .bind::<Text, _>(which)
+                                .get_results::<Row>(connection)
+                                .await
+                        };
+                        let found = find(connection).await?;
+                        let [one] = &found[..] else { return Ok(found) };
+                        let revoke = diesel::sql_query(REVOKE).bind::<SqlUuid, _>(one.id);
+                        revoke.execute(connection).await?;
+                        find(connection).await
+                    })
+                    .await
+            })
+            .await
+            .map(Revocation::from)
+    }
+
+    /// Returns the version of the set of keys, which changes with every change of a key.
+    pub async fn find_version(self) -> Result<i64, ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query("SELECT version FROM api_keys_version")
+                    .get_result::<Version>(connection)
+                    .await
+            })
+            .await
+            .map(|row| row.version)
+    }
+
+    /// Registers a key that the visitor source accepted for a host. Both may exist already; a
+    /// revoked key stays revoked.
+    pub async fn register_source_key(
+        self,
+        key: &KeyHash,
+        start: &str,
+        host: &Host,
+    ) -> Result<(), ColdError> {
+        let key = NewApiKey {
+            id: Uuid::now_v7(),
+            hash: key.clone(),
+            name: SOURCE_KEY_NAME.to_owned(),
+            start: start.chars().take(limits::API_KEY_START_CHARS).map(to_printable).collect(),
+            hosts: vec![host.clone()],
+        };
+        self.create(&key).await.map(|_| ())
+    }
+}
+
+/// Replaces characters that could control the terminal in which the key is displayed.
+fn to_printable(letter: char) -> char {
+    if letter.is_ascii_graphic() { letter } else { '?' }
+}
+
+impl From<Vec<Row>> for Revocation {
+    fn from(rows: Vec<Row>) -> Self {
+        let mut keys: Vec<_> = rows.into_iter().map(StoredApiKey::from).collect();
+        match keys.len() {
+            0 => Self::NotFound,
+            1 => Self::Revoked(Box::new(keys.remove(0))),
+            _ => Self::Ambiguous(keys),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Entries that Postgres refused, or that nobody could read.
+//! Dead letters: entries that Postgres rejected or that could not be decoded.
 
 use std::time::Duration;
 
@@ -11,48 +11,51 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use mayfly_core::{MessageId, message::expire_json};
 use uuid::Uuid;
 
-use crate::{
-    Cold,
-    error::ColdError,
-    messages::from_pg,
-    schema::{dead_letters, early_expiries},
-};
+use crate::store::{ColdError, ColdStore, dead_letters, early_expiries, from_pg};
 
-/// An entry that left its queue without being stored.
+/// The handle for dead letters.
+#[derive(Clone, Copy)]
+pub struct DeadLetters<'a> {
+    store: &'a ColdStore,
+}
+
+/// An entry that was removed from its stream without being stored.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// The queue that it left.
+    /// The stream.
     pub stream: &'static str,
-    /// The epoch in which it was written.
+    /// The epoch of the entry.
     pub epoch: String,
-    /// Its id in that queue.
+    /// The id of the entry in the stream.
     pub entry_id: String,
-    /// The name of its first field.
+    /// The kind: the name of the first field.
     pub kind: String,
-    /// The message that it brought, if it brought one.
+    /// The id of the message, if the entry contains one.
     pub message_id: Option<MessageId>,
-    /// The id that plays carry, if it brought some.
+    /// The id of the plays, if the entry contains some.
     pub plays_id: Option<Uuid>,
-    /// How many items it brought: messages or plays.
+    /// The number of items in the entry: messages or plays.
     pub items: u32,
-    /// Its body as it was.
+    /// The body of the entry.
     pub body: Vec<u8>,
-    /// Where it came from.
+    /// The origin of the entry.
     pub meta: String,
-    /// Why it is here.
+    /// The reason.
     pub reason: String,
-    /// How often Postgres refused it.
+    /// The number of attempts to store the entry.
     pub attempts: u32,
 }
 
-/// Whoever stores or buries holds one of these rows: an expiry that is applied at the same time sees
-/// the dead letter, or is seen by it, and nobody counts what is buried.
+/// Transactions that store or dead-letter an entry lock one of these rows. This serializes a dead
+/// letter with a concurrent expiry, and with the counting of the same plays.
 const LOCKS: [&str; 2] =
     ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 
-/// Buries once, counts what was buried, and leaves out what another worker stored or counted.
-const BURY: &str = "WITH buried AS ( \
-         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, attempts, items, plays_id) \
+/// Inserts a dead letter once and counts its items, unless another worker has stored or counted
+/// them.
+const INSERT: &str = "WITH inserted AS ( \
+         INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, \
+             attempts, items, plays_id) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
          WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = $5) \
              AND NOT EXISTS (SELECT 1 FROM counted_entries WHERE $11 = ANY (ids)) \
@@ -60,11 +63,11 @@ const BURY: &str = "WITH buried AS ( \
          RETURNING items \
      ) \
      INSERT INTO ledger AS known (epoch, kind, dead_lettered) \
-     SELECT $2, $1, sum(items) FROM buried HAVING sum(items) > 0 \
+     SELECT $2, $1, sum(items) FROM inserted HAVING sum(items) > 0 \
      ON CONFLICT (epoch, kind) \
      DO UPDATE SET dead_lettered = known.dead_lettered + excluded.dead_lettered";
 
-/// Whether a message was taken or deleted before it was buried.
+/// Selects whether a message was taken or deleted before it was dead-lettered.
 const IS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM early_expiries WHERE id = $1) AS is_expired";
 
 #[derive(diesel::QueryableByName)]
@@ -73,24 +76,29 @@ struct IsExpired {
     is_expired: bool,
 }
 
-impl Cold {
-    /// Puts an entry among the dead letters; twice is once. Gives whether the message that it
-    /// brought had been taken or deleted.
-    pub async fn insert_dead_letter(
-        &self,
-        letter: &DeadLetter,
-        timeout: Duration,
-    ) -> Result<bool, ColdError> {
-        self.call_within(timeout, async |connection| {
-            connection.transaction(async |connection| bury(connection, letter).await).await
-        })
-        .await
+impl ColdStore {
+    /// Returns the handle for dead letters.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters { store: self }
+    }
+}
+
+impl DeadLetters<'_> {
+    /// Inserts a dead letter; idempotent. Returns whether its message had been taken or deleted.
+    pub async fn insert(self, letter: &DeadLetter, timeout: Duration) -> Result<bool, ColdError> {
+        self.store
+            .call_within(timeout, async |connection| {
+                connection.transaction(async |connection| insert(connection, letter).await).await
+            })
+            .await
     }
 
-    /// The JSON of an accepted message that lies among the dead letters, with the end that a take
-    /// or a deletion gave it.
-    pub async fn find_dead_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, ColdError> {
+    /// Finds the JSON of a dead-lettered message, with the expiry time that a take or a deletion
+    /// set.
+    pub async fn find_message(self, id: MessageId) -> Result<Option<Vec<u8>>, ColdError> {
         let found: Option<(Vec<u8>, Option<PgTimestamp>)> = self
+            .store
             .call(async |connection| {
                 dead_letters::table
                     .left_join(
@@ -110,31 +118,32 @@ impl Cold {
         }))
     }
 
-    /// How many dead letters there are.
-    pub async fn count_dead_letters(&self) -> Result<u64, ColdError> {
+    /// Counts the dead letters.
+    pub async fn count(self) -> Result<u64, ColdError> {
         #[derive(diesel::QueryableByName)]
         struct Count {
             #[diesel(sql_type = BigInt)]
             count: i64,
         }
-        self.call(async |connection| {
-            diesel::sql_query("SELECT count(*) AS count FROM dead_letters")
-                .get_result::<Count>(connection)
-                .await
-        })
-        .await
-        .map(|row| u64::try_from(row.count).unwrap_or(0))
+        self.store
+            .call(async |connection| {
+                diesel::sql_query("SELECT count(*) AS count FROM dead_letters")
+                    .get_result::<Count>(connection)
+                    .await
+            })
+            .await
+            .map(|row| u64::try_from(row.count).unwrap_or(0))
     }
 }
 
-async fn bury(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryResult<bool> {
-    // Postgres takes no U+0000 in a text.
+async fn insert(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryResult<bool> {
+    // Postgres does not support U+0000 in a text.
     let clean = |text: &str| text.replace('\0', "\u{fffd}");
     let message_id = letter.message_id.map(MessageId::as_uuid);
     for lock in LOCKS {
         diesel::sql_query(lock).execute(connection).await?;
     }
-    diesel::sql_query(BURY)
+    diesel::sql_query(INSERT)
         .bind::<Text, _>(letter.stream)
         .bind::<Text, _>(clean(&letter.epoch))
         .bind::<Text, _>(&letter.entry_id)

@@ -1,20 +1,16 @@
-//! Hosts, and the API keys that open them.
+//! Hosts.
 
 use diesel::{
     QueryableByName,
     sql_types::{Integer, Text},
 };
 use diesel_async::RunQueryDsl;
-use mayfly_core::{Host, KeyHash, limits};
-use uuid::Uuid;
+use mayfly_core::Host;
 
-use crate::{Cold, api_keys::NewApiKey, error::ColdError};
+use crate::store::{ColdError, ColdStore};
 
-/// Hosts of one list.
+/// The maximum length of a list.
 const HOSTS_MAX: i32 = 100_000;
-
-/// What a key is called that was not made here.
-const SOURCE_KEY_NAME: &str = "accepted by the source";
 
 #[derive(QueryableByName)]
 struct HostRow {
@@ -22,10 +18,25 @@ struct HostRow {
     host: String,
 }
 
-impl Cold {
-    /// Every known host; at most 100,000, those that were known first.
-    pub async fn list_hosts(&self) -> Result<Vec<Host>, ColdError> {
+/// The handle for hosts.
+#[derive(Clone, Copy)]
+pub struct Hosts<'a> {
+    store: &'a ColdStore,
+}
+
+impl ColdStore {
+    /// Returns the handle for hosts.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts<'_> {
+        Hosts { store: self }
+    }
+}
+
+impl Hosts<'_> {
+    /// Lists all hosts, at most 100,000, oldest first.
+    pub async fn list(self) -> Result<Vec<Host>, ColdError> {
         let rows: Vec<HostRow> = self
+            .store
             .call(async |connection| {
                 diesel::sql_query("SELECT host FROM hosts ORDER BY id LIMIT $1")
                     .bind::<Integer, _>(HOSTS_MAX)
@@ -35,27 +46,4 @@ impl Cold {
             .await?;
         Ok(rows.into_iter().filter_map(|row| Host::parse(row.host).ok()).collect())
     }
-
-    /// Stores a key that the source accepted for a host, and relates the two; both may be there. A
-    /// key that was revoked stays revoked.
-    pub async fn relate_source_key(
-        &self,
-        key: &KeyHash,
-        start: &str,
-        host: &Host,
-    ) -> Result<(), ColdError> {
-        let key = NewApiKey {
-            id: Uuid::now_v7(),
-            hash: key.clone(),
-            name: SOURCE_KEY_NAME.to_owned(),
-            start: start.chars().take(limits::API_KEY_START_CHARS).map(printable).collect(),
-            hosts: vec![host.clone()],
-        };
-        self.create_api_key(&key).await.map(|_| ())
-    }
-}
-
-/// Whoever sent the key chose its characters, and people look at them in a terminal.
-fn printable(letter: char) -> char {
-    if letter.is_ascii_graphic() { letter } else { '?' }
 }

@@ -1,31 +1,30 @@
-//! The cold store: everything that was ever accepted, in Postgres. The only crate that names diesel.
+//! The cold store: every accepted message, play and sample, in Postgres. The only crate that
+//! depends on diesel.
 //!
-//! Calls take nouns and give nouns; each has a deadline, after which its connection is given up, so
-//! that a Postgres that hangs costs a caller the deadline and nothing else.
+//! Every call has a deadline. A call that misses it fails and discards its connection, so that a
+//! hung Postgres never blocks a caller for longer.
 
 mod api_keys;
 mod dead_letters;
-mod error;
 mod hosts;
 mod ledger;
 mod messages;
 pub mod migrations;
-mod places;
-mod play_counts;
+mod outcome;
 mod plays;
-mod pool;
 mod samples;
-mod schema;
 mod statistics;
 mod store;
-mod watch;
 
-pub use api_keys::{ApiKeyRow, NewApiKey, Revocation};
-pub use dead_letters::DeadLetter;
-pub use error::ColdError;
-pub use ledger::LedgerRow;
-pub use messages::{Page, PageRequest, StoredMessage};
-pub use plays::{CountedPlays, NewPlays, PlaysBatch};
-pub use pool::Cold;
-pub use samples::HourRow;
-pub use store::{Batch, Expiry, NewRow, Stored, Tried};
+pub use api_keys::{ApiKeys, NewApiKey, Revocation, StoredApiKey};
+pub use dead_letters::{DeadLetter, DeadLetters};
+pub use hosts::Hosts;
+pub use ledger::{Ledger, LedgerRow};
+pub use messages::{
+    Expiry, MessageBatch, Messages, NewMessageRow, Page, PageRequest, StoreOutcome, StoredMessage,
+};
+pub use outcome::EntryOutcome;
+pub use plays::{CountedPlays, NewPlays, PlayCounts, Plays, PlaysBatch};
+pub use samples::Samples;
+pub use statistics::Statistics;
+pub use store::{ColdError, ColdStore};

@@ -1,4 +1,4 @@
-//! Samples of the visitors of pages, and the hours that they are rolled up into.
+//! Samples of page visitors, and their hourly rollups.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,25 +8,23 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
-use mayfly_core::{Host, Increase, PagePath, PageVisitors, Sample, Sighting, Timestamp};
+use mayfly_core::{
+    Host, HourTotals, Increase, PagePath, PageVisitors, Sample, Timestamp, TrendSnapshot,
+};
 use serde::Serialize;
 
-use crate::{
-    Cold,
-    error::ColdError,
-    messages::{from_pg, to_pg},
-};
+use crate::store::{ColdError, ColdStore, from_pg, to_pg};
 
-/// Hours of one list: all that are kept.
+/// The maximum length of a list of hours: the entire retention.
 const HOURS_MAX: i32 = 24 * 400;
-/// Pages of a host of which is told what is usual: those with most visitors.
-const USUAL_PAGES_MAX: i32 = 10_000;
-/// Days before, over which is averaged what is usual.
-const USUAL_DAYS: i64 = 14;
+/// The maximum number of pages in a baseline.
+const BASELINE_PAGES_MAX: i32 = 10_000;
+/// The number of days that a baseline averages.
+const BASELINE_DAYS: i64 = 14;
 const HOUR_MILLIS: i64 = 3_600_000;
-/// How long it may take to delete some: nobody waits for it.
-const DELETE_WITHIN: Duration = Duration::from_secs(10);
-/// More visitors than this are stored as this: so no sum of them is too large for Postgres.
+/// The timeout of a deletion, which runs in the background.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Greater numbers of visitors are stored as this, so that no sum overflows in Postgres.
 const VISITORS_MAX: u64 = 1 << 40;
 
 const STORE: &str = "SELECT store_samples_v1($1, $2, $3, $4, $5::jsonb[], $6::jsonb[])";
@@ -35,8 +33,7 @@ const FIND_SAMPLE: &str = "SELECT sampled_at, visitors, exact, page_samples.page
      FROM page_samples JOIN hosts ON hosts.id = host_id \
      WHERE host = $1 AND sampled_at <= $2 ORDER BY sampled_at DESC LIMIT 1";
 
-/// A title may change from hour to hour, a path does not.
-const FIND_USUAL: &str = "SELECT min(path) AS path, \
+const FIND_BASELINE: &str = "SELECT min(path) AS path, \
          sum(visitors_sum)::float8 / sum(samples)::float8 AS average \
      FROM page_hours JOIN hosts ON hosts.id = host_id \
      WHERE host = $1 AND hour = ANY ($2) \
@@ -48,7 +45,7 @@ const LIST_HOURS: &str = "SELECT hour, samples, visitors_sum, least, most \
          AND hour >= $3 AND hour < $4 \
      ORDER BY hour LIMIT $5";
 
-/// Host by host, by their primary keys. What another worker deletes just now is left to it.
+/// Deletes host by host, by primary key. Skips rows that another worker is deleting.
 const DELETE: [&str; 2] = [
     "DELETE FROM page_samples WHERE (host_id, sampled_at) IN ( \
          SELECT host_id, old.sampled_at FROM hosts CROSS JOIN LATERAL ( \
@@ -63,21 +60,6 @@ const DELETE: [&str; 2] = [
              FOR UPDATE SKIP LOCKED \
          ) AS old LIMIT $2)",
 ];
-
-/// The visitors of a page in one hour, over the samples that it was in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HourRow {
-    /// When the hour began.
-    pub hour: Timestamp,
-    /// Samples that the page was in.
-    pub samples: u32,
-    /// The sum of its visitors over these.
-    pub visitors_sum: u64,
-    /// The fewest.
-    pub least: u64,
-    /// The most.
-    pub most: u64,
-}
 
 #[derive(QueryableByName)]
 struct SampleRow {
@@ -99,13 +81,13 @@ impl SampleRow {
             visitors: to_u64(self.visitors),
             exact: self.exact,
             pages: serde_json::from_str(&self.pages)
-                .expect("invariant: pages are stored as a sample has them"),
+                .expect("invariant: pages are stored in the format of a sample"),
         }
     }
 }
 
 #[derive(QueryableByName)]
-struct UsualRow {
+struct BaselineRow {
     #[diesel(sql_type = Text)]
     path: String,
     #[diesel(sql_type = Double)]
@@ -113,7 +95,7 @@ struct UsualRow {
 }
 
 #[derive(QueryableByName)]
-struct HourColumns {
+struct HourRow {
     #[diesel(sql_type = Timestamptz)]
     hour: PgTimestamp,
     #[diesel(sql_type = Integer)]
@@ -126,11 +108,11 @@ struct HourColumns {
     most: i64,
 }
 
-impl From<HourColumns> for HourRow {
-    fn from(row: HourColumns) -> Self {
+impl From<HourRow> for HourTotals {
+    fn from(row: HourRow) -> Self {
         Self {
             hour: from_pg(row.hour),
-            samples: u32::try_from(row.samples).unwrap_or(0),
+            samples: u64::try_from(row.samples).unwrap_or(0),
             visitors_sum: to_u64(row.visitors_sum),
             least: to_u64(row.least),
             most: to_u64(row.most),
@@ -138,7 +120,7 @@ impl From<HourColumns> for HourRow {
     }
 }
 
-/// Samples as the columns of one call.
+/// Samples as the array parameters of one call.
 #[derive(Default)]
 struct Columns<'a> {
     hosts: Vec<&'a str>,
@@ -150,54 +132,66 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(sightings: &'a [Sighting]) -> Self {
+    fn new(snapshots: &'a [TrendSnapshot]) -> Self {
         let mut columns = Self::default();
-        for sighting in sightings {
-            columns.hosts.push(sighting.host.as_str());
-            columns.sampled_ats.push(to_pg(sighting.sampled_at));
-            columns.visitors.push(to_i64(sighting.visitors));
-            columns.exact.push(sighting.exact);
-            columns.pages.push(to_json(&storable_pages(sighting)));
-            columns.increases.push(to_json(&storable_increases(sighting)));
+        for snapshot in snapshots {
+            columns.hosts.push(snapshot.host.as_str());
+            columns.sampled_ats.push(to_pg(snapshot.sampled_at));
+            columns.visitors.push(to_i64(snapshot.visitors));
+            columns.exact.push(snapshot.exact);
+            columns.pages.push(to_json(&sanitized_pages(snapshot)));
+            columns.increases.push(to_json(&sanitized_increases(snapshot)));
         }
         columns
     }
 }
 
-impl Cold {
-    /// Stores samples and rolls them up into hours, in one transaction; one that is stored already
-    /// counts once.
-    pub async fn store_samples(
-        &self,
-        sightings: &[Sighting],
+/// The handle for samples.
+#[derive(Clone, Copy)]
+pub struct Samples<'a> {
+    store: &'a ColdStore,
+}
+
+impl ColdStore {
+    /// Returns the handle for samples.
+    #[must_use]
+    pub fn samples(&self) -> Samples<'_> {
+        Samples { store: self }
+    }
+}
+
+impl Samples<'_> {
+    /// Stores samples and adds them to the hourly rollups, in one transaction; idempotent per
+    /// sample.
+    pub async fn store(
+        self,
+        snapshots: &[TrendSnapshot],
         timeout: Duration,
     ) -> Result<(), ColdError> {
-        if sightings.is_empty() {
+        if snapshots.is_empty() {
             return Ok(());
         }
-        let columns = Columns::of(sightings);
-        self.call_within(timeout, async |connection| {
-            diesel::sql_query(STORE)
-                .bind::<Array<Text>, _>(&columns.hosts)
-                .bind::<Array<Timestamptz>, _>(&columns.sampled_ats)
-                .bind::<Array<BigInt>, _>(&columns.visitors)
-                .bind::<Array<Bool>, _>(&columns.exact)
-                .bind::<Array<Text>, _>(&columns.pages)
-                .bind::<Array<Text>, _>(&columns.increases)
-                .execute(connection)
-                .await
-        })
-        .await
-        .map(|_| ())
+        let columns = Columns::new(snapshots);
+        self.store
+            .call_within(timeout, async |connection| {
+                diesel::sql_query(STORE)
+                    .bind::<Array<Text>, _>(&columns.hosts)
+                    .bind::<Array<Timestamptz>, _>(&columns.sampled_ats)
+                    .bind::<Array<BigInt>, _>(&columns.visitors)
+                    .bind::<Array<Bool>, _>(&columns.exact)
+                    .bind::<Array<Text>, _>(&columns.pages)
+                    .bind::<Array<Text>, _>(&columns.increases)
+                    .execute(connection)
+                    .await
+            })
+            .await
+            .map(|_| ())
     }
 
-    /// The newest sample of a host that was taken at this moment or before, if there is one.
-    pub async fn find_sample(
-        &self,
-        host: &Host,
-        at: Timestamp,
-    ) -> Result<Option<Sample>, ColdError> {
+    /// Finds the newest sample of a host taken at `at` or before.
+    pub async fn find(self, host: &Host, at: Timestamp) -> Result<Option<Sample>, ColdError> {
         let row: Option<SampleRow> = self
+            .store
             .call(async |connection| {
                 diesel::sql_query(FIND_SAMPLE)
                     .bind::<Text, _>(host.as_str())
@@ -210,21 +204,22 @@ impl Cold {
         Ok(row.map(|row| row.into_sample(host.clone())))
     }
 
-    /// How many visitors each page of a host usually has at the hour of the day of this moment, in
-    /// UTC: its average in that hour of the 14 days before, over the samples that it was in. Of at
-    /// most 10,000 pages, those with most visitors.
-    pub async fn find_usual(
-        &self,
+    /// Returns the baseline of the pages of a host: for each path, the average number of visitors
+    /// in the same hour (UTC) of the preceding 14 days, over the samples that contain the page.
+    /// Covers at most 10,000 pages, those with the most visitors.
+    pub async fn find_baseline(
+        self,
         host: &Host,
         at: Timestamp,
     ) -> Result<HashMap<String, f64>, ColdError> {
-        let hours = usual_hours(at);
-        let rows: Vec<UsualRow> = self
+        let hours = baseline_hours(at);
+        let rows: Vec<BaselineRow> = self
+            .store
             .call(async |connection| {
-                diesel::sql_query(FIND_USUAL)
+                diesel::sql_query(FIND_BASELINE)
                     .bind::<Text, _>(host.as_str())
                     .bind::<Array<Timestamptz>, _>(&hours)
-                    .bind::<Integer, _>(USUAL_PAGES_MAX)
+                    .bind::<Integer, _>(BASELINE_PAGES_MAX)
                     .get_results(connection)
                     .await
             })
@@ -232,34 +227,35 @@ impl Cold {
         Ok(rows.into_iter().map(|row| (row.path, row.average)).collect())
     }
 
-    /// The hours of a page between two moments (those that begin at `from` or later, and before
-    /// `to`), the oldest first; at most 24 * 400.
+    /// Lists the hours of a page that start at `from` or later and before `to`, oldest first, at
+    /// most 24 * 400.
     pub async fn list_hours(
-        &self,
+        self,
         host: &Host,
         path: &PagePath,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<HourRow>, ColdError> {
-        self.call(async |connection| {
-            diesel::sql_query(LIST_HOURS)
-                .bind::<Text, _>(host.as_str())
-                .bind::<Text, _>(path.as_str())
-                .bind::<Timestamptz, _>(to_pg(from))
-                .bind::<Timestamptz, _>(to_pg(to))
-                .bind::<Integer, _>(HOURS_MAX)
-                .get_results::<HourColumns>(connection)
-                .await
-        })
-        .await
-        .map(|rows| rows.into_iter().map(HourRow::from).collect())
+    ) -> Result<Vec<HourTotals>, ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(LIST_HOURS)
+                    .bind::<Text, _>(host.as_str())
+                    .bind::<Text, _>(path.as_str())
+                    .bind::<Timestamptz, _>(to_pg(from))
+                    .bind::<Timestamptz, _>(to_pg(to))
+                    .bind::<Integer, _>(HOURS_MAX)
+                    .get_results::<HourRow>(connection)
+                    .await
+            })
+            .await
+            .map(|rows| rows.into_iter().map(HourTotals::from).collect())
     }
 
-    /// Deletes samples that were taken before one moment and hours that began before another, at most
-    /// so many of each; gives how many of whichever were more, so that as many as the limit say that
-    /// there may be more. Any number of callers may be at it.
-    pub async fn delete_old_samples(
-        &self,
+    /// Deletes samples taken before `before` and hours that started before `hours_before`, at most
+    /// `limit` of each. Returns the greater of both numbers: if it equals the limit, there may be
+    /// more. Safe to call concurrently.
+    pub async fn delete_old(
+        self,
         before: Timestamp,
         hours_before: Timestamp,
         limit: u32,
@@ -269,7 +265,8 @@ impl Cold {
         let mut most = 0;
         for (delete, before) in [(samples, before), (hours, hours_before)] {
             let deleted = self
-                .call_within(DELETE_WITHIN, async |connection| {
+                .store
+                .call_within(DELETE_TIMEOUT, async |connection| {
                     diesel::sql_query(delete)
                         .bind::<Timestamptz, _>(to_pg(before))
                         .bind::<Integer, _>(limit)
@@ -283,43 +280,43 @@ impl Cold {
     }
 }
 
-/// The same hour of the days before.
-fn usual_hours(at: Timestamp) -> Vec<PgTimestamp> {
+/// Returns the same hour of the preceding days.
+fn baseline_hours(at: Timestamp) -> Vec<PgTimestamp> {
     let hour = at.as_millis() - at.as_millis().rem_euclid(HOUR_MILLIS);
-    (1..=USUAL_DAYS)
+    (1..=BASELINE_DAYS)
         .map(|days| to_pg(Timestamp::from_millis(hour - days * 24 * HOUR_MILLIS)))
         .collect()
 }
 
-/// The pages of a sample as they are stored: what a source made up must not keep others from being
-/// stored with it, and Postgres takes no U+0000.
-fn storable_pages(sighting: &Sighting) -> Vec<PageVisitors> {
-    let mut pages = sighting.to_sample().pages;
+/// Returns the pages in a form that Postgres accepts: invalid data of one source must not prevent
+/// the samples of others from being stored, and Postgres does not support U+0000.
+fn sanitized_pages(snapshot: &TrendSnapshot) -> Vec<PageVisitors> {
+    let mut pages = snapshot.to_sample().pages;
     for page in &mut pages {
-        clean(&mut page.path);
-        page.title.as_mut().map(clean);
+        replace_nul(&mut page.path);
+        page.title.as_mut().map(replace_nul);
         page.visitors = page.visitors.min(VISITORS_MAX);
     }
     pages
 }
 
-fn storable_increases(sighting: &Sighting) -> Vec<Increase> {
-    let mut increases = sighting.to_increases();
+fn sanitized_increases(snapshot: &TrendSnapshot) -> Vec<Increase> {
+    let mut increases = snapshot.to_increases();
     for increase in &mut increases {
-        clean(&mut increase.path);
-        increase.title.as_mut().map(clean);
+        replace_nul(&mut increase.path);
+        increase.title.as_mut().map(replace_nul);
     }
     increases
 }
 
-fn clean(text: &mut String) {
+fn replace_nul(text: &mut String) {
     if text.contains('\0') {
         *text = text.replace('\0', "\u{fffd}");
     }
 }
 
 fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("invariant: texts and numbers are JSON")
+    serde_json::to_string(value).expect("invariant: strings and numbers always serialize")
 }
 
 fn to_i64(visitors: u64) -> i64 {

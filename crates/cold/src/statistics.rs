@@ -1,4 +1,4 @@
-//! Statistics, read from what is counted when messages are stored.
+//! Statistics, read from rollups that are maintained at write time.
 
 use diesel::{
     OptionalExtension, QueryableByName,
@@ -6,18 +6,23 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use mayfly_core::{
-    Snapshot, Timestamp,
-    frame::VideoCount,
-    snapshot::{CityCount, MessageCounts, PlayCounts, RunResult},
+    Snapshot, Timestamp, VideoCount,
+    stats::{CityCount, MessageCounts, PlayCounts, RunResult},
 };
 
-use crate::{Cold, error::ColdError, messages::to_pg};
+use crate::store::{ColdError, ColdStore, to_pg};
 
-/// Whether there is anything to read: a Postgres that was not migrated has no such tables.
-const IS_COUNTED: &str = "SELECT to_regclass('play_totals') IS NOT NULL AS is_counted";
+/// The handle for statistics.
+#[derive(Clone, Copy)]
+pub struct Statistics<'a> {
+    store: &'a ColdStore,
+}
 
-/// One statement sees one instant. A second counts if it began within the time asked for: nothing
-/// older does.
+/// Selects whether the rollups exist; they do not in a database that was not migrated.
+const HAS_ROLLUPS: &str = "SELECT to_regclass('play_totals') IS NOT NULL AS has_rollups";
+
+/// A single statement reads a consistent snapshot. A second is included if it started within the
+/// time span.
 const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
          recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities, \
          play_totals.plays, play_totals.videos, top_videos.list::text AS top_videos \
@@ -31,9 +36,9 @@ const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
      WHERE fill.filled_to >= fill.up_to";
 
 #[derive(QueryableByName)]
-struct IsCounted {
+struct HasRollups {
     #[diesel(sql_type = Bool)]
-    is_counted: bool,
+    has_rollups: bool,
 }
 
 #[derive(QueryableByName)]
@@ -62,9 +67,9 @@ impl Row {
     fn into_snapshot(self, generated_at: Timestamp) -> Snapshot {
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         let top_cities: Vec<CityCount> = serde_json::from_str(&self.top_cities)
-            .expect("invariant: a migration writes cities as a snapshot has them");
+            .expect("invariant: the migrations write cities in the format of a snapshot");
         let top_videos: Vec<VideoCount> = serde_json::from_str(&self.top_videos)
-            .expect("invariant: a migration writes videos as a snapshot has them");
+            .expect("invariant: the migrations write videos in the format of a snapshot");
         Snapshot {
             result: RunResult::Success,
             generated_at,
@@ -85,21 +90,27 @@ impl Row {
     }
 }
 
-impl Cold {
-    /// Reads the statistics as they are at one instant, at a cost that does not grow with what is
-    /// stored. None while a migration still counts what was stored before there were any, or where
-    /// none has begun to.
+impl ColdStore {
+    /// Returns the handle for statistics.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics<'_> {
+        Statistics { store: self }
+    }
+}
+
+impl Statistics<'_> {
+    /// Reads a consistent snapshot. The cost does not grow with the number of messages. Returns
+    /// `None` until the migrations have created and filled the rollups.
     ///
-    /// `last_hour` and `last_minute` are of what is stored by now. They are true to a whole second:
-    /// a message counts with the second of its `created_at`, which counts if it began within the
-    /// hour or the minute before `now`. So the oldest message that counts is never too old, and at
-    /// most one second less is covered.
-    pub async fn read_statistics(&self, now: Timestamp) -> Result<Option<Snapshot>, ColdError> {
+    /// `last_hour` and `last_minute` cover the messages stored so far, with a resolution of one
+    /// second: a message counts if the second of its `created_at` started within the time span
+    /// before `now`. The span is never exceeded, and falls short by at most one second.
+    pub async fn read(self, now: Timestamp) -> Result<Option<Snapshot>, ColdError> {
         let row = self
+            .store
             .call(async |connection| {
-                let counted: IsCounted =
-                    diesel::sql_query(IS_COUNTED).get_result(connection).await?;
-                if !counted.is_counted {
+                let row: HasRollups = diesel::sql_query(HAS_ROLLUPS).get_result(connection).await?;
+                if !row.has_rollups {
                     return Ok(None);
                 }
                 diesel::sql_query(READ)

@@ -6,28 +6,33 @@ use secrecy::SecretString;
 
 async fn database(name: &str) -> SecretString {
     let servers = SharedServers::get().await.expect("the servers start");
-    servers.create_database(name).await.expect("a database can be made").into()
+    servers.create_database(name).await.expect("the database is created").into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_go_up_down_and_up_again() {
     let url = database("up_down_up").await;
-    let applied = migrations::run(&url, |_| {}).await.expect("they go up");
+    let applied = migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     assert!(!applied.is_empty());
-    assert_eq!(migrations::run(&url, |_| {}).await.expect("twice is once"), Vec::<String>::new());
-    let mut reverted = migrations::revert_all(&url).await.expect("they go down");
+    assert_eq!(
+        migrations::run(&url, |_| {}).await.expect("the second run succeeds"),
+        Vec::<String>::new()
+    );
+    let mut reverted = migrations::revert_all(&url).await.expect("the migrations are reverted");
     reverted.reverse();
     assert_eq!(reverted, applied);
-    assert_eq!(migrations::run(&url, |_| {}).await.expect("they go up again"), applied);
+    assert_eq!(migrations::run(&url, |_| {}).await.expect("the migrations succeed again"), applied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_runs_at_once_apply_each_migration_once() {
-    let url = database("at_once").await;
+async fn concurrent_runs_apply_each_migration_once() {
+    let url = database("concurrent_runs").await;
     let runs: Vec<_> = (0..4)
         .map(|_| {
             let url = url.clone();
-            tokio::spawn(async move { migrations::run(&url, |_| {}).await.expect("it goes up") })
+            tokio::spawn(async move {
+                migrations::run(&url, |_| {}).await.expect("the migrations succeed")
+            })
         })
         .collect();
     let mut applied = Vec::new();

@@ -1,22 +1,25 @@
-//! Samples, and the hours that they are rolled up into, on a real Postgres.
+//! Samples and their hourly rollups, on a real Postgres.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mayfly_cold::{Cold, HourRow, migrations};
-use mayfly_core::{Host, PagePath, PageVisitors, Sample, Sighting, Timestamp};
-use mayfly_runtime::settings::Postgres;
+use mayfly_cold::{ColdStore, migrations};
+use mayfly_core::{Host, HourTotals, PagePath, PageVisitors, Sample, Timestamp, TrendSnapshot};
+use mayfly_runtime::settings::PostgresSettings;
 use mayfly_stack::SharedServers;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3_600_000;
-/// 2026-11-20, midnight.
+/// 2026-11-20T00:00:00Z.
 const MIDNIGHT: i64 = 1_795_132_800_000;
 
-async fn cold(name: &str) -> Cold {
+async fn cold(name: &str) -> ColdStore {
     let servers = SharedServers::get().await.expect("the servers start");
-    let url = servers.create_database(name).await.expect("a database can be made").into();
-    migrations::run(&url, |_| {}).await.expect("they go up");
-    Cold::with_statement_timeout(&Postgres { url, pool_size_max: 8, timeout: TIMEOUT }, TIMEOUT)
+    let url = servers.create_database(name).await.expect("the database is created").into();
+    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    ColdStore::with_statement_timeout(
+        &PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT },
+        TIMEOUT,
+    )
 }
 
 fn host(name: &str) -> Host {
@@ -31,7 +34,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(MIDNIGHT + millis)
 }
 
-fn sighting(host_name: &str, millis: i64, pages: &[(&str, u64)]) -> Sighting {
+fn snapshot(host_name: &str, millis: i64, pages: &[(&str, u64)]) -> TrendSnapshot {
     let pages = pages.iter().map(|(path, visitors)| PageVisitors {
         path: (*path).to_owned(),
         title: Some(format!("{path} at {millis}")),
@@ -44,34 +47,34 @@ fn sighting(host_name: &str, millis: i64, pages: &[(&str, u64)]) -> Sighting {
         exact: true,
         pages: pages.collect(),
     };
-    Sighting::new(sample, None, &std::collections::HashMap::new())
+    TrendSnapshot::new(sample, None, &std::collections::HashMap::new())
 }
 
-/// A sample every five minutes; `/b` is there in every third one only.
-fn a_day(host: &str, first_day: i64) -> Vec<Sighting> {
+/// Returns a sample every five minutes; only every third one contains `/b`.
+fn sample_day(host: &str, first_day: i64) -> Vec<TrendSnapshot> {
     let samples = (0..288_i64).map(|number| {
         let visitors = 5 + u64::try_from(number * 7 % 41).expect("positive");
         let mut pages = vec![("/a", visitors), ("/c", 2 * visitors)];
         if number % 3 == 0 {
             pages.push(("/b", visitors + 1));
         }
-        sighting(host, first_day * 24 * HOUR + number * 300_000, &pages)
+        snapshot(host, first_day * 24 * HOUR + number * 300_000, &pages)
     });
     samples.collect()
 }
 
-/// The hours of a page, worked out from samples.
-fn hours_of(sightings: &[Sighting], path: &str) -> Vec<HourRow> {
+/// Computes the hours of a page from its samples.
+fn compute_hours(snapshots: &[TrendSnapshot], path: &str) -> Vec<HourTotals> {
     let mut hours = BTreeMap::<i64, Vec<u64>>::new();
-    for sighting in sightings {
-        let millis = sighting.sampled_at.as_millis();
-        for page in sighting.pages.iter().filter(|page| page.path == path) {
+    for snapshot in snapshots {
+        let millis = snapshot.sampled_at.as_millis();
+        for page in snapshot.pages.iter().filter(|page| page.path == path) {
             hours.entry(millis - millis % HOUR).or_default().push(page.visitors);
         }
     }
-    let rows = hours.into_iter().map(|(hour, visitors)| HourRow {
+    let rows = hours.into_iter().map(|(hour, visitors)| HourTotals {
         hour: Timestamp::from_millis(hour),
-        samples: u32::try_from(visitors.len()).expect("few"),
+        samples: visitors.len() as u64,
         visitors_sum: visitors.iter().sum(),
         least: *visitors.iter().min().expect("some"),
         most: *visitors.iter().max().expect("some"),
@@ -80,10 +83,10 @@ fn hours_of(sightings: &[Sighting], path: &str) -> Vec<HourRow> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn samples_stored_again_and_at_once_count_once() {
+async fn concurrently_repeated_samples_count_once() {
     let cold = cold("samples_once").await;
-    let days: Vec<_> = [a_day("a.org", 0), a_day("b.org", 0)].concat();
-    // The same samples in other batches and other orders, by several callers.
+    let days: Vec<_> = [sample_day("a.org", 0), sample_day("b.org", 0)].concat();
+    // Several callers store the same samples in different batches and orders.
     let callers: Vec<_> = (0..6_usize)
         .map(|caller| {
             let (cold, mut days) = (cold.clone(), days.clone());
@@ -93,7 +96,7 @@ async fn samples_stored_again_and_at_once_count_once() {
                     days.reverse();
                 }
                 for batch in days.chunks(17 + caller) {
-                    cold.store_samples(batch, TIMEOUT).await.expect("it is stored");
+                    cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
                 }
             })
         })
@@ -102,124 +105,143 @@ async fn samples_stored_again_and_at_once_count_once() {
         caller.await.expect("it does not panic");
     }
     for name in ["a.org", "b.org"] {
-        let mine: Vec<_> = days.iter().filter(|one| one.host.as_str() == name).cloned().collect();
+        let expected: Vec<_> =
+            days.iter().filter(|one| one.host.as_str() == name).cloned().collect();
         for page in ["/a", "/b", "/c"] {
-            let hours = cold.list_hours(&host(name), &path(page), at(0), at(48 * HOUR)).await;
-            assert_eq!(hours.expect("a list"), hours_of(&mine, page), "{name} {page}");
+            let hours =
+                cold.samples().list_hours(&host(name), &path(page), at(0), at(48 * HOUR)).await;
+            assert_eq!(
+                hours.expect("the query succeeds"),
+                compute_hours(&expected, page),
+                "{name} {page}"
+            );
         }
     }
-    let mut hosts = cold.list_hosts().await.expect("a list");
+    let mut hosts = cold.hosts().list().await.expect("the query succeeds");
     hosts.sort();
     assert_eq!(hosts, [host("a.org"), host("b.org")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hours_are_listed_from_and_before() {
+async fn hours_are_listed_from_inclusive_to_exclusive() {
     let cold = cold("hours_between").await;
-    let day = a_day("a.org", 0);
-    cold.store_samples(&day, TIMEOUT).await.expect("it is stored");
-    let all = hours_of(&day, "/a");
-    let some = cold.list_hours(&host("a.org"), &path("/a"), at(3 * HOUR), at(5 * HOUR)).await;
-    assert_eq!(some.expect("a list"), all[3..5]);
-    let none = cold.list_hours(&host("b.org"), &path("/a"), at(0), at(24 * HOUR)).await;
-    assert_eq!(none.expect("a list"), []);
+    let day = sample_day("a.org", 0);
+    cold.samples().store(&day, TIMEOUT).await.expect("it is stored");
+    let all = compute_hours(&day, "/a");
+    let some =
+        cold.samples().list_hours(&host("a.org"), &path("/a"), at(3 * HOUR), at(5 * HOUR)).await;
+    assert_eq!(some.expect("the query succeeds"), all[3..5]);
+    let none = cold.samples().list_hours(&host("b.org"), &path("/a"), at(0), at(24 * HOUR)).await;
+    assert_eq!(none.expect("the query succeeds"), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_is_found_by_its_moment() {
+async fn newest_sample_before_an_instant_is_found() {
     let cold = cold("samples_found").await;
-    let first = sighting("a.org", 1_000, &[("/a", 3)]);
-    let second = sighting("a.org", 2_000, &[("/a", 4)]);
-    cold.store_samples(&[second.clone(), first.clone()], TIMEOUT).await.expect("it is stored");
+    let first = snapshot("a.org", 1_000, &[("/a", 3)]);
+    let second = snapshot("a.org", 2_000, &[("/a", 4)]);
+    cold.samples().store(&[second.clone(), first.clone()], TIMEOUT).await.expect("it is stored");
     let find = async |millis| {
-        let found = cold.find_sample(&host("a.org"), at(millis)).await;
-        found.expect("an answer").map(|sample| sample.sampled_at)
+        let found = cold.samples().find(&host("a.org"), at(millis)).await;
+        found.expect("the query succeeds").map(|sample| sample.sampled_at)
     };
     assert_eq!(find(999).await, None);
     assert_eq!(find(1_000).await, Some(first.sampled_at));
     assert_eq!(find(1_999).await, Some(first.sampled_at));
     assert_eq!(find(9_999).await, Some(second.sampled_at));
-    let found = cold.find_sample(&host("a.org"), at(2_000)).await.expect("an answer");
+    let found = cold.samples().find(&host("a.org"), at(2_000)).await.expect("the query succeeds");
     assert_eq!(found, Some(second.to_sample()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_usual_is_the_average_of_that_hour_of_fourteen_days() {
-    let cold = cold("usual").await;
-    let days: Vec<_> = (0..16).flat_map(|day| a_day("a.org", day)).collect();
+async fn baseline_averages_the_same_hour_of_fourteen_days() {
+    let cold = cold("baseline").await;
+    let days: Vec<_> = (0..16).flat_map(|day| sample_day("a.org", day)).collect();
     for batch in days.chunks(100) {
-        cold.store_samples(batch, TIMEOUT).await.expect("it is stored");
+        cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
     }
-    // At 17:xx of the last day: the days 1 to 14 before it, and neither that day nor the first one.
-    let moment = at(15 * 24 * HOUR + 17 * HOUR + 1_234);
-    let usual = cold.find_usual(&host("a.org"), moment).await.expect("an answer");
-    assert_eq!(usual.len(), 3);
+    // At 17:xx of day 15, the baseline covers days 1 to 14.
+    let at_17 = at(15 * 24 * HOUR + 17 * HOUR + 1_234);
+    let baseline =
+        cold.samples().find_baseline(&host("a.org"), at_17).await.expect("the query succeeds");
+    assert_eq!(baseline.len(), 3);
     for page in ["/a", "/b", "/c"] {
-        let hours = hours_of(&days, page).into_iter().filter(|row| {
+        let hours = compute_hours(&days, page).into_iter().filter(|row| {
             let millis = row.hour.as_millis() - MIDNIGHT;
             millis / HOUR % 24 == 17 && (1..=14).contains(&(millis / HOUR / 24))
         });
-        let (sum, samples) = hours.fold((0, 0), |(sum, samples), row| {
-            (sum + row.visitors_sum, samples + u64::from(row.samples))
-        });
+        let (sum, samples) = hours
+            .fold((0, 0), |(sum, samples), row| (sum + row.visitors_sum, samples + row.samples));
         #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let expected = sum as f64 / samples as f64;
-        assert!((usual[page] - expected).abs() < 1e-9, "{page}: {} {expected}", usual[page]);
+        assert!((baseline[page] - expected).abs() < 1e-9, "{page}: {} {expected}", baseline[page]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_old_is_deleted_piece_by_piece() {
+async fn old_samples_are_deleted_in_chunks() {
     let cold = cold("old_samples").await;
-    let days = [a_day("a.org", 0), a_day("b.org", 0), a_day("a.org", 1)].concat();
+    let days = [sample_day("a.org", 0), sample_day("b.org", 0), sample_day("a.org", 1)].concat();
     for batch in days.chunks(100) {
-        cold.store_samples(batch, TIMEOUT).await.expect("it is stored");
+        cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
     }
     let (before, hours_before) = (at(24 * HOUR), at(6 * HOUR));
-    // Several at once leave out what another one has, and delete nothing twice.
+    // Concurrent callers skip each other's rows.
     let delete = async || {
-        while cold.delete_old_samples(before, hours_before, 50).await.expect("deleted") > 0 {}
+        while cold
+            .samples()
+            .delete_old(before, hours_before, 50)
+            .await
+            .expect("the deletion succeeds")
+            > 0
+        {}
     };
     tokio::join!(delete(), delete());
     delete().await;
     for name in ["a.org", "b.org"] {
-        let found = cold.find_sample(&host(name), at(24 * HOUR - 1)).await.expect("an answer");
+        let found =
+            cold.samples().find(&host(name), at(24 * HOUR - 1)).await.expect("the query succeeds");
         assert_eq!(found, None, "{name}");
-        let hours = cold.list_hours(&host(name), &path("/a"), at(0), at(24 * HOUR)).await;
-        assert_eq!(hours.expect("a list").first().map(|row| row.hour), Some(hours_before));
+        let hours = cold.samples().list_hours(&host(name), &path("/a"), at(0), at(24 * HOUR)).await;
+        assert_eq!(
+            hours.expect("the query succeeds").first().map(|row| row.hour),
+            Some(hours_before)
+        );
     }
-    let newest = cold.find_sample(&host("a.org"), at(48 * HOUR)).await.expect("an answer");
-    assert_eq!(newest, days.last().map(Sighting::to_sample));
-    let first = cold.find_sample(&host("a.org"), at(24 * HOUR)).await.expect("an answer");
+    let newest =
+        cold.samples().find(&host("a.org"), at(48 * HOUR)).await.expect("the query succeeds");
+    assert_eq!(newest, days.last().map(TrendSnapshot::to_sample));
+    let first =
+        cold.samples().find(&host("a.org"), at(24 * HOUR)).await.expect("the query succeeds");
     assert_eq!(first.map(|sample| sample.sampled_at), Some(at(24 * HOUR)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_longest_and_strangest_pages_are_stored() {
-    let cold = cold("strange_pages").await;
-    // Nothing that could be compressed to fit into an index.
+async fn pages_with_extreme_values_are_stored() {
+    let cold = cold("extreme_pages").await;
+    // Incompressible, so that it would not fit into an index.
     let longest: String = (0..1_024_u32)
         .map(|number| char::from_u32(0x20000 + number * 7919 % 40_000).expect("a character"))
         .collect();
     let pages = [(longest.as_str(), u64::MAX), ("a\0b\"\\u0000", 1), ("", 0)];
-    let strange = sighting("a.org", 0, &pages);
-    cold.store_samples(&[strange.clone(), strange], TIMEOUT).await.expect("it is stored");
-    let hours = cold.list_hours(&host("a.org"), &path(&longest), at(0), at(HOUR)).await;
-    assert_eq!(hours.expect("a list").len(), 1);
-    let found = cold.find_sample(&host("a.org"), at(0)).await.expect("an answer");
+    let extreme = snapshot("a.org", 0, &pages);
+    cold.samples().store(&[extreme.clone(), extreme], TIMEOUT).await.expect("it is stored");
+    let hours = cold.samples().list_hours(&host("a.org"), &path(&longest), at(0), at(HOUR)).await;
+    assert_eq!(hours.expect("the query succeeds").len(), 1);
+    let found = cold.samples().find(&host("a.org"), at(0)).await.expect("the query succeeds");
     let paths: Vec<_> =
-        found.expect("it is there").pages.into_iter().map(|page| page.path).collect();
+        found.expect("the sample exists").pages.into_iter().map(|page| page.path).collect();
     assert_eq!(paths, [longest.as_str(), "a\u{fffd}b\"\\u0000", ""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_is_not_migrated_says_so() {
+async fn missing_schema_is_reported() {
     let servers = SharedServers::get().await.expect("the servers start");
     let url = servers.create_database("not_migrated").await.expect("a database").into();
-    let cold = Cold::new(&Postgres { url, pool_size_max: 1, timeout: TIMEOUT });
-    let words = "the schema is not there yet: run `mayfly migrate`";
-    let stored = cold.store_samples(&[sighting("a.org", 0, &[])], TIMEOUT).await;
-    assert_eq!(stored.expect_err("nothing is there").to_string(), words);
-    let hosts = cold.list_hosts().await;
-    assert_eq!(hosts.expect_err("nothing is there").to_string(), words);
+    let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 1, timeout: TIMEOUT });
+    let message = "the database schema is missing or outdated: run `mayfly migrate`";
+    let stored = cold.samples().store(&[snapshot("a.org", 0, &[])], TIMEOUT).await;
+    assert_eq!(stored.expect_err("the schema is missing").to_string(), message);
+    let hosts = cold.hosts().list().await;
+    assert_eq!(hosts.expect_err("the schema is missing").to_string(), message);
 }

@@ -1,34 +1,34 @@
-//! API keys, as they are known: by their digest, and never as they are.
+//! API keys. Only the digest of a key is stored, never the key itself.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::host::Host;
+use crate::trends::Host;
 
-/// What an API key is known by: SHA-256 of it, 64 digits of base 16.
+/// The SHA-256 digest of an API key, as 64 lowercase hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(String);
 
 impl KeyHash {
-    /// The digest of a key.
+    /// Computes the digest of a key.
     #[must_use]
-    pub fn of(key: &str) -> Self {
+    pub fn from_key(key: &str) -> Self {
         let hash: [u8; 32] = Sha256::digest(key).into();
         let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
         Self(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
 
-    /// Reads the digest as it is written.
+    /// Parses a digest in its written form.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let is_sound =
+        let is_valid =
             text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_sound.then(|| Self(text.to_owned()))
+        is_valid.then(|| Self(text.to_owned()))
     }
 
-    /// The digest as text.
+    /// Returns the digest as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,16 +41,16 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// What is known of an API key, by which it can be judged.
+/// An API key, with everything that is needed to authorize its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownKey {
-    /// Its digest.
+pub struct ApiKey {
+    /// The digest of the key.
     pub hash: KeyHash,
-    /// What it is called where it must not be shown.
+    /// Identifies the key where the key itself must not appear.
     pub id: Uuid,
-    /// The hosts that it opens.
+    /// The hosts that the key grants access to.
     pub hosts: Vec<Host>,
-    /// Whether it was revoked: then it opens none of them.
+    /// Whether the key was revoked; a revoked key grants no access.
     pub is_revoked: bool,
 }
 
@@ -59,8 +59,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_read_as_it_is_written() {
-        let hash = KeyHash::of("mf_x");
+    fn digest_round_trips_through_hex() {
+        let hash = KeyHash::from_key("mf_x");
         assert_eq!(KeyHash::from_hex(hash.as_str()), Some(hash.clone()));
         for wrong in ["", &hash.as_str().to_uppercase(), &hash.as_str()[1..]] {
             assert_eq!(KeyHash::from_hex(wrong), None, "{wrong:?}");

@@ -1,4 +1,4 @@
-//! Time, handed in: the rest of the code asks a [`Clock`], so that tests can say what time it is.
+//! Time. Code reads it from a [`Clock`] that is passed in, so that tests can control it.
 
 use std::{fmt, str::FromStr};
 
@@ -7,48 +7,48 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant in UTC, in whole milliseconds since the Unix epoch.
 ///
-/// Written as RFC 3339 with exactly three decimals and `Z`. The text has a fixed width, therefore
+/// Serialized as RFC 3339 with exactly three decimals and `Z`. The text has a fixed width, so that
 /// comparing two texts compares the instants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Bytes of the written form, `2026-11-20T19:07:00.123Z`.
+    /// The length in bytes of the written form, `2026-11-20T19:07:00.123Z`.
     pub const TEXT_BYTES: usize = 24;
 
-    /// Makes a timestamp from milliseconds since the Unix epoch.
+    /// Returns the timestamp for a number of milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// The instant that lies `duration` later; stays at the end of time instead of overflowing.
+    /// Returns the instant `duration` later; saturates instead of overflowing.
     #[must_use]
     pub fn plus(self, duration: std::time::Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
     }
 
-    /// The instant that lies `duration` earlier; stays at the beginning of time instead of overflowing.
+    /// Returns the instant `duration` earlier; saturates instead of overflowing.
     #[must_use]
-    pub fn before(self, duration: std::time::Duration) -> Self {
+    pub fn minus(self, duration: std::time::Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// The hour of the day in UTC, from 0 to 23.
+    /// Returns the hour of the day in UTC, 0 to 23.
     #[must_use]
     pub fn hour_of_day(self) -> u8 {
         u8::try_from(self.to_datetime().hour()).unwrap_or_default()
     }
 
-    /// How long `self` lies after `earlier`; zero if it does not.
+    /// Returns the time elapsed since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {
         let millis = self.0.saturating_sub(earlier.0);
@@ -70,11 +70,11 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = &'static str;
 
-    /// Reads RFC 3339, of any offset.
+    /// Parses RFC 3339 with any offset.
     fn from_str(text: &str) -> Result<Self, &'static str> {
         DateTime::parse_from_rfc3339(text)
             .map(|at| Self(at.timestamp_millis()))
-            .map_err(|_| "must be a time of RFC 3339, such as 2026-11-20T19:07:00Z")
+            .map_err(|_| "must be an RFC 3339 timestamp such as 2026-11-20T19:07:00Z")
     }
 }
 
@@ -103,18 +103,18 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Says what time it is.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// The present instant.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Timestamp(Utc::now().timestamp_millis())
     }
@@ -125,18 +125,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_is_written_with_milliseconds_and_z() {
+    fn timestamp_is_written_with_milliseconds_and_z() {
         let at = Timestamp::from_millis(1_795_201_620_123);
         assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
         assert_eq!(at.to_string().len(), Timestamp::TEXT_BYTES);
     }
 
     #[test]
-    fn a_timestamp_is_read_in_any_offset_and_knows_its_hour() {
+    fn timestamp_is_parsed_with_any_offset() {
         let at: Timestamp = "2026-11-20T21:07:00.123+02:00".parse().expect("a time");
         assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
         assert_eq!(
-            (at.hour_of_day(), at.before(std::time::Duration::from_secs(28_800)).hour_of_day()),
+            (at.hour_of_day(), at.minus(std::time::Duration::from_secs(28_800)).hour_of_day()),
             (19, 11)
         );
         for wrong in ["", "2026-11-20", "2026-11-20T21:07:00", "now"] {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_read_back_as_it_was_written() {
+    fn timestamp_round_trips() {
         let at = Timestamp::from_millis(1_795_201_620_000);
         let json = serde_json::to_string(&at).expect("it serialises");
         assert_eq!(json, r#""2026-11-20T19:07:00.000Z""#);

@@ -1,33 +1,33 @@
-//! The frames of the live side: what a server tells, as JSON texts, made once for all who get them.
+//! The JSON frames that ws-fanout sends to clients. A frame is serialized once for all recipients.
 //!
-//! Frames only grow: a client ignores types and fields that it does not know.
+//! Types and fields are only ever added; clients ignore those they do not recognize.
 
 use std::io::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     clock::Timestamp,
-    host::Host,
-    message_id::MessageId,
-    position::Position,
-    rising::{RisingPage, Sighting, Window},
+    message::MessageId,
+    plays::VideoCount,
+    stream::Position,
+    trends::{Host, RankedPage, TrendSnapshot, Window},
 };
 
-/// Why a subscriber could not go on where it was.
+/// The reason why a subscriber could not resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NotResumed {
-    /// What it has missed is older than what is kept.
+pub enum ResumeFailure {
+    /// The position is older than the retained part of the stream.
     Window,
-    /// Redis lost what came before.
+    /// Redis lost data since the position was issued.
     DataLost,
-    /// It is no position that was ever given out.
+    /// The position was never issued.
     UnknownPosition,
 }
 
-impl NotResumed {
-    /// The word in frames and metrics.
+impl ResumeFailure {
+    /// Returns the name used in frames and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,146 +38,137 @@ impl NotResumed {
     }
 }
 
-/// Everything that a server says beside messages, statistics and the pulse, whose JSON is there
-/// already: they are written by [`write_message`], [`write_stats`] and [`write_pulse`].
+/// A frame sent by the server. Messages, statistics and the pulse are serialized elsewhere; their
+/// frames are written by [`write_message`], [`write_stats`] and [`write_pulse`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
-    /// Live delivery begins behind `position`.
+    /// Live delivery starts after `position`.
     Hello {
-        /// The name of this connection.
+        /// The id of this connection.
         connection: &'a str,
-        /// Where live delivery begins.
+        /// The position at which live delivery starts.
         position: &'a Position,
-        /// Whether it went on where it was; only where a position was handed in.
+        /// Whether the subscriber resumed; only present if the client sent a position.
         #[serde(skip_serializing_if = "Option::is_none")]
         resumed: Option<bool>,
-        /// Why it did not.
+        /// The reason why the subscriber did not resume.
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<NotResumed>,
-        /// How often the server pings, in milliseconds.
+        reason: Option<ResumeFailure>,
+        /// The interval between pings, in milliseconds.
         ping_interval_ms: u64,
-        /// What time it is for the server: `expires_at` is to be compared with this, not with the
-        /// clock of the client.
+        /// The time of the server. Clients compare `expires_at` with this, not with their own
+        /// clock.
         time: Timestamp,
     },
     /// Messages were taken or deleted.
     Expired {
-        /// Where the subscriber stands from now on.
+        /// The new position of the subscriber.
         position: &'a Position,
-        /// Which.
+        /// The ids of the messages.
         ids: Vec<MessageId>,
     },
-    /// Nothing came for this subscriber; this is where it stands.
+    /// The position advanced without a frame for this subscriber.
     Position {
-        /// Where the subscriber stands from now on.
+        /// The new position of the subscriber.
         position: &'a Position,
     },
-    /// Frames were dropped, because this connection did not read.
+    /// Frames were dropped because the client read too slowly.
     Gap {
-        /// How many.
+        /// The number of dropped frames.
         dropped: u64,
-        /// The last frame before them: handed back, it brings them.
+        /// The position before the dropped frames; resuming from it delivers them.
         position: &'a Position,
     },
-    /// The newest counts of videos that were played.
+    /// The newest play counts.
     Plays {
-        /// Each video once.
+        /// The counts; each video occurs once.
         counts: &'a [VideoCount],
     },
-    /// What rises on a host, as it was sampled last.
+    /// The trending pages of a host, as of its newest sample.
     Rising {
-        /// Whose pages.
+        /// The host.
         host: &'a Host,
-        /// When their visitors were counted.
+        /// The time of the sample.
         sampled_at: Timestamp,
-        /// When the sample before was taken, if there was one.
+        /// The time of the previous sample, if there is one.
         compared_to: Option<Timestamp>,
-        /// How much earlier that is to be.
+        /// The intended time between both samples.
         window: Window,
-        /// Visitors of the host, of all its pages.
+        /// The visitors of the whole host.
         visitors: u64,
-        /// Whether every visitor was counted, and not one in some.
+        /// Whether every visitor was counted, as opposed to a fraction of them.
         exact: bool,
-        /// The pages, those that rise first.
-        pages: Vec<RisingPage>,
+        /// The pages, highest score first.
+        pages: Vec<RankedPage>,
     },
-    /// What is subscribed after a `subscribe`.
-    Subscribed(SubscribedTo),
-    /// What is subscribed after an `unsubscribe`.
-    Unsubscribed(SubscribedTo),
-    /// The answer to a `ping`.
+    /// The subscriptions after a `subscribe`.
+    Subscribed(SubscriptionSet),
+    /// The subscriptions after an `unsubscribe`.
+    Unsubscribed(SubscriptionSet),
+    /// The response to a `ping`.
     Pong,
-    /// A frame of the client cannot be followed; nothing was changed by it.
+    /// A frame of the client was rejected and had no effect.
     Error {
-        /// What is wrong, in a word that programs may rely on.
+        /// A stable code for programs.
         code: &'a str,
-        /// What is wrong, for people.
+        /// A description for people.
         message: String,
     },
 }
 
-/// How often a video was played.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VideoCount {
-    /// The video.
-    pub video_id: String,
-    /// Its plays.
-    pub count: u64,
-}
-
-/// Everything that a connection is subscribed to, in alphabetical order.
+/// The subscriptions of a connection, each list in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SubscribedTo {
-    /// Names of channels; `*` alone stands for all.
+pub struct SubscriptionSet {
+    /// Channels; a single `*` means all channels.
     pub channels: Vec<String>,
-    /// Names of feeds.
+    /// Feeds.
     pub feeds: Vec<&'static str>,
-    /// Ids of videos.
+    /// Video ids.
     pub videos: Vec<String>,
-    /// Names of hosts.
+    /// Hosts.
     pub hosts: Vec<String>,
 }
 
 impl<'a> ServerFrame<'a> {
-    /// What rises by a sighting, compared to the sample before.
+    /// Returns the frame of a trend snapshot, which compares two consecutive samples.
     #[must_use]
-    pub fn rising(sighting: &'a Sighting) -> Self {
-        let rising = sighting.to_rising(Window::FiveSeconds);
+    pub fn from_trend(snapshot: &'a TrendSnapshot) -> Self {
+        let ranking = snapshot.to_ranking(Window::FiveSeconds);
         Self::Rising {
-            host: &sighting.host,
-            sampled_at: rising.sampled_at,
-            compared_to: rising.compared_to,
-            window: rising.window,
-            visitors: sighting.visitors,
-            exact: sighting.exact,
-            pages: rising.pages,
+            host: &snapshot.host,
+            sampled_at: ranking.sampled_at,
+            compared_to: ranking.compared_to,
+            window: ranking.window,
+            visitors: snapshot.visitors,
+            exact: snapshot.exact,
+            pages: ranking.pages,
         }
     }
 
-    /// The frame as JSON.
+    /// Serializes the frame.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         to_json(self)
     }
 }
 
-/// Writes the frame of a message, whose JSON is there already.
+/// Appends the frame of a message, given its JSON.
 pub fn write_message(into: &mut Vec<u8>, position: &Position, json: &[u8]) {
-    // Writing into a Vec cannot fail.
+    // Writing to a Vec never fails.
     let _ = write!(into, r#"{{"type":"message","position":"{position}","message":"#);
     into.extend_from_slice(json);
     into.push(b'}');
 }
 
-/// Writes the frame of the statistics, whose JSON is there already.
+/// Appends the frame of the statistics, given their JSON.
 pub fn write_stats(into: &mut Vec<u8>, snapshot: &[u8]) {
     into.extend_from_slice(br#"{"type":"stats","url":"/v1/stats","snapshot":"#);
     into.extend_from_slice(snapshot);
     into.push(b'}');
 }
 
-/// Writes the frame of the pulse, whose JSON, an object with fields, is there already.
+/// Appends the frame of the pulse, given its JSON, a non-empty object.
 pub fn write_pulse(into: &mut Vec<u8>, pulse: &[u8]) {
     into.extend_from_slice(br#"{"type":"pulse","#);
     into.extend_from_slice(pulse.trim_ascii_start().strip_prefix(b"{").unwrap_or(pulse));
@@ -185,7 +176,7 @@ pub fn write_pulse(into: &mut Vec<u8>, pulse: &[u8]) {
 
 fn to_json(frame: &ServerFrame<'_>) -> Vec<u8> {
     serde_json::to_vec(frame)
-        .expect("invariant: a frame has only string keys, and a Vec takes every byte")
+        .expect("invariant: a frame has only string keys, and writing to a Vec never fails")
 }
 
 #[cfg(test)]
@@ -197,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_what_clients_rely_on() {
+    fn frame_json_is_stable() {
         let at = &Position::new("e1", "5-1".parse().expect("an id"));
         let hello = |resumed, reason| ServerFrame::Hello {
             connection: "c1",
@@ -209,7 +200,7 @@ mod tests {
         };
         insta::assert_snapshot!(show(&hello(None, None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
         insta::assert_snapshot!(show(&hello(Some(true), None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":true,"ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
-        insta::assert_snapshot!(show(&hello(Some(false), Some(NotResumed::DataLost))), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":false,"reason":"data_lost","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
+        insta::assert_snapshot!(show(&hello(Some(false), Some(ResumeFailure::DataLost))), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":false,"reason":"data_lost","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
         let ids = vec!["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id")];
         insta::assert_snapshot!(show(&ServerFrame::Expired { position: at, ids }), @r#"{"type":"expired","position":"1.e1.5-1","ids":["019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47"]}"#);
         insta::assert_snapshot!(show(&ServerFrame::Position { position: at }), @r#"{"type":"position","position":"1.e1.5-1"}"#);
@@ -217,10 +208,10 @@ mod tests {
         insta::assert_snapshot!(show(&ServerFrame::Pong), @r#"{"type":"pong"}"#);
         let counts = [VideoCount { video_id: "v\"1".into(), count: 123 }];
         insta::assert_snapshot!(show(&ServerFrame::Plays { counts: &counts }), @r#"{"type":"plays","counts":[{"video_id":"v\"1","count":123}]}"#);
-        let sighting = r#"{"host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","visitors":12,"exact":true,"compared_to":"2026-11-20T19:07:00.000Z","pages":[{"path":"/","title":null,"visitors":8,"before":8,"usual":null},{"path":"/x","title":"X","visitors":4,"before":2,"usual":null},{"path":"/new","title":null,"visitors":1,"before":null,"usual":null}]}"#;
-        let sighting = serde_json::from_str(sighting).expect("a sighting");
-        insta::assert_snapshot!(show(&ServerFrame::rising(&sighting)), @r#"{"type":"rising","host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","compared_to":"2026-11-20T19:07:00.000Z","window":"5s","visitors":12,"exact":true,"pages":[{"path":"/x","title":"X","visitors":4,"change":2,"rate":1.0,"score":1.24},{"path":"/","title":null,"visitors":8,"change":0,"rate":0.0,"score":0.0},{"path":"/new","title":null,"visitors":1,"change":null,"rate":null,"score":null}]}"#);
-        let set = SubscribedTo {
+        let snapshot = r#"{"host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","visitors":12,"exact":true,"compared_to":"2026-11-20T19:07:00.000Z","pages":[{"path":"/","title":null,"visitors":8,"before":8,"usual":null},{"path":"/x","title":"X","visitors":4,"before":2,"usual":null},{"path":"/new","title":null,"visitors":1,"before":null,"usual":null}]}"#;
+        let snapshot = serde_json::from_str(snapshot).expect("a snapshot");
+        insta::assert_snapshot!(show(&ServerFrame::from_trend(&snapshot)), @r#"{"type":"rising","host":"a.org","sampled_at":"2026-11-20T19:07:05.000Z","compared_to":"2026-11-20T19:07:00.000Z","window":"5s","visitors":12,"exact":true,"pages":[{"path":"/x","title":"X","visitors":4,"change":2,"rate":1.0,"score":1.24},{"path":"/","title":null,"visitors":8,"change":0,"rate":0.0,"score":0.0},{"path":"/new","title":null,"visitors":1,"change":null,"rate":null,"score":null}]}"#);
+        let set = SubscriptionSet {
             channels: vec!["*".into()],
             feeds: vec!["messages"],
             videos: vec![],

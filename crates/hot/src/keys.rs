@@ -1,11 +1,11 @@
-//! Every key, in one place. All share a hash tag, so that a step is atomic on a cluster too, and
-//! start with the prefix of the installation, so that two of them share a Redis.
+//! The names of all keys. They start with the prefix of the installation, so that several can share
+//! a Redis, and have the same hash tag, so that scripts are atomic on a cluster too.
 
 use std::fmt;
 
 use mayfly_core::{Host, MessageId};
 
-use crate::stream::Stream;
+use crate::queue::Stream;
 
 /// The names of all keys of one installation.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys behind a prefix.
+    /// Returns the keys of the installation with this prefix.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         Self { root: format!("{prefix}:{{0}}:") }
@@ -24,91 +24,100 @@ impl Keys {
         format!("{}{name}", self.root)
     }
 
-    /// Stream: accepted messages, takes and deletions, on their way to Postgres.
+    /// Returns the key of a stream.
+    #[must_use]
+    pub fn stream(&self, stream: Stream) -> String {
+        match stream {
+            Stream::Messages => self.messages(),
+            Stream::Plays => self.plays(),
+        }
+    }
+
+    /// Stream: accepted messages, takes and deletions, to be stored in Postgres.
     #[must_use]
     pub fn messages(&self) -> String {
         self.key("messages")
     }
 
-    /// Stream: accepted plays, on their way to be counted.
+    /// Stream: accepted plays, to be counted.
     #[must_use]
     pub fn plays(&self) -> String {
         self.key("plays")
     }
 
-    /// Sorted set, video to count: all counts of Postgres.
+    /// Sorted set, video to count: a mirror of the play counts in Postgres.
     #[must_use]
     pub fn play_counts(&self) -> String {
         self.key("plays:counts")
     }
 
-    /// Hash, video to ms: when its last play was counted.
+    /// Hash, video to ms: the time at which its last play was counted.
     #[must_use]
     pub fn play_updates(&self) -> String {
         self.key("plays:updated")
     }
 
-    /// Hash, video to count: counts as they were last published.
+    /// Hash, video to count: the count as last published.
     #[must_use]
     pub fn plays_published(&self) -> String {
         self.key("plays:published")
     }
 
-    /// Set: videos whose published count is not noted in Postgres yet.
+    /// Set: videos whose published count is not saved in Postgres yet.
     #[must_use]
     pub fn plays_unsaved(&self) -> String {
         self.key("plays:unsaved")
     }
 
-    /// Set: videos with a small count that changed, to be published at once.
+    /// Set: videos with a small count that changed and is published immediately.
     #[must_use]
-    pub fn plays_soon(&self) -> String {
-        self.key("plays:soon")
+    pub fn plays_changed_small(&self) -> String {
+        self.key("plays:changed:small")
     }
 
-    /// Set: videos with a large count that changed, to be published at the next tick.
+    /// Set: videos with a large count that changed and is published at the next tick.
     #[must_use]
-    pub fn plays_due(&self) -> String {
-        self.key("plays:due")
+    pub fn plays_changed_large(&self) -> String {
+        self.key("plays:changed:large")
     }
 
-    /// Set: what was due when the present tick began.
+    /// Set: videos to be published in the current tick.
     #[must_use]
-    pub fn plays_due_now(&self) -> String {
-        self.key("plays:due:now")
+    pub fn plays_publishing(&self) -> String {
+        self.key("plays:publishing")
     }
 
-    /// String: when the last tick was, in ms.
+    /// String: the time of the last tick in ms.
     #[must_use]
     pub fn plays_tick(&self) -> String {
         self.key("plays:tick")
     }
 
-    /// Stream: the last frames of counts, which every ws-fanout reads.
+    /// Stream: the latest frames of counts, which every ws-fanout reads.
     #[must_use]
     pub fn plays_frames(&self) -> String {
         self.key("plays:frames")
     }
 
-    /// Hash, bucket to number of items: how long what is in a stream waited.
+    /// Hash, bucket to number of items: the consumption times of a stream.
     #[must_use]
     pub fn consumption(&self, stream: Stream) -> String {
         self.key(format_args!("consumption:{}", stream.name()))
     }
 
-    /// Hash, ws-fanout to what it says of itself.
+    /// Hash, name of a ws-fanout to its last report.
     #[must_use]
     pub fn fanouts(&self) -> String {
         self.key("fanouts")
     }
 
-    /// String with a time to live: the pulse as last published, JSON.
+    /// String with a TTL: the pulse as last published, JSON.
     #[must_use]
     pub fn pulse(&self) -> String {
         self.key("pulse")
     }
 
-    /// Channel of pub/sub: the pulse, each time it is published.
+    /// Pub/sub channel: the pulse.
     #[must_use]
     pub fn feed_pulse(&self) -> String {
         self.key("feed:pulse")
@@ -120,131 +129,132 @@ impl Keys {
         self.key("visits:hosts")
     }
 
-    /// Hash with a time to live: which classes of a host's visitors are counted. Its other keys
-    /// begin with this one: `:names`, and of each class `:p<class>`, `:c<class>`, `:v<class>`.
+    /// Hash with a TTL: the classes of a host's visitors that are counted. The other keys of the
+    /// host begin with this one: `:names`, and per class `:p<class>`, `:c<class>` and `:v<class>`.
     #[must_use]
     pub fn visits(&self, host: &Host) -> String {
         self.key(format_args!("visits:{host}"))
     }
 
-    /// String with a time to live: the newest sighting of a host, JSON.
+    /// String with a TTL: the newest trend snapshot of a host, JSON.
     #[must_use]
     pub fn rising(&self, host: &Host) -> String {
         self.key(format_args!("rising:host:{host}"))
     }
 
-    /// Channel of pub/sub: what rises on a host, each time it is sampled.
+    /// Pub/sub channel: trend snapshots.
     #[must_use]
     pub fn feed_rising(&self) -> String {
         self.key("feed:rising")
     }
 
-    /// Sorted set, host to ms: hosts that live clients watch, by when that was last said.
+    /// Sorted set, host to ms: hosts that live clients watch, by the last report.
     #[must_use]
     pub fn watched_hosts(&self) -> String {
         self.key("rising:watched")
     }
 
-    /// Sorted set, host to ms: hosts that are to be sampled, by when that was asked.
+    /// Sorted set, host to ms: hosts that callers request to be sampled, by the first request.
     #[must_use]
-    pub fn asked_hosts(&self) -> String {
-        self.key("rising:asked")
+    pub fn requested_hosts(&self) -> String {
+        self.key("rising:requested")
     }
 
-    /// Hash with a time to live, digest of a key to `ms:key`: keys of the source that are to be tried
-    /// for a host, by when that was asked.
+    /// Hash with a TTL, digest of a source key to `ms:key`: keys to be tried for a host, by the
+    /// time of the request.
     #[must_use]
-    pub fn asked_pairs(&self, host: &Host) -> String {
-        self.key(format_args!("rising:pairs:{host}"))
+    pub fn candidate_keys(&self, host: &Host) -> String {
+        self.key(format_args!("rising:candidates:{host}"))
     }
 
-    /// Hash with a time to live: what became of the last call of the source for a host.
+    /// Hash with a TTL: the outcome of the last source call for a host.
     #[must_use]
     pub fn source(&self, host: &Host) -> String {
         self.key(format_args!("rising:source:{host}"))
     }
 
-    /// Sorted set with a time to live, digest of a key to ms: keys that the source accepted for a host,
-    /// by when it last did.
+    /// Sorted set with a TTL, digest of a source key to ms: keys that the source accepted for a
+    /// host, by the last time.
     #[must_use]
     pub fn source_keys(&self, host: &Host) -> String {
         self.key(format_args!("rising:keys:{host}"))
     }
 
-    /// Hash with a time to live, digest of a key to the key itself: what the source is asked with.
+    /// Hash with a TTL, digest of a source key to the key itself.
     #[must_use]
     pub fn source_secrets(&self, host: &Host) -> String {
         self.key(format_args!("rising:secrets:{host}"))
     }
 
-    /// Hash, `digest host` to the beginning of a key: what the source accepted and Postgres does not
-    /// know yet.
+    /// Hash, `digest host` to the beginning of a source key: accepted keys that are not registered
+    /// in Postgres yet.
     #[must_use]
-    pub fn unrelated_keys(&self) -> String {
-        self.key("rising:unrelated")
+    pub fn unregistered_keys(&self) -> String {
+        self.key("rising:unregistered")
     }
 
-    /// String with a time to live: the source refused a key (by its digest) for a host.
+    /// String with a TTL: exists if the source refused a key (by its digest) for a host.
     #[must_use]
-    pub fn refused_pair(&self, key_hash: &str, host: &Host) -> String {
+    pub fn refused_key(&self, key_hash: &str, host: &Host) -> String {
         self.key(format_args!("rising:refused:{key_hash}:{host}"))
     }
 
-    /// Hash, digest of an API key to what is known of it, JSON.
+    /// Hash, digest of an API key to its hosts and state, JSON.
     #[must_use]
     pub fn api_keys(&self) -> String {
         self.key("keys")
     }
 
-    /// Hash with a time to live: all API keys while they are being put, and who puts them.
+    /// Hash with a TTL: the API keys of a reload in progress, and its token.
     #[must_use]
     pub fn new_api_keys(&self) -> String {
         self.key("keys:new")
     }
 
-    /// String: which version of the keys in Postgres that is; missing where they are not all there.
+    /// String: the version of the API keys in Postgres; missing if they are not completely loaded.
     #[must_use]
     pub fn api_keys_version(&self) -> String {
         self.key("keys:version")
     }
 
-    /// String with a time to live: a message as clients see it.
+    /// String with a TTL: the hot copy of a message, as clients receive it.
     #[must_use]
     pub fn message(&self, id: MessageId) -> String {
         self.key(format_args!("message:{id}"))
     }
 
-    /// Hash, id to entry of the stream: what is accepted and not yet stored.
+    /// Hash, message id to stream entry: accepted messages that are not stored yet.
     #[must_use]
     pub fn waiting(&self) -> String {
         self.key("waiting")
     }
 
-    /// Hash, id to JSON: what is taken or deleted, where Postgres does not show it yet.
+    /// Hash, message id to JSON: taken and deleted messages whose new expiry time is not in
+    /// Postgres yet.
     #[must_use]
     pub fn taken(&self) -> String {
         self.key("taken")
     }
 
-    /// Sorted set with a time to live: the ids of a username's live messages, by their end.
+    /// Sorted set with a TTL: the ids of a username's live messages, by expiry time.
     #[must_use]
     pub fn inbox(&self, username: &str) -> String {
         self.key(format_args!("inbox:{username}"))
     }
 
-    /// String: names the present past of the streams; changes when they lose it.
+    /// String: the epoch, which changes whenever the streams lose data.
     #[must_use]
     pub fn epoch(&self) -> String {
         self.key("epoch")
     }
 
-    /// Hash: how many were accepted in this epoch, and the newest entry of each stream.
+    /// Hash: the number of items accepted in the epoch and the newest entry, per stream.
     #[must_use]
     pub fn ledger(&self) -> String {
         self.key("ledger")
     }
 
-    /// String with a time to live: how often Postgres refused an entry.
+    /// String with a TTL: the number of failed attempts to process an entry.
     #[must_use]
     pub fn attempts(&self, stream: Stream, entry_id: &str) -> String {
         match stream {
@@ -253,15 +263,15 @@ impl Keys {
         }
     }
 
-    /// String with a time to live: what was done under a client's `Idempotency-Key`, in the first
-    /// form of that. Neither routes nor IPv4 addresses have a colon, and only an IPv6 network ends
-    /// in `/64`: no two requests make one key.
+    /// String with a TTL: the outcome stored under a client's `Idempotency-Key`, in format 1.
+    /// Unambiguous, because neither routes nor IPv4 addresses contain a colon, and only an IPv6
+    /// network ends in `/64`.
     #[must_use]
     pub fn idempotency(&self, route: &str, client: &str, key: &str) -> String {
         self.key(format_args!("idempotency:v1:{route}:{client}:{key}"))
     }
 
-    /// String with a time to live: how many items of a kind a client sent in its present window.
+    /// String with a TTL: the number of items of a kind that a client sent in the current window.
     #[must_use]
     pub fn rate(&self, kind: &str, window_seconds: u64, client: &str) -> String {
         self.key(format_args!("rate:{kind}:{window_seconds}:{client}"))
@@ -273,25 +283,25 @@ impl Keys {
         self.key("stats")
     }
 
-    /// String with a time to live: who leads a job.
+    /// String with a TTL: the holder of the lease of a job.
     #[must_use]
     pub fn lease(&self, job: &str) -> String {
         self.key(format_args!("lease:{job}"))
     }
 
-    /// String: the last token that was given out with the lease of a job.
+    /// String: the last fencing token of the lease of a job.
     #[must_use]
     pub fn lease_token(&self, job: &str) -> String {
         self.key(format_args!("lease:{job}:token"))
     }
 
-    /// Channel of pub/sub: the statistics, each time they are published.
+    /// Pub/sub channel: the statistics.
     #[must_use]
     pub fn feed_stats(&self) -> String {
         self.key("feed:stats")
     }
 
-    /// Channel of pub/sub: what was accepted, taken and deleted, for the live side.
+    /// Pub/sub channel: accepted, taken and deleted messages.
     #[must_use]
     pub fn feed_messages(&self) -> String {
         self.key("feed:messages")

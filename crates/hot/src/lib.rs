@@ -1,72 +1,47 @@
-//! The hot store: what is live, and the queue, in Redis. The only crate that names redis.
+//! The hot store: live messages, queues, counters and feeds in Redis. The only crate that uses
+//! `redis`.
 //!
-//! What must happen together happens in one script, and requests that arrive together share one
-//! round trip ([`lane`]). All keys stand in [`keys`] and share one hash tag.
+//! Operations are grouped by subject behind handles of [`HotStore`], such as
+//! [`HotStore::queue`] or [`HotStore::inbox`]. Changes that belong together are made by one Lua
+//! script, and concurrent writes share a round trip. All keys are named in [`Keys`] and share one
+//! hash tag.
 
-mod accept;
-mod acceptance;
 mod api_keys;
-mod client;
-mod consumer;
-mod consumption;
-mod delivery;
-mod depth;
-mod error;
-mod expire;
-mod inbox;
+mod connection;
+mod feeds;
 mod keys;
-mod lane;
 mod lease;
-mod ledger;
-mod live;
 mod messages;
-mod once;
-mod play_counts;
-mod play_frames;
 mod plays;
-mod pool;
-mod pulse;
 mod queue;
-mod restore;
-mod rising;
-mod source;
-mod source_calls;
-mod state;
-mod stats;
-mod stream;
-mod subscription;
-mod upkeep;
-mod visitors;
+mod snapshots;
+mod trends;
 mod visits;
-mod watch;
+mod write;
 
-pub use accept::{Acceptor, Before, NewCopy, Write};
-pub use acceptance::{Acceptance, Full};
-pub use api_keys::{ApiKeyState, ApiKeysTurn};
-pub use client::{Allowance, Limit};
-pub use consumer::Consumer;
-pub use delivery::{Delivery, Popped};
-pub use depth::Depth;
-pub use error::HotError;
-pub use expire::{Origin, TakenBefore};
-pub use inbox::{Inbox, Take};
+pub use api_keys::{ApiKeyReload, ApiKeyState, ApiKeys};
+pub use connection::{HotError, HotStore};
+pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntry, Subscription};
 pub use keys::Keys;
-pub use lease::{Lease, Turn};
-pub use ledger::{Ledger, Pending, QueueState};
-pub use live::LiveRow;
-pub use messages::Finder;
-pub use once::Once;
-pub use play_counts::{Counts, CountsPage};
-pub use play_frames::{CountsPublished, PlayFrames};
-pub use plays::{PlaysAcceptor, PlaysWrite};
-pub use pool::Hot;
-pub use pulse::{FanoutReport, Totals};
-pub use restore::{LiveMessage, Restored};
-pub use rising::SightingPublished;
-pub use source::{SourceFailure, SourceState};
-pub use source_calls::{Asker, NoCall, SourceCall, SourceOutcome, Taken, UnrelatedKey};
-pub use state::StateFeed;
-pub use stats::StatsPublished;
-pub use stream::Stream;
-pub use subscription::{Entrance, Listeners, Publications, Subscription};
-pub use visits::{VisitsAcceptor, VisitsWrite};
+pub use lease::{Lease, Role};
+pub use messages::{
+    Inbox, InboxPage, LiveMessage, MessageFinder, MessageWrite, MessageWriteRequest, MessageWriter,
+    Messages, ReplayedTake, ReplayedWrite, RestoreProgress, TakeOutcome,
+};
+pub use plays::{
+    CountsPage, CountsPublishOutcome, CountsRead, PlayFrameReader, PlayWriteRequest, PlayWriter,
+    Plays,
+};
+pub use queue::{
+    Consumer, Delivery, Ledger, PendingEntry, Queue, QueueContents, QueueDepth, ReadBatch, Stream,
+    StreamLedger,
+};
+pub use snapshots::{
+    FanoutReport, Fanouts, PublishOutcome, Snapshots, StateFeed, Totals, is_plausible_time,
+};
+pub use trends::{
+    CallDecision, CallDenied, CallReason, Source, SourceCall, SourceFailure, SourceOutcome,
+    SourceState, Trends, UnregisteredKey,
+};
+pub use visits::{VisitWriteRequest, VisitWriter, Visits};
+pub use write::{Capacity, ClientLimit, IdempotentRequest, Origin, RateLimitStatus, WriteOutcome};

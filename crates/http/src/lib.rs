@@ -1,45 +1,19 @@
-//! HTTP as all of Mayfly speaks it: problems, extractors, the middleware around every request, and the servers.
+//! The HTTP layer of all services: extractors, problems, middleware and servers.
 
-mod admin;
-mod body;
-mod caller;
-mod client_address;
-mod closing;
-mod cors;
-mod docs;
-mod encoding;
-mod endpoint;
-mod file;
-mod forms;
-mod hangup;
-mod idempotency_key;
 mod middleware;
-mod path_name;
-mod problem;
-mod query;
-mod rate_limit;
-mod request_id;
-pub mod routes;
+mod request;
+mod response;
 mod server;
-mod trace_parent;
-mod upgrade;
 
 pub use self::{
-    admin::serve_admin,
-    body::{BodyLimit, FormBody, Format, JsonBody, NdjsonOrJsonBody, read_body},
-    caller::Caller,
-    client_address::ClientAddress,
-    docs::Docs,
-    endpoint::{Endpoint, resource},
-    file::{File, content_security_policy},
-    hangup::Hangup,
-    idempotency_key::IdempotencyKey,
-    path_name::PathName,
-    problem::{Code, Problem},
-    query::{NoQuery, Query, parse_form},
-    rate_limit::RateLimit,
-    request_id::RequestId,
-    server::{Server, serve, serve_upgrades},
-    trace_parent::Traceparent,
-    upgrade::{Switched, UpgradeRequest, upgrade_required},
+    request::{
+        BodyFormat, BodyLimit, Caller, ClientAddress, FormBody, IdempotencyKey, JsonBody,
+        NdjsonOrJsonBody, NoQuery, PathParam, Query, RequestId, Traceparent, parse_form, read_body,
+    },
+    response::{Code, Problem, RateLimit},
+    server::{
+        BoundListener, ConnectionHandle, Docs, Endpoint, StaticFile, UpgradeRequest,
+        UpgradedSocket, content_security_policy, resource, routes, serve, serve_admin,
+        serve_with_upgrades, upgrade_required,
+    },
 };

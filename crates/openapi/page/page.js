@@ -1,13 +1,15 @@
 'use strict';
 
-window.ui = window.SwaggerUIBundle({
+const { SwaggerUIBundle } = /** @type {any} */ (window);
+
+SwaggerUIBundle({
   dom_id: '#api',
   url: new URL('openapi.json', window.location.href).href,
   deepLinking: true,
-  // Nobody outside is asked whether the document is valid.
+  // Disables the online validator of Swagger UI, which would receive the document.
   validatorUrl: null,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
   layout: 'BaseLayout',
-  presets: [window.SwaggerUIBundle.presets.apis],
+  presets: [SwaggerUIBundle.presets.apis],
 });

@@ -1,51 +1,55 @@
-//! The whole document, put together.
+//! Assembly of the document.
 
 use std::collections::BTreeMap;
 
 use mayfly_http::Code;
-use mayfly_runtime::settings::Public;
+use mayfly_runtime::settings::PublicSettings;
 use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, Response,
     tag::TagBuilder,
 };
 
 use crate::{
-    chat, hosts, inbox, increasing, messages, operation::Operation, plays, problem, pulse, schema,
-    service, stats, visits, write,
+    operation::Operation,
+    paths::{
+        chat, hosts, inbox, increasing, messages, plays, pulse, service, stats, visits, write,
+    },
+    problem, schema,
 };
 
-/// The headings, in the order in which a reader needs them.
+/// The tags in display order.
 const TAGS: [(&str, &str); 9] = [
-    (messages::TAG, "What is sent, and what was ever stored."),
-    (inbox::TAG, "The live messages of one username: looked at, or taken."),
-    (write::TAG, "A message as a query or a form."),
-    (chat::TAG, "A message for somebody, and what came for somebody, in the short form."),
-    (plays::TAG, "Plays of videos, each counted once, and how often each video was played."),
-    (visits::TAG, "Who is on which page of a site, as long as heartbeats come."),
-    (hosts::TAG, "Who is on which page of a host, which pages rise, and how they did before."),
-    (stats::TAG, "The sums of the last minute, and how the whole is doing."),
-    (service::TAG, "The services themselves."),
+    (messages::TAG, "Sending messages, and reading all stored messages."),
+    (inbox::TAG, "The unexpired messages of one username: reading and taking them."),
+    (write::TAG, "Sending a message as a query or a form."),
+    (chat::TAG, "Sending and receiving messages by username in a short form."),
+    (plays::TAG, "Reporting plays of videos, each counted exactly once, and reading play counts."),
+    (visits::TAG, "Presence: reporting visitors on pages."),
+    (hosts::TAG, "Visitors per page of a host, trending pages, and history."),
+    (stats::TAG, "The statistics snapshot and the health of the system."),
+    (service::TAG, "Health and documentation of the services."),
 ];
 
-/// Makes the document, as JSON; what it names as servers are the public URLs, or, where those are empty, where it came from.
+/// Builds the document as JSON. Its servers are the public URLs, or the origin of the document if they
+/// are empty.
 ///
 /// # Panics
-/// Never: what it is made of is texts and numbers.
-pub fn make_document(public: &Public) -> String {
-    serde_json::to_string(&describe(public)).expect("invariant: texts and numbers are JSON")
+/// Never: the document consists of strings and numbers.
+pub fn build_document(public: &PublicSettings) -> String {
+    serde_json::to_string(&assemble(public)).expect("invariant: strings and numbers are valid JSON")
 }
 
-fn describe(public: &Public) -> OpenApi {
+fn assemble(public: &PublicSettings) -> OpenApi {
     let mut problems: BTreeMap<String, Response> = BTreeMap::new();
     let mut paths = Paths::new();
     for operation in operations() {
         let (path, method) = (operation.path, operation.method.clone());
-        let finished = operation.finish(public, |codes: &[Code]| {
-            let name = problem::name_of(codes);
-            problems.entry(name.clone()).or_insert_with(|| problem::answer(codes));
+        let built = operation.build(public, |codes: &[Code]| {
+            let name = problem::response_name(codes);
+            problems.entry(name.clone()).or_insert_with(|| problem::response(codes));
             name
         });
-        paths.add_path_operation(path, vec![method], finished);
+        paths.add_path_operation(path, vec![method], built);
     }
     let schemas = [("Problem", problem::problem()), ("Json", schema::json())]
         .into_iter()
@@ -77,7 +81,7 @@ fn describe(public: &Public) -> OpenApi {
         .build()
 }
 
-/// Every operation of both APIs.
+/// Returns every operation of both APIs.
 fn operations() -> impl Iterator<Item = Operation> {
     messages::operations()
         .into_iter()

@@ -1,49 +1,49 @@
-//! The headers of answers.
+//! Response headers.
 
 use utoipa::openapi::{Header, HeaderBuilder, ObjectBuilder};
 
-use crate::schema::{count, format, pattern, string, words};
+use crate::schema::{count, format, one_of, pattern, string};
 
-/// A header of an answer.
+/// A response header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answered {
-    /// The id of the request.
+pub(crate) enum ResponseHeader {
+    /// The request ID.
     RequestId,
-    /// Its place in a trace.
+    /// The trace context.
     Traceparent,
-    /// How long the answer may be kept.
+    /// Caching rules.
     CacheControl,
-    /// Where what was made, or is meant, lies, in the words of the operation.
+    /// The URL of the created or referenced resource, with the description by the operation.
     Location(&'static str),
-    /// Where the next page is.
+    /// The next page.
     Link,
     /// The version of a file.
     ETag,
     /// The methods of a path.
     Allow,
-    /// When to come back.
+    /// Delay before a retry.
     RetryAfter,
-    /// How a client stands against its limit.
+    /// The state of the rate limit.
     RateLimit,
-    /// What the limit is.
+    /// The rate limit.
     RateLimitPolicy,
-    /// Whether the answer was given before.
+    /// Whether the response is a stored response.
     IdempotentReplayed,
-    /// How old the answer is.
+    /// The age of the response.
     Age,
-    /// Whether the source of visitors failed since.
+    /// Whether the source of visitor counts has failed since.
     MayflyStale,
-    /// How a key is sent.
+    /// The authentication scheme.
     WwwAuthenticate,
 }
 
-impl Answered {
-    /// What stands on every answer.
+impl ResponseHeader {
+    /// Headers of every response.
     pub(crate) const ALWAYS: [Self; 3] = [Self::RequestId, Self::Traceparent, Self::CacheControl];
-    /// What stands on the answers of what is limited.
+    /// Headers of rate-limited operations.
     pub(crate) const LIMIT: [Self; 2] = [Self::RateLimit, Self::RateLimitPolicy];
 
-    /// The name of the header.
+    /// Returns the name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RequestId => "X-Request-Id",
@@ -63,46 +63,47 @@ impl Answered {
         }
     }
 
-    /// The header as the document has it.
+    /// Returns the schema and the description.
     pub(crate) fn describe(self) -> Header {
         let (schema, description): (ObjectBuilder, &str) = match self {
-            Self::RequestId => (
-                pattern("^[A-Za-z0-9._-]{1,128}$"),
-                "The id of the request, taken from it or made.",
-            ),
+            Self::RequestId => {
+                (pattern("^[A-Za-z0-9._-]{1,128}$"), "The request ID, echoed or generated.")
+            }
             Self::Traceparent => (
                 pattern("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"),
-                "The place in a trace (W3C), taken from the request or made.",
+                "The trace context (W3C), echoed or generated.",
             ),
-            Self::CacheControl => (string(), "Whether and how long the answer may be kept."),
+            Self::CacheControl => (string(), "Whether and how long the response may be cached."),
             Self::Location(text) => (format("uri-reference"), text),
             Self::Link => {
-                (pattern("^<[^>]+>; rel=\"next\"$"), "The next page; only while there is more.")
+                (pattern("^<[^>]+>; rel=\"next\"$"), "The next page, if there are more items.")
             }
             Self::ETag => (pattern("^(W/)?\"[^\"]*\"$"), "The version of the file."),
-            Self::Allow => (pattern("^[A-Z]+(, [A-Z]+)*$"), "The methods that the path knows."),
-            Self::RetryAfter => {
-                (count().minimum(Some(1_usize)), "Seconds until it is worth another try.")
-            }
+            Self::Allow => (pattern("^[A-Z]+(, [A-Z]+)*$"), "The supported methods of the path."),
+            Self::RetryAfter => (count().minimum(Some(1_usize)), "Seconds to wait before a retry."),
             Self::RateLimit => (
                 pattern("^\"(messages|plays|visits)\";r=[0-9]+;t=[0-9]+$"),
-                "What is left of the limit, and for how many seconds; only where a limit is on.",
+                "The remaining items of the rate limit and the seconds until it resets, if a limit is configured.",
             ),
             Self::RateLimitPolicy => (
                 pattern("^\"(messages|plays|visits)\";q=[0-9]+;w=[0-9]+$"),
-                "The limit, and its window in seconds; only where a limit is on.",
+                "The rate limit and its window in seconds, if a limit is configured.",
             ),
             Self::IdempotentReplayed => (
-                words(["true"]),
-                "The answer was given before to the same `Idempotency-Key`; only then.",
+                one_of(["true"]),
+                "Present if this is the stored response of an earlier request with the same `Idempotency-Key`.",
             ),
-            Self::Age => {
-                (count(), "How many seconds old the answer is; only where it is the last one.")
+            Self::Age => (
+                count(),
+                "Age of the response in seconds, if it is an earlier response of the source.",
+            ),
+            Self::MayflyStale => (
+                one_of(["true"]),
+                "Present if the source has failed since and this is its last response.",
+            ),
+            Self::WwwAuthenticate => {
+                (one_of(["Bearer"]), "The authentication scheme: send an API key.")
             }
-            Self::MayflyStale => {
-                (words(["true"]), "The source failed since: this is its last answer; only then.")
-            }
-            Self::WwwAuthenticate => (words(["Bearer"]), "That a key is wanted."),
         };
         HeaderBuilder::new().schema(schema).description(Some(description)).build()
     }

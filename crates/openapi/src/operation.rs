@@ -1,10 +1,10 @@
-//! One operation: what it takes, and everything that it may answer.
+//! A builder of operations: parameters, bodies, responses and problems.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_core::limits;
 use mayfly_http::Code;
-use mayfly_runtime::settings::Public;
+use mayfly_runtime::settings::PublicSettings;
 use utoipa::openapi::{
     Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, Server,
     path::{self, OperationBuilder, ParameterBuilder, ParameterIn},
@@ -13,11 +13,11 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    header::Answered,
+    header::ResponseHeader,
     schema::{AnySchema, pattern},
 };
 
-/// Which service answers.
+/// The service that implements an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     Ingest,
@@ -26,8 +26,8 @@ pub(crate) enum Api {
 }
 
 impl Api {
-    /// Where it is for callers; without a public URL it is where the document came from.
-    fn servers(self, public: &Public) -> Vec<Server> {
+    /// Returns the servers. Without a public URL, the server is the origin of the document.
+    fn servers(self, public: &PublicSettings) -> Vec<Server> {
         let server = |url: &str, name: &str| {
             let url = if url.is_empty() { "/" } else { url };
             ServerBuilder::new().url(url).description(Some(name)).build()
@@ -43,18 +43,18 @@ impl Api {
     }
 }
 
-/// An operation in the making.
+/// An operation under construction.
 pub(crate) struct Operation {
     pub(crate) path: &'static str,
     pub(crate) method: HttpMethod,
     api: Api,
     inner: OperationBuilder,
-    answers: Vec<(u16, ResponseBuilder)>,
+    responses: Vec<(u16, ResponseBuilder)>,
     codes: Vec<Code>,
 }
 
 impl Operation {
-    /// Begins an operation: its place, its stable id, what it does in a few words.
+    /// Creates an operation with its stable ID and its summary.
     pub(crate) fn new(
         api: Api,
         method: HttpMethod,
@@ -64,37 +64,52 @@ impl Operation {
     ) -> Self {
         let inner = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
         let codes = vec![Code::NotAcceptable];
-        Self { path, method, api, inner, answers: Vec::new(), codes }
+        Self { path, method, api, inner, responses: Vec::new(), codes }
     }
 
-    /// The heading it stands under.
+    /// Sets the tag.
     pub(crate) fn tag(self, tag: &str) -> Self {
-        self.change(|inner| inner.tag(tag))
+        self.map_inner(|inner| inner.tag(tag))
     }
 
-    /// What more there is to say.
-    pub(crate) fn says(self, text: impl Into<String>) -> Self {
-        self.change(|inner| inner.description(Some(text)))
+    /// Sets the description.
+    pub(crate) fn description(self, text: impl Into<String>) -> Self {
+        self.map_inner(|inner| inner.description(Some(text)))
     }
 
-    /// A name in the path.
-    pub(crate) fn named(self, name: &str, schema: impl Into<AnySchema>, text: &str) -> Self {
+    /// Adds a path parameter.
+    pub(crate) fn path_parameter(
+        self,
+        name: &str,
+        schema: impl Into<AnySchema>,
+        text: &str,
+    ) -> Self {
         self.parameter(ParameterIn::Path, name, Required::True, schema, text)
     }
 
-    /// A parameter that may be left out.
-    pub(crate) fn query(self, name: &str, schema: impl Into<AnySchema>, text: &str) -> Self {
+    /// Adds an optional query parameter.
+    pub(crate) fn optional_query(
+        self,
+        name: &str,
+        schema: impl Into<AnySchema>,
+        text: &str,
+    ) -> Self {
         self.parameter(ParameterIn::Query, name, Required::False, schema, text)
     }
 
-    /// A parameter that must be there.
-    pub(crate) fn needs(self, name: &str, schema: impl Into<AnySchema>, text: &str) -> Self {
+    /// Adds a required query parameter.
+    pub(crate) fn required_query(
+        self,
+        name: &str,
+        schema: impl Into<AnySchema>,
+        text: &str,
+    ) -> Self {
         self.parameter(ParameterIn::Query, name, Required::True, schema, text)
     }
 
     fn parameter(
         self,
-        place: ParameterIn,
+        location: ParameterIn,
         name: &str,
         required: Required,
         schema: impl Into<AnySchema>,
@@ -102,34 +117,39 @@ impl Operation {
     ) -> Self {
         let parameter = ParameterBuilder::new()
             .name(name)
-            .parameter_in(place)
+            .parameter_in(location)
             .required(required)
             .schema(Some(schema.into()))
             .description(Some(text));
-        self.change(|inner| inner.parameter(parameter)).refuses(&[Code::InvalidField])
+        self.map_inner(|inner| inner.parameter(parameter)).problems(&[Code::InvalidField])
     }
 
-    /// A body, which must be there, in one of these forms.
-    pub(crate) fn body(self, forms: impl IntoIterator<Item = (&'static str, Content)>) -> Self {
-        self.takes_body(Required::True, forms)
+    /// Requires a body in one of these media types.
+    pub(crate) fn required_body(
+        self,
+        media_types: impl IntoIterator<Item = (&'static str, Content)>,
+    ) -> Self {
+        self.add_body(Required::True, media_types)
     }
 
-    /// A body, which may be left out, in this form.
-    pub(crate) fn may_have_body(self, kind: &'static str, content: Content) -> Self {
-        self.takes_body(Required::False, [(kind, content)])
+    /// Allows a body in this media type.
+    pub(crate) fn optional_body(self, media_type: &'static str, content: Content) -> Self {
+        self.add_body(Required::False, [(media_type, content)])
     }
 
-    fn takes_body(
+    fn add_body(
         self,
         required: Required,
-        forms: impl IntoIterator<Item = (&'static str, Content)>,
+        media_types: impl IntoIterator<Item = (&'static str, Content)>,
     ) -> Self {
-        let body = forms
+        let body = media_types
             .into_iter()
-            .fold(RequestBodyBuilder::new(), |body, (kind, content)| body.content(kind, content))
+            .fold(RequestBodyBuilder::new(), |body, (media_type, content)| {
+                body.content(media_type, content)
+            })
             .required(Some(required))
             .build();
-        self.change(|inner| inner.request_body(Some(body))).refuses(&[
+        self.map_inner(|inner| inner.request_body(Some(body))).problems(&[
             Code::InvalidField,
             Code::RequestTimeout,
             Code::BodyTooLarge,
@@ -137,96 +157,107 @@ impl Operation {
         ])
     }
 
-    /// An answer with a body.
-    pub(crate) fn answers(self, status: u16, text: &str, kind: &str, content: Content) -> Self {
-        self.answers_plainly(status, text).with(|answer| answer.content(kind, content))
+    /// Adds a response with a body.
+    pub(crate) fn response(
+        self,
+        status: u16,
+        text: &str,
+        media_type: &str,
+        content: Content,
+    ) -> Self {
+        self.empty_response(status, text)
+            .map_last_response(|response| response.content(media_type, content))
     }
 
-    /// An answer without a body.
-    pub(crate) fn answers_plainly(mut self, status: u16, text: &str) -> Self {
-        let answer = ResponseBuilder::new().description(text);
-        self.answers.push((status, answer));
-        self.headers(&Answered::ALWAYS)
+    /// Adds a response without a body.
+    pub(crate) fn empty_response(mut self, status: u16, text: &str) -> Self {
+        let response = ResponseBuilder::new().description(text);
+        self.responses.push((status, response));
+        self.response_headers(&ResponseHeader::ALWAYS)
     }
 
-    /// Headers of the answer that was named last.
-    pub(crate) fn headers(self, headers: &[Answered]) -> Self {
-        self.with(|answer| {
-            headers
-                .iter()
-                .fold(answer, |answer, header| answer.header(header.name(), header.describe()))
+    /// Adds headers to the last response.
+    pub(crate) fn response_headers(self, headers: &[ResponseHeader]) -> Self {
+        self.map_last_response(|response| {
+            headers.iter().fold(response, |response, header| {
+                response.header(header.name(), header.describe())
+            })
         })
     }
 
-    /// Codes that it may refuse with, or fail with.
-    pub(crate) fn refuses(mut self, codes: &[Code]) -> Self {
+    /// Adds problem codes.
+    pub(crate) fn problems(mut self, codes: &[Code]) -> Self {
         self.codes.extend(codes);
         self
     }
 
-    /// It reads from a store, which may be away, or hold what nobody put there.
-    pub(crate) fn reads_a_store(self) -> Self {
-        self.refuses(&[Code::Internal, Code::Unavailable])
+    /// Adds the problems of operations that access a store.
+    pub(crate) fn store_problems(self) -> Self {
+        self.problems(&[Code::Internal, Code::Unavailable])
     }
 
-    /// It may be repeated under an `Idempotency-Key`; follows its answers.
-    pub(crate) fn may_be_repeated(self, known_for: Duration) -> Self {
+    /// Adds the header `Idempotency-Key`. Must follow the responses.
+    pub(crate) fn idempotent(self, ttl: Duration) -> Self {
         let key = pattern("^[ -~]+$")
             .min_length(Some(1))
             .max_length(Some(limits::IDEMPOTENCY_KEY_CHARS_MAX));
         let text = format!(
-            "Names this request for {}: sent again under it, it gets the first answer and does nothing; \
-             another request under it is refused.",
-            in_words(known_for)
+            "A key under which this request can be retried for {}. A retry receives the response of \
+             the first request and is not executed again. A different request with the same key is \
+             rejected.",
+            format_duration(ttl)
         );
         self.parameter(ParameterIn::Header, "Idempotency-Key", Required::False, key, &text)
-            .headers(&[Answered::IdempotentReplayed])
-            .refuses(&[Code::IdempotencyKeyReused])
+            .response_headers(&[ResponseHeader::IdempotentReplayed])
+            .problems(&[Code::IdempotencyKeyReused])
     }
 
-    /// A client may do it only so often; follows its answers.
-    pub(crate) fn limited_per_client(self) -> Self {
-        self.headers(&Answered::LIMIT).refuses(&[Code::RateLimited])
+    /// Adds the rate-limit headers and problem. Must follow the responses.
+    pub(crate) fn rate_limited(self) -> Self {
+        self.response_headers(&ResponseHeader::LIMIT).problems(&[Code::RateLimited])
     }
 
-    fn change(mut self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
+    fn map_inner(mut self, change: impl FnOnce(OperationBuilder) -> OperationBuilder) -> Self {
         self.inner = change(self.inner);
         self
     }
 
-    fn with(mut self, change: impl FnOnce(ResponseBuilder) -> ResponseBuilder) -> Self {
-        if let Some((status, answer)) = self.answers.pop() {
-            self.answers.push((status, change(answer)));
+    fn map_last_response(
+        mut self,
+        change: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
+    ) -> Self {
+        if let Some((status, response)) = self.responses.pop() {
+            self.responses.push((status, change(response)));
         }
         self
     }
 
-    /// The operation as the document has it; `refused` is told of each problem that it names.
-    pub(crate) fn finish(
+    /// Builds the operation. `register_problems` registers a response for a set of codes and returns
+    /// its name.
+    pub(crate) fn build(
         self,
-        public: &Public,
-        mut refused: impl FnMut(&[Code]) -> String,
+        public: &PublicSettings,
+        mut register_problems: impl FnMut(&[Code]) -> String,
     ) -> path::Operation {
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in Code::ALL.into_iter().filter(|code| self.codes.contains(code)) {
             by_status.entry(code.status().as_u16()).or_default().push(code);
         }
-        let answers = self
-            .answers
-            .into_iter()
-            .map(|(status, answer)| (status.to_string(), RefOr::<Response>::from(answer.build())));
-        let problems = by_status.into_iter().map(|(status, codes)| {
-            (status.to_string(), Ref::from_response_name(refused(&codes)).into())
+        let responses = self.responses.into_iter().map(|(status, response)| {
+            (status.to_string(), RefOr::<Response>::from(response.build()))
         });
-        answers
+        let problems = by_status.into_iter().map(|(status, codes)| {
+            (status.to_string(), Ref::from_response_name(register_problems(&codes)).into())
+        });
+        responses
             .chain(problems)
-            .fold(self.inner, |inner, (status, answer)| inner.response(status, answer))
+            .fold(self.inner, |inner, (status, response)| inner.response(status, response))
             .servers(Some(self.api.servers(public)))
             .build()
     }
 }
 
-fn in_words(time: Duration) -> String {
+fn format_duration(time: Duration) -> String {
     let minutes = time.as_secs() / 60;
     if minutes.is_multiple_of(60) {
         format!("{} hours", minutes / 60)

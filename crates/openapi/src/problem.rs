@@ -1,4 +1,4 @@
-//! Refusals and failures as answers: `application/problem+json`, by code.
+//! Error responses: `application/problem+json`, by code.
 
 use mayfly_core::limits;
 use mayfly_http::Code;
@@ -9,25 +9,30 @@ use utoipa::openapi::{
 };
 
 use crate::{
-    header::Answered,
-    schema::{AnySchema, array, named, object, pattern, string, words},
+    header::ResponseHeader,
+    schema::{AnySchema, array, object, one_of, pattern, schema_ref, string},
 };
 
-/// What every problem has.
+/// Returns the schema of problems.
 pub(crate) fn problem() -> AnySchema {
     let field = object()
         .property("field", string().description(Some("The field, parameter or header.")))
-        .property("message", string().description(Some("Its rule, to be read after its name.")))
+        .property(
+            "message",
+            string().description(Some("The rule, phrased to follow the name of the field.")),
+        )
         .required("field")
         .required("message");
     object()
-        .description(Some("What is wrong (RFC 9457). `code` is stable."))
-        .property("type", pattern("^urn:mayfly:problem:[a-z_]+$"))
+        .description(Some(
+            "An error (RFC 9457). `code` is stable; `type` refers to its documentation.",
+        ))
+        .property("type", pattern("^/docs/errors#[a-z_]+$"))
         .property("title", string())
         .property("status", status([400, 599]))
         .property("detail", string())
         .property("instance", pattern("^urn:mayfly:request:[A-Za-z0-9._-]{1,128}$"))
-        .property("code", words(Code::ALL.map(Code::as_str)))
+        .property("code", one_of(Code::ALL.map(Code::as_str)))
         .property("errors", array(field, 1, limits::FIELD_ERRORS_MAX))
         .required("type")
         .required("title")
@@ -42,21 +47,21 @@ fn status([from, to]: [u16; 2]) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(from)).maximum(Some(to))
 }
 
-/// The name of the answer that carries one of these codes.
-pub(crate) fn name_of(codes: &[Code]) -> String {
+/// Returns the name of the response with one of these codes.
+pub(crate) fn response_name(codes: &[Code]) -> String {
     codes.iter().map(|code| format!("{code:?}")).collect::<Vec<_>>().join("Or")
 }
 
-/// The answer that carries one of these codes, which are of one status.
-pub(crate) fn answer(codes: &[Code]) -> Response {
-    let status_of = codes.first().map_or(500, |code| code.status().as_u16());
+/// Returns the response with one of these codes, which have the same status.
+pub(crate) fn response(codes: &[Code]) -> Response {
+    let code_status = codes.first().map_or(500, |code| code.status().as_u16());
     let narrowed = ObjectBuilder::new()
         .schema_type(SchemaType::AnyValue)
-        .property("status", status([status_of; 2]))
-        .property("code", words(codes.iter().map(|code| code.as_str())));
-    let schema = AllOfBuilder::new().item(named("Problem")).item(narrowed);
+        .property("status", status([code_status; 2]))
+        .property("code", one_of(codes.iter().map(|code| code.as_str())));
+    let schema = AllOfBuilder::new().item(schema_ref("Problem")).item(narrowed);
     let examples = codes.iter().map(|code| {
-        let example = ExampleBuilder::new().summary(code.title()).value(Some(example_of(*code)));
+        let example = ExampleBuilder::new().summary(code.title()).value(Some(example(*code)));
         (code.as_str(), example.build())
     });
     let content = ContentBuilder::new()
@@ -65,49 +70,52 @@ pub(crate) fn answer(codes: &[Code]) -> Response {
         .build();
     let description =
         codes.iter().map(|code| format!("`{}`", code.as_str())).collect::<Vec<_>>().join(" or ");
-    headers_of(codes)
+    response_headers(codes)
         .into_iter()
-        .fold(ResponseBuilder::new(), |answer, header| {
-            answer.header(header.name(), header.describe())
+        .fold(ResponseBuilder::new(), |response, header| {
+            response.header(header.name(), header.describe())
         })
         .description(description)
         .content("application/problem+json", content)
         .build()
 }
 
-fn headers_of(codes: &[Code]) -> Vec<Answered> {
-    let mut headers = Answered::ALWAYS.to_vec();
+fn response_headers(codes: &[Code]) -> Vec<ResponseHeader> {
+    let mut headers = ResponseHeader::ALWAYS.to_vec();
     if codes.contains(&Code::MethodNotAllowed) {
-        headers.push(Answered::Allow);
+        headers.push(ResponseHeader::Allow);
     }
     if codes.contains(&Code::Unauthorized) {
-        headers.push(Answered::WwwAuthenticate);
+        headers.push(ResponseHeader::WwwAuthenticate);
     }
     if codes.contains(&Code::RateLimited) {
-        headers.extend(Answered::LIMIT);
+        headers.extend(ResponseHeader::LIMIT);
     }
-    if codes.iter().any(|code| code.wants_retry_after()) {
-        headers.push(Answered::RetryAfter);
+    if codes.iter().any(|code| code.has_retry_after()) {
+        headers.push(ResponseHeader::RetryAfter);
     }
     headers
 }
 
-fn example_of(code: Code) -> Value {
-    let mut example = json!({
-        "type": format!("urn:mayfly:problem:{}", code.as_str()),
+fn example(code: Code) -> Value {
+    let mut document = json!({
+        "type": code.documentation_url(),
         "title": code.title(),
         "status": code.status().as_u16(),
         "detail": code.detail(),
         "instance": "urn:mayfly:request:019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47",
         "code": code.as_str(),
     });
-    let wrong = match code {
+    let field_error = match code {
         Code::InvalidField => Some(("ttl", mayfly_core::Ttl::RULE)),
-        Code::InvalidCursor => Some(("cursor", "is not a cursor that this service gave out")),
+        Code::InvalidCursor => Some(("cursor", "must be `next_cursor` of an earlier response")),
         _ => None,
     };
-    if let Some((field, message)) = wrong {
-        example["errors"] = json!([{"field": field, "message": message}]);
+    if let Some((field, message)) = field_error {
+        if code == Code::InvalidField {
+            document["detail"] = json!(format!("`{field}` {message}."));
+        }
+        document["errors"] = json!([{"field": field, "message": message}]);
     }
-    example
+    document
 }

@@ -1,20 +1,20 @@
-//! The document, held against the table of routes and against itself.
+//! Consistency of the document with the routes and with itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mayfly_http::routes::ROUTES;
-use mayfly_runtime::settings::Public;
+use mayfly_runtime::settings::PublicSettings;
 use serde_json::Value;
 
-use crate::make_document;
+use crate::build_document;
 
-fn document_of(ingest_url: &str, list_url: &str) -> Value {
-    let document = make_document(&Public {
+fn build(ingest_url: &str, list_url: &str) -> Value {
+    let document = build_document(&PublicSettings {
         ingest_url: ingest_url.to_owned(),
         list_url: list_url.to_owned(),
         live_url: String::new(),
     });
-    serde_json::from_str(&document).expect("it is JSON")
+    serde_json::from_str(&document).expect("valid JSON")
 }
 
 fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
@@ -29,13 +29,13 @@ fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
 }
 
 #[test]
-fn the_document_has_the_methods_of_the_table_of_routes() {
-    let document = document_of("", "");
+fn document_has_the_paths_and_methods_of_the_routes() {
+    let document = build("", "");
     let mut found: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (path, method, _) in operations(&document) {
         found.entry(path).or_default().insert(method.to_uppercase());
     }
-    let wanted: BTreeMap<&str, BTreeSet<String>> = ROUTES
+    let expected: BTreeMap<&str, BTreeSet<String>> = ROUTES
         .iter()
         .map(|(path, methods)| {
             let methods =
@@ -43,12 +43,12 @@ fn the_document_has_the_methods_of_the_table_of_routes() {
             (*path, methods.map(str::to_owned).collect())
         })
         .collect();
-    assert_eq!(found, wanted);
+    assert_eq!(found, expected);
 }
 
 #[test]
-fn every_operation_has_an_id_a_known_tag_and_words() {
-    let document = document_of("", "");
+fn every_operation_has_an_id_a_known_tag_and_a_summary() {
+    let document = build("", "");
     let tags: BTreeSet<&str> = document["tags"]
         .as_array()
         .expect("there are tags")
@@ -68,14 +68,14 @@ fn every_operation_has_an_id_a_known_tag_and_words() {
 }
 
 #[test]
-fn servers_are_the_public_urls_and_where_these_are_empty_the_origin() {
+fn servers_are_public_urls_or_the_origin() {
     let server = |document: &Value, path: &str, method: &str| {
         let servers = document["paths"][path][method]["servers"].as_array().cloned();
         let urls = servers.into_iter().flatten().map(|server| server["url"].clone());
         urls.filter_map(|url| url.as_str().map(str::to_owned)).collect::<Vec<_>>()
     };
-    let local = document_of("", "");
-    let public = document_of("https://in.example.org", "https://out.example.org/list");
+    let local = build("", "");
+    let public = build("https://in.example.org", "https://out.example.org/list");
     assert_eq!(server(&local, "/v1/messages", "post"), ["/"]);
     assert_eq!(server(&local, "/health", "get"), ["/"]);
     assert_eq!(server(&public, "/v1/messages", "post"), ["https://in.example.org"]);
@@ -87,8 +87,8 @@ fn servers_are_the_public_urls_and_where_these_are_empty_the_origin() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
-    let document = document_of("", "");
+fn every_reference_resolves() {
+    let document = build("", "");
     let mut todo = vec![&document];
     let mut seen = 0;
     while let Some(value) = todo.pop() {

@@ -1,32 +1,27 @@
-//! What every process of Mayfly needs around its work: configuration, telemetry, signals, health, metrics.
+//! The runtime of every service process: configuration, logging, signals, health, metrics.
 
-mod command_line;
-mod every;
 mod health;
-mod lifecycle;
 pub mod metrics;
-mod open_files;
+mod periodic;
 mod process;
-mod readiness;
 mod redact;
-mod run;
 mod service;
 pub mod settings;
-mod signals;
 mod telemetry;
 
 pub use self::{
-    every::{every, repeat},
-    health::{Health, Need, Part, PartReport, PartStatus, Report, Status},
-    lifecycle::Lifecycle,
+    health::{
+        Component, ComponentReport, ComponentStatus, Criticality, Health, HealthReport,
+        HealthStatus,
+    },
     metrics::MetricsHandle,
-    process::Process,
+    periodic::{run_periodically, ticker},
+    process::{Lifecycle, Process, ServiceFuture, run},
     redact::redact,
-    run::run,
     service::Service,
     settings::{
         AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, TrustedProxies,
-        env_example, key_table,
+        render_env_example, render_key_table,
     },
 };
 

@@ -5,24 +5,24 @@ use std::fmt;
 /// One of the five services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
-    /// Takes writes.
+    /// Accepts writes.
     IngestApi,
-    /// Answers reads and takes.
+    /// Serves reads and takes.
     ListApi,
-    /// Stores what was accepted.
+    /// Stores accepted entries in Postgres.
     PersistWorker,
-    /// Brings frames to browsers.
+    /// Delivers frames to browsers.
     WsFanout,
-    /// Publishes statistics.
+    /// Publishes statistics, play counts and trends.
     StatsPublisher,
 }
 
 impl Service {
-    /// Every service, in the order in which they are started.
+    /// Every service, in start order.
     pub const ALL: [Self; 5] =
         [Self::IngestApi, Self::ListApi, Self::PersistWorker, Self::WsFanout, Self::StatsPublisher];
 
-    /// Names the service as its binary is named.
+    /// Returns the name of the service, which is also the name of its binary.
     pub fn name(self) -> &'static str {
         match self {
             Self::IngestApi => "ingest-api",
@@ -35,11 +35,11 @@ impl Service {
 
     pub(crate) fn about(self) -> &'static str {
         match self {
-            Self::IngestApi => "Takes messages, plays and visits over REST",
-            Self::ListApi => "Answers reads and takes over REST",
-            Self::PersistWorker => "Stores what was accepted in Postgres",
-            Self::WsFanout => "Brings frames to every open browser over WebSocket",
-            Self::StatsPublisher => "Publishes the statistics of every minute",
+            Self::IngestApi => "Accepts messages, plays and visits over REST",
+            Self::ListApi => "Serves reads and takes over REST",
+            Self::PersistWorker => "Stores accepted messages and plays in Postgres",
+            Self::WsFanout => "Delivers live feeds to browsers over WebSocket and SSE",
+            Self::StatsPublisher => "Publishes statistics, play counts, trends and system health",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The log: to standard output, for people or for machines.
+//! Logging to standard output, as text or JSON.
 
 use std::{fmt, io::IsTerminal, panic, time::SystemTime};
 
@@ -13,30 +13,30 @@ use tracing_subscriber::{
 
 use crate::{
     Service,
-    settings::{Log, LogFormat},
+    settings::{LogFormat, LogSettings},
 };
 
-/// What libraries may say where the operator names a level for Mayfly: at finer levels some of them
-/// write out what they are given, and bodies have no place in a log. Where keys for S3 are missing, a
-/// part says so once, and not the library each time that it looks.
-const LIBRARIES: &str = "warn,aws_config=error";
+/// Levels of libraries if the operator configures only a level. At finer levels, some libraries log
+/// bodies. `aws_config` warns at each lookup of missing S3 credentials, which a component reports
+/// once.
+const LIBRARY_DIRECTIVES: &str = "warn,aws_config=error";
 
-/// The filter of a level, or of directives, which are taken as they are.
-fn directives(level: &str) -> String {
+/// Returns the filter directives for a level. Directives are returned unchanged.
+fn to_directives(level: &str) -> String {
     if level.contains('=') {
         return level.to_owned();
     }
     let services = Service::ALL.map(|service| service.name().replace('-', "_"));
-    let ours = services.iter().map(String::as_str).chain(["mayfly"]);
-    ours.fold(LIBRARIES.to_owned(), |all, one| format!("{all},{one}={level}"))
+    let targets = services.iter().map(String::as_str).chain(["mayfly"]);
+    targets.fold(LIBRARY_DIRECTIVES.to_owned(), |all, target| format!("{all},{target}={level}"))
 }
 
-/// Begins to log.
-pub(crate) fn init(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(directives(&log.level)).context("log.level")?;
+/// Installs the global subscriber and the panic hook.
+pub(crate) fn init(log: &LogSettings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(to_directives(&log.level)).context("log.level is invalid")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_timer(Milliseconds)
+        .with_timer(UtcMilliseconds)
         .with_ansi(std::io::stdout().is_terminal())
         .log_internal_errors(false);
     match log.format {
@@ -45,26 +45,26 @@ pub(crate) fn init(log: &Log) -> anyhow::Result<()> {
             builder.json().flatten_event(true).with_span_list(false).finish().try_init()
         }
     }
-    .context("the log is there already")?;
+    .context("a log subscriber is already installed")?;
     log_panics();
     Ok(())
 }
 
-/// A panic is a line of the log like any other.
+/// Logs panics instead of printing them to standard error.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let owned = payload.downcast_ref::<String>().map(String::as_str);
         let message = payload.downcast_ref::<&str>().copied().or(owned).unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(panic.message = message, panic.place = place, "panicked");
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(panic.message = message, panic.location = location, "thread panicked");
     }));
 }
 
-/// RFC 3339, UTC, milliseconds.
-struct Milliseconds;
+/// Timestamps in RFC 3339 format, in UTC with milliseconds.
+struct UtcMilliseconds;
 
-impl FormatTime for Milliseconds {
+impl FormatTime for UtcMilliseconds {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let now = DateTime::<Utc>::from(SystemTime::now());
         writer.write_str(&now.to_rfc3339_opts(SecondsFormat::Millis, true))

@@ -1,4 +1,4 @@
-//! The frame around a service, seen from outside: exit codes, signals, the log.
+//! A service process seen from outside: exit codes, signals, the log.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -11,16 +11,16 @@ use nix::{
     unistd::Pid,
 };
 
-/// A running example and its log.
+/// A running example and its standard output.
 struct Running {
     child: Child,
     log: BufReader<ChildStdout>,
 }
 
-/// Finds an example of this crate, which `cargo test` builds beside the tests.
-fn example(name: &str) -> Command {
-    let here = std::env::current_exe().expect("a path");
-    let profile = here.parent().and_then(|deps| deps.parent()).expect("a directory of the profile");
+/// Returns the command of an example, which `cargo test` builds next to the tests.
+fn example_command(name: &str) -> Command {
+    let test_binary = std::env::current_exe().expect("a path");
+    let profile = test_binary.parent().and_then(|deps| deps.parent()).expect("a profile directory");
     let path: PathBuf = profile.join("examples").join(name);
     assert!(path.exists(), "built by `cargo test` without a target named: {}", path.display());
     let mut command = Command::new(path);
@@ -28,15 +28,18 @@ fn example(name: &str) -> Command {
     command
 }
 
-fn output(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } =
-        example("patient").args(arguments).envs(env.iter().copied()).output().expect("an end");
+fn run_to_exit(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = example_command("drains")
+        .args(arguments)
+        .envs(env.iter().copied())
+        .output()
+        .expect("an end");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (status.code(), text(stdout), text(stderr))
 }
 
 fn start(name: &str, env: &[(&str, &str)]) -> Running {
-    let mut child = example(name).envs(env.iter().copied()).spawn().expect("a start");
+    let mut child = example_command(name).envs(env.iter().copied()).spawn().expect("a start");
     let mut log = BufReader::new(child.stdout.take().expect("a log"));
     let mut line = String::new();
     while !line.contains("started") {
@@ -60,7 +63,7 @@ impl Running {
         }
     }
 
-    fn end(mut self) -> (Option<i32>, String) {
+    fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).expect("text");
         (self.child.wait().expect("an end").code(), rest)
@@ -68,25 +71,25 @@ impl Running {
 }
 
 #[test]
-fn a_valid_configuration_is_said_to_be_valid() {
+fn check_config_accepts_a_valid_configuration() {
     assert_eq!(
-        output(&["--check-config"], &[]),
+        run_to_exit(&["--check-config"], &[]),
         (Some(0), "configuration is valid\n".into(), String::new())
     );
-    let (code, version, _) = output(&["--version"], &[]);
+    let (code, version, _) = run_to_exit(&["--version"], &[]);
     assert_eq!((code, version.as_str()), (Some(0), "persist-worker 0.1.0\n"));
-    assert_eq!(output(&["--help"], &[]).0, Some(0));
-    assert_eq!(output(&["--nonsense"], &[]).0, Some(2));
+    assert_eq!(run_to_exit(&["--help"], &[]).0, Some(0));
+    assert_eq!(run_to_exit(&["--nonsense"], &[]).0, Some(2));
 }
 
 #[test]
-fn a_wrong_configuration_ends_with_78_and_one_line() {
+fn invalid_configuration_exits_with_78_and_one_line() {
     for arguments in [&[][..], &["--check-config"][..]] {
-        let (code, stdout, stderr) = output(arguments, &[("MAYFLY_QUEUE__DEPTH_MAX", "many")]);
+        let (code, stdout, stderr) = run_to_exit(arguments, &[("MAYFLY_QUEUE__DEPTH_MAX", "many")]);
         assert_eq!((code, stdout.as_str()), (Some(78), ""));
-        assert_eq!(stderr, "MAYFLY_QUEUE__DEPTH_MAX=\"many\": allowed is a whole number above 0\n");
+        assert_eq!(stderr, "MAYFLY_QUEUE__DEPTH_MAX=\"many\": must be a whole number above 0\n");
     }
-    let (code, _, stderr) = output(&[], &[("MAYFLY_CONFIG", "/nowhere/mayfly.toml")]);
+    let (code, _, stderr) = run_to_exit(&[], &[("MAYFLY_CONFIG", "/nowhere/mayfly.toml")]);
     assert_eq!(code, Some(78));
     assert!(
         stderr.starts_with("MAYFLY_CONFIG=\"/nowhere/mayfly.toml\": cannot be read"),
@@ -95,39 +98,40 @@ fn a_wrong_configuration_ends_with_78_and_one_line() {
 }
 
 #[test]
-fn each_first_signal_drains_and_ends_with_0() {
+fn first_signal_drains_and_exits_with_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let running = start("patient", &[]);
+        let running = start("drains", &[]);
         running.signal(signal);
-        assert_eq!(running.end().0, Some(0));
+        assert_eq!(running.wait_for_exit().0, Some(0));
     }
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn second_signal_exits_immediately() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
-        let mut running = start("stubborn", &[]);
+        let mut running = start("ignores_shutdown", &[]);
         running.signal(Signal::SIGTERM);
         running.wait_for("draining");
         running.signal(signal);
-        assert_eq!(running.end().0, Some(code));
+        assert_eq!(running.wait_for_exit().0, Some(code));
     }
 }
 
 #[test]
-fn a_service_that_does_not_leave_in_time_ends_with_1() {
-    let quick =
+fn shutdown_timeout_exits_with_1() {
+    let short_timeout =
         [("MAYFLY_LIFECYCLE__SHUTDOWN_TIMEOUT", "100ms"), ("MAYFLY_HTTP__DRAIN_DELAY", "0s")];
-    let running = start("stubborn", &quick);
+    let running = start("ignores_shutdown", &short_timeout);
     running.signal(Signal::SIGTERM);
-    let (code, log) = running.end();
+    let (code, log) = running.wait_for_exit();
     assert_eq!(code, Some(1));
-    assert!(log.contains("not done within lifecycle.shutdown_timeout"), "{log}");
+    assert!(log.contains("did not complete within lifecycle.shutdown_timeout"), "{log}");
 }
 
 #[test]
-fn the_log_for_machines_is_one_object_per_line_in_milliseconds() {
-    let mut child = example("patient").env("MAYFLY_LOG__FORMAT", "json").spawn().expect("a start");
+fn json_log_has_one_object_per_line_with_milliseconds() {
+    let mut child =
+        example_command("drains").env("MAYFLY_LOG__FORMAT", "json").spawn().expect("a start");
     let mut log = BufReader::new(child.stdout.take().expect("a log"));
     let mut line = String::new();
     log.read_line(&mut line).expect("a line");
@@ -139,7 +143,7 @@ fn the_log_for_machines_is_one_object_per_line_in_milliseconds() {
     assert!(time.len() == "2026-11-20T19:07:00.123Z".len() && time.ends_with('Z'), "{time}");
     let running = Running { child, log };
     running.signal(Signal::SIGTERM);
-    let (code, rest) = running.end();
+    let (code, rest) = running.wait_for_exit();
     assert_eq!(code, Some(0));
     for line in rest.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON");

@@ -1,4 +1,4 @@
-//! What can go wrong with S3, by what an operator can do about it.
+//! The errors of S3, by the possible reaction of an operator.
 
 use std::error::Error;
 
@@ -7,94 +7,97 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
 };
 
-/// A call to S3 that did not do what it was to do.
+/// A failed call to S3.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
-    /// There is nothing to sign with: the text says which name is missing.
+    /// No credentials or region; the text names the missing variable.
     #[error("{0}")]
     NoCredentials(String),
-    /// S3 refuses who is asking, or what: trying again helps only when keys or rights change.
-    #[error("S3 refused: {0}")]
-    Refused(String),
-    /// S3 cannot be reached, or is not well: try again later.
-    #[error("S3 is not reachable: {0}")]
-    Unreachable(String),
-    /// S3 was asked and has not answered in time: it may still do what it was asked.
-    #[error("S3 is not reachable: {0}")]
-    Unanswered(String),
-    /// S3 answered something else.
+    /// S3 rejected the credentials or the request. A retry succeeds only after the credentials or
+    /// the permissions change.
+    #[error("S3 rejected the request: {0}")]
+    Rejected(String),
+    /// S3 cannot be reached, or reports a temporary failure. Retry later.
+    #[error("S3 is unavailable: {0}")]
+    Unavailable(String),
+    /// S3 did not respond in time. It may still execute the request.
+    #[error("S3 is unavailable: {0}")]
+    Timeout(String),
+    /// Any other failure.
     #[error("S3 failed: {0}")]
     Other(String),
 }
 
 impl S3Error {
-    /// Whether nothing can be done with the credentials as they are.
+    /// Returns whether the error persists until the credentials or the permissions change.
     #[must_use]
-    pub fn is_about_rights(&self) -> bool {
-        matches!(self, Self::NoCredentials(_) | Self::Refused(_))
+    pub fn is_access_error(&self) -> bool {
+        matches!(self, Self::NoCredentials(_) | Self::Rejected(_))
     }
 }
 
-/// What became of a request, as far as it matters here.
+/// The failure of a request.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It could not be asked, or hung up.
-    NoAnswer(String),
-    /// There was no answer in time.
-    Late(String),
-    /// S3 said no: the status and the code of its answer; `status 403` where it gave none.
-    Answer { status: u16, code: String },
-    /// The request could not be made.
-    Unsent(String),
+    /// S3 could not be reached, or closed the connection.
+    NoResponse(String),
+    /// S3 did not respond in time.
+    Timeout(String),
+    /// S3 responded with an error: its status and code, or `status 403` if there is no code.
+    Response { status: u16, code: String },
+    /// The request could not be constructed.
+    NotSent(String),
 }
 
 impl Failure {
-    pub(crate) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         match error {
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                let code = answer.err().code().map(str::to_owned);
-                Self::Answer { status, code: code.unwrap_or_else(|| format!("status {status}")) }
+            SdkError::ServiceError(response) => {
+                let status = response.raw().status().as_u16();
+                let code = response.err().code().map(str::to_owned);
+                Self::Response { status, code: code.unwrap_or_else(|| format!("status {status}")) }
             }
-            SdkError::ResponseError(answer) => {
-                let status = answer.raw().status().as_u16();
-                Self::Answer { status, code: format!("status {status}") }
+            SdkError::ResponseError(response) => {
+                let status = response.raw().status().as_u16();
+                Self::Response { status, code: format!("status {status}") }
             }
-            SdkError::ConstructionFailure(_) => Self::Unsent(chain(error)),
-            SdkError::TimeoutError(_) => Self::Late(chain(error)),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Late(chain(error)),
-            _ => Self::NoAnswer(chain(error)),
+            SdkError::ConstructionFailure(_) => Self::NotSent(format_chain(error)),
+            SdkError::TimeoutError(_) => Self::Timeout(format_chain(error)),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Self::Timeout(format_chain(error))
+            }
+            _ => Self::NoResponse(format_chain(error)),
         }
     }
 
     pub(crate) fn is_code(&self, codes: &[&str]) -> bool {
-        matches!(self, Self::Answer { code, .. } if codes.contains(&code.as_str()))
+        matches!(self, Self::Response { code, .. } if codes.contains(&code.as_str()))
     }
 }
 
 impl From<Failure> for S3Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::NoAnswer(why) => Self::Unreachable(why),
-            Failure::Late(why) => Self::Unanswered(why),
-            Failure::Unsent(why) => Self::Other(why),
-            Failure::Answer { status, code } => match (explain(&code), status) {
-                (Some(why), _) => Self::Refused(format!("{code}, {why}")),
-                (None, 401 | 403) => Self::Refused(code),
-                (None, 429 | 500..) => Self::Unreachable(code),
+            Failure::NoResponse(why) => Self::Unavailable(why),
+            Failure::Timeout(why) => Self::Timeout(why),
+            Failure::NotSent(why) => Self::Other(why),
+            Failure::Response { status, code } => match (explain(&code), status) {
+                (Some(why), _) => Self::Rejected(format!("{code}, {why}")),
+                (None, 401 | 403) => Self::Rejected(code),
+                (None, 429 | 500..) => Self::Unavailable(code),
                 (None, _) => Self::Other(code),
             },
         }
     }
 }
 
-/// What an operator has to look at, for codes that say so.
+/// Returns the likely cause of an error code.
 fn explain(code: &str) -> Option<&'static str> {
     Some(match code {
-        "InvalidAccessKeyId" | "NotSignedUp" => "AWS_ACCESS_KEY_ID is not known there",
+        "InvalidAccessKeyId" | "NotSignedUp" => "AWS_ACCESS_KEY_ID is unknown",
         "SignatureDoesNotMatch" => "AWS_SECRET_ACCESS_KEY is wrong",
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
             "AWS_SESSION_TOKEN is wrong or has expired"
@@ -103,13 +106,13 @@ fn explain(code: &str) -> Option<&'static str> {
         | "PermanentRedirect"
         | "AuthorizationQueryParametersError" => "AWS_REGION is wrong",
         "RequestTimeTooSkewed" => "the clock of this machine is wrong",
-        "AccessDenied" => "a right is missing",
+        "AccessDenied" => "a permission is missing",
         _ => return None,
     })
 }
 
-/// An error and what it came from, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+/// Formats an error and its sources in one line.
+pub(crate) fn format_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -123,26 +126,26 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, code: &str) -> S3Error {
-        Failure::Answer { status, code: code.to_owned() }.into()
+    fn error(status: u16, code: &str) -> S3Error {
+        Failure::Response { status, code: code.to_owned() }.into()
     }
 
     #[test]
-    fn a_refusal_says_what_to_look_at() {
-        let wrong = answer(403, "SignatureDoesNotMatch");
-        assert!(wrong.is_about_rights());
+    fn rejection_names_the_likely_cause() {
+        let wrong = error(403, "SignatureDoesNotMatch");
+        assert!(wrong.is_access_error());
         assert_eq!(
             wrong.to_string(),
-            "S3 refused: SignatureDoesNotMatch, AWS_SECRET_ACCESS_KEY is wrong"
+            "S3 rejected the request: SignatureDoesNotMatch, AWS_SECRET_ACCESS_KEY is wrong"
         );
-        assert!(answer(400, "ExpiredToken").is_about_rights());
-        assert!(answer(403, "AllAccessDisabled").is_about_rights());
+        assert!(error(400, "ExpiredToken").is_access_error());
+        assert!(error(403, "AllAccessDisabled").is_access_error());
     }
 
     #[test]
-    fn an_s3_that_is_not_well_is_no_refusal() {
-        assert!(matches!(answer(503, "SlowDown"), S3Error::Unreachable(_)));
-        assert!(matches!(answer(429, "TooManyRequests"), S3Error::Unreachable(_)));
-        assert!(matches!(answer(400, "EntityTooLarge"), S3Error::Other(_)));
+    fn temporary_failure_is_not_a_rejection() {
+        assert!(matches!(error(503, "SlowDown"), S3Error::Unavailable(_)));
+        assert!(matches!(error(429, "TooManyRequests"), S3Error::Unavailable(_)));
+        assert!(matches!(error(400, "EntityTooLarge"), S3Error::Other(_)));
     }
 }

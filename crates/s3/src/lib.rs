@@ -1,14 +1,14 @@
-//! Objects in S3: the snapshot of the statistics, written and signed for. The only crate that names
-//! aws.
+//! The statistics snapshot in S3: written, checked, and signed for readers. The only crate that
+//! depends on the AWS SDK.
 //!
-//! Credentials, region and endpoint are those that everyone knows: `AWS_ACCESS_KEY_ID` and its kin,
-//! profiles, the web identity of a pod, the role of a machine. They are read again while the process
-//! runs, so that what is rotated is followed.
+//! Credentials, region and endpoint come from the usual sources of the SDK: environment variables
+//! such as `AWS_ACCESS_KEY_ID`, profiles, web identities and instance roles. They are reloaded
+//! while the process runs, so that rotated credentials take effect.
 
 mod credentials;
 mod error;
-mod object;
 mod session;
+mod snapshot_store;
 
 pub use error::S3Error;
-pub use object::{S3, SIGNED_FOR, SignedUrl};
+pub use snapshot_store::{S3Future, SignedUrl, SnapshotStore, URL_LIFETIME};

@@ -1,4 +1,4 @@
-//! What calls to S3 are made with: clients with the credentials of the moment, read again in time.
+//! S3 clients with the current credentials, which are reloaded before they expire.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,77 +18,77 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    credentials::{find_credentials, find_endpoint, find_region, missing, region_chain},
+    credentials::{describe_missing, find_credentials, find_endpoint, find_region, region_chain},
     error::S3Error,
 };
 
-/// How long a connection may take.
+/// The timeout to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long one attempt of a call may take.
+/// The timeout of one attempt of a call.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a call may take with all its attempts.
+/// The timeout of a call, including all attempts.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(4_500);
-/// Attempts of a call; who calls tries on anyway.
+/// The number of attempts per call; callers retry as well.
 const ATTEMPTS_MAX: u32 = 2;
-/// How long reading the credentials may take: some sources are asked over the network.
+/// The timeout to load the credentials, which may require network access.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Credentials are read again when they are so old, to follow a file that was changed,
-const READ_AGAIN: Duration = Duration::from_secs(300);
-/// or end so soon: what is signed with them ends with them.
-const LIFE_LEFT_MIN: Duration = Duration::from_secs(900);
-/// But not more often than this, however soon they end.
-const READ_PAUSE: Duration = Duration::from_secs(30);
+/// The age at which credentials are reloaded, so that a changed file takes effect.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(300);
+/// The remaining lifetime below which credentials are reloaded, as signed URLs expire with them.
+const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(900);
+/// The minimum interval between two reloads.
+const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Keeps a session, and opens a new one in time.
+/// Provides the current session, and replaces it in time.
 pub(crate) struct Sessions {
     http: SharedHttpClient,
-    /// Where callers reach S3; empty is the endpoint.
+    /// The endpoint in signed URLs; the endpoint of S3 if empty.
     public_endpoint: String,
-    present: Mutex<Option<Session>>,
+    current: Mutex<Option<Session>>,
 }
 
-/// Clients with the credentials of a moment.
+/// Clients that share the same credentials.
 #[derive(Clone)]
 pub(crate) struct Session {
-    /// Calls S3.
+    /// The client for calls to S3.
     pub(crate) client: Client,
-    /// Signs for callers, who may reach S3 elsewhere.
+    /// The client that signs URLs for the public endpoint.
     pub(crate) signer: Client,
-    /// Where a bucket is made; none is the first region, which must not be named.
+    /// The location constraint of a new bucket; `None` for us-east-1, which must not be specified.
     pub(crate) location: Option<String>,
-    read_at: Instant,
+    loaded_at: Instant,
     expires_at: Option<SystemTime>,
 }
 
 impl Sessions {
-    /// Prepares; nothing is read or connected yet.
+    /// Creates the sessions. Neither loads credentials nor connects yet.
     pub(crate) fn new(public_endpoint: &str) -> Self {
         let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         Self {
             http: aws_smithy_http_client::Builder::new().tls_provider(ring).build_https(),
             public_endpoint: public_endpoint.to_owned(),
-            present: Mutex::new(None),
+            current: Mutex::new(None),
         }
     }
 
-    /// The present session; a new one if that is due. Where none can be opened, the present one
-    /// goes on as long as its credentials last.
+    /// Returns the current session, or a new one if that is due. If none can be opened, the current
+    /// session remains in use until its credentials expire.
     pub(crate) async fn get(&self) -> Result<Session, S3Error> {
-        let mut present = self.present.lock().await;
-        if let Some(session) = present.as_ref().filter(|session| !session.is_due()) {
+        let mut current = self.current.lock().await;
+        if let Some(session) = current.as_ref().filter(|session| !session.is_due()) {
             return Ok(session.clone());
         }
         let opened = timeout(CREDENTIALS_TIMEOUT, self.open()).await;
         let opened = opened.unwrap_or_else(|_| {
-            Err(S3Error::NoCredentials(missing("their source did not answer in time")))
+            Err(S3Error::NoCredentials(describe_missing("their source did not respond in time")))
         });
         match opened {
-            Ok(session) => Ok(present.insert(session).clone()),
-            Err(error) => match present.as_mut().filter(|session| session.is_usable()) {
+            Ok(session) => Ok(current.insert(session).clone()),
+            Err(error) => match current.as_mut().filter(|session| session.is_usable()) {
                 Some(session) => {
-                    debug!(%error, "credentials cannot be read again now");
-                    session.read_at = Instant::now();
+                    debug!(%error, "failed to reload S3 credentials; the current ones stay in use");
+                    session.loaded_at = Instant::now();
                     Ok(session.clone())
                 }
                 None => Err(error),
@@ -96,9 +96,9 @@ impl Sessions {
         }
     }
 
-    /// Has the credentials read again at the next call: these were refused.
-    pub(crate) async fn forget(&self) {
-        *self.present.lock().await = None;
+    /// Discards the session, so that the next call reloads the credentials.
+    pub(crate) async fn reset(&self) {
+        *self.current.lock().await = None;
     }
 
     async fn open(&self) -> Result<Session, S3Error> {
@@ -107,7 +107,7 @@ impl Sessions {
             .region(region_chain(&self.http))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts())
-            // The newer checksums are refused by some stores, and would be part of what is signed.
+            // Some stores reject the newer checksums, which would also be part of the signature.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .load()
@@ -120,7 +120,7 @@ impl Sessions {
         let config = aws_sdk_s3::config::Builder::from(&sdk)
             .region(region)
             .credentials_provider(credentials);
-        let to = |endpoint: Option<String>| {
+        let build_client = |endpoint: Option<String>| {
             let mut config = config.clone();
             config.set_force_path_style(Some(endpoint.is_some()));
             config.set_endpoint_url(endpoint);
@@ -128,10 +128,10 @@ impl Sessions {
         };
         let public = Some(self.public_endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
         Ok(Session {
-            signer: to(public.or_else(|| endpoint.clone())),
+            signer: build_client(public.or_else(|| endpoint.clone())),
             location: location.filter(|region| region != "us-east-1"),
-            client: to(endpoint),
-            read_at: Instant::now(),
+            client: build_client(endpoint),
+            loaded_at: Instant::now(),
             expires_at,
         })
     }
@@ -139,31 +139,32 @@ impl Sessions {
 
 impl Session {
     fn is_due(&self) -> bool {
-        let age = self.read_at.elapsed();
-        let ends_soon = self.life_left().is_some_and(|left| left < LIFE_LEFT_MIN);
-        age >= READ_AGAIN || (ends_soon && age >= READ_PAUSE)
+        let age = self.loaded_at.elapsed();
+        let expires_soon =
+            self.remaining_lifetime().is_some_and(|left| left < REMAINING_LIFETIME_MIN);
+        age >= RELOAD_INTERVAL || (expires_soon && age >= RELOAD_INTERVAL_MIN)
     }
 
     fn is_usable(&self) -> bool {
-        self.life_left().is_none_or(|left| !left.is_zero())
+        self.remaining_lifetime().is_none_or(|left| !left.is_zero())
     }
 
-    /// How long what is signed now for so long is good: it ends with the credentials.
-    pub(crate) fn cap(&self, lasting: Duration) -> Duration {
-        cap(lasting, self.life_left())
+    /// Limits a lifetime to that of the credentials.
+    pub(crate) fn cap(&self, lifetime: Duration) -> Duration {
+        cap(lifetime, self.remaining_lifetime())
     }
 
-    /// How long the credentials last; none if they do not end.
-    fn life_left(&self) -> Option<Duration> {
-        life_left(self.expires_at, SystemTime::now())
+    /// Returns the remaining lifetime of the credentials; `None` if they do not expire.
+    fn remaining_lifetime(&self) -> Option<Duration> {
+        remaining_lifetime(self.expires_at, SystemTime::now())
     }
 }
 
-fn cap(lasting: Duration, life_left: Option<Duration>) -> Duration {
-    life_left.map_or(lasting, |left| left.min(lasting))
+fn cap(lifetime: Duration, remaining_lifetime: Option<Duration>) -> Duration {
+    remaining_lifetime.map_or(lifetime, |left| left.min(lifetime))
 }
 
-fn life_left(expires_at: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
+fn remaining_lifetime(expires_at: Option<SystemTime>, now: SystemTime) -> Option<Duration> {
     let left = expires_at?.duration_since(now);
     Some(left.unwrap_or(Duration::ZERO))
 }
@@ -180,26 +181,26 @@ fn timeouts() -> TimeoutConfig {
 mod tests {
     use super::*;
 
-    const LASTING: Duration = Duration::from_secs(300);
+    const LIFETIME: Duration = Duration::from_secs(300);
 
     fn capped(expires_in: Option<i64>) -> Duration {
         let now = SystemTime::now();
         let expires_at = expires_in.map(|seconds| {
-            let away = Duration::from_secs(seconds.unsigned_abs());
-            if seconds < 0 { now - away } else { now + away }
+            let offset = Duration::from_secs(seconds.unsigned_abs());
+            if seconds < 0 { now - offset } else { now + offset }
         });
-        cap(LASTING, life_left(expires_at, now))
+        cap(LIFETIME, remaining_lifetime(expires_at, now))
     }
 
     #[test]
-    fn what_is_signed_ends_with_the_credentials() {
+    fn lifetime_is_limited_by_the_credentials() {
         assert_eq!(capped(Some(40)), Duration::from_secs(40));
         assert_eq!(capped(Some(-1)), Duration::ZERO);
     }
 
     #[test]
-    fn credentials_that_last_longer_or_for_ever_take_nothing_away() {
-        assert_eq!(capped(Some(301)), LASTING);
-        assert_eq!(capped(None), LASTING);
+    fn longer_lived_credentials_do_not_limit_the_lifetime() {
+        assert_eq!(capped(Some(301)), LIFETIME);
+        assert_eq!(capped(None), LIFETIME);
     }
 }

@@ -1,68 +1,67 @@
-//! What can go wrong with a stack.
+//! Errors of a stack.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::instance::Part;
+use crate::topology::instance::ProcessKind;
 
-/// Why a stack is not as it should be.
+/// An error of a stack.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// A program that the stack needs is not there. The caller installs it.
+    /// A program that the stack needs is not installed. The caller installs it.
     #[error("{0}")]
-    Missing(String),
-    /// Another program has a port of the stack's. The caller ends it or moves the stack.
+    MissingDependency(String),
+    /// A port of the stack is in use. The caller stops the other program or moves the stack.
     #[error(
-        "port {port} ({name}) is taken by another program; choose other ports with MAYFLY_PORT_BASE=<number>"
+        "port {port} ({name}) is in use by another program; choose other ports with MAYFLY_PORT_BASE=<number>"
     )]
     PortTaken {
         /// The port on 127.0.0.1.
         port: u16,
-        /// What it was for.
+        /// The process that needs it.
         name: String,
     },
-    /// No ports are to be had, or the base leaves no room for them.
+    /// No free ports are left, or the port base is out of range.
     #[error("{0}")]
     Ports(String),
-    /// Processes that did not get ready, each with its reason. The rest of the stack runs.
-    #[error("{}", list_unready(.0))]
+    /// Processes that did not become ready, each with the reason. The rest of the stack runs.
+    #[error("{}", format_unready(.0))]
     NotReady(Vec<(String, String)>),
-    /// The schema could not be brought up to date.
+    /// The schema migration failed.
     #[error("mayfly migrate failed: {0}")]
     Migrate(String),
     /// Postgres could not be set up.
-    #[error("Postgres could not be set up: {0}")]
+    #[error("cannot set up Postgres: {0}")]
     Postgres(String),
-    /// The stack has none of it: scaled to 0, or given from outside.
-    #[error("{0} is not run by this stack")]
-    NotRun(Part),
-    /// The stack is going down.
-    #[error("the stack is going down")]
-    Closing,
-    /// A file or a process could not be made.
-    #[error("{path}: {source}")]
+    /// The stack does not run this process: it is scaled to 0, or an external server replaces it.
+    #[error("this stack does not run {0}")]
+    NotManaged(ProcessKind),
+    /// The stack is shutting down.
+    #[error("the stack is shutting down")]
+    ShuttingDown,
+    /// A file or process operation failed.
+    #[error("{}: {error}", .path.display())]
     Io {
-        /// What was touched.
+        /// The file or program.
         path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
+        /// The operating system error.
+        error: io::Error,
     },
-    /// A spec for another checkout.
-    #[error("this stack belongs to {0}")]
+    /// The spec is for another checkout.
+    #[error("this stack belongs to the checkout {}", .0.display())]
     OtherRoot(PathBuf),
 }
 
 impl StackError {
-    /// Makes the error of a path from what the system said.
+    /// Returns a function that adds `path` to an I/O error.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |error| Self::Io { path, error }
     }
 }
 
-fn list_unready(unready: &[(String, String)]) -> String {
+fn format_unready(unready: &[(String, String)]) -> String {
     let lines: Vec<_> =
-        unready.iter().map(|(name, why)| format!("{name} is not ready: {why}")).collect();
+        unready.iter().map(|(name, reason)| format!("{name} is not ready: {reason}")).collect();
     lines.join("\n")
 }

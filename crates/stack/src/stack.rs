@@ -1,4 +1,4 @@
-//! A stack that runs in this process.
+//! A stack that this process supervises.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,109 +7,111 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::StackError;
-use crate::instance::Part;
-use crate::paths::Paths;
+use crate::files::paths::Paths;
+use crate::files::stack_env::StackEnv;
 use crate::spec::Spec;
-use crate::stack_env::StackEnv;
-use crate::status::InstanceStatus;
 use crate::supervisor::Supervisor;
+use crate::supervisor::status::InstanceStatus;
+use crate::topology::instance::ProcessKind;
 
-/// The whole system on this machine, supervised by this process.
+/// The local stack, supervised by this process.
 ///
-/// Dropping it ends every process at once. So does the end of this process, however it ends: the processes are started
-/// by a thread that does nothing else, and on Linux the kernel ends them when that thread does.
+/// Dropping it stops every process immediately. The exit of this process does the same, even if it
+/// is killed: a dedicated thread starts the processes, and on Linux the kernel stops them when that
+/// thread exits.
 #[derive(Debug)]
 pub struct Stack {
     supervisor: Arc<Supervisor>,
     runtime: Handle,
-    /// Tells the thread to end.
-    ended: CancellationToken,
+    /// Stops the thread.
+    stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Stack {
-    /// Starts a stack and returns when every service is ready; else nothing of it is left.
+    /// Starts a stack and returns when every service is ready. On an error, everything is stopped.
     pub async fn up(spec: Spec) -> Result<Self, StackError> {
         let stack = Self::new(&spec)?;
         stack.apply(spec).await?;
         Ok(stack)
     }
 
-    /// Makes a stack of which nothing runs yet.
+    /// Creates a stack in which nothing runs yet.
     pub fn new(spec: &Spec) -> Result<Self, StackError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(StackError::io("a runtime"))?;
+            .map_err(StackError::io("the async runtime"))?;
         let handle = runtime.handle().clone();
         let supervisor = Arc::new(Supervisor::new(Paths::new(&spec.root)));
-        let ended = CancellationToken::new();
-        let body = {
-            let (supervisor, ended) = (supervisor.clone(), ended.clone());
+        let stop = CancellationToken::new();
+        let run = {
+            let (supervisor, stop) = (supervisor.clone(), stop.clone());
             move || {
-                runtime.block_on(ended.cancelled());
+                runtime.block_on(stop.cancelled());
                 runtime.block_on(supervisor.kill());
             }
         };
-        let thread = std::thread::Builder::new().name("stack".to_owned()).spawn(body);
-        let thread = Some(thread.map_err(StackError::io("a thread"))?);
-        Ok(Self { supervisor, runtime: handle, ended, thread })
+        let thread = std::thread::Builder::new().name("stack".to_owned()).spawn(run);
+        let thread = Some(thread.map_err(StackError::io("the stack thread"))?);
+        Ok(Self { supervisor, runtime: handle, stop, thread })
     }
 
-    /// Brings the stack to `spec`, restarting only what differs, and returns when every service is ready. When one is
-    /// not, the rest stays up.
+    /// Applies `spec`, restarting only what differs, and returns when every service is ready. If
+    /// one is not, the others stay up.
     pub async fn apply(&self, spec: Spec) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
-        self.there(async move { supervisor.apply(&spec).await }).await?
+        self.run_on_thread(async move { supervisor.apply(&spec).await }).await?
     }
 
-    /// Ends a part as an operator would, and returns when it is down. It stays down until [`start`](Self::start) or
-    /// the next [`apply`](Self::apply).
-    pub async fn stop(&self, part: impl Into<Part>) -> Result<(), StackError> {
-        let (supervisor, part) = (self.supervisor.clone(), part.into());
-        self.there(async move { supervisor.stop(part).await }).await?
+    /// Stops a service or server gracefully, and returns when it is down. It stays down until
+    /// [`start`](Self::start) or the next [`apply`](Self::apply).
+    pub async fn stop(&self, kind: impl Into<ProcessKind>) -> Result<(), StackError> {
+        let (supervisor, kind) = (self.supervisor.clone(), kind.into());
+        self.run_on_thread(async move { supervisor.stop(kind).await }).await?
     }
 
-    /// Starts a part that was stopped, and returns when it is up.
-    pub async fn start(&self, part: impl Into<Part>) -> Result<(), StackError> {
-        let (supervisor, part) = (self.supervisor.clone(), part.into());
-        self.there(async move { supervisor.start(part).await }).await?
+    /// Starts a stopped service or server, and returns when it is up.
+    pub async fn start(&self, kind: impl Into<ProcessKind>) -> Result<(), StackError> {
+        let (supervisor, kind) = (self.supervisor.clone(), kind.into());
+        self.run_on_thread(async move { supervisor.start(kind).await }).await?
     }
 
-    /// How every process is.
+    /// Returns the status of every process.
     pub async fn status(&self) -> Result<Vec<InstanceStatus>, StackError> {
         let supervisor = self.supervisor.clone();
-        self.there(async move { supervisor.status().await }).await
+        self.run_on_thread(async move { supervisor.status().await }).await
     }
 
-    /// Where everything is now: what stands in `stack.env`.
+    /// Returns the current content of `stack.env`.
     pub fn env(&self) -> StackEnv {
         self.supervisor.env()
     }
 
-    /// What the stack was brought to last; none before that, and none of what could not be planned or started.
+    /// Returns the spec that was applied last; `None` before the first one. A spec that could not
+    /// be planned or started does not count.
     pub fn spec(&self) -> Option<Spec> {
         self.supervisor.spec()
     }
 
-    /// Ends everything as an operator would, and returns when it is down. What is still being applied is given up.
+    /// Stops everything gracefully, and returns when it is down. Aborts an `apply` in progress.
     pub async fn down(&self) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
-        self.there(async move { supervisor.down().await }).await
+        self.run_on_thread(async move { supervisor.down().await }).await
     }
 
-    /// Does something on the thread of the stack, where alone processes may be started.
-    async fn there<T: Send + 'static>(
+    /// Runs a future on the thread of the stack, the only one that may start processes.
+    async fn run_on_thread<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, StackError> {
-        self.runtime.spawn(work).await.map_err(|_| StackError::Closing)
+        self.runtime.spawn(work).await.map_err(|_| StackError::ShuttingDown)
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        self.ended.cancel();
+        self.stop.cancel();
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
         }

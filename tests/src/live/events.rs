@@ -1,4 +1,4 @@
-//! A reader of server-sent events.
+//! A client for server-sent events.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{Answer, PATIENCE};
+use crate::{ApiResponse, DEFAULT_TIMEOUT};
 
-/// An event, or a comment.
+/// An event or a comment block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its `id`; empty where there is none.
+    /// The field `id`, or empty.
     pub id: String,
-    /// Its `event`; empty where there is none.
+    /// The field `event`, or empty.
     pub kind: String,
-    /// Its `data`, line by line.
+    /// The `data` lines, joined by newlines.
     pub data: String,
-    /// What stood behind a colon.
+    /// The text of a comment.
     pub comment: String,
-    /// Its `retry`.
+    /// The field `retry`.
     pub retry: Option<Duration>,
 }
 
 impl Event {
-    /// Its data.
+    /// Parses the data as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap_or_default()
     }
 }
 
-/// A stream of events.
+/// An open event stream.
 #[derive(Debug)]
 pub struct Events {
     response: Response,
@@ -42,12 +42,12 @@ impl Events {
     /// Opens a stream.
     ///
     /// # Errors
-    /// When the answer is another.
+    /// The response, when it is not an event stream.
     ///
     /// # Panics
-    /// When there is none.
-    pub async fn open(request: RequestBuilder) -> Result<Self, Answer> {
-        let response = request.send().await.expect("the service answers");
+    /// When there is no response.
+    pub async fn open(request: RequestBuilder) -> Result<Self, ApiResponse> {
+        let response = request.send().await.expect("the service responds");
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
         if response.status() == 200
             && kind.is_some_and(|kind| kind.starts_with("text/event-stream"))
@@ -55,48 +55,50 @@ impl Events {
             return Ok(Self { response, buffer: String::new() });
         }
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await.expect("the answer ends").to_vec();
-        Err(Answer { status, headers, body })
+        let body = response.bytes().await.expect("the response is complete").to_vec();
+        Err(ApiResponse { status, headers, body })
     }
 
-    /// The value of a header of the answer.
+    /// Returns the value of a response header.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let value = self.response.headers().get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The next event, comments left out.
+    /// Waits for the next event and skips comments.
     ///
     /// # Panics
-    /// When none comes.
+    /// When no event is received in time.
     pub async fn next(&mut self) -> Event {
         loop {
-            let block = self.next_block().await.expect("the stream goes on");
+            let block = self.next_block().await.expect("the stream stays open");
             if !block.data.is_empty() {
                 return block;
             }
         }
     }
 
-    /// The next block, whatever it holds; none at the end of the stream.
+    /// Waits for the next block, an event or a comment. Returns `None` at the end of the stream.
     ///
     /// # Panics
-    /// When neither comes.
+    /// When nothing is received in time.
     pub async fn next_block(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
                 let block: String = self.buffer.drain(..end + 2).collect();
-                return Some(read_block(&block));
+                return Some(parse_block(&block));
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("something comes");
+            let chunk = timeout(DEFAULT_TIMEOUT, self.response.chunk())
+                .await
+                .expect("a chunk arrives in time");
             let chunk = chunk.ok().flatten()?;
             self.buffer.push_str(&String::from_utf8_lossy(&chunk));
         }
     }
 }
 
-fn read_block(block: &str) -> Event {
+fn parse_block(block: &str) -> Event {
     let mut event = Event::default();
     for line in block.lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));

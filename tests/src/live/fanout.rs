@@ -1,4 +1,4 @@
-//! The live side of a Mayfly, looked at from outside.
+//! Inspection of `ws-fanout`, its stream and its metrics.
 
 use std::fs;
 
@@ -11,24 +11,24 @@ use uuid::Uuid;
 use crate::World;
 
 impl World {
-    /// The URL of a feed at the first ws-fanout.
+    /// Returns the live URL of the first `ws-fanout`.
     #[must_use]
-    pub fn live(&self, query: &str) -> String {
+    pub fn live_url(&self, query: &str) -> String {
         self.url(Service::WsFanout, &format!("/v1/live?{query}"))
     }
 
-    /// The URLs of a feed, one for each ws-fanout.
+    /// Returns the live URLs of all `ws-fanout` instances.
     #[must_use]
-    pub fn lives(&self, query: &str) -> Vec<String> {
+    pub fn live_urls(&self, query: &str) -> Vec<String> {
         let urls = self.urls(Service::WsFanout);
         urls.iter().map(|url| format!("{url}/v1/live?{query}")).collect()
     }
 
-    /// The messages of a channel that the stream holds, in its order.
+    /// Returns the IDs of a channel's messages in the stream, in order.
     ///
     /// # Panics
-    /// When Redis does not answer.
-    pub async fn streamed(&self, channel: &str) -> Vec<Uuid> {
+    /// When Redis is unavailable.
+    pub async fn stream_message_ids(&self, channel: &str) -> Vec<Uuid> {
         #[derive(Deserialize)]
         struct Entry {
             id: Uuid,
@@ -39,71 +39,72 @@ impl World {
             let mut range = redis::cmd("XRANGE");
             range.arg(self.key("messages")).arg(&from).arg("+").arg("COUNT").arg(100);
             let page: Vec<(String, Vec<String>)> =
-                range.query_async(&mut redis).await.expect("Redis answers");
+                range.query_async(&mut redis).await.expect("Redis responds");
             let Some((last, _)) = page.last() else { return all };
             from = format!("({last}");
             let messages = page.iter().filter(|(_, fields)| fields[0] == "message.v1");
             let messages = messages
-                .map(|(_, fields)| serde_json::from_str(&fields[1]).expect("it is a message"));
+                .map(|(_, fields)| serde_json::from_str(&fields[1]).expect("a valid message"));
             all.extend(messages.filter(|one: &Entry| one.channel == channel).map(|one| one.id));
         }
     }
 
-    /// The metrics of the first ws-fanout.
+    /// Reads the metrics of the first `ws-fanout`.
     ///
     /// # Panics
-    /// When its admin port does not answer.
+    /// When its admin port is unavailable.
     pub async fn fanout_metrics(&self) -> Metrics {
         Metrics::read(&self.http, &self.stack.env().admin_urls(Service::WsFanout)[0]).await
     }
 }
 
-/// What a service counts.
+/// The metrics of a service in the Prometheus text format.
 #[derive(Debug)]
 pub struct Metrics(String);
 
 impl Metrics {
-    /// Asks an admin port.
+    /// Reads the metrics from an admin port.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// When the admin port is unavailable.
     pub async fn read(http: &Client, admin: &str) -> Self {
-        let answer = http.get(format!("{admin}/metrics")).send().await;
-        let answer = answer.expect("the admin port answers").text().await;
-        Self(answer.expect("the answer ends"))
+        let response = http.get(format!("{admin}/metrics")).send().await;
+        let response = response.expect("the admin port responds").text().await;
+        Self(response.expect("the response is complete"))
     }
 
-    /// The sum of what begins with this name, without `mayfly_`; 0 where there is nothing.
+    /// Sums all series of a metric, named without `mayfly_`. Returns 0 if there are none.
     #[must_use]
     pub fn sum(&self, name: &str) -> u64 {
         let lines = self.0.lines().filter_map(|line| {
             let rest = line.strip_prefix("mayfly_")?.strip_prefix(name)?;
-            let is_it = name.ends_with('}') || rest.starts_with(['{', ' ']);
+            let is_match = name.ends_with('}') || rest.starts_with(['{', ' ']);
             let value = rest.rsplit(' ').next()?.split('.').next()?;
-            is_it.then(|| value.parse::<u64>().ok()).flatten()
+            is_match.then(|| value.parse::<u64>().ok()).flatten()
         });
         lines.sum()
     }
 }
 
-/// The memory that a process has, in bytes.
+/// Returns the resident memory of a process in bytes.
 ///
 /// # Panics
-/// When there is no such process, or no `/proc`.
+/// When the process or `/proc` does not exist.
 #[must_use]
 pub fn rss_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.expect("the kernel says how much") * 1024
+    kib.expect("`VmRSS` is a number") * 1024
 }
 
-/// Raises the number of files that this process may have open as far as it may.
+/// Raises this process's limit of open files to the hard limit and returns it.
 ///
 /// # Panics
-/// When the kernel does not know the limit.
-pub fn file_limit() -> u64 {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("it may be raised so far");
-    most
+/// When the limit cannot be read or set.
+pub fn raise_file_limit() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit is readable");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        .expect("the limit can be raised to the hard limit");
+    hard
 }

@@ -1,4 +1,4 @@
-//! How long messages take to their readers: each says when it was posted.
+//! End-to-end latency: each message carries the time at which it was posted.
 
 use std::{
     fmt,
@@ -10,112 +10,111 @@ use mayfly_stack::Service;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::Told;
-use crate::{Answer, World};
+use super::ReceivedFrame;
+use crate::{ApiResponse, World};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The time, in microseconds since this process first asked.
+/// Returns the microseconds since the first call in this process.
 #[must_use]
 pub fn now_us() -> u64 {
     u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Messages at a steady pace on one channel, each with the time at which it was posted as its text.
+/// A load of messages at a steady rate on one channel. The text of each is its post time.
 #[derive(Debug, Clone)]
-pub struct Talk<'a> {
-    /// Where.
+pub struct PacedLoad<'a> {
+    /// The channel.
     pub channel: &'a str,
-    /// How many.
+    /// The number of messages.
     pub count: usize,
-    /// Between two of them.
+    /// The interval between two messages.
     pub every: Duration,
-    /// How long its `data` is.
+    /// The length of `data`.
     pub bytes: usize,
 }
 
-/// Writers that take turns: one alone would wait for its answers.
+/// Several writers, since a single one would wait for its responses.
 const WRITERS: usize = 4;
 
-impl Talk<'_> {
-    /// Posts them all; returns when each is accepted.
+impl PacedLoad<'_> {
+    /// Posts all messages and returns when they are accepted.
     ///
     /// # Panics
-    /// When one is not accepted.
+    /// When a message is not accepted.
     pub async fn post(&self, world: &World) {
-        let every = self.every * u32::try_from(WRITERS).expect("few");
+        let every = self.every * u32::try_from(WRITERS).expect("fits in the integer type");
         let mut writers = JoinSet::new();
         for number in 0..WRITERS {
             let count = (self.count + number) / WRITERS;
             let (channel, data) = (self.channel.to_owned(), "x".repeat(self.bytes));
             let (http, url) = (world.http.clone(), world.url(Service::IngestApi, "/v1/messages"));
-            let begin =
-                tokio::time::Instant::now() + self.every * u32::try_from(number).expect("few");
+            let first = tokio::time::Instant::now()
+                + self.every * u32::try_from(number).expect("fits in the integer type");
             writers.spawn(async move {
-                let mut ticks = tokio::time::interval_at(begin, every);
+                let mut ticks = tokio::time::interval_at(first, every);
                 for _ in 0..count {
                     ticks.tick().await;
                     let message = json!({
                         "channel": channel, "text": now_us().to_string(), "data": data, "ttl": 600
                     });
-                    Answer::of(http.post(&url).json(&message)).await.expect(202);
+                    ApiResponse::send(http.post(&url).json(&message)).await.expect_status(202);
                 }
             });
         }
         while let Some(writer) = writers.join_next().await {
-            writer.expect("a writer ends well");
+            writer.expect("the writer does not panic");
         }
     }
 }
 
-/// How long messages took.
+/// The latencies of received messages.
 #[derive(Debug, Default, Clone)]
 pub struct Latencies(Vec<u64>);
 
 impl Latencies {
-    /// Adds a frame that arrived now; others than messages do not count.
+    /// Records the latency of a message frame received now. Ignores other frames.
     ///
     /// # Panics
-    /// When its text is no time.
-    pub fn add(&mut self, told: &Told) {
-        if told.message.is_some() {
-            let posted: u64 = told.text().parse().expect("its text is a time");
+    /// When the text is not a timestamp.
+    pub fn add(&mut self, frame: &ReceivedFrame) {
+        if frame.message.is_some() {
+            let posted: u64 = frame.text().parse().expect("the text is a timestamp");
             self.0.push(now_us().saturating_sub(posted));
         }
     }
 
-    /// Those of all readers together.
+    /// Merges and sorts the latencies of several readers.
     #[must_use]
-    pub fn of(readers: impl IntoIterator<Item = Self>) -> Self {
+    pub fn merge(readers: impl IntoIterator<Item = Self>) -> Self {
         let mut all: Vec<u64> = readers.into_iter().flat_map(|one| one.0).collect();
         all.sort_unstable();
         Self(all)
     }
 
-    /// How many there are.
+    /// Returns the number of latencies.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The time within which so many of a thousand arrived.
+    /// Returns a quantile in permille: 990 is p99.
     ///
     /// # Panics
-    /// When there are none.
+    /// When there are no latencies or they are not sorted.
     #[must_use]
     pub fn permille(&self, permille: usize) -> Duration {
-        assert!(self.0.is_sorted() && !self.0.is_empty(), "there is something to look at");
+        assert!(self.0.is_sorted() && !self.0.is_empty(), "sorted and not empty");
         Duration::from_micros(self.0[(self.0.len() - 1) * permille / 1000])
     }
 }
 
 impl fmt::Display for Latencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [half, most, nearly, all] =
-            [500, 990, 999, 1000].map(|permille| self.permille(permille));
+        let [p50, p99, p999, max] = [500, 990, 999, 1000].map(|permille| self.permille(permille));
         write!(
             f,
-            "{} messages: p50 {half:?}, p99 {most:?}, p99.9 {nearly:?}, all {all:?}",
+            "{} messages: p50 {p50:?}, p99 {p99:?}, p99.9 {p999:?}, max {max:?}",
             self.0.len()
         )
     }

@@ -1,13 +1,13 @@
-//! A client of the live feeds that can do what a good client never does: send frames that are wrong,
-//! read late or not at all, and vanish.
+//! A WebSocket client for the live feeds. It can also misbehave: send invalid frames, read late or
+//! not at all, and reset the connection.
 
 mod events;
 mod fanout;
-mod follower;
 mod latency;
-mod opening;
-mod sightings;
-mod told;
+mod received_frame;
+mod resuming_client;
+mod trends;
+mod upgrade;
 mod wire;
 
 use std::time::Duration;
@@ -22,166 +22,165 @@ use tokio::{
 };
 
 pub use events::{Event, Events};
-pub use fanout::{Metrics, file_limit, rss_bytes};
-pub use follower::Follower;
-pub use latency::{Latencies, Talk, now_us};
-pub use opening::{NotOpened, Opening};
-pub use sightings::sighting;
-pub use told::{Told, ToldMessage};
+pub use fanout::{Metrics, raise_file_limit, rss_bytes};
+pub use latency::{Latencies, PacedLoad, now_us};
+pub use received_frame::{ReceivedFrame, ReceivedMessage};
+pub use resuming_client::ResumingClient;
+pub use trends::trend_snapshot;
+pub use upgrade::{UpgradeError, UpgradeRequest};
 use wire::Frame;
 pub use wire::{FIN, close_payload, encode, encode_unmasked, opcode};
 
-use crate::PATIENCE;
+use crate::DEFAULT_TIMEOUT;
 
 const READ_BYTES: usize = 4096;
 
-/// What comes from a server.
+/// An event on a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// A whole text.
+pub enum SocketEvent {
+    /// A complete text message.
     Text(Bytes),
-    /// A ping; it is answered already, unless this client is mute.
+    /// A ping. It has been answered unless [`LiveSocket::stop_answering`] was called.
     Ping(Bytes),
     /// A pong.
     Pong(Bytes),
-    /// The end, as the server says it; without a code it is 1005.
+    /// A close frame with its code and reason; 1005 stands for a missing code.
     Close(u16, String),
-    /// The connection ended without a word.
-    Lost,
+    /// The end of the connection without a close frame.
+    Disconnected,
 }
 
-/// A socket that is open.
+/// An open WebSocket.
 #[derive(Debug)]
-pub struct Live {
+pub struct LiveSocket {
     stream: TcpStream,
     buffer: BytesMut,
-    /// What has come of a message in several frames.
-    begun: Option<BytesMut>,
-    is_mute: bool,
+    /// The received part of a fragmented message.
+    partial: Option<BytesMut>,
+    is_answering: bool,
 }
 
-impl Live {
+impl LiveSocket {
     fn new(stream: TcpStream, buffer: BytesMut) -> Self {
-        Self { stream, buffer, begun: None, is_mute: false }
+        Self { stream, buffer, partial: None, is_answering: true }
     }
 
     /// Opens a socket.
     ///
     /// # Panics
-    /// When it is not opened.
+    /// When the upgrade fails.
     pub async fn connect(url: &str) -> Self {
-        let opened = Opening::to(url).send().await;
+        let opened = UpgradeRequest::new(url).send().await;
         opened.unwrap_or_else(|error| panic!("{url}: {error:?}"))
     }
 
-    /// Opens a socket and reads its `hello`.
+    /// Opens a socket and reads the `hello` frame.
     ///
     /// # Panics
-    /// When either does not happen.
-    pub async fn hello(url: &str) -> (Self, Value) {
+    /// When the upgrade fails or the first frame is not `hello`.
+    pub async fn connect_with_hello(url: &str) -> (Self, Value) {
         let mut live = Self::connect(url).await;
         let hello = live.next_frame().await;
         assert_eq!(hello["type"], "hello", "{hello}");
         (live, hello)
     }
 
-    /// No longer answers pings and closes.
-    pub fn mute(&mut self) {
-        self.is_mute = true;
+    /// Stops answering pings and close frames.
+    pub fn stop_answering(&mut self) {
+        self.is_answering = false;
     }
 
-    /// Waits for what comes next, however long. May be given up and called again.
+    /// Waits for the next event without a timeout. This is cancel-safe.
     ///
     /// # Panics
-    /// When the server breaks the protocol.
-    pub async fn hear(&mut self) -> Heard {
+    /// When the server violates the protocol.
+    pub async fn receive(&mut self) -> SocketEvent {
         loop {
             while let Some(frame) = Frame::take(&mut self.buffer) {
-                if let Some(heard) = self.understand(frame) {
-                    self.answer(&heard).await;
-                    return heard;
+                if let Some(event) = self.process(frame) {
+                    self.answer(&event).await;
+                    return event;
                 }
             }
             self.buffer.reserve(READ_BYTES);
             match self.stream.read_buf(&mut self.buffer).await {
-                Ok(0) | Err(_) => return Heard::Lost,
+                Ok(0) | Err(_) => return SocketEvent::Disconnected,
                 Ok(_) => {}
             }
         }
     }
 
-    fn understand(&mut self, frame: Frame) -> Option<Heard> {
+    fn process(&mut self, frame: Frame) -> Option<SocketEvent> {
         let Frame { fin, opcode, payload } = frame;
         match opcode {
-            opcode::PING => Some(Heard::Ping(payload)),
-            opcode::PONG => Some(Heard::Pong(payload)),
-            opcode::CLOSE => Some(understand_close(&payload)),
+            opcode::PING => Some(SocketEvent::Ping(payload)),
+            opcode::PONG => Some(SocketEvent::Pong(payload)),
+            opcode::CLOSE => Some(parse_close(&payload)),
             opcode::TEXT if fin => {
-                assert!(self.begun.is_none(), "a text inside of another");
-                Some(Heard::Text(payload))
+                assert!(self.partial.is_none(), "a text frame inside a fragmented message");
+                Some(SocketEvent::Text(payload))
             }
             opcode::TEXT => {
-                let begun = self.begun.replace(payload.into());
-                assert!(begun.is_none(), "a text inside of another");
+                let partial = self.partial.replace(payload.into());
+                assert!(partial.is_none(), "a text frame inside a fragmented message");
                 None
             }
             opcode::CONTINUATION => {
-                let mut all = self.begun.take().expect("something was begun");
-                all.extend_from_slice(&payload);
+                let mut message = self.partial.take().expect("a message was started");
+                message.extend_from_slice(&payload);
                 if fin {
-                    return Some(Heard::Text(all.freeze()));
+                    return Some(SocketEvent::Text(message.freeze()));
                 }
-                self.begun = Some(all);
+                self.partial = Some(message);
                 None
             }
-            other => panic!("the server sends frames with opcode {other}"),
+            other => panic!("the server sent a frame with opcode {other}"),
         }
     }
 
-    /// Answers what has to be answered. That the server is gone shows at the next read.
-    async fn answer(&mut self, heard: &Heard) {
-        let frame = match heard {
-            _ if self.is_mute => return,
-            Heard::Ping(payload) => encode(FIN | opcode::PONG, payload),
-            Heard::Close(1005, _) => encode(FIN | opcode::CLOSE, &[]),
-            Heard::Close(code, _) => encode(FIN | opcode::CLOSE, &close_payload(*code, &[])),
+    /// Answers pings and close frames. The next read reports a broken connection.
+    async fn answer(&mut self, event: &SocketEvent) {
+        let frame = match event {
+            _ if !self.is_answering => return,
+            SocketEvent::Ping(payload) => encode(FIN | opcode::PONG, payload),
+            SocketEvent::Close(1005, _) => encode(FIN | opcode::CLOSE, &[]),
+            SocketEvent::Close(code, _) => encode(FIN | opcode::CLOSE, &close_payload(*code, &[])),
             _ => return,
         };
-        let _gone = self.stream.write_all(&frame).await;
+        let _disconnected = self.stream.write_all(&frame).await;
     }
 
-    /// Waits for the next text, however long; else the code of the end, 1006 where it came without
-    /// a word.
+    /// Waits for the next text message without a timeout.
     ///
     /// # Errors
-    /// When the connection ended: the code and the reason.
+    /// The code and reason when the connection ends; 1006 without a close frame.
     pub async fn next_text(&mut self) -> Result<Bytes, (u16, String)> {
         loop {
-            match self.hear().await {
-                Heard::Text(text) => return Ok(text),
-                Heard::Ping(_) | Heard::Pong(_) => {}
-                Heard::Close(code, reason) => return Err((code, reason)),
-                Heard::Lost => return Err((1006, String::new())),
+            match self.receive().await {
+                SocketEvent::Text(text) => return Ok(text),
+                SocketEvent::Ping(_) | SocketEvent::Pong(_) => {}
+                SocketEvent::Close(code, reason) => return Err((code, reason)),
+                SocketEvent::Disconnected => return Err((1006, String::new())),
             }
         }
     }
 
-    /// The next frame, as JSON.
+    /// Waits for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// When none comes, or no JSON.
+    /// When no frame is received in time, or it is not JSON.
     #[track_caller]
     pub fn next_frame(&mut self) -> impl Future<Output = Value> {
-        self.next_frame_within(PATIENCE)
+        self.next_frame_within(DEFAULT_TIMEOUT)
     }
 
-    /// The next frame, as JSON, within this time.
+    /// Waits at most `within` for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// When none comes, or no JSON.
+    /// When no frame is received in time, or it is not JSON.
     #[track_caller]
     pub fn next_frame_within(&mut self, within: Duration) -> impl Future<Output = Value> {
-        // A test fails where it waited, not here.
+        // A panic inside the future would report this line instead of the caller's.
         let caller = std::panic::Location::caller();
         async move {
             let text = timeout(within, self.next_text()).await;
@@ -191,15 +190,15 @@ impl Live {
         }
     }
 
-    /// The next frame of this type; others before it are left out.
+    /// Waits for the next frame of a type and skips all others.
     ///
     /// # Panics
-    /// When none comes.
+    /// When none is received in time.
     #[track_caller]
-    pub fn next_of(&mut self, kind: &str) -> impl Future<Output = Value> {
+    pub fn next_of_type(&mut self, kind: &str) -> impl Future<Output = Value> {
         let caller = std::panic::Location::caller();
         async move {
-            let found = timeout(PATIENCE, async {
+            let found = timeout(DEFAULT_TIMEOUT, async {
                 loop {
                     let text = self.next_text().await;
                     let text = text.unwrap_or_else(|end| panic!("{caller}: closed: {end:?}"));
@@ -209,28 +208,28 @@ impl Live {
                     }
                 }
             });
-            found.await.unwrap_or_else(|_| panic!("{caller}: no {kind} within {PATIENCE:?}"))
+            found.await.unwrap_or_else(|_| panic!("{caller}: no {kind} within {DEFAULT_TIMEOUT:?}"))
         }
     }
 
-    /// What the messages of the next frames say, until one says this; nothing but messages, and
-    /// frames of positions, may come.
+    /// Returns the texts of the next messages, up to and including `last`. Only `message` and
+    /// `position` frames are allowed.
     ///
     /// # Panics
-    /// When something else comes, or nothing.
+    /// When another frame is received, or no frame in time.
     #[track_caller]
     pub fn texts_until(&mut self, last: &str) -> impl Future<Output = Vec<String>> {
         let caller = std::panic::Location::caller();
         async move {
             let mut texts = Vec::new();
             while texts.last().is_none_or(|text| text != last) {
-                let text = timeout(PATIENCE, self.next_text()).await;
+                let text = timeout(DEFAULT_TIMEOUT, self.next_text()).await;
                 let text = text
                     .unwrap_or_else(|_| panic!("{caller}: no `{last}`, but {texts:?}"))
                     .unwrap_or_else(|end| panic!("{caller}: closed: {end:?}"));
-                let told = Told::read(&text);
-                match told.kind.as_str() {
-                    "message" => texts.push(told.text().to_owned()),
+                let frame = ReceivedFrame::parse(&text);
+                match frame.kind.as_str() {
+                    "message" => texts.push(frame.text().to_owned()),
                     "position" => {}
                     other => panic!("{caller}: a frame of type {other}: {text:?}"),
                 }
@@ -239,36 +238,38 @@ impl Live {
         }
     }
 
-    /// The code and the reason with which the server closes; 1006 where it says nothing. What comes
-    /// before is left out.
+    /// Waits for the end of the connection and returns the close code and reason; 1006 without a
+    /// close frame. Skips all other events.
     ///
     /// # Panics
-    /// When it does not close.
+    /// When the connection is not closed in time.
     #[track_caller]
     pub fn next_close(&mut self) -> impl Future<Output = (u16, String)> {
         let caller = std::panic::Location::caller();
         async move {
-            let closed = timeout(PATIENCE, async {
+            let closed = timeout(DEFAULT_TIMEOUT, async {
                 loop {
                     if let Err(end) = self.next_text().await {
                         return end;
                     }
                 }
             });
-            closed.await.unwrap_or_else(|_| panic!("{caller}: not closed within {PATIENCE:?}"))
+            closed
+                .await
+                .unwrap_or_else(|_| panic!("{caller}: not closed within {DEFAULT_TIMEOUT:?}"))
         }
     }
 
-    /// Whether the server ends the TCP connection, too.
-    pub async fn is_ended(&mut self) -> bool {
-        let ended = timeout(PATIENCE, async { while self.hear().await != Heard::Lost {} });
-        ended.await.is_ok()
+    /// Returns whether the server closes the TCP connection in time.
+    pub async fn is_closed_by_server(&mut self) -> bool {
+        let disconnected = async { while self.receive().await != SocketEvent::Disconnected {} };
+        timeout(DEFAULT_TIMEOUT, disconnected).await.is_ok()
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     ///
     /// # Errors
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -276,61 +277,61 @@ impl Live {
     /// Sends a text in one frame.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn send_text(&mut self, text: &str) {
         let frame = encode(FIN | opcode::TEXT, text.as_bytes());
-        self.send_raw(&frame).await.expect("the connection stands");
+        self.send_raw(&frame).await.expect("the connection is open");
     }
 
-    /// Sends JSON and gives the next frame.
+    /// Sends JSON and returns the next frame.
     ///
     /// # Panics
-    /// When there is none.
-    pub async fn ask(&mut self, frame: &Value) -> Value {
+    /// When no frame is received in time.
+    pub async fn exchange(&mut self, frame: &Value) -> Value {
         self.send_text(&frame.to_string()).await;
         self.next_frame().await
     }
 
-    /// Says that nothing more comes from here.
+    /// Shuts down the write half of the connection.
     ///
     /// # Panics
-    /// When the connection is gone.
-    pub async fn end(&mut self) {
-        self.stream.shutdown().await.expect("the connection stands");
+    /// When the connection is closed.
+    pub async fn shutdown_write(&mut self) {
+        self.stream.shutdown().await.expect("the connection is open");
     }
 
-    /// Takes so many bytes off the connection, for nothing; less at its end.
-    pub async fn skip(&mut self, bytes: usize) -> usize {
-        let mut some = vec![0; bytes];
-        self.stream.read(&mut some).await.unwrap_or(0)
+    /// Reads and discards at most `bytes` bytes. Returns how many were read.
+    pub async fn discard(&mut self, bytes: usize) -> usize {
+        let mut discarded = vec![0; bytes];
+        self.stream.read(&mut discarded).await.unwrap_or(0)
     }
 
-    /// Closes as a client does, and waits for the answer.
+    /// Performs the closing handshake and returns the server's close code and reason.
     pub async fn close(mut self) -> (u16, String) {
-        let _gone = self.send_raw(&encode(FIN | opcode::CLOSE, &close_payload(1000, &[]))).await;
-        self.mute();
+        let frame = encode(FIN | opcode::CLOSE, &close_payload(1000, &[]));
+        let _disconnected = self.send_raw(&frame).await;
+        self.stop_answering();
         self.next_close().await
     }
 
-    /// Vanishes: the server gets a reset.
+    /// Closes the connection with a TCP reset.
     pub fn reset(self) {
-        self.vanish();
+        self.reset_on_drop();
     }
 
-    /// Makes the end of the connection a reset.
-    fn vanish(&self) {
+    fn reset_on_drop(&self) {
         let socket = SockRef::from(&self.stream);
-        socket.set_linger(Some(Duration::ZERO)).expect("a socket can be told not to linger");
+        socket.set_linger(Some(Duration::ZERO)).expect("SO_LINGER is set");
     }
 }
 
 /// # Panics
-/// When a server must not close like this.
-fn understand_close(payload: &[u8]) -> Heard {
+/// When the payload is invalid.
+fn parse_close(payload: &[u8]) -> SocketEvent {
     let Some((code, reason)) = payload.split_first_chunk() else {
-        assert!(payload.is_empty(), "a close frame with half a code");
-        return Heard::Close(1005, String::new());
+        assert!(payload.is_empty(), "a close frame with an incomplete code");
+        return SocketEvent::Close(1005, String::new());
     };
-    let reason = String::from_utf8(reason.to_vec()).expect("a reason is UTF-8");
-    Heard::Close(u16::from_be_bytes(*code), reason)
+    let reason = String::from_utf8(reason.to_vec()).expect("a close reason is UTF-8");
+    SocketEvent::Close(u16::from_be_bytes(*code), reason)
 }

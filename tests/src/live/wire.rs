@@ -1,28 +1,28 @@
-//! Frames of RFC 6455, put together and taken apart by hand: a library would refuse to send what is
-//! wrong, and would hide what a server sends wrongly.
+//! An encoder and decoder of WebSocket frames (RFC 6455). A library would refuse to send invalid
+//! frames and would hide those of a server.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The bit that ends a message.
+/// The bit that marks the final frame of a message.
 pub const FIN: u8 = 0x80;
 
 /// The opcodes of RFC 6455, section 5.2.
 pub mod opcode {
-    /// More of a message.
+    /// A continuation of a fragmented message.
     pub const CONTINUATION: u8 = 0x0;
-    /// The beginning of a text.
+    /// A text frame.
     pub const TEXT: u8 = 0x1;
-    /// The beginning of something that is no text.
+    /// A binary frame.
     pub const BINARY: u8 = 0x2;
-    /// The end of the connection.
+    /// A close frame.
     pub const CLOSE: u8 = 0x8;
-    /// Is somebody there?
+    /// A ping.
     pub const PING: u8 = 0x9;
-    /// Somebody is.
+    /// A pong.
     pub const PONG: u8 = 0xA;
 }
 
-/// A frame as a server sent it.
+/// A frame sent by a server.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub fin: bool,
@@ -31,40 +31,43 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Takes a frame from what has arrived; none if it is not whole yet.
+    /// Takes a frame from the buffer. Returns `None` if it is incomplete.
     ///
     /// # Panics
-    /// When it is one that a server must not send.
+    /// When a server must not send it.
     pub fn take(buffer: &mut BytesMut) -> Option<Self> {
         let (header, length) = read_header(buffer)?;
         let (first, second) = (buffer[0], buffer[1]);
-        assert_eq!(first & 0x70, 0, "the server uses extensions that nobody agreed to");
+        assert_eq!(first & 0x70, 0, "the server uses extensions that were not negotiated");
         assert_eq!(second & 0x80, 0, "the server masks its frames");
         if buffer.len() < header + length {
             buffer.reserve(header + length - buffer.len());
             return None;
         }
         let (fin, opcode) = (first & FIN != 0, first & 0x0F);
-        assert!(opcode < 8 || (fin && length <= 125), "a control frame is whole and short");
+        assert!(
+            opcode < 8 || (fin && length <= 125),
+            "a control frame is final and at most 125 bytes long"
+        );
         buffer.advance(header);
         Some(Self { fin, opcode, payload: buffer.split_to(length).freeze() })
     }
 }
 
-/// The lengths of a frame's header and payload; none if they are not there yet.
+/// Returns the lengths of a frame's header and payload, or `None` if the header is incomplete.
 fn read_header(buffer: &[u8]) -> Option<(usize, usize)> {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-    let (header, length, least) = match buffer.get(1)? & 0x7F {
+    let (header, length, minimum) = match buffer.get(1)? & 0x7F {
         126 => (4, number(buffer.get(2..4)?), 126),
         127 => (10, number(buffer.get(2..10)?), 0x1_0000),
         short => (2, usize::from(short), 0),
     };
-    assert!(length >= least, "the server writes a length longer than it need be");
+    assert!(length >= minimum, "the server does not use the shortest length encoding");
     Some((header, length))
 }
 
-/// Puts a client's frame together, masked. `head` is its first byte: FIN, the reserved bits and the
-/// opcode.
+/// Encodes a masked frame, as clients send it. `head` is the first byte: FIN, the reserved bits and
+/// the opcode.
 #[must_use]
 pub fn encode(head: u8, payload: &[u8]) -> Vec<u8> {
     let mask = fastrand::u32(..).to_be_bytes();
@@ -74,7 +77,7 @@ pub fn encode(head: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Puts a frame together that is not masked, as only a server may.
+/// Encodes an unmasked frame, which only a server may send.
 #[must_use]
 pub fn encode_unmasked(head: u8, payload: &[u8]) -> Vec<u8> {
     [encode_header(head, payload.len(), 0), payload.to_vec()].concat()
@@ -89,7 +92,7 @@ fn encode_header(head: u8, length: usize, masked: u8) -> Vec<u8> {
     }
 }
 
-/// What a close frame carries: a code and a reason.
+/// Encodes the payload of a close frame.
 #[must_use]
 pub fn close_payload(code: u16, reason: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), reason].concat()

@@ -4,18 +4,18 @@ use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use mayfly_core::NewMessage;
 use mayfly_http::{JsonBody, NoQuery, Problem};
 
-use super::{accepted, text};
-use crate::{ingest::Ingest, problems::of_refusal, sender::Sender};
+use super::{body::parse_utf8, response::message_response};
+use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
-/// Accepts a message for somebody.
+/// Accepts a message for a user.
 pub async fn post_chat(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_chat(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("chat", &body.0)).await?;
-    let location = ingest.location(format_args!("/chat/{}", done.message.id));
-    Ok(accepted(StatusCode::CREATED, location, &done))
+    let new = NewMessage::from_chat(parse_utf8(&body.0)?).map_err(invalid_input)?;
+    let accepted = messages.accept(new, client.into_context("chat", &body.0)).await?;
+    let location = messages.list_url(format_args!("/chat/{}", accepted.message.id));
+    Ok(message_response(StatusCode::CREATED, location, &accepted))
 }

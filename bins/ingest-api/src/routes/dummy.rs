@@ -4,18 +4,18 @@ use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use mayfly_core::NewMessage;
 use mayfly_http::{JsonBody, NoQuery, Problem};
 
-use super::{accepted, text};
-use crate::{ingest::Ingest, problems::of_refusal, sender::Sender};
+use super::{body::parse_utf8, response::message_response};
+use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
 /// Accepts any JSON document.
 pub async fn post_dummy(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_document(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("dummy", &body.0)).await?;
-    let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
-    Ok(accepted(StatusCode::ACCEPTED, location, &done))
+    let new = NewMessage::from_document(parse_utf8(&body.0)?).map_err(invalid_input)?;
+    let accepted = messages.accept(new, client.into_context("dummy", &body.0)).await?;
+    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

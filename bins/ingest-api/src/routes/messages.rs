@@ -1,48 +1,51 @@
 //! `POST /v1/messages` and `POST /v1/messages/batch`.
 
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use mayfly_core::{MessageId, NewMessage, batch};
-use mayfly_http::{Format, JsonBody, NdjsonOrJsonBody, NoQuery, Problem};
+use mayfly_core::{
+    MessageId, NewMessage,
+    message::{parse_array, parse_lines},
+};
+use mayfly_http::{BodyFormat, JsonBody, NdjsonOrJsonBody, NoQuery, Problem};
 use serde::Serialize;
 
-use super::{accepted, text};
-use crate::{ingest::Ingest, problems::of_refusal, sender::Sender};
+use super::{body::parse_utf8, response::message_response};
+use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
 /// Accepts one message.
 pub async fn post_message(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_json(text(&body.0)?).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("messages", &body.0)).await?;
-    let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
-    Ok(accepted(StatusCode::ACCEPTED, location, &done))
+    let new = NewMessage::from_json(parse_utf8(&body.0)?).map_err(invalid_input)?;
+    let accepted = messages.accept(new, client.into_context("messages", &body.0)).await?;
+    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }
 
 #[derive(Serialize)]
-struct AcceptedBatch {
+struct BatchResponse {
     accepted: usize,
     ids: Vec<MessageId>,
 }
 
-/// Accepts a batch, all of it or nothing.
+/// Accepts a batch of messages atomically.
 pub async fn post_messages(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: NdjsonOrJsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let items = text(&body.bytes)?;
+    let items = parse_utf8(&body.bytes)?;
     let new = match body.format {
-        Format::Json => batch::parse_array(items),
-        Format::Ndjson => batch::parse_lines(items),
+        BodyFormat::Json => parse_array(items),
+        BodyFormat::Ndjson => parse_lines(items),
     };
-    let new = new.map_err(of_refusal)?;
-    let sending = sender.sending("batch", &body.bytes);
-    let (ids, receipt) = ingest.accept_all(new, sending).await?;
-    let mut answer = HttpResponse::Accepted().json(AcceptedBatch { accepted: ids.len(), ids });
-    receipt.write_headers(answer.headers_mut());
-    Ok(answer)
+    let new = new.map_err(invalid_input)?;
+    let context = client.into_context("batch", &body.bytes);
+    let (ids, write) = messages.accept_batch(new, context).await?;
+    let mut response = HttpResponse::Accepted().json(BatchResponse { accepted: ids.len(), ids });
+    write.write_headers(response.headers_mut());
+    Ok(response)
 }

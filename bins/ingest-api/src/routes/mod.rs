@@ -1,57 +1,48 @@
-//! The routes of ingest-api, a file a noun.
+//! The routes of ingest-api.
 
+mod body;
 mod chat;
 mod dummy;
 mod messages;
 mod plays;
+mod response;
 mod visits;
 mod write;
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header::LOCATION},
-    web::{Data, ServiceConfig},
-};
-use bytes::Bytes;
+use actix_web::web::{Data, ServiceConfig};
 use mayfly_core::{IdGenerator, limits};
-use mayfly_hot::Hot;
-use mayfly_http::{Problem, resource};
+use mayfly_hot::HotStore;
+use mayfly_http::resource;
 use mayfly_runtime::{Service, Settings};
 
-use crate::{
-    ingest::{Accepted, Ingest},
-    plays::Plays,
-    problems,
-    visits::Visits,
-};
+use crate::{messages::MessageIngestion, plays::PlayIngestion, visits::VisitIngestion};
 
-/// Puts the routes of the service on a server. Every thread that serves has a way of its own into
-/// the hot store.
+/// Returns a function that registers the routes. Each HTTP thread has its own connections to `hot`.
 pub fn configure(
-    hot: Hot,
+    hot: HotStore,
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let ids = Arc::new(IdGenerator::default());
-    let docs = mayfly_openapi::make_docs(Service::IngestApi, &settings.public);
+    let docs = mayfly_openapi::build_docs(Service::IngestApi, &settings.public);
     move |service| {
-        let hot = hot.on_its_own();
-        let ingest = Data::new(Ingest::new(&hot, ids.clone(), &settings));
-        let plays = Data::new(Plays::new(&hot, &settings));
-        let visits = Data::new(Visits::new(&hot, &settings));
+        let hot = hot.with_dedicated_connections();
+        let messages = Data::new(MessageIngestion::new(&hot, ids.clone(), &settings));
+        let plays = Data::new(PlayIngestion::new(&hot, &settings));
+        let visits = Data::new(VisitIngestion::new(&hot, &settings));
         let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =
                 resource(path).body_limit(limits::MESSAGE_BYTES_MAX).post(write::post_write);
             if write_by_get { write.get_without_head(write::get_write) } else { write }
         };
-        let one = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);
+        let single = |path| resource(path).body_limit(limits::MESSAGE_BYTES_MAX);
         service
-            .app_data(ingest)
+            .app_data(messages)
             .app_data(plays)
             .app_data(visits)
-            .service(one("/v1/messages").post(messages::post_message))
+            .service(single("/v1/messages").post(messages::post_message))
             .service(
                 resource("/v1/messages/batch")
                     .body_limit(limits::BATCH_BYTES_MAX)
@@ -67,24 +58,9 @@ pub fn configure(
             )
             .service(write("/message/write"))
             .service(write("/message/write/"))
-            .service(one("/chat").post(chat::post_chat))
-            .service(one("/chat/").post(chat::post_chat))
-            .service(one("/dummy").post(dummy::post_dummy))
+            .service(single("/chat").post(chat::post_chat))
+            .service(single("/chat/").post(chat::post_chat))
+            .service(single("/dummy").post(dummy::post_dummy))
             .configure(|service| docs.configure(service));
     }
-}
-
-/// The body as text.
-fn text(body: &Bytes) -> Result<&str, Problem> {
-    std::str::from_utf8(body).map_err(problems::not_utf8)
-}
-
-/// The answer that shows what was accepted.
-fn accepted(status: StatusCode, location: String, done: &Accepted) -> HttpResponse {
-    let mut answer = HttpResponse::build(status)
-        .content_type("application/json")
-        .insert_header((LOCATION, location))
-        .body(done.json.clone());
-    done.receipt.write_headers(answer.headers_mut());
-    answer
 }

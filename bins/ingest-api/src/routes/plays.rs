@@ -1,29 +1,29 @@
 //! `POST /v1/plays`.
 
 use actix_web::{HttpResponse, web::Data};
-use mayfly_core::play::parse_plays;
+use mayfly_core::plays::parse_plays;
 use mayfly_http::{JsonBody, NoQuery, Problem};
 use serde::Serialize;
 
-use super::text;
-use crate::{plays::Plays, problems::of_refusal, sender::Sender};
+use super::body::parse_utf8;
+use crate::{client_identity::ClientIdentity, plays::PlayIngestion, problems::invalid_input};
 
 #[derive(Serialize)]
-struct AcceptedPlays {
+struct PlaysResponse {
     accepted: usize,
 }
 
-/// Accepts a play, or several: all of them or none.
+/// Accepts one play or several plays atomically.
 pub async fn post_plays(
-    plays: Data<Plays>,
-    sender: Sender,
+    plays: Data<PlayIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = parse_plays(text(&body.0)?).map_err(of_refusal)?;
+    let new = parse_plays(parse_utf8(&body.0)?).map_err(invalid_input)?;
     let accepted = new.len();
-    let receipt = plays.accept(&new, sender.sending("plays", &body.0)).await?;
-    let mut answer = HttpResponse::Accepted().json(AcceptedPlays { accepted });
-    receipt.write_headers(answer.headers_mut());
-    Ok(answer)
+    let write = plays.accept(&new, client.into_context("plays", &body.0)).await?;
+    let mut response = HttpResponse::Accepted().json(PlaysResponse { accepted });
+    write.write_headers(response.headers_mut());
+    Ok(response)
 }

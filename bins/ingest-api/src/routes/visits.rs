@@ -1,29 +1,29 @@
 //! `POST /v1/visits`.
 
 use actix_web::{HttpResponse, web::Data};
-use mayfly_core::visit::parse_visits;
+use mayfly_core::trends::parse_visits;
 use mayfly_http::{JsonBody, NoQuery, Problem};
 use serde::Serialize;
 
-use super::text;
-use crate::{problems::of_refusal, sender::Sender, visits::Visits};
+use super::body::parse_utf8;
+use crate::{client_identity::ClientIdentity, problems::invalid_input, visits::VisitIngestion};
 
 #[derive(Serialize)]
-struct AcceptedVisits {
+struct VisitsResponse {
     accepted: usize,
 }
 
-/// Accepts a visit, or several: all of them or none.
+/// Accepts one visit or several visits atomically.
 pub async fn post_visits(
-    visits: Data<Visits>,
-    sender: Sender,
+    visits: Data<VisitIngestion>,
+    client: ClientIdentity,
     _: NoQuery,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = parse_visits(text(&body.0)?).map_err(of_refusal)?;
+    let new = parse_visits(parse_utf8(&body.0)?).map_err(invalid_input)?;
     let accepted = new.len();
-    let receipt = visits.accept(new, sender.sending("visits", &body.0)).await?;
-    let mut answer = HttpResponse::Accepted().json(AcceptedVisits { accepted });
-    receipt.write_headers(answer.headers_mut());
-    Ok(answer)
+    let write = visits.accept(new, client.into_context("visits", &body.0)).await?;
+    let mut response = HttpResponse::Accepted().json(VisitsResponse { accepted });
+    write.write_headers(response.headers_mut());
+    Ok(response)
 }

@@ -5,26 +5,26 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Payload},
 };
-use mayfly_core::{NewMessage, new_message::WriteForm};
+use mayfly_core::{NewMessage, message::WriteForm};
 use mayfly_http::{FormBody, Problem, Query};
 
-use super::accepted;
-use crate::{ingest::Ingest, problems::of_refusal, sender::Sender};
+use super::response::message_response;
+use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
 /// Accepts a message from the query.
 pub async fn get_write(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     request: HttpRequest,
     form: Query<WriteForm>,
 ) -> Result<HttpResponse, Problem> {
-    write(&ingest, sender, request.query_string().as_bytes(), form.0).await
+    accept_form(&messages, client, request.query_string().as_bytes(), form.0).await
 }
 
-/// Accepts a message from the query, or, where that is empty, from a form.
+/// Accepts a message from the query or, if it is empty, from a form.
 pub async fn post_write(
-    ingest: Data<Ingest>,
-    sender: Sender,
+    messages: Data<MessageIngestion>,
+    client: ClientIdentity,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -32,22 +32,22 @@ pub async fn post_write(
     let query = request.query_string();
     if query.is_empty() {
         let body = FormBody::from_request(&request, &mut payload).await?;
-        write(&ingest, sender, &body.0, body.parse()?).await
+        accept_form(&messages, client, &body.0, body.parse()?).await
     } else {
         let form = Query::from_request(&request, &mut payload).await?;
-        write(&ingest, sender, query.as_bytes(), form.0).await
+        accept_form(&messages, client, query.as_bytes(), form.0).await
     }
 }
 
-/// Accepts a form that was written so.
-async fn write(
-    ingest: &Ingest,
-    sender: Sender,
-    written: &[u8],
+/// Accepts the message in `form`, which was decoded from `payload`.
+async fn accept_form(
+    messages: &MessageIngestion,
+    client: ClientIdentity,
+    payload: &[u8],
     form: WriteForm,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_write_form(form).map_err(of_refusal)?;
-    let done = ingest.accept(new, sender.sending("write", written)).await?;
-    let location = ingest.location(format_args!("/v1/messages/{}", done.message.id));
-    Ok(accepted(StatusCode::ACCEPTED, location, &done))
+    let new = NewMessage::from_write_form(form).map_err(invalid_input)?;
+    let accepted = messages.accept(new, client.into_context("write", payload)).await?;
+    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

@@ -1,32 +1,35 @@
-//! `GET /chats/{username}`: the inbox taken, as an array.
+//! `GET /chats/{username}`: takes an inbox and returns it as an array.
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::limits;
-use mayfly_http::{Caller, IdempotencyKey, PathName, Problem, Query};
+use mayfly_http::{Caller, IdempotencyKey, PathParam, Problem, Query};
 
 use super::{
-    LimitParameter, array,
-    inbox::{marked, username},
-    json,
+    inbox::{mark_replayed, parse_username},
+    parameters::InboxParameters,
+    response::{json_array, json_response},
 };
-use crate::listing::Listing;
+use crate::messages::MessageQueries;
 
 /// Takes an inbox.
 pub async fn get_chats(
-    listing: Data<Listing>,
+    messages: Data<MessageQueries>,
     caller: Caller,
     key: IdempotencyKey,
-    name: PathName,
-    parameters: Query<LimitParameter>,
+    name: PathParam,
+    parameters: Query<InboxParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);
-    let taken = listing.take_inbox(&username(name)?, limit, key, &caller).await?;
-    let answer = json(array(taken.inbox.messages.iter().map(Vec::as_slice)));
-    Ok(marked(answer, &taken))
+    let limit = parameters.0.limit_or(limits::PAGE_ITEMS_MAX);
+    let taken = messages.take_inbox(&parse_username(name)?, limit, key, &caller).await?;
+    let response = json_response(json_array(taken.inbox.messages.iter().map(Vec::as_slice)));
+    Ok(mark_replayed(response, &taken))
 }
 
-/// Says what a `GET` would be, and takes nothing.
-pub async fn head_chats(name: PathName, _: Query<LimitParameter>) -> Result<HttpResponse, Problem> {
-    username(name)?;
+/// Returns the headers of a `GET` without taking the inbox.
+pub async fn head_chats(
+    name: PathParam,
+    _: Query<InboxParameters>,
+) -> Result<HttpResponse, Problem> {
+    parse_username(name)?;
     Ok(HttpResponse::Ok().content_type("application/json").finish())
 }

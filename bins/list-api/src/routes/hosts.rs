@@ -1,19 +1,20 @@
-//! `/v1/hosts/{host}/…`: who is on which page, what rises, and how it was before.
+//! `/v1/hosts/{host}/…`: visitors of pages, rising pages and their history.
 
 use std::str::FromStr;
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::{Clock, Host, PagePath, SystemClock, Timestamp, Window, limits};
-use mayfly_http::{Code, NoQuery, PathName, Problem, Query};
+use mayfly_http::{Code, NoQuery, PathParam, Problem, Query};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{hosts::Hosts, problems::invalid_name};
+use super::response::json_response;
+use crate::{hosts::HostQueries, problems::invalid_name};
 
-/// The parameter of what rises.
+/// The parameters of the rising pages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RisingParameters {
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "deserialize_parsed")]
     window: Option<Window>,
 }
 
@@ -22,61 +23,57 @@ pub struct RisingParameters {
 #[serde(deny_unknown_fields)]
 pub struct HistoryParameters {
     path: PagePath,
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "deserialize_parsed")]
     from: Option<Timestamp>,
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "deserialize_parsed")]
     to: Option<Timestamp>,
 }
 
-/// Lists the visitors of a host's top pages, counted when asked.
+/// Lists the current visitors of a host's top pages.
 pub async fn list_pages(
-    hosts: Data<Hosts>,
-    name: PathName,
+    hosts: Data<HostQueries>,
+    name: PathParam,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    Ok(json(hosts.list_pages(&host(name)?).await?))
+    Ok(json_response(hosts.list_pages(&parse_host(name)?).await?))
 }
 
-/// Lists the pages of a host, those that rise first.
+/// Lists the pages of a host, the greatest increase first.
 pub async fn list_rising(
-    hosts: Data<Hosts>,
-    name: PathName,
+    hosts: Data<HostQueries>,
+    name: PathParam,
     parameters: Query<RisingParameters>,
 ) -> Result<HttpResponse, Problem> {
     let window = parameters.0.window.unwrap_or(Window::FiveSeconds);
-    Ok(json(hosts.list_rising(host(name)?, window).await?))
+    Ok(json_response(hosts.list_rising(parse_host(name)?, window).await?))
 }
 
-/// Shows how the visitors of a page rose and fell.
+/// Returns the history of a page's visitors.
 pub async fn get_history(
-    hosts: Data<Hosts>,
-    name: PathName,
+    hosts: Data<HostQueries>,
+    name: PathParam,
     parameters: Query<HistoryParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let host = host(name)?;
+    let host = parse_host(name)?;
     let HistoryParameters { path, from, to } = parameters.0;
     let to = to.unwrap_or_else(|| SystemClock.now());
-    let from = from.unwrap_or_else(|| to.before(limits::HISTORY_DEFAULT));
-    let wrong = |rule| Err(Problem::new(Code::InvalidField).field("from", rule));
+    let from = from.unwrap_or_else(|| to.minus(limits::HISTORY_DEFAULT));
+    let invalid_from = |rule| Err(Problem::new(Code::InvalidField).field("from", rule));
     if from > to {
-        return wrong("must not be after to");
+        return invalid_from("must not be after to");
     }
-    if to.since(from) > limits::HOURS_KEPT_FOR {
-        return wrong("must be at most 400 days before to");
+    if to.since(from) > limits::HOURLY_RETENTION {
+        return invalid_from("must be at most 400 days before to");
     }
     Ok(HttpResponse::Ok().json(hosts.list_history(&host, path, from, to).await?))
 }
 
-fn host(name: PathName) -> Result<Host, Problem> {
+fn parse_host(name: PathParam) -> Result<Host, Problem> {
     Host::parse(name.0).map_err(|rule| invalid_name("host", rule))
 }
 
-fn json(body: bytes::Bytes) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(body)
-}
-
-/// A value as it is written in a query.
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = &'static str>>(
+/// Deserializes a query parameter with its `FromStr` implementation.
+fn deserialize_parsed<'de, D: Deserializer<'de>, T: FromStr<Err = &'static str>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -1,54 +1,57 @@
-//! `/v1/users/{username}/messages`: the inbox, looked at and taken.
+//! `/v1/users/{username}/messages`: lists and takes an inbox.
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::{Username, limits};
-use mayfly_hot::Inbox;
-use mayfly_http::{Caller, IdempotencyKey, PathName, Problem, Query};
+use mayfly_hot::InboxPage;
+use mayfly_http::{Caller, IdempotencyKey, PathParam, Problem, Query};
 
-use super::{LimitParameter, items, json};
+use super::{
+    parameters::InboxParameters,
+    response::{json_page, json_response},
+};
 use crate::{
-    listing::{Listing, Taken},
+    messages::{MessageQueries, Taken},
     problems::invalid_name,
 };
 
-/// The username in the path.
-pub fn username(name: PathName) -> Result<Username, Problem> {
+/// Parses the username in the path.
+pub fn parse_username(name: PathParam) -> Result<Username, Problem> {
     Username::parse(name.0).map_err(|rule| invalid_name("username", rule))
 }
 
-/// Looks at an inbox, oldest first, and leaves it as it is.
+/// Lists an inbox, oldest message first, without changing it.
 pub async fn list_inbox(
-    listing: Data<Listing>,
-    name: PathName,
-    parameters: Query<LimitParameter>,
+    messages: Data<MessageQueries>,
+    name: PathParam,
+    parameters: Query<InboxParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = parameters.0.or(limits::PAGE_ITEMS_DEFAULT);
-    let inbox = listing.list_inbox(&username(name)?, limit).await?;
-    Ok(json(inbox_json(&inbox)))
+    let limit = parameters.0.limit_or(limits::PAGE_ITEMS_DEFAULT);
+    let inbox = messages.list_inbox(&parse_username(name)?, limit).await?;
+    Ok(json_response(inbox_json(&inbox)))
 }
 
-/// Takes an inbox: what is returned is expired in the same step.
+/// Takes an inbox: returns messages and expires them in the same step.
 pub async fn take_inbox(
-    listing: Data<Listing>,
+    messages: Data<MessageQueries>,
     caller: Caller,
     key: IdempotencyKey,
-    name: PathName,
-    parameters: Query<LimitParameter>,
+    name: PathParam,
+    parameters: Query<InboxParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = parameters.0.or(limits::PAGE_ITEMS_MAX);
-    let taken = listing.take_inbox(&username(name)?, limit, key, &caller).await?;
-    Ok(marked(json(inbox_json(&taken.inbox)), &taken))
+    let limit = parameters.0.limit_or(limits::PAGE_ITEMS_MAX);
+    let taken = messages.take_inbox(&parse_username(name)?, limit, key, &caller).await?;
+    Ok(mark_replayed(json_response(inbox_json(&taken.inbox)), &taken))
 }
 
-/// The answer, marked where it was given before.
-pub fn marked(mut answer: HttpResponse, taken: &Taken) -> HttpResponse {
+/// Marks the response of a replayed take.
+pub fn mark_replayed(mut response: HttpResponse, taken: &Taken) -> HttpResponse {
     if taken.is_replayed {
-        IdempotencyKey::mark_replayed(answer.headers_mut());
+        IdempotencyKey::mark_replayed(response.headers_mut());
     }
-    answer
+    response
 }
 
-fn inbox_json(inbox: &Inbox) -> Vec<u8> {
-    let after = format!(",\"has_more\":{}", inbox.has_more);
-    items(inbox.messages.iter().map(Vec::as_slice), &after)
+fn inbox_json(inbox: &InboxPage) -> Vec<u8> {
+    let rest = format!(",\"has_more\":{}", inbox.has_more);
+    json_page(inbox.messages.iter().map(Vec::as_slice), &rest)
 }

@@ -1,4 +1,4 @@
-//! `/api/v1.0/increasingconcurrents`: the pages of a host that have more visitors than before.
+//! `/api/v1.0/increasingconcurrents`: pages of a host whose visitors increased.
 
 use actix_web::{
     HttpResponse,
@@ -8,12 +8,12 @@ use actix_web::{
 use mayfly_http::{Problem, Query};
 use serde::Deserialize;
 
-use crate::{increasing::Increasing, problems::unauthorized};
+use crate::{increasing::IncreaseQueries, problems::unauthorized};
 
-/// Says that the source failed since.
+/// Marks a response that is stale because the source has failed since.
 const STALE: HeaderName = HeaderName::from_static("mayfly-stale");
 
-/// Who asks for which host.
+/// The credential of the caller and the requested host.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
@@ -21,19 +21,19 @@ pub struct Parameters {
     host: Option<String>,
 }
 
-/// Lists the pages with more visitors than in the sample before, the greatest change first.
+/// Lists the pages with more visitors than in the previous sample, the greatest increase first.
 pub async fn list_increases(
-    increasing: Data<Increasing>,
+    queries: Data<IncreaseQueries>,
     parameters: Query<Parameters>,
 ) -> Result<HttpResponse, Problem> {
     let Parameters { apikey: Some(api_key), host: Some(host) } = parameters.0 else {
         return Err(unauthorized());
     };
-    let increases = increasing.list_increases(&api_key, &host).await?;
-    let mut answer = HttpResponse::Ok();
-    if let Some(age) = increases.stale_for {
-        answer.insert_header((AGE, age.as_secs().to_string()));
-        answer.insert_header((STALE, "true"));
+    let increases = queries.list_increases(&api_key, &host).await?;
+    let mut response = HttpResponse::Ok();
+    if let Some(age) = increases.stale_age {
+        response.insert_header((AGE, age.as_secs().to_string()));
+        response.insert_header((STALE, "true"));
     }
-    Ok(answer.content_type("application/json").body(increases.json))
+    Ok(response.content_type("application/json").body(increases.json))
 }

@@ -1,4 +1,4 @@
-//! `/v1/messages` and `/v1/messages/{id}`; `/chat/{id}` is the latter by another name.
+//! `/v1/messages` and `/v1/messages/{id}`; `/chat/{id}` is an alias of the latter.
 
 use actix_web::{
     HttpResponse,
@@ -10,16 +10,19 @@ use mayfly_core::{Channel, Cursor, MessageId, Order, Username, limits};
 use mayfly_http::{Caller, NoQuery, Problem, Query};
 use serde::Deserialize;
 
-use super::{Limit, items, json};
+use super::{
+    parameters::Limit,
+    response::{json_page, json_response},
+};
 use crate::{
-    listing::Listing,
-    problems::{invalid_cursor, no_message},
+    messages::MessageQueries,
+    problems::{invalid_cursor, message_not_found},
 };
 
-/// The parameters of the walk.
+/// The parameters of the list.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WalkParameters {
+pub struct ListParameters {
     limit: Option<Limit>,
     cursor: Option<String>,
     channel: Option<Channel>,
@@ -27,80 +30,79 @@ pub struct WalkParameters {
     order: Option<Order>,
 }
 
-impl WalkParameters {
-    /// The cursor that was handed back, checked against the order that was asked for.
-    fn cursor(&self) -> Result<Option<Cursor>, Problem> {
+impl ListParameters {
+    /// Parses the cursor and checks that it matches the order.
+    fn parse_cursor(&self) -> Result<Option<Cursor>, Problem> {
         let Some(text) = &self.cursor else { return Ok(None) };
-        let cursor: Cursor = text
-            .parse()
-            .map_err(|_| invalid_cursor("is not a cursor that this service gave out"))?;
+        let cursor: Cursor =
+            text.parse().map_err(|_| invalid_cursor("is not a cursor issued by this service"))?;
         match self.order {
             Some(order) if order != cursor.order => {
-                Err(invalid_cursor("belongs to a walk in the other order"))
+                Err(invalid_cursor("belongs to a list in the other order"))
             }
             _ => Ok(Some(cursor)),
         }
     }
 }
 
-/// Gives a message, live or expired.
+/// Returns a message, live or expired.
 pub async fn get_message(
-    listing: Data<Listing>,
+    messages: Data<MessageQueries>,
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    // What cannot be an id is the id of nothing.
-    let id: MessageId = id.parse().map_err(|_| no_message())?;
-    listing.find_message(id).await?.map(json).ok_or_else(no_message)
+    // An invalid id cannot exist, so it is not found.
+    let id: MessageId = id.parse().map_err(|_| message_not_found())?;
+    messages.find_message(id).await?.map(json_response).ok_or_else(message_not_found)
 }
 
 /// Expires a message now.
 pub async fn delete_message(
-    listing: Data<Listing>,
+    messages: Data<MessageQueries>,
     caller: Caller,
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    let id: MessageId = id.parse().map_err(|_| no_message())?;
-    if listing.delete_message(id, &caller).await? {
+    let id: MessageId = id.parse().map_err(|_| message_not_found())?;
+    if messages.delete_message(id, &caller).await? {
         Ok(HttpResponse::NoContent().finish())
     } else {
-        Err(no_message())
+        Err(message_not_found())
     }
 }
 
-/// Lists everything that was ever stored, in the order of persistence, page by page.
+/// Lists all stored messages, page by page, in the order of persistence.
 pub async fn list_messages(
-    listing: Data<Listing>,
-    parameters: Query<WalkParameters>,
+    messages: Data<MessageQueries>,
+    parameters: Query<ListParameters>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = parameters.0;
-    let cursor = parameters.cursor()?;
+    let cursor = parameters.parse_cursor()?;
     let request = PageRequest {
-        limit: parameters.limit.map_or(limits::PAGE_ITEMS_DEFAULT, |limit| limit.0),
+        limit: parameters.limit.map_or(limits::PAGE_ITEMS_DEFAULT, Limit::get),
         order: cursor.map(|cursor| cursor.order).or(parameters.order).unwrap_or_default(),
         after: cursor.map(|cursor| cursor.seq),
         channel: parameters.channel,
         username: parameters.username,
     };
-    let page = listing.list_messages(&request).await?;
+    let page = messages.list_messages(&request).await?;
     let last = page.items.last().map(|item| Cursor { order: request.order, seq: item.seq });
     let next = last.or(cursor);
-    let mut answer = json(page_json(&page, next));
+    let mut response = json_response(page_json(&page, next));
     if let (true, Some(next)) = (page.has_more, next) {
-        let link = format!("<{}>; rel=\"next\"", listing.url(&next_path(&request, next)));
+        let link = format!("<{}>; rel=\"next\"", messages.public_url(&next_path(&request, next)));
         if let Ok(link) = link.parse() {
-            answer.headers_mut().insert(LINK, link);
+            response.headers_mut().insert(LINK, link);
         }
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// A cursor is letters and digits: it needs no escape in JSON.
+/// Encodes a page. A cursor consists of letters and digits and needs no escaping.
 fn page_json(page: &Page, next: Option<Cursor>) -> Vec<u8> {
     let next = next.map_or_else(|| "null".to_owned(), |next| format!("\"{next}\""));
-    let after = format!(",\"next_cursor\":{next},\"has_more\":{}", page.has_more);
-    items(page.items.iter().map(|item| item.json.as_slice()), &after)
+    let rest = format!(",\"next_cursor\":{next},\"has_more\":{}", page.has_more);
+    json_page(page.items.iter().map(|item| item.json.as_slice()), &rest)
 }
 
 fn next_path(request: &PageRequest, next: Cursor) -> String {

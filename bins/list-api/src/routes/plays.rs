@@ -1,15 +1,15 @@
-//! `/v1/plays` and `/v1/plays/{video_id}`: how often videos were played.
+//! `/v1/plays` and `/v1/plays/{video_id}`: play counts.
 
 use actix_web::{HttpResponse, http::header::LINK, web::Data};
 use mayfly_core::{PlayCount, PlayCursor, VideoId, limits};
-use mayfly_http::{NoQuery, PathName, Problem, Query};
+use mayfly_http::{NoQuery, PathParam, Problem, Query};
 use serde::{Deserialize, Serialize};
 
-use super::Limit;
+use super::parameters::Limit;
 use crate::{
-    counts::Counts,
-    listing::Listing,
-    problems::{invalid_cursor, invalid_name, no_plays},
+    messages::MessageQueries,
+    plays::PlayCountQueries,
+    problems::{invalid_cursor, invalid_name, plays_not_found},
 };
 
 /// The parameters of the list.
@@ -20,7 +20,7 @@ pub struct PlaysParameters {
     cursor: Option<String>,
 }
 
-/// A page of counts.
+/// A page of play counts.
 #[derive(Serialize)]
 struct Page<'a> {
     items: &'a [PlayCount],
@@ -28,37 +28,37 @@ struct Page<'a> {
     has_more: bool,
 }
 
-/// Lists how often videos were played, the most played first.
+/// Lists the play counts of videos, the most played video first.
 pub async fn list_plays(
-    counts: Data<Counts>,
-    listing: Data<Listing>,
+    counts: Data<PlayCountQueries>,
+    messages: Data<MessageQueries>,
     parameters: Query<PlaysParameters>,
 ) -> Result<HttpResponse, Problem> {
     let PlaysParameters { limit, cursor } = parameters.0;
-    let limit = limit.map_or(limits::PAGE_ITEMS_DEFAULT, |limit| limit.0);
-    let behind: Option<PlayCursor> = cursor
+    let limit = limit.map_or(limits::PAGE_ITEMS_DEFAULT, Limit::get);
+    let cursor: Option<PlayCursor> = cursor
         .map(|cursor| cursor.parse())
         .transpose()
-        .map_err(|_| invalid_cursor("is not a cursor that this service gave out"))?;
-    let page = counts.list_counts(limit, behind.as_ref()).await?;
-    let next = PlayCursor::behind(&page.items, behind.as_ref()).or(behind);
+        .map_err(|_| invalid_cursor("is not a cursor issued by this service"))?;
+    let page = counts.list_counts(limit, cursor.as_ref()).await?;
+    let next = PlayCursor::after(&page.items, cursor.as_ref()).or(cursor);
     let next_cursor = next.map(|next| next.to_string());
-    let mut answer = HttpResponse::Ok();
+    let mut response = HttpResponse::Ok();
     if let (true, Some(next)) = (page.has_more, &next_cursor) {
-        // A cursor is letters, digits and dashes: it needs no escape.
-        let url = listing.url(&format!("/v1/plays?limit={limit}&cursor={next}"));
-        answer.insert_header((LINK, format!("<{url}>; rel=\"next\"")));
+        // A cursor consists of letters, digits and dashes and needs no escaping.
+        let url = messages.public_url(&format!("/v1/plays?limit={limit}&cursor={next}"));
+        response.insert_header((LINK, format!("<{url}>; rel=\"next\"")));
     }
-    Ok(answer.json(Page { items: &page.items, next_cursor, has_more: page.has_more }))
+    Ok(response.json(Page { items: &page.items, next_cursor, has_more: page.has_more }))
 }
 
-/// How often a video was played.
+/// Returns the play count of a video.
 pub async fn get_plays(
-    counts: Data<Counts>,
-    name: PathName,
+    counts: Data<PlayCountQueries>,
+    name: PathParam,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
     let video_id = VideoId::parse(name.0).map_err(|rule| invalid_name("video_id", rule))?;
-    let count = counts.find_count(&video_id).await?.ok_or_else(no_plays)?;
+    let count = counts.find_count(&video_id).await?.ok_or_else(plays_not_found)?;
     Ok(HttpResponse::Ok().json(count))
 }

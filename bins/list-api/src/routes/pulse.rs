@@ -1,12 +1,12 @@
-//! `/v1/pulse`: how the whole is doing.
+//! `/v1/pulse`: the current load and health of the whole system.
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_http::{NoQuery, Problem};
 
-use crate::counts::Counts;
+use super::response::json_response;
+use crate::pulse::PulseQueries;
 
-/// Gives the pulse as it was taken last.
-pub async fn get_pulse(counts: Data<Counts>, _: NoQuery) -> Result<HttpResponse, Problem> {
-    let pulse = counts.find_pulse().await?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(pulse))
+/// Returns the latest pulse.
+pub async fn get_pulse(queries: Data<PulseQueries>, _: NoQuery) -> Result<HttpResponse, Problem> {
+    Ok(json_response(queries.find_pulse().await?))
 }

@@ -1,4 +1,4 @@
-//! `/v1/stats` and `/stat/get/`: the way to the snapshot in S3.
+//! `/v1/stats` and `/stat/get/`: redirects to the snapshot in S3.
 
 use actix_web::{
     HttpResponse,
@@ -7,14 +7,17 @@ use actix_web::{
 };
 use mayfly_http::{NoQuery, Problem};
 
-use crate::statistics::Statistics;
+use crate::snapshot::SnapshotQueries;
 
-/// Leads to the snapshot. What is signed must not be kept for longer than it is good.
-pub async fn get_stats(statistics: Data<Statistics>, _: NoQuery) -> Result<HttpResponse, Problem> {
-    let url = statistics.find_url().await?;
-    let answer = HttpResponse::Found()
+/// Redirects to the snapshot. The response must not be cached, since a signed URL expires.
+pub async fn get_stats(
+    snapshot: Data<SnapshotQueries>,
+    _: NoQuery,
+) -> Result<HttpResponse, Problem> {
+    let url = snapshot.find_url().await?;
+    let response = HttpResponse::Found()
         .insert_header((LOCATION, url))
         .insert_header((CACHE_CONTROL, "no-store"))
         .finish();
-    Ok(answer)
+    Ok(response)
 }

@@ -1,37 +1,39 @@
-//! What can be typed behind `keys`.
+//! The command line of `mayfly keys`.
 
 use clap::{Args, Subcommand};
 use mayfly_core::Host;
 
-/// What is done with API keys.
+/// The subcommands of `mayfly keys`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Makes a key that opens hosts, and prints it: it cannot be shown again
+    /// Create a key that grants access to hosts, and print it; it cannot be shown again
     Create(CreateKey),
-    /// Shows which keys there are, and not the keys themselves
+    /// List the keys, without their secrets
     List,
-    /// Revokes a key, for good: 0 when it is revoked, also when it was before, 1 when there is none
+    /// Revoke a key permanently; exit with 1 if it does not exist
     Revoke {
-        /// Its id, or its first characters, as `list` shows them
+        /// The id or the first characters of the key, as shown by `mayfly keys list`
         #[arg(value_name = "ID|START")]
-        which: String,
+        id_or_start: String,
     },
 }
 
-/// A key that is to be made.
+/// Options of a new key.
 #[derive(Debug, Args)]
 pub(crate) struct CreateKey {
-    /// What people call it, 1 to 64 characters
+    /// Display name, 1 to 64 characters
     #[arg(long, value_parser = name)]
     pub(crate) name: String,
-    /// A host that it opens; may be given several times
+    /// Host to which the key grants access; can be repeated
     #[arg(long = "host", value_name = "HOST", required = true, num_args = 1.., value_parser = host)]
     pub(crate) hosts: Vec<Host>,
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    let is_sound = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    is_sound.then(|| text.to_owned()).ok_or("must be 1 to 64 characters without control characters")
+    let is_valid = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or("expected 1 to 64 characters without control characters")
 }
 
 fn host(text: &str) -> Result<Host, &'static str> {

@@ -1,27 +1,28 @@
-//! Why a connection ends, as both sides say it (RFC 6455, section 7.4, and ours above 4000).
+//! Close codes and reasons (RFC 6455, section 7.4; codes above 4000 are specific to this service).
 
-/// Why this side ends a connection. Up to 4499 a client may come back, from 4500 on it must not.
+/// A code with which the server closes a connection. After codes up to 4499 the client may
+/// reconnect; from 4500 on it must not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseCode {
-    /// 1001: this process leaves.
+    /// 1001: this process is draining.
     GoingAway,
-    /// 1002: the other side broke the protocol.
+    /// 1002: the client violated the WebSocket protocol.
     Protocol,
-    /// 1003: binary data, which is not taken here.
+    /// 1003: a binary frame, which is not supported.
     Unsupported,
-    /// 1007: a text that is no UTF-8.
+    /// 1007: a text frame that is not UTF-8.
     InvalidText,
-    /// 1009: a frame larger than is taken here.
+    /// 1009: a message above the size limit.
     TooLarge,
-    /// 4000: the other side does not read as fast as it is written to.
+    /// 4000: the client reads more slowly than frames are queued.
     SlowConsumer,
-    /// 4001: no pong came.
+    /// 4001: no pong arrived in time.
     NoPong,
-    /// 4002: Redis is away, or too much is asked for.
+    /// 4002: Redis is unavailable or overloaded.
     Overloaded,
-    /// 4500: the request makes no sense.
+    /// 4500: the query is invalid.
     BadRequest,
-    /// 4501: too many channels are asked for.
+    /// 4501: the query names too many channels.
     TooManyChannels,
 }
 
@@ -41,7 +42,8 @@ impl CloseCode {
         }
     }
 
-    fn word(self) -> &'static str {
+    /// Returns the default reason.
+    fn as_str(self) -> &'static str {
         match self {
             Self::GoingAway => "going_away",
             Self::Protocol => "protocol_error",
@@ -57,7 +59,7 @@ impl CloseCode {
     }
 }
 
-/// A code and what is said with it.
+/// A close code with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: CloseCode,
@@ -65,11 +67,11 @@ pub(crate) struct Close {
     pub(crate) reason: String,
 }
 
-/// Bytes of a reason: a control frame has room for 125, and the code takes two.
+/// Maximum length of a reason: a control frame has at most 125 bytes, and the code takes two.
 const REASON_BYTES_MAX: usize = 123;
 
 impl Close {
-    /// Says more than the code does; what does not fit is cut off.
+    /// Creates a close with a specific reason, truncated to [`REASON_BYTES_MAX`].
     pub(crate) fn with_reason(code: CloseCode, reason: impl Into<String>) -> Self {
         let mut reason = reason.into();
         let end = (0..=REASON_BYTES_MAX).rev().find(|end| reason.is_char_boundary(*end));
@@ -82,12 +84,12 @@ impl Close {
 
 impl From<CloseCode> for Close {
     fn from(code: CloseCode) -> Self {
-        Self { code, reason: code.word().to_owned() }
+        Self { code, reason: code.as_str().to_owned() }
     }
 }
 
-/// Whether a peer may send this code (RFC 6455, section 7.4, and IANA's list).
-pub(super) fn is_valid(code: u16) -> bool {
+/// Returns whether a client may send this code (RFC 6455, section 7.4, and the IANA registry).
+pub(super) fn is_valid_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
@@ -99,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// The code after this one; a new one does not compile before it has its place here.
+    /// Returns the next code. The match makes every new code a compile error until it is added.
     fn next(code: CloseCode) -> Option<CloseCode> {
         match code {
             CloseCode::GoingAway => Some(CloseCode::Protocol),
@@ -116,26 +118,26 @@ mod tests {
     }
 
     #[test]
-    fn the_close_codes_are_those_of_the_document() {
+    fn close_codes_match_the_asyncapi_document() {
         let document = include_str!("../../../../docs/asyncapi.json");
-        let document: Value = serde_json::from_str(document).expect("it is JSON");
+        let document: Value = serde_json::from_str(document).expect("valid JSON");
         let described = document["channels"]["live"]["x-close-codes"].as_array();
         let described: BTreeSet<_> = described
-            .expect("there are codes")
+            .expect("documented close codes")
             .iter()
             .map(|one| {
                 (one["code"].as_u64(), one["reason"].as_str(), one["may_reconnect"].as_bool())
             })
             .collect();
         let ours: BTreeSet<_> = successors(Some(CloseCode::GoingAway), |code| next(*code))
-            .map(|code| (code.number(), code.word()))
-            .map(|(code, word)| (Some(u64::from(code)), Some(word), Some(code < 4500)))
+            .map(|code| (code.number(), code.as_str()))
+            .map(|(code, reason)| (Some(u64::from(code)), Some(reason), Some(code < 4500)))
             .collect();
         assert_eq!(ours, described);
     }
 
     #[test]
-    fn a_reason_is_cut_at_a_character() {
+    fn reason_is_truncated_at_a_character_boundary() {
         let close = Close::with_reason(CloseCode::BadRequest, "ü".repeat(100));
         assert_eq!(close.reason, "ü".repeat(61));
     }

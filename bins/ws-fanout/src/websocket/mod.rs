@@ -1,11 +1,11 @@
-//! WebSocket, RFC 6455, as far as a server that sends texts needs it.
+//! The subset of the WebSocket protocol (RFC 6455) that a server of text frames needs.
 
 mod close;
-mod decode;
-mod encode;
+mod decoder;
+mod encoder;
 
 pub(crate) use self::{
     close::{Close, CloseCode},
-    decode::{Decoder, Incoming},
-    encode::{PING, close_frame, encode_close, encode_pong, encode_text, payload_of},
+    decoder::{Decoder, Incoming},
+    encoder::{PING, encode_close, encode_close_reply, encode_pong, encode_text, text_payload},
 };

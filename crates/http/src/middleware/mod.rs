@@ -1,12 +1,14 @@
-//! What is done around every request: its id, its errors, its headers, its log.
+//! The middleware of every request: request ID, errors, headers, log and metrics.
+//!
+//! The layers implement `Transform` by hand, because `actix_web::middleware::from_fn` boxes the
+//! future of the inner service once more per request.
 
-mod answer;
-mod chunked;
-mod context;
-mod deadline;
-mod requests;
+mod api_version;
+mod cors;
+mod held_payload;
+mod request_metrics;
 mod resource_layer;
-mod version;
+mod response;
 
 use std::{
     future::{Ready, ready},
@@ -24,41 +26,38 @@ use futures_util::future::LocalBoxFuture;
 use mayfly_runtime::{Lifecycle, Process, Settings};
 use tracing::{Instrument, debug_span};
 
-use self::{answer::Answer, chunked::HeldPayload, requests::Requests};
-pub(crate) use self::{
-    context::Context,
-    deadline::{Deadline, RequestTimeout},
-    requests::count_upgrade,
-    resource_layer::ResourceLayer,
+pub(crate) use self::{cors::cors, request_metrics::count_upgrade, resource_layer::ResourceLayer};
+use self::{
+    held_payload::HeldPayload, request_metrics::RequestMetrics, response::ResponseFinisher,
 };
-use crate::{Code, Problem, cors, encoding};
+use crate::{Code, Problem, request::Context, response::encoding};
 
-/// The outermost layer of every server.
+/// The outermost middleware of every server.
 #[derive(Clone)]
-pub(crate) struct Edge {
+pub(crate) struct RequestLayer {
     lifecycle: Lifecycle,
     settings: Arc<Settings>,
-    /// What is counted of each request; nothing on an admin port.
-    requests: Option<Requests>,
+    /// The request metrics; `None` on the admin port.
+    metrics: Option<RequestMetrics>,
 }
 
-impl Edge {
-    /// Makes the layer of a public port.
+impl RequestLayer {
+    /// Creates the middleware of a public port.
     pub(crate) fn new(process: &Process) -> Self {
-        Self { requests: Some(Requests::default()), ..Self::of_admin_port(process) }
+        Self { metrics: Some(RequestMetrics::default()), ..Self::for_admin_port(process) }
     }
 
-    /// Makes the layer of an admin port.
-    pub(crate) fn of_admin_port(process: &Process) -> Self {
+    /// Creates the middleware of an admin port.
+    pub(crate) fn for_admin_port(process: &Process) -> Self {
         Self {
             lifecycle: process.lifecycle.clone(),
             settings: Arc::clone(&process.settings),
-            requests: None,
+            metrics: None,
         }
     }
 }
 
-impl<S, B> Transform<S, ServiceRequest> for Edge
+impl<S, B> Transform<S, ServiceRequest> for RequestLayer
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
@@ -66,23 +65,23 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = Error;
-    type Transform = EdgeService<S>;
+    type Transform = RequestService<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(EdgeService { service, edge: Rc::new(self.clone()) }))
+        ready(Ok(RequestService { service, layer: Rc::new(self.clone()) }))
     }
 }
 
-/// The layer around one service of one worker.
-pub(crate) struct EdgeService<S> {
+/// The middleware of the whole application on one server thread.
+pub(crate) struct RequestService<S> {
     service: S,
-    /// Shared with every request under way.
-    edge: Rc<Edge>,
+    /// Shared with all requests in progress.
+    layer: Rc<RequestLayer>,
 }
 
-impl<S, B> Service<ServiceRequest> for EdgeService<S>
+impl<S, B> Service<ServiceRequest> for RequestService<S>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S::Future: 'static,
@@ -95,39 +94,39 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let context = Context::of(request.headers());
-        let answer = Answer {
+        let context = Context::from_headers(request.headers());
+        let finisher = ResponseFinisher {
             request_id: context.request_id.clone(),
             traceparent: context.traceparent.clone(),
-            gzip: encoding::accepts_gzip(request.headers()),
-            began: Instant::now(),
-            edge: Rc::clone(&self.edge),
+            accepts_gzip: encoding::accepts_gzip(request.headers()),
+            started_at: Instant::now(),
+            layer: Rc::clone(&self.layer),
         };
-        // Made only where `debug` is logged; a request that fails carries its id in its own line.
+        // Created only at level `debug`. The log line of a failed request contains the ID itself.
         let span = debug_span!(
             "request",
             request.id = context.request_id.as_str(),
             http.method = request.method().as_str(),
             http.path = request.uri().path(),
         );
-        if !version::is_acceptable(request.headers()) {
-            let refused = request.error_response(Problem::new(Code::NotAcceptable));
-            return Box::pin(async move { Ok(answer.finish(refused).await) }.instrument(span));
+        if !api_version::is_acceptable(request.headers()) {
+            let response = request.error_response(Problem::new(Code::NotAcceptable));
+            return Box::pin(async move { Ok(finisher.finish(response).await) }.instrument(span));
         }
-        cors::forget_foreign_preflight(
-            &self.edge.settings.http.allowed_origins,
+        cors::strip_disallowed_preflight(
+            &self.layer.settings.http.allowed_origins,
             request.headers_mut(),
         );
         request.extensions_mut().insert(context);
-        let held = HeldPayload::hold(&mut request);
+        let payload = HeldPayload::share(&mut request);
         let inner = self.service.call(request);
-        let whole = async move {
-            let response = answer.finish(inner.await?.map_into_boxed_body()).await;
-            Ok(match held {
-                Some(held) => held.attach(response),
+        let response = async move {
+            let response = finisher.finish(inner.await?.map_into_boxed_body()).await;
+            Ok(match payload {
+                Some(payload) => payload.attach(response),
                 None => response,
             })
         };
-        Box::pin(whole.instrument(span))
+        Box::pin(response.instrument(span))
     }
 }

@@ -1,4 +1,4 @@
-//! The layer around one resource: it says which one answers, and answers 503 itself when the deadline has passed.
+//! The middleware of one resource: records the route and enforces the deadline.
 
 use std::future::{Ready, ready};
 
@@ -9,13 +9,15 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 
-use super::{Context, Deadline};
-use crate::{Code, Problem};
+use crate::{
+    Code, Problem,
+    request::{Context, Deadline},
+};
 
-/// Puts the deadline of `http.request_timeout` around a resource, and its name beside the request.
+/// Records the route of a request, and responds 503 if `http.request_timeout` expires.
 #[derive(Clone, Copy)]
 pub(crate) struct ResourceLayer {
-    /// The pattern of its path.
+    /// The path pattern of the resource.
     pub(crate) route: &'static str,
 }
 
@@ -36,7 +38,7 @@ where
     }
 }
 
-/// The layer around one resource of one worker.
+/// The middleware of one resource on one server thread.
 pub(crate) struct ResourceService<S> {
     service: S,
     route: &'static str,
@@ -55,19 +57,20 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let deadline = Deadline::of(&request);
+        let deadline = Deadline::start(&request);
         if let Some(context) = request.extensions().get::<Context>() {
             context.set_route(self.route);
             context.set_deadline(&deadline);
         }
-        // The path is matched by now, so a second handle to the request is in nobody's way.
+        // actix-web requires unique ownership of the request only until the path is matched.
         let handle = request.request().clone();
         let inner = self.service.call(request);
         Box::pin(async move {
-            match deadline.watch(inner).await {
+            match deadline.enforce(inner).await {
                 Some(outcome) => outcome.map(ServiceResponse::map_into_boxed_body),
                 None => Ok(ServiceResponse::from_err(
-                    Problem::new(Code::Unavailable).caused_by("http.request_timeout"),
+                    Problem::new(Code::Unavailable)
+                        .caused_by("the request exceeded http.request_timeout"),
                     handle,
                 )),
             }

@@ -1,48 +1,48 @@
 //! The admin port.
 
-use mayfly_http::{Server, serve_admin};
-use mayfly_runtime::{Need, Process, Service, VERSION};
+use mayfly_http::{BoundListener, serve_admin};
+use mayfly_runtime::{Criticality, Process, Service, VERSION};
 
 use crate::server::{client, problem, settings};
 
 async fn start_admin() -> (Process, String) {
     let process = Process::new(Service::WsFanout, settings(&[]));
-    let server = Server::bind(process.settings.admin.listen).expect("a free port");
+    let server = BoundListener::bind(process.settings.admin.listen).expect("a free port");
     let url = format!("http://{}", server.address());
     serve_admin(server, &process).await.expect("an admin port");
     (process, url)
 }
 
 async fn get(url: &str, path: &str) -> (u16, String) {
-    let response = client().get(format!("{url}{path}")).send().await.expect("an answer");
+    let response = client().get(format!("{url}{path}")).send().await.expect("a response");
     (response.status().as_u16(), response.text().await.expect("a body"))
 }
 
 #[tokio::test]
-async fn a_process_is_alive_whatever_its_parts_say() {
+async fn livez_ignores_components() {
     let (process, url) = start_admin().await;
-    process.health.register("redis", Need::Required).down("no answer");
+    process.health.register("redis", Criticality::Required).mark_down("no answer");
     assert_eq!(get(&url, "/livez").await, (200, r#"{"status":"alive"}"#.to_owned()));
 }
 
 #[tokio::test]
-async fn readiness_names_the_part_that_is_down() {
+async fn readyz_names_the_component_that_is_down() {
     let (process, url) = start_admin().await;
-    let redis = process.health.register("redis", Need::Required);
-    let postgres = process.health.register("postgres", Need::Useful);
+    let redis = process.health.register("redis", Criticality::Required);
+    let postgres = process.health.register("postgres", Criticality::Optional);
     let (status, report) = get(&url, "/readyz").await;
     assert_eq!(status, 503);
     assert!(report.starts_with(r#"{"status":"unavailable","parts":{"postgres":"#), "{report}");
-    redis.up();
-    postgres.down("no answer");
+    redis.mark_up();
+    postgres.mark_down("no answer");
     let degraded = r#"{"status":"degraded","parts":{"postgres":{"status":"down","reason":"no answer"},"redis":{"status":"up"}}}"#;
     assert_eq!(get(&url, "/readyz").await, (200, degraded.to_owned()));
-    postgres.up();
+    postgres.mark_up();
     assert_eq!(get(&url, "/readyz").await.0, 200);
 }
 
 #[tokio::test]
-async fn a_process_that_drains_is_not_ready_and_its_admin_port_stays() {
+async fn draining_process_is_not_ready_and_keeps_its_admin_port() {
     let (process, url) = start_admin().await;
     process.lifecycle.drain();
     assert_eq!(get(&url, "/readyz").await, (503, r#"{"status":"draining","parts":{}}"#.to_owned()));
@@ -50,12 +50,12 @@ async fn a_process_that_drains_is_not_ready_and_its_admin_port_stays() {
 }
 
 #[tokio::test]
-async fn version_and_metrics_are_shown_and_the_rest_is_not_found() {
+async fn version_and_metrics_are_served_and_other_paths_are_404() {
     let (_process, url) = start_admin().await;
     let (status, version) = get(&url, "/version").await;
     assert_eq!(status, 200);
     assert_eq!(version, format!(r#"{{"service":"ws-fanout","version":"{VERSION}"}}"#));
     assert_eq!(get(&url, "/metrics").await.0, 200);
-    let response = client().get(format!("{url}/nowhere")).send().await.expect("an answer");
+    let response = client().get(format!("{url}/nowhere")).send().await.expect("a response");
     assert_eq!(problem(response).await["code"], "not_found");
 }

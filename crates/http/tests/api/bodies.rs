@@ -1,4 +1,4 @@
-//! Bodies: kinds, sizes, and how long they may take.
+//! Request bodies: media types, sizes and timeouts.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use crate::server::{exchange, problem, read_to_end, start};
 
 #[tokio::test]
-async fn json_is_taken_under_each_of_its_names() {
+async fn json_media_types_are_accepted() {
     let server = start(&[]).await;
     for kind in [
         "application/json",
@@ -21,14 +21,14 @@ async fn json_is_taken_under_each_of_its_names() {
             .body("{}")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.status(), 200, "{kind}");
         assert_eq!(response.text().await.expect("a body"), "{}");
     }
 }
 
 #[tokio::test]
-async fn another_kind_of_body_is_unsupported() {
+async fn other_media_types_and_encodings_are_rejected() {
     let server = start(&[]).await;
     for kind in [
         "",
@@ -44,26 +44,26 @@ async fn another_kind_of_body_is_unsupported() {
             .body("{}")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.status(), 415, "{kind}");
         assert_eq!(problem(response).await["code"], "unsupported_media_type");
     }
-    let response = server.post("/plain").body("{}").send().await.expect("an answer");
+    let response = server.post("/plain").body("{}").send().await.expect("a response");
     assert_eq!(response.status(), 415);
     let request = server
         .post("/plain")
         .header("content-type", "application/json")
         .header("content-encoding", "gzip");
-    assert_eq!(request.body("{}").send().await.expect("an answer").status(), 415);
+    assert_eq!(request.body("{}").send().await.expect("a response").status(), 415);
     let request = server
         .post("/plain")
         .header("content-type", "application/json")
         .header("content-encoding", "identity");
-    assert_eq!(request.body("{}").send().await.expect("an answer").status(), 200);
+    assert_eq!(request.body("{}").send().await.expect("a response").status(), 200);
 }
 
 #[tokio::test]
-async fn several_documents_come_as_an_array_or_as_lines() {
+async fn documents_are_accepted_as_array_or_lines() {
     let server = start(&[]).await;
     for (kind, answer) in [("application/json", "Json 2"), ("application/x-ndjson", "Ndjson 2")] {
         let response = server
@@ -72,13 +72,13 @@ async fn several_documents_come_as_an_array_or_as_lines() {
             .body("[]")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.text().await.expect("a body"), answer);
     }
 }
 
 #[tokio::test]
-async fn a_body_up_to_the_limit_is_taken_and_a_larger_one_is_413() {
+async fn body_above_the_limit_is_413() {
     let server = start(&[]).await;
     let post = |bytes: usize| {
         server
@@ -87,16 +87,16 @@ async fn a_body_up_to_the_limit_is_taken_and_a_larger_one_is_413() {
             .body("x".repeat(bytes))
             .send()
     };
-    assert_eq!(post(1000).await.expect("an answer").status(), 200);
+    assert_eq!(post(1000).await.expect("a response").status(), 200);
     for bytes in [1001, 500_000] {
-        let response = post(bytes).await.expect("an answer and no reset");
+        let response = post(bytes).await.expect("a response and no reset");
         assert_eq!(response.status(), 413);
         assert_eq!(problem(response).await["code"], "body_too_large");
     }
 }
 
 #[tokio::test]
-async fn a_chunked_body_above_the_limit_is_413_too() {
+async fn chunked_body_above_the_limit_is_413() {
     let server = start(&[]).await;
     let mut request = String::from(
         "POST /documents HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -105,13 +105,13 @@ async fn a_chunked_body_above_the_limit_is_413_too() {
         write!(request, "64\r\n{}\r\n", "x".repeat(100)).expect("text");
     }
     request.push_str("0\r\n\r\n");
-    let answer = exchange(&mut server.connect().await, &request).await;
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert!(answer.contains("\"code\":\"body_too_large\""), "{answer}");
+    let response = exchange(&mut server.connect().await, &request).await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    assert!(response.contains("\"code\":\"body_too_large\""), "{response}");
 }
 
 #[tokio::test]
-async fn a_body_in_many_pieces_arrives_whole() {
+async fn body_in_many_pieces_is_concatenated() {
     let server = start(&[]).await;
     let mut connection = server.connect().await;
     let head = "POST /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n";
@@ -121,12 +121,12 @@ async fn a_body_in_many_pieces_arrives_whole() {
         connection.flush().await.expect("flushed");
         tokio::task::yield_now().await;
     }
-    let answer = read_to_end(&mut connection).await;
-    assert!(answer.ends_with("\r\n\r\n0123456789abcdefghij"), "{answer}");
+    let response = read_to_end(&mut connection).await;
+    assert!(response.ends_with("\r\n\r\n0123456789abcdefghij"), "{response}");
 }
 
 #[tokio::test]
-async fn a_body_that_trickles_is_408_whatever_the_request_may_take() {
+async fn slow_body_is_408_independent_of_the_request_timeout() {
     let server =
         start(&[("MAYFLY_HTTP__BODY_TIMEOUT", "300ms"), ("MAYFLY_HTTP__REQUEST_TIMEOUT", "100ms")])
             .await;
@@ -135,15 +135,15 @@ async fn a_body_that_trickles_is_408_whatever_the_request_may_take() {
         let head = format!(
             "POST /plain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{framing}"
         );
-        let answer = exchange(&mut server.connect().await, &head).await;
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-        assert!(answer.contains("\"code\":\"request_timeout\""), "{answer}");
-        assert!(answer.contains("connection: close"), "{answer}");
+        let response = exchange(&mut server.connect().await, &head).await;
+        assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+        assert!(response.contains("\"code\":\"request_timeout\""), "{response}");
+        assert!(response.contains("connection: close"), "{response}");
     }
 }
 
 #[tokio::test]
-async fn a_form_is_read_as_strictly_as_a_query() {
+async fn form_is_parsed_like_a_query() {
     let server = start(&[]).await;
     let post = |body: &'static str| {
         server
@@ -152,19 +152,19 @@ async fn a_form_is_read_as_strictly_as_a_query() {
             .body(body)
             .send()
     };
-    let response = post("username=fred+f%C3%BCr&channel=a&channel=b").await.expect("an answer");
+    let response = post("username=fred+f%C3%BCr&channel=a&channel=b").await.expect("a response");
     assert_eq!(response.status(), 200);
     let read: serde_json::Value = response.json().await.expect("JSON");
     assert_eq!(read["username"], "fred für");
     assert_eq!(read["channel"], serde_json::json!(["a", "b"]));
-    assert_eq!(post("user=fred").await.expect("an answer").status(), 400);
+    assert_eq!(post("user=fred").await.expect("a response").status(), 400);
 }
 
 #[tokio::test]
-async fn a_body_without_an_end_that_nobody_reads_is_cut_off() {
+async fn unread_body_without_end_closes_the_connection() {
     let server = start(&[]).await;
     let mut connection = server.connect().await;
     let head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n";
-    let answer = exchange(&mut connection, head).await;
-    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let response = exchange(&mut connection, head).await;
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
 }

@@ -1,4 +1,4 @@
-//! What a browser is told: which pages may call.
+//! CORS.
 
 use reqwest::Response;
 
@@ -15,11 +15,11 @@ async fn preflight(server: &TestServer, origin: &str, method: &str) -> Response 
         .header("access-control-request-headers", "content-type,x-api-key")
         .send()
         .await
-        .expect("an answer")
+        .expect("a response")
 }
 
 #[tokio::test]
-async fn a_preflight_of_an_allowed_page_is_answered_and_may_be_kept_ten_minutes() {
+async fn preflight_of_allowed_origin_is_cacheable_for_ten_minutes() {
     let server = start(&[ALLOWED]).await;
     for origin in ["https://example.org", "http://localhost:5173"] {
         let response = preflight(&server, origin, "POST").await;
@@ -39,7 +39,7 @@ async fn a_preflight_of_an_allowed_page_is_answered_and_may_be_kept_ten_minutes(
 }
 
 #[tokio::test]
-async fn an_allowed_page_sees_answers_and_problems_and_their_headers() {
+async fn allowed_origin_reads_responses_problems_and_headers() {
     let server = start(&[ALLOWED, ("MAYFLY_HTTP__REQUEST_TIMEOUT", "50ms")]).await;
     for path in ["/plain", "/nowhere", "/problem/rate_limited", "/stuck"] {
         let response = server
@@ -47,7 +47,7 @@ async fn an_allowed_page_sees_answers_and_problems_and_their_headers() {
             .header("origin", "https://example.org")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(
             response.headers()["access-control-allow-origin"],
             "https://example.org",
@@ -72,7 +72,7 @@ async fn an_allowed_page_sees_answers_and_problems_and_their_headers() {
 }
 
 #[tokio::test]
-async fn a_foreign_page_is_not_told_that_it_may_and_is_not_refused_for_that() {
+async fn other_origin_receives_no_cors_headers_and_is_not_rejected() {
     for settings in [&[][..], &[ALLOWED][..]] {
         let server = start(settings).await;
         let response = server
@@ -80,7 +80,7 @@ async fn a_foreign_page_is_not_told_that_it_may_and_is_not_refused_for_that() {
             .header("origin", "https://evil.net")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.status(), 200);
         assert!(!response.headers().contains_key("access-control-allow-origin"));
         let response = preflight(&server, "https://evil.net", "POST").await;
@@ -91,14 +91,14 @@ async fn a_foreign_page_is_not_told_that_it_may_and_is_not_refused_for_that() {
 }
 
 #[tokio::test]
-async fn a_star_allows_every_page() {
+async fn star_allows_every_origin() {
     let server = start(&[("MAYFLY_HTTP__ALLOWED_ORIGINS", "*")]).await;
     let response = server
         .get("/plain")
         .header("origin", "https://anywhere.net")
         .send()
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     assert_eq!(
         preflight(&server, "null", "DELETE").await.headers()["access-control-allow-origin"],

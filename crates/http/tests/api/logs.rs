@@ -1,22 +1,23 @@
-//! What an operator finds in the log of a request.
+//! Log lines of requests.
 
 use std::{
     io::{Result, Write},
-    sync::{Mutex, Once, PoisonError},
+    sync::Once,
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::server::start;
 
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Writes the log of all tests into memory.
+/// Collects the log of all tests in memory.
 struct Memory;
 
 impl Write for Memory {
     fn write(&mut self, line: &[u8]) -> Result<usize> {
-        LINES.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(line);
+        LINES.lock().extend_from_slice(line);
         Ok(line.len())
     }
 
@@ -25,7 +26,7 @@ impl Write for Memory {
     }
 }
 
-fn record() {
+fn capture_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         tracing_subscriber::fmt()
@@ -37,9 +38,9 @@ fn record() {
     });
 }
 
-/// Finds the lines that carry an id, in themselves or in their span.
-fn lines_of(id: &str) -> Vec<Value> {
-    let log = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+/// Returns the log lines that contain a request ID in the event or its span.
+fn find_lines(id: &str) -> Vec<Value> {
+    let log = LINES.lock();
     String::from_utf8_lossy(&log)
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
@@ -48,27 +49,27 @@ fn lines_of(id: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_request_that_went_well_stands_in_the_log_at_debug() {
-    record();
+async fn successful_request_is_logged_at_debug() {
+    capture_log();
     let server = start(&[]).await;
-    server.get("/plain").header("x-request-id", "went-well").send().await.expect("an answer");
-    let lines = lines_of("went-well");
+    server.get("/plain").header("x-request-id", "succeeded").send().await.expect("a response");
+    let lines = find_lines("succeeded");
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "DEBUG");
     assert_eq!(lines[0]["span"]["http.path"], "/plain");
 }
 
 #[tokio::test]
-async fn a_failure_stands_in_the_log_at_error_with_its_cause_and_no_query() {
-    record();
+async fn failed_request_is_logged_at_error_with_cause_and_without_query() {
+    capture_log();
     let server = start(&[]).await;
     let path = "/problem/internal?token=hunter2";
-    server.get(path).header("x-request-id", "went-wrong").send().await.expect("an answer");
-    let lines = lines_of("went-wrong");
+    server.get(path).header("x-request-id", "failed").send().await.expect("a response");
+    let lines = find_lines("failed");
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "ERROR");
-    assert_eq!(lines[0]["request.id"], "went-wrong");
+    assert_eq!(lines[0]["request.id"], "failed");
     assert_eq!(lines[0]["http.status"], 500);
-    assert_eq!(lines[0]["cause"], "a secret of the inside");
+    assert_eq!(lines[0]["cause"], "an internal secret");
     assert!(!lines[0].to_string().contains("hunter2"));
 }

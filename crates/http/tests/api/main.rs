@@ -1,4 +1,4 @@
-//! The servers from outside, over real sockets.
+//! Tests of the servers over real sockets.
 
 mod admin;
 mod bodies;

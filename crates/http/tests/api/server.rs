@@ -1,11 +1,11 @@
-//! A server with a few routes, of its own for every test.
+//! A server with a few routes, started by every test.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, web};
 use mayfly_http::{
-    Code, Docs, File, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query, RequestId,
-    Server, Traceparent, resource, serve,
+    BoundListener, Code, Docs, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query,
+    RequestId, StaticFile, Traceparent, resource, serve,
 };
 use mayfly_runtime::{Process, Service, Settings};
 use serde::{Deserialize, Serialize};
@@ -16,18 +16,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Nothing here takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of every wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server.
 pub struct TestServer {
     pub address: SocketAddr,
     pub process: Process,
     pub client: reqwest::Client,
-    /// Gets a permit for every request that `/slow` began.
-    pub began: Arc<Semaphore>,
-    /// A permit lets one request of `/slow` end.
-    pub may_end: Arc<Semaphore>,
+    /// Receives a permit for every request that `/slow` has started.
+    pub started: Arc<Semaphore>,
+    /// A permit completes one request of `/slow`.
+    pub finish: Arc<Semaphore>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -48,48 +48,49 @@ enum Order {
 }
 
 #[derive(Clone)]
-struct Gates {
-    began: Arc<Semaphore>,
-    may_end: Arc<Semaphore>,
+struct SlowGate {
+    started: Arc<Semaphore>,
+    finish: Arc<Semaphore>,
 }
 
-/// Starts a server with settings over the defaults.
+/// Starts a server with the default settings and `env`.
 pub async fn start(env: &[(&str, &str)]) -> TestServer {
     start_as(Service::ListApi, env).await
 }
 
-/// Starts a server of one service.
+/// Starts a server of `service`.
 pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
     let process = Process::new(service, settings(env));
-    let server = Server::bind(process.settings.http.listen).expect("a free port");
+    let server = BoundListener::bind(process.settings.http.listen).expect("a free port");
     let address = server.address();
-    let gates = Gates { began: Arc::new(Semaphore::new(0)), may_end: Arc::new(Semaphore::new(0)) };
-    let (began, may_end) = (Arc::clone(&gates.began), Arc::clone(&gates.may_end));
+    let gate =
+        SlowGate { started: Arc::new(Semaphore::new(0)), finish: Arc::new(Semaphore::new(0)) };
+    let (started, finish) = (Arc::clone(&gate.started), Arc::clone(&gate.finish));
     let running = tokio::spawn({
         let process = process.clone();
-        async move { serve(server, &process, move |config| configure(config, &gates)).await }
+        async move { serve(server, &process, move |config| configure(config, &gate)).await }
     });
-    TestServer { address, process, client: client(), began, may_end, running }
+    TestServer { address, process, client: client(), started, finish, running }
 }
 
-/// Makes the settings of a test: a free port, no delay, and what the test wants.
+/// Returns test settings (free ports, no drain delay) with `env`.
 pub fn settings(env: &[(&str, &str)]) -> Settings {
-    let quick = [
+    let defaults = [
         ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0"),
         ("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"),
         ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
         ("MAYFLY_HTTP__WORKERS", "1"),
     ];
     let all =
-        quick.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Settings::from_layers(None, all).expect("sound settings")
+        defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::from_layers(None, all).expect("valid settings")
 }
 
-/// Makes a client that follows nothing and waits no longer than a test may.
+/// Creates a client that follows no redirects.
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build()
         .expect("a client")
 }
@@ -111,52 +112,52 @@ impl TestServer {
         self.client.request(method.parse().expect("a method"), self.url(path))
     }
 
-    /// Opens a connection of its own.
+    /// Opens a new connection.
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
-    /// Waits until the server has ended by itself.
-    pub async fn ended(self) -> anyhow::Result<()> {
-        tokio::time::timeout(PATIENCE, self.running)
+    /// Waits until the server has stopped.
+    pub async fn wait_for_exit(self) -> anyhow::Result<()> {
+        tokio::time::timeout(TIMEOUT, self.running)
             .await
-            .expect("the server ends")
+            .expect("the server stops")
             .expect("no panic")
     }
 }
 
-/// Writes to a connection and reads all it answers, until it is closed by the other side.
+/// Writes to a connection and reads until the server closes it.
 pub async fn exchange(connection: &mut TcpStream, text: &str) -> String {
     connection.write_all(text.as_bytes()).await.expect("the request is written");
     read_to_end(connection).await
 }
 
-/// Reads until the connection is closed by the other side; a reset fails the test.
+/// Reads until the server closes the connection. A reset fails the test.
 pub async fn read_to_end(connection: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, connection.read_to_end(&mut answer))
+    let mut response = Vec::new();
+    tokio::time::timeout(TIMEOUT, connection.read_to_end(&mut response))
         .await
-        .expect("an end")
+        .expect("the connection closes")
         .expect("no reset");
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-/// Reads until the connection has given this text.
+/// Reads until `end` has been received.
 pub async fn read_until(connection: &mut TcpStream, end: &str) -> String {
-    let mut answer = String::new();
+    let mut response = String::new();
     let mut chunk = [0; 4096];
-    while !answer.contains(end) {
-        let read = tokio::time::timeout(PATIENCE, connection.read(&mut chunk))
+    while !response.contains(end) {
+        let read = tokio::time::timeout(TIMEOUT, connection.read(&mut chunk))
             .await
             .expect("in time")
             .expect("no reset");
-        assert_ne!(read, 0, "closed after {answer:?}");
-        answer.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        assert_ne!(read, 0, "closed after {response:?}");
+        response.push_str(&String::from_utf8_lossy(&chunk[..read]));
     }
-    answer
+    response
 }
 
-/// Takes the problem out of an answer and checks what all problems have.
+/// Parses a problem and checks the members that all problems have.
 pub async fn problem(response: reqwest::Response) -> serde_json::Value {
     let status = response.status();
     let header = |name: &str| {
@@ -169,17 +170,18 @@ pub async fn problem(response: reqwest::Response) -> serde_json::Value {
     assert_eq!(problem["instance"], format!("urn:mayfly:request:{request_id}"));
     assert_eq!(
         problem["type"],
-        format!("urn:mayfly:problem:{}", problem["code"].as_str().expect("a code"))
+        format!("/docs/errors#{}", problem["code"].as_str().expect("a code"))
     );
     assert!(problem["title"].is_string() && problem["detail"].is_string());
     problem
 }
 
-fn configure(config: &mut web::ServiceConfig, gates: &Gates) {
-    let gates = gates.clone();
+fn configure(config: &mut web::ServiceConfig, gate: &SlowGate) {
+    let gate = gate.clone();
     let files = vec![
-        File::new("/docs", "text/html", "x".repeat(2_000)).header("referrer-policy", "no-referrer"),
-        File::new("/document", "application/json", "{}").without_parameters(),
+        StaticFile::new("/docs", "text/html", "x".repeat(2_000))
+            .header("referrer-policy", "no-referrer"),
+        StaticFile::new("/document", "application/json", "{}").reject_query(),
     ];
     Docs::new(files, "/docs").configure(config);
     config
@@ -207,7 +209,7 @@ fn configure(config: &mut web::ServiceConfig, gates: &Gates) {
         .service(resource("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
         .service(resource("/problem/{code}").get(get_problem))
         .service(resource("/stuck").get(async || std::future::pending::<HttpResponse>().await))
-        .service(resource("/slow").get(move || wait_at_gates(gates.clone())));
+        .service(resource("/slow").get(move || respond_slowly(gate.clone())));
 }
 
 async fn post_documents(body: NdjsonOrJsonBody) -> String {
@@ -216,11 +218,11 @@ async fn post_documents(body: NdjsonOrJsonBody) -> String {
 
 async fn get_problem(code: web::Path<String>) -> Result<HttpResponse, Problem> {
     let code = Code::ALL.into_iter().find(|known| known.as_str() == code.as_str());
-    Err(Problem::new(code.unwrap_or(Code::NotFound)).caused_by("a secret of the inside"))
+    Err(Problem::new(code.unwrap_or(Code::NotFound)).caused_by("an internal secret"))
 }
 
-async fn wait_at_gates(gates: Gates) -> &'static str {
-    gates.began.add_permits(1);
-    gates.may_end.acquire().await.expect("an open gate").forget();
+async fn respond_slowly(gate: SlowGate) -> &'static str {
+    gate.started.add_permits(1);
+    gate.finish.acquire().await.expect("the semaphore is open").forget();
     "slow"
 }

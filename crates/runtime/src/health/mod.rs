@@ -1,72 +1,77 @@
-//! Which parts a service stands on, and whether it can do its work.
+//! The health of a process, derived from the state of its components.
 
-mod part;
+mod component;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 pub use self::{
-    part::{Need, Part},
-    report::{PartReport, PartStatus, Report, Status},
+    component::{Component, Criticality},
+    report::{ComponentReport, ComponentStatus, HealthReport, HealthStatus},
 };
 use crate::Lifecycle;
 
-/// The parts of a process and their state. Clones share one state.
+/// The components of a process and their state. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Health {
     lifecycle: Lifecycle,
-    /// In the order of registration; there is a handful.
-    parts: Arc<Mutex<Vec<Part>>>,
+    /// The components in the order of registration. A process has fewer than ten.
+    components: Arc<Mutex<Vec<Component>>>,
 }
 
 impl Health {
-    /// Makes the health of a process without parts.
+    /// Returns the health of a process without components.
     pub fn new(lifecycle: Lifecycle) -> Self {
-        Self { lifecycle, parts: Arc::default() }
+        Self { lifecycle, components: Arc::default() }
     }
 
-    /// Adds a part, which is down until it says it is up. A name registered again is the same part.
-    pub fn register(&self, name: &'static str, need: Need) -> Part {
-        let mut parts = self.lock();
-        if let Some(part) = parts.iter().find(|part| part.name() == name) {
-            return part.clone();
+    /// Adds a component, which is down until it is marked up. Returns the existing component if the
+    /// name is already registered.
+    pub fn register(&self, name: &'static str, criticality: Criticality) -> Component {
+        let mut components = self.components.lock();
+        if let Some(component) = components.iter().find(|component| component.name() == name) {
+            return component.clone();
         }
-        let part = Part::new(name, need);
-        parts.push(part.clone());
-        part
+        let component = Component::new(name, criticality);
+        components.push(component.clone());
+        component
     }
 
-    /// Says how every part is and what follows for the whole.
-    pub fn report(&self) -> Report {
-        let parts = self.lock();
-        Report {
-            status: self.status(&parts),
-            parts: parts.iter().map(|part| (part.name(), part.report())).collect(),
+    /// Returns the state of every component and the resulting status of the process.
+    pub fn report(&self) -> HealthReport {
+        let components = self.components.lock();
+        HealthReport {
+            status: self.status(&components),
+            components: components
+                .iter()
+                .map(|component| (component.name(), component.report()))
+                .collect(),
         }
     }
 
-    /// Whether the service can do its work and is not about to leave.
+    /// Whether all required components are up and the process is not draining.
     pub fn is_ready(&self) -> bool {
-        self.status(&self.lock()).is_ready()
+        self.status(&self.components.lock()).is_ready()
     }
 
-    fn status(&self, parts: &[Part]) -> Status {
-        let down = |need: Need| parts.iter().any(|part| part.need() == need && !part.is_up());
+    fn status(&self, components: &[Component]) -> HealthStatus {
+        let is_any_down = |criticality: Criticality| {
+            components
+                .iter()
+                .any(|component| component.criticality() == criticality && !component.is_up())
+        };
         if self.lifecycle.is_draining() {
-            Status::Draining
-        } else if down(Need::Required) {
-            Status::Unavailable
-        } else if down(Need::Useful) {
-            Status::Degraded
+            HealthStatus::Draining
+        } else if is_any_down(Criticality::Required) {
+            HealthStatus::Unavailable
+        } else if is_any_down(Criticality::Optional) {
+            HealthStatus::Degraded
         } else {
-            Status::Ready
+            HealthStatus::Ready
         }
-    }
-
-    /// A panic elsewhere must not take the health with it: the list is whole between any two lines.
-    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,55 +1,56 @@
-//! What `/readyz` shows.
+//! The response of `/readyz`.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// How a process is.
+/// The status of a process and of its components.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// The whole.
-    pub status: Status,
-    /// Every part by its name.
-    pub parts: BTreeMap<&'static str, PartReport>,
+pub struct HealthReport {
+    /// The status of the process.
+    pub status: HealthStatus,
+    /// The status of every component by name.
+    #[serde(rename = "parts")]
+    pub components: BTreeMap<&'static str, ComponentReport>,
 }
 
-/// How the whole is.
+/// The status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Every part is up.
+pub enum HealthStatus {
+    /// All components are up.
     Ready,
-    /// A useful part is down; some of the work is done.
+    /// An optional component is down; the service works in part.
     Degraded,
-    /// A required part is down; none of the work is done.
+    /// A required component is down; the service cannot work.
     Unavailable,
-    /// The process is about to leave.
+    /// The process is shutting down.
     Draining,
 }
 
-impl Status {
-    /// Whether requests may be sent here.
+impl HealthStatus {
+    /// Whether load balancers may send requests to this process.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
     }
 }
 
-/// How a part is, and why it is down.
+/// The status of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PartReport {
-    /// Up or down.
-    pub status: PartStatus,
-    /// Why it is down; none while it is up.
+pub struct ComponentReport {
+    /// Whether the component responds.
+    pub status: ComponentStatus,
+    /// Why the component is down; absent while it is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Up or down.
+/// Whether a component responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PartStatus {
-    /// It answers.
+pub enum ComponentStatus {
+    /// The component responds.
     Up,
-    /// It does not.
+    /// The component does not respond.
     Down,
 }

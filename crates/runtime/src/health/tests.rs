@@ -1,8 +1,8 @@
-//! What follows for the whole from its parts.
+//! Status of a process by the state of its components.
 
 use std::time::Duration;
 
-use super::{Health, Need, Status};
+use super::{Criticality, Health, HealthStatus};
 use crate::Lifecycle;
 
 fn health() -> (Health, Lifecycle) {
@@ -11,59 +11,59 @@ fn health() -> (Health, Lifecycle) {
 }
 
 #[test]
-fn a_part_is_down_until_it_was_checked() {
+fn component_is_down_until_checked() {
     let (health, _) = health();
-    let redis = health.register("redis", Need::Required);
+    let redis = health.register("redis", Criticality::Required);
     assert!(!health.is_ready());
-    let shown = serde_json::to_string(&health.report()).expect("JSON");
+    let json = serde_json::to_string(&health.report()).expect("JSON");
     assert_eq!(
-        shown,
+        json,
         r#"{"status":"unavailable","parts":{"redis":{"status":"down","reason":"not checked yet"}}}"#
     );
-    redis.up();
+    redis.mark_up();
     assert!(health.is_ready());
-    let shown = serde_json::to_string(&health.report()).expect("JSON");
-    assert_eq!(shown, r#"{"status":"ready","parts":{"redis":{"status":"up"}}}"#);
+    let json = serde_json::to_string(&health.report()).expect("JSON");
+    assert_eq!(json, r#"{"status":"ready","parts":{"redis":{"status":"up"}}}"#);
 }
 
 #[test]
-fn a_useful_part_that_is_down_degrades_and_a_required_one_is_unavailable() {
+fn optional_component_degrades_and_required_component_makes_unavailable() {
     let (health, _) = health();
-    let redis = health.register("redis", Need::Required);
-    let postgres = health.register("postgres", Need::Useful);
-    redis.up();
-    postgres.down("no answer");
-    assert_eq!(health.report().status, Status::Degraded);
+    let redis = health.register("redis", Criticality::Required);
+    let postgres = health.register("postgres", Criticality::Optional);
+    redis.mark_up();
+    postgres.mark_down("no answer");
+    assert_eq!(health.report().status, HealthStatus::Degraded);
     assert!(health.is_ready());
-    redis.down("no answer");
-    assert_eq!(health.report().status, Status::Unavailable);
-    redis.up();
-    postgres.up();
-    assert_eq!(health.report().status, Status::Ready);
+    redis.mark_down("no answer");
+    assert_eq!(health.report().status, HealthStatus::Unavailable);
+    redis.mark_up();
+    postgres.mark_up();
+    assert_eq!(health.report().status, HealthStatus::Ready);
 }
 
 #[test]
-fn a_process_that_drains_is_not_ready_whatever_its_parts_say() {
+fn draining_process_is_not_ready() {
     let (health, lifecycle) = health();
-    health.register("redis", Need::Required).up();
+    health.register("redis", Criticality::Required).mark_up();
     lifecycle.drain();
-    assert_eq!(health.report().status, Status::Draining);
+    assert_eq!(health.report().status, HealthStatus::Draining);
     assert!(!health.is_ready());
 }
 
 #[test]
-fn a_name_registered_again_is_the_same_part() {
+fn registering_a_name_again_returns_the_same_component() {
     let (health, _) = health();
-    health.register("redis", Need::Required);
-    health.register("redis", Need::Required).up();
+    health.register("redis", Criticality::Required);
+    health.register("redis", Criticality::Required).mark_up();
     assert!(health.is_ready());
-    assert_eq!(health.report().parts.len(), 1);
+    assert_eq!(health.report().components.len(), 1);
 }
 
 #[test]
-fn a_reason_shows_no_connection_string() {
+fn reason_contains_no_connection_string() {
     let (health, _) = health();
-    health.register("redis", Need::Required).down("refused by redis://:hunter2@there");
-    let shown = serde_json::to_string(&health.report()).expect("JSON");
-    assert!(!shown.contains("hunter2"), "{shown}");
+    health.register("redis", Criticality::Required).mark_down("refused by redis://:hunter2@there");
+    let json = serde_json::to_string(&health.report()).expect("JSON");
+    assert!(!json.contains("hunter2"), "{json}");
 }

@@ -1,4 +1,4 @@
-//! The metrics of all services: their names, what they mean, who shows them.
+//! The metrics of all services: names, help texts, and the services that export them.
 
 mod handle;
 
@@ -6,92 +6,94 @@ use self::Series::{Each, Later, One};
 pub use self::handle::MetricsHandle;
 use crate::Service;
 
-/// 1, with the `service` and its `version`.
+/// Always 1; the labels `service` and `version` identify the build.
 pub const BUILD_INFO: &str = "mayfly_build_info";
-/// Requests that were answered on the public port, by `method`, `route` (the pattern of the path) and `status`.
+/// Requests answered on the public port, by `method`, `route` (the path pattern) and `status`.
 pub const HTTP_REQUESTS_TOTAL: &str = "mayfly_http_requests_total";
-/// Seconds from the head of a request until its answer was made, by `route`.
-pub const HTTP_REQUEST_SECONDS: &str = "mayfly_http_request_seconds";
-/// Items accepted, by `kind`.
+/// Time from receiving the head of a request until its response is complete, by `route`.
+pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_seconds";
+/// Accepted items, by `kind`.
 pub const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
 /// Items stored in Postgres, by `kind`.
 pub const STORED_TOTAL: &str = "mayfly_stored_total";
 /// Entries that wait to be stored, by `stream`.
 pub const QUEUE_DEPTH: &str = "mayfly_queue_depth";
-/// Entries in a stream, by `stream`: those that wait, and those that are kept for who resumes.
+/// All entries of a stream, including stored ones within the resume window, by `stream`.
 pub const QUEUE_LENGTH: &str = "mayfly_queue_length";
-/// Entries that a worker has and did not acknowledge yet, by `stream`.
+/// Entries that are delivered to a worker and not yet acknowledged, by `stream`.
 pub const QUEUE_PENDING: &str = "mayfly_queue_pending";
-/// Age in seconds of the oldest entry that waits, by `stream`.
+/// Age of the oldest entry that waits to be stored, by `stream`.
 pub const QUEUE_OLDEST_AGE_SECONDS: &str = "mayfly_queue_oldest_age_seconds";
-/// Dead letters that nobody has redriven or purged.
+/// Entries in the dead-letter queue.
 pub const DEAD_LETTERS: &str = "mayfly_dead_letters";
-/// Publications that Redis refused; what they carried was read from the stream instead.
+/// Publications that Redis rejected. Subscribers read their content from the stream instead.
 pub const PUBLISH_FAILURES_TOTAL: &str = "mayfly_publish_failures_total";
-/// 1 while Redis answers, else 0.
+/// 1 while Redis responds, else 0.
 pub const REDIS_UP: &str = "mayfly_redis_up";
-/// 1 while Postgres answers, else 0.
+/// 1 while Postgres responds, else 0.
 pub const POSTGRES_UP: &str = "mayfly_postgres_up";
-/// Seconds from a request to its acceptance.
-pub const ACCEPT_SECONDS: &str = "mayfly_accept_seconds";
-/// Seconds from the acceptance of an entry until it was stored.
+/// Time from parsing a write until Redis acknowledged it.
+pub const ACCEPT_DURATION_SECONDS: &str = "mayfly_accept_duration_seconds";
+/// Time from the acceptance of an entry until it was stored.
 pub const QUEUE_WAIT_SECONDS: &str = "mayfly_queue_wait_seconds";
-/// Seconds that a batch took to be stored.
-pub const STORE_SECONDS: &str = "mayfly_store_seconds";
-/// Entries that were stored in one transaction.
+/// Time to store one batch in Postgres.
+pub const STORE_DURATION_SECONDS: &str = "mayfly_store_duration_seconds";
+/// Entries per transaction.
 pub const BATCH_ENTRIES: &str = "mayfly_batch_entries";
-/// 1 while this process leads by a `lease`, 0 while it is a spare.
+/// 1 while this process is the leader of a `lease`, 0 while it is on standby.
 pub const LEADER: &str = "mayfly_leader";
-/// Connections that are open.
+/// Open live connections.
 pub const CONNECTIONS: &str = "mayfly_connections";
-/// Open connections that have a feed, by `feed`.
+/// Open live connections that are subscribed to a `feed`.
 pub const SUBSCRIPTIONS: &str = "mayfly_subscriptions";
-/// Frames handed to connections.
+/// Frames enqueued to live connections.
 pub const DELIVERIES_TOTAL: &str = "mayfly_deliveries_total";
-/// What did not reach a connection, by `reason`: `slow_consumer` counts frames, `close_timeout`
-/// connections that did not read their Close.
-pub const DROPPED_TOTAL: &str = "mayfly_dropped_total";
-/// Connections closed by this side or the other, by `code`.
-pub const CLOSED_TOTAL: &str = "mayfly_closed_total";
-/// Connections that handed in a position, by `result`.
+/// Frames that were not delivered to a connection, by `reason`.
+pub const FRAMES_DROPPED_TOTAL: &str = "mayfly_frames_dropped_total";
+/// Connections dropped because the client did not read the Close frame in time.
+pub const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
+/// Closed connections, by close `code`; both sides are counted.
+pub const CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_connections_closed_total";
+/// Connections that requested a replay from a position, by `result`.
 pub const RESUMES_TOTAL: &str = "mayfly_resumes_total";
-/// Seconds from the acceptance of a message until it was written to the connections.
-pub const DELIVERY_SECONDS: &str = "mayfly_delivery_seconds";
-/// Frames of counts that were published.
+/// Time from the acceptance of a message until it was written to the connections.
+pub const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
+/// Published frames of play counts.
 pub const PLAY_FRAMES_TOTAL: &str = "mayfly_play_frames_total";
-/// Runs of the statistics, by `result`: `published`, `failed`, `late` (another publisher was faster),
-/// `filling` (Postgres still counts what was stored before there were statistics).
+/// Snapshot runs, by `result`: `published`, `failed`, `late` (another publisher was first),
+/// `filling` (the rollups are not yet complete).
 pub const SNAPSHOTS_TOTAL: &str = "mayfly_snapshots_total";
-/// Seconds that a run took, from reading Postgres to announcing the snapshot.
-pub const SNAPSHOT_SECONDS: &str = "mayfly_snapshot_seconds";
-/// Seconds since the numbers of the last snapshot were read.
+/// Duration of a snapshot run, from reading Postgres to announcing the snapshot.
+pub const SNAPSHOT_DURATION_SECONDS: &str = "mayfly_snapshot_duration_seconds";
+/// Age of the data in the newest snapshot.
 pub const SNAPSHOT_AGE_SECONDS: &str = "mayfly_snapshot_age_seconds";
-/// Calls of the service that knows the visitors of pages, by `result`: `answered`, `refused` (4xx),
-/// `limited` (429), `failed`.
+/// Calls to the source of visitor counts, by `result`: `answered`, `refused` (4xx), `limited`
+/// (429), `failed`.
 pub const RISING_CALLS_TOTAL: &str = "mayfly_rising_calls_total";
-/// Samples of the visitors of a host's pages that were published.
+/// Published samples of a host's visitors.
 pub const RISING_SAMPLES_TOTAL: &str = "mayfly_rising_samples_total";
-/// Samples that were published and are not stored: more waited for Postgres than may wait, or it
-/// refused them.
+/// Published samples that were not stored, because too many waited for Postgres or Postgres
+/// rejected them.
 pub const RISING_SAMPLES_DROPPED_TOTAL: &str = "mayfly_rising_samples_dropped_total";
 
-/// The codes with which connections usually end: https://www.iana.org/assignments/websocket, and ours from 4000 on.
-const CODES: [&str; 13] = [
+/// The expected close codes: those of <https://www.iana.org/assignments/websocket>, and the
+/// application codes from 4000.
+const CLOSE_CODES: [&str; 13] = [
     "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
     "4501",
 ];
 
-/// One metric.
+/// The definition of a metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it counts or measures.
+    /// The help text.
     pub help: &'static str,
-    /// The services that show it.
-    pub of: &'static [Service],
+    /// The services that export it.
+    pub services: &'static [Service],
     kind: Kind,
-    begins: Series,
+    initial: Series,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,15 +103,15 @@ enum Kind {
     Histogram,
 }
 
-/// Which series of a metric are there from the start, at zero: what happens for the first time is a rise then, and
-/// no series out of nothing, which a rate would not show.
+/// The series of a metric that are exported as 0 from the start. Without them, `rate()` would miss
+/// the first increment.
 #[derive(Debug, Clone, Copy)]
 enum Series {
-    /// One without a label.
+    /// One series without labels.
     One,
-    /// One for each of these values of a label.
+    /// One series per value of a label.
     Each(&'static str, &'static [&'static str]),
-    /// None: zero would not be true, or nobody knows the labels before.
+    /// No series: 0 would be wrong, or the labels are not known in advance.
     Later,
 }
 
@@ -124,116 +126,157 @@ const PUBLISHER: &[Service] = &[Service::StatsPublisher];
 const fn counter(
     name: &'static str,
     help: &'static str,
-    of: &'static [Service],
-    begins: Series,
+    services: &'static [Service],
+    initial: Series,
 ) -> Metric {
-    Metric { name, help, of, kind: Kind::Counter, begins }
+    Metric { name, help, services, kind: Kind::Counter, initial }
 }
 
 const fn gauge(
     name: &'static str,
     help: &'static str,
-    of: &'static [Service],
-    begins: Series,
+    services: &'static [Service],
+    initial: Series,
 ) -> Metric {
-    Metric { name, help, of, kind: Kind::Gauge, begins }
+    Metric { name, help, services, kind: Kind::Gauge, initial }
 }
 
 const fn histogram(
     name: &'static str,
     help: &'static str,
-    of: &'static [Service],
-    begins: Series,
+    services: &'static [Service],
+    initial: Series,
 ) -> Metric {
-    Metric { name, help, of, kind: Kind::Histogram, begins }
+    Metric { name, help, services, kind: Kind::Histogram, initial }
 }
 
-/// Every metric of ours.
-pub const METRICS: [Metric; 32] = [
-    gauge(BUILD_INFO, "The version of this service", &Service::ALL, Later),
-    counter(HTTP_REQUESTS_TOTAL, "Requests that were answered", PUBLIC, Later),
+/// Every metric that Mayfly defines.
+pub const METRICS: [Metric; 33] = [
+    gauge(BUILD_INFO, "Version of the running service; always 1", &Service::ALL, Later),
+    counter(HTTP_REQUESTS_TOTAL, "Requests answered on the public port", PUBLIC, Later),
     histogram(
-        HTTP_REQUEST_SECONDS,
-        "Seconds from the head of a request until its answer was made",
+        HTTP_REQUEST_DURATION_SECONDS,
+        "Time in seconds from receiving the head of a request until its response is complete",
         PUBLIC,
         Later,
     ),
     counter(
         ACCEPTED_TOTAL,
-        "Items accepted",
+        "Accepted items",
         INGEST,
         Each("kind", &["messages", "plays", "visits"]),
     ),
     counter(STORED_TOTAL, "Items stored in Postgres", WORKER, Each("kind", &["messages", "plays"])),
     gauge(QUEUE_DEPTH, "Entries that wait to be stored", WORKER, Later),
-    gauge(QUEUE_LENGTH, "Entries in a stream, with those kept for who resumes", WORKER, Later),
-    gauge(QUEUE_PENDING, "Entries that a worker has and did not acknowledge yet", WORKER, Later),
     gauge(
-        QUEUE_OLDEST_AGE_SECONDS,
-        "Age of the oldest entry that waits, in seconds",
+        QUEUE_LENGTH,
+        "All entries of a stream, including stored ones within the resume window",
         WORKER,
         Later,
     ),
-    gauge(DEAD_LETTERS, "Dead letters that nobody has redriven or purged", WORKER, Later),
-    counter(PUBLISH_FAILURES_TOTAL, "Publications that Redis refused", WRITERS, One),
-    gauge(REDIS_UP, "1 while Redis answers, else 0", &Service::ALL, Later),
-    gauge(POSTGRES_UP, "1 while Postgres answers, else 0", COLD, Later),
-    histogram(ACCEPT_SECONDS, "Seconds from a request to its acceptance", INGEST, One),
+    gauge(
+        QUEUE_PENDING,
+        "Entries that are delivered to a worker and not yet acknowledged",
+        WORKER,
+        Later,
+    ),
+    gauge(
+        QUEUE_OLDEST_AGE_SECONDS,
+        "Age in seconds of the oldest entry that waits to be stored",
+        WORKER,
+        Later,
+    ),
+    gauge(DEAD_LETTERS, "Entries in the dead-letter queue", WORKER, Later),
+    counter(PUBLISH_FAILURES_TOTAL, "Publications that Redis rejected", WRITERS, One),
+    gauge(REDIS_UP, "1 while Redis responds, else 0", &Service::ALL, Later),
+    gauge(POSTGRES_UP, "1 while Postgres responds, else 0", COLD, Later),
+    histogram(
+        ACCEPT_DURATION_SECONDS,
+        "Time in seconds from parsing a write until Redis acknowledged it",
+        INGEST,
+        One,
+    ),
     histogram(
         QUEUE_WAIT_SECONDS,
-        "Seconds from the acceptance of an entry until it was stored",
+        "Time in seconds from the acceptance of an entry until it was stored",
         WORKER,
         One,
     ),
-    histogram(STORE_SECONDS, "Seconds that a batch took to be stored", WORKER, One),
-    histogram(BATCH_ENTRIES, "Entries that were stored in one transaction", WORKER, One),
-    gauge(LEADER, "1 while this process leads by a lease, 0 while it is a spare", PUBLISHER, Later),
-    gauge(CONNECTIONS, "Connections that are open", FANOUT, One),
+    histogram(
+        STORE_DURATION_SECONDS,
+        "Time in seconds to store one batch in Postgres",
+        WORKER,
+        One,
+    ),
+    histogram(BATCH_ENTRIES, "Entries per transaction", WORKER, One),
+    gauge(
+        LEADER,
+        "1 while this process is the leader of a lease, 0 while it is on standby",
+        PUBLISHER,
+        Later,
+    ),
+    gauge(CONNECTIONS, "Open live connections", FANOUT, One),
     gauge(
         SUBSCRIPTIONS,
-        "Open connections that have a feed",
+        "Open live connections that are subscribed to a feed",
         FANOUT,
         Each("feed", &["messages", "plays", "pulse", "rising", "stats"]),
     ),
-    counter(DELIVERIES_TOTAL, "Frames handed to connections", FANOUT, One),
+    counter(DELIVERIES_TOTAL, "Frames enqueued to live connections", FANOUT, One),
     counter(
-        DROPPED_TOTAL,
-        "Frames that a slow connection did not get, and connections that did not read their Close",
+        FRAMES_DROPPED_TOTAL,
+        "Frames that were not delivered to a connection",
         FANOUT,
-        Each("reason", &["slow_consumer", "close_timeout"]),
+        Each("reason", &["slow_consumer"]),
     ),
-    counter(CLOSED_TOTAL, "Connections closed", FANOUT, Each("code", &CODES)),
+    counter(
+        CLOSE_TIMEOUTS_TOTAL,
+        "Connections dropped because the client did not read the Close frame in time",
+        FANOUT,
+        One,
+    ),
+    counter(
+        CONNECTIONS_CLOSED_TOTAL,
+        "Closed live connections, by close code",
+        FANOUT,
+        Each("code", &CLOSE_CODES),
+    ),
     counter(
         RESUMES_TOTAL,
-        "Connections that handed in a position",
+        "Connections that requested a replay from a position",
         FANOUT,
         Each("result", &["resumed", "window", "data_lost", "unknown_position"]),
     ),
     histogram(
-        DELIVERY_SECONDS,
-        "Seconds from the acceptance of a message until it was written to the connections",
+        DELIVERY_LATENCY_SECONDS,
+        "Time in seconds from the acceptance of a message until it was written to the connections",
         FANOUT,
         One,
     ),
-    counter(PLAY_FRAMES_TOTAL, "Frames of play counts that were published", PUBLISHER, One),
+    counter(PLAY_FRAMES_TOTAL, "Published frames of play counts", PUBLISHER, One),
     counter(
         SNAPSHOTS_TOTAL,
-        "Runs of the statistics",
+        "Snapshot runs",
         PUBLISHER,
         Each("result", &["published", "failed", "late", "filling"]),
     ),
-    histogram(SNAPSHOT_SECONDS, "Seconds that a run of the statistics took", PUBLISHER, One),
-    gauge(SNAPSHOT_AGE_SECONDS, "Seconds since the last snapshot", PUBLISHER, Later),
+    histogram(SNAPSHOT_DURATION_SECONDS, "Duration in seconds of a snapshot run", PUBLISHER, One),
+    gauge(
+        SNAPSHOT_AGE_SECONDS,
+        "Age in seconds of the data in the newest snapshot",
+        PUBLISHER,
+        Later,
+    ),
     counter(
         RISING_CALLS_TOTAL,
-        "Calls of the service that knows visitors",
+        "Calls to the source of visitor counts",
         PUBLISHER,
         Each("result", &["answered", "refused", "limited", "failed"]),
     ),
-    counter(RISING_SAMPLES_TOTAL, "Samples of visitors that were published", PUBLISHER, One),
+    counter(RISING_SAMPLES_TOTAL, "Published samples of visitors", PUBLISHER, One),
     counter(
         RISING_SAMPLES_DROPPED_TOTAL,
-        "Samples of visitors that were published and are not stored",
+        "Published samples of visitors that were not stored",
         PUBLISHER,
         One,
     ),

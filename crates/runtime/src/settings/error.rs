@@ -1,32 +1,32 @@
-//! What is wrong with a configuration, in one line.
+//! Errors in the configuration, each described in one line.
 
 use std::fmt;
 
-/// Why the configuration cannot be used: the key, its value, and what is allowed.
+/// An invalid configuration: the key, its value, and the valid values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsError {
     pub(super) source: Source,
     pub(super) value: Option<String>,
-    pub(super) wrong: String,
+    pub(super) message: String,
 }
 
-/// Where a value comes from, named as its author would.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A variable of the environment.
+    /// An environment variable.
     Env(String),
-    /// A key of the file, and the file.
+    /// A key in a file, and the name of the file.
     File(String, String),
-    /// A key nobody set.
+    /// A key that is not set.
     Default(String),
 }
 
 const SHOWN_CHARS_MAX: usize = 100;
 
 impl SettingsError {
-    pub(super) fn new(source: Source, value: Option<&str>, wrong: impl Into<String>) -> Self {
-        let value = value.map(|value| show(&source, value));
-        Self { source, value, wrong: wrong.into() }
+    pub(super) fn new(source: Source, value: Option<&str>, message: impl Into<String>) -> Self {
+        let value = value.map(|value| display_value(&source, value));
+        Self { source, value, message: message.into() }
     }
 }
 
@@ -42,20 +42,20 @@ impl fmt::Display for SettingsError {
             }
             Source::Default(key) => write!(f, "{key}{value} (the default)")?,
         }
-        write!(f, ": {}", self.wrong.replace(['\n', '\r'], " "))
+        write!(f, ": {}", self.message.replace(['\n', '\r'], " "))
     }
 }
 
-/// Shows a value in one line, and never one that could hold a secret.
-fn show(source: &Source, value: &str) -> String {
+/// Formats a value for one line. A value that may contain a secret is redacted.
+fn display_value(source: &Source, value: &str) -> String {
     let (Source::Env(name) | Source::File(name, _) | Source::Default(name)) = source;
     let name = name.to_ascii_lowercase();
-    let secret =
+    let is_secret =
         ["url", "secret", "password", "token", "key"].iter().any(|part| name.contains(part));
-    if (secret && !name.contains("public")) || value.contains('@') {
+    if (is_secret && !name.contains("public")) || value.contains('@') {
         return "<redacted>".to_owned();
     }
-    let short: String = value.chars().take(SHOWN_CHARS_MAX).collect();
-    let more = if short.len() < value.len() { "…" } else { "" };
-    format!("\"{}{more}\"", short.escape_debug())
+    let shown: String = value.chars().take(SHOWN_CHARS_MAX).collect();
+    let ellipsis = if shown.len() < value.len() { "…" } else { "" };
+    format!("\"{}{ellipsis}\"", shown.escape_debug())
 }

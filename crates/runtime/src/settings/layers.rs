@@ -1,4 +1,4 @@
-//! The layers of the configuration: what is built in, a file, the environment.
+//! The layers of the configuration: defaults, a file, the environment.
 
 use config::{Config, File, FileFormat};
 use toml::{Table, Value};
@@ -14,29 +14,29 @@ pub(super) const DEFAULT: &str = include_str!("../../default.toml");
 const PREFIX: &str = "MAYFLY_";
 const CONFIG_FILE: &str = "MAYFLY_CONFIG";
 
-/// Names that everyone knows, and the keys they fill. The `MAYFLY_` name of the same key wins over them.
-const PLAIN_NAMES: [(&str, &str); 4] = [
+/// Conventional variable names and the keys that they set. The `MAYFLY_` name of a key has priority.
+const ALIASES: [(&str, &str); 4] = [
     ("REDIS_URL", "redis.url"),
     ("DATABASE_URL", "postgres.url"),
     ("MESSY_BUCKET", "stats.bucket"),
     ("MESSY_KEY", "stats.key"),
 ];
 
-/// A variable of the environment that is a key.
+/// An environment variable that sets a key.
 struct Variable {
     name: String,
     key: String,
     value: String,
 }
 
-/// What was set over the defaults, and by whom.
+/// The layers above the defaults.
 pub(super) struct Layers {
     file: Option<(String, String, Table)>,
     env: Vec<Variable>,
 }
 
 impl Layers {
-    /// Reads the layers and refuses keys that do not exist.
+    /// Reads the layers and rejects unknown keys.
     pub(super) fn read(
         file: Option<(&str, &str)>,
         env: impl Iterator<Item = (String, String)>,
@@ -46,20 +46,20 @@ impl Layers {
         Ok(Self { file, env: read_env(&known, env)? })
     }
 
-    /// Lays them over the defaults and reads the whole.
+    /// Merges the layers with the defaults and deserializes the result.
     pub(super) fn merge(&self) -> Result<Settings, SettingsError> {
         let merged = self
             .merge_values()
-            .map_err(|error| self.refuse("configuration", &error.to_string()))?;
+            .map_err(|error| self.locate_error("configuration", &error.to_string()))?;
         serde_path_to_error::deserialize(merged).map_err(|error| {
-            self.refuse(&error.path().to_string(), &format!("allowed is {}", error.inner()))
+            self.locate_error(&error.path().to_string(), &format!("must be {}", error.inner()))
         })
     }
 
-    /// Says what is wrong with a key, in the name of who set it.
-    pub(super) fn refuse(&self, key: &str, wrong: &str) -> SettingsError {
+    /// Returns the error about a key, located at the layer that set it.
+    pub(super) fn locate_error(&self, key: &str, message: &str) -> SettingsError {
         let (source, value) = self.find_source(key);
-        SettingsError::new(source, value.as_deref(), wrong)
+        SettingsError::new(source, value.as_deref(), message)
     }
 
     fn merge_values(&self) -> Result<serde_json::Value, config::ConfigError> {
@@ -73,7 +73,7 @@ impl Layers {
         builder.build()?.try_deserialize()
     }
 
-    /// Finds who set a key last.
+    /// Returns the layer that determines a key, and the value there.
     fn find_source(&self, key: &str) -> (Source, Option<String>) {
         if let Some(variable) = self.env.iter().rev().find(|variable| variable.key == key) {
             return (Source::Env(variable.name.clone()), Some(variable.value.clone()));
@@ -81,27 +81,27 @@ impl Layers {
         if let Some((name, _, table)) = &self.file
             && let Some(value) = find_value(table, key)
         {
-            return (Source::File(key.to_owned(), name.clone()), Some(show_value(value)));
+            return (Source::File(key.to_owned(), name.clone()), Some(format_value(value)));
         }
-        (Source::Default(key.to_owned()), find_value(&default_table(), key).map(show_value))
+        (Source::Default(key.to_owned()), find_value(&default_table(), key).map(format_value))
     }
 }
 
-/// Gives the table of all keys.
+/// Returns the table of all keys and their defaults.
 pub(super) fn default_table() -> Table {
-    DEFAULT.parse().expect("invariant: default.toml is TOML, held by a test")
+    DEFAULT.parse().expect("invariant: default.toml is valid TOML, checked by a test")
 }
 
-/// Names a key as the environment does.
+/// Returns the name of the environment variable of a key.
 pub(super) fn env_name(section: &str, key: &str) -> String {
     format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
 }
 
-/// Whether a variable of the environment has a say in the configuration.
-pub(super) fn is_ours(name: &str) -> bool {
+/// Whether an environment variable is part of the configuration.
+pub(super) fn is_setting(name: &str) -> bool {
     name == CONFIG_FILE
         || name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
-        || PLAIN_NAMES.iter().any(|(plain, _)| *plain == name)
+        || ALIASES.iter().any(|(alias, _)| *alias == name)
 }
 
 /// Reads the file that `MAYFLY_CONFIG` names.
@@ -116,8 +116,8 @@ pub(super) fn read_named_file(
         Ok(text) => Ok(Some((path.clone(), text))),
         Err(error) => {
             let source = Source::Env(CONFIG_FILE.to_owned());
-            let wrong = format!("cannot be read ({error}); allowed is the path of a TOML file");
-            Err(SettingsError::new(source, Some(path), wrong))
+            let message = format!("cannot be read ({error}); must be the path of a TOML file");
+            Err(SettingsError::new(source, Some(path), message))
         }
     }
 }
@@ -126,12 +126,12 @@ fn read_env(
     known: &Table,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Vec<Variable>, SettingsError> {
-    let mut plain = Vec::new();
-    let mut ours = Vec::new();
+    let mut aliases = Vec::new();
+    let mut variables = Vec::new();
     for (name, value) in env {
-        if let Some((_, key)) = PLAIN_NAMES.iter().find(|(plain, _)| *plain == name) {
+        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
             if !value.is_empty() {
-                plain.push(Variable { name, key: (*key).to_owned(), value });
+                aliases.push(Variable { name, key: (*key).to_owned(), value });
             }
         } else if let Some(rest) = name.strip_prefix(PREFIX)
             && rest.contains("__")
@@ -144,18 +144,19 @@ fn read_env(
                     unknown_key(known, rest.split("__").next()),
                 )
             })?;
-            ours.push(Variable { name, key, value });
+            variables.push(Variable { name, key, value });
         }
     }
-    plain.append(&mut ours);
-    Ok(plain)
+    // Later variables have priority.
+    aliases.append(&mut variables);
+    Ok(aliases)
 }
 
 fn find_key(known: &Table, rest: &str) -> Option<String> {
     let (section, key) = rest.split_once("__")?;
-    let upper = !rest.bytes().any(|byte| byte.is_ascii_lowercase());
+    let is_upper = !rest.bytes().any(|byte| byte.is_ascii_lowercase());
     let path = format!("{}.{}", section.to_ascii_lowercase(), key.to_ascii_lowercase());
-    (upper && find_value(known, &path).is_some()).then_some(path)
+    (is_upper && find_value(known, &path).is_some()).then_some(path)
 }
 
 fn read_file(
@@ -166,7 +167,7 @@ fn read_file(
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         let source = Source::File(format!("line {line}"), name.to_owned());
-        SettingsError::new(source, None, format!("no TOML: {}", error.message()))
+        SettingsError::new(source, None, format!("invalid TOML: {}", error.message()))
     })?;
     for (section, value) in &table {
         let known_section = known.get(section).and_then(Value::as_table);
@@ -178,7 +179,7 @@ fn read_file(
             let source = Source::File(format!("{section}.{key}"), name.to_owned());
             return Err(SettingsError::new(
                 source,
-                Some(&show_value(value)),
+                Some(&format_value(value)),
                 unknown_key(known, Some(section)),
             ));
         }
@@ -186,16 +187,16 @@ fn read_file(
     Ok((name.to_owned(), text.to_owned(), table))
 }
 
-/// Says which keys there are: those of the section if there is such a one, else the sections.
+/// Describes the valid keys: those of the section if it exists, else the sections.
 fn unknown_key(known: &Table, section: Option<&str>) -> String {
     let section = section.map(str::to_ascii_lowercase).unwrap_or_default();
     match known.get(&section).and_then(Value::as_table) {
-        Some(keys) => format!("unknown key; allowed in {section} are {}", join(keys)),
-        None => format!("unknown key; allowed sections are {}", join(known)),
+        Some(keys) => format!("unknown key; the keys of [{section}] are {}", join_keys(keys)),
+        None => format!("unknown section; the sections are {}", join_keys(known)),
     }
 }
 
-fn join(table: &Table) -> String {
+fn join_keys(table: &Table) -> String {
     table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -204,7 +205,7 @@ fn find_value<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     table.get(section)?.as_table()?.get(key)
 }
 
-fn show_value(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

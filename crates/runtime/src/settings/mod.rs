@@ -1,40 +1,15 @@
-//! The configuration: one schema for all services, read once at the start.
+//! The configuration: one schema for all services, read once at startup.
 //!
-//! `default.toml` holds every key, its default and its meaning. A TOML file and the environment are laid over it.
+//! `default.toml` contains every key with its default and its meaning. A TOML file and environment
+//! variables override it.
 
-mod address;
-mod admin;
-mod count;
-mod documented;
-mod duration;
 mod error;
-mod fanout;
-mod http;
-mod inbox;
-mod ingest;
 mod layers;
-mod lifecycle;
-mod limits;
-mod list;
-mod log;
-mod origin;
-mod persist;
-mod plays;
-mod postgres;
-mod proxies;
-mod public;
-mod queue;
-mod rate;
-mod redis;
-mod rising;
-mod scalar;
-mod size;
-mod stats;
-mod switch;
+mod reference;
+mod sections;
 #[cfg(test)]
 mod tests;
-mod url;
-mod visits;
+mod values;
 
 use std::time::Duration;
 
@@ -42,33 +17,24 @@ use serde::Deserialize;
 
 use self::layers::Layers;
 pub use self::{
-    admin::Admin,
-    documented::{env_example, key_table},
-    duration::parse_duration,
     error::SettingsError,
-    fanout::{Fanout, SlowConsumer},
-    http::Http,
-    inbox::Inbox,
-    ingest::Ingest,
-    lifecycle::Lifecycle,
-    limits::Limits,
-    list::List,
-    log::{Log, LogFormat},
-    origin::{AllowedOrigin, AllowedOrigins},
-    persist::Persist,
-    plays::Plays,
-    postgres::Postgres,
-    proxies::TrustedProxies,
-    public::Public,
-    queue::Queue,
-    rate::Rate,
-    redis::Redis,
-    rising::{Rising, RisingSource},
-    stats::Stats,
-    visits::Visits,
+    reference::{render_env_example, render_key_table},
+    sections::{
+        AdminSettings, FanoutSettings, HttpSettings, InboxSettings, IngestSettings,
+        LifecycleSettings, LimitsSettings, ListSettings, LogFormat, LogSettings, PersistSettings,
+        PlaysSettings, PostgresSettings, PublicSettings, QueueSettings, RedisSettings,
+        RisingSettings, RisingSource, SlowConsumer, StatsSettings, VisitsSettings,
+    },
+    values::{
+        duration::parse_duration,
+        origin::{AllowedOrigin, AllowedOrigins},
+        proxies::TrustedProxies,
+        rate::Rate,
+    },
 };
 
-/// What a commit may take beyond its statement; a takeover before it would store twice.
+/// Time that a commit may take in addition to its statement. An entry that is claimed earlier would
+/// be stored twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 
 /// Every key of the configuration, one field per section.
@@ -76,61 +42,61 @@ const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The public port.
-    pub http: Http,
-    /// The port for the operator.
-    pub admin: Admin,
-    /// What is logged.
-    pub log: Log,
-    /// How a service leaves.
-    pub lifecycle: Lifecycle,
-    /// Where the services are for callers.
-    pub public: Public,
+    pub http: HttpSettings,
+    /// The port for operators.
+    pub admin: AdminSettings,
+    /// Level and format of the log.
+    pub log: LogSettings,
+    /// Shutdown.
+    pub lifecycle: LifecycleSettings,
+    /// The URLs under which clients reach the services.
+    pub public: PublicSettings,
     /// The hot store.
-    pub redis: Redis,
+    pub redis: RedisSettings,
     /// The cold store.
-    pub postgres: Postgres,
-    /// Work that must be done once.
-    pub queue: Queue,
-    /// The live messages of one username.
-    pub inbox: Inbox,
-    /// How writes are taken.
-    pub ingest: Ingest,
-    /// What one client may send.
-    pub limits: Limits,
-    /// How reads are answered.
-    pub list: List,
-    /// How entries are stored.
-    pub persist: Persist,
-    /// How counts of plays are published.
-    pub plays: Plays,
-    /// How visitors are counted.
-    pub visits: Visits,
-    /// Where the visitors of pages are known from.
-    pub rising: Rising,
-    /// How feeds are carried to connections.
-    pub fanout: Fanout,
-    /// What is summed up, and where it lies.
-    pub stats: Stats,
+    pub postgres: PostgresSettings,
+    /// The streams and their consumer groups.
+    pub queue: QueueSettings,
+    /// The unexpired messages of one username.
+    pub inbox: InboxSettings,
+    /// Writes in ingest-api.
+    pub ingest: IngestSettings,
+    /// Rate limits per client.
+    pub limits: LimitsSettings,
+    /// Reads in list-api.
+    pub list: ListSettings,
+    /// Storage of entries in Postgres.
+    pub persist: PersistSettings,
+    /// Publication of play counts.
+    pub plays: PlaysSettings,
+    /// Presence of visitors on pages.
+    pub visits: VisitsSettings,
+    /// The source of visitor counts.
+    pub rising: RisingSettings,
+    /// Delivery of feeds to connections.
+    pub fanout: FanoutSettings,
+    /// The statistics snapshot.
+    pub stats: StatsSettings,
 }
 
 impl Settings {
-    /// Reads the configuration of this process from its environment.
+    /// Reads the configuration of this process from its environment and the file that it names.
     ///
     /// # Errors
-    /// The first key that does not exist, has a bad value, or does not go with another one.
+    /// The first key that is unknown, has an invalid value, or contradicts another key.
     pub fn load() -> Result<Self, SettingsError> {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
             })
-            .filter(|(name, _)| layers::is_ours(name))
+            .filter(|(name, _)| layers::is_setting(name))
             .collect();
         let file = layers::read_named_file(&env)?;
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         Self::from_layers(file, env.into_iter())
     }
 
-    /// Reads the configuration from a file, as its name and text, and variables of an environment.
+    /// Reads the configuration from a file, given as name and text, and from environment variables.
     ///
     /// # Errors
     /// As [`Settings::load`].
@@ -142,41 +108,41 @@ impl Settings {
         let settings = layers.merge()?;
         match settings.validate() {
             Ok(()) => Ok(settings),
-            Err(conflict) => Err(layers.refuse(conflict.key, &conflict.wrong)),
+            Err(conflict) => Err(layers.locate_error(conflict.key, &conflict.message)),
         }
     }
 
-    /// Refuses values that are sound one by one and dangerous together.
+    /// Rejects values that are valid individually and unsafe in combination.
     ///
     /// # Errors
-    /// The key that would have to change, and what it would have to be.
-    pub fn validate(&self) -> Result<(), Conflict> {
+    /// The key to change, and its valid values.
+    pub fn validate(&self) -> Result<(), SettingsConflict> {
         let commit_max = self.persist.statement_timeout + COMMIT_MARGIN;
         if self.queue.claim_after <= commit_max {
-            let wrong = format!(
-                "allowed is more than persist.statement_timeout and 5s ({commit_max:?}): \
-                 an entry taken over during its commit is stored twice"
+            let message = format!(
+                "must be longer than persist.statement_timeout + 5s ({commit_max:?}), because an \
+                 entry that is claimed during its commit is stored twice"
             );
-            return Err(Conflict { key: "queue.claim_after", wrong });
+            return Err(SettingsConflict { key: "queue.claim_after", message });
         }
         if self.rising.source == RisingSource::Chartbeat && self.rising.chartbeat_url.is_empty() {
-            let wrong = "must be given where rising.source is chartbeat".to_owned();
-            return Err(Conflict { key: "rising.chartbeat_url", wrong });
+            let message = "must not be empty if rising.source is chartbeat".to_owned();
+            return Err(SettingsConflict { key: "rising.chartbeat_url", message });
         }
         if self.http.drain_delay >= self.lifecycle.shutdown_timeout {
-            let wrong =
-                format!("allowed is more than http.drain_delay ({:?})", self.http.drain_delay);
-            return Err(Conflict { key: "lifecycle.shutdown_timeout", wrong });
+            let message =
+                format!("must be longer than http.drain_delay ({:?})", self.http.drain_delay);
+            return Err(SettingsConflict { key: "lifecycle.shutdown_timeout", message });
         }
         Ok(())
     }
 }
 
-/// Two values that do not go together.
+/// A value that contradicts the value of another key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {wrong}")]
-pub struct Conflict {
-    /// The key that would have to change.
+#[error("{key}: {message}")]
+pub struct SettingsConflict {
+    /// The key to change.
     key: &'static str,
-    wrong: String,
+    message: String,
 }

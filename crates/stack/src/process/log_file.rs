@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A log that has grown beyond this is put aside at the next start; one older log is kept.
+/// The size above which a log is rotated at the next start. One old log is kept.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// How much of the end of a log is looked at for its last lines.
+/// The number of bytes at the end of a log that are searched for its last lines.
 const TAIL_BYTES_MAX: u64 = 16 * 1024;
 
-/// Opens a log to append to, putting aside what has grown too big.
+/// Opens a log for appending, and rotates it first if it is too large.
 pub fn open_log(path: &Path) -> io::Result<File> {
     if path.metadata().is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         fs::rename(path, path.with_extension("log.1"))?;
@@ -18,7 +18,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// A place in a log: what a process wrote stands behind it.
+/// An offset in a log, after which the output of one process begins.
 #[derive(Clone, Debug)]
 pub(crate) struct LogMark {
     path: PathBuf,
@@ -26,12 +26,12 @@ pub(crate) struct LogMark {
 }
 
 impl LogMark {
-    /// Marks the present end of a log.
+    /// Marks the current end of a log.
     pub(crate) fn at_end(path: &Path) -> Self {
         Self { path: path.to_owned(), offset: path.metadata().map_or(0, |log| log.len()) }
     }
 
-    /// Returns the last lines behind the mark, joined, or nothing.
+    /// Returns the last nonempty lines after the mark, or an empty string.
     pub(crate) fn last_lines(&self, count: usize) -> String {
         let text = self.read_tail().unwrap_or_default();
         let lines: Vec<_> =
@@ -56,10 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_stands_behind_the_mark_is_told() {
-        let dir = tempfile::tempdir().expect("a directory");
+    fn last_lines_start_after_the_mark() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("x.log");
-        writeln!(open_log(&path).expect("opened"), "of yesterday").expect("written");
+        writeln!(open_log(&path).expect("opened"), "before the mark").expect("written");
         let mark = LogMark::at_end(&path);
         writeln!(open_log(&path).expect("opened"), "one\n\ntwo\nthree").expect("written");
         assert_eq!(mark.last_lines(2), "two\nthree");
@@ -67,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_grew_too_big_is_put_aside() {
-        let dir = tempfile::tempdir().expect("a directory");
+    fn large_log_is_rotated() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("x.log");
-        File::create(&path).and_then(|file| file.set_len(LOG_BYTES_MAX + 1)).expect("grown");
+        File::create(&path).and_then(|file| file.set_len(LOG_BYTES_MAX + 1)).expect("created");
         let log = open_log(&path).expect("opened");
-        assert_eq!(log.metadata().expect("there").len(), 0);
+        assert_eq!(log.metadata().expect("it exists").len(), 0);
         assert!(dir.path().join("x.log.1").exists());
     }
 }

@@ -1,17 +1,24 @@
-//! One process: how it is started, watched, started again and ended.
+//! One child process: start, probe, restart and stop.
 
-mod ending;
-mod keeper;
+mod handle;
 mod launch;
-mod leash;
-mod leftovers;
 mod log_file;
-mod restarts;
+mod orphans;
+mod parent_death_signal;
+mod probe;
+mod readiness;
+mod restart_limiter;
+mod state;
+mod stop_policy;
+mod task;
 
-pub(crate) use ending::Ending;
-pub(crate) use keeper::{Keeper, State};
-pub(crate) use launch::{Account, Build, Launch, kept_environment};
-pub(crate) use leash::leash;
-pub(crate) use leftovers::{end_holder, end_leftovers, wait_until_left, write_pid};
+pub(crate) use handle::ProcessHandle;
+pub(crate) use launch::{Account, BuildId, Launch, inherited_environment};
 pub(crate) use log_file::LogMark;
 pub use log_file::open_log;
+pub(crate) use orphans::{stop_lock_holder, stop_orphans};
+pub(crate) use parent_death_signal::set_parent_death_signal;
+pub(crate) use probe::Probe;
+pub use readiness::Readiness;
+pub(crate) use state::ProcessState;
+pub(crate) use stop_policy::StopPolicy;

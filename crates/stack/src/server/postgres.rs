@@ -12,28 +12,28 @@ use nix::unistd::{User, geteuid};
 use tokio::process::Command;
 
 use crate::error::StackError;
-use crate::instance::{Instance, Part};
-use crate::paths::{Paths, create_dir};
-use crate::probe::Probe;
-use crate::process::{Account, Ending, Launch, end_holder, kept_environment, leash};
-use crate::server::postgres_binaries::PostgresBinaries;
+use crate::files::paths::{Paths, create_dir};
+use crate::process::{
+    Account, Launch, Probe, StopPolicy, inherited_environment, set_parent_death_signal,
+    stop_lock_holder,
+};
+use crate::programs::postgres::PostgresBinaries;
+use crate::topology::addresses::{POSTGRES_NAME, database_url};
+use crate::topology::instance::{Instance, ProcessKind};
 
-const ENDING: Ending = Ending {
-    // A fast shutdown: connections are ended, and everything is written.
-    ask: Signal::SIGINT,
-    within: Duration::from_secs(60),
-    // An immediate one: it ends its own children, and repairs itself at the next start.
-    hurry: Signal::SIGQUIT,
-    orphaned: Signal::SIGQUIT,
+const STOP_POLICY: StopPolicy = StopPolicy {
+    // Fast shutdown: disconnects the clients and writes a checkpoint.
+    graceful: Signal::SIGINT,
+    timeout: Duration::from_secs(60),
+    // Immediate shutdown: stops the child processes; the next start recovers from the WAL.
+    immediate: Signal::SIGQUIT,
+    parent_death: Signal::SIGQUIT,
 };
 
-/// The user and the database of the stack.
-const NAME: &str = "mayfly";
+/// The database that every new cluster has.
+const MAINTENANCE_DATABASE: &str = "postgres";
 
-/// The database that every fresh Postgres has.
-const FIRST_DATABASE: &str = "postgres";
-
-/// Where Postgres keeps its data, and who it runs as.
+/// An installation of Postgres with a data directory and the account it runs as.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     binaries: PostgresBinaries,
@@ -43,28 +43,29 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Finds the programs, and makes the data directory if there is none yet.
+    /// Finds the programs, and initializes the data directory if it does not exist yet.
     pub(crate) async fn set_up(paths: &Paths, durable: bool) -> Result<Self, StackError> {
         let account = find_account()?;
-        let place = find_place(paths, account)?;
-        let data = place.join("data");
+        let data = choose_dir(paths, account)?.join("data");
         let binaries = PostgresBinaries::find(read_data_major(&data))?;
         let postgres = Self { binaries, data, account, durable };
         if !postgres.data.join("PG_VERSION").exists() {
-            postgres.make_data().await?;
+            postgres.init_data_dir().await?;
         }
         Ok(postgres)
     }
 
-    /// Ends the Postgres of an earlier supervisor on this data, and takes away a lock that no process holds any more.
-    pub(crate) async fn clear_lock(&self) {
+    /// Stops a Postgres that an earlier supervisor started on this data directory, and removes its
+    /// stale lock file.
+    pub(crate) async fn remove_stale_lock(&self) {
         let lock = self.data.join("postmaster.pid");
-        end_holder(&lock, &self.data.display().to_string()).await;
-        let _absent = fs::remove_file(lock);
+        stop_lock_holder(&lock, &self.data.display().to_string()).await;
+        let _missing = fs::remove_file(lock);
     }
 
-    /// Makes the data beside its place and moves it there when it is whole, so that half of it is never taken for all.
-    async fn make_data(&self) -> Result<(), StackError> {
+    /// Initializes a new data directory and renames it when it is complete, so that an interrupted
+    /// `initdb` leaves no partial one.
+    async fn init_data_dir(&self) -> Result<(), StackError> {
         let new = self.data.with_extension("new");
         if new.exists() {
             fs::remove_dir_all(&new).map_err(StackError::io(&new))?;
@@ -72,7 +73,7 @@ impl Postgres {
         let mut command = self.command("initdb");
         command.arg("--pgdata").arg(&new).args([
             "--username",
-            NAME,
+            POSTGRES_NAME,
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C",
@@ -80,33 +81,33 @@ impl Postgres {
         if !self.durable {
             command.arg("--no-sync");
         }
-        let made =
+        let output =
             command.output().await.map_err(StackError::io(self.binaries.program("initdb")))?;
-        if !made.status.success() {
+        if !output.status.success() {
             return Err(StackError::Postgres(
-                String::from_utf8_lossy(&made.stderr).trim().to_owned(),
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             ));
         }
         fs::rename(&new, &self.data).map_err(StackError::io(&self.data))
     }
 
-    /// Says how Postgres is started.
+    /// Plans the Postgres process.
     pub(crate) fn launch(&self, paths: &Paths, port: u16) -> Launch {
-        let instance = Instance::first(Part::Postgres);
+        let instance = Instance::first(ProcessKind::Postgres);
         Launch {
             program: self.binaries.program("postgres"),
             args: self.args(port),
             env: BTreeMap::new(),
-            // Wherever the caller is, this user may not.
-            dir: PathBuf::from("/"),
+            // The account may not have access to the directory of the caller.
+            working_dir: PathBuf::from("/"),
             account: self.account,
             ports: vec![port],
             log: paths.log(instance),
-            pid_file: paths.pid(instance),
-            mark: self.data.display().to_string(),
-            probe: Probe::Postgres(database_url(port, FIRST_DATABASE)),
-            ending: ENDING,
-            alone_in: Some(self.data.clone()),
+            pid_file: paths.pid_file(instance),
+            marker: self.data.display().to_string(),
+            probe: Probe::Postgres(database_url(port, MAINTENANCE_DATABASE)),
+            stop_policy: STOP_POLICY,
+            exclusive_dir: Some(self.data.clone()),
             build: None,
         }
     }
@@ -134,43 +135,34 @@ impl Postgres {
         let mut command = Command::new(self.binaries.program(program));
         command
             .env_clear()
-            .envs(kept_environment())
+            .envs(inherited_environment())
             .current_dir("/")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
-        leash(&mut command, Signal::SIGKILL);
+        set_parent_death_signal(&mut command, Signal::SIGKILL);
         command
     }
 }
 
-/// The address of a database of the stack's own Postgres.
-pub(crate) fn database_url(port: u16, database: &str) -> String {
-    format!("postgres://{NAME}@127.0.0.1:{port}/{database}")
-}
-
-/// The address of the database that the services share.
-pub(crate) fn main_database_url(port: u16) -> String {
-    database_url(port, NAME)
-}
-
-/// Makes the database of the services if it is not there.
+/// Creates the database of the services if it does not exist.
 pub(crate) async fn create_main_database(port: u16) -> Result<(), StackError> {
-    let url = database_url(port, FIRST_DATABASE);
-    let known = query(&url, &format!("select 1 from pg_database where datname = '{NAME}'")).await?;
-    if known == 0 { create_database(&url, NAME, None).await } else { Ok(()) }
+    let url = database_url(port, MAINTENANCE_DATABASE);
+    let find = format!("select 1 from pg_database where datname = '{POSTGRES_NAME}'");
+    let rows = count_rows(&url, &find).await?;
+    if rows == 0 { create_database(&url, POSTGRES_NAME, None).await } else { Ok(()) }
 }
 
-/// Makes a database on the server at `url`, empty or as a copy of a template that nobody is connected to.
+/// Creates a database on the server at `url`, empty or as a copy of a template without connections.
 pub(crate) async fn create_database(
     url: &str,
     name: &str,
     template: Option<&str>,
 ) -> Result<(), StackError> {
     let template = template.unwrap_or("template1");
-    query(url, &format!("create database {} template {}", quote(name), quote(template)))
+    count_rows(url, &format!("create database {} template {}", quote(name), quote(template)))
         .await
         .map(drop)
 }
@@ -179,16 +171,16 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Runs one statement and returns how many rows it brought.
-async fn query(url: &str, statement: &str) -> Result<usize, StackError> {
-    let refused =
+/// Runs one statement and returns the number of rows of its result.
+async fn count_rows(url: &str, statement: &str) -> Result<usize, StackError> {
+    let failed =
         |error: tokio_postgres::Error| StackError::Postgres(format!("{statement}: {error}"));
     let (client, connection) =
-        tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(refused)?;
+        tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(failed)?;
     let connection = tokio::spawn(connection);
-    let messages = client.simple_query(statement).await.map_err(refused);
+    let messages = client.simple_query(statement).await.map_err(failed);
     drop(client);
-    // The server lets go of the database only when the connection is closed; a copy of it needs that.
+    // A database can be copied only after its connections are closed.
     let _closed = connection.await;
     Ok(messages?
         .iter()
@@ -196,47 +188,49 @@ async fn query(url: &str, statement: &str) -> Result<usize, StackError> {
         .count())
 }
 
-/// Postgres refuses to run as root; then it runs as the user that its package makes.
+/// Returns the account for Postgres. It refuses to run as root, so root uses the account that the
+/// package created.
 fn find_account() -> Result<Option<Account>, StackError> {
     if !geteuid().is_root() {
         return Ok(None);
     }
     let user = User::from_name("postgres").ok().flatten().ok_or_else(|| {
-        StackError::Missing(
-            "Postgres does not run as root, and there is no user `postgres` to run it as"
-                .to_owned(),
+        StackError::MissingDependency(
+            "Postgres cannot run as root, and the user `postgres` does not exist".to_owned(),
         )
     })?;
     Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
-/// Returns the directory for Postgres: in the checkout, or elsewhere when its user cannot reach that.
-fn find_place(paths: &Paths, account: Option<Account>) -> Result<PathBuf, StackError> {
-    let here = paths.postgres();
-    make_place(&here, account)?;
-    if account.is_none_or(|account| can_write(&here, account)) {
-        return Ok(here);
+/// Returns the directory for Postgres: in the checkout, or the fallback directory if the account
+/// cannot access the checkout.
+fn choose_dir(paths: &Paths, account: Option<Account>) -> Result<PathBuf, StackError> {
+    let preferred = paths.postgres();
+    create_owned_dir(&preferred, account)?;
+    if account.is_none_or(|account| can_write(&preferred, account)) {
+        return Ok(preferred);
     }
-    let elsewhere = paths.elsewhere();
-    create_dir(&elsewhere, 0o755)?;
-    let owner = elsewhere.join("checkout");
+    let fallback = paths.fallback_dir();
+    create_dir(&fallback, 0o755)?;
+    let owner = fallback.join("checkout");
     fs::write(&owner, paths.root().display().to_string()).map_err(StackError::io(&owner))?;
-    let place = elsewhere.join("postgres");
-    make_place(&place, account)?;
-    Ok(place)
+    let dir = fallback.join("postgres");
+    create_owned_dir(&dir, account)?;
+    Ok(dir)
 }
 
-fn make_place(place: &Path, account: Option<Account>) -> Result<(), StackError> {
-    create_dir(place, 0o700)?;
+fn create_owned_dir(dir: &Path, account: Option<Account>) -> Result<(), StackError> {
+    create_dir(dir, 0o700)?;
     match account {
         Some(account) => {
-            chown(place, Some(account.uid), Some(account.gid)).map_err(StackError::io(place))
+            chown(dir, Some(account.uid), Some(account.gid)).map_err(StackError::io(dir))
         }
         None => Ok(()),
     }
 }
 
-/// Tries it as that user: nothing else knows of every kind of right.
+/// Whether the account can write to a directory. A process of that account tests it, because mode
+/// bits are not the only kind of permission.
 fn can_write(dir: &Path, account: Account) -> bool {
     use std::os::unix::process::CommandExt as _;
     let mut command = std::process::Command::new("test");
@@ -253,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stays_one_name_whatever_is_in_it() {
+    fn identifier_is_quoted() {
         assert_eq!(quote(r#"a"; drop table x; --"#), r#""a""; drop table x; --""#);
     }
 }

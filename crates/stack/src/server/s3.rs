@@ -1,29 +1,29 @@
-//! The stack's own S3 server, a process of the operator's command.
+//! The stack's own S3 server: a `mayfly serve-s3` process.
 
 use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::addresses::{S3Address, url};
 use crate::error::StackError;
-use crate::instance::{Instance, Part};
-use crate::paths::{Paths, create_dir};
-use crate::ports::local;
-use crate::probe::Probe;
-use crate::process::{Ending, Launch};
+use crate::files::paths::{Paths, create_dir};
+use crate::process::{Launch, Probe, StopPolicy};
+use crate::topology::addresses::{S3Address, http_url};
+use crate::topology::instance::{Instance, ProcessKind};
+use crate::topology::ports::localhost;
 
-const ENDING: Ending = Ending {
-    ask: Signal::SIGTERM,
-    within: Duration::from_secs(15),
-    hurry: Signal::SIGKILL,
-    orphaned: Signal::SIGKILL,
+const STOP_POLICY: StopPolicy = StopPolicy {
+    graceful: Signal::SIGTERM,
+    timeout: Duration::from_secs(15),
+    immediate: Signal::SIGKILL,
+    parent_death: Signal::SIGKILL,
 };
 
-/// What the stack's own S3 server is and takes. The keys open nothing but a server on this machine.
-pub(crate) fn own_s3(port: u16) -> S3Address {
+/// Returns the address of the stack's own S3 server. Its fixed credentials only grant access to a
+/// server on this machine.
+pub(crate) fn local_s3(port: u16) -> S3Address {
     S3Address {
-        endpoint: url(port),
+        endpoint: http_url(port),
         bucket: "messystats".to_owned(),
         key: "messystats_key".to_owned(),
         access_key: "mayfly".to_owned(),
@@ -32,16 +32,16 @@ pub(crate) fn own_s3(port: u16) -> S3Address {
     }
 }
 
-/// Says how the S3 server is started.
-pub(crate) fn launch_s3(paths: &Paths, bin_dir: &Path, port: u16) -> Result<Launch, StackError> {
-    let instance = Instance::first(Part::S3);
-    let address = own_s3(port);
+/// Plans the S3 server process.
+pub(crate) fn plan_s3(paths: &Paths, bin_dir: &Path, port: u16) -> Result<Launch, StackError> {
+    let instance = Instance::first(ProcessKind::S3);
+    let address = local_s3(port);
     let root = paths.s3();
     create_dir(&root, 0o700)?;
     let root = root.display().to_string();
     Ok(Launch {
         program: bin_dir.join("mayfly"),
-        args: ["serve-s3", "--listen", &local(port).to_string(), "--root", &root]
+        args: ["serve-s3", "--listen", &localhost(port).to_string(), "--root", &root]
             .map(str::to_owned)
             .to_vec(),
         env: [
@@ -50,15 +50,15 @@ pub(crate) fn launch_s3(paths: &Paths, bin_dir: &Path, port: u16) -> Result<Laun
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into(),
-        dir: paths.home(),
+        working_dir: paths.data_dir(),
         account: None,
         ports: vec![port],
         log: paths.log(instance),
-        pid_file: paths.pid(instance),
-        mark: root,
+        pid_file: paths.pid_file(instance),
+        marker: root,
         probe: Probe::S3(port),
-        ending: ENDING,
-        alone_in: None,
+        stop_policy: STOP_POLICY,
+        exclusive_dir: None,
         build: None,
     })
 }

@@ -1,7 +1,7 @@
-//! The stack with real Redis and Postgres, and with services that are played by this very program.
+//! Tests of the stack with a real Redis and Postgres. This test program also plays the services.
 
-mod fake;
-mod house;
+mod checkout;
+mod fake_service;
 mod servers;
 mod supervision;
-mod survivors;
+mod supervisor_kill;

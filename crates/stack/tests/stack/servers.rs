@@ -1,21 +1,21 @@
-//! What happens to Redis, Postgres and S3.
+//! Tests of the stack's own Redis, Postgres and S3.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
-use mayfly_stack::{Part, Service, SharedServers, Spec, Stack};
+use mayfly_stack::{ProcessKind, Service, SharedServers, Spec, Stack};
 use nix::sys::signal::Signal;
 
-use crate::house::{House, eventually, is_running, send};
+use crate::checkout::{TestCheckout, eventually, is_running, send};
 
-const SERVERS: [Part; 3] = [Part::Redis, Part::Postgres, Part::S3];
+const SERVERS: [ProcessKind; 3] = [ProcessKind::Redis, ProcessKind::Postgres, ProcessKind::S3];
 
-/// One command to Redis, and the first line of its answer.
+/// Sends one command to Redis and returns the first line of the reply.
 fn redis(url: &str, command: &str) -> String {
     let mut stream = TcpStream::connect(url.trim_start_matches("redis://")).expect("Redis listens");
     write!(stream, "{command}\r\n").expect("sent");
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).expect("answered");
+    BufReader::new(stream).read_line(&mut line).expect("a reply");
     line.trim().to_owned()
 }
 
@@ -30,66 +30,68 @@ async fn postgres(url: &str, statement: &str) -> Result<usize, tokio_postgres::E
 }
 
 #[tokio::test]
-async fn a_stack_brings_its_servers_and_leaves_none_behind() {
-    let house = House::new();
-    let stack = Stack::up(house.spec()).await.expect("ready");
+async fn stack_starts_its_servers_and_stops_all_of_them() {
+    let checkout = TestCheckout::new();
+    let stack = Stack::up(checkout.spec()).await.expect("ready");
     let env = stack.env();
     let pids: Vec<_> = SERVERS.iter().flat_map(|server| env.pids(*server)).collect();
     assert_eq!(pids.len(), 3);
     assert_eq!(redis(env.redis_url(), "CONFIG GET appendonly").as_str(), "*2");
     assert_eq!(postgres(env.database_url(), "select 1").await.expect("asked"), 1);
-    let told = std::fs::read_to_string(house.dir.path().join(".mayfly/logs/migrate.log"))
+    let log = std::fs::read_to_string(checkout.dir.path().join(".mayfly/logs/migrate.log"))
         .expect("migrated");
-    assert_eq!(told.trim(), env.database_url());
+    assert_eq!(log.trim(), env.database_url());
     stack.down().await.expect("down");
     assert!(pids.iter().all(|pid| !is_running(*pid)));
 }
 
 #[tokio::test]
-async fn data_outlives_a_stop_and_a_kill() {
-    let house = House::new();
-    let stack =
-        Stack::up(Spec { root: house.dir.path().into(), ..Spec::servers_only(house.dir.path()) })
-            .await
-            .expect("ready");
+async fn data_survives_a_stop_and_a_kill() {
+    let checkout = TestCheckout::new();
+    let stack = Stack::up(Spec {
+        root: checkout.dir.path().into(),
+        ..Spec::servers_only(checkout.dir.path())
+    })
+    .await
+    .expect("ready");
     let env = stack.env();
     assert_eq!(redis(env.redis_url(), "SET tea green"), "+OK");
     postgres(env.database_url(), "create table tea (kind text); insert into tea values ('green')")
         .await
         .expect("stored");
-    for part in [Part::Redis, Part::Postgres] {
-        stack.stop(part).await.expect("down");
-        assert!(stack.env().pids(part).is_empty());
-        stack.start(part).await.expect("up");
-        let killed = stack.env().pids(part)[0];
+    for server in [ProcessKind::Redis, ProcessKind::Postgres] {
+        stack.stop(server).await.expect("down");
+        assert!(stack.env().pids(server).is_empty());
+        stack.start(server).await.expect("up");
+        let killed = stack.env().pids(server)[0];
         send(killed, Signal::SIGKILL);
         eventually("another process", || {
-            stack.env().pids(part).first().is_some_and(|pid| *pid != killed)
+            stack.env().pids(server).first().is_some_and(|pid| *pid != killed)
         })
         .await;
-        stack.start(part).await.expect("up");
+        stack.start(server).await.expect("up");
     }
     assert_eq!(redis(env.redis_url(), "EXISTS tea"), ":1");
     assert_eq!(postgres(env.database_url(), "select * from tea").await.expect("asked"), 1);
 }
 
 #[tokio::test]
-async fn a_service_is_up_when_it_is_live_while_a_server_is_stopped() {
-    let house = House::new();
-    let spec = Spec { without_s3: true, ..house.spec() };
+async fn service_is_up_when_live_while_a_server_is_stopped() {
+    let checkout = TestCheckout::new();
+    let spec = Spec { without_s3: true, ..checkout.spec() };
     let stack = Stack::up(spec.clone()).await.expect("ready");
-    stack.stop(Part::Redis).await.expect("down");
+    stack.stop(ProcessKind::Redis).await.expect("down");
     let unready = spec.clone().with_env("MAYFLY_FAKE__UNREADY", "list-api");
-    let unready = Spec { ready_within: std::time::Duration::ZERO, ..unready };
-    let named = stack.apply(unready).await.expect_err("not ready at once").to_string();
-    assert!(named.contains("list-api"), "{named}");
-    stack.stop(Part::Redis).await.expect("down");
+    let unready = Spec { ready_timeout: std::time::Duration::ZERO, ..unready };
+    let error = stack.apply(unready).await.expect_err("not ready immediately").to_string();
+    assert!(error.contains("list-api"), "{error}");
+    stack.stop(ProcessKind::Redis).await.expect("down");
     stack.stop(Service::ListApi).await.expect("down");
     stack.start(Service::ListApi).await.expect("it is live");
 }
 
 #[tokio::test]
-async fn the_shared_servers_make_databases() {
+async fn shared_servers_create_databases() {
     let servers = SharedServers::get().await.expect("up");
     let first = servers.create_database("shared_first").await.expect("made");
     postgres(&first, "create table tea (kind text); insert into tea values ('green')")
@@ -98,7 +100,7 @@ async fn the_shared_servers_make_databases() {
     let copy = servers.copy_database("shared_copy", "shared_first").await;
     let copy = match copy {
         Ok(url) => url,
-        // The server may not have noticed yet that the connection above is gone.
+        // The server may not have closed the connection above yet.
         Err(_) => servers.copy_database("shared_copy", "shared_first").await.expect("made"),
     };
     assert_eq!(postgres(&copy, "select * from tea").await.expect("asked"), 1);

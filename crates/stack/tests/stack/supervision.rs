@@ -1,38 +1,39 @@
-//! What happens to services: wanted, changed, killed, stopped.
+//! Tests of services that are started, changed, killed and stopped.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use mayfly_stack::{Part, Readiness, Service, Spec, Stack, StackEnv, StackError};
+use mayfly_stack::{ProcessKind, Readiness, Service, Spec, Stack, StackEnv, StackError};
 use nix::sys::signal::Signal;
 
-use crate::house::{House, all_pids, eventually, first_pid, get, is_running, send};
+use crate::checkout::{TestCheckout, all_pids, eventually, first_pid, get, is_running, send};
 
 #[tokio::test]
 async fn up_returns_when_every_service_is_ready() {
-    let house = House::new();
-    let (stack, _) = house.up().await;
-    let status = stack.status().await.expect("told");
+    let checkout = TestCheckout::new();
+    let (stack, _) = checkout.up().await;
+    let status = stack.status().await.expect("a status");
     assert_eq!(status.len(), 5);
     assert!(status.iter().all(|process| process.readiness == Readiness::Ready), "{status:?}");
-    let written = StackEnv::read(&house.dir.path().join(".mayfly/stack.env")).expect("it is there");
+    let written =
+        StackEnv::read(&checkout.dir.path().join(".mayfly/stack.env")).expect("it exists");
     assert_eq!(written, stack.env());
     assert!(all_pids(&stack).iter().flatten().all(|pid| is_running(*pid)));
 }
 
 #[tokio::test]
-async fn the_same_again_changes_nothing() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn applying_the_same_spec_changes_nothing() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let before = all_pids(&stack);
     stack.apply(spec).await.expect("still ready");
     assert_eq!(all_pids(&stack), before);
 }
 
 #[tokio::test]
-async fn a_further_instance_restarts_nothing() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn additional_instance_restarts_nothing() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let before = all_pids(&stack);
     stack.apply(spec.clone().with_scale(Service::WsFanout, 2)).await.expect("ready");
     assert_eq!(stack.env().urls(Service::WsFanout).len(), 2);
@@ -43,9 +44,9 @@ async fn a_further_instance_restarts_nothing() {
 }
 
 #[tokio::test]
-async fn another_setting_restarts_the_services() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn changed_setting_restarts_the_services() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let before = all_pids(&stack);
     stack.apply(spec.with_env("MAYFLY_LOG__LEVEL", "debug")).await.expect("ready");
     let after = all_pids(&stack);
@@ -55,12 +56,12 @@ async fn another_setting_restarts_the_services() {
 }
 
 #[tokio::test]
-async fn a_new_build_of_one_service_restarts_that_one() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn new_build_of_a_service_restarts_only_that_service() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let before = all_pids(&stack);
-    let program = house.dir.path().join("bin/list-api");
-    let built = std::fs::read_to_string(&program).expect("there") + "# built again\n";
+    let program = checkout.dir.path().join("bin/list-api");
+    let built = std::fs::read_to_string(&program).expect("there") + "# another build\n";
     std::fs::write(program, built).expect("written");
     stack.apply(spec).await.expect("ready");
     let after = all_pids(&stack);
@@ -71,9 +72,9 @@ async fn a_new_build_of_one_service_restarts_that_one() {
 }
 
 #[tokio::test]
-async fn a_killed_service_is_started_again_on_its_port() {
-    let house = House::new();
-    let (stack, _) = house.up().await;
+async fn killed_service_restarts_on_its_port() {
+    let checkout = TestCheckout::new();
+    let (stack, _) = checkout.up().await;
     let (killed, urls) = (first_pid(&stack, Service::ListApi), stack.env().urls(Service::ListApi));
     send(killed, Signal::SIGKILL);
     eventually("another process", || {
@@ -81,25 +82,25 @@ async fn a_killed_service_is_started_again_on_its_port() {
     })
     .await;
     assert_eq!(stack.env().urls(Service::ListApi), urls);
-    stack.start(Service::ListApi).await.expect("it gets ready again");
+    stack.start(Service::ListApi).await.expect("it becomes ready again");
 }
 
 #[tokio::test]
-async fn a_service_that_leaves_by_itself_is_started_again() {
-    let house = House::new();
-    let spec = house.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__LAST_S", "1");
+async fn service_that_exits_is_restarted() {
+    let checkout = TestCheckout::new();
+    let spec = checkout.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__LIFETIME_S", "1");
     let stack = Stack::up(spec).await.expect("ready");
-    let left = first_pid(&stack, Service::WsFanout);
+    let exited = first_pid(&stack, Service::WsFanout);
     eventually("another process", || {
-        stack.env().pids(Service::WsFanout).first().is_some_and(|pid| *pid != left)
+        stack.env().pids(Service::WsFanout).first().is_some_and(|pid| *pid != exited)
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_was_stopped_stays_down_until_it_is_started() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn stopped_service_stays_down_until_it_is_started() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let stopped = first_pid(&stack, Service::PersistWorker);
     stack.stop(Service::PersistWorker).await.expect("down");
     assert!(!is_running(stopped) && stack.env().pids(Service::PersistWorker).is_empty());
@@ -113,17 +114,21 @@ async fn what_was_stopped_stays_down_until_it_is_started() {
 }
 
 #[tokio::test]
-async fn what_the_stack_does_not_run_cannot_be_stopped() {
-    let house = House::new();
-    let (stack, _) = house.up().await;
-    assert!(matches!(stack.stop(Part::Redis).await, Err(StackError::NotRun(Part::Redis))));
+async fn external_server_cannot_be_stopped() {
+    let checkout = TestCheckout::new();
+    let (stack, _) = checkout.up().await;
+    assert!(matches!(
+        stack.stop(ProcessKind::Redis).await,
+        Err(StackError::NotManaged(ProcessKind::Redis))
+    ));
 }
 
 #[tokio::test]
-async fn a_service_that_never_gets_ready_is_named_with_its_reason() {
-    let house = House::new();
-    let spec = house.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__UNREADY", "ws-fanout");
-    let spec = Spec { ready_within: std::time::Duration::from_secs(2), ..spec };
+async fn unready_service_is_reported_with_its_reason() {
+    let checkout = TestCheckout::new();
+    let spec =
+        checkout.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__UNREADY", "ws-fanout");
+    let spec = Spec { ready_timeout: std::time::Duration::from_secs(2), ..spec };
     let stack = Stack::new(&spec).expect("made");
     let error = stack.apply(spec).await.expect_err("one is not ready").to_string();
     assert_eq!(error, "ws-fanout is not ready: no tea");
@@ -131,26 +136,30 @@ async fn a_service_that_never_gets_ready_is_named_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_start_is_named_with_its_last_words() {
-    let house = House::new();
-    let spec = house.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__BROKEN", "list-api");
+async fn failing_service_is_reported_with_the_end_of_its_log() {
+    let checkout = TestCheckout::new();
+    let spec = checkout.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__BROKEN", "list-api");
     let stack = Stack::new(&spec).expect("made");
-    let error = stack.apply(spec.clone()).await.expect_err("it leaves at once").to_string();
-    assert!(error.starts_with("list-api is not ready: it ended (exit status: 78)"), "{error}");
-    assert!(error.contains("allowed is anything else"), "{error}");
-    let mended = Spec { env: BTreeMap::new(), ..spec };
-    stack.apply(mended).await.expect("a pause is not kept up when something else is wanted");
+    let error = stack.apply(spec.clone()).await.expect_err("it exits immediately").to_string();
+    assert!(error.starts_with("list-api is not ready: it exited (exit status: 78)"), "{error}");
+    assert!(error.contains("expected another value"), "{error}");
+    let fixed = Spec { env: BTreeMap::new(), ..spec };
+    stack.apply(fixed).await.expect("a new spec ends the restart pause");
 }
 
 #[tokio::test]
-async fn a_service_is_told_only_what_it_may_know() {
-    let house = House::new();
-    let (stack, _) = house.up().await;
+async fn service_receives_only_the_environment_it_needs() {
+    let checkout = TestCheckout::new();
+    let (stack, _) = checkout.up().await;
     let env = |service| get(&stack.env().admin_urls(service)[0], "/env");
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     for service in Service::ALL {
-        let knows = lines(&env(service)).iter().any(|line| line.starts_with("DATABASE_URL="));
-        assert_eq!(knows, !matches!(service, Service::IngestApi | Service::WsFanout), "{service}");
+        let has_url = lines(&env(service)).iter().any(|line| line.starts_with("DATABASE_URL="));
+        assert_eq!(
+            has_url,
+            !matches!(service, Service::IngestApi | Service::WsFanout),
+            "{service}"
+        );
     }
     let foreign =
         lines(&env(Service::IngestApi)).into_iter().filter(|line| line.starts_with("CARGO"));
@@ -158,35 +167,37 @@ async fn a_service_is_told_only_what_it_may_know() {
 }
 
 #[tokio::test]
-async fn a_port_that_another_program_has_is_named() {
-    let house = House::new();
+async fn port_in_use_is_reported() {
+    let checkout = TestCheckout::new();
     let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = other.local_addr().expect("bound").port();
-    let spec =
-        Spec { port_base: Some(port.saturating_sub(12)), ..house.spec_on_shared_servers().await };
+    let spec = Spec {
+        port_base: Some(port.saturating_sub(12)),
+        ..checkout.spec_on_shared_servers().await
+    };
     let error = Stack::up(spec).await.expect_err("it is taken");
     assert!(
-        matches!(&error, StackError::PortTaken { port: taken, name } if *taken == port && name == "list-api"),
+        matches!(&error, StackError::PortTaken { port: in_use, name } if *in_use == port && name == "list-api"),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_stack_that_is_dropped() {
-    let house = House::new();
-    let (stack, _) = house.up().await;
+async fn dropping_the_stack_stops_everything() {
+    let checkout = TestCheckout::new();
+    let (stack, _) = checkout.up().await;
     let pids = all_pids(&stack).concat();
     drop(stack);
     assert!(pids.iter().all(|pid| !is_running(*pid)));
 }
 
 #[tokio::test]
-async fn nothing_is_started_any_more_once_it_goes_down() {
-    let house = House::new();
-    let (stack, spec) = house.up().await;
+async fn nothing_starts_after_the_shutdown() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
     let pids = all_pids(&stack).concat();
     stack.down().await.expect("down");
     assert!(pids.iter().all(|pid| !is_running(*pid)));
-    assert!(matches!(stack.apply(spec).await, Err(StackError::Closing)));
+    assert!(matches!(stack.apply(spec).await, Err(StackError::ShuttingDown)));
     assert!(Service::ALL.iter().all(|service| stack.env().pids(*service).is_empty()));
 }

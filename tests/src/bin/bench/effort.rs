@@ -1,23 +1,23 @@
-//! How much is measured.
+//! The number and duration of the measurements.
 
 use std::time::Duration;
 
-/// How often and how long each thing is measured.
+/// The repetitions and durations of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Pairs of rounds, ours and the bare one, of ingest and of hot reads.
+    /// Pairs of rounds, Mayfly and baseline, of ingest and of hot reads.
     pub rounds: usize,
-    /// How long a round lasts.
+    /// The duration of a round.
     pub round: Duration,
-    /// How often the queue is filled and drained.
+    /// How often a full queue of messages is drained.
     pub drains: usize,
-    /// How often a queue of plays is counted.
+    /// How often a full queue of plays is counted.
     pub counts: usize,
-    /// How often the highest rate of fan-out is looked for.
+    /// How often the highest rate of fan-out is searched.
     pub searches: usize,
-    /// How long a rate is tried then.
+    /// How long each rate of a search is tried.
     pub step: Duration,
-    /// How near to the highest rate the search comes, as a factor.
+    /// The precision of a search, as a factor.
     pub precision: f64,
 }
 
@@ -45,13 +45,13 @@ impl Effort {
     };
 }
 
-/// Connections of the load, each with one request at a time.
+/// The number of connections, each with one request in flight.
 pub const CONNECTIONS: usize = 64;
-/// Messages of one drain.
+/// Messages per drain.
 pub const DRAINED_MESSAGES: usize = 200_000;
-/// Plays that are counted at once: as many as may wait.
+/// Plays per count: the maximum queue depth.
 pub const COUNTED_PLAYS: usize = 1_000_000;
-/// Live messages that are read.
+/// Live messages to read.
 pub const LIVE_MESSAGES: usize = 10_000;
-/// How many users the messages are spread over.
+/// The number of users that the messages are spread over.
 pub const USERS: usize = 1_000;

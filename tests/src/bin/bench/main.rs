@@ -1,25 +1,15 @@
-//! `make bench` and `make bench-quick`: how fast Mayfly is, as ratios to what the same machine does
-//! at the same time without it. Ratios hold where absolute figures do not: on a busy machine, on
-//! another one, next year.
+//! `make bench` and `make bench-quick`: the throughput of Mayfly as ratios to baselines that run on
+//! the same machine at the same time. Unlike absolute numbers, ratios hold on busy and on other
+//! machines.
 //!
-//! One run starts a whole system with servers of its own, as durable as people's data is, and
-//! measures ingest and hot reads against a bare actix-web handler, fan-out against bare loops of writes,
-//! draining against `\copy`, and counting plays against counting them beside a million other videos.
+//! A run starts a complete system with its own durable servers. It compares ingest and hot reads
+//! with a bare actix-web handler, fan-out with plain write loops, draining with `\copy`, and
+//! counting plays with counting them among a million other videos.
 
-mod bare;
-mod connection;
-mod count;
-mod drain;
 mod effort;
-mod fan_out;
-mod hot_read;
-mod ingest;
 mod load;
-mod machine;
+mod measurements;
 mod report;
-mod requests;
-mod rounds;
-mod statistics;
 mod system;
 
 use std::{num::NonZeroUsize, process::ExitCode};
@@ -27,33 +17,38 @@ use std::{num::NonZeroUsize, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{effort::Effort, report::Report, system::System};
+use crate::{
+    effort::Effort,
+    measurements::{count_plays, drain, fan_out, hot_read, ingest},
+    report::Report,
+    system::System,
+};
 
-/// As the services have it.
+/// The allocator of the services.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures how fast Mayfly is, as ratios to what this machine does without it.
+/// Measures the throughput of Mayfly as ratios to baselines on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Measures only this; may be given several times.
+    /// Runs only this measurement; can be repeated.
     #[arg(long, global = true)]
     only: Vec<Measurement>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Fewer and shorter rounds: some three minutes.
+    /// Runs fewer and shorter rounds, about three minutes.
     Quick,
-    /// The bare handler that Mayfly is measured against, until its standard input ends.
+    /// Runs the bare HTTP server until standard input is closed.
     #[command(hide = true)]
-    Bare(bare::Arguments),
-    /// A bare loop that Mayfly's fan-out is measured against, until its standard input ends.
+    Bare(load::Arguments),
+    /// Runs the fan-out baseline until standard input is closed.
     #[command(hide = true)]
-    Floor(fan_out::Arguments),
+    FanOutBaseline(fan_out::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,8 +63,8 @@ enum Measurement {
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.command {
-        Some(Command::Bare(arguments)) => bare::serve(&arguments),
-        Some(Command::Floor(arguments)) => fan_out::serve(&arguments),
+        Some(Command::Bare(arguments)) => load::serve(&arguments),
+        Some(Command::FanOutBaseline(arguments)) => fan_out::serve(&arguments),
         Some(Command::Quick) => measure(&Effort::QUICK, &command_line.only),
         None => measure(&Effort::FULL, &command_line.only),
     };
@@ -91,8 +86,8 @@ fn measure(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
     })
 }
 
-/// The load comes from half of the cores: less could be the bottleneck of a large machine, more
-/// would take from what is measured.
+/// Uses half of the cores: fewer could be the bottleneck on a large machine, and more would take
+/// CPU from Mayfly.
 fn load_runtime() -> std::io::Result<Runtime> {
     match cores() / 2 {
         0 | 1 => Builder::new_current_thread().enable_all().build(),
@@ -105,32 +100,32 @@ fn cores() -> usize {
 }
 
 async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
-    let wanted = |one| only.is_empty() || only.contains(&one);
-    let load_before = machine::load_average();
+    let is_selected = |one| only.is_empty() || only.contains(&one);
+    let load_before = report::load_average();
     eprintln!("starting the system ...");
     let mut system = System::start().await?;
     let mut report = Report::default();
     let outcome = async {
-        if wanted(Measurement::Ingest) {
+        if is_selected(Measurement::Ingest) {
             ingest::measure(&mut system, effort, &mut report).await?;
         }
-        if wanted(Measurement::HotRead) {
+        if is_selected(Measurement::HotRead) {
             hot_read::measure(&mut system, effort, &mut report).await?;
         }
-        if wanted(Measurement::FanOut) {
+        if is_selected(Measurement::FanOut) {
             fan_out::measure(&mut system, effort, &mut report).await?;
         }
-        if wanted(Measurement::Count) {
-            count::measure(&mut system, effort, &mut report).await?;
+        if is_selected(Measurement::Count) {
+            count_plays::measure(&mut system, effort, &mut report).await?;
         }
-        if wanted(Measurement::Drain) {
+        if is_selected(Measurement::Drain) {
             drain::measure(&mut system, effort, &mut report).await?;
         }
-        report.about = machine::describe(&system, load_before).await?;
+        report.about = report::describe(&system, load_before).await?;
         anyhow::Ok(())
     }
     .await;
-    system.end().await;
+    system.shut_down().await;
     println!("{report}");
     outcome?;
     report.check()

@@ -1,101 +1,141 @@
-// A clock, a network and a server for mayfly.js that a test turns by hand.
+// A clock, a network and a server for mayfly.js that are controlled by the test.
 
 globalThis.makeWorld = () => {
   const start = Date.UTC(2026, 10, 20, 19, 7);
   let elapsed = 1000;
   let lastTimer = 0;
+  /** @type {Map<number, { at: number, call: () => void }>} */
   const timers = new Map();
+  /** @type {Map<string, () => void>} */
   const listeners = new Map();
 
-  Date.now = () => start + world.skew + elapsed;
+  Date.now = () => start + world.clockSkewMs + elapsed;
   performance.now = () => elapsed;
-  globalThis.setTimeout = (call, ms = 0) => {
-    if (ms > 2 ** 31 - 1) throw new Error(`a timer of ${ms} ms would fire at once`);
-    timers.set(++lastTimer, { at: elapsed + Math.max(0, ms), call });
-    return lastTimer;
-  };
-  globalThis.clearTimeout = (timer) => timers.delete(timer);
-  globalThis.addEventListener = (event, call) => listeners.set(event, call);
-  globalThis.removeEventListener = (event) => listeners.delete(event);
+  Object.assign(globalThis, {
+    setTimeout(/** @type {() => void} */ call, ms = 0) {
+      if (ms > 2 ** 31 - 1) throw new Error(`a timer of ${ms} ms would fire immediately`);
+      timers.set(++lastTimer, { at: elapsed + Math.max(0, ms), call });
+      return lastTimer;
+    },
+    clearTimeout: (/** @type {number} */ timer) => timers.delete(timer),
+    addEventListener: (/** @type {string} */ event, /** @type {() => void} */ call) =>
+      listeners.set(event, call),
+    removeEventListener: (/** @type {string} */ event) => listeners.delete(event),
+  });
 
-  class FakeSocket {
+  /** @implements {FakeSocket} */
+  class Socket {
+    /** @type {any[]} */
     sent = [];
-    open = true;
+    isOpen = true;
+    /** @type {(event: { data: string }) => void} */
+    onmessage = () => {};
+    /** @type {(event: { code: number, reason: string }) => void} */
+    onclose = () => {};
+
+    /** @param {string} url */
     constructor(url) {
-      if (world.refuses) throw new Error('refused');
       this.url = new URL(url);
-      this.query = (key) => this.url.searchParams.getAll(key);
       world.sockets.push(this);
     }
+
+    /** @param {string} key */
+    query(key) {
+      return this.url.searchParams.getAll(key);
+    }
+
+    /** @param {string} text */
     send(text) {
       this.sent.push(JSON.parse(text));
     }
+
     close() {
-      this.open = false;
+      this.isOpen = false;
     }
-    // From here on: what the server does.
-    say(frame) {
+
+    // Actions of the server.
+
+    /** @param {object} frame */
+    receive(frame) {
       this.onmessage({ data: JSON.stringify(frame) });
     }
-    greet(more = {}) {
-      this.say({ type: 'hello', connection: 'c1', position: 'p0', ping_interval_ms: 25000, ...more });
+
+    receiveHello(more = {}) {
+      const hello = { connection: 'c1', position: 'p0', ping_interval_ms: 25000 };
+      this.receive({ type: 'hello', ...hello, ...more });
     }
-    message(id, { ttl = 60, age = 0, position = `p-${id}`, channel = 'lobby' } = {}) {
-      const created = start + elapsed - age * 1000;
-      const [created_at, expires_at] = [created, created + ttl * 1000].map((ms) => new Date(ms).toISOString());
-      this.say({ type: 'message', position, message: { id, channel, created_at, expires_at } });
+
+    /** @param {string} id */
+    receiveMessage(id, { ttl = 60, position = `p-${id}`, channel = 'lobby' } = {}) {
+      const created = start + elapsed;
+      const created_at = new Date(created).toISOString();
+      const expires_at = new Date(created + ttl * 1000).toISOString();
+      const message = { id, channel, created_at, expires_at };
+      this.receive({ type: 'message', position, message });
     }
-    drop(code, reason = '') {
-      this.open = false;
+
+    /** @param {number} code */
+    disconnect(code, reason = '') {
+      this.isOpen = false;
       this.onclose({ code, reason });
     }
   }
 
-  const settle = async () => {
+  const flush = async () => {
     for (let turn = 0; turn < 8; turn++) await null;
   };
+  /** @type {World} */
   const world = {
     sockets: [],
-    skew: 0,
-    refuses: false,
-    FakeSocket,
-    settle,
-    fire: (event) => listeners.get(event)?.(),
-    listening: () => listeners.size,
-    timers: () => timers.size,
+    clockSkewMs: 0,
+    Socket,
+    flush,
+    dispatch: (event) => listeners.get(event)?.(),
+    countListeners: () => listeners.size,
+    countTimers: () => timers.size,
     get socket() {
-      return world.sockets.at(-1);
+      return world.sockets[world.sockets.length - 1];
     },
-    /** Lets time pass, timer by timer. */
-    async pass(ms) {
+
+    async advance(ms) {
       const end = elapsed + ms;
       for (;;) {
-        await settle();
-        const next = [...timers].sort((a, b) => a[1].at - b[1].at)[0];
+        await flush();
+        const next = [...timers].sort(([, a], [, b]) => a.at - b.at)[0];
         if (!next || next[1].at > end) break;
         timers.delete(next[0]);
         elapsed = Math.max(elapsed, next[1].at);
         next[1].call();
       }
       elapsed = end;
-      await settle();
+      await flush();
     },
-    /** Connects, and notes every event. */
+
     async connect(options = {}) {
-      const live = mayfly.connect({ url: 'http://live.example', WebSocket: FakeSocket, ...options });
-      const seen = [];
-      for (const event of ['message', 'expired', 'gap', 'resumed', 'state', 'error', 'plays', 'rising']) {
-        live.on(event, (what) => seen.push({ event, what }));
+      const live = mayfly.connect({
+        url: 'http://live.example',
+        WebSocket: world.Socket,
+        ...options,
+      });
+      /** @type {{ event: string, details: any }[]} */
+      const received = [];
+      /** @type {(keyof import('../../../../web/client/mayfly.js').Events)[]} */
+      const types = ['message', 'expired', 'gap', 'resumed', 'state', 'error', 'plays', 'rising'];
+      for (const event of types) {
+        live.on(event, (/** @type {any} */ details) => received.push({ event, details }));
       }
-      const of = (event) => seen.filter((one) => one.event === event).map((one) => one.what);
-      await settle();
-      return { live, seen, of, states: () => of('state').map(({ state }) => state) };
+      /** @param {string} event */
+      const events = (event) =>
+        received.filter((one) => one.event === event).map(({ details }) => details);
+      await flush();
+      return { live, events, states: () => events('state').map(({ state }) => state) };
     },
   };
   return world;
 };
 
-globalThis.same = (is, should, what) => {
-  const [a, b] = [is, should].map((value) => JSON.stringify(value));
-  if (a !== b) throw new Error(`${what}: ${a} instead of ${b}`);
+/** @type {(actual: unknown, expected: unknown, message: unknown) => void} */
+globalThis.assertEqual = (actual, expected, message) => {
+  const [a, b] = [actual, expected].map((value) => JSON.stringify(value));
+  if (a !== b) throw new Error(`${message}: expected ${b}, got ${a}`);
 };

@@ -1,22 +1,22 @@
-//! Counts are listed, the highest first, page by page.
+//! Listing counts, highest first.
 
 use mayfly_stack::Service;
-use mayfly_tests::{Answer, Counts, PATIENCE, Setup, World, counts_of};
+use mayfly_tests::{ApiResponse, Counts, DEFAULT_TIMEOUT, Setup, World, parse_counts};
 use serde_json::Value;
 
 use super::{plays_of, videos};
 
-/// All pages of so many, one after the other, as they are linked.
-async fn walk(world: &World, limit: usize) -> Vec<(String, u64)> {
+/// Reads all pages by following the `Link` headers.
+async fn list_all(world: &World, limit: usize) -> Vec<(String, u64)> {
     let mut all = Vec::new();
-    let mut url = world.list(&format!("/v1/plays?limit={limit}"));
+    let mut url = world.list_url(&format!("/v1/plays?limit={limit}"));
     loop {
-        let answer = Answer::of(world.http.get(&url)).await;
-        let page = answer.expect(200);
-        let items = counts_of(&page["items"]);
+        let response = ApiResponse::send(world.http.get(&url)).await;
+        let page = response.expect_status(200);
+        let items = parse_counts(&page["items"]);
         assert!(items.len() <= limit);
         all.extend(items);
-        let link = answer.headers.get("link").map(|link| link.to_str().expect("text").to_owned());
+        let link = response.headers.get("link").map(|link| link.to_str().expect("text").to_owned());
         assert_eq!(link.is_some(), page["has_more"] == true);
         let Some(link) = link else { return all };
         url =
@@ -26,7 +26,7 @@ async fn walk(world: &World, limit: usize) -> Vec<(String, u64)> {
     }
 }
 
-/// Some of every kind: ties, one count each, ids that are long and begin alike.
+/// Returns counts with ties, unique counts, and long IDs with a common prefix.
 fn mixed() -> Counts {
     let long = "🦋".repeat(100);
     let mut counts = videos("tie", 30, 3);
@@ -36,63 +36,65 @@ fn mixed() -> Counts {
     counts
 }
 
-fn in_order(counts: &Counts) -> Vec<(String, u64)> {
+fn sort_expected(counts: &Counts) -> Vec<(String, u64)> {
     let mut all: Vec<_> = counts.clone().into_iter().collect();
     all.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then(b.cmp(a)));
     all
 }
 
 #[tokio::test]
-async fn pages_of_every_size_give_each_video_once_in_order() {
+async fn pages_contain_each_video_once_in_order() {
     let world = Setup::new().start().await;
-    let empty = Answer::of(world.http.get(world.list("/v1/plays"))).await.expect(200);
+    let empty =
+        ApiResponse::send(world.http.get(world.list_url("/v1/plays"))).await.expect_status(200);
     assert_eq!((&empty["items"], &empty["next_cursor"]), (&Value::Array(vec![]), &Value::Null));
     let counts = mixed();
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, PATIENCE).await;
+    world.wait_for_counts(&counts, DEFAULT_TIMEOUT).await;
     for limit in [1, 2, 3, 7, 50, 1_000] {
-        assert_eq!(walk(&world, limit).await, in_order(&counts), "{limit}");
+        assert_eq!(list_all(&world, limit).await, sort_expected(&counts), "{limit}");
     }
     let (_, page) = world.get("/v1/plays").await;
-    assert_eq!(page["items"].as_array().map(Vec::len), Some(50), "50 are a page by default");
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(50), "the default limit");
 }
 
 #[tokio::test]
-async fn where_redis_does_not_know_all_counts_the_same_pages_come_from_postgres() {
+async fn pages_come_from_postgres_while_redis_is_incomplete() {
     let world = Setup::new().start().await;
     let counts = mixed();
     world.post_plays(&plays_of(&counts)).await;
-    world.until_counts_are(&counts, PATIENCE).await;
-    // Nobody shows them again while there is no worker.
-    world.stack.stop(Service::PersistWorker).await.expect("it stops");
+    world.wait_for_counts(&counts, DEFAULT_TIMEOUT).await;
+    // Without a worker, the counts in Redis are not rebuilt.
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
     let mut redis = world.redis().await;
-    let mut forget = redis::cmd("DEL");
-    forget.arg(world.key("ledger")).arg(world.key("plays:counts"));
-    forget.exec_async(&mut redis).await.expect("Redis answers");
+    let mut delete = redis::cmd("DEL");
+    delete.arg(world.key("ledger")).arg(world.key("plays:counts"));
+    delete.exec_async(&mut redis).await.expect("Redis responds");
     for limit in [1, 3, 1_000] {
-        assert_eq!(walk(&world, limit).await, in_order(&counts), "{limit}");
+        assert_eq!(list_all(&world, limit).await, sort_expected(&counts), "{limit}");
     }
-    world.until_counted("own-9", 9).await;
+    world.wait_for_count("own-9", 9).await;
     assert_eq!(world.get("/v1/plays/never").await.0, 404);
 }
 
 #[tokio::test]
-async fn while_counts_move_a_walk_misses_no_video_that_rests() {
+async fn pagination_misses_no_unchanged_video_while_others_change() {
     let world = Setup::new().start().await;
-    let resting = videos("rest", 40, 2);
-    world.post_plays(&plays_of(&resting)).await;
-    world.until_counts_are(&resting, PATIENCE).await;
-    let moving = async {
+    let unchanged = videos("rest", 40, 2);
+    world.post_plays(&plays_of(&unchanged)).await;
+    world.wait_for_counts(&unchanged, DEFAULT_TIMEOUT).await;
+    let change_counts = async {
         for round in 0..40 {
             world.play(&[&format!("move-{:02}", round % 7), "move-all"]).await;
         }
     };
-    let walking = async {
+    let paginate = async {
         for _ in 0..5 {
-            let met: Counts = walk(&world, 3).await.into_iter().collect();
-            let missed: Vec<_> = resting.keys().filter(|one| !met.contains_key(*one)).collect();
+            let listed: Counts = list_all(&world, 3).await.into_iter().collect();
+            let missed: Vec<_> =
+                unchanged.keys().filter(|one| !listed.contains_key(*one)).collect();
             assert!(missed.is_empty(), "{missed:?}");
         }
     };
-    tokio::join!(moving, walking);
+    tokio::join!(change_counts, paginate);
 }

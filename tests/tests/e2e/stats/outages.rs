@@ -1,129 +1,132 @@
-//! What goes on while a store is away, and what comes back by itself.
+//! Behavior during and after outages of S3, Postgres and Redis.
 
 use std::{fs, time::Duration};
 
-use mayfly_stack::{Part, Service};
-use mayfly_tests::{Answer, PATIENCE, World, beside_others, eventually};
+use mayfly_stack::{ProcessKind, Service};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, World, eventually, with_slack};
 use redis::AsyncCommands;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    find_link, follow, object_file, read_announced, read_object, setup, time_of, wait_for_first,
-    wait_for_link, wait_for_newer,
+    follow_link, get_link, object_file, read_announced, read_object, setup, time_of,
+    wait_for_first, wait_for_link, wait_for_newer,
 };
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Waits until `/readyz` of the publisher is 200 and says these words.
-async fn wait_for_readyz(world: &World, words: &str) {
-    eventually(PATIENCE, words, async || {
+/// Waits until `/readyz` of the publisher is 200 and contains this text.
+async fn wait_for_readyz(world: &World, text: &str) {
+    eventually(DEFAULT_TIMEOUT, text, async || {
         let (status, body) = world.admin(Service::StatsPublisher, "/readyz").await;
         assert_eq!(status, 200, "{body}");
-        if body.contains(words) { Ok(()) } else { Err(body) }
+        if body.contains(text) { Ok(()) } else { Err(body) }
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_s3_is_stopped_the_last_good_object_stays_and_afterwards_there_is_a_fresh_one() {
+async fn s3_outage_keeps_the_last_object_and_recovers() {
     let world = setup(1, "2s").start().await;
     wait_for_first(&world).await;
     wait_for_readyz(&world, "\"status\":\"ready\"").await;
-    world.stack.stop(Part::S3).await.expect("S3 stops");
-    let kept = fs::read(object_file(&world)).expect("there is an object");
+    world.stack.stop(ProcessKind::S3).await.expect("S3 stops");
+    let last_object = fs::read(object_file(&world)).expect("the object exists");
     let announced = read_announced(&world).await;
     sleep(INTERVAL * 2).await;
-    assert_eq!(fs::read(object_file(&world)).expect("there is an object"), kept);
-    assert_eq!(read_announced(&world).await, announced, "what is not in S3 is not announced");
+    assert_eq!(fs::read(object_file(&world)).expect("the object exists"), last_object);
+    assert_eq!(read_announced(&world).await, announced, "only uploaded snapshots are announced");
     wait_for_readyz(&world, "\"status\":\"degraded\"").await;
-    wait_for_readyz(&world, "S3 is not reachable").await;
-    let link = find_link(&world.list("/stat/get/")).await;
-    assert_eq!(link.status, 302, "no call to S3 is needed for it");
+    wait_for_readyz(&world, "S3 is unavailable").await;
+    let link = get_link(&world.list_url("/stat/get/")).await;
+    assert_eq!(link.status, 302, "the redirect needs no call to S3");
 
     let last = read_object(&world);
-    world.stack.start(Part::S3).await.expect("S3 starts");
-    wait_for_newer(&world, &last, beside_others(INTERVAL * 2)).await;
+    world.stack.start(ProcessKind::S3).await.expect("S3 starts");
+    wait_for_newer(&world, &last, with_slack(INTERVAL * 2)).await;
     wait_for_readyz(&world, "\"status\":\"ready\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_postgres_is_stopped_the_link_works_and_afterwards_there_is_a_fresh_snapshot() {
-    let world = setup(1, "2s").own_servers().built_in_timeouts().start().await;
+async fn postgres_outage_keeps_the_link_and_recovers() {
+    let world = setup(1, "2s").dedicated_servers().default_timeouts().start().await;
     wait_for_first(&world).await;
-    world.stack.stop(Part::Postgres).await.expect("Postgres stops");
-    let kept = read_object(&world);
+    world.stack.stop(ProcessKind::Postgres).await.expect("Postgres stops");
+    let last_object = read_object(&world);
     wait_for_readyz(&world, "\"status\":\"degraded\"").await;
     sleep(INTERVAL).await;
-    // One that was read just before Postgres stopped may be put just after.
-    let seen = follow(&world).await.expect(200);
-    assert!(time_of(&seen) <= time_of(&kept).map(|time| time.plus(INTERVAL)), "{seen}");
-    world.stack.start(Part::Postgres).await.expect("Postgres starts");
+    // A snapshot generated just before the outage may be uploaded just after.
+    let snapshot = follow_link(&world).await.expect_status(200);
+    assert!(
+        time_of(&snapshot) <= time_of(&last_object).map(|time| time.plus(INTERVAL)),
+        "{snapshot}"
+    );
+    world.stack.start(ProcessKind::Postgres).await.expect("Postgres starts");
     let last = read_object(&world);
-    wait_for_newer(&world, &last, beside_others(INTERVAL * 2)).await;
+    wait_for_newer(&world, &last, with_slack(INTERVAL * 2)).await;
     wait_for_readyz(&world, "\"status\":\"ready\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_flushall_there_is_a_snapshot_again_within_seconds_and_tokens_go_on_rising() {
-    // Nothing else would make one within the hour.
-    let world = setup(1, "1h").own_servers().built_in_timeouts().start().await;
+async fn flushall_is_followed_by_a_snapshot_and_a_higher_fencing_token() {
+    // The regular interval is an hour.
+    let world = setup(1, "1h").dedicated_servers().default_timeouts().start().await;
     let first = wait_for_link(&world).await;
     let mut redis = world.redis().await;
     let lease = world.key("lease:stats");
     let token = |value: Option<String>| -> Option<u64> {
         value?.split(':').next().and_then(|token| token.parse().ok())
     };
-    let before = token(redis.get(&lease).await.expect("Redis answers"));
-    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis forgets");
+    let before = token(redis.get(&lease).await.expect("Redis responds"));
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis is flushed");
     let flushed = Instant::now();
-    let link = find_link(&world.list("/stat/get/")).await;
-    assert_eq!(link.status, 302, "one was seen, and it is still there");
-    wait_for_newer(&world, &first, beside_others(Duration::from_secs(5))).await;
+    let link = get_link(&world.list_url("/stat/get/")).await;
+    assert_eq!(link.status, 302, "the object still exists");
+    wait_for_newer(&world, &first, with_slack(Duration::from_secs(5))).await;
     println!("a snapshot {:?} after the data was lost", flushed.elapsed());
-    let after = token(redis.get(&lease).await.expect("Redis answers"));
+    let after = token(redis.get(&lease).await.expect("Redis responds"));
     assert!(before.is_some() && after > before, "{before:?} {after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_is_stopped_the_link_goes_on_and_nobody_publishes() {
-    let world = setup(1, "2s").own_servers().built_in_timeouts().start().await;
+async fn redis_outage_keeps_the_link_and_stops_publishing() {
+    let world = setup(1, "2s").dedicated_servers().default_timeouts().start().await;
     wait_for_link(&world).await;
-    world.stack.stop(Part::Redis).await.expect("Redis stops");
+    world.stack.stop(ProcessKind::Redis).await.expect("Redis stops");
     let last = read_object(&world);
     sleep(INTERVAL * 2).await;
     assert_eq!(read_object(&world), last);
-    assert_eq!(follow(&world).await.expect(200), last);
+    assert_eq!(follow_link(&world).await.expect_status(200), last);
     eventually(Duration::from_secs(5), "the publisher is not ready", async || {
         let (status, body) = world.admin(Service::StatsPublisher, "/readyz").await;
         if status == 503 && body.contains("redis") { Ok(()) } else { Err(body) }
     })
     .await;
-    world.stack.start(Part::Redis).await.expect("Redis starts");
-    wait_for_newer(&world, &last, beside_others(INTERVAL * 2 + Duration::from_secs(3))).await;
+    world.stack.start(ProcessKind::Redis).await.expect("Redis starts");
+    wait_for_newer(&world, &last, with_slack(INTERVAL * 2 + Duration::from_secs(3))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_was_deleted_is_made_again() {
+async fn deleted_bucket_is_recreated() {
     let world = setup(1, "2s").start().await;
     let first = wait_for_first(&world).await;
-    let bucket = object_file(&world).parent().expect("it lies in a bucket").to_path_buf();
-    fs::remove_dir_all(&bucket).expect("the bucket can be deleted");
-    let again = wait_for_newer(&world, &first, beside_others(INTERVAL * 2)).await;
-    assert!(time_of(&again) > time_of(&first));
-    let answer = Answer::of(world.http.get(world.list("/v1/stats"))).await;
-    assert_eq!(answer.expect(200)["result"], json!("success"));
+    let bucket = object_file(&world).parent().expect("the object is in a bucket").to_path_buf();
+    fs::remove_dir_all(&bucket).expect("the bucket is deleted");
+    let recreated = wait_for_newer(&world, &first, with_slack(INTERVAL * 2)).await;
+    assert!(time_of(&recreated) > time_of(&first));
+    let response = ApiResponse::send(world.http.get(world.list_url("/v1/stats"))).await;
+    assert_eq!(response.expect_status(200)["result"], json!("success"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_redis_forbids_to_publish_there_are_snapshots_all_the_same_and_it_is_counted() {
-    let world = setup(1, "2s").redis_rules("").start().await;
+async fn denied_publish_is_counted_and_snapshots_continue() {
+    let world = setup(1, "2s").redis_acl("").start().await;
     let first = wait_for_first(&world).await;
-    wait_for_newer(&world, &first, beside_others(INTERVAL * 2)).await;
-    let kept: Option<String> =
-        world.redis().await.get(world.key("stats")).await.expect("Redis answers");
-    assert!(kept.is_some());
-    eventually(PATIENCE, "it is counted", async || {
+    wait_for_newer(&world, &first, with_slack(INTERVAL * 2)).await;
+    let last_object: Option<String> =
+        world.redis().await.get(world.key("stats")).await.expect("Redis responds");
+    assert!(last_object.is_some());
+    eventually(DEFAULT_TIMEOUT, "the failure is counted", async || {
         let (_, metrics) = world.admin(Service::StatsPublisher, "/metrics").await;
         let counted = metrics.lines().any(|line| {
             let count = line.strip_prefix("mayfly_publish_failures_total ");

@@ -1,4 +1,4 @@
-//! Several publishers are one, and spares.
+//! Several publishers: one leader and standbys.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 
 use mayfly_core::{Clock, SystemClock, Timestamp};
 use mayfly_stack::Service;
-use mayfly_tests::{PATIENCE, World, eventually, send_signal, short_or_full};
+use mayfly_tests::{DEFAULT_TIMEOUT, World, eventually, send_signal, short_or_full};
 use nix::sys::signal::Signal;
 use redis::AsyncCommands;
 use serde_json::Value;
@@ -23,12 +23,12 @@ use super::{
     wait_for_newer,
 };
 
-/// How many snapshots each publisher has published.
-async fn published_by(world: &World) -> Vec<u64> {
+/// Returns the number of snapshots that each publisher has published.
+async fn count_published(world: &World) -> Vec<u64> {
     let mut counts = Vec::new();
     for admin in world.stack.env().admin_urls(Service::StatsPublisher) {
-        let answer = world.http.get(format!("{admin}/metrics")).send().await;
-        let metrics = answer.expect("it answers").text().await.expect("it is text");
+        let response = world.http.get(format!("{admin}/metrics")).send().await;
+        let metrics = response.expect("it responds").text().await.expect("valid UTF-8");
         let name = "mayfly_snapshots_total{result=\"published\"} ";
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         counts.push(line.and_then(|count| count.parse().ok()).unwrap_or(0));
@@ -36,41 +36,41 @@ async fn published_by(world: &World) -> Vec<u64> {
     counts
 }
 
-/// Which publisher makes the next snapshot.
+/// Returns the index of the publisher that publishes the next snapshot.
 pub async fn find_leader(world: &World) -> usize {
-    let before = published_by(world).await;
-    eventually(PATIENCE, "one of them publishes", async || {
-        let now = published_by(world).await;
-        let grown = now.iter().zip(&before).position(|(now, before)| now > before);
-        grown.ok_or(now)
+    let before = count_published(world).await;
+    eventually(DEFAULT_TIMEOUT, "a publisher publishes", async || {
+        let now = count_published(world).await;
+        let leader = now.iter().zip(&before).position(|(now, before)| now > before);
+        leader.ok_or(now)
     })
     .await
 }
 
-/// Collects every object that ever lies in S3, by the times of their numbers.
+/// Collects the generation times of all objects in S3 until `done`.
 async fn watch_object(world: World, done: Arc<AtomicBool>) -> BTreeSet<i64> {
-    let mut seen = BTreeSet::new();
+    let mut times = BTreeSet::new();
     while !done.load(Ordering::Relaxed) {
-        seen.extend(time_of(&read_object(&world)).map(Timestamp::as_millis));
+        times.extend(time_of(&read_object(&world)).map(Timestamp::as_millis));
         sleep(Duration::from_millis(5)).await;
     }
-    seen
+    times
 }
 
-fn assert_one_each(snapshots: &[Value], interval: Duration) {
+fn assert_one_per_interval(snapshots: &[Value], interval: Duration) {
     let intervals = intervals_of(snapshots, interval);
-    let first = *intervals.first().expect("something was announced");
+    let first = *intervals.first().expect("at least one announcement");
     let expected: Vec<i64> = (first..).take(intervals.len()).collect();
-    assert_eq!(intervals, expected, "not one snapshot in each interval");
+    assert_eq!(intervals, expected, "expected one snapshot per interval");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_publishers_make_one_snapshot_in_each_interval() {
-    // So long that a pause of a busy machine does not take a whole one.
+async fn three_publishers_publish_one_snapshot_per_interval() {
+    // Longer than a pause of a busy machine.
     let (seconds, setting) = short_or_full((2, "2s"), (1, "1s"));
     let interval = Duration::from_secs(seconds);
     let world = setup(3, setting).start().await;
-    // They are ready before one of them leads.
+    // Publishers are ready before one of them is leader.
     wait_for_first(&world).await;
     let announcements = Announcements::listen(&world).await;
     let done = Arc::<AtomicBool>::default();
@@ -78,26 +78,26 @@ async fn three_publishers_make_one_snapshot_in_each_interval() {
     sleep(interval * short_or_full(5, 60)).await;
     let announced = announcements.stop().await;
     done.store(true, Ordering::Relaxed);
-    let objects = objects.await.expect("the object is watched");
+    let objects = objects.await.expect("the watcher does not panic");
     assert!(announced.len() >= short_or_full(4, 59), "{announced:?}");
-    assert_one_each(&announced, interval);
+    assert_one_per_interval(&announced, interval);
     for snapshot in &announced {
-        let time = time_of(snapshot).expect("it has a time").as_millis();
-        assert!(objects.contains(&time), "{snapshot} was announced and not put: {objects:?}");
+        let time = time_of(snapshot).expect("a snapshot has a time").as_millis();
+        assert!(objects.contains(&time), "{snapshot} was announced but not uploaded: {objects:?}");
     }
-    // One before the first announcement that was heard, and one that is not announced yet.
+    // One object before the first recorded announcement, and one that is not announced yet.
     assert!(objects.len() <= announced.len() + 2, "{objects:?} for {announced:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_leader_is_killed_before_an_interval_that_interval_has_its_snapshot() {
+async fn interval_after_a_leader_kill_still_has_its_snapshot() {
     const INTERVAL: Duration = Duration::from_secs(4);
     let world = setup(2, "4s").start().await;
     let leader = find_leader(&world).await;
     let announcements = Announcements::listen(&world).await;
     for _ in 0..short_or_full(1, 10) {
         let last = read_announced(&world).await;
-        // Just before the next interval begins.
+        // Just before the next interval.
         let next = (intervals_of(slice::from_ref(&last), INTERVAL)[0] + 1) * 4_000;
         sleep(Timestamp::from_millis(next - 100).since(SystemClock.now())).await;
         let pid = world.stack.env().pids(Service::StatsPublisher)[leader];
@@ -107,19 +107,19 @@ async fn when_the_leader_is_killed_before_an_interval_that_interval_has_its_snap
     sleep(INTERVAL).await;
     let announced = announcements.stop().await;
     assert!(announced.len() >= 2, "{announced:?}");
-    assert_one_each(&announced, INTERVAL);
+    assert_one_per_interval(&announced, INTERVAL);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_drains_gives_its_lease_back() {
+async fn leader_releases_its_lease_on_shutdown() {
     let world = setup(1, "1h").start().await;
     let lease = world.key("lease:stats");
     let mut redis = world.redis().await;
-    // It is ready before it leads.
+    // It is ready before it is leader.
     wait_for_first(&world).await;
-    let ttl: i64 = redis.pttl(&lease).await.expect("Redis answers");
+    let ttl: i64 = redis.pttl(&lease).await.expect("Redis responds");
     assert!((1..=10_000).contains(&ttl), "{ttl}");
-    world.stack.stop(Service::StatsPublisher).await.expect("it stops");
-    let held: Option<String> = redis.get(&lease).await.expect("Redis answers");
+    world.stack.stop(Service::StatsPublisher).await.expect("the publisher stops");
+    let held: Option<String> = redis.get(&lease).await.expect("Redis responds");
     assert_eq!(held, None);
 }

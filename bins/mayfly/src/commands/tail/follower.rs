@@ -1,86 +1,77 @@
-//! Follows the feed over as many connections as it takes.
+//! Follows the feed across connections.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mayfly_core::message::MessageView;
+use mayfly_live_client::terminal::{escape, escape_json};
+use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
 use tokio::time::sleep;
 
-use super::address::Address;
-use super::connection::Connection;
-use super::ending::Ending;
-use super::frame::Frame;
+use super::output_format::{OutputFormat, format_message};
 use super::printer::Printer;
-use super::readable::{Style, describe, escape, escape_json};
-use super::recent::Recent;
-use crate::output::remark;
+use super::recent_ids::RecentIds;
+use crate::output::print_err;
 
-/// A connection that lasted so long was a good one: the next pause is a short one again.
-const STEADY_AFTER: Duration = Duration::from_secs(5);
-
-/// What is known from one connection to the next.
+/// Follows a feed and prints its frames. Resumes after a disconnect.
 pub(super) struct Follower<'a> {
-    address: Address,
-    style: Style,
+    address: FeedAddress,
+    format: OutputFormat,
     printer: &'a Printer,
-    /// Where to go on.
+    /// The position after the last frame.
     position: Option<String>,
-    recent: Recent,
+    recent_ids: RecentIds,
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(address: Address, style: Style, printer: &'a Printer) -> Self {
-        Self { address, style, printer, position: None, recent: Recent::default() }
+    pub(super) fn new(address: FeedAddress, format: OutputFormat, printer: &'a Printer) -> Self {
+        Self { address, format, printer, position: None, recent_ids: RecentIds::default() }
     }
 
-    /// Follows until no further try makes sense; gives the reason.
+    /// Follows the feed until a disconnect after which a retry is useless, and returns its reason.
     pub(super) async fn follow(&mut self) -> anyhow::Error {
-        let mut failures = 0;
+        let mut backoff = ReconnectBackoff::default();
         loop {
-            let began = Instant::now();
-            let ending = self.follow_once().await;
-            if began.elapsed() >= STEADY_AFTER {
-                failures = 0;
-            }
-            let Some(pause) = ending.pause(failures, fastrand::f64()) else {
-                return anyhow::anyhow!("{}: {ending}", self.address.describe());
+            let started = Instant::now();
+            let disconnect = self.follow_once().await;
+            let Some(delay) = backoff.next_delay(&disconnect, started.elapsed()) else {
+                return anyhow::anyhow!("{}: {disconnect}", self.address);
             };
-            remark(&format!("{ending}; trying again in {:.1} s", pause.as_secs_f64()));
-            failures += 1;
-            sleep(pause).await;
+            print_err(&format!("{disconnect}; reconnecting in {:.1} s", delay.as_secs_f64()));
+            sleep(delay).await;
         }
     }
 
-    async fn follow_once(&mut self) -> Ending {
-        let url = self.address.behind(self.position.as_deref());
+    async fn follow_once(&mut self) -> Disconnect {
+        let url = self.address.connection_url(self.position.as_deref());
         let mut connection = match Connection::open(&url).await {
             Ok(connection) => connection,
-            Err(ending) => return ending,
+            Err(disconnect) => return disconnect,
         };
-        let mut greeted = false;
+        let mut is_greeted = false;
         loop {
-            let text = match connection.next().await {
+            let text = match connection.next_frame().await {
                 Ok(text) => text,
-                Err(ending) => return ending,
+                Err(disconnect) => return disconnect,
             };
             let Some(frame) = Frame::parse(&text) else { continue };
             match &*frame.kind {
-                "hello" if greeted => report_resumption(&frame),
+                "hello" if is_greeted => report_resumption(&frame),
                 "hello" => {
-                    greeted = true;
+                    is_greeted = true;
                     if let Some(interval) = frame.ping_interval() {
-                        connection.expect_pings(interval);
+                        connection.set_ping_interval(interval);
                     }
-                    remark(&format!("connected to {}", self.address.describe()));
+                    print_err(&format!("connected to {}", self.address));
                     report_resumption(&frame);
                 }
-                "message" => self.show_message(&frame, &text).await,
-                "expired" => self.show_frame(&text).await,
+                "message" => self.print_message(&frame, &text).await,
+                "expired" => self.print_frame(&text).await,
                 "gap" => {
-                    remark(&format!(
-                        "missed {} frames: they came faster than they were read",
+                    print_err(&format!(
+                        "missed {} frames: this client reads too slowly",
                         frame.dropped.unwrap_or(0)
                     ));
-                    self.show_frame(&text).await;
+                    self.print_frame(&text).await;
                 }
                 _ => {}
             }
@@ -90,51 +81,49 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Shows a message that was not shown before.
-    async fn show_message(&mut self, frame: &Frame<'_>, text: &str) {
+    /// Prints a message unless it was printed recently.
+    async fn print_message(&mut self, frame: &Frame<'_>, text: &str) {
         let Some(message) =
             frame.message.and_then(|json| MessageView::from_json(json.get().as_bytes()).ok())
         else {
             return;
         };
-        if !self.recent.insert(message.id) {
+        if !self.recent_ids.insert(message.id) {
             return;
         }
-        match self.style {
-            Style::Readable => self.printer.print(describe(&message)).await,
-            _ => self.show_frame(text).await,
+        match self.format {
+            OutputFormat::Text => self.printer.print(format_message(&message)).await,
+            _ => self.print_frame(text).await,
         }
     }
 
-    /// Shows a frame to programs.
-    async fn show_frame(&self, text: &str) {
-        match self.style {
-            Style::Readable => {}
-            Style::Json => self.printer.print(text.to_owned()).await,
-            Style::JsonOnTerminal => self.printer.print(escape_json(text)).await,
+    /// Prints a frame if the output is JSON.
+    async fn print_frame(&self, text: &str) {
+        match self.format {
+            OutputFormat::Text => {}
+            OutputFormat::Json => self.printer.print(text.to_owned()).await,
+            OutputFormat::EscapedJson => self.printer.print(escape_json(text)).await,
         }
     }
 }
 
-/// Says whether something may have been missed before this frame.
+/// Reports whether messages may have been missed before this frame.
 fn report_resumption(hello: &Frame<'_>) {
     match (hello.resumed, hello.reason.as_deref()) {
-        (Some(true), _) => remark("resumed"),
-        (Some(false), reason) => {
-            remark(&format!(
-                "missed what came before: {}",
-                explain(reason.unwrap_or("no reason given"))
-            ));
-        }
+        (Some(true), _) => print_err("resumed"),
+        (Some(false), reason) => print_err(&format!(
+            "cannot resume, messages may have been missed: {}",
+            explain(reason.unwrap_or("no reason given"))
+        )),
         (None, _) => {}
     }
 }
 
 fn explain(reason: &str) -> String {
     match reason {
-        "window" => "window (it is longer ago than the server keeps)".to_owned(),
-        "data_lost" => "data_lost (Redis lost it)".to_owned(),
-        "unknown_position" => "unknown_position (the server does not know where it was)".to_owned(),
+        "window" => "window (the position is older than the resume window)".to_owned(),
+        "data_lost" => "data_lost (Redis lost the messages)".to_owned(),
+        "unknown_position" => "unknown_position (the server does not know the position)".to_owned(),
         other => escape(other),
     }
 }

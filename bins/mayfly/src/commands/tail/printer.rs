@@ -1,4 +1,5 @@
-//! Standard output, which whoever reads it may hold up: the connection and signals are heeded meanwhile.
+//! Prints on a separate thread, so that a slow reader of standard output blocks neither the
+//! connection nor signals.
 
 use std::io::{self, Write as _, stdout};
 use std::os::fd::AsFd as _;
@@ -8,8 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 
-/// Lines that may wait; when there are more, nothing is read from the connection.
-const LINES_MAX: usize = 1_000;
+/// The capacity of the line buffer. While it is full, nothing is read from the connection.
+const BUFFERED_LINES_MAX: usize = 1_000;
 
 /// A thread that prints lines.
 #[derive(Debug)]
@@ -20,39 +21,39 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn start() -> io::Result<Self> {
-        let (lines, waiting) = mpsc::channel(LINES_MAX);
+        let (lines, buffered) = mpsc::channel(BUFFERED_LINES_MAX);
         let thread = thread::Builder::new().name("printer".to_owned());
-        // An error of standard output means that nobody listens, which the sender notices.
-        let thread = thread.spawn(|| drop(print_all(waiting)))?;
+        // If standard output fails, the thread exits and the channel closes.
+        let thread = thread.spawn(|| drop(print_all(buffered)))?;
         Ok(Self { lines, thread })
     }
 
-    /// Prints a line as soon as those before it are printed.
+    /// Prints a line after all lines before it.
     pub(super) async fn print(&self, line: String) {
-        let _unheard = self.lines.send(line).await;
+        let _closed = self.lines.send(line).await;
     }
 
-    /// Returns when nobody listens any more.
-    pub(super) async fn unheard(&self) {
+    /// Waits until standard output is closed.
+    pub(super) async fn closed(&self) {
         tokio::select! {
             () = self.lines.closed() => {}
             () = stdout_closed() => {}
         }
     }
 
-    /// Returns when all is printed.
+    /// Waits until all lines are printed.
     pub(super) fn finish(self) {
         drop(self.lines);
-        let _ended = self.thread.join();
+        let _panicked = self.thread.join();
     }
 }
 
-/// Prints what waits, then lets it be seen, again and again.
-fn print_all(mut waiting: Receiver<String>) -> io::Result<()> {
+/// Prints lines, and flushes whenever no line is buffered.
+fn print_all(mut buffered: Receiver<String>) -> io::Result<()> {
     let mut out = io::BufWriter::new(stdout().lock());
-    while let Some(line) = waiting.blocking_recv() {
+    while let Some(line) = buffered.blocking_recv() {
         writeln!(out, "{line}")?;
-        while let Ok(line) = waiting.try_recv() {
+        while let Ok(line) = buffered.try_recv() {
             writeln!(out, "{line}")?;
         }
         out.flush()?;
@@ -60,26 +61,27 @@ fn print_all(mut waiting: Receiver<String>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when the reader of a pipe is gone, even while nothing is written; never where that cannot be seen.
+/// Waits until the reader of a pipe has closed it, even if nothing is written. Never returns if
+/// that cannot be detected.
 async fn stdout_closed() {
-    let (tell, told) = oneshot::channel();
-    let watch = move || {
-        if wait_until_closed().is_ok_and(|closed| closed) {
-            let _left = tell.send(());
+    let (closed_sender, closed) = oneshot::channel();
+    let poll_stdout = move || {
+        if wait_until_closed().is_ok_and(|is_closed| is_closed) {
+            let _dropped = closed_sender.send(());
         }
     };
-    // Nothing interrupts this thread; it ends with the process.
-    let watched = thread::Builder::new().name("watch".to_owned()).spawn(watch);
-    if watched.is_err() || told.await.is_err() {
+    // The thread blocks until the process exits.
+    let thread = thread::Builder::new().name("poll-stdout".to_owned()).spawn(poll_stdout);
+    if thread.is_err() || closed.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 fn wait_until_closed() -> nix::Result<bool> {
     let out = stdout();
-    let mut watched = [PollFd::new(out.as_fd(), PollFlags::empty())];
-    poll(&mut watched, PollTimeout::NONE)?;
-    Ok(watched[0]
+    let mut descriptors = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut descriptors, PollTimeout::NONE)?;
+    Ok(descriptors[0]
         .revents()
-        .is_some_and(|seen| seen.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
+        .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
 }

@@ -1,0 +1,59 @@
+//! Outcomes of writes, as metrics and as responses or problems.
+
+use std::time::Instant;
+
+use mayfly_hot::{HotError, RateLimitStatus, WriteOutcome};
+use mayfly_http::{Problem, RateLimit};
+use mayfly_runtime::metrics as names;
+use metrics::{Counter, Histogram};
+
+use crate::{problems, write_response::WriteResponse};
+
+/// Maps the outcomes of writes of one kind to responses, and measures them.
+pub struct OutcomeMapper {
+    /// `messages`, `plays` or `visits`: the label of the metrics and the rate limit policy.
+    kind: &'static str,
+    accepted_total: Counter,
+    accept_duration: Histogram,
+}
+
+impl OutcomeMapper {
+    /// Creates a mapper for one kind of items.
+    pub fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            accepted_total: metrics::counter!(names::ACCEPTED_TOTAL, "kind" => kind),
+            accept_duration: metrics::histogram!(names::ACCEPT_DURATION_SECONDS),
+        }
+    }
+
+    /// Maps the outcome of a write of `items` items that was started at `started`.
+    pub fn map<R>(
+        &self,
+        outcome: Result<WriteOutcome<R>, HotError>,
+        items: usize,
+        started: Instant,
+    ) -> Result<WriteResponse<R>, Problem> {
+        match outcome? {
+            WriteOutcome::Accepted(allowance) => {
+                self.accepted_total.increment(items as u64);
+                self.accept_duration.record(started.elapsed());
+                Ok(WriteResponse::New(allowance.map(|allowance| self.rate_limit(allowance))))
+            }
+            WriteOutcome::Replayed(write) => Ok(WriteResponse::Replayed(write)),
+            WriteOutcome::UnknownRecordFormat => Err(problems::unknown_record_format()),
+            WriteOutcome::KeyReused => Err(problems::key_reused()),
+            WriteOutcome::RateLimited(allowance) => {
+                Err(self.rate_limit(allowance).to_problem(items))
+            }
+            WriteOutcome::CapacityExceeded(capacity) => {
+                Err(problems::capacity_exceeded(capacity, self.kind))
+            }
+        }
+    }
+
+    fn rate_limit(&self, allowance: RateLimitStatus) -> RateLimit {
+        let RateLimitStatus { rate, remaining, resets_in } = allowance;
+        RateLimit { policy: self.kind, rate, remaining, resets_in }
+    }
+}

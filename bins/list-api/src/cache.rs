@@ -1,0 +1,325 @@
+//! A single-flight cache: concurrent requests for the same key share one fetch and its result.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
+
+use mayfly_core::StoreError;
+use mayfly_http::{Code, Problem};
+use parking_lot::Mutex;
+use tokio::{sync::watch, time::Instant};
+
+/// The maximum number of entries of a cache. A cache that would exceed it is cleared.
+const ENTRIES_MAX: usize = 10_000;
+
+/// A cache that is shared by all threads of the process.
+pub struct SingleFlightCache<K, V> {
+    slots: Mutex<HashMap<K, Slot<V>>>,
+}
+
+/// An entry, or `None` until its fetch completes.
+type Slot<V> = watch::Receiver<Option<CacheEntry<V>>>;
+
+/// The result of a fetch, and how long it can be reused.
+#[derive(Debug, Clone)]
+pub struct CacheEntry<V> {
+    value: Result<V, FetchError>,
+    /// `None` if only the requests that already wait receive the entry.
+    expires_at: Option<Instant>,
+    /// Whether the entry can be refreshed before it expires.
+    refresh: Refresh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refresh {
+    Allowed,
+    InProgress,
+    Disabled,
+}
+
+/// The reason why a fetch returned no value.
+#[derive(Debug, Clone)]
+pub enum FetchError {
+    /// A store failed.
+    Store(Arc<dyn StoreError>),
+    /// Too many fetches are in progress.
+    Overloaded,
+    /// The fetch was dropped because its thread exited.
+    Cancelled,
+}
+
+/// The state of a key.
+enum Lookup<V> {
+    Fresh(Result<V, FetchError>),
+    Fetching(Slot<V>),
+    Missing,
+}
+
+impl<V> CacheEntry<V> {
+    /// Creates an entry that expires at `expires_at`.
+    pub fn new(value: V, expires_at: Instant) -> Self {
+        Self { value: Ok(value), expires_at: Some(expires_at), refresh: Refresh::Allowed }
+    }
+
+    /// Creates an entry that is not refreshed before it expires.
+    pub fn without_refresh(value: V, expires_at: Instant) -> Self {
+        Self { refresh: Refresh::Disabled, ..Self::new(value, expires_at) }
+    }
+
+    /// Creates the entry of a failed fetch. Only the requests that already wait receive it.
+    pub fn failed(error: impl Into<FetchError>) -> Self {
+        Self { value: Err(error.into()), expires_at: None, refresh: Refresh::Disabled }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.expires_at.is_some_and(|expires_at| Instant::now() < expires_at)
+    }
+
+    /// Returns the expiry time if it is less than `ahead` away and a refresh can begin.
+    fn due_expiry(&self, ahead: Duration) -> Option<Instant> {
+        let expires_at = self.expires_at.filter(|_| self.refresh == Refresh::Allowed)?;
+        let left = expires_at.checked_duration_since(Instant::now())?;
+        (left < ahead).then_some(expires_at)
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K, V> {
+    /// Creates an empty cache.
+    pub fn new() -> Self {
+        Self { slots: Mutex::default() }
+    }
+
+    /// Returns the cached value, waits for a fetch in progress, or fetches.
+    ///
+    /// The fetch is a separate task and continues if its caller disconnects, since others may wait
+    /// for it. It is cancelled if the thread of its caller exits; then the other callers fetch once
+    /// more.
+    pub async fn get<F>(&self, key: &K, fetch: impl Fn() -> F) -> Result<V, FetchError>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        match self.get_or_fetch(key, &fetch).await {
+            Err(FetchError::Cancelled) => self.get_or_fetch(key, &fetch).await,
+            result => result,
+        }
+    }
+
+    /// Returns whether the caller must refresh the entry, which expires in less than `ahead`, and
+    /// [`insert`](Self::insert) the result.
+    ///
+    /// Only one caller gets `true`. The entry stays valid for `extension` longer, so that readers
+    /// do not wait for the refresh.
+    pub fn begin_refresh(&self, key: &K, ahead: Duration, extension: Duration) -> bool {
+        let mut slots = self.slots.lock();
+        let extended = slots.get(key).and_then(|slot| {
+            let entry = slot.borrow();
+            let entry = entry.as_ref()?;
+            let expires_at = Some(entry.due_expiry(ahead)? + extension);
+            let value = entry.value.clone();
+            Some(CacheEntry { value, expires_at, refresh: Refresh::InProgress })
+        });
+        let is_due = extended.is_some();
+        if is_due {
+            slots.insert(key.clone(), watch::channel(extended).1);
+        }
+        is_due
+    }
+
+    /// Inserts an entry unless a fetch is in progress: its waiters receive the result of that
+    /// fetch.
+    pub fn insert(&self, key: K, entry: CacheEntry<V>) {
+        let mut slots = self.slots.lock();
+        if !matches!(inspect(slots.get(&key)), Lookup::Fetching(_)) {
+            insert_bounded(&mut slots, key, watch::channel(Some(entry)).1);
+        }
+    }
+
+    async fn get_or_fetch<F>(&self, key: &K, fetch: &impl Fn() -> F) -> Result<V, FetchError>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        let mut slot = match self.find_or_spawn(key, fetch) {
+            Ok(value) => return value,
+            Err(slot) => slot,
+        };
+        match slot.wait_for(Option::is_some).await {
+            Ok(entry) => {
+                entry.as_ref().map_or(Err(FetchError::Cancelled), |entry| entry.value.clone())
+            }
+            Err(_) => Err(FetchError::Cancelled),
+        }
+    }
+
+    /// Returns the cached value, else the slot of the fetch in progress, which it spawns if needed.
+    fn find_or_spawn<F>(
+        &self,
+        key: &K,
+        fetch: &impl Fn() -> F,
+    ) -> Result<Result<V, FetchError>, Slot<V>>
+    where
+        F: Future<Output = CacheEntry<V>> + Send + 'static,
+    {
+        let mut slots = self.slots.lock();
+        match inspect(slots.get(key)) {
+            Lookup::Fresh(value) => Ok(value),
+            Lookup::Fetching(slot) => Err(slot),
+            Lookup::Missing => {
+                let (sender, slot) = watch::channel(None);
+                insert_bounded(&mut slots, key.clone(), slot.clone());
+                let fetch = fetch();
+                tokio::spawn(async move { sender.send_replace(Some(fetch.await)) });
+                Err(slot)
+            }
+        }
+    }
+}
+
+fn insert_bounded<K: Eq + Hash, V>(slots: &mut HashMap<K, Slot<V>>, key: K, slot: Slot<V>) {
+    if slots.len() >= ENTRIES_MAX && !slots.contains_key(&key) {
+        slots.clear();
+    }
+    slots.insert(key, slot);
+}
+
+fn inspect<V: Clone>(slot: Option<&Slot<V>>) -> Lookup<V> {
+    let Some(slot) = slot else { return Lookup::Missing };
+    // Read before the entry: a fetch stores its entry before it drops the sender.
+    let is_closed = slot.has_changed().is_err();
+    match &*slot.borrow() {
+        Some(entry) if entry.is_fresh() => Lookup::Fresh(entry.value.clone()),
+        None if !is_closed => Lookup::Fetching(slot.clone()),
+        _ => Lookup::Missing,
+    }
+}
+
+impl<E: StoreError> From<E> for FetchError {
+    fn from(error: E) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl From<FetchError> for Problem {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Store(error) => Self::from_store_error(&*error),
+            FetchError::Overloaded => Self::new(Code::Overloaded),
+            FetchError::Cancelled => Self::new(Code::Unavailable)
+                .caused_by("the thread that fetched the response exited"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use mayfly_hot::HotError;
+
+    use super::*;
+
+    /// Longer than a test runs.
+    const LONG: Duration = Duration::from_secs(3_600);
+    /// The duration of a fetch.
+    const FETCH_DURATION: Duration = Duration::from_millis(200);
+
+    /// Counts its fetches; the count is also the value.
+    #[derive(Clone, Default)]
+    struct Source(Arc<AtomicUsize>);
+
+    impl Source {
+        async fn fetch(self, ttl: Duration) -> CacheEntry<usize> {
+            let started = Instant::now();
+            tokio::time::sleep(FETCH_DURATION).await;
+            CacheEntry::new(self.0.fetch_add(1, Ordering::Relaxed) + 1, started + ttl)
+        }
+
+        async fn fail(self) -> CacheEntry<usize> {
+            tokio::time::sleep(FETCH_DURATION).await;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            CacheEntry::failed(HotError::Timeout)
+        }
+    }
+
+    async fn get(cache: &SingleFlightCache<u8, usize>, key: u8, source: &Source) -> Option<usize> {
+        cache.get(&key, || source.clone().fetch(LONG)).await.ok()
+    }
+
+    #[tokio::test]
+    async fn concurrent_gets_share_one_fetch_and_later_ones_its_value() {
+        let (cache, source) = (SingleFlightCache::new(), Source::default());
+        let get_first = || get(&cache, 1, &source);
+        let (a, b, c) = tokio::join!(get_first(), get_first(), get_first());
+        assert_eq!([a, b, c], [Some(1); 3]);
+        assert_eq!(get_first().await, Some(1));
+        assert_eq!(get(&cache, 2, &source).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn expired_entry_is_fetched_again() {
+        let (cache, source) = (SingleFlightCache::new(), Source::default());
+        for fetches in 1..=2 {
+            let value = cache.get(&1, || source.clone().fetch(FETCH_DURATION)).await;
+            assert_eq!(value.ok(), Some(fetches));
+        }
+    }
+
+    #[tokio::test]
+    async fn entry_near_expiry_is_refreshed_once_and_served_in_the_meantime() {
+        let (cache, expires_at) = (SingleFlightCache::new(), Instant::now() + LONG);
+        assert!(!cache.begin_refresh(&1, LONG, LONG), "there is no entry yet");
+        cache.insert(1, CacheEntry::new(1, expires_at));
+        assert!(!cache.begin_refresh(&1, FETCH_DURATION, LONG), "it does not expire soon");
+        assert!(cache.begin_refresh(&1, LONG * 2, LONG));
+        assert!(!cache.begin_refresh(&1, LONG * 2, LONG), "a refresh is in progress");
+        let fetch = || async { CacheEntry::failed(HotError::Timeout) };
+        assert_eq!(cache.get(&1, fetch).await.ok(), Some(1));
+        cache.insert(1, CacheEntry::new(2, expires_at));
+        assert_eq!(cache.get(&1, fetch).await.ok(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn failure_is_shared_with_waiters_and_not_cached() {
+        let (cache, source) = (SingleFlightCache::new(), Source::default());
+        let fail = || cache.get(&1, || source.clone().fail());
+        let (a, b) = tokio::join!(fail(), fail());
+        assert!(a.is_err() && b.is_err());
+        assert_eq!(get(&cache, 1, &source).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn fetch_continues_after_its_caller_disconnects() {
+        let (cache, source) = (SingleFlightCache::new(), Source::default());
+        let first = tokio::time::timeout(FETCH_DURATION / 20, get(&cache, 1, &source)).await;
+        assert!(first.is_err());
+        assert_eq!(get(&cache, 1, &source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn cancelled_fetch_is_retried_and_blocks_no_later_get() {
+        let (cache, source) = (SingleFlightCache::new(), Source::default());
+        let attempts = AtomicUsize::new(0);
+        let cancelled = cache.get(&1, || {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            async { panic!("on purpose") }
+        });
+        assert!(matches!(cancelled.await, Err(FetchError::Cancelled)));
+        assert_eq!(attempts.into_inner(), 2);
+        assert_eq!(get(&cache, 1, &source).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn number_of_entries_is_bounded() {
+        let cache = SingleFlightCache::new();
+        let expires_at = Instant::now() + LONG;
+        for key in 0..ENTRIES_MAX + 2 {
+            let value = cache.get(&key, || async move { CacheEntry::new(key, expires_at) }).await;
+            assert_eq!(value.ok(), Some(key));
+        }
+        assert_eq!(cache.slots.lock().len(), 2);
+        for key in 0..=ENTRIES_MAX {
+            cache.insert(key, CacheEntry::new(key, expires_at));
+        }
+        assert!(cache.slots.lock().len() <= ENTRIES_MAX);
+    }
+}

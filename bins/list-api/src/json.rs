@@ -1,0 +1,18 @@
+//! JSON encoding of responses.
+
+use bytes::Bytes;
+use mayfly_core::TrendSnapshot;
+use serde::Serialize;
+
+/// Encodes `value`.
+///
+/// # Panics
+/// Never: all responses consist of strings and finite numbers.
+pub fn to_json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("invariant: strings and numbers are JSON").into()
+}
+
+/// Encodes the pages of a snapshot whose visitors increased.
+pub fn increases_to_json(trends: Option<&TrendSnapshot>) -> Bytes {
+    trends.map_or(Bytes::from_static(b"[]"), |trends| to_json(&trends.to_increases()))
+}

@@ -1,0 +1,151 @@
+//! Messages and inboxes: read from Redis first, then from Postgres.
+
+use std::collections::HashMap;
+
+use mayfly_cold::{ColdStore, Page, PageRequest};
+use mayfly_core::{Clock, MessageId, SystemClock, Username, message::MessageView};
+use mayfly_hot::{
+    HotStore, IdempotentRequest, InboxPage, MessageFinder, Origin, ReplayedTake, TakeOutcome,
+};
+use mayfly_http::{Caller, IdempotencyKey, Problem};
+use mayfly_runtime::Settings;
+
+use crate::problems::key_reused;
+
+/// Queries for messages, and the takes and deletions. Each HTTP thread has its own instance.
+pub struct MessageQueries {
+    hot: HotStore,
+    finder: MessageFinder,
+    cold: ColdStore,
+    clock: Box<dyn Clock>,
+    /// The prefix of links; empty if clients use one origin.
+    list_url: String,
+}
+
+/// The result of a take.
+pub struct Taken {
+    /// The messages.
+    pub inbox: InboxPage,
+    /// Whether an earlier request with the same idempotency key took them.
+    pub is_replayed: bool,
+}
+
+impl MessageQueries {
+    /// Creates the queries.
+    pub fn new(hot: HotStore, cold: ColdStore, settings: &Settings) -> Self {
+        Self {
+            finder: MessageFinder::start(&hot),
+            hot,
+            cold,
+            clock: Box::new(SystemClock),
+            list_url: settings.public.list_url.clone(),
+        }
+    }
+
+    /// Returns the public URL of a path of this service.
+    pub fn public_url(&self, path: &str) -> String {
+        format!("{}{path}", self.list_url)
+    }
+
+    /// Finds a message, live or expired: in Redis, else in Postgres, else in the dead letters.
+    pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, Problem> {
+        if let Some(json) = self.finder.find_message(id).await? {
+            return Ok(Some(json));
+        }
+        if let Some(stored) = self.cold.messages().find(id).await? {
+            return Ok(Some(stored.json));
+        }
+        Ok(self.cold.dead_letters().find_message(id).await?)
+    }
+
+    /// Expires a message now and returns whether it exists. An expired message is left unchanged.
+    pub async fn delete_message(&self, id: MessageId, caller: &Caller) -> Result<bool, Problem> {
+        if let Some(json) = self.finder.find_copy(id).await? {
+            let username = MessageView::from_json(&json).ok().and_then(|message| message.username);
+            self.expire(id, username.as_deref(), None, caller).await?;
+            return Ok(true);
+        }
+        if self.finder.find_message(id).await?.is_some() {
+            return Ok(true);
+        }
+        // A message can be live without a copy in Redis: Redis lost its data since the write.
+        match self.cold.messages().find(id).await? {
+            Some(stored) if stored.expires_at > self.clock.now() => {
+                self.expire(id, stored.username.as_deref(), Some(&stored.json), caller).await?;
+                Ok(true)
+            }
+            Some(_) => Ok(true),
+            None => Ok(self.cold.dead_letters().find_message(id).await?.is_some()),
+        }
+    }
+
+    async fn expire(
+        &self,
+        id: MessageId,
+        username: Option<&str>,
+        json: Option<&[u8]>,
+        caller: &Caller,
+    ) -> Result<(), Problem> {
+        let at = self.clock.now();
+        // Expires nothing if the message was taken in the meantime.
+        self.hot.messages().delete(id, username, json, at, &origin(caller)).await?;
+        Ok(())
+    }
+
+    /// Lists one page of all stored messages.
+    pub async fn list_messages(&self, request: &PageRequest) -> Result<Page, Problem> {
+        Ok(self.cold.messages().list_page(request).await?)
+    }
+
+    /// Lists an inbox.
+    pub async fn list_inbox(&self, username: &Username, limit: u32) -> Result<InboxPage, Problem> {
+        Ok(self.hot.inbox().list(username.as_str(), limit as usize).await?)
+    }
+
+    /// Takes an inbox. With an idempotency key, the caller can retry the take.
+    pub async fn take_inbox(
+        &self,
+        username: &Username,
+        limit: u32,
+        key: IdempotencyKey,
+        caller: &Caller,
+    ) -> Result<Taken, Problem> {
+        let (at, origin, name) = (self.clock.now(), origin(caller), username.as_str());
+        let payload: [&[u8]; 2] = [name.as_bytes(), &limit.to_be_bytes()];
+        let client = caller.client.to_string();
+        let request = key.0.map(|key| IdempotentRequest::new("take", client, key, &payload));
+        match self.hot.inbox().take(name, limit as usize, at, &origin, request.as_ref()).await? {
+            TakeOutcome::Taken(inbox) => Ok(Taken { inbox, is_replayed: false }),
+            TakeOutcome::Replayed(ReplayedTake { ids, has_more }) => {
+                let messages = self.find_messages(&ids).await?;
+                Ok(Taken { inbox: InboxPage { messages, has_more }, is_replayed: true })
+            }
+            TakeOutcome::KeyReused => Err(key_reused()),
+        }
+    }
+
+    /// Finds messages in the order of `ids`, except those removed by the retention: first in Redis,
+    /// then in Postgres with one query, the rest one by one.
+    async fn find_messages(&self, ids: &[MessageId]) -> Result<Vec<Vec<u8>>, Problem> {
+        let hot = self.hot.messages().find_expired(ids).await?;
+        let mut found: HashMap<_, _> =
+            ids.iter().copied().zip(hot).filter_map(|(id, json)| Some((id, json?))).collect();
+        let missing: Vec<_> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let stored = self.cold.messages().find_many(&missing).await?;
+            found.extend(stored.into_iter().map(|stored| (stored.id, stored.json)));
+        }
+        let mut messages = Vec::with_capacity(ids.len());
+        for id in ids {
+            match found.remove(id) {
+                Some(json) => messages.push(json),
+                None => messages.extend(self.find_message(*id).await?),
+            }
+        }
+        Ok(messages)
+    }
+}
+
+fn origin(caller: &Caller) -> Origin {
+    Origin::new(caller.request_id.as_str(), caller.traceparent.as_str())
+}

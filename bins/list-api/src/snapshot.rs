@@ -1,0 +1,196 @@
+//! The URL of the statistics snapshot in S3.
+//!
+//! The URL is signed in advance, so that no request calls S3, Postgres or a credentials provider,
+//! nor Redis once a snapshot was seen.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mayfly_hot::{HotError, HotStore, StateFeed};
+use mayfly_http::{Code, Problem};
+use mayfly_runtime::{Component, Criticality, Health, settings};
+use mayfly_s3::{S3Error, SignedUrl, SnapshotStore};
+use parking_lot::RwLock;
+use tokio::time::Instant;
+
+/// The interval between two signatures.
+const SIGN_INTERVAL: Duration = Duration::from_secs(15);
+/// The interval after a failed signature or while S3 denies access.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
+/// The interval between two checks whether S3 accepts the signed URL.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The minimum remaining lifetime of a URL that is returned to a client.
+const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(60);
+/// The `Retry-After` of the response before the first snapshot.
+const FIRST_SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
+
+/// Queries for the snapshot. Each HTTP thread has its own instance.
+pub struct SnapshotQueries {
+    hot: HotStore,
+    url: Arc<SnapshotUrl>,
+}
+
+/// The URL of the snapshot, shared by all threads.
+pub struct SnapshotUrl {
+    url: Url,
+    /// Whether a snapshot was seen. From then on one exists, even if Redis loses its data.
+    is_published: AtomicBool,
+}
+
+enum Url {
+    /// The configured public URL.
+    Public(String),
+    /// A URL that a background task signs, or the reason why there is none.
+    Signed(RwLock<Result<SignedUrl, String>>),
+}
+
+/// Signs the URL and checks that S3 accepts it.
+struct UrlSigner {
+    hot: HotStore,
+    s3: SnapshotStore,
+    component: Component,
+    /// The reason why S3 denied access at the last check.
+    access_denied: Option<String>,
+    check_at: Instant,
+}
+
+impl SnapshotUrl {
+    /// Creates the configured URL. A signed URL is not signed yet.
+    pub fn new(settings: &settings::StatsSettings) -> Arc<Self> {
+        let url = if settings.public_url.is_empty() {
+            Url::Signed(RwLock::new(Err("not signed yet".to_owned())))
+        } else {
+            Url::Public(settings.public_url.clone())
+        };
+        Arc::new(Self { url, is_published: AtomicBool::new(false) })
+    }
+
+    /// Signs the URL periodically until aborted. Returns immediately if the URL is public.
+    pub async fn sign_periodically(
+        self: Arc<Self>,
+        hot: HotStore,
+        settings: settings::StatsSettings,
+        health: Health,
+    ) {
+        let Url::Signed(current) = &self.url else { return };
+        let component = health.register("s3", Criticality::Optional);
+        let s3 = SnapshotStore::new(&settings);
+        let check_at = Instant::now();
+        let mut signer = UrlSigner { hot, s3, component, access_denied: None, check_at };
+        loop {
+            let started = Instant::now();
+            let interval = signer.sign(current).await;
+            // After the signature, which depends on no store.
+            let has_changed = signer.check_if_due(&self).await;
+            if !has_changed {
+                tokio::time::sleep_until(started + interval).await;
+            }
+        }
+    }
+
+    /// Returns whether a snapshot exists. Reads Redis until one was seen.
+    async fn is_published(&self, hot: &HotStore) -> Result<bool, HotError> {
+        if !self.is_published.load(Ordering::Relaxed) {
+            if hot.snapshots().find_state(StateFeed::Stats).await?.is_none() {
+                return Ok(false);
+            }
+            self.is_published.store(true, Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    fn get(&self) -> Result<String, Problem> {
+        let signed = match &self.url {
+            Url::Public(url) => return Ok(url.clone()),
+            Url::Signed(signed) => signed.read(),
+        };
+        match &*signed {
+            Ok(signed) if Instant::now() + REMAINING_LIFETIME_MIN < signed.expires_at => {
+                Ok(signed.url.clone())
+            }
+            Ok(_) => Err(url_unavailable("the signed URL expires too soon")),
+            Err(reason) => Err(url_unavailable(reason)),
+        }
+    }
+}
+
+impl SnapshotQueries {
+    /// Creates the queries.
+    pub fn new(hot: HotStore, url: Arc<SnapshotUrl>) -> Self {
+        Self { hot, url }
+    }
+
+    /// Returns the URL of the snapshot.
+    pub async fn find_url(&self) -> Result<String, Problem> {
+        if !self.url.is_published(&self.hot).await? {
+            return Err(Problem::new(Code::Unavailable)
+                .detail("No statistics have been published yet.")
+                .retry_after(FIRST_SNAPSHOT_RETRY));
+        }
+        self.url.get()
+    }
+}
+
+impl UrlSigner {
+    /// Signs a URL and returns the interval until the next signature. If it fails, the previous URL
+    /// remains in use until it expires.
+    async fn sign(&mut self, current: &RwLock<Result<SignedUrl, String>>) -> Duration {
+        let signed = self.s3.sign_url().await;
+        let mut current = current.write();
+        match signed {
+            Ok(url) => {
+                *current = Ok(url);
+                let Some(reason) = &self.access_denied else {
+                    self.component.mark_up();
+                    return SIGN_INTERVAL;
+                };
+                self.component.mark_down(reason);
+            }
+            Err(error) => {
+                self.component.mark_down(error.to_string());
+                if current.is_err() {
+                    *current = Err(error.to_string());
+                }
+            }
+        }
+        RETRY_INTERVAL
+    }
+
+    /// Checks, if due, whether S3 accepts the URL, and returns whether the result has changed.
+    ///
+    /// A change requires a new signature, since the credentials are reloaded after a denial.
+    async fn check_if_due(&mut self, url: &SnapshotUrl) -> bool {
+        if Instant::now() < self.check_at {
+            return false;
+        }
+        // Before the first snapshot a read fails, with an error that depends on other permissions.
+        let result = match url.is_published(&self.hot).await {
+            Ok(true) => self.s3.check_readable().await,
+            Ok(false) | Err(_) => self.s3.check().await,
+        };
+        let access_denied = match result {
+            Ok(()) => None,
+            // Inconclusive: S3 did not respond. Missing credentials are reported by the signature.
+            Err(S3Error::Unavailable(_) | S3Error::Timeout(_) | S3Error::NoCredentials(_)) => {
+                self.access_denied.clone()
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let interval = if access_denied.is_some() { RETRY_INTERVAL } else { CHECK_INTERVAL };
+        self.check_at = Instant::now() + interval;
+        let has_changed = access_denied != self.access_denied;
+        self.access_denied = access_denied;
+        has_changed
+    }
+}
+
+fn url_unavailable(reason: &str) -> Problem {
+    Problem::new(Code::Unavailable)
+        .detail("The statistics are not available.")
+        .caused_by(format!("the URL of the snapshot cannot be signed: {reason}"))
+}

@@ -1,0 +1,108 @@
+//! Reads the ledger from Redis and Postgres.
+
+use anyhow::{Context as _, Result};
+use mayfly_cold::{ColdError, ColdStore, LedgerRow};
+use mayfly_core::MessageId;
+use mayfly_hot::{HotStore, PendingEntry, Stream};
+
+/// The balance of one stream in the current epoch. Redis and Postgres are read one after the other,
+/// so the numbers need not match while items arrive.
+pub(super) struct Balance {
+    pub(super) stream: Stream,
+    pub(super) epoch: String,
+    pub(super) accepted: u64,
+    pub(super) stored: u64,
+    pub(super) queued: u64,
+    pub(super) dead_lettered: u64,
+    /// Items of earlier epochs that are still queued. Until they are stored, the loss of those
+    /// epochs is unknown.
+    pub(super) queued_of_earlier_epochs: u64,
+}
+
+impl Balance {
+    pub(super) fn accounted(&self) -> u64 {
+        self.stored + self.queued + self.dead_lettered
+    }
+
+    pub(super) fn is_balanced(&self) -> bool {
+        self.accepted == self.accounted()
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        self.is_balanced() && self.queued_of_earlier_epochs == 0
+    }
+}
+
+/// The balances of the current epoch, if anything was ever accepted, and the earlier epochs.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) balances: Vec<Balance>,
+    pub(super) earlier_epochs: Vec<LedgerRow>,
+}
+
+impl Ledger {
+    /// Reads all streams.
+    pub(super) async fn read(hot: &HotStore, cold: &ColdStore) -> Result<Self> {
+        let mut ledger = Self::default();
+        for stream in Stream::ALL {
+            ledger.read_stream(stream, hot, cold).await?;
+        }
+        Ok(ledger)
+    }
+
+    /// Reads Redis first, then Postgres: an item that is processed in between is not missing.
+    pub(super) async fn read_stream(
+        &mut self,
+        stream: Stream,
+        hot: &HotStore,
+        cold: &ColdStore,
+    ) -> Result<()> {
+        let accepted =
+            hot.ledger().find(stream).await.context("cannot read the ledger in Redis")?;
+        let epoch = accepted.as_ref().map_or("", |ledger| ledger.epoch.as_str());
+        let queue = hot
+            .ledger()
+            .count_queue(stream, epoch)
+            .await
+            .context("cannot read the queue in Redis")?;
+        let pending: u64 = queue.pending.iter().map(|pending| pending.items).sum();
+        let processed = count_processed(stream, cold, &queue.pending).await;
+        let processed = processed.context("cannot read the stored items in Postgres")?;
+        let rows = cold.ledger().list(stream.name()).await;
+        let rows = rows.context("cannot read the ledger in Postgres")?;
+        let (current, earlier): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.epoch == epoch);
+        let current = current.into_iter().next();
+        self.earlier_epochs.extend(earlier);
+        self.balances.extend(accepted.map(|ledger| Balance {
+            stream,
+            accepted: ledger.accepted,
+            stored: current.as_ref().map_or(0, |row| row.stored),
+            queued: (queue.undelivered + pending).saturating_sub(processed),
+            dead_lettered: current.as_ref().map_or(0, |row| row.dead_lettered),
+            queued_of_earlier_epochs: queue.earlier,
+            epoch: ledger.epoch,
+        }));
+        Ok(())
+    }
+}
+
+/// Counts the items of pending entries that are already stored or dead-lettered.
+async fn count_processed(
+    stream: Stream,
+    cold: &ColdStore,
+    pending: &[PendingEntry],
+) -> Result<u64, ColdError> {
+    match stream {
+        Stream::Messages => {
+            let ids: Vec<_> = pending.iter().map(|pending| MessageId::from(pending.id)).collect();
+            cold.messages().count_processed(&ids).await
+        }
+        Stream::Plays => {
+            let ids: Vec<_> = pending.iter().map(|pending| pending.id).collect();
+            let processed = cold.plays().find_processed(&ids).await?;
+            let processed = pending.iter().filter(|pending| processed.contains(&pending.id));
+            Ok(processed.map(|pending| pending.items).sum())
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `mayfly audit`: proves that accepted = stored + queued + dead-lettered.
+
+mod balance;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use mayfly_cold::{ColdStore, LedgerRow};
+use mayfly_hot::{HotStore, Stream};
+use tokio::time::Instant;
+
+use crate::command_line::Audit;
+use crate::output::print;
+use crate::settings::load_settings;
+use balance::{Balance, Ledger};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+pub(crate) async fn audit(options: Audit) -> Result<ExitCode> {
+    let settings = load_settings()?;
+    let hot = HotStore::new(&settings.redis)?;
+    let cold = ColdStore::new(&settings.postgres);
+    let deadline = Instant::now() + options.wait;
+    let Ledger { balances, earlier_epochs } = loop {
+        let ledger = Ledger::read(&hot, &cold).await?;
+        if ledger.balances.iter().all(Balance::is_final) || Instant::now() >= deadline {
+            break ledger;
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    };
+    let lost: u64 = earlier_epochs.iter().map(print_earlier_epoch).sum();
+    print_current_epoch(&balances);
+    let has_acceptable_loss = lost == 0 || !options.all;
+    let is_balanced = balances.iter().all(Balance::is_balanced);
+    Ok(if is_balanced && has_acceptable_loss { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the number of messages that are accepted but not stored yet, in all epochs.
+pub(super) async fn count_queued_messages(hot: &HotStore, cold: &ColdStore) -> Result<u64> {
+    let mut ledger = Ledger::default();
+    ledger.read_stream(Stream::Messages, hot, cold).await?;
+    let balances = ledger.balances.iter();
+    Ok(balances.map(|balance| balance.queued + balance.queued_of_earlier_epochs).sum())
+}
+
+/// Prints an earlier epoch and returns the number of lost items.
+fn print_earlier_epoch(row: &LedgerRow) -> u64 {
+    let lost = row.accepted.saturating_sub(row.stored + row.dead_lettered);
+    let ended = row.ended_at.map_or_else(|| "just now".to_owned(), |at| at.to_string());
+    print(&format!(
+        "epoch {} ended {ended}: {} accepted {}, stored {}, dead-lettered {}, lost: {lost}",
+        row.epoch, row.kind, row.accepted, row.stored, row.dead_lettered
+    ));
+    lost
+}
+
+fn print_current_epoch(balances: &[Balance]) {
+    let Some(first) = balances.first() else { return };
+    print(&format!("epoch {}", first.epoch));
+    print(&format!(
+        "{:<10} {:>12} {:>12} {:>12} {:>14}",
+        "", "accepted", "stored", "queued", "dead-lettered"
+    ));
+    for balance in balances {
+        print(&format!(
+            "{:<10} {:>12} {:>12} {:>12} {:>14}",
+            balance.stream.name(),
+            balance.accepted,
+            balance.stored,
+            balance.queued,
+            balance.dead_lettered
+        ));
+    }
+    for balance in balances.iter().filter(|balance| balance.queued_of_earlier_epochs > 0) {
+        print(&format!(
+            "{} {} of earlier epochs are still queued",
+            balance.queued_of_earlier_epochs,
+            balance.stream.name()
+        ));
+    }
+    for balance in balances.iter().filter(|balance| !balance.is_balanced()) {
+        print(&format!(
+            "{} are not balanced: {} accepted, {} accounted for",
+            balance.stream.name(),
+            balance.accepted,
+            balance.accounted()
+        ));
+    }
+    if balances.iter().all(Balance::is_balanced) {
+        print("balanced");
+    }
+}

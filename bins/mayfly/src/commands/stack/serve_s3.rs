@@ -1,0 +1,40 @@
+//! `mayfly serve-s3`: serves a directory over the S3 protocol.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::command_line::ServeS3;
+
+/// The time limit of `--check`.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn serve_s3(options: ServeS3) -> Result<ExitCode> {
+    if options.check {
+        // Connecting to 0.0.0.0 reaches a server that listens on all addresses.
+        let connected = tokio::time::timeout(CHECK_TIMEOUT, TcpStream::connect(options.listen));
+        let is_listening = connected.await.is_ok_and(|connected| connected.is_ok());
+        return Ok(if is_listening { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| options.listen.to_string())?;
+    let shutdown = CancellationToken::new();
+    let terminated = shutdown.clone();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        terminated.cancel();
+    });
+    mayfly_stack::serve_s3(
+        listener,
+        &options.root,
+        &options.access_key,
+        &options.secret_key,
+        shutdown,
+    )
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,341 @@
+//! Brings every entry to its outcome (stored, retried or dead-lettered) and then acknowledges it.
+//!
+//! Processing can be interrupted at any point. An entry is then either still pending, and another
+//! worker processes it again, which has no effect if it was stored; or its outcome is committed to
+//! Postgres, and that worker acknowledges it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use mayfly_cold::{ColdError, ColdStore, EntryOutcome};
+use mayfly_core::{Clock, Consumption, SystemClock};
+use mayfly_hot::{Delivery, HotStore};
+use mayfly_runtime::{Settings, metrics as names};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::{
+    claim_heartbeat::ClaimHeartbeat,
+    stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
+};
+
+/// The worker shuts down while Postgres or Redis is unavailable. Its entries stay pending.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker shuts down while a store is unavailable")]
+pub struct ShuttingDown;
+
+/// The maximum number of rejected entries to be retried soon. Further entries stay pending and are
+/// retried when they are claimed.
+const REJECTED_ENTRIES_MAX: usize = 1_000;
+/// The initial pause between two attempts while a store is unavailable. It doubles with each
+/// attempt.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+struct RejectedEntry {
+    delivery: Delivery,
+    retry_at: Instant,
+}
+
+/// Processes the deliveries of one consumer.
+pub struct BatchProcessor<H> {
+    handler: H,
+    hot: HotStore,
+    cold: ColdStore,
+    settings: Arc<Settings>,
+    draining: CancellationToken,
+    rejected: Vec<RejectedEntry>,
+}
+
+impl<H: StreamHandler> BatchProcessor<H> {
+    /// Creates a processor that handles entries with `handler`.
+    pub fn new(
+        handler: H,
+        hot: HotStore,
+        cold: ColdStore,
+        settings: Arc<Settings>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { handler, hot, cold, settings, draining, rejected: Vec::new() }
+    }
+
+    /// Processes a batch. Entries that were delivered too often, according to `delivery_counts`,
+    /// are processed individually, so that an entry that crashes its worker affects no others.
+    pub async fn process(
+        &mut self,
+        deliveries: &[Delivery],
+        delivery_counts: &HashMap<String, u64>,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        let deliveries_max = self.settings.queue.deliveries_max;
+        let suspects: HashSet<&str> = delivery_counts
+            .iter()
+            .filter(|(_, count)| **count >= deliveries_max)
+            .map(|(entry_id, _)| entry_id.as_str())
+            .collect();
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            deliveries.iter().partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
+        self.process_together(others, heartbeat).await?;
+        for delivery in suspects {
+            self.process_individually(delivery, heartbeat).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges pending entries that no longer exist in the stream.
+    pub async fn ack_missing(&self, missing: &[String]) -> Result<(), ShuttingDown> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        warn!(
+            stream = H::STREAM.name(),
+            entries = missing.len(),
+            "pending entries were removed from the stream before they were processed: they are lost"
+        );
+        let ids: Vec<&str> = missing.iter().map(String::as_str).collect();
+        let heartbeat = ClaimHeartbeat::new(H::STREAM, "");
+        self.retry_until_shutdown(&heartbeat, async || self.handler.ack_missing(&ids).await).await
+    }
+
+    /// Retries the rejected entries that are due.
+    pub async fn retry_rejected(
+        &mut self,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.rejected).into_iter().partition(|entry| entry.retry_at <= now);
+        self.rejected = later;
+        for entry in due {
+            self.process_individually(&entry.delivery, heartbeat).await?;
+        }
+        Ok(())
+    }
+
+    async fn process_together(
+        &mut self,
+        deliveries: Vec<&Delivery>,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        let (groups, invalid) = group_by_epoch::<H>(deliveries);
+        for group in groups {
+            let heartbeat = heartbeat.with_entries(group.entry_ids());
+            match self.store(&group, &heartbeat).await? {
+                Some(outcome) => self.acknowledge(&group, &outcome, &heartbeat).await?,
+                None => {
+                    for (delivery, _) in &group.entries {
+                        self.process_individually(delivery, &heartbeat).await?;
+                    }
+                }
+            }
+        }
+        for entry in invalid {
+            self.dead_letter(entry.delivery, entry.reason, 0, heartbeat).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a group. Returns `None` if Postgres rejects an entry of it.
+    async fn store(
+        &self,
+        group: &EntryGroup<'_, H::Batch<'_>>,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<Option<H::Outcome>, ShuttingDown> {
+        let started = Instant::now();
+        let result = self
+            .retry_until_shutdown(heartbeat, async || {
+                match self.handler.store(&group.batch).await {
+                    Err(ColdError::Rejected(error)) => Ok(Err(error)),
+                    other => other.map(Ok),
+                }
+            })
+            .await?;
+        metrics::histogram!(names::STORE_DURATION_SECONDS).record(started.elapsed());
+        metrics::histogram!(names::BATCH_ENTRIES)
+            .record(u32::try_from(group.entries.len()).unwrap_or(u32::MAX));
+        match result {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) => {
+                warn!(
+                    stream = H::STREAM.name(),
+                    entries = group.entries.len(),
+                    %error,
+                    "Postgres rejected a batch: its entries are stored individually"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    async fn process_individually(
+        &mut self,
+        delivery: &Delivery,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        let (groups, invalid) = group_by_epoch::<H>([delivery]);
+        if let Some(entry) = invalid.into_iter().next() {
+            return self.dead_letter(delivery, entry.reason, 0, heartbeat).await;
+        }
+        for group in groups {
+            let outcome = self
+                .retry_until_shutdown(heartbeat, async || {
+                    self.handler.try_store(&group.batch).await
+                })
+                .await?;
+            match outcome {
+                EntryOutcome::Stored(outcome) => {
+                    self.acknowledge(&group, &outcome, heartbeat).await?;
+                }
+                EntryOutcome::Rejected(reason) => {
+                    self.record_rejection(delivery, reason, heartbeat).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Schedules a retry of a rejected entry, or dead-letters it after too many attempts.
+    async fn record_rejection(
+        &mut self,
+        delivery: &Delivery,
+        reason: String,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        let entry_id = &delivery.entry_id;
+        let attempts = self
+            .retry_until_shutdown(heartbeat, async || {
+                self.hot.queue().count_attempt(H::STREAM, entry_id).await
+            })
+            .await?;
+        warn!(
+            entry.id = entry_id,
+            request.id = delivery.meta.request_id,
+            attempts,
+            reason,
+            "Postgres rejected an entry: it is retried, and dead-lettered after too many attempts"
+        );
+        if attempts >= self.settings.queue.attempts_max {
+            let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+            self.dead_letter(delivery, reason, attempts, heartbeat).await?;
+            return self
+                .retry_until_shutdown(heartbeat, async || {
+                    self.hot.queue().clear_attempts(H::STREAM, entry_id).await
+                })
+                .await;
+        }
+        if self.rejected.len() < REJECTED_ENTRIES_MAX {
+            let retry_at = Instant::now() + self.settings.persist.retry_after;
+            self.rejected.push(RejectedEntry { delivery: delivery.clone(), retry_at });
+        }
+        Ok(())
+    }
+
+    /// Stores an entry as a dead letter, then acknowledges it.
+    async fn dead_letter(
+        &self,
+        delivery: &Delivery,
+        reason: String,
+        attempts: u32,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        error!(
+            entry.id = delivery.entry_id,
+            entry.kind = delivery.kind,
+            request.id = delivery.meta.request_id,
+            attempts,
+            reason,
+            "an entry cannot be stored: it becomes a dead letter"
+        );
+        let letter = H::to_dead_letter(delivery, reason, attempts);
+        let timeout = self.settings.persist.statement_timeout;
+        let is_expired = self
+            .retry_until_shutdown(heartbeat, async || {
+                self.cold.dead_letters().insert(&letter, timeout).await
+            })
+            .await?;
+        self.retry_until_shutdown(heartbeat, async || {
+            self.handler.acknowledge_dead_letter(delivery, &letter, is_expired).await
+        })
+        .await
+    }
+
+    async fn acknowledge(
+        &self,
+        group: &EntryGroup<'_, H::Batch<'_>>,
+        outcome: &H::Outcome,
+        heartbeat: &ClaimHeartbeat<'_>,
+    ) -> Result<(), ShuttingDown> {
+        self.retry_until_shutdown(heartbeat, async || {
+            self.handler.acknowledge(group, outcome).await
+        })
+        .await?;
+        let new = H::count_new(group, outcome);
+        metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
+        let consumption = record_wait_times(&group.entries);
+        // Not retried: only the pulse uses it.
+        if let Err(error) = self.hot.queue().record_consumption(H::STREAM, &consumption).await {
+            debug!(%error, "cannot report wait times to the pulse");
+        }
+        Ok(())
+    }
+
+    /// Retries an operation with exponential backoff until it succeeds or the worker shuts down.
+    ///
+    /// In the meantime it sends heartbeats, so that no other worker claims the entries.
+    async fn retry_until_shutdown<T, E: std::error::Error>(
+        &self,
+        heartbeat: &ClaimHeartbeat<'_>,
+        mut operation: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, ShuttingDown> {
+        let mut backoff = BACKOFF_MIN;
+        let mut heartbeat_at = Instant::now();
+        loop {
+            let error = match operation().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if backoff == BACKOFF_MIN {
+                warn!(
+                    stream = H::STREAM.name(),
+                    %error,
+                    "persist-worker cannot process entries: the queue grows; retrying"
+                );
+            }
+            if self.draining.run_until_cancelled(tokio::time::sleep(backoff)).await.is_none() {
+                return Err(ShuttingDown);
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if heartbeat_at.elapsed() > self.settings.queue.claim_after / 3 {
+                heartbeat_at = Instant::now();
+                if let Err(error) = heartbeat.send(&self.hot).await {
+                    debug!(%error, "cannot send the heartbeat of pending entries");
+                }
+            }
+        }
+    }
+}
+
+/// Records the wait times of entries in the metrics and returns them by item.
+fn record_wait_times(entries: &[(&Delivery, u64)]) -> Consumption {
+    let now = SystemClock.now();
+    let wait_seconds = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
+    let mut consumption = Consumption::default();
+    for (delivery, items) in entries {
+        let wait = now.since(delivery.arrived_at());
+        wait_seconds.record(wait);
+        if *items > 0 {
+            consumption.add(now, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), *items);
+        }
+        debug!(
+            entry.id = delivery.entry_id,
+            request.id = delivery.meta.request_id,
+            trace.parent = delivery.meta.traceparent,
+            "stored and acknowledged an entry"
+        );
+    }
+    consumption
+}

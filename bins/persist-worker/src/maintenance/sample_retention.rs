@@ -1,0 +1,27 @@
+//! Retention of samples and of the hourly totals derived from them.
+
+use std::time::Duration;
+
+use mayfly_cold::{ColdError, ColdStore};
+use mayfly_core::{Clock, SystemClock, limits};
+use mayfly_runtime::run_periodically;
+
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The maximum number of rows that one statement deletes.
+const CHUNK_ROWS: u32 = 1_000;
+
+/// Deletes expired rows periodically until aborted. Any number of workers can do this concurrently.
+pub fn run(cold: ColdStore) -> impl Future<Output = ()> {
+    run_periodically(INTERVAL, "sample retention", async move || delete_expired(&cold).await)
+}
+
+async fn delete_expired(cold: &ColdStore) -> Result<(), ColdError> {
+    let now = SystemClock.now();
+    let samples_before = now.minus(limits::SAMPLE_RETENTION);
+    let hours_before = now.minus(limits::HOURLY_RETENTION);
+    let mut deleted = u64::from(CHUNK_ROWS);
+    while deleted == u64::from(CHUNK_ROWS) {
+        deleted = cold.samples().delete_old(samples_before, hours_before, CHUNK_ROWS).await?;
+    }
+    Ok(())
+}

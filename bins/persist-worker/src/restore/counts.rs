@@ -1,0 +1,43 @@
+//! Restoration of play counts after Redis was restarted or lost its data. A Redis that was killed
+//! restarts without its latest writes.
+
+use std::time::Duration;
+
+use mayfly_cold::ColdStore;
+use mayfly_hot::{HotStore, Stream};
+use tracing::info;
+
+/// The interval between two checks.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+const PAGE_COUNTS: u32 = 1_000;
+
+/// Copies all counts, and which of them were published, from Postgres to Redis, unless that was
+/// done since the start of Redis.
+///
+/// Stops early if a new epoch or another run of Redis begins. After an interruption it starts
+/// again; a count that is already restored does not change.
+pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
+    let epoch = hot.ledger().find_or_begin(Stream::Plays).await?.epoch;
+    let run = hot.plays().find_run_id().await?;
+    if hot.plays().has_all_counts(&run).await? {
+        return Ok(());
+    }
+    let (mut after, mut restored) = (String::new(), 0);
+    loop {
+        let page = cold.play_counts().list_published(&after, PAGE_COUNTS).await?;
+        let is_last = page.len() < PAGE_COUNTS as usize;
+        if let Some(last) = page.last() {
+            after.clone_from(&last.count.video_id);
+        }
+        restored += page.len();
+        if !hot.plays().restore_counts(&epoch, &run, &page, is_last).await? {
+            return Ok(());
+        }
+        if is_last {
+            if restored > 0 {
+                info!(videos = restored, epoch, "restored play counts from Postgres");
+            }
+            return Ok(());
+        }
+    }
+}

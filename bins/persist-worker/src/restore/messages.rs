@@ -1,0 +1,79 @@
+//! Restoration of hot copies and inboxes of live messages after Redis lost its data.
+//!
+//! Only messages older than the epoch are restored, page by page in the order of ids. Redis accepts
+//! a page only if it follows the page before, so that concurrent or interrupted workers restore
+//! each page exactly once.
+
+use std::time::Duration;
+
+use mayfly_cold::{ColdStore, StoredMessage};
+use mayfly_core::{Clock, MessageId, SystemClock, Timestamp, limits};
+use mayfly_hot::{HotStore, LiveMessage, RestoreProgress, Stream};
+use tracing::info;
+use uuid::Uuid;
+
+/// The interval between two checks.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+/// How long batches of the previous epoch may still be committed after an epoch began. Until then,
+/// all pages are restored repeatedly.
+const COMMIT_DELAY_MAX: Duration = Duration::from_secs(15);
+/// The page size: at most about 4 MiB, regardless of the content.
+const PAGE_MESSAGES: u32 = 64;
+
+/// Restores all live messages if a new epoch has begun.
+pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
+    let mut restored = 0;
+    loop {
+        let Some(ledger) = hot.ledger().find(Stream::Messages).await? else { return Ok(()) };
+        let RestoreProgress::UpTo(last) = hot.messages().find_restore_progress().await? else {
+            return Ok(());
+        };
+        let now = SystemClock.now();
+        let after = last.parse().unwrap_or_else(|_| oldest_live_id(now));
+        // The name of an epoch is a UUIDv7: smaller ids are older than the epoch.
+        let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
+        let live = cold.messages().list_live(after, before, now, PAGE_MESSAGES).await?;
+        let is_young = before > MessageId::lower_bound(now.minus(COMMIT_DELAY_MAX));
+        let to = match live.last() {
+            Some(message) => RestoreProgress::UpTo(message.id.to_string()),
+            None if is_young => RestoreProgress::UpTo(String::new()),
+            None => RestoreProgress::Done,
+        };
+        restored += live.len();
+        let page: Vec<_> = live.into_iter().map(|message| to_live_message(message, now)).collect();
+        let from = RestoreProgress::UpTo(last);
+        hot.messages().restore_page(&ledger.epoch, &from, &to, &page).await?;
+        if is_last_page(&to) {
+            if restored > 0 {
+                info!(
+                    messages = restored,
+                    epoch = ledger.epoch,
+                    "restored live messages from Postgres"
+                );
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// Returns whether no further page follows at present.
+fn is_last_page(to: &RestoreProgress) -> bool {
+    match to {
+        RestoreProgress::UpTo(id) => id.is_empty(),
+        RestoreProgress::Done => true,
+    }
+}
+
+/// Returns the lower bound of the ids of live messages.
+fn oldest_live_id(now: Timestamp) -> MessageId {
+    MessageId::lower_bound(now.minus(limits::TTL_MAX))
+}
+
+fn to_live_message(message: StoredMessage, now: Timestamp) -> LiveMessage {
+    LiveMessage {
+        id: message.id,
+        username: message.username,
+        remaining: message.expires_at.since(now),
+        json: message.json,
+    }
+}

@@ -1,0 +1,33 @@
+//! Periodic tasks that restore Redis from Postgres, for example after Redis lost its data.
+//!
+//! Each task is idempotent and can be interrupted: any number of workers can run it concurrently.
+
+mod api_keys;
+mod counts;
+mod messages;
+
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use mayfly_cold::ColdStore;
+use mayfly_hot::HotStore;
+use mayfly_runtime::run_periodically;
+use tokio::task::JoinSet;
+
+type RestoreTask = fn(HotStore, ColdStore) -> BoxFuture<'static, anyhow::Result<()>>;
+
+const TASKS: [(&str, Duration, RestoreTask); 3] = [
+    ("restore messages", messages::INTERVAL, |hot, cold| messages::restore(hot, cold).boxed()),
+    ("restore play counts", counts::INTERVAL, |hot, cold| counts::restore(hot, cold).boxed()),
+    ("sync API keys", api_keys::INTERVAL, |hot, cold| api_keys::sync(hot, cold).boxed()),
+];
+
+/// Spawns all tasks.
+pub fn spawn(background_tasks: &mut JoinSet<()>, hot: &HotStore, cold: &ColdStore) {
+    for (name, interval, task) in TASKS {
+        let (hot, cold) = (hot.clone(), cold.clone());
+        background_tasks.spawn(run_periodically(interval, name, async move || {
+            task(hot.clone(), cold.clone()).await
+        }));
+    }
+}

@@ -1,0 +1,132 @@
+//! Leader election: of all instances of stats-publisher, one runs each job.
+
+use std::time::Duration;
+
+use mayfly_hot::{HotError, HotStore, Lease, Role};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// The pause after a failed step.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A job that one instance runs as the leader while the others are on standby.
+pub trait LeaderJob {
+    /// Runs one step and returns the pause before the next one.
+    ///
+    /// A step asks `leadership` for the role of this instance before it does anything as the
+    /// leader.
+    async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError>;
+
+    /// Waits for `pause`, or less if there is work to do. Cancel-safe.
+    async fn wait(&mut self, pause: Duration) {
+        sleep(pause).await;
+    }
+
+    /// Returns whether the job has work to complete before the process exits.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// Completes the job and releases the lease, so that a standby takes over immediately.
+    async fn finish(&mut self, leadership: &mut Leadership) {
+        leadership.release().await;
+    }
+}
+
+/// The leadership of one job: a lease that is renewed when due.
+pub struct Leadership {
+    job: &'static str,
+    lease: Lease,
+    /// When the lease was acquired or renewed, while this instance is the leader.
+    renewed_at: Option<Instant>,
+}
+
+impl Leadership {
+    /// Creates the leadership of `job`, whose lease expires `ttl` after its last renewal.
+    pub fn new(hot: &HotStore, job: &'static str, ttl: Duration) -> Self {
+        Self { job, lease: Lease::new(hot, job, ttl), renewed_at: None }
+    }
+
+    /// Runs `job` until the process drains and the job has completed its work.
+    pub async fn run(mut self, mut job: impl LeaderJob, draining: CancellationToken) {
+        let mut is_failing = false;
+        while !draining.is_cancelled() || job.is_busy() {
+            let result = job.step(&mut self).await;
+            self.log_transition(&mut is_failing, result.as_ref().err());
+            let pause = result.unwrap_or_else(|_| {
+                self.renewed_at = None;
+                RETRY_INTERVAL
+            });
+            let is_busy = job.is_busy();
+            tokio::select! {
+                () = job.wait(pause) => {}
+                () = draining.cancelled(), if !is_busy => {}
+            }
+        }
+        job.finish(&mut self).await;
+    }
+
+    fn log_transition(&self, is_failing: &mut bool, error: Option<&HotError>) {
+        match error {
+            Some(error) if !*is_failing => {
+                warn!(job = self.job, %error, "stats-publisher cannot run a job; retrying");
+            }
+            None if *is_failing => info!(job = self.job, "stats-publisher runs a job again"),
+            _ => {}
+        }
+        *is_failing = error.is_some();
+    }
+
+    /// Returns the role of this instance, and renews the lease if it is due.
+    ///
+    /// A leader must call this at least once per [`renew_interval`](Self::renew_interval).
+    pub async fn role(&mut self) -> Result<Role, HotError> {
+        if self.renewed_at.is_some_and(|at| at.elapsed() < self.lease.renew_interval()) {
+            return Ok(Role::Leader);
+        }
+        self.renew().await
+    }
+
+    /// Acquires or renews the lease now and returns the role of this instance.
+    pub async fn renew(&mut self) -> Result<Role, HotError> {
+        self.renewed_at = None;
+        let started = Instant::now();
+        let role = self.lease.acquire_or_renew().await?;
+        self.renewed_at = (role == Role::Leader).then_some(started);
+        Ok(role)
+    }
+
+    /// Makes the next call of [`role`](Self::role) ask Redis.
+    pub fn invalidate(&mut self) {
+        self.renewed_at = None;
+    }
+
+    /// Returns how often a leader renews the lease.
+    pub fn renew_interval(&self) -> Duration {
+        self.lease.renew_interval()
+    }
+
+    /// Returns how long a standby waits if the lease of the leader expires in `expires_in`.
+    pub fn standby_pause(&self, expires_in: Duration) -> Duration {
+        self.renew_interval().min(expires_in)
+    }
+
+    /// Returns how long this instance certainly remains the leader.
+    pub fn remaining(&self) -> Duration {
+        self.lease.remaining()
+    }
+
+    /// Returns the lease, which fences writes to Redis.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Releases the lease, so that a standby takes over immediately.
+    pub async fn release(&mut self) {
+        self.renewed_at = None;
+        if let Err(error) = self.lease.release().await {
+            debug!(job = self.job, %error, "cannot release the lease; it expires");
+        }
+    }
+}

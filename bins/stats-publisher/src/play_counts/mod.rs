@@ -1,0 +1,90 @@
+//! Publication of play counts: small counts immediately, large counts once per interval.
+//!
+//! Redis stores which counts changed. One atomic step there takes them out, records them as
+//! published and publishes them, so that a killed publisher neither repeats nor loses a
+//! publication.
+
+mod saver;
+
+use std::{sync::Arc, time::Duration};
+
+use mayfly_core::{Clock, SystemClock, Timestamp};
+use mayfly_hot::{CountsPublishOutcome, HotError, HotStore, Role};
+use mayfly_runtime::metrics as names;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use self::saver::PublishedCountSaver;
+use crate::{
+    leadership::{LeaderJob, Leadership},
+    schedule::Schedule,
+};
+
+/// The name of the lease.
+const JOB: &str = "plays";
+const LEASE_TTL: Duration = Duration::from_secs(2);
+/// The interval of small counts. A play must be visible within 250 ms, and a worker takes up to
+/// 100 ms to gather a batch.
+const POLL_INTERVAL: Duration = Duration::from_millis(40);
+
+/// Publishes changed counts.
+pub struct PlayCountPublisher {
+    hot: HotStore,
+    schedule: Schedule,
+    /// The latest interval whose large counts were made due.
+    current_interval: Option<Timestamp>,
+    /// Notified after a publication.
+    published: Arc<Notify>,
+}
+
+impl PlayCountPublisher {
+    /// Creates a publisher of large counts once per `interval`. It notifies `published`.
+    pub fn new(hot: HotStore, interval: Duration, published: Arc<Notify>) -> Self {
+        Self { hot, schedule: Schedule::new(interval), current_interval: None, published }
+    }
+
+    /// Runs until the process drains.
+    pub async fn run(self, draining: CancellationToken) {
+        Leadership::new(&self.hot, JOB, LEASE_TTL).run(self, draining).await;
+    }
+
+    /// Makes the changed large counts due, once per interval.
+    async fn begin_interval(&mut self, leadership: &Leadership) -> Result<(), HotError> {
+        let now = SystemClock.now();
+        let interval = self.schedule.interval_start(now);
+        if self.current_interval != Some(interval) {
+            self.hot.plays().begin_tick(leadership.lease(), interval, now).await?;
+            self.current_interval = Some(interval);
+        }
+        Ok(())
+    }
+}
+
+impl LeaderJob for PlayCountPublisher {
+    async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
+        if let Role::Standby(expires_in) = leadership.role().await? {
+            return Ok(leadership.standby_pause(expires_in));
+        }
+        self.begin_interval(leadership).await?;
+        loop {
+            match self.hot.plays().publish_counts(leadership.lease()).await? {
+                CountsPublishOutcome::Published { frames, is_full } => {
+                    metrics::counter!(names::PLAY_FRAMES_TOTAL).increment(frames as u64);
+                    if frames > 0 {
+                        self.published.notify_one();
+                    }
+                    if !is_full {
+                        return Ok(POLL_INTERVAL);
+                    }
+                }
+                CountsPublishOutcome::Restoring => return Ok(POLL_INTERVAL),
+                CountsPublishOutcome::NotLeader => {
+                    // Another leader may have changed the interval.
+                    leadership.invalidate();
+                    self.current_interval = None;
+                    return Ok(POLL_INTERVAL);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Publication of the statistics snapshot: read from Postgres, upload to S3, announce in Redis.
+//!
+//! Any step can be interrupted, or suspended and resumed while another instance leads. An announced
+//! snapshot is in S3. A snapshot in S3 that is not announced is soon followed by a newer one, since
+//! its interval is still due. A snapshot that was uploaded too late is fixed by [`reconcile`].
+
+mod reconcile;
+mod s3_health;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mayfly_cold::{ColdError, ColdStore};
+use mayfly_core::{Clock, SystemClock, Timestamp};
+use mayfly_hot::{HotError, HotStore, PublishOutcome, Role, StateFeed, is_plausible_time};
+use mayfly_runtime::{Component, metrics as names};
+use mayfly_s3::{S3Error, SnapshotStore};
+use serde::Deserialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+pub use self::s3_health::S3Health;
+use crate::{
+    leadership::{LeaderJob, Leadership},
+    schedule::Schedule,
+};
+
+/// The name of the lease.
+const JOB: &str = "stats";
+/// The lease lasts half an interval, within these limits.
+const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
+const LEASE_TTL_MAX: Duration = Duration::from_secs(10);
+/// The initial backoff after a failed run. It doubles up to the maximum, or to a fraction of the
+/// interval.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const BACKOFF_INTERVAL_DIVISOR: u32 = 4;
+/// How long a step in progress can continue while the process drains.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long S3 can still apply an upload after it timed out.
+const LATE_UPLOAD_MAX: Duration = Duration::from_secs(10);
+/// The minimum pause between two steps.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// The error of a run. Every run is retried.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// An error of Redis.
+    #[error(transparent)]
+    Hot(#[from] HotError),
+    /// An error of Postgres.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    /// An error of S3.
+    #[error(transparent)]
+    S3(#[from] S3Error),
+}
+
+/// The outcome of a successful run.
+enum Outcome {
+    Published,
+    /// Another instance became the leader.
+    Superseded,
+    /// The rollups are not complete yet.
+    Filling,
+}
+
+/// A snapshot that was announced.
+pub struct AnnouncedSnapshot {
+    /// When the statistics were read.
+    pub generated_at: Timestamp,
+    /// The snapshot.
+    pub json: Bytes,
+}
+
+/// Publishes the snapshot once per interval.
+pub struct SnapshotPublisher {
+    hot: HotStore,
+    cold: ColdStore,
+    s3: SnapshotStore,
+    s3_health: S3Health,
+    /// Whether the current interval has its snapshot.
+    component: Component,
+    clock: Box<dyn Clock>,
+    schedule: Schedule,
+    interval: Duration,
+    lease_ttl: Duration,
+    /// Shorter than the remaining lifetime of a renewed lease.
+    upload_timeout: Duration,
+    /// The time of the snapshot that this instance uploaded, unless it was announced.
+    unannounced: Option<Timestamp>,
+    /// An upload that timed out.
+    pending_upload: Option<PendingUpload>,
+    /// The backoff after a failed run.
+    backoff: Option<Backoff>,
+    draining: CancellationToken,
+}
+
+/// An upload that S3 may still apply.
+struct PendingUpload {
+    generated_at: Timestamp,
+    /// From then on, the upload was either applied or never will be.
+    settled_at: Instant,
+}
+
+struct Backoff {
+    until: Instant,
+    duration: Duration,
+    /// The error of the failed run.
+    reason: String,
+}
+
+impl SnapshotPublisher {
+    /// Creates a publisher that publishes once per `interval`.
+    pub fn new(
+        hot: HotStore,
+        cold: ColdStore,
+        s3: SnapshotStore,
+        s3_health: S3Health,
+        component: Component,
+        interval: Duration,
+        draining: CancellationToken,
+    ) -> Self {
+        let lease_ttl = (interval / 2).clamp(LEASE_TTL_MIN, LEASE_TTL_MAX);
+        Self {
+            hot,
+            cold,
+            s3,
+            s3_health,
+            component,
+            clock: Box::new(SystemClock),
+            schedule: Schedule::new(interval),
+            interval,
+            lease_ttl,
+            upload_timeout: lease_ttl / 2,
+            unannounced: None,
+            pending_upload: None,
+            backoff: None,
+            draining,
+        }
+    }
+
+    /// Runs until the process drains.
+    pub async fn run(self) {
+        let draining = self.draining.clone();
+        Leadership::new(&self.hot, JOB, self.lease_ttl).run(self, draining).await;
+    }
+
+    async fn run_step(&mut self, leadership: &mut Leadership) -> Duration {
+        match self.try_step(leadership).await {
+            Ok(pause) => pause,
+            Err(error) => self.back_off(&error, leadership).await,
+        }
+    }
+
+    async fn try_step(&mut self, leadership: &mut Leadership) -> Result<Duration, PublishError> {
+        let backoff = self.backoff.as_ref().map(|rest| rest.until.duration_since(Instant::now()));
+        let role = match backoff {
+            Some(left) if !left.is_zero() => Role::Standby(left),
+            _ => leadership.renew().await?,
+        };
+        // Read after the lease: a previous leader has announced its snapshot by now.
+        let last = self.find_announced().await?;
+        self.reconcile().await?;
+        let is_due = self.schedule.is_due(last.as_ref().map(|last| last.generated_at), self.now());
+        if role != Role::Leader || !is_due {
+            self.report(last.as_ref(), is_due);
+        }
+        if let Some(last) = last.filter(|_| !is_due) {
+            self.probe_write_permission(last).await?;
+        }
+        match role {
+            Role::Standby(expires_in) => Ok(leadership.standby_pause(expires_in)),
+            Role::Leader if is_due => {
+                let started = Instant::now();
+                let outcome = self.publish(leadership).await?;
+                Ok(self.record_outcome(&outcome, started.elapsed(), leadership))
+            }
+            Role::Leader => Ok(self.pause_until_next(leadership)),
+        }
+    }
+
+    fn pause_until_next(&self, leadership: &Leadership) -> Duration {
+        leadership.renew_interval().min(self.schedule.until_next(self.now()))
+    }
+
+    /// Publishes the snapshot of the current interval.
+    async fn publish(&mut self, leadership: &mut Leadership) -> Result<Outcome, PublishError> {
+        let generated_at = self.now();
+        let Some(snapshot) = self.cold.statistics().read(generated_at).await? else {
+            return Ok(Outcome::Filling);
+        };
+        let json = serde_json::to_vec(&snapshot).expect("invariant: strings and numbers are JSON");
+        let json = Bytes::from(json);
+        leadership.renew().await?;
+        // Killed here: the interval has no snapshot, and the next leader publishes it.
+        // Suspended here: the lease has expired afterwards, and the snapshot is not uploaded.
+        if leadership.remaining() < self.upload_timeout {
+            return Ok(Outcome::Superseded);
+        }
+        self.unannounced = Some(generated_at);
+        self.upload(json.clone(), generated_at).await?;
+        // Killed here: S3 is newer than the announced snapshot until the next one, soon.
+        match self.hot.snapshots().publish_stats(leadership.lease(), &json, generated_at).await? {
+            PublishOutcome::Published => {
+                self.unannounced = None;
+                Ok(Outcome::Published)
+            }
+            PublishOutcome::Stale | PublishOutcome::NotLeader => {
+                self.reconcile().await?;
+                Ok(Outcome::Superseded)
+            }
+        }
+    }
+
+    async fn upload(&mut self, json: Bytes, generated_at: Timestamp) -> Result<(), S3Error> {
+        let result = self.s3.put(json, self.upload_timeout).await;
+        self.s3_health.record_upload(&result, self.now());
+        if matches!(result, Err(S3Error::Timeout(_))) {
+            // Of several pending uploads, the oldest snapshot and the latest end are relevant.
+            let oldest = self.pending_upload.as_ref().map_or(generated_at, |put| put.generated_at);
+            self.pending_upload = Some(PendingUpload {
+                generated_at: oldest.min(generated_at),
+                settled_at: Instant::now() + LATE_UPLOAD_MAX,
+            });
+        }
+        result
+    }
+
+    /// Records the outcome of a run and returns the pause before the next step.
+    fn record_outcome(
+        &mut self,
+        outcome: &Outcome,
+        duration: Duration,
+        leadership: &Leadership,
+    ) -> Duration {
+        let (result, pause) = match outcome {
+            Outcome::Published => {
+                if self.backoff.take().is_some() {
+                    info!(
+                        object = self.s3.location(),
+                        "stats-publisher publishes the snapshot again"
+                    );
+                }
+                self.component.mark_up();
+                metrics::histogram!(names::SNAPSHOT_DURATION_SECONDS).record(duration);
+                metrics::gauge!(names::SNAPSHOT_AGE_SECONDS).set(0.0);
+                ("published", self.pause_until_next(leadership))
+            }
+            Outcome::Superseded => ("late", PAUSE_MIN),
+            Outcome::Filling => {
+                self.component.mark_down("the rollups of earlier messages are being computed");
+                ("filling", self.backoff_max().min(leadership.renew_interval()))
+            }
+        };
+        metrics::counter!(names::SNAPSHOTS_TOTAL, "result" => result).increment(1);
+        pause
+    }
+
+    /// Records a failed run and releases the lease, so that another instance can try during the
+    /// backoff. Returns the pause before the next step.
+    async fn back_off(&mut self, error: &PublishError, leadership: &mut Leadership) -> Duration {
+        let reason = error.to_string();
+        self.component.mark_down(reason.as_str());
+        if matches!(error, PublishError::Hot(_)) {
+            // Without Redis there is no leader, and its recovery must be detected soon.
+            debug!(error = reason, "cannot publish the snapshot without Redis; retrying");
+            return BACKOFF_MIN.min(self.backoff_max());
+        }
+        if self.backoff.is_none() {
+            warn!(error = reason, "stats-publisher cannot publish the snapshot; retrying");
+        }
+        metrics::counter!(names::SNAPSHOTS_TOTAL, "result" => "failed").increment(1);
+        let is_pending = matches!(error, PublishError::S3(S3Error::Timeout(_)));
+        // S3 may still apply the upload, which must happen before another instance uploads: the
+        // lease is left to expire, and the standbys get the chance to acquire it first.
+        let handover = if is_pending {
+            leadership.remaining() + leadership.renew_interval()
+        } else {
+            leadership.release().await;
+            Duration::ZERO
+        };
+        let previous = self.backoff.as_ref().map_or(Duration::ZERO, |backoff| backoff.duration);
+        let duration = (previous * 2).max(BACKOFF_MIN).min(self.backoff_max());
+        let until = Instant::now() + duration.max(handover);
+        self.backoff = Some(Backoff { until, duration, reason });
+        duration
+    }
+
+    fn backoff_max(&self) -> Duration {
+        (self.interval / BACKOFF_INTERVAL_DIVISOR).min(BACKOFF_MAX)
+    }
+
+    /// Reports the age of the last snapshot and whether it is healthy.
+    fn report(&mut self, last: Option<&AnnouncedSnapshot>, is_due: bool) {
+        if let Some(last) = last {
+            let age = self.now().since(last.generated_at);
+            metrics::gauge!(names::SNAPSHOT_AGE_SECONDS).set(age.as_secs_f64());
+            if !is_due {
+                self.backoff = None;
+            }
+            if self.backoff.is_none() && age < self.interval * 2 {
+                return self.component.mark_up();
+            }
+        }
+        match (&self.backoff, last) {
+            (Some(backoff), _) => self.component.mark_down(backoff.reason.as_str()),
+            (None, Some(last)) => {
+                self.component
+                    .mark_down(format!("the last snapshot was published at {}", last.generated_at));
+            }
+            (None, None) => self.component.mark_down("no snapshot has been published yet"),
+        }
+    }
+
+    /// Finds the last announced snapshot. One with an implausible time is ignored.
+    async fn find_announced(&self) -> Result<Option<AnnouncedSnapshot>, HotError> {
+        #[derive(Deserialize)]
+        struct Stamp {
+            generated_at: Timestamp,
+        }
+        let Some(json) = self.hot.snapshots().find_state(StateFeed::Stats).await? else {
+            return Ok(None);
+        };
+        let stamp = serde_json::from_slice::<Stamp>(&json).ok();
+        let plausible = stamp.filter(|stamp| is_plausible_time(stamp.generated_at, self.now()));
+        Ok(plausible.map(|stamp| AnnouncedSnapshot { generated_at: stamp.generated_at, json }))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl LeaderJob for SnapshotPublisher {
+    async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
+        let draining = self.draining.clone();
+        let out_of_time = async {
+            draining.cancelled().await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        };
+        let pause = tokio::select! {
+            pause = self.run_step(leadership) => pause,
+            () = out_of_time => Duration::ZERO,
+        };
+        Ok(pause.max(PAUSE_MIN))
+    }
+
+    /// Leaves the lease to expire while S3 may still apply an upload: the next leader must upload
+    /// after it.
+    async fn finish(&mut self, leadership: &mut Leadership) {
+        if self.unannounced.is_none() && self.pending_upload.is_none() {
+            leadership.release().await;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Reconciliation of the object in S3 with the announced snapshot.
+
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::{AnnouncedSnapshot, PublishError, SnapshotPublisher};
+
+/// How often a newer snapshot can be announced during a reconciliation until the next step
+/// continues.
+const ROUNDS_MAX: u32 = 3;
+
+impl SnapshotPublisher {
+    /// Uploads the announced snapshot again if this instance has overwritten it with one that was
+    /// not announced. Concurrent reconciliations converge to the newest, as each checks again
+    /// afterwards.
+    ///
+    /// An upload that timed out is checked immediately, and again when S3 can no longer apply it.
+    pub(super) async fn reconcile(&mut self) -> Result<(), PublishError> {
+        if let Some(late) = self.pending_upload.take_if(|put| put.settled_at <= Instant::now()) {
+            let uploaded = self.unannounced.unwrap_or(late.generated_at);
+            self.unannounced = Some(uploaded.min(late.generated_at));
+        }
+        for _ in 0..ROUNDS_MAX {
+            let Some(uploaded) = self.unannounced else { return Ok(()) };
+            let announced = self.find_announced().await?;
+            let Some(newer) = announced.filter(|announced| announced.generated_at > uploaded)
+            else {
+                // The object in S3 is at least as new as the announced snapshot.
+                self.unannounced = None;
+                return Ok(());
+            };
+            self.upload(newer.json, newer.generated_at).await?;
+            self.unannounced = Some(newer.generated_at);
+        }
+        Ok(())
+    }
+
+    /// Uploads the announced snapshot again if an upload of this instance was denied a while ago.
+    ///
+    /// A denied instance does not become the leader while another can upload, so it would never
+    /// detect restored permissions otherwise. The probe runs only if no other instance is about to
+    /// upload: far enough from the next interval.
+    pub(super) async fn probe_write_permission(
+        &mut self,
+        last: AnnouncedSnapshot,
+    ) -> Result<(), PublishError> {
+        let now = self.now();
+        let is_due = |denied_at| now.since(denied_at) >= self.backoff_max();
+        let is_quiet = self.schedule.until_next(now) >= self.upload_timeout.min(self.interval / 2);
+        if !is_quiet || !self.s3_health.upload_denied_at().is_some_and(is_due) {
+            return Ok(());
+        }
+        self.unannounced = Some(last.generated_at);
+        if let Err(error) = self.upload(last.json, last.generated_at).await {
+            debug!(%error, "the write permission for S3 is still missing");
+        }
+        self.reconcile().await
+    }
+}

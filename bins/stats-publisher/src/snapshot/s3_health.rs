@@ -1,0 +1,100 @@
+//! The health of S3: checked periodically by every instance, and updated after every upload.
+
+use std::{sync::Arc, time::Duration};
+
+use mayfly_core::Timestamp;
+use mayfly_runtime::{Component, Criticality, Health};
+use mayfly_s3::{S3Error, SnapshotStore};
+use parking_lot::Mutex;
+
+/// The interval between two checks while S3 is healthy.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The interval between two checks while S3 is unhealthy.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
+
+/// The health of S3. Clones share the state.
+#[derive(Clone)]
+pub struct S3Health {
+    /// Whether S3 responds.
+    reachable: Component,
+    /// Whether the credentials and permissions suffice, as far as is known.
+    credentials: Component,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why the credentials were rejected or missing at the last check.
+    access_error: Option<String>,
+    /// Why and when an upload was last denied. A check does not test the write permission.
+    upload_denied: Option<(String, Timestamp)>,
+}
+
+impl S3Health {
+    /// Registers the components.
+    pub fn register(health: &Health) -> Self {
+        Self {
+            reachable: health.register("s3", Criticality::Optional),
+            credentials: health.register("s3_credentials", Criticality::Required),
+            state: Arc::default(),
+        }
+    }
+
+    /// Checks S3 periodically until aborted.
+    pub async fn watch(self, s3: SnapshotStore) {
+        loop {
+            let result = s3.check().await;
+            self.record_check(&result);
+            let interval = if result.is_ok() { CHECK_INTERVAL } else { RETRY_INTERVAL };
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    fn record_check(&self, result: &Result<(), S3Error>) {
+        let mut state = self.state.lock();
+        match result {
+            Err(error) if error.is_access_error() => state.access_error = Some(error.to_string()),
+            // Inconclusive: S3 did not respond.
+            Err(S3Error::Unavailable(_) | S3Error::Timeout(_)) => {}
+            _ => state.access_error = None,
+        }
+        self.report(&state, result);
+    }
+
+    /// Records the result of an upload.
+    pub fn record_upload(&self, result: &Result<(), S3Error>, now: Timestamp) {
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => *state = State::default(),
+            Err(error @ S3Error::NoCredentials(_)) => state.access_error = Some(error.to_string()),
+            Err(error @ S3Error::Rejected(_)) => {
+                state.upload_denied = Some((error.to_string(), now));
+            }
+            Err(_) => {}
+        }
+        self.report(&state, result);
+    }
+
+    /// Returns when an upload of this instance was last denied.
+    ///
+    /// Only a successful upload of this instance clears it, since another instance can have other
+    /// permissions.
+    pub fn upload_denied_at(&self) -> Option<Timestamp> {
+        self.state.lock().upload_denied.as_ref().map(|(_, at)| *at)
+    }
+
+    fn report(&self, state: &State, result: &Result<(), S3Error>) {
+        let upload_denied = state.upload_denied.as_ref().map(|(reason, _)| reason);
+        match state.access_error.as_ref().or(upload_denied) {
+            Some(reason) => self.credentials.mark_down(reason),
+            None => self.credentials.mark_up(),
+        }
+        match result {
+            // A rejection is a response too.
+            Ok(()) | Err(S3Error::Rejected(_)) => self.reachable.mark_up(),
+            // No request was sent.
+            Err(S3Error::NoCredentials(_)) => {}
+            Err(error) => self.reachable.mark_down(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A host's history in Postgres, queried with a short timeout so that it never delays sampling.
+
+use std::{collections::HashMap, time::Duration};
+
+use mayfly_cold::{ColdError, ColdStore};
+use mayfly_core::{Host, Sample, Timestamp};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tracing::debug;
+
+/// The timeout of a query: much shorter than the lease.
+const HISTORY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long queries are suspended after a timeout, and the interval of retries.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The maximum number of hosts with a cached baseline.
+const HOSTS_MAX: usize = 10_000;
+/// The maximum number of pages with a cached baseline: about 100 MB with names of typical length.
+const PAGES_MAX: usize = 1_000_000;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// The usual number of visitors of each page, by path.
+pub type Baseline = HashMap<String, f64>;
+
+/// The history of all hosts, with a cache of the baselines for the current hour.
+pub struct History {
+    cold: ColdStore,
+    hosts: HashMap<Host, HostBaseline>,
+    /// Queries are not awaited before this time.
+    await_from: Instant,
+}
+
+/// The baseline of one host.
+struct HostBaseline {
+    /// The hour since 1970 that the baseline is for.
+    hour: i64,
+    queried_at: Instant,
+    /// The query in progress.
+    query: Option<JoinHandle<Result<Baseline, ColdError>>>,
+    /// The result of the query.
+    baseline: Option<Baseline>,
+    used_at: Instant,
+}
+
+impl History {
+    /// Creates a history with an empty cache.
+    pub fn new(cold: ColdStore) -> Self {
+        Self { cold, hosts: HashMap::new(), await_from: Instant::now() }
+    }
+
+    /// Returns the latest sample that was taken at `at` or before. Returns `None` if there is none
+    /// or Postgres does not answer immediately.
+    pub async fn find_sample(&mut self, host: &Host, at: Timestamp) -> Option<Sample> {
+        if Instant::now() < self.await_from {
+            return None;
+        }
+        match timeout(HISTORY_TIMEOUT, self.cold.samples().find(host, at)).await {
+            Ok(Ok(sample)) => return sample,
+            Ok(Err(error)) => debug!(%error, %host, "cannot read the previous sample"),
+            Err(_) => self.await_from = Instant::now() + RETRY_INTERVAL,
+        }
+        None
+    }
+
+    /// Returns the baseline of a host for the hour of `at`, or `None` while it is unknown.
+    ///
+    /// It is queried once per hour; after a failure, every ten seconds.
+    pub async fn find_baseline(&mut self, host: &Host, at: Timestamp) -> Option<&Baseline> {
+        let hour = at.as_millis().div_euclid(HOUR_MS);
+        if !self.hosts.contains_key(host) {
+            self.evict_host();
+        }
+        let now = Instant::now();
+        let cold = &self.cold;
+        let query = || {
+            let (cold, host) = (cold.clone(), host.clone());
+            Some(tokio::spawn(async move { cold.samples().find_baseline(&host, at).await }))
+        };
+        let cached = self.hosts.entry(host.clone()).or_insert_with(|| HostBaseline {
+            hour,
+            queried_at: now,
+            query: query(),
+            baseline: None,
+            used_at: now,
+        });
+        cached.used_at = now;
+        let is_retry_due =
+            cached.baseline.is_none() && cached.queried_at.elapsed() >= RETRY_INTERVAL;
+        if cached.hour != hour || (cached.query.is_none() && is_retry_due) {
+            (cached.hour, cached.queried_at, cached.baseline, cached.query) =
+                (hour, now, None, query());
+        }
+        cached.await_query(&mut self.await_from).await;
+        self.evict_pages();
+        self.hosts.get(host)?.baseline.as_ref()
+    }
+
+    /// Evicts the least recently used host if the cache is full.
+    fn evict_host(&mut self) {
+        if self.hosts.len() >= HOSTS_MAX
+            && let Some(host) = least_recently_used(self.hosts.iter())
+        {
+            self.hosts.remove(&host);
+        }
+    }
+
+    /// Evicts the baselines of the least recently used hosts while there are too many pages. They
+    /// are not queried again immediately.
+    fn evict_pages(&mut self) {
+        let pages = |host: &HostBaseline| host.baseline.as_ref().map_or(0, HashMap::len);
+        let mut cached: usize = self.hosts.values().map(pages).sum();
+        while cached > PAGES_MAX {
+            let with_pages = self.hosts.iter().filter(|(_, host)| pages(host) > 0);
+            let Some(host) = least_recently_used(with_pages) else { return };
+            if let Some(host) = self.hosts.get_mut(&host) {
+                cached -= pages(host);
+                host.baseline = None;
+            }
+        }
+    }
+}
+
+fn least_recently_used<'a>(
+    hosts: impl Iterator<Item = (&'a Host, &'a HostBaseline)>,
+) -> Option<Host> {
+    hosts.min_by_key(|(_, baseline)| baseline.used_at).map(|(host, _)| host.clone())
+}
+
+impl HostBaseline {
+    /// Awaits the query in progress for a short time.
+    async fn await_query(&mut self, await_from: &mut Instant) {
+        let Some(query) = &mut self.query else { return };
+        if Instant::now() < *await_from && !query.is_finished() {
+            return;
+        }
+        match timeout(HISTORY_TIMEOUT, query).await {
+            Ok(Ok(Ok(baseline))) => self.baseline = Some(baseline),
+            Ok(Ok(Err(error))) => debug!(%error, "cannot read a baseline"),
+            Ok(Err(error)) => debug!(%error, "the query of a baseline was cancelled"),
+            // The next sample checks the query again.
+            Err(_) => {
+                *await_from = Instant::now() + RETRY_INTERVAL;
+                return;
+            }
+        }
+        self.query = None;
+    }
+}

@@ -1,0 +1,222 @@
+//! Storage of published samples in Postgres, in the background: sampling never waits for Postgres.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use mayfly_cold::{ColdError, ColdStore};
+use mayfly_core::TrendSnapshot;
+use mayfly_runtime::metrics as names;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// The maximum number of queued pages: about 80 MB with names of typical length, or nearly three
+/// hours of one host with 100 pages.
+const QUEUED_PAGES_MAX: usize = 200_000;
+/// The maximum number of samples that are stored at once.
+const BATCH_SAMPLES: usize = 100;
+/// The timeout of storing a batch.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the remaining samples are stored while the process drains.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// The minimum interval between two warnings about dropped samples.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The queue of samples to be stored, oldest first.
+///
+/// The queue is in memory: if the process is killed, Postgres lacks the queued samples, which are
+/// then missing from hourly totals and comparisons.
+#[derive(Default)]
+pub(super) struct SampleQueue {
+    queue: Mutex<Queue>,
+    pushed: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    samples: VecDeque<Arc<TrendSnapshot>>,
+    /// The total size.
+    pages: usize,
+    warned_at: Option<Instant>,
+}
+
+impl SampleQueue {
+    /// Appends a sample. If the queue is full, the oldest samples are dropped.
+    pub(super) fn push(&self, sample: Arc<TrendSnapshot>) {
+        self.queue.lock().push(sample, QUEUED_PAGES_MAX);
+        self.pushed.notify_one();
+    }
+}
+
+impl Queue {
+    fn push(&mut self, sample: Arc<TrendSnapshot>, pages_max: usize) {
+        self.pages += size(&sample);
+        self.samples.push_back(sample);
+        let mut dropped = 0;
+        while self.pages > pages_max && self.samples.len() > 1 {
+            self.remove_first();
+            dropped += 1;
+        }
+        if dropped > 0 {
+            metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL).increment(dropped);
+            if self.warned_at.is_none_or(|at| at.elapsed() >= WARN_INTERVAL) {
+                self.warned_at = Some(Instant::now());
+                warn!(
+                    dropped,
+                    "the queue of samples is full because Postgres is slow or unavailable: the \
+                     oldest samples are dropped"
+                );
+            }
+        }
+    }
+
+    fn first(&self, samples_max: usize) -> Vec<Arc<TrendSnapshot>> {
+        self.samples.iter().take(samples_max).cloned().collect()
+    }
+
+    fn remove_first(&mut self) {
+        if let Some(removed) = self.samples.pop_front() {
+            self.pages -= size(&removed);
+        }
+    }
+
+    /// Removes the stored samples, unless they were dropped in the meantime.
+    fn remove(&mut self, stored: &[Arc<TrendSnapshot>]) {
+        for sample in stored {
+            if self.samples.front().is_some_and(|first| Arc::ptr_eq(first, sample)) {
+                self.remove_first();
+            }
+        }
+    }
+}
+
+/// Returns the size of a sample in pages.
+fn size(sample: &TrendSnapshot) -> usize {
+    1 + sample.pages.len()
+}
+
+/// Stores queued samples.
+pub struct SampleWriter {
+    cold: ColdStore,
+    queue: Arc<SampleQueue>,
+}
+
+impl SampleWriter {
+    pub(super) fn new(cold: ColdStore, queue: Arc<SampleQueue>) -> Self {
+        Self { cold, queue }
+    }
+
+    /// Runs until sampling is done, and then until all samples are stored or the timeout is over.
+    pub async fn run(self, sampling_done: &CancellationToken) {
+        while !sampling_done.is_cancelled() {
+            match sampling_done.run_until_cancelled(self.store_all()).await {
+                Some(true) => {
+                    sampling_done.run_until_cancelled(self.queue.pushed.notified()).await;
+                }
+                Some(false) => {
+                    sampling_done.run_until_cancelled(tokio::time::sleep(RETRY_INTERVAL)).await;
+                }
+                None => {}
+            }
+        }
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.store_all()).await != Ok(true) {
+            let remaining = self.queue.queue.lock().samples.len();
+            warn!(remaining, "samples were not stored before the shutdown: they are lost");
+        }
+    }
+
+    /// Stores all queued samples and returns whether it succeeded. If it is interrupted, samples
+    /// are stored again without effect.
+    async fn store_all(&self) -> bool {
+        loop {
+            let batch = self.queue.queue.lock().first(BATCH_SAMPLES);
+            if batch.is_empty() {
+                return true;
+            }
+            match self.store(&batch).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => {
+                    debug!(%error, "cannot store samples; retrying");
+                    return false;
+                }
+                Err(_) => {
+                    if !self.store_individually(&batch).await {
+                        return false;
+                    }
+                }
+            }
+            self.queue.queue.lock().remove(&batch);
+        }
+    }
+
+    async fn store(&self, batch: &[Arc<TrendSnapshot>]) -> Result<(), ColdError> {
+        let samples: Vec<_> = batch.iter().map(|sample| TrendSnapshot::clone(sample)).collect();
+        self.cold.samples().store(&samples, STORE_TIMEOUT).await
+    }
+
+    /// Stores samples individually and drops those that Postgres rejects. Returns `false` in an
+    /// outage.
+    async fn store_individually(&self, batch: &[Arc<TrendSnapshot>]) -> bool {
+        for sample in batch {
+            match self.store(std::slice::from_ref(sample)).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => return false,
+                Err(error) => {
+                    metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL).increment(1);
+                    warn!(%error, host = %sample.host, "Postgres rejected a sample: it is dropped");
+                }
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use mayfly_core::{Host, PageVisitors, Sample, Timestamp};
+
+    use super::*;
+
+    fn sample(second: i64, pages: usize) -> Arc<TrendSnapshot> {
+        let page = PageVisitors { path: "/".to_owned(), title: None, visitors: 1 };
+        let sample = Sample {
+            host: Host::parse("a.org").expect("a host"),
+            sampled_at: Timestamp::from_millis(second * 1_000),
+            visitors: 1,
+            exact: true,
+            pages: vec![page; pages],
+        };
+        Arc::new(TrendSnapshot::new(sample, None, &HashMap::new()))
+    }
+
+    fn seconds(queue: &Queue) -> Vec<i64> {
+        queue.samples.iter().map(|sample| sample.sampled_at.as_millis() / 1_000).collect()
+    }
+
+    #[test]
+    fn full_queue_drops_the_oldest_sample() {
+        let mut queue = Queue::default();
+        (0..4).for_each(|second| queue.push(sample(second, 9), 30));
+        assert_eq!((seconds(&queue), queue.pages), (vec![1, 2, 3], 30));
+        queue.push(sample(4, 99), 30);
+        assert_eq!(
+            (seconds(&queue), queue.pages),
+            (vec![4], 100),
+            "a single sample may exceed the limit"
+        );
+    }
+
+    #[test]
+    fn sample_dropped_while_it_is_stored_is_not_removed_twice() {
+        let mut queue = Queue::default();
+        (0..3).for_each(|second| queue.push(sample(second, 9), 30));
+        let batch = queue.first(2);
+        queue.push(sample(3, 9), 30);
+        queue.remove(&batch);
+        assert_eq!((seconds(&queue), queue.pages), (vec![2, 3], 20));
+    }
+}

@@ -1,0 +1,301 @@
+//! Samples of an upstream service: called when a caller requests a host, while a subscriber watches
+//! it, and once per period for every known host.
+//!
+//! Redis stores each request until the outcome of its call is recorded. The start of a call is
+//! recorded first, so that after a crash of the leader the next one repeats the call once the call
+//! interval is over.
+
+mod chartbeat;
+mod key_registration;
+mod quota;
+mod refresh;
+mod response;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use mayfly_core::{Clock, Host, Sample, SystemClock, Timestamp};
+use mayfly_hot::{CallDenied, CallReason, HotError, Role, SourceCall, SourceOutcome};
+use mayfly_runtime::metrics as names;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tracing::warn;
+
+use self::{
+    chartbeat::{Answer, CallResult, Chartbeat},
+    key_registration::{KeyRegistration, register_key},
+    refresh::Refresh,
+};
+use super::context::SamplingContext;
+use crate::leadership::{LeaderJob, Leadership};
+
+/// The interval of checks for requested hosts.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The interval of checks for watched hosts.
+const WATCHED_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a watched host, or one to be refreshed, is skipped if it cannot be called for.
+const SKIP_DURATION: Duration = Duration::from_secs(1);
+/// The maximum number of concurrent calls, at most one per host.
+const CALLS_MAX: usize = 32;
+/// The maximum number of concurrent calls that no caller waits for.
+const REFRESHES_MAX: usize = 10;
+/// The maximum number of hosts that are considered between two renewals of the lease.
+const DECISIONS_MAX: usize = 100;
+/// The pause after the leadership is lost, or after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A completed call.
+struct CompletedCall {
+    call: SourceCall,
+    result: CallResult,
+    /// When the answer arrived, by the clock of Redis.
+    at: Timestamp,
+    is_registered: bool,
+}
+
+/// Calls the service and publishes its answers.
+pub struct UpstreamSampler {
+    context: SamplingContext,
+    chartbeat: Arc<Chartbeat>,
+    calls: JoinSet<CompletedCall>,
+    /// The hosts of calls in progress, and whether each call is one that no caller waits for.
+    in_progress: HashMap<Host, bool>,
+    /// Calls whose outcome is not recorded yet.
+    completed: Vec<CompletedCall>,
+    /// The earliest time of the next call for a host.
+    blocked_until: HashMap<Host, Instant>,
+    /// The watched hosts and the time of their next calls.
+    watched: HashMap<Host, Instant>,
+    watched_read_at: Option<Instant>,
+    refresh: Refresh,
+    key_registration: KeyRegistration,
+}
+
+impl UpstreamSampler {
+    /// Creates a sampler.
+    pub fn new(context: SamplingContext) -> Self {
+        let SamplingContext { settings, hot, cold, .. } = &context;
+        let chartbeat = Arc::new(Chartbeat::new(&settings.rising.chartbeat_url));
+        let refresh = Refresh::new(cold.clone(), settings.rising.refresh);
+        let key_registration = KeyRegistration::new(hot.clone(), cold.clone());
+        Self {
+            context,
+            chartbeat,
+            calls: JoinSet::new(),
+            in_progress: HashMap::new(),
+            completed: Vec::new(),
+            blocked_until: HashMap::new(),
+            watched: HashMap::new(),
+            watched_read_at: None,
+            refresh,
+            key_registration,
+        }
+    }
+
+    /// Drops the state when another instance leads. It repeats the calls that are still requested.
+    fn reset(&mut self) {
+        self.calls.abort_all();
+        self.calls.detach_all();
+        self.in_progress.clear();
+        self.completed.clear();
+        self.blocked_until.clear();
+        self.watched.clear();
+        self.watched_read_at = None;
+        self.refresh.reset();
+    }
+
+    /// Calls for requested hosts. Returns `false` if the leadership is lost, as do the next two.
+    async fn call_requested(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
+        let mut decisions = 0;
+        for host in self.context.hot.source().list_requested_hosts().await? {
+            if decisions == DECISIONS_MAX || self.calls.len() >= CALLS_MAX {
+                break;
+            }
+            if self.in_progress.contains_key(&host) || self.blocked_until.contains_key(&host) {
+                continue;
+            }
+            decisions += 1;
+            match self.call(&host, CallReason::Requested, leadership).await? {
+                Err(CallDenied::NotLeader) => return Ok(false),
+                Err(CallDenied::TooSoon(left)) => {
+                    self.blocked_until.insert(host, Instant::now() + left);
+                }
+                Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_)) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    async fn call_watched(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
+        let now = Instant::now();
+        if self.watched_read_at.is_none_or(|at| at + WATCHED_POLL_INTERVAL <= now) {
+            let hosts = self.context.hot.trends().list_watched_hosts().await?;
+            let mut previous = std::mem::take(&mut self.watched);
+            let next_call = |host: Host| {
+                let next_at = previous.remove(&host).unwrap_or(now);
+                (host, next_at)
+            };
+            self.watched = hosts.into_iter().map(next_call).collect();
+            self.watched_read_at = Some(now);
+        }
+        let due = self.watched.iter().filter(|(_, next_at)| **next_at <= now);
+        let due: Vec<_> = due.map(|(host, _)| host.clone()).take(DECISIONS_MAX).collect();
+        for host in due {
+            if self.calls.len() >= CALLS_MAX {
+                break;
+            }
+            if self.in_progress.contains_key(&host) {
+                continue;
+            }
+            let pause = match self.call(&host, CallReason::Watched, leadership).await? {
+                Err(CallDenied::NotLeader) => return Ok(false),
+                Err(CallDenied::TooSoon(left)) => left,
+                Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_)) => SKIP_DURATION,
+            };
+            self.watched.insert(host, Instant::now() + pause);
+        }
+        Ok(true)
+    }
+
+    async fn call_to_refresh(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
+        for _ in 0..DECISIONS_MAX {
+            let refreshes = self.in_progress.values().filter(|is_refresh| **is_refresh).count();
+            if refreshes >= REFRESHES_MAX || self.calls.len() >= CALLS_MAX {
+                break;
+            }
+            let Some((host, since)) = self.refresh.next(SystemClock.now()).await else { break };
+            if self.in_progress.contains_key(&host) {
+                self.refresh.put_back(host, SKIP_DURATION);
+                continue;
+            }
+            match self.call(&host, CallReason::Refresh(since), leadership).await {
+                Err(error) => {
+                    self.refresh.put_back(host, RETRY_INTERVAL);
+                    return Err(error);
+                }
+                Ok(Err(CallDenied::NotLeader)) => return Ok(false),
+                Ok(Err(CallDenied::TooSoon(left))) => self.refresh.put_back(host, left),
+                Ok(Err(CallDenied::Paused(left))) => {
+                    self.refresh.put_back(host, left.max(SKIP_DURATION));
+                }
+                // A host without an accepted key cannot be called for.
+                Ok(Ok(()) | Err(CallDenied::NothingToDo)) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts a call for a host if it is allowed now.
+    async fn call(
+        &mut self,
+        host: &Host,
+        reason: CallReason,
+        leadership: &Leadership,
+    ) -> Result<Result<(), CallDenied>, HotError> {
+        let SamplingContext { hot, cold, .. } = &self.context;
+        let call = match hot.source().take_call(leadership.lease(), host, reason).await? {
+            Ok(call) => call,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        // Killed here: no call is made, and the next leader makes one after the call interval.
+        let (chartbeat, cold, started) =
+            (Arc::clone(&self.chartbeat), cold.clone(), Instant::now());
+        self.in_progress.insert(host.clone(), call.is_refresh);
+        self.calls.spawn(async move {
+            let result = chartbeat.call(&call.host, &call.key).await;
+            let at = call.called_at.plus(started.elapsed());
+            let is_new_key = call.is_trial && matches!(result.answer, Answer::Pages(_));
+            let is_registered = !is_new_key || register_key(&cold, &call).await;
+            CompletedCall { call, result, at, is_registered }
+        });
+        Ok(Ok(()))
+    }
+
+    /// Records the outcomes of completed calls. A call whose outcome cannot be recorded is
+    /// repeated.
+    async fn record_completed(&mut self, leadership: &Leadership) -> Result<(), HotError> {
+        while let Some(completed) = self.calls.try_join_next() {
+            self.completed.extend(completed);
+        }
+        while let Some(completed) = self.completed.pop() {
+            self.in_progress.remove(&completed.call.host);
+            self.record(completed, leadership).await?;
+        }
+        if self.calls.is_empty() {
+            self.in_progress.clear();
+        }
+        Ok(())
+    }
+
+    /// Publishes the sample of a call, then records its outcome. If that is interrupted, the call
+    /// is repeated; a caller that polls in the meantime sees the sample.
+    async fn record(
+        &mut self,
+        completed: CompletedCall,
+        leadership: &Leadership,
+    ) -> Result<(), HotError> {
+        let CompletedCall { call, result, at, is_registered } = completed;
+        let CallResult { answer, pause } = result;
+        let (outcome, label) = match &answer {
+            Answer::Pages(_) => (SourceOutcome::Answered { is_registered }, "answered"),
+            Answer::Rejected { is_for_key: true } => (SourceOutcome::Forbidden, "refused"),
+            Answer::Rejected { is_for_key: false } => (SourceOutcome::Refused, "refused"),
+            Answer::RateLimited => (SourceOutcome::Failed, "limited"),
+            Answer::Unusable => (SourceOutcome::Failed, "failed"),
+        };
+        metrics::counter!(names::RISING_CALLS_TOTAL, "result" => label).increment(1);
+        let SamplingContext { hot, publisher, .. } = &mut self.context;
+        if let Answer::Pages(found) = answer {
+            let (host, visitors, pages) = (call.host.clone(), found.visitors, found.pages);
+            let sample = Sample { host, sampled_at: at, visitors, exact: true, pages };
+            publisher.publish(leadership.lease(), sample).await?;
+        }
+        hot.source().record_call(leadership.lease(), &call, at, outcome, pause).await?;
+        Ok(())
+    }
+}
+
+impl LeaderJob for UpstreamSampler {
+    /// Records the outcomes of calls and starts those that are due.
+    async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
+        if let Role::Standby(expires_in) = leadership.role().await? {
+            self.reset();
+            return Ok(leadership.standby_pause(expires_in));
+        }
+        self.record_completed(leadership).await?;
+        if self.context.draining.is_cancelled() {
+            return Ok(POLL_INTERVAL);
+        }
+        self.key_registration.spawn_if_due();
+        let now = Instant::now();
+        self.blocked_until.retain(|_, until| *until > now);
+        let is_leader = self.call_requested(leadership).await?
+            && self.call_watched(leadership).await?
+            && self.call_to_refresh(leadership).await?;
+        Ok(if is_leader { POLL_INTERVAL } else { RETRY_INTERVAL })
+    }
+
+    /// Returns early when a call completes, since callers wait for its outcome.
+    async fn wait(&mut self, pause: Duration) {
+        tokio::select! {
+            completed = self.calls.join_next(), if !self.calls.is_empty() => {
+                if let Some(Ok(completed)) = completed {
+                    self.completed.push(completed);
+                }
+            }
+            () = sleep(pause) => {}
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    async fn finish(&mut self, leadership: &mut Leadership) {
+        if let Err(error) = self.record_completed(leadership).await {
+            warn!(%error, "cannot record the last outcomes of upstream calls; they are repeated");
+        }
+        leadership.release().await;
+    }
+}

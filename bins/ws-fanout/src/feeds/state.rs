@@ -1,0 +1,139 @@
+//! Feeds that carry state (`stats`, `pulse`): broadcasts the newest state, as published, or as read
+//! from its key if a publication was lost or rejected.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use mayfly_core::{Clock, SystemClock, Timestamp};
+use mayfly_hot::{HotStore, StateFeed, is_plausible_time};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::{frames::StateFrame, hub::Hub, worker_event::WorkerEvent};
+
+/// Capacity of the channel of received states.
+pub(super) const RECEIVED_STATES_MAX: usize = 64;
+
+/// Broadcasts every received state that is newer than the last one. Runs until it is aborted.
+pub(super) async fn follow_states(hub: Arc<Hub>, mut received: mpsc::Receiver<(StateFeed, Bytes)>) {
+    let mut newest = HashMap::<StateFeed, NewestState>::new();
+    while let Some((feed, state)) = received.recv().await {
+        match newest.entry(feed).or_default().update(&state, SystemClock.now()) {
+            Ok(None) => {}
+            Ok(Some(json)) => {
+                let frame = StateFrame::encode(feed, json.as_bytes());
+                hub.broadcast(WorkerEvent::State(Arc::new(frame))).await;
+            }
+            Err(error) => warn!(?feed, %error, "state feed: skipped a malformed state"),
+        }
+    }
+}
+
+/// Reads the state keys and sends them to `received`, as if they had been published. This recovers
+/// lost and rejected publications.
+pub(super) async fn read_states(hot: &HotStore, received: &mpsc::Sender<(StateFeed, Bytes)>) {
+    for feed in StateFeed::ALL {
+        match hot.snapshots().find_state(feed).await {
+            // If the channel is full, newer states are waiting in it already.
+            Ok(Some(state)) => drop(received.try_send((feed, state))),
+            Ok(None) => {}
+            Err(error) => debug!(?feed, %error, "cannot read the state of a feed from Redis"),
+        }
+    }
+}
+
+/// The newest state of a feed.
+#[derive(Default)]
+struct NewestState {
+    json: String,
+    generated_at: Option<Timestamp>,
+}
+
+/// The only part of a state that is parsed; the state itself is forwarded unchanged.
+#[derive(Deserialize)]
+struct StateHeader {
+    generated_at: Option<Timestamp>,
+}
+
+impl NewestState {
+    /// Stores a state and returns its JSON as a single line, unless the state is a duplicate or
+    /// older. A stored state with an implausible timestamp is always replaced, so that a wrong
+    /// clock cannot block the feed.
+    fn update(&mut self, state: &[u8], now: Timestamp) -> anyhow::Result<Option<&str>> {
+        let text = str::from_utf8(state)?;
+        if text == self.json {
+            return Ok(None);
+        }
+        // serde also reads a struct from a JSON array.
+        anyhow::ensure!(text.trim_ascii_start().starts_with('{'), "the state is not a JSON object");
+        let StateHeader { generated_at } = serde_json::from_str(text)?;
+        // JSON strings cannot contain raw line breaks, so every line break is whitespace.
+        let json = text.replace(['\n', '\r'], " ");
+        let is_plausible = self.generated_at.is_none_or(|at| is_plausible_time(at, now));
+        if (is_plausible && generated_at < self.generated_at) || json == self.json {
+            return Ok(None);
+        }
+        *self = Self { json, generated_at };
+        Ok(Some(&self.json))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::Encoding;
+
+    /// 2026-11-20T19:07:03Z.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);
+
+    fn snapshot(second: u32, number: u32) -> String {
+        format!(r#"{{"generated_at":"2026-11-20T19:07:{second:02}.000Z","cities":{number}}}"#)
+    }
+
+    #[test]
+    fn duplicate_and_older_states_are_ignored() {
+        let mut newest = NewestState::default();
+        let mut is_new = |second, number| {
+            newest
+                .update(snapshot(second, number).as_bytes(), NOW)
+                .expect("a valid state")
+                .is_some()
+        };
+        let results = [(1, 7), (1, 7), (0, 8), (1, 8), (2, 8), (1, 7)].map(|(s, n)| is_new(s, n));
+        assert_eq!(results, [true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn state_of_a_wrong_clock_is_replaced() {
+        let mut newest = NewestState::default();
+        let ahead = r#"{"generated_at":"2026-11-20T22:07:00.000Z"}"#;
+        assert!(newest.update(ahead.as_bytes(), NOW).expect("a valid state").is_some());
+        assert!(newest.update(snapshot(2, 1).as_bytes(), NOW).expect("a valid state").is_some());
+        assert!(newest.update(snapshot(1, 1).as_bytes(), NOW).expect("a valid state").is_none());
+    }
+
+    #[test]
+    fn states_that_are_not_objects_are_rejected() {
+        let mut newest = NewestState::default();
+        for invalid in
+            ["[]", "7", "null", "{", "{}{}", r#"["2026-11-20T19:07:00.000Z"]"#, "{\"a\":\u{1}}"]
+        {
+            assert!(newest.update(invalid.as_bytes(), NOW).is_err(), "{invalid}");
+        }
+        assert!(newest.update(b"{\"a\":\"\xFF\"}", NOW).is_err());
+        assert!(newest.update(br#"{"generated_at":"yesterday"}"#, NOW).is_err());
+    }
+
+    #[test]
+    fn frame_is_one_line_without_a_position() {
+        let mut newest = NewestState::default();
+        let json = newest.update(b"{\n  \"cities\": 1\r\n}\n", NOW).expect("a valid state");
+        let state = StateFrame::encode(StateFeed::Stats, json.expect("a new state").as_bytes());
+        let snapshot = r#"{   "cities": 1  } "#;
+        let frame = format!(r#"{{"type":"stats","url":"/v1/stats","snapshot":{snapshot}}}"#);
+        assert_eq!(state.bytes(Encoding::Sse), format!("data: {frame}\n\n"));
+        assert!(state.bytes(Encoding::WebSocket).ends_with(frame.as_bytes()));
+        assert!(newest.update(b"{\n  \"cities\": 1\r\n}\n", NOW).expect("a valid state").is_none());
+    }
+}

@@ -1,0 +1,164 @@
+//! The feed `rising`: broadcasts the newest trend snapshot of each watched host, as published, or
+//! as read from its key if a publication was lost or rejected.
+
+use std::{sync::Arc, time::Duration};
+
+use mayfly_core::{Clock, Host, SystemClock, Timestamp};
+use mayfly_hot::Publications;
+use mayfly_runtime::ticker;
+use serde::Deserialize;
+use tracing::{debug, warn};
+
+use crate::{frames::TrendFrame, host_registry::HostRegistry, hub::Hub, worker_event::WorkerEvent};
+
+/// Interval at which the snapshots of all watched hosts are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Hosts per read; a snapshot can have 1 MiB.
+const POLL_HOSTS_MAX: usize = 50;
+
+/// The part of a snapshot that decides whether it is needed.
+#[derive(Deserialize)]
+struct SnapshotHeader {
+    host: Host,
+    sampled_at: Timestamp,
+}
+
+/// Broadcasts published snapshots that are new. Runs until it is aborted.
+pub(super) async fn follow_trends(hub: Arc<Hub>, mut snapshots: Publications) {
+    while let Some(snapshot) = snapshots.next().await {
+        process_snapshot(&hub, &snapshot).await;
+    }
+}
+
+/// Reads the snapshots of all watched hosts periodically, and of newly watched hosts immediately.
+/// Runs until it is aborted.
+pub(super) async fn poll_trends(hub: Arc<Hub>) {
+    let mut ticks = ticker(POLL_INTERVAL);
+    loop {
+        let hosts = tokio::select! {
+            hosts = hub.host_registry.requested_hosts() => hosts,
+            _ = ticks.tick() => hub.host_registry.hosts(),
+        };
+        for hosts in hosts.chunks(POLL_HOSTS_MAX) {
+            match hub.hot.trends().find_many(hosts).await {
+                Ok(snapshots) => {
+                    for snapshot in snapshots {
+                        process_snapshot(&hub, &snapshot).await;
+                    }
+                }
+                // The next poll reads them again.
+                Err(error) => debug!(%error, "cannot read trend snapshots from Redis"),
+            }
+        }
+    }
+}
+
+async fn process_snapshot(hub: &Hub, snapshot: &[u8]) {
+    match store_snapshot(&hub.host_registry, snapshot, SystemClock.now()) {
+        Ok(Some(frame)) => hub.broadcast(WorkerEvent::Trend(frame)).await,
+        Ok(None) => {}
+        Err(error) => warn!(%error, "rising feed: skipped a malformed trend snapshot"),
+    }
+}
+
+/// Encodes and stores a snapshot if its host is watched and the snapshot is new.
+fn store_snapshot(
+    host_registry: &HostRegistry,
+    snapshot: &[u8],
+    now: Timestamp,
+) -> serde_json::Result<Option<Arc<TrendFrame>>> {
+    let SnapshotHeader { host, sampled_at } = serde_json::from_slice(snapshot)?;
+    if !host_registry.needs(&host, sampled_at, now) {
+        return Ok(None);
+    }
+    let frame = TrendFrame::encode(&serde_json::from_slice(snapshot)?);
+    Ok(host_registry.store(frame, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{frames::Encoding, websocket::text_payload};
+
+    /// 2026-11-20T19:07:03Z.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);
+
+    fn host(name: &str) -> Host {
+        Host::parse(name).expect("a valid host")
+    }
+
+    fn snapshot(host: &str, time: &str) -> Vec<u8> {
+        let sampled_at = format!("2026-11-20T{time}.000Z");
+        serde_json::to_vec_pretty(&serde_json::json!({
+            "host": host, "sampled_at": sampled_at, "visitors": 3, "exact": true,
+            "compared_to": null,
+            "pages": [{"path": "/", "title": "a\nb", "visitors": 3, "before": null, "usual": null}],
+        }))
+        .expect("valid JSON")
+    }
+
+    #[test]
+    fn only_newer_snapshots_of_watched_hosts_are_stored() {
+        let registry = HostRegistry::default();
+        assert!(registry.watch(&host("a.org")).is_none());
+        registry.watch(&host("b.org"));
+        let is_new = |host: &str, time: &str| {
+            store_snapshot(&registry, &snapshot(host, time), NOW)
+                .expect("a valid snapshot")
+                .is_some()
+        };
+        let snapshots = [("A.org", "19:07:02"), ("a.org", "19:07:02"), ("a.org", "19:07:01")];
+        assert_eq!(snapshots.map(|(host, time)| is_new(host, time)), [true, false, false]);
+        let snapshots = [("b.org", "19:07:01"), ("a.org", "19:07:03"), ("c.org", "19:07:03")];
+        assert_eq!(snapshots.map(|(host, time)| is_new(host, time)), [true, true, false]);
+        assert_eq!(registry.hosts(), [host("a.org"), host("b.org")]);
+        // A frame with an implausible timestamp is replaced.
+        assert!(is_new("b.org", "22:07:00") && is_new("b.org", "19:07:02"));
+        assert!(!is_new("b.org", "19:07:02"));
+    }
+
+    #[test]
+    fn host_is_removed_with_its_last_watcher() {
+        let registry = HostRegistry::default();
+        let one = host("a.org");
+        registry.watch(&one);
+        let stored = store_snapshot(&registry, &snapshot("a.org", "19:07:02"), NOW)
+            .expect("a valid snapshot");
+        let stored = stored.expect("a new snapshot");
+        let newest = registry.watch(&one).expect("the stored frame");
+        assert!(Arc::ptr_eq(&stored, &newest));
+        registry.unwatch(&one);
+        assert_eq!(registry.hosts(), std::slice::from_ref(&one));
+        registry.unwatch(&one);
+        assert!(registry.hosts().is_empty() && registry.watch(&one).is_none());
+        let again = store_snapshot(&registry, &snapshot("a.org", "19:07:02"), NOW)
+            .expect("a valid snapshot");
+        assert!(again.expect("a new snapshot").number > stored.number);
+    }
+
+    #[test]
+    fn frame_is_one_line_in_every_encoding() {
+        let snapshot = serde_json::from_slice(&snapshot("a.org", "19:07:02"));
+        let trend = TrendFrame::encode(&snapshot.expect("a valid snapshot"));
+        let frame = trend.bytes(Encoding::WebSocket);
+        let frame = str::from_utf8(text_payload(&frame)).expect("UTF-8");
+        assert!(frame.starts_with(r#"{"type":"rising","host":"a.org","#), "{frame}");
+        assert_eq!(trend.bytes(Encoding::Sse), format!("data: {frame}\n\n"));
+        let sse = || trend.bytes(Encoding::Sse).as_ptr();
+        assert_eq!(sse(), sse());
+    }
+
+    #[test]
+    fn malformed_snapshots_are_rejected() {
+        let registry = HostRegistry::default();
+        registry.watch(&host("a.org"));
+        let no_pages = br#"{"host":"a.org","sampled_at":"2026-11-20T19:07:02.000Z"}"#;
+        for invalid in [&b"[]"[..], b"7", b"{", br#"{"host":"a b"}"#, no_pages] {
+            assert!(
+                store_snapshot(&registry, invalid, NOW).is_err(),
+                "{}",
+                String::from_utf8_lossy(invalid)
+            );
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The wire formats of a frame, and values that are encoded at most once in each of them.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use mayfly_core::Position;
+
+use crate::websocket::{encode_text, text_payload};
+
+/// The wire format of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Encoding {
+    /// WebSocket text frames.
+    WebSocket,
+    /// Server-sent events.
+    Sse,
+}
+
+/// A value that is encoded at most once per wire format and shared by all connections. The SSE
+/// encoding is created when the first connection needs it.
+pub(crate) struct EncodedOnce<T> {
+    websocket: T,
+    sse: OnceLock<T>,
+}
+
+impl<T> EncodedOnce<T> {
+    pub(crate) fn new(websocket: T) -> Self {
+        Self { websocket, sse: OnceLock::new() }
+    }
+
+    pub(crate) fn websocket(&self) -> &T {
+        &self.websocket
+    }
+
+    /// Returns the value in `encoding`. `encode_sse` receives the WebSocket encoding.
+    pub(crate) fn get(&self, encoding: Encoding, encode_sse: impl FnOnce(&T) -> T) -> &T {
+        match encoding {
+            Encoding::WebSocket => &self.websocket,
+            Encoding::Sse => self.sse.get_or_init(|| encode_sse(&self.websocket)),
+        }
+    }
+}
+
+/// A frame without a position: only messages can be resumed.
+pub(crate) struct EncodedFrame(EncodedOnce<Bytes>);
+
+impl EncodedFrame {
+    pub(crate) fn from_json(json: &[u8]) -> Self {
+        Self(EncodedOnce::new(encode_unpositioned(Encoding::WebSocket, json)))
+    }
+
+    pub(crate) fn bytes(&self, encoding: Encoding) -> Bytes {
+        let encode_sse =
+            |frame: &Bytes| encode_unpositioned(Encoding::Sse, text_payload(frame.as_ref()));
+        self.0.get(encoding, encode_sse).clone()
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.0.websocket().len()
+    }
+}
+
+fn encode_unpositioned(encoding: Encoding, json: &[u8]) -> Bytes {
+    let mut buffer = Vec::new();
+    encode_json(&mut buffer, encoding, None, json);
+    buffer.into()
+}
+
+/// Appends one frame with this JSON payload.
+pub(crate) fn encode_json(
+    buffer: &mut Vec<u8>,
+    encoding: Encoding,
+    position: Option<&Position>,
+    json: &[u8],
+) {
+    match encoding {
+        Encoding::WebSocket => encode_text(buffer, |buffer| buffer.extend_from_slice(json)),
+        Encoding::Sse => encode_sse_event(buffer, position, json),
+    }
+}
+
+/// Appends one server-sent event (WHATWG HTML, section 9.2). `json` must be a single line.
+pub(super) fn encode_sse_event(buffer: &mut Vec<u8>, position: Option<&Position>, json: &[u8]) {
+    if let Some(position) = position {
+        buffer.extend_from_slice(format!("id: {position}\n").as_bytes());
+    }
+    buffer.extend_from_slice(b"data: ");
+    buffer.extend_from_slice(json);
+    buffer.extend_from_slice(b"\n\n");
+}

@@ -1,0 +1,117 @@
+//! The hosts that connections of this process watch, with the newest trend frame of each. A host is
+//! removed when its last watcher disconnects.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use mayfly_core::{Host, Timestamp};
+use mayfly_hot::is_plausible_time;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::frames::TrendFrame;
+
+/// The watched hosts of all workers.
+#[derive(Default)]
+pub(crate) struct HostRegistry {
+    hosts: Mutex<Hosts>,
+    /// Notified when the snapshots of some hosts are to be read immediately.
+    requested: Notify,
+}
+
+#[derive(Default)]
+struct Hosts {
+    by_name: BTreeMap<Host, HostEntry>,
+    /// Hosts whose newest snapshot is to be read immediately.
+    requested: BTreeSet<Host>,
+    /// Number of frames stored since the start; the source of [`TrendFrame::number`].
+    stored_frames: u64,
+}
+
+#[derive(Default)]
+struct HostEntry {
+    /// Workers with connections that watch the host.
+    workers: usize,
+    newest: Option<Arc<TrendFrame>>,
+}
+
+impl HostRegistry {
+    /// Records that a worker watches a host and returns the newest frame of the host. If there is
+    /// none, the snapshot is requested from Redis.
+    pub(crate) fn watch(&self, host: &Host) -> Option<Arc<TrendFrame>> {
+        let mut hosts = self.hosts.lock();
+        let entry = hosts.by_name.entry(host.clone()).or_default();
+        entry.workers += 1;
+        let newest = entry.newest.clone();
+        if newest.is_none() {
+            hosts.requested.insert(host.clone());
+            self.requested.notify_one();
+        }
+        newest
+    }
+
+    /// Records that a worker no longer watches a host.
+    pub(crate) fn unwatch(&self, host: &Host) {
+        let mut hosts = self.hosts.lock();
+        let Some(entry) = hosts.by_name.get_mut(host) else { return };
+        entry.workers -= 1;
+        if entry.workers == 0 {
+            hosts.by_name.remove(host);
+            hosts.requested.remove(host);
+        }
+    }
+
+    /// Returns all watched hosts, ordered by name.
+    pub(crate) fn hosts(&self) -> Vec<Host> {
+        self.hosts.lock().by_name.keys().cloned().collect()
+    }
+
+    /// Requests the snapshots of all watched hosts.
+    pub(crate) fn request_all(&self) {
+        let mut hosts = self.hosts.lock();
+        hosts.requested = hosts.by_name.keys().cloned().collect();
+        self.requested.notify_one();
+    }
+
+    /// Waits for requests and returns the hosts whose snapshots are to be read.
+    pub(crate) async fn requested_hosts(&self) -> Vec<Host> {
+        self.requested.notified().await;
+        std::mem::take(&mut self.hosts.lock().requested).into_iter().collect()
+    }
+
+    /// Returns whether a snapshot is needed: the host is watched, and the snapshot is newer than
+    /// the stored one. A stored frame with an implausible timestamp is always replaced, so that a
+    /// wrong clock cannot block the feed.
+    pub(crate) fn needs(&self, host: &Host, sampled_at: Timestamp, now: Timestamp) -> bool {
+        self.hosts.lock().needs(host, sampled_at, now)
+    }
+
+    /// Stores a frame if it is needed, and numbers it.
+    pub(crate) fn store(&self, mut frame: TrendFrame, now: Timestamp) -> Option<Arc<TrendFrame>> {
+        let mut hosts = self.hosts.lock();
+        if !hosts.needs(&frame.host, frame.sampled_at, now) {
+            return None;
+        }
+        hosts.stored_frames += 1;
+        frame.number = hosts.stored_frames;
+        let frame = Arc::new(frame);
+        let entry = hosts.by_name.get_mut(&frame.host)?;
+        entry.newest = Some(Arc::clone(&frame));
+        Some(frame)
+    }
+}
+
+impl Hosts {
+    fn needs(&self, host: &Host, sampled_at: Timestamp, now: Timestamp) -> bool {
+        let Some(entry) = self.by_name.get(host) else { return false };
+        entry.newest.as_ref().is_none_or(|newest| {
+            if is_plausible_time(newest.sampled_at, now) {
+                sampled_at > newest.sampled_at
+            } else {
+                sampled_at != newest.sampled_at
+            }
+        })
+    }
+}

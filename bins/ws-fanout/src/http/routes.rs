@@ -1,0 +1,78 @@
+//! The routes: the web page and its files, `mayfly.js`, server-sent events and WebSocket upgrades.
+
+use std::rc::Rc;
+
+use actix_web::{
+    HttpRequest, HttpResponse, http::header::ACCESS_CONTROL_ALLOW_ORIGIN, web::ServiceConfig,
+};
+use mayfly_http::{Code, Problem, UpgradeRequest, resource, upgrade_required};
+use mayfly_runtime::settings::PublicSettings;
+use serde_json::json;
+use tracing::debug;
+
+use super::{files::build_files, query::LiveQuery, sse::get_events, websocket::serve_websocket};
+use crate::{hub::ConnectionPermit, worker::WorkerContext};
+
+/// The paths that accept WebSocket upgrades.
+const LIVE_PATHS: [&str; 4] = ["/v1/live", "/", "/ws", "/echo"];
+
+/// Registers the routes of the service.
+pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let context = Rc::clone(context);
+    move |config| {
+        for file in build_files(&context.hub.settings.public) {
+            config.service(file.endpoint());
+        }
+        config
+            .app_data(context)
+            .service(resource("/v1/live").get(require_upgrade))
+            .service(resource("/ws").get(require_upgrade))
+            .service(resource("/echo").get(require_upgrade))
+            .service(resource("/v1/events").get(get_events))
+            .service(resource("/config.json").get(get_config));
+    }
+}
+
+/// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem.
+pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
+    match admit_upgrade(&context, &request) {
+        Err(problem) => request.reject(problem).await,
+        Ok(permit) => {
+            let query = LiveQuery::parse(request.query());
+            debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
+            if let Ok(upgraded) = request.accept().await {
+                // A separate task, so that the task and the buffers of the HTTP connection are
+                // freed.
+                actix_web::rt::spawn(serve_websocket(context, upgraded, query, permit));
+            }
+        }
+    }
+}
+
+fn admit_upgrade(
+    context: &WorkerContext,
+    request: &UpgradeRequest,
+) -> Result<ConnectionPermit, Problem> {
+    if !LIVE_PATHS.contains(&request.path()) {
+        return Err(Problem::new(Code::NotFound));
+    }
+    request.validate(&context.hub.settings.http.allowed_origins)?;
+    context.hub.admit()
+}
+
+async fn require_upgrade() -> Result<HttpResponse, Problem> {
+    Err(upgrade_required())
+}
+
+/// Returns the public URLs of the services. An empty URL means the origin of the page.
+async fn get_config(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let context =
+        request.app_data::<Rc<WorkerContext>>().ok_or_else(|| Problem::new(Code::Internal))?;
+    let PublicSettings { ingest_url, list_url, live_url } = &context.hub.settings.public;
+    let config = json!({
+        "ingest_url": ingest_url,
+        "list_url": list_url,
+        "live_url": live_url,
+    });
+    Ok(HttpResponse::Ok().insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(config))
+}

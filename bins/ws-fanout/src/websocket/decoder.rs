@@ -1,0 +1,353 @@
+//! Incremental decoder of client frames (RFC 6455, sections 5.2 to 5.5 and 8.1).
+
+use std::str;
+
+use super::{Close, CloseCode, close::is_valid_code};
+
+/// Maximum length of a client message.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+/// Maximum length of the payload of a control frame.
+const CONTROL_BYTES_MAX: usize = 125;
+/// Length of the longest header: two bytes, eight bytes of length and four of mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// A complete message or control frame from a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// A text message.
+    Text(String),
+    /// A ping; its payload is to be echoed.
+    Ping(Vec<u8>),
+    Pong,
+    /// A Close frame with its code.
+    Close(Option<u16>),
+}
+
+/// Decodes the bytes of one client. Buffers only the incomplete frame or message.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    header: [u8; HEADER_BYTES_MAX],
+    header_bytes: usize,
+    /// The frame whose payload is incomplete.
+    frame: Option<Frame>,
+    /// Whether a message is incomplete.
+    in_message: bool,
+    /// The received part of the message.
+    message: Vec<u8>,
+    /// Length of the prefix of the message that is known to be UTF-8.
+    valid_bytes: usize,
+    /// The received part of the payload of a control frame.
+    control: Vec<u8>,
+    /// Whether the client has violated the protocol.
+    has_failed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: Opcode,
+    is_final: bool,
+    mask: [u8; 4],
+    length: usize,
+    /// Received bytes of the payload.
+    received: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opcode {
+    Continuation,
+    Text,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Decoder {
+    /// Decodes `input` and passes complete messages and control frames to `handle`, which returns
+    /// whether to continue. After a protocol violation, all further input is ignored.
+    ///
+    /// # Errors
+    /// The close to send if the client has violated the protocol.
+    pub(crate) fn decode(
+        &mut self,
+        input: &[u8],
+        handle: impl FnMut(Incoming) -> bool,
+    ) -> Result<(), Close> {
+        if self.has_failed {
+            return Ok(());
+        }
+        let outcome = self.decode_frames(input, handle);
+        if outcome.is_err() {
+            *self = Self { has_failed: true, ..Self::default() };
+        }
+        outcome
+    }
+
+    fn decode_frames(
+        &mut self,
+        mut input: &[u8],
+        mut handle: impl FnMut(Incoming) -> bool,
+    ) -> Result<(), Close> {
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None => match self.read_header(&mut input)? {
+                    Some(frame) => frame,
+                    None => return Ok(()),
+                },
+            };
+            let bytes = (frame.length - frame.received).min(input.len());
+            let (payload, rest) = input.split_at(bytes);
+            input = rest;
+            self.unmask(&frame, payload);
+            frame.received += bytes;
+            if !frame.opcode.is_control() {
+                self.check_text()?;
+            }
+            if frame.received < frame.length {
+                self.frame = Some(frame);
+                return Ok(());
+            }
+            if let Some(incoming) = self.finish_frame(&frame)?
+                && !handle(incoming)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads a frame header, or returns `None` while it is incomplete.
+    fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, Close> {
+        loop {
+            let wanted = self.header_length();
+            let bytes = (wanted - self.header_bytes).min(input.len());
+            let (head, rest) = input.split_at(bytes);
+            self.header[self.header_bytes..][..bytes].copy_from_slice(head);
+            self.header_bytes += bytes;
+            *input = rest;
+            if self.header_bytes < wanted {
+                return Ok(None);
+            }
+            if self.header_bytes == 2 {
+                self.check_first_bytes()?;
+            }
+            if self.header_bytes == self.header_length() {
+                self.header_bytes = 0;
+                return self.start_frame(wanted).map(Some);
+            }
+        }
+    }
+
+    /// Returns the length of the header, as far as the received bytes determine it.
+    fn header_length(&self) -> usize {
+        if self.header_bytes < 2 {
+            return 2;
+        }
+        let extended = match self.header[1] & 0x7F {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + 4
+    }
+
+    /// Validates the first two bytes of a frame.
+    fn check_first_bytes(&self) -> Result<(), Close> {
+        let [first, second, ..] = self.header;
+        if first & 0x70 != 0 {
+            return Err(protocol_error("reserved bits must be 0"));
+        }
+        if second & 0x80 == 0 {
+            return Err(protocol_error("client frames must be masked"));
+        }
+        let opcode = match first & 0x0F {
+            0x2 => return Err(CloseCode::Unsupported.into()),
+            code => Opcode::parse(code).ok_or_else(|| protocol_error("the opcode is reserved"))?,
+        };
+        let is_final = first & 0x80 != 0;
+        if opcode.is_control() && (!is_final || usize::from(second & 0x7F) > CONTROL_BYTES_MAX) {
+            return Err(protocol_error(
+                "control frames must be unfragmented and have at most 125 bytes",
+            ));
+        }
+        match opcode {
+            Opcode::Continuation if !self.in_message => {
+                Err(protocol_error("continuation frame without a preceding fragment"))
+            }
+            Opcode::Text if self.in_message => {
+                Err(protocol_error("new message before the last fragment of the previous one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn start_frame(&mut self, header_length: usize) -> Result<Frame, Close> {
+        let [first, second, ..] = self.header;
+        let (length, mask) = self.header[2..header_length].split_at(header_length - 6);
+        let length = match length.len() {
+            0 => u64::from(second & 0x7F),
+            _ => length.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
+        };
+        let shortest = match header_length {
+            6 => 0,
+            8 => 126,
+            _ => 65_536,
+        };
+        if length < shortest || length >> 63 != 0 {
+            return Err(protocol_error("the payload length must use the shortest encoding"));
+        }
+        let opcode = Opcode::parse(first & 0x0F).unwrap_or(Opcode::Text);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let is_control = opcode.is_control();
+        if !is_control && self.message.len().saturating_add(length) > MESSAGE_BYTES_MAX {
+            return Err(CloseCode::TooLarge.into());
+        }
+        if !is_control {
+            self.in_message = true;
+        }
+        let mut key = [0; 4];
+        key.copy_from_slice(mask);
+        Ok(Frame { opcode, is_final: first & 0x80 != 0, mask: key, length, received: 0 })
+    }
+
+    fn unmask(&mut self, frame: &Frame, payload: &[u8]) {
+        let buffer = if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
+        let key = frame.mask.iter().cycle().skip(frame.received % 4);
+        buffer.extend(payload.iter().zip(key).map(|(byte, key)| byte ^ key));
+    }
+
+    /// Rejects invalid UTF-8 as soon as it is received.
+    fn check_text(&mut self) -> Result<(), Close> {
+        match str::from_utf8(&self.message[self.valid_bytes..]) {
+            Ok(valid) => self.valid_bytes += valid.len(),
+            Err(error) if error.error_len().is_none() => self.valid_bytes += error.valid_up_to(),
+            Err(_) => return Err(CloseCode::InvalidText.into()),
+        }
+        Ok(())
+    }
+
+    fn finish_frame(&mut self, frame: &Frame) -> Result<Option<Incoming>, Close> {
+        match frame.opcode {
+            Opcode::Ping => Ok(Some(Incoming::Ping(std::mem::take(&mut self.control)))),
+            Opcode::Pong => {
+                self.control = Vec::new();
+                Ok(Some(Incoming::Pong))
+            }
+            Opcode::Close => parse_close(&std::mem::take(&mut self.control)).map(Some),
+            Opcode::Text | Opcode::Continuation if !frame.is_final => Ok(None),
+            Opcode::Text | Opcode::Continuation => {
+                self.in_message = false;
+                self.valid_bytes = 0;
+                let text = String::from_utf8(std::mem::take(&mut self.message));
+                text.map(|text| Some(Incoming::Text(text)))
+                    .map_err(|_| CloseCode::InvalidText.into())
+            }
+        }
+    }
+}
+
+impl Opcode {
+    fn parse(code: u8) -> Option<Self> {
+        match code {
+            0x0 => Some(Self::Continuation),
+            0x1 => Some(Self::Text),
+            0x8 => Some(Self::Close),
+            0x9 => Some(Self::Ping),
+            0xA => Some(Self::Pong),
+            _ => None,
+        }
+    }
+
+    fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+fn protocol_error(reason: &str) -> Close {
+    Close::with_reason(CloseCode::Protocol, reason)
+}
+
+fn parse_close(payload: &[u8]) -> Result<Incoming, Close> {
+    match payload {
+        [] => Ok(Incoming::Close(None)),
+        [_] => Err(protocol_error("a Close payload must not have only one byte")),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !is_valid_code(code) {
+                return Err(protocol_error("the close code is reserved"));
+            }
+            if str::from_utf8(reason).is_err() {
+                return Err(CloseCode::InvalidText.into());
+            }
+            Ok(Incoming::Close(Some(code)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [1, 2, 3, 4];
+        let length = u8::try_from(payload.len()).expect("a short payload");
+        let mut frame = vec![first, 0x80 | length];
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        frame
+    }
+
+    fn decode(chunks: &[&[u8]]) -> Result<Vec<Incoming>, u16> {
+        let (mut decoder, mut all) = (Decoder::default(), Vec::new());
+        for chunk in chunks {
+            let result = decoder.decode(chunk, |incoming| {
+                all.push(incoming);
+                true
+            });
+            result.map_err(|close| close.code.number())?;
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn message_is_decoded_from_any_chunking() {
+        let text = "grün 🦗";
+        let (one, two) = text.as_bytes().split_at(9);
+        let bytes = [frame(0x01, one), frame(0x89, b"hi"), frame(0x80, two)].concat();
+        let expected = [Incoming::Ping(b"hi".to_vec()), Incoming::Text(text.into())];
+        assert_eq!(decode(&[&bytes]).expect("valid frames"), expected);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(decode(&single).expect("valid frames"), expected);
+    }
+
+    #[test]
+    fn input_after_a_protocol_error_is_not_buffered() {
+        let mut decoder = Decoder::default();
+        let oversized = [0x89, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(decoder.decode(&oversized, |_| true).is_err());
+        let more = vec![0; 65_536];
+        assert_eq!(decoder.decode(&more, |_| panic!("no frame may be decoded")), Ok(()));
+        assert!(decoder.control.capacity() + decoder.message.capacity() == 0);
+    }
+
+    #[test]
+    fn protocol_violations_have_their_close_codes() {
+        for (bytes, code) in [
+            (vec![0x81, 0x01, b'x'], 1002),
+            (frame(0xC1, b""), 1002),
+            (frame(0x83, b""), 1002),
+            (frame(0x09, b""), 1002),
+            (frame(0x80, b""), 1002),
+            ([frame(0x01, b"a"), frame(0x81, b"b")].concat(), 1002),
+            (frame(0x88, b"x"), 1002),
+            (frame(0x88, &1005_u16.to_be_bytes()), 1002),
+            (frame(0x88, &[0x03, 0xE8, 0xFF]), 1007),
+            (frame(0x82, b""), 1003),
+            (frame(0x01, &[0xC3, 0x28]), 1007),
+            (frame(0x81, &[0xC3]), 1007),
+            (vec![0x81, 0xFE, 0x10, 0x01, 0, 0, 0, 0], 1009),
+            (vec![0x81, 0xFE, 0, 5, 0, 0, 0, 0], 1002),
+        ] {
+            assert_eq!(decode(&[&bytes]), Err(code), "{bytes:?}");
+        }
+    }
+}

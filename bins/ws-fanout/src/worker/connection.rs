@@ -1,0 +1,252 @@
+//! One connection, as its worker stores it.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    rc::Rc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+use mayfly_core::{EntryId, Host, Position};
+use mayfly_http::ConnectionHandle;
+
+use super::{
+    groups::{GroupKey, GroupSlot},
+    send_queue::{SLICES_MAX, SendQueue},
+};
+use crate::subscription::Feed;
+
+/// A send queue with at most this many bytes has room for the next part of a replay.
+const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;
+
+/// The destination of a connection's frames.
+pub(crate) enum Sink {
+    /// A WebSocket, which the worker writes to.
+    Socket(Rc<TcpStream>),
+    /// A response body, which actix-web polls for the next chunk, and a handle that shuts the
+    /// connection down if it is not polled.
+    Sse(Option<ConnectionHandle>),
+}
+
+/// The lifecycle of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// `hello` has not been sent.
+    Starting,
+    /// The connection receives missed messages.
+    Replaying,
+    /// The connection receives new messages.
+    Live,
+    /// A Close frame was sent or received.
+    Closing,
+    /// The socket can be dropped.
+    Closed,
+}
+
+/// A connection.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags are independent, and a process has thousands of connections"
+)]
+pub(crate) struct Connection {
+    /// The ID that `hello` contains.
+    pub(crate) id: uuid::Uuid,
+    pub(crate) sink: Sink,
+    pub(crate) stage: Stage,
+    pub(crate) group_key: Rc<GroupKey>,
+    /// The membership in a group, while the connection is live.
+    pub(crate) group_slot: Option<GroupSlot>,
+    pub(crate) send_queue: SendQueue,
+    /// Whether the last write to the socket would have blocked.
+    pub(crate) is_blocked: bool,
+    /// Whether the connection is in the worker's list of connections to flush.
+    pub(crate) is_dirty: bool,
+    /// Every subscribed message up to this entry has been queued.
+    pub(crate) delivered_to: EntryId,
+    /// The frames that were dropped since the send queue became full.
+    pub(crate) gap: Option<Box<Gap>>,
+    /// The states whose newest frame is queued as soon as there is room.
+    pub(crate) pending_states: Vec<PendingState>,
+    /// When the last frame with a position was queued.
+    pub(crate) last_frame_at: Instant,
+    pub(crate) next_ping_at: Instant,
+    /// The deadline of an outstanding pong.
+    pub(crate) pong_deadline: Option<Instant>,
+    /// Whether both sides have sent a Close frame: the connection is closed once ours is written.
+    pub(crate) is_close_handshake_done: bool,
+    /// Whether the close is counted in the metrics.
+    pub(crate) is_close_counted: bool,
+    /// The deadline for the client to read the Close frame.
+    pub(crate) close_deadline: Option<Instant>,
+    /// The task that reads the socket and waits until it is writable.
+    pub(crate) task_waker: Option<Waker>,
+    /// The replay, while it waits until the send queue is nearly empty.
+    pub(crate) replay_waker: Option<Waker>,
+}
+
+/// A state whose newest frame the connection has not received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PendingState {
+    /// A feed that carries a single state.
+    Feed(Feed),
+    /// The trends of a host.
+    Host(Host),
+}
+
+/// Messages that a slow consumer missed.
+pub(crate) struct Gap {
+    pub(crate) dropped: usize,
+    /// The position of the last frame before the gap.
+    pub(crate) position: Position,
+}
+
+/// The limits of a send queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLimits {
+    pub(crate) frames: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        sink: Sink,
+        group_key: Rc<GroupKey>,
+        now: Instant,
+        first_ping_in: Duration,
+    ) -> Self {
+        Self {
+            id: uuid::Uuid::now_v7(),
+            sink,
+            stage: Stage::Starting,
+            group_key,
+            group_slot: None,
+            send_queue: SendQueue::default(),
+            is_blocked: false,
+            is_dirty: false,
+            delivered_to: EntryId::START,
+            gap: None,
+            pending_states: Vec::new(),
+            last_frame_at: now,
+            next_ping_at: now + first_ping_in,
+            pong_deadline: None,
+            is_close_handshake_done: false,
+            is_close_counted: false,
+            close_deadline: None,
+            task_waker: None,
+            replay_waker: None,
+        }
+    }
+
+    /// Returns whether the connection still receives frames.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Closing | Stage::Closed)
+    }
+
+    /// Returns whether the send queue has room for the next part of a replay.
+    pub(crate) fn is_ready_for_replay(&self) -> bool {
+        self.send_queue.bytes() <= REPLAY_LOW_WATER_BYTES
+    }
+
+    /// Returns whether the send queue has room for these frames. An empty queue accepts any amount,
+    /// so that a single batch never turns a client into a slow consumer.
+    pub(crate) fn has_room(&self, bytes: usize, frames: usize, limits: QueueLimits) -> bool {
+        self.send_queue.is_empty()
+            || (self.send_queue.bytes() + bytes <= limits.bytes
+                && self.send_queue.frames() + frames <= limits.frames)
+    }
+
+    /// Marks the newest frame of a state as not yet received.
+    pub(super) fn mark_pending(&mut self, state: PendingState) {
+        if !self.pending_states.contains(&state) {
+            self.pending_states.push(state);
+        }
+    }
+
+    /// Writes the send queue until it is empty or the socket would block.
+    pub(crate) fn flush(&mut self) {
+        let Sink::Socket(socket) = &self.sink else {
+            wake(&mut self.task_waker);
+            return;
+        };
+        let queued = self.send_queue.bytes();
+        match write_queue(socket, &mut self.send_queue) {
+            Ok(()) => {
+                self.is_blocked = false;
+                if self.is_close_handshake_done {
+                    self.mark_closed();
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // A client that reads is alive, even if the ping is far behind in its queue.
+                if self.is_blocked && self.send_queue.bytes() < queued {
+                    self.pong_deadline = None;
+                }
+                if !self.is_blocked {
+                    self.is_blocked = true;
+                    wake(&mut self.task_waker);
+                }
+            }
+            Err(_) => self.mark_closed(),
+        }
+        self.wake_replay();
+    }
+
+    /// Marks the connection as closed and wakes its tasks.
+    pub(crate) fn mark_closed(&mut self) {
+        self.stage = Stage::Closed;
+        if let Sink::Sse(Some(handle)) = &self.sink {
+            handle.shut_down();
+        }
+        wake(&mut self.task_waker);
+        wake(&mut self.replay_waker);
+    }
+
+    /// Removes and returns the next chunk of a response body.
+    pub(crate) fn pop_chunk(&mut self) -> Option<Bytes> {
+        let chunk = self.send_queue.pop();
+        self.wake_replay();
+        chunk
+    }
+
+    fn wake_replay(&mut self) {
+        if self.is_ready_for_replay() {
+            wake(&mut self.replay_waker);
+        }
+    }
+
+    pub(crate) fn register_task(&mut self, cx: &Context<'_>) {
+        register_waker(&mut self.task_waker, cx);
+    }
+
+    pub(crate) fn register_replay(&mut self, cx: &Context<'_>) {
+        register_waker(&mut self.replay_waker, cx);
+    }
+}
+
+/// Writes until the queue is empty or the socket would block.
+fn write_queue(socket: &TcpStream, queue: &mut SendQueue) -> std::io::Result<()> {
+    while !queue.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = queue.fill_slices(&mut slices);
+        let written = match &slices[..count] {
+            [one] => socket.try_write(one),
+            several => socket.try_write_vectored(several),
+        }?;
+        queue.advance(written);
+    }
+    Ok(())
+}
+
+pub(crate) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn register_waker(waker: &mut Option<Waker>, cx: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+        *waker = Some(cx.waker().clone());
+    }
+}

@@ -1,0 +1,111 @@
+//! The event loop of a worker, and the state that it shares with the tasks of its connections.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+
+use actix_web::rt;
+use mayfly_core::{Clock, SystemClock};
+use mayfly_hot::HotStore;
+use mayfly_runtime::ticker;
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    time::Duration,
+};
+
+use super::{Worker, delivery::record_delivery_latency};
+use crate::{hub::Hub, worker_event::WorkerEvent};
+
+/// Interval at which the timers of all connections are checked.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// Bytes that are enqueued before the send queues are flushed and the sockets are read again.
+const EVENT_BYTES_PER_FLUSH: usize = 512 * 1024;
+/// Bytes per read of a socket: one large frame, or several small ones.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Connections of a worker that read missed messages from Redis concurrently.
+const REPLAY_READS_MAX: usize = 16;
+
+/// The state that a worker and its connections share. The cells are borrowed only between two await
+/// points, never across one.
+pub(crate) struct WorkerContext {
+    pub(crate) worker: RefCell<Worker>,
+    /// Notified after the worker has handled events.
+    pub(crate) advanced: Notify,
+    /// Buffer for socket reads, shared by all connections.
+    pub(crate) read_buffer: RefCell<Box<[u8]>>,
+    /// A store whose responses are processed on this thread.
+    pub(crate) hot: HotStore,
+    pub(crate) replay_reads: Semaphore,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl WorkerContext {
+    /// Creates the worker of this thread, registers it with the hub and starts its event loop.
+    pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
+        let (current_state, events) = hub.register();
+        let mut worker = Worker::new(
+            &hub.settings.fanout,
+            hub.position_interval(),
+            Arc::clone(&hub.delivered),
+            Arc::clone(&hub.host_registry),
+        );
+        for event in current_state {
+            worker.handle(event);
+        }
+        let context = Rc::new(Self {
+            worker: RefCell::new(worker),
+            advanced: Notify::new(),
+            read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
+            hot: hub.hot.with_dedicated_connections(),
+            replay_reads: Semaphore::new(REPLAY_READS_MAX),
+            hub: Arc::clone(hub),
+        });
+        rt::spawn(run_event_loop(Rc::clone(&context), events));
+        context
+    }
+}
+
+async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<WorkerEvent>) {
+    let mut ticks = ticker(TICK_INTERVAL);
+    loop {
+        tokio::select! {
+            // Both branches are short, so neither delays the other.
+            event = events.recv() => match event {
+                Some(event) => handle_events(&context, event, &mut events),
+                None => return,
+            },
+            _ = ticks.tick() => context.worker.borrow_mut().tick(Instant::now()),
+        }
+        // Lets the tasks of ready sockets run.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Handles the waiting events, up to a size limit, then flushes once.
+fn handle_events(
+    context: &WorkerContext,
+    first: WorkerEvent,
+    events: &mut mpsc::Receiver<WorkerEvent>,
+) {
+    let mut worker = context.worker.borrow_mut();
+    let (mut next, mut first_batch, mut bytes) = (Some(first), None, 0);
+    while let Some(event) = next {
+        match &event {
+            WorkerEvent::Batch(batch) => {
+                bytes += batch.size_bytes();
+                if batch.len() > 0 {
+                    first_batch.get_or_insert_with(|| Arc::clone(batch));
+                }
+            }
+            WorkerEvent::Plays(plays) => bytes += plays.size_bytes(),
+            WorkerEvent::Trend(frame) => bytes += frame.size_bytes(),
+            WorkerEvent::Repositioned(..) | WorkerEvent::State(_) | WorkerEvent::Drain(_) => {}
+        }
+        worker.handle(event);
+        next = if bytes < EVENT_BYTES_PER_FLUSH { events.try_recv().ok() } else { None };
+    }
+    worker.flush();
+    if let Some(batch) = first_batch {
+        record_delivery_latency(&batch, SystemClock.now().as_millis());
+    }
+    drop(worker);
+    context.advanced.notify_waiters();
+}

@@ -1,0 +1,296 @@
+//! Delivery of frames: enqueues them for connections and flushes the send queues.
+
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use mayfly_core::{
+    EntryId, Position,
+    frame::{ResumeFailure, ServerFrame},
+};
+use mayfly_runtime::{metrics as names, settings::SlowConsumer};
+use metrics::{counter, histogram};
+
+use super::{
+    Worker,
+    connection::{Connection, Gap, QueueLimits, Stage},
+    groups::GroupKey,
+};
+use crate::{
+    frames::{Batch, PlayFrames, Selection, encode_json},
+    subscription::Feed,
+    websocket::CloseCode,
+};
+
+impl Worker {
+    /// Delivers a batch to all live connections that subscribe to any of it.
+    pub(super) fn deliver_batch(&mut self, batch: &Arc<Batch>) {
+        self.replay_buffer.push(Arc::clone(batch));
+        self.position = Some(batch.end.clone());
+        let (mut slow, mut delivered, now) = (Vec::new(), 0, Instant::now());
+        for (group, entries) in self.groups.match_batch(batch) {
+            let GroupKey { encoding, subscription } = self.groups.key(group);
+            let Some(selection) = batch.select(*encoding, subscription, &entries) else {
+                continue;
+            };
+            for &key in self.groups.members(group) {
+                let connection = &mut self.connections[key];
+                if try_enqueue_selection(connection, &selection, self.queue_limits, now) {
+                    delivered += selection.frames;
+                    mark_dirty(&mut self.dirty, connection, key);
+                } else {
+                    slow.push((key, selection.frames));
+                }
+            }
+        }
+        self.count_delivered(delivered);
+        for (key, frames) in slow {
+            self.handle_slow_consumer(key, frames, &batch.before);
+        }
+    }
+
+    /// Delivers play counts to all connections that subscribe to them. Play counts are not
+    /// coalesced like states: a client that does not read them is a slow consumer.
+    pub(super) fn deliver_plays(&mut self, plays: &PlayFrames) {
+        // Frames are selected once per subscription.
+        let mut selections: HashMap<Rc<GroupKey>, Option<(Bytes, usize)>> = HashMap::new();
+        let (mut slow, mut delivered) = (Vec::new(), 0);
+        for key in self.find_subscribers(Feed::Plays) {
+            let group_key = Rc::clone(&self.connections[key].group_key);
+            let selection = selections.entry(group_key).or_insert_with_key(|group_key| {
+                plays.select(group_key.encoding, &group_key.subscription.videos)
+            });
+            let Some((bytes, frames)) = selection.clone() else { continue };
+            if self.try_enqueue(key, bytes, frames) {
+                delivered += frames;
+            } else {
+                slow.push((key, frames));
+            }
+        }
+        self.count_delivered(delivered);
+        if let Some(position) = self.position.clone() {
+            for (key, frames) in slow {
+                self.handle_slow_consumer(key, frames, &position);
+            }
+        }
+    }
+
+    /// Closes a connection whose send queue has no room for these frames, or drops the frames, as
+    /// configured.
+    fn handle_slow_consumer(&mut self, key: usize, frames: usize, before: &Position) {
+        counter!(names::FRAMES_DROPPED_TOTAL, "reason" => "slow_consumer").increment(frames as u64);
+        match self.settings.slow_consumer {
+            SlowConsumer::Close => self.close(key, &CloseCode::SlowConsumer.into()),
+            SlowConsumer::Drop => {
+                let connection = &mut self.connections[key];
+                let position = Position { entry: connection.delivered_to, ..before.clone() };
+                let new_gap = || Box::new(Gap { dropped: 0, position });
+                connection.gap.get_or_insert_with(new_gap).dropped += frames;
+            }
+        }
+    }
+
+    /// Continues live delivery at another position: the first one, or one of another epoch. With a
+    /// reason, connections are informed that they may have missed messages.
+    pub(super) fn reposition(&mut self, position: &Position, missed: Option<ResumeFailure>) {
+        self.replay_buffer.clear();
+        self.position = Some(position.clone());
+        let live: Vec<_> = self.keys(|connection| connection.stage == Stage::Live).collect();
+        for key in live {
+            self.connections[key].delivered_to = position.entry;
+            match missed {
+                Some(reason) => {
+                    // The dropped messages are lost, and `hello` reports that.
+                    self.connections[key].gap = None;
+                    self.send_hello(key, position, Some(false), Some(reason));
+                }
+                // Positions of the previous epoch can no longer be resumed.
+                None => self.send_position(key, position),
+            }
+        }
+    }
+
+    /// Replays from the buffer to a connection that has received everything up to `from`, and makes
+    /// it live when it has caught up. Stops when the send queue is half full.
+    pub(crate) fn replay_buffered(&mut self, key: usize, from: EntryId) -> BufferedReplay {
+        let Some(position) = self.position.clone() else { return BufferedReplay::NotBuffered };
+        let Some((first, mut skip)) = self.find_after(from) else {
+            return BufferedReplay::NotBuffered;
+        };
+        let group_key = Rc::clone(&self.connections[key].group_key);
+        let GroupKey { encoding, subscription } = &*group_key;
+        let (mut bytes, mut frames) = (0, 0);
+        for index in first.. {
+            let Some(batch) = self.replay_buffer.get(index) else { break };
+            let is_half_full = bytes + batch.size_bytes() > self.queue_limits.bytes / 2
+                || frames > self.queue_limits.frames / 2;
+            if bytes > 0 && is_half_full {
+                return BufferedReplay::Partial(batch.before.entry);
+            }
+            let entries = batch.find_matching(subscription, skip);
+            if let Some(selection) = batch.select(*encoding, subscription, &entries) {
+                bytes += selection.bytes.len();
+                frames += selection.frames;
+                self.enqueue_replay(key, selection);
+            }
+            skip = 0;
+        }
+        self.go_live(key, position.entry);
+        BufferedReplay::CaughtUp
+    }
+
+    /// Enqueues a part of a replay, regardless of the queue limits: the caller paces the replay.
+    pub(crate) fn enqueue_replay(&mut self, key: usize, selection: Selection) {
+        self.count_delivered(selection.frames);
+        let connection = &mut self.connections[key];
+        connection.delivered_to = selection.last;
+        connection.last_frame_at = Instant::now();
+        self.enqueue(key, selection.bytes, selection.frames);
+    }
+
+    /// Encodes and enqueues a frame for a single connection.
+    pub(super) fn send_frame(
+        &mut self,
+        key: usize,
+        frame: &ServerFrame<'_>,
+        position: Option<&Position>,
+    ) {
+        let connection = &mut self.connections[key];
+        if position.is_some() {
+            connection.last_frame_at = Instant::now();
+        }
+        let mut bytes = Vec::new();
+        encode_json(&mut bytes, connection.group_key.encoding, position, &frame.to_json());
+        self.enqueue(key, bytes.into(), 1);
+    }
+
+    /// Enqueues the reply to a client frame. A client that sends frames without reading the replies
+    /// is a slow consumer.
+    pub(crate) fn send_reply(&mut self, key: usize, bytes: Bytes) {
+        if self.connections[key].has_room(bytes.len(), 1, self.queue_limits) {
+            self.enqueue(key, bytes, 1);
+        } else {
+            self.close(key, &CloseCode::SlowConsumer.into());
+        }
+    }
+
+    /// Enqueues frames without a position if there is room, if necessary after a flush. Returns
+    /// whether there was room.
+    pub(super) fn try_enqueue(&mut self, key: usize, bytes: Bytes, frames: usize) -> bool {
+        let connection = &mut self.connections[key];
+        if connection.gap.is_some() {
+            return false;
+        }
+        if !connection.has_room(bytes.len(), frames, self.queue_limits) {
+            connection.flush();
+        }
+        let has_room = connection.has_room(bytes.len(), frames, self.queue_limits);
+        if has_room {
+            self.enqueue(key, bytes, frames);
+        }
+        has_room
+    }
+
+    pub(super) fn enqueue(&mut self, key: usize, bytes: Bytes, frames: usize) {
+        let connection = &mut self.connections[key];
+        connection.send_queue.push(bytes, frames);
+        mark_dirty(&mut self.dirty, connection, key);
+    }
+
+    /// Flushes every connection with new frames.
+    pub(crate) fn flush(&mut self) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for &key in &dirty {
+            self.connections[key].is_dirty = false;
+            self.connections[key].flush();
+            self.on_queue_drained(key);
+        }
+        // Reuses the allocation.
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+            self.dirty.clear();
+        }
+    }
+
+    /// Removes and returns the next chunk of a response body.
+    pub(crate) fn pop_chunk(&mut self, key: usize) -> Option<Bytes> {
+        let chunk = self.connections[key].pop_chunk();
+        self.on_queue_drained(key);
+        chunk
+    }
+
+    /// Flushes a connection whose socket has become writable.
+    pub(crate) fn flush_connection(&mut self, key: usize) {
+        self.connections[key].flush();
+        self.on_queue_drained(key);
+    }
+
+    /// Sends the `gap` frame and the pending states once the send queue is at most half full, so
+    /// that gaps do not follow each other frame by frame.
+    fn on_queue_drained(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if connection.gap.is_none() && connection.pending_states.is_empty() {
+            return;
+        }
+        let has_room = connection.send_queue.frames() * 2 <= self.queue_limits.frames
+            && connection.send_queue.bytes() * 2 <= self.queue_limits.bytes;
+        if !has_room || !connection.is_open() {
+            return;
+        }
+        if let Some(gap) = connection.gap.take() {
+            let Gap { dropped, position } = *gap;
+            let frame = ServerFrame::Gap { dropped: dropped as u64, position: &position };
+            self.send_frame(key, &frame, Some(&position));
+        }
+        self.flush_pending(key);
+        self.connections[key].flush();
+    }
+}
+
+/// The result of a replay from the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BufferedReplay {
+    /// The connection is live.
+    CaughtUp,
+    /// The connection has received everything up to this entry, and more is buffered.
+    Partial(EntryId),
+    /// The position is not in the buffer.
+    NotBuffered,
+}
+
+/// Enqueues a selection if there is room, if necessary after a flush. Returns whether there was
+/// room.
+fn try_enqueue_selection(
+    connection: &mut Connection,
+    selection: &Selection,
+    limits: QueueLimits,
+    now: Instant,
+) -> bool {
+    let (bytes, frames) = (selection.bytes.len(), selection.frames);
+    if connection.gap.is_some() {
+        return false;
+    }
+    if !connection.has_room(bytes, frames, limits) {
+        connection.flush();
+        if !connection.has_room(bytes, frames, limits) {
+            return false;
+        }
+    }
+    connection.delivered_to = selection.last;
+    connection.last_frame_at = now;
+    connection.send_queue.push(selection.bytes.clone(), frames);
+    true
+}
+
+fn mark_dirty(dirty: &mut Vec<usize>, connection: &mut Connection, key: usize) {
+    if !connection.is_dirty {
+        connection.is_dirty = true;
+        dirty.push(key);
+    }
+}
+
+/// Records the time from the acceptance of the oldest entry of a batch until it was written.
+pub(super) fn record_delivery_latency(batch: &Batch, now_millis: i64) {
+    let accepted = i64::try_from(batch.first_accepted_millis()).unwrap_or(i64::MAX);
+    let millis = u32::try_from(now_millis.saturating_sub(accepted)).unwrap_or(0);
+    histogram!(names::DELIVERY_LATENCY_SECONDS).record(f64::from(millis) / 1000.0);
+}

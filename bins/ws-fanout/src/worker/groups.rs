@@ -1,0 +1,216 @@
+//! Groups of connections with the same encoding and subscription: their frames are selected once
+//! per group.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
+
+use slab::Slab;
+
+use crate::{
+    frames::{Audience, Batch, Encoding, EntrySet},
+    subscription::{Channels, Feed, Subscription},
+};
+
+/// The properties that all connections of a group share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct GroupKey {
+    pub(crate) encoding: Encoding,
+    pub(crate) subscription: Subscription,
+}
+
+/// The groups of one worker.
+#[derive(Default)]
+pub(crate) struct Groups {
+    all: Slab<Group>,
+    by_key: HashMap<Rc<GroupKey>, usize>,
+    /// Groups by each channel that they name.
+    by_channel: HashMap<Box<str>, HashSet<usize>>,
+    /// Groups that receive the messages of every channel.
+    all_channels: HashSet<usize>,
+}
+
+struct Group {
+    key: Rc<GroupKey>,
+    /// Keys of the connections.
+    members: Vec<usize>,
+}
+
+/// The slot of a connection in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupSlot {
+    group: usize,
+    index: usize,
+}
+
+impl Groups {
+    /// Adds a connection to its group and replaces `group_key` with the shared key of the group.
+    pub(crate) fn join(&mut self, connection: usize, group_key: &mut Rc<GroupKey>) -> GroupSlot {
+        let group = match self.by_key.get(group_key) {
+            Some(&group) => group,
+            None => self.create(group_key),
+        };
+        let Group { members, key } = &mut self.all[group];
+        *group_key = Rc::clone(key);
+        members.push(connection);
+        GroupSlot { group, index: members.len() - 1 }
+    }
+
+    /// Removes a connection, and returns the connection that moved into its slot, if any.
+    pub(crate) fn leave(&mut self, slot: GroupSlot) -> Option<usize> {
+        let members = &mut self.all[slot.group].members;
+        members.swap_remove(slot.index);
+        let moved = members.get(slot.index).copied();
+        if members.is_empty() {
+            self.remove(slot.group);
+        }
+        moved
+    }
+
+    /// Returns the keys of the connections of a group.
+    pub(crate) fn members(&self, group: usize) -> &[usize] {
+        &self.all[group].members
+    }
+
+    pub(crate) fn key(&self, group: usize) -> &GroupKey {
+        &self.all[group].key
+    }
+
+    /// Returns the groups that subscribe to a feed.
+    pub(crate) fn with_feed(&self, feed: Feed) -> impl Iterator<Item = usize> {
+        let has_feed = move |(_, group): &(usize, &Group)| group.key.subscription.has_feed(feed);
+        self.all.iter().filter(has_feed).map(|(index, _)| index)
+    }
+
+    /// Returns the groups that receive entries of a batch, and which entries.
+    pub(crate) fn match_batch(&self, batch: &Batch) -> Vec<(usize, EntrySet)> {
+        let mut matches: Vec<_> =
+            self.all_channels.iter().map(|&group| (group, EntrySet::From(0))).collect();
+        if self.by_channel.is_empty() {
+            return matches;
+        }
+        let mut indices_by_group: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut add = |group: usize, entry: usize| {
+            let indices = indices_by_group.entry(group).or_default();
+            if indices.last() != Some(&entry) {
+                indices.push(entry);
+            }
+        };
+        for (entry, audience) in batch.audiences().enumerate() {
+            match audience {
+                Audience::Channel(channel) => {
+                    self.with_channel(channel).for_each(|group| add(group, entry));
+                }
+                Audience::Expired(list) => {
+                    let channels: HashSet<_> = list.iter().map(|one| &one.channel).collect();
+                    for channel in channels {
+                        match channel {
+                            Some(channel) => {
+                                self.with_channel(channel).for_each(|group| add(group, entry));
+                            }
+                            // Messages whose channel is unknown are sent to everyone.
+                            None => self.with_named_channels().for_each(|group| add(group, entry)),
+                        }
+                    }
+                }
+            }
+        }
+        let indices = indices_by_group.into_iter();
+        matches.extend(indices.map(|(group, indices)| (group, EntrySet::Indices(indices))));
+        matches
+    }
+
+    fn with_channel(&self, channel: &str) -> impl Iterator<Item = usize> {
+        self.by_channel.get(channel).into_iter().flatten().copied()
+    }
+
+    fn with_named_channels(&self) -> impl Iterator<Item = usize> {
+        let has_names = |(_, group): &(usize, &Group)| {
+            let subscription = &group.key.subscription;
+            subscription.has_messages() && matches!(subscription.channels, Channels::Some(_))
+        };
+        self.all.iter().filter(has_names).map(|(index, _)| index)
+    }
+
+    fn create(&mut self, key: &Rc<GroupKey>) -> usize {
+        let group = Group { key: Rc::clone(key), members: Vec::new() };
+        let index = self.all.insert(group);
+        self.by_key.insert(Rc::clone(key), index);
+        if key.subscription.has_messages() {
+            match &key.subscription.channels {
+                Channels::All => {
+                    self.all_channels.insert(index);
+                }
+                Channels::Some(channels) => {
+                    for channel in channels {
+                        self.by_channel.entry(channel.as_str().into()).or_default().insert(index);
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    fn remove(&mut self, index: usize) {
+        let group = self.all.remove(index);
+        self.by_key.remove(&group.key);
+        if let Channels::Some(channels) = &group.key.subscription.channels {
+            for channel in channels {
+                if let Some(groups) = self.by_channel.get_mut(channel.as_str()) {
+                    groups.remove(&index);
+                    if groups.is_empty() {
+                        self.by_channel.remove(channel.as_str());
+                    }
+                }
+            }
+        }
+        self.all_channels.remove(&index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position};
+
+    use super::*;
+    use crate::subscription::SubscriptionRequest;
+
+    fn group_key(channels: &[&str]) -> Rc<GroupKey> {
+        let channels = channels.iter().map(|&name| name.to_owned()).collect();
+        let request = SubscriptionRequest { channels, ..SubscriptionRequest::default() };
+        let subscription = Subscription::try_from(request).expect("valid names");
+        Rc::new(GroupKey { encoding: Encoding::WebSocket, subscription })
+    }
+
+    fn batch(channels: &[&str]) -> Batch {
+        let entry = |(millis, channel): (usize, &&str)| {
+            let event = LiveEvent::Message { channel: (*channel).into(), json: "{}".into() };
+            let id = EntryId { millis: millis as u64 + 1, number: 0 };
+            LiveEntry { id, request_id: "".into(), event }
+        };
+        let entries: Vec<_> = channels.iter().enumerate().map(entry).collect();
+        let end = entries.last().map_or(EntryId::START, |entry| entry.id);
+        Batch::encode(Position::new("e", EntryId::START), end, entries)
+    }
+
+    #[test]
+    fn connections_with_the_same_subscription_share_a_group() {
+        let mut groups = Groups::default();
+        let first = groups.join(7, &mut group_key(&["a", "b"]));
+        let second = groups.join(8, &mut group_key(&["b", "a"]));
+        let other = groups.join(9, &mut group_key(&[]));
+        assert_eq!(first.group, second.group);
+        let mut matches = groups.match_batch(&batch(&["c", "b", "a"]));
+        matches.sort_by_key(|(group, _)| *group);
+        let expected =
+            [(first.group, EntrySet::Indices(vec![1, 2])), (other.group, EntrySet::From(0))];
+        assert_eq!(matches, expected);
+        assert_eq!(groups.members(first.group), [7, 8]);
+        assert_eq!(groups.leave(first), Some(8));
+        assert_eq!(groups.leave(GroupSlot { group: first.group, index: 0 }), None);
+        assert_eq!(groups.leave(other), None);
+        assert!(groups.by_channel.is_empty() && groups.by_key.is_empty());
+        assert!(groups.all_channels.is_empty() && groups.all.is_empty());
+    }
+}

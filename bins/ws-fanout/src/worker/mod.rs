@@ -1,0 +1,259 @@
+//! A worker: one event loop with its connections. A worker never awaits a client: it enqueues
+//! frames and writes each send queue until the socket would block.
+
+mod close;
+mod connection;
+mod context;
+mod delivery;
+mod drain;
+mod groups;
+mod replay_buffer;
+mod send_queue;
+mod states;
+mod timers;
+mod trends;
+mod watched_hosts;
+
+use std::{
+    collections::BTreeMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use mayfly_core::{
+    Clock, EntryId, Position, SystemClock,
+    frame::{ResumeFailure, ServerFrame},
+};
+use mayfly_runtime::{metrics as names, settings::FanoutSettings};
+use metrics::{counter, gauge};
+use slab::Slab;
+
+use self::{
+    close::count_closed,
+    connection::{Connection, QueueLimits},
+    drain::DrainSchedule,
+    groups::Groups,
+    replay_buffer::ReplayBuffer,
+    watched_hosts::WatchedHosts,
+};
+pub(crate) use self::{
+    connection::{Sink, Stage, wake},
+    context::WorkerContext,
+    delivery::BufferedReplay,
+    groups::GroupKey,
+};
+use crate::{
+    frames::StateFrame,
+    host_registry::HostRegistry,
+    subscription::{Feed, Subscription},
+    worker_event::WorkerEvent,
+};
+
+/// The connections of one event loop.
+pub(crate) struct Worker {
+    pub(crate) connections: Slab<Connection>,
+    groups: Groups,
+    replay_buffer: ReplayBuffer,
+    /// The newest state of each state feed.
+    states: BTreeMap<Feed, Arc<StateFrame>>,
+    watched_hosts: WatchedHosts,
+    /// The position up to which live connections have been served; `None` until Redis was reached
+    /// for the first time.
+    position: Option<Position>,
+    /// Connections with new frames in their send queue.
+    dirty: Vec<usize>,
+    queue_limits: QueueLimits,
+    settings: FanoutSettings,
+    /// Frames queued by all workers.
+    delivered: Arc<AtomicU64>,
+    /// How long a connection stays without a positioned frame until it receives a position frame.
+    position_interval: Duration,
+    drain: Option<DrainSchedule>,
+    last_tick_at: Instant,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        settings: &FanoutSettings,
+        position_interval: Duration,
+        delivered: Arc<AtomicU64>,
+        host_registry: Arc<HostRegistry>,
+    ) -> Self {
+        let queue_limits =
+            QueueLimits { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max };
+        Self {
+            connections: Slab::new(),
+            groups: Groups::default(),
+            replay_buffer: ReplayBuffer::default(),
+            states: BTreeMap::new(),
+            watched_hosts: WatchedHosts::new(host_registry),
+            position: None,
+            dirty: Vec::new(),
+            queue_limits,
+            settings: settings.clone(),
+            delivered,
+            position_interval,
+            drain: None,
+            last_tick_at: Instant::now(),
+        }
+    }
+
+    /// Handles an event of the hub.
+    pub(crate) fn handle(&mut self, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Batch(batch) => self.deliver_batch(&batch),
+            WorkerEvent::Repositioned(position, missed) => self.reposition(&position, missed),
+            WorkerEvent::State(state) => self.deliver_state(&state),
+            WorkerEvent::Plays(plays) => self.deliver_plays(&plays),
+            WorkerEvent::Trend(frame) => self.deliver_trend(&frame),
+            WorkerEvent::Drain(duration) => self.start_drain(duration),
+        }
+    }
+
+    /// Returns the position up to which live connections have been served.
+    pub(crate) fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Returns whether a client can resume from a position without a Redis read.
+    pub(crate) fn can_replay_from(&self, position: &Position) -> bool {
+        self.position.as_ref().is_some_and(|at| at.epoch == position.epoch)
+            && self.find_after(position.entry).is_some()
+    }
+
+    /// Returns the index of the first buffered batch with entries after `entry`, and how many
+    /// entries of that batch to skip.
+    fn find_after(&self, entry: EntryId) -> Option<(usize, usize)> {
+        if self.position.as_ref().is_some_and(|at| at.entry == entry) {
+            return Some((self.replay_buffer.len(), 0));
+        }
+        self.replay_buffer.find_after(entry)
+    }
+
+    /// Adds a connection. It receives no frames before its `hello`.
+    pub(crate) fn register(&mut self, sink: Sink, group_key: GroupKey) -> usize {
+        gauge!(names::CONNECTIONS).increment(1);
+        let first_ping_in = self.next_ping_delay();
+        add_to_subscription_gauges(&group_key.subscription, 1.0);
+        let connection = Connection::new(sink, Rc::new(group_key), Instant::now(), first_ping_in);
+        let key = self.connections.insert(connection);
+        self.update_watched_hosts(key, None);
+        key
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove(&mut self, key: usize) {
+        self.leave_group(key);
+        let mut connection = self.connections.remove(key);
+        for host in connection.group_key.subscription.watched_hosts() {
+            self.watched_hosts.unwatch(key, host);
+        }
+        if connection.is_dirty {
+            self.dirty.retain(|one| *one != key);
+        }
+        wake(&mut connection.replay_waker);
+        if !connection.is_close_counted {
+            count_closed("1006");
+        }
+        add_to_subscription_gauges(&connection.group_key.subscription, -1.0);
+        gauge!(names::CONNECTIONS).decrement(1);
+    }
+
+    fn leave_group(&mut self, key: usize) {
+        if let Some(slot) = self.connections[key].group_slot.take()
+            && let Some(moved) = self.groups.leave(slot)
+        {
+            self.connections[moved].group_slot = Some(slot);
+        }
+    }
+
+    /// Sends `hello` and starts live delivery at the current position. `failure` is the reason why
+    /// the connection could not be resumed.
+    pub(crate) fn start_live(&mut self, key: usize, failure: Option<ResumeFailure>) {
+        let Some(position) = self.position.clone() else { return };
+        if !self.connections[key].is_open() {
+            return;
+        }
+        let is_new = self.connections[key].stage == Stage::Starting;
+        self.send_hello(key, &position, failure.map(|_| false), failure);
+        if is_new {
+            self.send_initial_states(key);
+        }
+        self.go_live(key, position.entry);
+    }
+
+    /// Sends `hello` with `resumed: true` and marks the connection as replaying.
+    pub(crate) fn start_replay(&mut self, key: usize, since: &Position) {
+        self.send_hello(key, since, Some(true), None);
+        self.send_initial_states(key);
+        self.connections[key].stage = Stage::Replaying;
+        self.connections[key].delivered_to = since.entry;
+    }
+
+    fn send_hello(
+        &mut self,
+        key: usize,
+        position: &Position,
+        resumed: Option<bool>,
+        reason: Option<ResumeFailure>,
+    ) {
+        let connection = self.connections[key].id.to_string();
+        let ping_interval_ms = u64::try_from(self.settings.ping_interval.as_millis());
+        let hello = ServerFrame::Hello {
+            connection: &connection,
+            position,
+            resumed,
+            reason,
+            ping_interval_ms: ping_interval_ms.unwrap_or(u64::MAX),
+            time: SystemClock.now(),
+        };
+        self.send_frame(key, &hello, Some(position));
+    }
+
+    /// Starts live delivery to a connection that has received everything up to `from`.
+    fn go_live(&mut self, key: usize, from: EntryId) {
+        let connection = &mut self.connections[key];
+        connection.stage = Stage::Live;
+        connection.delivered_to = from;
+        connection.group_slot = Some(self.groups.join(key, &mut connection.group_key));
+    }
+
+    /// Changes the subscription of a connection and moves it to the matching group.
+    pub(crate) fn change_group(&mut self, key: usize, group_key: GroupKey) {
+        self.leave_group(key);
+        add_to_subscription_gauges(&group_key.subscription, 1.0);
+        let before = std::mem::replace(&mut self.connections[key].group_key, Rc::new(group_key));
+        add_to_subscription_gauges(&before.subscription, -1.0);
+        self.update_watched_hosts(key, Some(&before.subscription));
+        self.mark_new_feeds_pending(key, Some(&before.subscription));
+        let connection = &mut self.connections[key];
+        if connection.stage == Stage::Live {
+            connection.group_slot = Some(self.groups.join(key, &mut connection.group_key));
+        }
+    }
+
+    /// Counts frames that were queued for connections.
+    fn count_delivered(&self, frames: usize) {
+        counter!(names::DELIVERIES_TOTAL).increment(frames as u64);
+        self.delivered.fetch_add(frames as u64, Ordering::Relaxed);
+    }
+
+    /// Returns the keys of the connections that satisfy a predicate.
+    fn keys(&self, predicate: impl Fn(&Connection) -> bool) -> impl Iterator<Item = usize> {
+        self.connections
+            .iter()
+            .filter(move |(_, connection)| predicate(connection))
+            .map(|(key, _)| key)
+    }
+}
+
+/// Adds `delta` to the gauge of each feed of a subscription.
+fn add_to_subscription_gauges(subscription: &Subscription, delta: f64) {
+    for feed in Feed::ALL.into_iter().filter(|feed| subscription.has_feed(*feed)) {
+        gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).increment(delta);
+    }
+}

@@ -1,0 +1,108 @@
+//! Periodic work: pings, position frames and deadlines.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mayfly_core::{Position, frame::ServerFrame};
+use mayfly_runtime::metrics as names;
+use metrics::counter;
+
+use super::{
+    Worker,
+    connection::{Connection, Sink, Stage},
+};
+use crate::websocket::{CloseCode, PING};
+
+/// Fraction of the interval by which a ping is sent early, so that its pong is due within interval
+/// plus timeout even if a tick is late.
+const PING_EARLY: f64 = 0.03;
+/// Maximum random fraction in addition, so that connections that were opened together drift apart.
+const PING_JITTER: f64 = 0.1;
+/// A longer pause between two ticks is a stall of this process, not of its clients.
+const STALL_THRESHOLD: Duration = Duration::from_secs(1);
+/// An SSE comment: keeps the connection open through proxies.
+const SSE_COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
+impl Worker {
+    /// Runs all timers that are due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let position = self.position.clone();
+        // After a stall, pongs may still be in socket buffers that were not read.
+        let stalled = now.saturating_duration_since(self.last_tick_at);
+        let stalled = stalled.saturating_sub(STALL_THRESHOLD);
+        self.last_tick_at = now;
+        if !stalled.is_zero() {
+            for (_, connection) in &mut self.connections {
+                connection.pong_deadline = connection.pong_deadline.map(|at| at + stalled);
+            }
+        }
+        let due: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| self.is_due(connection, now))
+            .map(|(key, _)| key)
+            .collect();
+        for key in due {
+            self.run_timers(key, now, position.as_ref());
+        }
+        self.continue_drain(now);
+        self.flush();
+    }
+
+    fn is_due(&self, connection: &Connection, now: Instant) -> bool {
+        now >= connection.next_ping_at
+            || connection.pong_deadline.is_some_and(|at| now >= at)
+            || connection.close_deadline.is_some_and(|at| now >= at)
+            || now >= connection.last_frame_at + self.position_interval
+    }
+
+    fn run_timers(&mut self, key: usize, now: Instant, position: Option<&Position>) {
+        let next_ping = self.next_ping_delay();
+        let connection = &mut self.connections[key];
+        if connection.close_deadline.is_some_and(|at| now >= at) {
+            if !connection.send_queue.is_empty() {
+                counter!(names::CLOSE_TIMEOUTS_TOTAL).increment(1);
+            }
+            connection.mark_closed();
+            return;
+        }
+        if !connection.is_open() {
+            return;
+        }
+        if connection.pong_deadline.is_some_and(|at| now >= at) {
+            self.close(key, &CloseCode::NoPong.into());
+            return;
+        }
+        if now >= connection.next_ping_at {
+            connection.next_ping_at = now + next_ping;
+            let bytes = match connection.sink {
+                Sink::Socket(_) => {
+                    // Another ping does not extend the deadline of the previous pong.
+                    connection.pong_deadline.get_or_insert(now + self.settings.pong_timeout);
+                    PING
+                }
+                Sink::Sse(_) => SSE_COMMENT,
+            };
+            self.enqueue(key, bytes, 0);
+        }
+        if now >= self.connections[key].last_frame_at + self.position_interval {
+            self.connections[key].last_frame_at = now;
+            if let Some(position) = position {
+                self.send_position(key, position);
+            }
+        }
+    }
+
+    /// Sends a position frame to an idle connection, so that its position stays resumable.
+    pub(super) fn send_position(&mut self, key: usize, position: &Position) {
+        let connection = &self.connections[key];
+        if connection.stage == Stage::Live && connection.gap.is_none() {
+            self.connections[key].delivered_to = position.entry;
+            self.send_frame(key, &ServerFrame::Position { position }, Some(position));
+        }
+    }
+
+    pub(super) fn next_ping_delay(&self) -> Duration {
+        self.settings.ping_interval.mul_f64(1.0 - PING_EARLY - PING_JITTER * fastrand::f64())
+    }
+}

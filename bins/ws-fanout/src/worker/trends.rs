@@ -1,0 +1,61 @@
+//! Delivery of the feed `rising`: the newest trend frame of each watched host.
+
+use std::{rc::Rc, sync::Arc};
+
+use mayfly_core::Host;
+
+use super::{
+    Worker,
+    connection::{PendingState, Stage},
+};
+use crate::{frames::TrendFrame, subscription::Subscription};
+
+impl Worker {
+    /// Stores a frame if its host is watched and the frame is new, and delivers it to all watchers.
+    pub(super) fn deliver_trend(&mut self, frame: &Arc<TrendFrame>) {
+        let Some(keys) = self.watched_hosts.update(frame) else { return };
+        let mut delivered = 0;
+        for key in keys {
+            delivered += usize::from(self.try_send_trend(key, frame));
+        }
+        self.count_delivered(delivered);
+    }
+
+    /// Enqueues a new frame, or marks it as pending if there is no room. Returns whether there was
+    /// room.
+    fn try_send_trend(&mut self, key: usize, frame: &Arc<TrendFrame>) -> bool {
+        let connection = &self.connections[key];
+        // A connection that is starting receives its initial states after `hello`.
+        if !matches!(connection.stage, Stage::Live | Stage::Replaying) {
+            return false;
+        }
+        let is_pending =
+            |state: &PendingState| matches!(state, PendingState::Host(host) if *host == frame.host);
+        if connection.pending_states.iter().any(is_pending) {
+            // The pending frame of the host is now this one.
+            self.flush_pending(key);
+            return false;
+        }
+        let is_queued = self.try_enqueue_state(key, frame.bytes(connection.group_key.encoding));
+        if !is_queued {
+            self.connections[key].mark_pending(PendingState::Host(frame.host.clone()));
+        }
+        is_queued
+    }
+
+    /// Watches and unwatches hosts after a subscription has changed. `before` is the previous
+    /// subscription, or `None` for a new connection.
+    pub(super) fn update_watched_hosts(&mut self, key: usize, before: Option<&Subscription>) {
+        let group_key = Rc::clone(&self.connections[key].group_key);
+        let after = &group_key.subscription;
+        let was_watched = |host: &Host| before.is_some_and(|before| before.watches_host(host));
+        for host in after.watched_hosts().filter(|host| !was_watched(host)) {
+            self.watched_hosts.watch(key, host);
+        }
+        for host in before.into_iter().flat_map(Subscription::watched_hosts) {
+            if !after.watches_host(host) {
+                self.watched_hosts.unwatch(key, host);
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The outcome of an entry that is processed alone.
+
+/// The outcome of an entry that is processed alone, after its batch was rejected.
+#[derive(Debug, Clone)]
+pub enum EntryOutcome<T> {
+    /// The entry is stored.
+    Stored(T),
+    /// Postgres rejects this particular entry, for the given reason.
+    Rejected(String),
+}

@@ -1,0 +1,70 @@
+//! The tables used with diesel's query builder, and the check for the schema.
+
+use diesel::{QueryableByName, result::QueryResult, sql_types::Bool};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// Returns whether the newest function of the migrations exists.
+pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        is_present: bool,
+    }
+    diesel::sql_query("SELECT to_regproc('store_samples_v1') IS NOT NULL AS is_present")
+        .get_result::<Row>(connection)
+        .await
+        .map(|row| row.is_present)
+}
+
+diesel::table! {
+    messages (id) {
+        id -> Uuid,
+        seq -> BigInt,
+        channel -> Text,
+        username -> Nullable<Text>,
+        text -> Nullable<Text>,
+        data -> Nullable<Json>,
+        city -> Nullable<Text>,
+        state -> Nullable<Text>,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        body_bytes -> Integer,
+    }
+}
+
+diesel::table! {
+    dead_letters (id) {
+        id -> BigInt,
+        stream -> Text,
+        epoch -> Text,
+        entry_id -> Text,
+        kind -> Text,
+        message_id -> Nullable<Uuid>,
+        body -> Binary,
+        meta -> Text,
+        reason -> Text,
+        attempts -> Integer,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    ledger (epoch, kind) {
+        epoch -> Text,
+        kind -> Text,
+        accepted -> BigInt,
+        stored -> BigInt,
+        dead_lettered -> BigInt,
+        started_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    early_expiries (id) {
+        id -> Uuid,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(dead_letters, early_expiries);

@@ -1,0 +1,28 @@
+//! Conversion between [`Timestamp`] and the timestamps of Postgres.
+
+use diesel::data_types::PgTimestamp;
+use mayfly_core::Timestamp;
+
+/// Milliseconds from the Unix epoch to 2000-01-01, the epoch of Postgres.
+const POSTGRES_EPOCH_MILLIS: i64 = 946_684_800_000;
+
+pub(crate) fn from_pg(at: PgTimestamp) -> Timestamp {
+    Timestamp::from_millis(at.0.div_euclid(1_000) + POSTGRES_EPOCH_MILLIS)
+}
+
+pub(crate) fn to_pg(at: Timestamp) -> PgTimestamp {
+    PgTimestamp((at.as_millis() - POSTGRES_EPOCH_MILLIS).saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamp_round_trips() {
+        for millis in [0, 946_684_799_999, 1_795_201_620_123] {
+            let at = Timestamp::from_millis(millis);
+            assert_eq!(from_pg(to_pg(at)), at);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Parsing of JSON bodies, with the name of the field that is invalid.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::error::{FieldErrors, InputError};
+
+const MISSING: &str = "must be present";
+
+/// The shape of a request body.
+pub(crate) trait RequestBody<'a>: Deserialize<'a> {
+    /// Returns the rule of a field, reported instead of serde's description of its own types.
+    fn find_rule(_field: &str) -> Option<&'static str> {
+        None
+    }
+}
+
+impl<'a> RequestBody<'a> for Vec<&'a RawValue> {}
+
+/// Parses the value of an optional field.
+pub(crate) fn optional<I, T>(
+    errors: &mut FieldErrors,
+    field: &str,
+    value: Option<I>,
+    parse: impl FnOnce(I) -> Result<T, &'static str>,
+) -> Option<T> {
+    value.and_then(|value| errors.check(field, parse(value)))
+}
+
+/// Parses the value of a required field; records an error if it is missing.
+pub(crate) fn required<I, T>(
+    errors: &mut FieldErrors,
+    field: &str,
+    value: Option<I>,
+    parse: impl FnOnce(I) -> Result<T, &'static str>,
+) -> Option<T> {
+    if value.is_none() {
+        errors.push(field, MISSING);
+    }
+    optional(errors, field, value, parse)
+}
+
+/// Parses a JSON text that starts with `opening`, a brace or a bracket. serde alone would accept an
+/// array in place of an object and assign its items to the fields in order.
+pub(crate) fn parse_as<'a, T: RequestBody<'a>>(
+    json: &'a str,
+    opening: char,
+    rule: &str,
+) -> Result<T, InputError> {
+    if json.trim_ascii_start().starts_with(opening) {
+        return parse_body(json);
+    }
+    match serde_json::from_str::<IgnoredAny>(json) {
+        Ok(_) => Err(InputError::InvalidFields(FieldErrors::new("", rule))),
+        Err(error) => Err(InputError::InvalidJson(error.to_string())),
+    }
+}
+
+/// Parses JSON into `T`. Only a text that fails is parsed a second time, to find the field's name.
+fn parse_body<'a, T: RequestBody<'a>>(json: &'a str) -> Result<T, InputError> {
+    serde_json::from_str(json).map_err(|error| {
+        if !error.is_data() {
+            return InputError::InvalidJson(error.to_string());
+        }
+        let deserializer = &mut serde_json::Deserializer::from_str(json);
+        let path = serde_path_to_error::deserialize::<_, T>(deserializer)
+            .err()
+            .map(|error| error.path().to_string())
+            .unwrap_or_default();
+        InputError::InvalidFields(to_field_errors(&path, &error.to_string(), T::find_rule))
+    })
+}
+
+/// Converts an error of serde into a field and a rule. Unknown and duplicate fields have no path;
+/// serde quotes their name instead.
+fn to_field_errors(
+    path: &str,
+    error: &str,
+    find_rule: fn(&str) -> Option<&'static str>,
+) -> FieldErrors {
+    let message = error.split(" at line ").next().unwrap_or(error);
+    let quoted = message.split('`').nth(1);
+    let is_name_quoted =
+        message.starts_with("unknown field") || message.starts_with("duplicate field");
+    let field = match quoted {
+        Some(name) if is_name_quoted => name,
+        _ if path == "." || path == "?" => "",
+        _ => path,
+    };
+    let rule = find_rule(field).filter(|_| message.starts_with("invalid "));
+    FieldErrors::new(field, rule.unwrap_or(message))
+}

@@ -1,0 +1,11 @@
+//! Parsing and validation of request bodies, with errors by field.
+
+mod error;
+mod items;
+mod json;
+mod text;
+
+pub use error::{FieldError, FieldErrors, InputError};
+pub(crate) use items::parse_items;
+pub(crate) use json::{RequestBody, optional, parse_as, required};
+pub(crate) use text::{checked_text, has_chars};

@@ -1,0 +1,34 @@
+//! Play counts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+
+/// The number of plays of a video, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VideoCount {
+    /// The video.
+    pub video_id: String,
+    /// The number of plays.
+    pub count: u64,
+}
+
+/// The number of plays of a video, with the time of its last change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlayCount {
+    /// The video.
+    pub video_id: String,
+    /// The number of plays.
+    pub count: u64,
+    /// The time when the last play was counted.
+    pub updated_at: Timestamp,
+}
+
+/// A count and its last published value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCount {
+    /// The count.
+    pub count: PlayCount,
+    /// The last published value, as far as it is recorded; 0 if none is.
+    pub published: u64,
+}

@@ -1,0 +1,72 @@
+//! The statistics document, stored in S3 and sent to live clients.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{clock::Timestamp, plays::VideoCount};
+
+/// The statistics of a minute. Fields are serialized in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Always `success`: a failed run writes nothing.
+    pub result: RunResult,
+    /// The time when the statistics were read.
+    pub generated_at: Timestamp,
+    /// Distinct cities over all messages ever stored. The state is ignored; case and whitespace are
+    /// significant.
+    pub cities: u64,
+    /// Distinct usernames over all messages ever stored; case and whitespace are significant.
+    pub users: u64,
+    /// Message counts.
+    pub messages: MessageCounts,
+    /// The cities with the most messages, descending, at most [`TOP_CITIES_MAX`].
+    pub top_cities: Vec<CityCount>,
+    /// Play counts.
+    pub plays: PlayCounts,
+}
+
+/// The maximum length of [`Snapshot::top_cities`].
+pub const TOP_CITIES_MAX: u32 = 10;
+
+/// The maximum length of [`PlayCounts::top`].
+pub const TOP_VIDEOS_MAX: u32 = 10;
+
+/// The result of a publisher run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunResult {
+    /// The statistics are consistent: all were read at the same instant.
+    Success,
+}
+
+/// Message counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    /// Messages ever stored, including those deleted by retention.
+    pub total: u64,
+    /// Messages accepted in the last hour.
+    pub last_hour: u64,
+    /// Messages accepted in the last minute.
+    pub last_minute: u64,
+}
+
+/// The number of messages from a city.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CityCount {
+    /// The city.
+    pub city: String,
+    /// Its state, if known.
+    pub state: Option<String>,
+    /// Messages ever stored.
+    pub messages: u64,
+}
+
+/// Play counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayCounts {
+    /// Plays ever counted.
+    pub total: u64,
+    /// Videos with at least one play.
+    pub videos: u64,
+    /// The videos with the most plays, descending, at most [`TOP_VIDEOS_MAX`].
+    pub top: Vec<VideoCount>,
+}

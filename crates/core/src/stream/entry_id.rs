@@ -1,0 +1,72 @@
+//! The ids that Redis assigns to stream entries.
+
+use std::{fmt, str::FromStr};
+
+/// The id of a stream entry: the time of its arrival by the clock of Redis, and a sequence number
+/// within that millisecond. The ids of a stream increase monotonically within an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Milliseconds since the Unix epoch.
+    pub millis: u64,
+    /// The sequence number within the millisecond.
+    pub number: u64,
+}
+
+impl EntryId {
+    /// The smallest id, before the first entry of a stream.
+    pub const START: Self = Self { millis: 0, number: 0 };
+
+    /// Returns the greatest smaller id; [`Self::START`] for itself.
+    #[must_use]
+    pub const fn predecessor(self) -> Self {
+        match (self.millis, self.number) {
+            (0, 0) => self,
+            (millis, 0) => Self { millis: millis - 1, number: u64::MAX },
+            (millis, number) => Self { millis, number: number - 1 },
+        }
+    }
+}
+
+/// The text is not a stream entry id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a stream entry id")]
+pub struct InvalidEntryId;
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}-{}", self.millis, self.number)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = InvalidEntryId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntryId> {
+        let (millis, number) = text.split_once('-').ok_or(InvalidEntryId)?;
+        let parse = |digits: &str| {
+            // `parse` alone would accept a plus sign.
+            let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_plain.then(|| digits.parse().ok()).flatten().ok_or(InvalidEntryId)
+        };
+        Ok(Self { millis: parse(millis)?, number: parse(number)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_number() {
+        let id = |text: &str| text.parse::<EntryId>().expect("it is an id");
+        assert!(id("9-1") < id("10-0"));
+        assert!(id("10-2") < id("10-10"));
+        assert_eq!(id("10-2").to_string(), "10-2");
+        assert_eq!(id("10-2").predecessor(), id("10-1"));
+        assert!(id("9-9") < id("10-0").predecessor() && id("10-0").predecessor() < id("10-0"));
+        assert_eq!(EntryId::START.predecessor(), EntryId::START);
+        for wrong in ["", "1", "1-", "-1", "+1-1", "1-1-1", "x-1", "1-99999999999999999999"] {
+            assert_eq!(wrong.parse::<EntryId>(), Err(InvalidEntryId), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! API keys: a copy of all keys in Postgres, so that a request reads Redis only.
+
+use std::time::Duration;
+
+use deadpool_redis::redis;
+use mayfly_core::{ApiKey, Host, KeyHash};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::connection::{HotError, HotStore, millis, script};
+
+script!(BEGIN_RELOAD, include_str!("begin_reload.lua"));
+script!(PUT_PAGE, include_str!("put_key_page.lua"));
+script!(PUT_KEY, include_str!("put_key.lua"));
+
+/// A reload that makes no progress for this time is abandoned.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The state of an API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiKeyState {
+    /// The keys are not completely loaded, so the state is not known.
+    NotLoaded,
+    /// The key does not exist.
+    Unknown,
+    /// The key was revoked.
+    Revoked,
+    /// The key is valid for these hosts.
+    Active(Vec<Host>),
+}
+
+/// The value of a key in Redis.
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    id: Uuid,
+    hosts: Vec<Host>,
+    revoked: bool,
+}
+
+impl StoredKey {
+    fn to_json(key: &ApiKey) -> String {
+        let stored = Self { id: key.id, hosts: key.hosts.clone(), revoked: key.is_revoked };
+        serde_json::to_string(&stored).expect("invariant: a stored key is plain data")
+    }
+}
+
+/// A reload of all keys that is in progress.
+#[derive(Debug)]
+pub struct ApiKeyReload {
+    token: String,
+}
+
+/// Operations on API keys.
+#[derive(Clone, Copy)]
+pub struct ApiKeys<'a> {
+    store: &'a HotStore,
+}
+
+impl HotStore {
+    /// Returns the operations on API keys.
+    #[must_use]
+    pub fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys { store: self }
+    }
+}
+
+impl ApiKeys<'_> {
+    /// Returns the state of a key.
+    pub async fn find(self, hash: &KeyHash) -> Result<ApiKeyState, HotError> {
+        let keys = &self.store.keys;
+        // One transaction: a missing key is unknown only if all keys are loaded.
+        let (key, is_loaded): (Option<String>, bool) = self
+            .store
+            .call(async |connection| {
+                redis::pipe()
+                    .atomic()
+                    .hget(keys.api_keys(), hash.as_str())
+                    .exists(keys.api_keys_version())
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        if !is_loaded {
+            return Ok(ApiKeyState::NotLoaded);
+        }
+        let Some(key) = key else { return Ok(ApiKeyState::Unknown) };
+        Ok(match serde_json::from_str::<StoredKey>(&key) {
+            Ok(key) if key.revoked => ApiKeyState::Revoked,
+            Ok(key) => ApiKeyState::Active(key.hosts),
+            // A later version wrote it in another format.
+            Err(_) => ApiKeyState::NotLoaded,
+        })
+    }
+
+    /// Returns whether this version of the keys in Postgres is completely loaded.
+    pub async fn has_version(self, version: i64) -> Result<bool, HotError> {
+        let loaded: Option<String> = self
+            .store
+            .call(async |connection| {
+                redis::cmd("GET")
+                    .arg(self.store.keys.api_keys_version())
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        Ok(loaded == Some(version.to_string()))
+    }
+
+    /// Writes a key that was just created or revoked, and causes a reload of all keys. O(1).
+    pub async fn put(self, key: &ApiKey) -> Result<(), HotError> {
+        let mut call = PUT_KEY.prepare_invoke();
+        let keys = &self.store.keys;
+        call.key(keys.api_keys()).key(keys.api_keys_version()).key(keys.new_api_keys());
+        call.arg(key.hash.as_str()).arg(StoredKey::to_json(key));
+        self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
+    }
+
+    /// Begins a reload of all keys; `None` if another process is reloading. The keys must be read
+    /// from Postgres afterwards. O(1).
+    pub async fn begin_reload(self) -> Result<Option<ApiKeyReload>, HotError> {
+        let token = Uuid::now_v7().to_string();
+        let mut call = BEGIN_RELOAD.prepare_invoke();
+        call.key(self.store.keys.new_api_keys()).arg(&token).arg(millis(RELOAD_TIMEOUT));
+        let has_begun: bool =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(has_begun.then_some(ApiKeyReload { token }))
+    }
+
+    /// Writes a page of a reload. The last page has the version, and all pages replace the current
+    /// keys with it. Returns false if the reload must begin again: a key was changed in the
+    /// meantime, or there was no progress for 3 s. O(n) for n keys of the page.
+    pub async fn put_page(
+        self,
+        reload: &ApiKeyReload,
+        page: &[ApiKey],
+        version: Option<i64>,
+    ) -> Result<bool, HotError> {
+        let keys = &self.store.keys;
+        let mut call = PUT_PAGE.prepare_invoke();
+        call.key(keys.new_api_keys()).key(keys.api_keys()).key(keys.api_keys_version());
+        call.arg(&reload.token).arg(millis(RELOAD_TIMEOUT));
+        call.arg(version.map(|version| version.to_string()).unwrap_or_default());
+        for key in page {
+            call.arg(key.hash.as_str()).arg(StoredKey::to_json(key));
+        }
+        self.store.call(async |connection| call.invoke_async(connection).await).await
+    }
+}

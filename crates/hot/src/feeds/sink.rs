@@ -1,0 +1,85 @@
+//! A bounded queue of publications within a process.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+/// The maximum number of queued publications. Dropped ones are not lost: a gap between messages is
+/// detected with the next one and filled from the stream, and the newest trend snapshot is stored.
+const PUBLICATIONS_MAX: usize = 4_096;
+/// The maximum size of queued publications; more than the largest batch of messages needs.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The receiving end of a queue of publications of one kind, in order of arrival.
+pub struct Publications {
+    receiver: mpsc::Receiver<Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+}
+
+/// The sending end of a queue of publications, which drops what exceeds its bounds.
+#[derive(Clone)]
+pub struct BoundedSink {
+    sender: mpsc::Sender<Bytes>,
+    queued_bytes: Arc<AtomicUsize>,
+    /// The kind of publication, for the log.
+    kind: &'static str,
+    /// Whether the last publication was dropped.
+    is_full: bool,
+}
+
+impl Publications {
+    /// Creates an empty queue.
+    #[must_use]
+    pub fn open(kind: &'static str) -> (BoundedSink, Self) {
+        let (sender, receiver) = mpsc::channel(PUBLICATIONS_MAX);
+        let queued_bytes = Arc::<AtomicUsize>::default();
+        let sink =
+            BoundedSink { sender, queued_bytes: Arc::clone(&queued_bytes), kind, is_full: false };
+        (sink, Self { receiver, queued_bytes })
+    }
+
+    /// Waits for the next publication; `None` when all sinks are dropped.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        let publication = self.receiver.recv().await?;
+        self.queued_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
+        Some(publication)
+    }
+
+    pub(super) fn try_next(&mut self) -> Option<Bytes> {
+        let publication = self.receiver.try_recv().ok()?;
+        self.queued_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
+        Some(publication)
+    }
+}
+
+impl BoundedSink {
+    /// Queues a publication, or drops it if the queue is full. Logs only the first drop of a
+    /// series.
+    pub(super) fn try_push(&mut self, publication: Bytes) {
+        let bytes = publication.len();
+        let fits = self.queued_bytes.load(Ordering::Relaxed) + bytes <= BYTES_MAX;
+        let is_queued = fits && {
+            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let is_sent = self.sender.try_send(publication).is_ok();
+            if !is_sent {
+                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            is_sent
+        };
+        if !is_queued && !self.is_full {
+            warn!(
+                kind = self.kind,
+                publications.max = PUBLICATIONS_MAX,
+                bytes.max = BYTES_MAX,
+                "subscription: the queue of publications is full; dropping publications and \
+                 reading from Redis instead"
+            );
+        }
+        self.is_full = !is_queued;
+    }
+}

@@ -1,0 +1,107 @@
+//! The pub/sub subscription of a process.
+
+use bytes::Bytes;
+use deadpool_redis::redis::aio::PubSub;
+use futures_util::StreamExt;
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
+use tracing::warn;
+
+use crate::{
+    connection::{HotError, HotStore},
+    feeds::{BoundedSink, Publications},
+    snapshots::{STATE_BYTES_MAX, StateFeed},
+    trends::TREND_BYTES_MAX,
+};
+
+/// A subscription to publications of messages. A task always reads from Redis, so that the output
+/// buffer in Redis stays small and Redis does not disconnect this process.
+pub struct Subscription {
+    messages: Publications,
+    reader: AbortHandle,
+}
+
+/// The destinations of publications other than messages. They outlive a single subscription.
+#[derive(Clone)]
+pub struct EventSinks {
+    /// States; dropped if the channel is full, as the newest one is stored.
+    pub states: mpsc::Sender<(StateFeed, Bytes)>,
+    /// Trend snapshots, JSON of `TrendSnapshot` each.
+    pub trends: BoundedSink,
+}
+
+impl HotStore {
+    /// Subscribes to messages, takes and deletions, to the state feeds and to trend snapshots. All
+    /// but messages are sent to `sinks`.
+    pub async fn subscribe(&self, sinks: EventSinks) -> Result<Subscription, HotError> {
+        let channels = Channels {
+            states: StateFeed::ALL.map(|feed| (feed.channel(&self.keys), feed)),
+            trends: self.keys.feed_rising(),
+        };
+        let mut names = vec![self.keys.feed_messages(), channels.trends.clone()];
+        names.extend(channels.states.iter().map(|(name, _)| name.clone()));
+        let mut pubsub = self.connection_for_subscription().await?;
+        let subscribing = pubsub.subscribe(names);
+        timeout(self.timeout, subscribing).await.map_err(|_| HotError::Timeout)??;
+        let (sink, messages) = Publications::open("messages");
+        let reader = tokio::spawn(read(pubsub, channels, sink, sinks)).abort_handle();
+        Ok(Subscription { messages, reader })
+    }
+}
+
+impl Subscription {
+    /// Waits for the next publication of messages; `None` when the subscription has ended.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        self.messages.next().await
+    }
+
+    /// Returns the next publication of messages if one is queued.
+    pub fn try_next(&mut self) -> Option<Bytes> {
+        self.messages.try_next()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// The pub/sub channels other than that of messages.
+struct Channels {
+    states: [(String, StateFeed); StateFeed::ALL.len()],
+    trends: String,
+}
+
+async fn read(
+    pubsub: PubSub,
+    channels: Channels,
+    mut messages: BoundedSink,
+    mut sinks: EventSinks,
+) {
+    let mut publications = pubsub.into_on_message();
+    while let Some(publication) = publications.next().await {
+        let (channel, payload) = (publication.get_channel_name(), publication.get_payload_bytes());
+        if let Some((_, feed)) = channels.states.iter().find(|(name, _)| name == channel) {
+            let is_sent = payload.len() <= STATE_BYTES_MAX
+                && sinks.states.try_send((*feed, Bytes::copy_from_slice(payload))).is_ok();
+            if !is_sent {
+                warn!(
+                    ?feed,
+                    bytes = payload.len(),
+                    bytes.max = STATE_BYTES_MAX,
+                    "subscription: a state is too long or the queue is full; dropping it"
+                );
+            }
+        } else if channel != channels.trends {
+            messages.try_push(Bytes::copy_from_slice(payload));
+        } else if payload.len() <= TREND_BYTES_MAX {
+            sinks.trends.try_push(Bytes::copy_from_slice(payload));
+        } else {
+            warn!(
+                bytes = payload.len(),
+                bytes.max = TREND_BYTES_MAX,
+                "subscription: a trend snapshot is too long; dropping it"
+            );
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Leases: leader election among the processes that can do a job.
+
+use std::time::Duration;
+
+use mayfly_runtime::metrics as names;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::connection::{HotError, HotStore, millis, script};
+
+script!(RENEW, include_str!("renew_lease.lua"));
+script!(RELEASE, include_str!("release_lease.lua"));
+
+/// The lease of a job, held by at most one process at a time.
+///
+/// Each candidate calls [`acquire_or_renew`](Self::acquire_or_renew) every
+/// [`renew_interval`](Self::renew_interval). A holder that crashes or cannot reach Redis loses the
+/// lease after its time to live; one that shuts down calls [`release`](Self::release). While Redis
+/// is unavailable no process can acquire the lease; if Redis lost its data, the first caller
+/// acquires it.
+///
+/// A process can be suspended between checking the lease and acting, and continue when another one
+/// leads. Therefore its actions must be fenced: a write to Redis is made by a script that compares
+/// the lease with `value`, any other effect carries the monotonic [`token`](Self::token) or is
+/// started only if [`remaining`](Self::remaining) is longer than it can take.
+pub struct Lease {
+    store: HotStore,
+    job: &'static str,
+    holder: String,
+    ttl: Duration,
+    held: Option<Held>,
+}
+
+/// A lease that was acquired.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    /// The fencing token, greater than all earlier ones.
+    token: u64,
+    /// The earliest time at which the lease can expire.
+    until: Instant,
+}
+
+/// The role of this process for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// This process holds the lease.
+    Leader,
+    /// Another process holds the lease, which expires after this time unless it is renewed.
+    Standby(Duration),
+}
+
+impl Lease {
+    /// Creates a handle to the lease of a job without acquiring it. Without renewal, the lease
+    /// expires after `ttl`.
+    #[must_use]
+    pub fn new(store: &HotStore, job: &'static str, ttl: Duration) -> Self {
+        let holder = Uuid::now_v7().simple().to_string();
+        Self { store: store.clone(), job, holder, ttl, held: None }
+    }
+
+    /// Returns how often to renew the lease: two renewals in a row may fail.
+    #[must_use]
+    pub fn renew_interval(&self) -> Duration {
+        self.ttl / 3
+    }
+
+    /// Acquires the lease if it is free, or renews it if this process holds it. O(1).
+    pub async fn acquire_or_renew(&mut self) -> Result<Role, HotError> {
+        let keys = &self.store.keys;
+        let mut call = RENEW.prepare_invoke();
+        call.key(keys.lease(self.job)).key(keys.lease_token(self.job));
+        call.arg(&self.holder).arg(millis(self.ttl));
+        // Taken before the call, because in Redis the time to live starts later.
+        let until = Instant::now() + self.ttl;
+        let reply: Result<(Option<u64>, u64), _> =
+            self.store.call(async |connection| call.invoke_async(connection).await).await;
+        if let Ok((token, _)) = &reply {
+            self.held = token.map(|token| Held { token, until });
+        }
+        self.update_metric();
+        let (_, remaining_ms) = reply?;
+        Ok(match self.held {
+            Some(_) => Role::Leader,
+            None => Role::Standby(Duration::from_millis(remaining_ms)),
+        })
+    }
+
+    /// Releases the lease, so that another process can acquire it immediately. Has no effect if it
+    /// is not held. O(1).
+    pub async fn release(&mut self) -> Result<(), HotError> {
+        let Some(value) = self.value() else { return Ok(()) };
+        self.held = None;
+        self.update_metric();
+        let mut call = RELEASE.prepare_invoke();
+        call.key(self.store.keys.lease(self.job)).arg(value);
+        self.store.call(async |connection| call.invoke_async(connection).await).await
+    }
+
+    fn update_metric(&self) {
+        let is_leader = self.remaining() > Duration::ZERO;
+        metrics::gauge!(names::LEADER, "lease" => self.job).set(f64::from(u8::from(is_leader)));
+    }
+
+    /// Returns how long the lease is certainly held; zero if it is not.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.held.map_or(Duration::ZERO, |held| held.until.duration_since(Instant::now()))
+    }
+
+    /// Returns the fencing token, unless the last renewal found the lease lost.
+    #[must_use]
+    pub fn token(&self) -> Option<u64> {
+        self.held.map(|held| held.token)
+    }
+
+    /// Returns the value of the key while this process holds the lease.
+    pub(crate) fn value(&self) -> Option<String> {
+        self.token().map(|token| format!("{token}:{}", self.holder))
+    }
+
+    pub(crate) fn job(&self) -> &'static str {
+        self.job
+    }
+}

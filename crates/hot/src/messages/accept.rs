@@ -1,0 +1,190 @@
+//! Acceptance of messages: stream entry, hot copy, inbox and publication in one atomic step.
+
+use bytes::Bytes;
+use deadpool_redis::{
+    Connection,
+    redis::{RedisError, ScriptInvocation, Value},
+};
+use mayfly_core::{Channel, Message, MessageId, Timestamp, Username, limits};
+use mayfly_runtime::{metrics as names, settings::Settings};
+use tokio::time::Instant;
+
+use crate::{
+    connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
+    keys::Keys,
+    queue::{Stream, new_epoch},
+    write::{
+        ClientLimit, IdempotentRequest, Origin, StoredOutcome, WriteOutcome, add_admission,
+        request_header,
+    },
+};
+
+script!(ACCEPT, include_str!("../write/admission.lua"), include_str!("accept_messages.lua"));
+
+/// A message to be written.
+#[derive(Debug, Clone)]
+pub struct MessageWrite {
+    /// Its id.
+    pub id: MessageId,
+    /// The channel that it is published on.
+    pub channel: Channel,
+    /// The owner of the inbox that it is added to.
+    pub username: Option<Username>,
+    /// The message as clients receive it, one line of JSON.
+    pub json: Bytes,
+    /// The time of acceptance.
+    pub created_at: Timestamp,
+    /// The expiry time.
+    pub expires_at: Timestamp,
+}
+
+impl From<&Message> for MessageWrite {
+    fn from(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            channel: message.channel.clone(),
+            username: message.username.clone(),
+            json: message.to_json().into(),
+            created_at: message.created_at,
+            expires_at: message.expires_at,
+        }
+    }
+}
+
+/// A request to accept messages, all or none.
+pub struct MessageWriteRequest {
+    /// The messages.
+    pub messages: Vec<MessageWrite>,
+    /// The origin of the request.
+    pub origin: Origin,
+    /// The rate limit of the client, if there is one.
+    pub limit: Option<ClientLimit>,
+    /// The idempotency key, if there is one.
+    pub idempotency: Option<IdempotentRequest>,
+}
+
+/// The stored outcome of a request that was accepted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayedWrite {
+    /// The time of acceptance of its first message.
+    pub accepted_at: Timestamp,
+    /// The ids of its messages, in their order.
+    pub ids: Vec<MessageId>,
+}
+
+/// Accepts messages in batches. Cheap to clone.
+#[derive(Clone)]
+pub struct MessageWriter {
+    batcher: Batcher<AcceptMessages>,
+}
+
+struct SubmittedRequest {
+    write: MessageWriteRequest,
+    submitted_at: Instant,
+}
+
+struct AcceptMessages {
+    store: HotStore,
+    depth_max: u64,
+    inbox_max: u64,
+}
+
+impl MessageWriter {
+    /// Starts a writer.
+    #[must_use]
+    pub fn start(store: &HotStore, settings: &Settings) -> Self {
+        let command = AcceptMessages {
+            store: store.clone(),
+            depth_max: settings.queue.depth_max,
+            inbox_max: settings.inbox.messages_max,
+        };
+        let ingest = &settings.ingest;
+        let (queue_max, weight_max) = (ingest.waiting_max, ingest.batch_bytes_max);
+        Self { batcher: Batcher::start(store.clone(), command, queue_max, weight_max) }
+    }
+
+    /// Accepts the messages of one request, all or none.
+    pub async fn write(
+        &self,
+        write: MessageWriteRequest,
+    ) -> Result<WriteOutcome<ReplayedWrite>, HotError> {
+        self.batcher.submit(SubmittedRequest { write, submitted_at: Instant::now() }).await
+    }
+}
+
+/// The weight of a message in a batch in addition to its JSON: arguments, keys, the work of the
+/// script.
+const MESSAGE_OVERHEAD_BYTES: usize = 512;
+
+impl BatchCommand for AcceptMessages {
+    type Request = SubmittedRequest;
+    type Response = WriteOutcome<ReplayedWrite>;
+
+    fn weight(&self, request: &SubmittedRequest) -> usize {
+        let messages = request.write.messages.iter();
+        messages.map(|message| message.json.len() + MESSAGE_OVERHEAD_BYTES).sum()
+    }
+
+    async fn execute(
+        &self,
+        connection: &mut Connection,
+        requests: &[SubmittedRequest],
+    ) -> Result<Vec<WriteOutcome<ReplayedWrite>>, RedisError> {
+        let keys = &self.store.keys;
+        let mut call = ACCEPT.prepare_invoke();
+        call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.waiting());
+        call.arg(new_epoch()).arg(keys.feed_messages());
+        call.arg(self.depth_max).arg(self.inbox_max);
+        call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
+        for request in requests {
+            add_request(&mut call, keys, request);
+        }
+        let reply: Vec<Value> = call.invoke_async(connection).await?;
+        if reply.first() == Some(&Value::Int(1)) {
+            metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(1);
+        }
+        let outcomes = reply.iter().skip(1).zip(requests);
+        outcomes
+            .map(|(outcome, request)| {
+                WriteOutcome::parse(outcome, request.write.limit.as_ref(), parse_replayed)
+            })
+            .collect()
+    }
+}
+
+fn add_request(call: &mut ScriptInvocation<'_>, keys: &Keys, request: &SubmittedRequest) {
+    let MessageWriteRequest { messages, origin, limit, idempotency } = &request.write;
+    let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
+    call.arg(request_header(messages.len(), limit, idempotency)).arg(origin.as_str());
+    add_admission(call, keys, Stream::Messages.name(), limit, idempotency);
+    if idempotency.is_some() {
+        call.arg(outcome_to_store(messages));
+    }
+    for message in messages {
+        let copy = keys.message(message.id);
+        match &message.username {
+            Some(username) => call.key(&copy).key(keys.inbox(username.as_str())),
+            None => call.key(&copy).key(&copy),
+        };
+        call.arg(message.id.to_string()).arg(message.channel.as_str());
+        call.arg(&message.json[..]).arg(ttl_ms(message, request.submitted_at));
+    }
+}
+
+fn outcome_to_store(messages: &[MessageWrite]) -> String {
+    let first = messages.first().map(|message| message.created_at);
+    let accepted_at = first.unwrap_or(Timestamp::from_millis(0)).as_millis().to_string();
+    let ids = messages.iter().map(|message| message.id).collect();
+    StoredOutcome { summary: &accepted_at, ids }.to_string()
+}
+
+fn parse_replayed(stored: &[u8]) -> Option<ReplayedWrite> {
+    let StoredOutcome { summary, ids } = StoredOutcome::parse(stored)?;
+    Some(ReplayedWrite { accepted_at: Timestamp::from_millis(summary.parse().ok()?), ids })
+}
+
+/// Returns the remaining time to live; zero only if the message was expired when it was created.
+fn ttl_ms(message: &MessageWrite, submitted_at: Instant) -> u128 {
+    let ttl = message.expires_at.since(message.created_at);
+    if ttl.is_zero() { 0 } else { ttl.saturating_sub(submitted_at.elapsed()).as_millis().max(1) }
+}

@@ -1,0 +1,166 @@
+-- Accepts the messages of many requests in one atomic step: stream entry, hot copy, inbox, waiting
+-- reference, ledger and publication; rate limit and idempotency key of each client. A request is
+-- accepted as a whole or not at all. Follows admission.lua.
+--
+-- KEYS  stream, epoch, ledger, waiting;
+--       then per request: the window of its client, if it has a limit; the stored outcome, if it
+--       has an idempotency key; and per message: copy, inbox (the copy again if it has no inbox)
+-- ARGV  candidate epoch, feed, waiting max, inbox max, time to live of stored outcomes in ms,
+--       number of requests;
+--       then per request: header; origin; limit, window in ms; fingerprint, outcome to store;
+--         and per message: id, channel, JSON, time to live in ms
+-- Returns 1 if the publication failed else 0, then per request
+--       0 accepted, or with a limit {0, remaining, ms until the window ends}
+--       1 an inbox is full, 2 the queue is full
+--       {3, remaining, ms until the window ends} beyond the limit
+--       {4, stored outcome} a replay, 5 the key was used for another request
+local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local epoch = call('GET', epoch_key)
+if not epoch then
+    epoch = ARGV[1]
+    call('SET', epoch_key, epoch)
+end
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local previous = call('HGET', ledger, 'messages.last') or '0-0'
+local waiting_count = call('HLEN', waiting)
+
+-- Expiry time by time to live. Most messages have the same one, and formatting numbers is slow.
+local expiries = {}
+local function expiry_of(ttl)
+    local at = expiries[ttl]
+    if not at then
+        at = string.format('%.0f', now + tonumber(ttl))
+        expiries[ttl] = at
+    end
+    return at
+end
+
+-- The inboxes that this script touches. Each is read once and written once. Expired ids are removed
+-- when an inbox seems full, else at every 32nd message: they cost memory but are never returned.
+local CLEAN_EVERY = 32
+local inboxes = {}
+local function remove_expired(key)
+    return call('ZREMRANGEBYSCORE', key, '-inf', now)
+end
+local function find_inbox(key)
+    local inbox = inboxes[key]
+    if not inbox then
+        local size = call('ZCARD', key)
+        if size % CLEAN_EVERY == CLEAN_EVERY - 1 then
+            size = size - remove_expired(key)
+        end
+        inbox = { size = size, is_new = size == 0, members = {}, ttl = 0 }
+        inboxes[key] = inbox
+    end
+    return inbox
+end
+
+-- Reserves space in the inboxes of a request. Returns false, and reserves nothing, if one is full.
+local function reserve_inboxes(key_at, argument_at, count)
+    local reserved = {}
+    for i = 0, count - 1 do
+        local copy, key = KEYS[key_at + 2 * i], KEYS[key_at + 2 * i + 1]
+        if key ~= copy and ARGV[argument_at + 4 * i + 3] ~= '0' then
+            local inbox = find_inbox(key)
+            inbox.size = inbox.size + 1
+            reserved[#reserved + 1] = inbox
+            if inbox.size > inbox_max then
+                inbox.size = inbox.size - remove_expired(key)
+            end
+            if inbox.size > inbox_max then
+                for _, one in ipairs(reserved) do
+                    one.size = one.size - 1
+                end
+                return false
+            end
+        end
+    end
+    return true
+end
+
+local last, accepted = previous, 0
+-- The parts of the publication, concatenated once: Lua hashes every intermediate string.
+local parts, references, reply = { 'v1 ', epoch, ' ', previous, '\n' }, {}, { 0 }
+
+local function write(copy, inbox_key, id, channel, json, ttl, meta)
+    last = call('XADD', stream, '*', 'message.v1', json, 'meta', meta)
+    accepted = accepted + 1
+    local n = #parts
+    parts[n + 1], parts[n + 2], parts[n + 3] = last, ' message ', channel
+    parts[n + 4], parts[n + 5], parts[n + 6] = ' ', json, '\n'
+    references[2 * accepted - 1], references[2 * accepted] = id, last
+    if ttl ~= '0' then
+        call('SET', copy, json, 'PX', ttl)
+        if inbox_key ~= copy then
+            local inbox = find_inbox(inbox_key)
+            local members = inbox.members
+            members[#members + 1] = expiry_of(ttl)
+            members[#members + 1] = id
+            inbox.ttl = math.max(inbox.ttl, tonumber(ttl))
+        end
+    end
+end
+
+local outcome_ttl = ARGV[5]
+local key_at, argument_at = 5, 7
+for _ = 1, tonumber(ARGV[6]) do
+    local count, has_limit, has_key = read_header(ARGV[argument_at])
+    local origin = ARGV[argument_at + 1]
+    argument_at = argument_at + 2
+    local client, stored, outcome
+    client, key_at, argument_at = read_client(has_limit, has_key, key_at, argument_at)
+    if has_key then
+        stored, argument_at = ARGV[argument_at], argument_at + 1
+    end
+    outcome = reject(client, count)
+    if not outcome and waiting_count + accepted + count > waiting_max then
+        outcome = 2
+    end
+    if not outcome and not reserve_inboxes(key_at, argument_at, count) then
+        outcome = 1
+    end
+    if not outcome then
+        outcome = admit(client, count, stored, outcome_ttl)
+        local meta = epoch .. ' ' .. origin
+        local n = #parts
+        parts[n + 1], parts[n + 2], parts[n + 3] = 'from ', origin, '\n'
+        for i = 0, count - 1 do
+            local key, argument = key_at + 2 * i, argument_at + 4 * i
+            write(KEYS[key], KEYS[key + 1], ARGV[argument], ARGV[argument + 1], ARGV[argument + 2],
+                ARGV[argument + 3], meta)
+        end
+    end
+    reply[#reply + 1] = outcome
+    key_at, argument_at = key_at + 2 * count, argument_at + 4 * count
+end
+
+-- Lua passes at most some thousand arguments to a function.
+local function in_chunks(list, write_chunk)
+    for from = 1, #list, 4000 do
+        write_chunk(unpack(list, from, math.min(from + 3999, #list)))
+    end
+end
+
+if accepted > 0 then
+    in_chunks(references, function(...) call('HSET', waiting, ...) end)
+    for key, inbox in pairs(inboxes) do
+        if inbox.ttl > 0 then
+            in_chunks(inbox.members, function(...) call('ZADD', key, ...) end)
+            if inbox.is_new or call('PTTL', key) < inbox.ttl then
+                -- A second more than necessary, so that a busy inbox is extended once a second.
+                call('PEXPIRE', key, inbox.ttl + 1000)
+            end
+        end
+    end
+    write_windows()
+    call('HINCRBY', ledger, 'messages.accepted', accepted)
+    call('HSET', ledger, 'messages.last', last)
+    local published = redis.pcall('PUBLISH', ARGV[2], table.concat(parts))
+    if type(published) == 'table' and published.err then
+        reply[1] = 1
+    end
+end
+return reply

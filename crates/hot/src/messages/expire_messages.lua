@@ -1,0 +1,110 @@
+#!lua flags=allow-oom
+-- Expires messages in one atomic step: a take or a deletion. Each expired message loses its copy
+-- and its place in the inbox, and is kept with its new expiry time until Postgres has that too. The
+-- script frees about as much memory as it allocates, therefore it may run when Redis is full.
+--
+-- A take may have an idempotency key: the ids that it expired are stored under the key for a while,
+-- and a replay expires nothing. A take that expires nothing is not stored.
+--
+-- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
+--       then the copy of each message
+-- ARGV  candidate epoch, feed, origin, now in ms, now as text, bytes max, messages max,
+--       JSON of the message if it was found in Postgres (single message only) else '',
+--       fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox has more ids
+--       after these else 0; then the id of each message
+-- Returns 1 if the publication failed else 0; then 0 if all ids were processed, 1 if a maximum was
+--       reached and no live message remains, 2 if a maximum was reached and some remain; then the
+--       JSON of each expired message with its new expiry time.
+--       Or {0, 3, stored outcome} for a replay. Or {0, 4} if the key was used for another take.
+local call = redis.call
+local stream, epoch_key, ledger, taken, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local at_ms, at, bytes_max, messages_max = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local known, fingerprint, outcome_ttl = ARGV[8], ARGV[9], ARGV[10]
+local has_more_ids = ARGV[11] == '1'
+-- The keys and arguments of the messages follow after these.
+local first_key, first_argument = 5, 11
+
+local outcome_key
+if fingerprint ~= '' then
+    outcome_key, first_key = KEYS[6], 6
+    local stored = call('GET', outcome_key)
+    if stored then
+        local size = #fingerprint
+        if string.sub(stored, 1, size) ~= fingerprint then
+            return { 0, 4 }
+        end
+        return { 0, 3, string.sub(stored, size + 1) }
+    end
+end
+
+local reply, ids, channels, bytes = { 0, 0 }, {}, {}, 0
+local count = #KEYS - first_key
+
+local function is_any_live(from)
+    for i = from, count do
+        if call('EXISTS', KEYS[first_key + i]) == 1 then
+            return true
+        end
+    end
+    return false
+end
+
+for i = 1, count do
+    if #ids == messages_max then
+        reply[2] = is_any_live(i) and 2 or 1
+        break
+    end
+    local id, copy = ARGV[first_argument + i], KEYS[first_key + i]
+    local json = call('GET', copy)
+    if not json and known ~= '' then
+        json = known
+    end
+    if json then
+        if bytes > 0 and bytes + #json > bytes_max then
+            reply[2] = 2
+            break
+        end
+        bytes = bytes + #json
+        -- The JSON ends with the expiry time, a quote and a brace; times compare as texts.
+        if at < string.sub(json, -26, -3) then
+            json = string.sub(json, 1, -27) .. at .. '"}'
+        end
+        call('DEL', copy)
+        call('HSET', taken, id, json)
+        ids[#ids + 1] = id
+        -- The JSON begins with id and channel, and channel names contain nothing that JSON escapes.
+        channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
+        reply[#reply + 1] = json
+    end
+    -- Also if the copy has expired already: only live messages belong into an inbox.
+    call('ZREM', inbox, id)
+end
+
+if outcome_key and #ids > 0 then
+    local has_more = (reply[2] == 2 or has_more_ids) and 'more' or 'all'
+    local outcome = fingerprint .. has_more .. ' ' .. table.concat(ids, ' ')
+    call('SET', outcome_key, outcome, 'PX', outcome_ttl)
+end
+
+if #ids > 0 then
+    local epoch = call('GET', epoch_key)
+    if not epoch then
+        epoch = ARGV[1]
+        call('SET', epoch_key, epoch)
+    end
+    local previous = call('HGET', ledger, 'messages.last') or '0-0'
+    local last = call('XADD', stream, '*', 'expire.v1', at_ms .. ' ' .. table.concat(ids, ' '),
+        'meta', epoch .. ' ' .. ARGV[3], 'channels', table.concat(channels, ' '))
+    call('HSET', ledger, 'messages.last', last)
+    local expired = {}
+    for i = 1, #ids do
+        expired[i] = ids[i] .. ':' .. channels[i]
+    end
+    local publication = 'v1 ' .. epoch .. ' ' .. previous .. '\nfrom ' .. ARGV[3] .. '\n'
+        .. last .. ' expire ' .. table.concat(expired, ' ') .. '\n'
+    local published = redis.pcall('PUBLISH', ARGV[2], publication)
+    if type(published) == 'table' and published.err then
+        reply[1] = 1
+    end
+end
+return reply

@@ -1,0 +1,106 @@
+//! Lookup of messages that are live, expired early, or not stored yet.
+
+use deadpool_redis::{
+    Connection,
+    redis::{self, RedisError},
+};
+use mayfly_core::{MessageId, stream::MESSAGE_V1};
+
+use crate::connection::{BatchCommand, Batcher, HotError, HotStore};
+
+const BATCH_IDS_MAX: usize = 256;
+const QUEUED_REQUESTS_MAX: usize = 10_000;
+
+/// Finds messages by id, in batches. Cheap to clone.
+#[derive(Clone)]
+pub struct MessageFinder {
+    store: HotStore,
+    copies: Batcher<FindCopies>,
+}
+
+struct FindCopies {
+    store: HotStore,
+}
+
+impl BatchCommand for FindCopies {
+    type Request = MessageId;
+    type Response = Option<Vec<u8>>;
+
+    fn weight(&self, _: &MessageId) -> usize {
+        1
+    }
+
+    async fn execute(
+        &self,
+        connection: &mut Connection,
+        ids: &[MessageId],
+    ) -> Result<Vec<Option<Vec<u8>>>, RedisError> {
+        let mut command = redis::cmd("MGET");
+        for id in ids {
+            command.arg(self.store.keys.message(*id));
+        }
+        command.query_async(connection).await
+    }
+}
+
+impl MessageFinder {
+    /// Starts a finder.
+    #[must_use]
+    pub fn start(store: &HotStore) -> Self {
+        let command = FindCopies { store: store.clone() };
+        let copies = Batcher::start(store.clone(), command, QUEUED_REQUESTS_MAX, BATCH_IDS_MAX);
+        Self { store: store.clone(), copies }
+    }
+
+    /// Returns the JSON of a live message, from its hot copy.
+    pub async fn find_copy(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
+        self.copies.submit(id).await
+    }
+
+    /// Returns the JSON of a message that Redis is responsible for, live or not: its hot copy, else
+    /// the copy that a take or deletion keeps until Postgres has it, else its entry in the queue.
+    ///
+    /// Each of these is removed only after the next one exists. Reading them in this order, and
+    /// Postgres last, finds an accepted message at any time.
+    pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
+        if let Some(json) = self.find_copy(id).await? {
+            return Ok(Some(json));
+        }
+        let keys = &self.store.keys;
+        let field = id.to_string();
+        let (expired, entry): (Option<Vec<u8>>, Option<String>) = self
+            .store
+            .call(async |connection| {
+                redis::pipe()
+                    .hget(keys.taken(), &field)
+                    .hget(keys.waiting(), &field)
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        match (expired, entry) {
+            (Some(json), _) => Ok(Some(json)),
+            (None, Some(entry)) => self.find_entry(&entry).await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the JSON of a message in the stream; `None` if the entry was stored and trimmed in
+    /// the meantime.
+    async fn find_entry(&self, entry_id: &str) -> Result<Option<Vec<u8>>, HotError> {
+        type Fields = Vec<(String, Vec<u8>)>;
+        let entries: Vec<(String, Fields)> = self
+            .store
+            .call(async |connection| {
+                redis::cmd("XRANGE")
+                    .arg(self.store.keys.messages())
+                    .arg(entry_id)
+                    .arg(entry_id)
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        let fields = entries.into_iter().next().map(|(_, fields)| fields).unwrap_or_default();
+        Ok(fields.into_iter().find(|(name, _)| name == MESSAGE_V1).map(|(_, json)| json))
+    }
+}

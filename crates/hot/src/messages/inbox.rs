@@ -1,0 +1,173 @@
+//! The inbox: the live messages of one username, listed or taken.
+
+use deadpool_redis::redis;
+use mayfly_core::{
+    MessageId, Timestamp,
+    limits::{MESSAGE_BYTES_MAX, PAGE_BYTES_MAX},
+};
+
+use crate::{
+    connection::{HotError, HotStore},
+    messages::expire::{ExpireOutcome, ExpireStep, ReplayedTake},
+    write::{IdempotentRequest, Origin},
+};
+
+/// A page of an inbox.
+#[derive(Debug, Clone, Default)]
+pub struct InboxPage {
+    /// Messages as JSON, oldest first.
+    pub messages: Vec<Vec<u8>>,
+    /// Whether more live messages follow.
+    pub has_more: bool,
+}
+
+/// The outcome of a take.
+#[derive(Debug)]
+pub enum TakeOutcome {
+    /// These messages were taken.
+    Taken(InboxPage),
+    /// The same take was executed before, with this outcome. Nothing was taken now.
+    Replayed(ReplayedTake),
+    /// A different take was executed under the same idempotency key. Nothing was taken.
+    KeyReused,
+}
+
+/// Copies fetched in one round trip of a listing.
+const LIST_IDS_MAX: usize = 64;
+/// The minimum number of ids in one step of a take: some of them may be expired.
+const TAKE_IDS_MIN: usize = 64;
+/// A take continues while its response has this much space left, which is enough for any message.
+const MESSAGE_SPACE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Operations on inboxes.
+#[derive(Clone, Copy)]
+pub struct Inbox<'a> {
+    store: &'a HotStore,
+}
+
+impl HotStore {
+    /// Returns the operations on inboxes.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox<'_> {
+        Inbox { store: self }
+    }
+}
+
+impl Inbox<'_> {
+    /// Returns the oldest `limit` messages of an inbox without expiring them.
+    pub async fn list(self, username: &str, limit: usize) -> Result<InboxPage, HotError> {
+        let ids = self.find_ids(username).await?;
+        let mut page = InboxPage::default();
+        let mut bytes = 0;
+        for chunk in ids.chunks(LIST_IDS_MAX) {
+            for json in self.find_copies(chunk).await?.into_iter().flatten() {
+                bytes += json.len();
+                let is_full = bytes > PAGE_BYTES_MAX && !page.messages.is_empty();
+                if is_full || page.messages.len() == limit {
+                    page.has_more = true;
+                    return Ok(page);
+                }
+                page.messages.push(json);
+            }
+        }
+        Ok(page)
+    }
+
+    /// Takes the oldest `limit` messages of an inbox: returned messages are expired in the same
+    /// atomic step, so each one is returned to exactly one caller.
+    ///
+    /// If Redis fails midway, the messages taken so far are returned. A take with an idempotency
+    /// key ends with the first step that expires messages, so that the stored outcome of that step
+    /// is the outcome of the take.
+    pub async fn take(
+        self,
+        username: &str,
+        limit: usize,
+        at: Timestamp,
+        origin: &Origin,
+        idempotency: Option<&IdempotentRequest>,
+    ) -> Result<TakeOutcome, HotError> {
+        let ids = self.find_ids(username).await?;
+        let mut page = InboxPage::default();
+        let (mut bytes, mut next) = (0, 0);
+        // With a key, at least one step is needed: a replay must be found in an empty inbox too.
+        while next < ids.len() || (next == 0 && idempotency.is_some()) {
+            let messages_max = limit - page.messages.len();
+            let until = ids.len().min(next + messages_max.max(TAKE_IDS_MIN));
+            let step = ExpireStep {
+                ids: &ids[next..until],
+                inbox: self.store.keys.inbox(username),
+                at,
+                bytes_max: PAGE_BYTES_MAX - bytes,
+                messages_max,
+                known: None,
+                idempotency,
+                has_more_ids: until < ids.len(),
+            };
+            let expired = match self.store.messages().expire(step, origin).await {
+                Ok(ExpireOutcome::Expired(expired)) => expired,
+                Ok(ExpireOutcome::Replayed(replayed)) => {
+                    return Ok(TakeOutcome::Replayed(replayed));
+                }
+                Ok(ExpireOutcome::KeyReused) => return Ok(TakeOutcome::KeyReused),
+                Err(error) if page.messages.is_empty() => return Err(error),
+                Err(_) => return Ok(TakeOutcome::Taken(InboxPage { has_more: true, ..page })),
+            };
+            bytes += expired.messages.iter().map(Vec::len).sum::<usize>();
+            page.messages.extend(expired.messages);
+            next = until.max(1);
+            if expired.has_more == Some(true) {
+                return Ok(TakeOutcome::Taken(InboxPage { has_more: true, ..page }));
+            }
+            if idempotency.is_some() && !page.messages.is_empty() {
+                page.has_more = next < ids.len();
+                return Ok(TakeOutcome::Taken(page));
+            }
+            if page.messages.len() == limit || bytes + MESSAGE_SPACE_BYTES > PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        page.has_more = self.is_any_live(ids.get(next..).unwrap_or_default()).await.unwrap_or(true);
+        Ok(TakeOutcome::Taken(page))
+    }
+
+    /// Returns all ids of an inbox in order of acceptance; some may be expired.
+    async fn find_ids(self, username: &str) -> Result<Vec<MessageId>, HotError> {
+        let members: Vec<String> = self
+            .store
+            .call(async |connection| {
+                redis::cmd("ZRANGE")
+                    .arg(self.store.keys.inbox(username))
+                    .arg(0)
+                    .arg(-1)
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        let mut ids: Vec<MessageId> =
+            members.iter().filter_map(|member| member.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn find_copies(self, ids: &[MessageId]) -> Result<Vec<Option<Vec<u8>>>, HotError> {
+        let mut command = redis::cmd("MGET");
+        for id in ids {
+            command.arg(self.store.keys.message(*id));
+        }
+        self.store.call(async |connection| command.query_async(connection).await).await
+    }
+
+    async fn is_any_live(self, ids: &[MessageId]) -> Result<bool, HotError> {
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let mut command = redis::cmd("EXISTS");
+        for id in ids {
+            command.arg(self.store.keys.message(*id));
+        }
+        let live: u64 =
+            self.store.call(async |connection| command.query_async(connection).await).await?;
+        Ok(live > 0)
+    }
+}

@@ -1,0 +1,94 @@
+//! Restoring hot copies and inboxes after Redis lost its data.
+
+use std::time::Duration;
+
+use deadpool_redis::redis;
+use mayfly_core::MessageId;
+
+use crate::{
+    connection::{HotError, script},
+    messages::Messages,
+};
+
+script!(RESTORE, include_str!("restore_messages.lua"));
+
+/// A message that is live according to Postgres.
+#[derive(Debug, Clone)]
+pub struct LiveMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// The owner of its inbox.
+    pub username: Option<String>,
+    /// The message as clients receive it, one line of JSON.
+    pub json: Vec<u8>,
+    /// Its remaining time to live.
+    pub remaining: Duration,
+}
+
+/// The progress of restoring the messages of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreProgress {
+    /// Messages up to this id are restored; empty at the beginning.
+    UpTo(String),
+    /// All messages are restored.
+    Done,
+}
+
+const DONE: &str = "done";
+
+impl RestoreProgress {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::UpTo(id) => id,
+            Self::Done => DONE,
+        }
+    }
+}
+
+impl Messages<'_> {
+    /// Returns the restore progress of the current epoch.
+    pub async fn find_restore_progress(self) -> Result<RestoreProgress, HotError> {
+        let progress: Option<String> = self
+            .store
+            .call(async |connection| {
+                redis::cmd("HGET")
+                    .arg(self.store.keys.ledger())
+                    .arg("messages.restored")
+                    .query_async(connection)
+                    .await
+            })
+            .await?;
+        Ok(match progress {
+            Some(progress) if progress == DONE => RestoreProgress::Done,
+            progress => RestoreProgress::UpTo(progress.unwrap_or_default()),
+        })
+    }
+
+    /// Restores one page of messages and moves the progress from `from` to `to`. Existing copies
+    /// are left unchanged. Returns false, without effect, if another worker has restored this page
+    /// or the epoch has changed. O(n log m) for n messages and m messages per inbox.
+    pub async fn restore_page(
+        self,
+        epoch: &str,
+        from: &RestoreProgress,
+        to: &RestoreProgress,
+        messages: &[LiveMessage],
+    ) -> Result<bool, HotError> {
+        let keys = &self.store.keys;
+        let mut call = RESTORE.prepare_invoke();
+        call.key(keys.epoch()).key(keys.ledger()).key(keys.taken());
+        call.arg(epoch).arg(from.as_str()).arg(to.as_str());
+        for message in messages {
+            let key = keys.message(message.id);
+            match &message.username {
+                Some(username) => call.key(&key).key(keys.inbox(username)),
+                None => call.key(&key).key(&key),
+            };
+            let ttl_ms = message.remaining.as_millis().max(1);
+            call.arg(message.id.to_string()).arg(&message.json).arg(ttl_ms);
+        }
+        let is_applied: u8 =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(is_applied == 1)
+    }
+}

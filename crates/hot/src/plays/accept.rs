@@ -1,0 +1,102 @@
+//! Acceptance of plays: one stream entry per request.
+
+use bytes::Bytes;
+use deadpool_redis::{
+    Connection,
+    redis::{RedisError, ScriptInvocation, Value},
+};
+use mayfly_core::limits;
+use mayfly_runtime::settings::Settings;
+
+use crate::{
+    connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
+    queue::{Stream, new_epoch},
+    write::{ClientLimit, IdempotentRequest, Origin, WriteOutcome, add_admission, request_header},
+};
+
+script!(ACCEPT, include_str!("../write/admission.lua"), include_str!("accept_plays.lua"));
+
+/// A request to accept plays, all or none.
+pub struct PlayWriteRequest {
+    /// The number of plays.
+    pub count: usize,
+    /// The body of the stream entry.
+    pub json: Bytes,
+    /// The origin of the request.
+    pub origin: Origin,
+    /// The rate limit of the client, if there is one.
+    pub limit: Option<ClientLimit>,
+    /// The idempotency key, if there is one.
+    pub idempotency: Option<IdempotentRequest>,
+}
+
+/// Accepts plays in batches. Cheap to clone.
+#[derive(Clone)]
+pub struct PlayWriter {
+    batcher: Batcher<AcceptPlays>,
+}
+
+struct AcceptPlays {
+    store: HotStore,
+    depth_max: u64,
+}
+
+impl PlayWriter {
+    /// Starts a writer.
+    #[must_use]
+    pub fn start(store: &HotStore, settings: &Settings) -> Self {
+        let command = AcceptPlays { store: store.clone(), depth_max: settings.queue.depth_max };
+        let ingest = &settings.ingest;
+        let (queue_max, weight_max) = (ingest.waiting_max, ingest.batch_bytes_max);
+        Self { batcher: Batcher::start(store.clone(), command, queue_max, weight_max) }
+    }
+
+    /// Accepts the plays of one request, all or none.
+    pub async fn write(&self, write: PlayWriteRequest) -> Result<WriteOutcome, HotError> {
+        self.batcher.submit(write).await
+    }
+}
+
+/// The weight of a request in a batch in addition to its JSON: arguments, keys, the work of the
+/// script.
+const REQUEST_OVERHEAD_BYTES: usize = 512;
+
+impl BatchCommand for AcceptPlays {
+    type Request = PlayWriteRequest;
+    type Response = WriteOutcome;
+
+    fn weight(&self, request: &PlayWriteRequest) -> usize {
+        request.json.len() + REQUEST_OVERHEAD_BYTES
+    }
+
+    async fn execute(
+        &self,
+        connection: &mut Connection,
+        requests: &[PlayWriteRequest],
+    ) -> Result<Vec<WriteOutcome>, RedisError> {
+        let keys = &self.store.keys;
+        let mut call = ACCEPT.prepare_invoke();
+        call.key(keys.plays()).key(keys.epoch()).key(keys.ledger());
+        call.arg(new_epoch()).arg(self.depth_max);
+        call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
+        for request in requests {
+            self.add_request(&mut call, request);
+        }
+        let outcomes: Vec<Value> = call.invoke_async(connection).await?;
+        let outcomes = outcomes.iter().zip(requests);
+        outcomes
+            .map(|(outcome, write)| {
+                WriteOutcome::parse(outcome, write.limit.as_ref(), |_| Some(()))
+            })
+            .collect()
+    }
+}
+
+impl AcceptPlays {
+    fn add_request(&self, call: &mut ScriptInvocation<'_>, write: &PlayWriteRequest) {
+        let PlayWriteRequest { count, json, origin, limit, idempotency } = write;
+        let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
+        call.arg(request_header(*count, limit, idempotency)).arg(origin.as_str()).arg(&json[..]);
+        add_admission(call, &self.store.keys, Stream::Plays.name(), limit, idempotency);
+    }
+}

@@ -1,0 +1,12 @@
+#!lua flags=no-writes
+-- Returns some of the videos whose published count is not saved in Postgres yet.
+--
+-- KEYS  unsaved, published
+-- ARGV  maximum number of videos
+-- Returns per video its id and its published count.
+local reply = {}
+for _, video in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[1])) do
+    reply[#reply + 1] = video
+    reply[#reply + 1] = redis.call('HGET', KEYS[2], video) or '0'
+end
+return reply

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Mirrors counts of Postgres and marks increased ones for publishing. A count never decreases,
+-- whatever the order in which workers run this. It may run when Redis is full: entries can be
+-- acknowledged only after it has run.
+--
+-- KEYS  counts, updated, changed small, changed large
+-- ARGV  the smallest large count; then per video: id, count, time of its last play in ms
+local call = redis.call
+local counts, updated, changed_small, changed_large = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local large = tonumber(ARGV[1])
+for i = 2, #ARGV, 3 do
+    local video, count = ARGV[i], tonumber(ARGV[i + 1])
+    if count > tonumber(call('ZSCORE', counts, video) or 0) then
+        call('ZADD', counts, ARGV[i + 1], video)
+        call('HSET', updated, video, ARGV[i + 2])
+        if count < large then
+            call('SADD', changed_small, video)
+        else
+            call('SREM', changed_small, video)
+            call('SADD', changed_large, video)
+        end
+    end
+end
+return 1

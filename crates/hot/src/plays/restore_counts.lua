@@ -1,0 +1,35 @@
+#!lua
+-- Restores one page of counts, and of the counts as published, after Redis was started or lost its
+-- data. Other workers may count and restore concurrently: neither count ever decreases.
+--
+-- KEYS  epoch, ledger, counts, updated, published, changed small, changed large
+-- ARGV  the epoch and the run id to restore for, 1 for the last page else 0, the smallest large
+--       count;
+--       then per video: id, count, time of its last play in ms, count as published
+-- Returns 1 if the page was applied, 0 if the epoch or the run has changed.
+local call = redis.call
+local counts, updated, published = KEYS[3], KEYS[4], KEYS[5]
+local changed_small, changed_large = KEYS[6], KEYS[7]
+local run_id = string.match(call('INFO', 'server'), 'run_id:(%x+)')
+if call('GET', KEYS[1]) ~= ARGV[1] or run_id ~= ARGV[2] then
+    return 0
+end
+local large = tonumber(ARGV[4])
+for i = 5, #ARGV, 4 do
+    local video, count, published_count = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
+    local known = tonumber(call('ZSCORE', counts, video) or 0)
+    if count > known then
+        call('ZADD', counts, ARGV[i + 1], video)
+        call('HSET', updated, video, ARGV[i + 2])
+    end
+    if published_count > tonumber(call('HGET', published, video) or 0) then
+        call('HSET', published, video, ARGV[i + 3])
+    end
+    if count > known and count > published_count then
+        call('SADD', count < large and changed_small or changed_large, video)
+    end
+end
+if ARGV[3] == '1' then
+    call('HSET', KEYS[2], 'plays.restored', run_id)
+end
+return 1

@@ -1,0 +1,127 @@
+//! Consumer groups: creation, acknowledgement and attempts.
+
+use std::time::Duration;
+
+use deadpool_redis::redis;
+use mayfly_core::MessageId;
+
+use crate::{
+    connection::{HotError, script},
+    queue::{Queue, Stream},
+};
+
+script!(ACK_PLAYS, include_str!("ack_plays.lua"));
+script!(COUNT_ATTEMPT, include_str!("count_attempt.lua"));
+
+/// Ids in one command.
+const COMMAND_IDS_MAX: usize = 1_000;
+
+impl Queue<'_> {
+    /// Creates a stream and its consumer group, which starts at the first entry, unless they exist.
+    pub async fn create_group(self, stream: Stream) -> Result<(), HotError> {
+        let created = self
+            .store
+            .call(async |connection| {
+                redis::cmd("XGROUP")
+                    .arg("CREATE")
+                    .arg(self.store.keys.stream(stream))
+                    .arg(stream.group())
+                    .arg("0")
+                    .arg("MKSTREAM")
+                    .query_async::<()>(connection)
+                    .await
+            })
+            .await;
+        match created {
+            Err(HotError::Rejected(error)) if error.code() == Some("BUSYGROUP") => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Resets the idle time of entries that a consumer is processing, so that no other one claims
+    /// them.
+    pub async fn reset_idle(
+        self,
+        stream: Stream,
+        consumer: &str,
+        entry_ids: &[&str],
+    ) -> Result<(), HotError> {
+        for chunk in entry_ids.chunks(COMMAND_IDS_MAX) {
+            self.store
+                .call(async |connection| {
+                    redis::cmd("XCLAIM")
+                        .arg(self.store.keys.stream(stream))
+                        .arg(stream.group())
+                        .arg(consumer)
+                        .arg(0)
+                        .arg(chunk)
+                        .arg("JUSTID")
+                        .query_async::<()>(connection)
+                        .await
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges entries of the message stream whose effect is committed. Removes the waiting
+    /// references of `stored` messages and the copies of `expired` ones.
+    ///
+    /// The commands are not a transaction, which a full Redis would reject. They can be interrupted
+    /// and repeated, because the entries are acknowledged last.
+    pub async fn ack_messages(
+        self,
+        entry_ids: &[&str],
+        stored: &[MessageId],
+        expired: &[MessageId],
+    ) -> Result<(), HotError> {
+        let keys = &self.store.keys;
+        let mut pipe = redis::pipe();
+        let fields = |ids: &[MessageId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for chunk in stored.chunks(COMMAND_IDS_MAX) {
+            pipe.hdel(keys.waiting(), fields(chunk)).ignore();
+        }
+        for chunk in expired.chunks(COMMAND_IDS_MAX) {
+            pipe.hdel(keys.taken(), fields(chunk)).ignore();
+        }
+        for chunk in entry_ids.chunks(COMMAND_IDS_MAX) {
+            let stream = Stream::Messages;
+            pipe.cmd("XACK").arg(keys.stream(stream)).arg(stream.group()).arg(chunk).ignore();
+        }
+        self.store.call(async |connection| pipe.query_async::<()>(connection).await).await
+    }
+
+    /// Acknowledges entries of the play stream whose effect is committed, each with its number of
+    /// plays.
+    pub async fn ack_plays(self, entries: &[(&str, u64)]) -> Result<(), HotError> {
+        let (stream, keys) = (Stream::Plays, &self.store.keys);
+        for chunk in entries.chunks(COMMAND_IDS_MAX) {
+            let mut call = ACK_PLAYS.prepare_invoke();
+            call.key(keys.stream(stream)).key(keys.ledger()).arg(stream.group());
+            for (entry_id, plays) in chunk {
+                call.arg(*entry_id).arg(*plays);
+            }
+            self.store.call(async |connection| call.invoke_async::<()>(connection).await).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a failed attempt to process an entry. Returns the number of attempts, which is kept
+    /// for a day.
+    pub async fn count_attempt(self, stream: Stream, entry_id: &str) -> Result<u64, HotError> {
+        const TTL: Duration = Duration::from_secs(86_400);
+        let mut call = COUNT_ATTEMPT.prepare_invoke();
+        call.key(self.store.keys.attempts(stream, entry_id)).arg(TTL.as_secs());
+        self.store.call(async |connection| call.invoke_async(connection).await).await
+    }
+
+    /// Clears the attempts of an entry.
+    pub async fn clear_attempts(self, stream: Stream, entry_id: &str) -> Result<(), HotError> {
+        let key = self.store.keys.attempts(stream, entry_id);
+        self.store
+            .call(async |connection| {
+                redis::cmd("DEL").arg(&key).query_async::<()>(connection).await
+            })
+            .await
+    }
+}

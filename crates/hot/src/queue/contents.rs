@@ -1,0 +1,170 @@
+//! Counting the items in a queue by epoch, for the audit.
+
+use deadpool_redis::redis;
+use mayfly_core::{message::MessageView, plays::PlaysView, stream as entry};
+use uuid::Uuid;
+
+use crate::{
+    connection::HotError,
+    queue::{Ledger, Queue, Stream},
+};
+
+/// The unacknowledged items of a queue at one point in time.
+#[derive(Debug, Clone, Default)]
+pub struct QueueContents {
+    /// Items of the given epoch that are not delivered.
+    pub undelivered: u64,
+    /// Entries of the given epoch that are delivered and not acknowledged.
+    pub pending: Vec<PendingEntry>,
+    /// Items of earlier epochs.
+    pub earlier: u64,
+}
+
+/// An entry that is delivered and not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingEntry {
+    /// The id in its payload: the id of a message, or of a request with plays.
+    pub id: Uuid,
+    /// Its number of items.
+    pub items: u64,
+}
+
+/// Entries read in one round trip.
+const PAGE_ENTRIES: usize = 1_000;
+
+type Fields = Vec<(String, Vec<u8>)>;
+
+impl Ledger<'_> {
+    /// Counts the items of an epoch that follow an entry in a stream. O(n) for n entries.
+    pub async fn count_after(
+        self,
+        stream: Stream,
+        epoch: &str,
+        entry_id: &str,
+    ) -> Result<u64, HotError> {
+        let from = format!("({entry_id}");
+        let queue = self.store.queue();
+        let contents = queue.count_from(stream, epoch, from, QueueContents::default()).await?;
+        Ok(contents.undelivered)
+    }
+
+    /// Counts the items in a queue. O(n) for n unacknowledged entries, which are all read: for an
+    /// operator, not for a request.
+    pub async fn count_queue(self, stream: Stream, epoch: &str) -> Result<QueueContents, HotError> {
+        let queue = self.store.queue();
+        let mut contents = QueueContents::default();
+        let Some(delivered) = queue.find_last_delivered(stream).await? else {
+            return queue.count_from(stream, epoch, "-".into(), contents).await;
+        };
+        for entry_id in queue.list_pending(stream).await? {
+            for (_, fields) in queue.read_range(stream, &entry_id, &entry_id, 1).await? {
+                match EntryItems::parse(stream, &fields) {
+                    Some(entry) if entry.epoch == epoch => {
+                        contents.pending.push(PendingEntry { id: entry.id, items: entry.items });
+                    }
+                    Some(entry) => contents.earlier += entry.items,
+                    None => {}
+                }
+            }
+        }
+        queue.count_from(stream, epoch, format!("({delivered}"), contents).await
+    }
+}
+
+impl Queue<'_> {
+    async fn count_from(
+        self,
+        stream: Stream,
+        epoch: &str,
+        mut from: String,
+        mut contents: QueueContents,
+    ) -> Result<QueueContents, HotError> {
+        loop {
+            let entries = self.read_range(stream, &from, "+", PAGE_ENTRIES).await?;
+            let Some((last, _)) = entries.last() else {
+                return Ok(contents);
+            };
+            from = format!("({last}");
+            for (_, fields) in &entries {
+                match EntryItems::parse(stream, fields) {
+                    Some(entry) if entry.epoch == epoch => contents.undelivered += entry.items,
+                    Some(entry) => contents.earlier += entry.items,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read_range(
+        self,
+        stream: Stream,
+        from: &str,
+        to: &str,
+        count: usize,
+    ) -> Result<Vec<(String, Fields)>, HotError> {
+        self.store
+            .call(async |connection| {
+                redis::cmd("XRANGE")
+                    .arg(self.store.keys.stream(stream))
+                    .arg(from)
+                    .arg(to)
+                    .arg("COUNT")
+                    .arg(count)
+                    .query_async(connection)
+                    .await
+            })
+            .await
+    }
+
+    async fn list_pending(self, stream: Stream) -> Result<Vec<String>, HotError> {
+        let mut ids = Vec::new();
+        let mut from = "-".to_owned();
+        loop {
+            let rows: Vec<(String, String, u64, u64)> = self
+                .store
+                .call(async |connection| {
+                    redis::cmd("XPENDING")
+                        .arg(self.store.keys.stream(stream))
+                        .arg(stream.group())
+                        .arg(&from)
+                        .arg("+")
+                        .arg(PAGE_ENTRIES)
+                        .query_async(connection)
+                        .await
+                })
+                .await?;
+            let Some((last, ..)) = rows.last() else {
+                return Ok(ids);
+            };
+            from = format!("({last}");
+            ids.extend(rows.into_iter().map(|(id, ..)| id));
+        }
+    }
+}
+
+/// The items of an entry.
+struct EntryItems {
+    epoch: String,
+    id: Uuid,
+    items: u64,
+}
+
+impl EntryItems {
+    /// Parses an entry; `None` if it has no items of its stream.
+    fn parse(stream: Stream, fields: &Fields) -> Option<Self> {
+        let field = |wanted: &str| {
+            fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice())
+        };
+        let (id, items) = match stream {
+            Stream::Messages => {
+                (MessageView::from_json(field(entry::MESSAGE_V1)?).ok()?.id.as_uuid(), 1)
+            }
+            Stream::Plays => {
+                let plays = PlaysView::from_json(field(entry::PLAYS_V1)?).ok()?;
+                (plays.id, plays.plays.len() as u64)
+            }
+        };
+        let meta = entry::Meta::parse(&String::from_utf8_lossy(field(entry::META)?));
+        Some(Self { epoch: meta.epoch, id, items })
+    }
+}

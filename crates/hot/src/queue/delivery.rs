@@ -1,0 +1,105 @@
+//! Stream entries as a consumer receives them.
+
+use deadpool_redis::redis::Value;
+use mayfly_core::{
+    Timestamp,
+    stream::{CHANNELS, Entry, META, Meta, UnreadableEntry},
+};
+
+/// A stream entry that was delivered to a consumer.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The entry id: the time of arrival in milliseconds and a sequence number.
+    pub entry_id: String,
+    /// The name of the first field, which is the kind of the entry.
+    pub kind: String,
+    /// The decoded entry, or the reason why this version cannot decode it, with the body.
+    pub entry: Result<Entry, (UnreadableEntry, Vec<u8>)>,
+    /// The epoch and origin of the entry.
+    pub meta: Meta,
+    /// The channels of expired messages, separated by spaces; empty for other kinds.
+    pub channels: String,
+}
+
+impl Delivery {
+    /// Returns the time of arrival by the clock of Redis.
+    #[must_use]
+    pub fn arrived_at(&self) -> Timestamp {
+        arrival_time(&self.entry_id)
+    }
+}
+
+/// The result of one read.
+#[derive(Debug, Default)]
+pub struct ReadBatch {
+    /// Entries in stream order.
+    pub deliveries: Vec<Delivery>,
+    /// Pending entries that were deleted from the stream. They can only be acknowledged.
+    pub deleted: Vec<String>,
+}
+
+/// Returns the time of arrival of an entry, with which its id begins.
+pub(crate) fn arrival_time(entry_id: &str) -> Timestamp {
+    let millis = entry_id.split('-').next().and_then(|millis| millis.parse().ok());
+    Timestamp::from_millis(millis.unwrap_or(0))
+}
+
+/// Parses `[[stream, entries]]`. Not with `FromRedisValue`, because batches are large: values are
+/// moved, not copied.
+pub(crate) fn parse_streams(reply: Value) -> ReadBatch {
+    let Value::Array(streams) = reply else {
+        // The read timed out.
+        return ReadBatch::default();
+    };
+    match streams.into_iter().next() {
+        Some(Value::Array(mut stream)) if stream.len() == 2 => {
+            parse_entries(stream.pop().unwrap_or(Value::Nil))
+        }
+        _ => ReadBatch::default(),
+    }
+}
+
+pub(crate) fn parse_entries(entries: Value) -> ReadBatch {
+    let mut batch = ReadBatch::default();
+    let Value::Array(entries) = entries else {
+        return batch;
+    };
+    batch.deliveries.reserve(entries.len());
+    for entry in entries {
+        let Value::Array(entry) = entry else { continue };
+        let mut parts = entry.into_iter();
+        let (Some(id), fields) = (parts.next().and_then(text), parts.next()) else { continue };
+        match fields {
+            Some(Value::Array(fields)) => batch.deliveries.push(parse_entry(id, fields)),
+            _ => batch.deleted.push(id),
+        }
+    }
+    batch
+}
+
+fn parse_entry(entry_id: String, fields: Vec<Value>) -> Delivery {
+    let mut fields = fields.into_iter();
+    let kind = fields.next().and_then(text).unwrap_or_default();
+    let body = fields.next().and_then(bytes).unwrap_or_default();
+    let (mut meta, mut channels) = (Meta::default(), String::new());
+    while let Some(name) = fields.next().and_then(text) {
+        let value = fields.next().and_then(text).unwrap_or_default();
+        match name.as_str() {
+            META => meta = Meta::parse(&value),
+            CHANNELS => channels = value,
+            _ => {}
+        }
+    }
+    Delivery { entry_id, entry: Entry::decode(&kind, body), kind, meta, channels }
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    bytes(value).and_then(|bytes| String::from_utf8(bytes).ok())
+}

@@ -1,0 +1,37 @@
+//! The queues: Redis streams with one consumer group each. Delivery is at least once.
+
+mod ack;
+mod consumer;
+mod consumption;
+mod contents;
+mod delivery;
+mod depth;
+mod ledger;
+mod maintenance;
+mod stream;
+
+pub use self::{
+    consumer::Consumer,
+    contents::{PendingEntry, QueueContents},
+    delivery::{Delivery, ReadBatch},
+    depth::QueueDepth,
+    ledger::{Ledger, StreamLedger},
+    stream::Stream,
+};
+pub(crate) use self::{delivery::parse_entries, ledger::new_epoch};
+
+use crate::connection::HotStore;
+
+/// Operations on the queues.
+#[derive(Clone, Copy)]
+pub struct Queue<'a> {
+    store: &'a HotStore,
+}
+
+impl HotStore {
+    /// Returns the operations on the queues.
+    #[must_use]
+    pub fn queue(&self) -> Queue<'_> {
+        Queue { store: self }
+    }
+}

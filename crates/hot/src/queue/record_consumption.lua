@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Adds consumption times to the totals of all workers.
+--
+-- KEYS  consumption
+-- ARGV  waiting time of the latest item, sum of all waiting times, both in ms;
+--       then per bucket: its number, number of items
+local call = redis.call
+-- The clock of Redis, because those of the workers may differ.
+local now = call('TIME')
+call('HSET', KEYS[1], 'latest_at', now[1] * 1000 + math.floor(now[2] / 1000), 'latest', ARGV[1])
+call('HINCRBY', KEYS[1], 'sum', ARGV[2])
+for i = 3, #ARGV, 2 do
+    call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
+end
+return 1

@@ -1,9 +1,0 @@
-#!lua flags=allow-oom
--- Lists hosts with visitors; forgets those that have had none for long.
---
--- KEYS  hosts with visitors
--- ARGV  for how long in ms
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[1]))
-return redis.call('ZRANGE', KEYS[1], 0, -1)

@@ -1,0 +1,54 @@
+//! Snapshots that are stored and published: the statistics, the pulse and its inputs.
+
+mod fanouts;
+mod pulse;
+mod state;
+mod stats;
+
+pub(crate) use self::state::STATE_BYTES_MAX;
+pub use self::{
+    fanouts::{FanoutReport, Fanouts},
+    pulse::Totals,
+    state::StateFeed,
+};
+
+use std::time::Duration;
+
+use mayfly_core::Timestamp;
+
+use crate::connection::HotStore;
+
+/// The maximum difference between the clocks of publishers. A snapshot that is further in the
+/// future was written by a wrong clock and is overwritten.
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+
+/// The outcome of publishing a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// The snapshot is stored and published.
+    Published,
+    /// Nothing was published: the stored snapshot is as new or newer.
+    Stale,
+    /// Nothing was published: the lease was lost.
+    NotLeader,
+}
+
+/// Returns whether the time of a snapshot is plausible. Otherwise a wrong clock wrote it.
+#[must_use]
+pub fn is_plausible_time(generated_at: Timestamp, now: Timestamp) -> bool {
+    generated_at <= now.plus(CLOCK_SKEW_MAX)
+}
+
+/// Operations on the statistics and the pulse.
+#[derive(Clone, Copy)]
+pub struct Snapshots<'a> {
+    store: &'a HotStore,
+}
+
+impl HotStore {
+    /// Returns the operations on the statistics and the pulse.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots { store: self }
+    }
+}

@@ -1,0 +1,40 @@
+//! Publishing the statistics.
+
+use mayfly_core::Timestamp;
+use mayfly_runtime::metrics as names;
+
+use crate::{
+    connection::{HotError, script},
+    lease::Lease,
+    snapshots::{CLOCK_SKEW_MAX, PublishOutcome, Snapshots},
+};
+
+script!(PUBLISH, include_str!("publish_stats.lua"));
+
+impl Snapshots<'_> {
+    /// Stores and publishes the statistics, JSON, if the lease is held and there are no newer ones.
+    /// O(1).
+    pub async fn publish_stats(
+        self,
+        lease: &Lease,
+        stats: &[u8],
+        generated_at: Timestamp,
+    ) -> Result<PublishOutcome, HotError> {
+        let Some(value) = lease.value() else { return Ok(PublishOutcome::NotLeader) };
+        let keys = &self.store.keys;
+        let mut call = PUBLISH.prepare_invoke();
+        call.key(keys.lease(lease.job())).key(keys.stats());
+        call.arg(value).arg(stats).arg(generated_at.to_string());
+        call.arg(generated_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed_stats());
+        let reply: Vec<u8> =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(match reply[..] {
+            [2, failed] => {
+                metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
+                PublishOutcome::Published
+            }
+            [1] => PublishOutcome::Stale,
+            _ => PublishOutcome::NotLeader,
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! Trending pages: trend snapshots, watched hosts, and calls of the upstream source.
+
+mod registration;
+mod source;
+mod source_calls;
+mod watched_hosts;
+
+pub use self::{
+    registration::UnregisteredKey,
+    source::{Source, SourceFailure, SourceState},
+    source_calls::{CallDecision, CallDenied, CallReason, SourceCall, SourceOutcome},
+};
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool_redis::redis;
+use mayfly_core::{Host, TrendSnapshot};
+use mayfly_runtime::metrics as names;
+
+use crate::{
+    connection::{HotError, HotStore, millis, script},
+    lease::Lease,
+    snapshots::{CLOCK_SKEW_MAX, PublishOutcome},
+};
+
+script!(PUBLISH, include_str!("publish_trend.lua"));
+
+/// The maximum size of a trend snapshot. 100 pages with the longest names take about 530 KB; longer
+/// values were written by something else.
+pub(crate) const TREND_BYTES_MAX: usize = 1024 * 1024;
+/// The time to live of a trend snapshot: as long as Postgres keeps samples.
+const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);
+/// Hosts in one round trip.
+const HOSTS_PER_CALL: usize = 50;
+
+/// Operations on trend snapshots and watched hosts.
+#[derive(Clone, Copy)]
+pub struct Trends<'a> {
+    store: &'a HotStore,
+}
+
+impl HotStore {
+    /// Returns the operations on trend snapshots and watched hosts.
+    #[must_use]
+    pub fn trends(&self) -> Trends<'_> {
+        Trends { store: self }
+    }
+}
+
+impl Trends<'_> {
+    /// Stores and publishes a trend snapshot, if the lease is held and there is no newer one. It is
+    /// stored as JSON under `keys.rising(host)` for 48 h and published on `feed:rising`. O(1).
+    ///
+    /// # Panics
+    /// Never: a trend snapshot is plain data.
+    pub async fn publish(
+        self,
+        lease: &Lease,
+        snapshot: &TrendSnapshot,
+    ) -> Result<PublishOutcome, HotError> {
+        let Some(value) = lease.value() else { return Ok(PublishOutcome::NotLeader) };
+        let json = serde_json::to_vec(snapshot).expect("invariant: a snapshot is plain data");
+        let (keys, sampled_at) = (&self.store.keys, snapshot.sampled_at);
+        let mut call = PUBLISH.prepare_invoke();
+        call.key(keys.lease(lease.job())).key(keys.rising(&snapshot.host));
+        call.arg(value).arg(json).arg(sampled_at.to_string());
+        call.arg(sampled_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed_rising());
+        call.arg(millis(TREND_TTL));
+        let reply: Vec<u8> =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(match reply[..] {
+            [2, failed] => {
+                metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
+                PublishOutcome::Published
+            }
+            [1] => PublishOutcome::Stale,
+            _ => PublishOutcome::NotLeader,
+        })
+    }
+
+    /// Returns the newest trend snapshot of a host, if there is a valid one.
+    pub async fn find(self, host: &Host) -> Result<Option<TrendSnapshot>, HotError> {
+        let found = self.find_many(std::slice::from_ref(host)).await?;
+        Ok(found.first().and_then(|json| serde_json::from_slice(json).ok()))
+    }
+
+    /// Returns the newest trend snapshots of those hosts that have one, JSON as it was published,
+    /// at most 1 MiB each.
+    pub async fn find_many(self, hosts: &[Host]) -> Result<Vec<Bytes>, HotError> {
+        let mut found = Vec::new();
+        for chunk in hosts.chunks(HOSTS_PER_CALL) {
+            let mut pipe = redis::pipe();
+            for host in chunk {
+                pipe.cmd("GETRANGE").arg(self.store.keys.rising(host)).arg(0).arg(TREND_BYTES_MAX);
+            }
+            let values: Vec<Vec<u8>> =
+                self.store.call(async |connection| pipe.query_async(connection).await).await?;
+            let is_valid = |value: &Vec<u8>| (1..=TREND_BYTES_MAX).contains(&value.len());
+            found.extend(values.into_iter().filter(is_valid).map(Bytes::from));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- Stores and publishes the trend snapshot of a host.
+--
+-- KEYS  lease, snapshot
+-- ARGV  value of the lease, snapshot, its sampling time, the latest plausible sampling time, feed,
+--       time to live in ms
+-- Returns {0} if the lease was lost, {1} if there is a snapshot that is as new, else
+-- {2, 1 if the publication failed else 0}.
+--
+-- Times are texts of the same length. A stored time that is not plausible was written by a wrong
+-- clock and is overwritten. JSON escapes quotes within texts, so the first match is the sampling
+-- time of the snapshot.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+    return { 0 }
+end
+local stored = redis.call('GET', KEYS[2]) or ''
+local at = string.match(stored, '"sampled_at":"([^"]*)"')
+if at and at >= ARGV[3] and at <= ARGV[4] then
+    return { 1 }
+end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[6])
+local published = redis.pcall('PUBLISH', ARGV[5], ARGV[2])
+if type(published) == 'table' and published.err then
+    return { 2, 1 }
+end
+return { 2, 0 }

@@ -1,0 +1,123 @@
+#!lua
+-- Decides whether the source of visitors is called for a host now, and with which key. Records the
+-- call before it is made, so that neither another process nor a restarted one calls too soon.
+--
+-- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
+--       version
+-- ARGV  value of the lease, host, interval between calls in ms, calls per minute, 1 if the host is
+--       wanted whoever requested it, the time since which it must have been sampled or '', time to
+--       live of the state in ms
+-- Returns {0} if the lease was lost; {1, ms} if it is too soon; {2} if there is nothing to do;
+-- {3, ms} if the source must not be called for this time, in which case callers receive a failure;
+-- {4, 1 if the key is a candidate else 0, its digest, the key, now in ms} if it is to be called.
+local call = redis.call
+local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local host = ARGV[2]
+if call('GET', KEYS[1]) ~= ARGV[1] then
+    return { 0 }
+end
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local text_now = string.format('%.0f', now)
+local field = call('HMGET', source, 'called_at', 'paused_until', 'minute', 'calls', 'wanted_at',
+    'refreshed_at', 'use_accepted')
+local called_at, paused_until = tonumber(field[1] or 0), tonumber(field[2] or 0)
+local interval = tonumber(ARGV[3])
+
+-- Without API keys it is unknown which keys are revoked.
+if call('EXISTS', KEYS[8]) == 0 then
+    return { 1, 250 }
+end
+if ARGV[6] ~= '' and tonumber(field[6] or 0) >= tonumber(ARGV[6]) then
+    return { 2 }
+end
+-- A longer wait means that the clock was set back.
+local wait = called_at + interval - now
+if wait > 0 and wait <= interval then
+    return { 1, wait }
+end
+
+-- Ends the requests for this host with a failure that callers receive.
+local function fail(failure)
+    if call('ZREM', requested, host) == 1 then
+        call('HSET', source, 'failed_at', text_now, 'failure', failure)
+        call('PEXPIRE', source, ARGV[7])
+    end
+    call('HDEL', source, 'wanted_at')
+    call('DEL', candidates)
+end
+
+local minute = math.floor(now / 60000)
+local calls = tonumber(field[3] or 0) == minute and tonumber(field[4] or 0) or 0
+local pause = paused_until - now
+if calls >= tonumber(ARGV[4]) then
+    pause = math.max(pause, (minute + 1) * 60000 - now)
+end
+if pause > 0 then
+    fail('failed')
+    return { 3, pause }
+end
+
+-- Returns whether an API key is revoked, and whether it is valid for this host.
+local function find_api_key(digest)
+    local is_json, key = pcall(cjson.decode, call('HGET', KEYS[7], digest) or 'null')
+    if not is_json or type(key) ~= 'table' then
+        return false, false
+    end
+    local is_valid = false
+    for _, valid in ipairs(type(key.hosts) == 'table' and key.hosts or {}) do
+        is_valid = is_valid or valid == host
+    end
+    return key.revoked == true, is_valid
+end
+
+-- Returns the digest and secret of the oldest candidate, and whether it is not known to be valid.
+local function find_candidate()
+    local found, found_at, found_secret, is_trial
+    local all = call('HGETALL', candidates)
+    for index = 1, #all, 2 do
+        local digest = all[index]
+        local at, secret = string.match(all[index + 1], '^(%d+):(.*)$')
+        local is_revoked, is_valid = find_api_key(digest)
+        if not at or is_revoked then
+            call('HDEL', candidates, digest)
+        elseif not found or tonumber(at) < found_at then
+            found, found_at, found_secret, is_trial = digest, tonumber(at), secret, not is_valid
+        end
+    end
+    return found, found_secret, is_trial
+end
+
+-- Returns the digest and secret of the key that was last accepted.
+local function find_accepted()
+    for _, digest in ipairs(call('ZREVRANGE', keys, 0, -1)) do
+        local secret = call('HGET', secrets, digest)
+        if secret and not find_api_key(digest) then
+            return digest, secret
+        end
+        call('ZREM', keys, digest)
+        call('HDEL', secrets, digest)
+    end
+end
+
+local is_wanted = field[5] or ARGV[5] == '1'
+local digest, secret, is_trial = find_candidate()
+-- Candidates that the source refuses must not hold up a host for which it accepts another key.
+if is_wanted and (not digest or field[7]) then
+    local accepted, accepted_secret = find_accepted()
+    if accepted then
+        digest, secret, is_trial = accepted, accepted_secret, false
+    end
+end
+if not digest then
+    if field[5] then
+        fail('refused')
+    else
+        call('ZREM', requested, host)
+    end
+    return { 2 }
+end
+call('HSET', source, 'called_at', text_now, 'minute', minute, 'calls', calls + 1)
+call('HDEL', source, 'use_accepted')
+call('PEXPIRE', source, ARGV[7])
+return { 4, is_trial and 1 or 0, digest, secret, text_now }

@@ -1,0 +1,199 @@
+-- Accepts the visits of many requests in one atomic step: the visitors of pages and hosts, rate
+-- limit and idempotency key of each client. A request is accepted as a whole or not at all. Follows
+-- admission.lua and visitors.lua.
+--
+-- KEYS  hosts with visitors;
+--       then per request: the window of its client, if it has a limit; the stored outcome, if it
+--       has an idempotency key; and per visit: its host
+-- ARGV  lifetime of a heartbeat in ms; the maximum number of stored visits of a host, of pages of a
+--       host, and of hosts; time to live of stored outcomes in ms, number of requests;
+--       then per request: header; limit, window in ms; fingerprint;
+--         and per visit: host, page, visitor, class, path, title or ''
+-- Returns per request
+--       0 accepted, or with a limit {0, remaining, ms until the window ends}
+--       {3, remaining, ms until the window ends} beyond the limit
+--       {4, ''} a replay, 5 the key was used for another request
+--       6 a host has too many pages, 7 there are too many hosts
+local hosts_key = KEYS[1]
+local ttl, stored_max = tonumber(ARGV[1]), tonumber(ARGV[2])
+local pages_max, hosts_max, outcome_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local VISIT_ARGUMENTS = 6
+-- How long keys outlive the last heartbeat in ms. Hosts are listed until they were seen without
+-- visitors.
+local KEY_RETENTION, HOST_RETENTION = 10000, 60000
+-- The maximum number of expired visits that one call removes to make space.
+local REMOVALS_MAX = 1000
+
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local expired_before = now - ttl
+call('ZREMRANGEBYSCORE', hosts_key, '-inf', expired_before - HOST_RETENTION)
+local host_count = call('ZCARD', hosts_key)
+
+-- The hosts that this script touches. Each is read once.
+local hosts = {}
+local function find_host(key, name)
+    local host = hosts[key]
+    if not host then
+        local fields = call('HMGET', key, 'level', 'counted')
+        host = {
+            key = key,
+            name = name,
+            names = key .. ':names',
+            level = tonumber(fields[1] or 0),
+            counted = tonumber(fields[2] or 0),
+            is_known = call('ZSCORE', hosts_key, name) ~= false,
+            page_count = call('HLEN', key .. ':names'),
+            pages = {},
+            classes = {},
+        }
+        hosts[key] = host
+    end
+    return host
+end
+
+local function is_page_known(host, page)
+    if not host.pages[page] then
+        host.pages[page] = call('HEXISTS', host.names, page) == 1
+    end
+    return host.pages[page]
+end
+
+-- Removes expired visitors of a class. Pages may be removed with them, so they are read again.
+local function clean_class(host, class, max)
+    local removed = remove_expired(host.key, host.level, class, expired_before, max)
+    if removed > 0 then
+        host.pages, host.page_count = {}, call('HLEN', host.names)
+        host.stored = count_stored(host.key, host.level)
+    end
+    return removed
+end
+
+local function clean_host(host)
+    host.is_clean = true
+    local removed = 0
+    for class = host.level, CLASS_MAX do
+        if removed < REMOVALS_MAX then
+            removed = removed + clean_class(host, class, REMOVALS_MAX - removed)
+        end
+    end
+end
+
+-- Returns 6 or 7 if the visits of a request exceed a capacity, else nil.
+local function find_exceeded(key_at, argument_at, count)
+    local new_hosts, hosts_seen, new_pages = 0, {}, {}
+    for i = 0, count - 1 do
+        local at = argument_at + VISIT_ARGUMENTS * i
+        local host = find_host(KEYS[key_at + i], ARGV[at])
+        if not host.is_known and not hosts_seen[host] then
+            hosts_seen[host] = true
+            new_hosts = new_hosts + 1
+            if host_count + new_hosts > hosts_max then
+                return 7
+            end
+        end
+        local page = ARGV[at + 1]
+        if tonumber(ARGV[at + 3]) >= host.level and not is_page_known(host, page) then
+            local new = new_pages[host] or { count = 0 }
+            new_pages[host] = new
+            if not new[page] then
+                new[page], new.count = true, new.count + 1
+            end
+            if host.page_count + new.count > pages_max then
+                if host.is_clean then
+                    return 6
+                end
+                -- Some pages may have expired visitors only. Start again, because their removal may
+                -- change which pages are new.
+                clean_host(host)
+                return find_exceeded(key_at, argument_at, count)
+            end
+        end
+    end
+    return nil
+end
+
+-- Halves the stored visits by removing the lowest class, until they are below the maximum. Removes
+-- expired visits of the lowest class first.
+local function thin(host)
+    clean_class(host, host.level, REMOVALS_MAX)
+    while host.stored > stored_max and host.level < CLASS_MAX do
+        local class = host.level
+        local key = host.key
+        call('UNLINK', key .. ':p' .. class, key .. ':c' .. class, key .. ':v' .. class)
+        host.level = class + 1
+        host.counted = math.max(host.counted, host.level)
+        host.stored = count_stored(host.key, host.level)
+        call('HSET', host.key, 'level', host.level, 'counted', host.counted)
+    end
+end
+
+-- Writes the heartbeat of a visitor on a page.
+local function write(host, page, visitor, class, path, title)
+    host.is_visited = true
+    if tonumber(class) < host.level then
+        return
+    end
+    host.classes[class] = true
+    local visits, visitors = host.key .. ':p' .. class, host.key .. ':v' .. class
+    if host.level == CLASS_MAX and call('ZCARD', visits) >= stored_max then
+        -- The last class cannot be removed: new visitors are not counted.
+        call('ZADD', visits, 'XX', now, page .. visitor)
+        call('ZADD', visitors, 'XX', now, visitor)
+        return
+    end
+    local is_new = call('ZADD', visits, now, page .. visitor) == 1
+    call('ZADD', visitors, now, visitor)
+    local added
+    if title ~= '' then
+        added = call('HSET', host.names, page, path .. '\0' .. title)
+    else
+        added = call('HSETNX', host.names, page, path)
+    end
+    host.page_count = host.page_count + added
+    if is_new then
+        call('HINCRBY', host.key .. ':c' .. class, page, 1)
+        host.stored = host.stored and host.stored + 1 or count_stored(host.key, host.level)
+        if host.stored > stored_max then
+            thin(host)
+        end
+    end
+end
+
+local reply = {}
+local key_at, argument_at = 2, 7
+for i = 1, tonumber(ARGV[6]) do
+    local count, has_limit, has_key = read_header(ARGV[argument_at])
+    local client
+    client, key_at, argument_at = read_client(has_limit, has_key, key_at, argument_at + 1)
+    local outcome = reject(client, count) or find_exceeded(key_at, argument_at, count)
+    if not outcome then
+        outcome = admit(client, count, '', outcome_ttl)
+        for visit = 0, count - 1 do
+            local at = argument_at + VISIT_ARGUMENTS * visit
+            local host = find_host(KEYS[key_at + visit], ARGV[at])
+            if not host.is_known then
+                host.is_known, host_count = true, host_count + 1
+            end
+            write(host, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+        end
+    end
+    reply[i] = outcome
+    key_at, argument_at = key_at + count, argument_at + VISIT_ARGUMENTS * count
+end
+
+for key, host in pairs(hosts) do
+    if host.is_visited then
+        call('ZADD', hosts_key, now, host.name)
+        call('PEXPIRE', key, ttl + KEY_RETENTION)
+        call('PEXPIRE', host.names, ttl + KEY_RETENTION)
+        for class in pairs(host.classes) do
+            for _, kind in ipairs({ ':p', ':c', ':v' }) do
+                call('PEXPIRE', key .. kind .. class, ttl + KEY_RETENTION)
+            end
+        end
+    end
+end
+call('PEXPIRE', hosts_key, ttl + HOST_RETENTION)
+write_windows()
+return reply

@@ -1,0 +1,11 @@
+-- Removes the names of pages that have no visitors. Follows visitors.lua.
+--
+-- KEYS  host
+-- ARGV  pages
+local host = KEYS[1]
+local level = tonumber(call('HGET', host, 'level') or 0)
+for _, page in ipairs(ARGV) do
+    if not has_visitors(host, level, page) then
+        call('HDEL', host .. ':names', page)
+    end
+end

@@ -1,0 +1,11 @@
+#!lua flags=allow-oom
+-- Removes a host without visitors, unless a heartbeat arrived in the meantime.
+--
+-- KEYS  hosts with visitors
+-- ARGV  host, lifetime of a heartbeat in ms
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local visited_at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
+if visited_at <= now - tonumber(ARGV[2]) then
+    redis.call('ZREM', KEYS[1], ARGV[1])
+end

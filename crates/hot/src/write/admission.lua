@@ -1,0 +1,102 @@
+#!lua
+-- Admission of write requests: the rate limit and the idempotency key of a client. Scripts that
+-- accept requests begin with this file.
+local call = redis.call
+
+-- Parses a request header, such as 3lk: the number of items, l if there is a limit, k if there is
+-- an idempotency key. Returns the three parts.
+local function read_header(header)
+    local count = tonumber(header)
+    if count then
+        return count, false, false
+    end
+    local flags
+    count, flags = string.match(header, '^(%d+)(%a+)$')
+    return tonumber(count), flags == 'l' or flags == 'lk', flags == 'k' or flags == 'lk'
+end
+
+-- Returns {4, the stored outcome} if this request was accepted before, 5 if a different request was
+-- accepted under its key, else nil.
+local function find_stored(key, fingerprint)
+    local stored = call('GET', key)
+    if not stored then
+        return nil
+    end
+    local size = #fingerprint
+    if string.sub(stored, 1, size) ~= fingerprint then
+        return 5
+    end
+    return { 4, string.sub(stored, size + 1) }
+end
+
+-- The rate limit windows that this script touches. Each is read once and written once.
+local windows = {}
+local function find_window(key, length)
+    local window = windows[key]
+    if not window then
+        local sent = tonumber(call('GET', key) or 0)
+        if sent > 0 then
+            length = call('PTTL', key)
+        end
+        window = { sent = sent, is_new = sent == 0, resets_in = length, added = 0 }
+        windows[key] = window
+    end
+    return window
+end
+
+local function write_windows()
+    for key, window in pairs(windows) do
+        if window.added > 0 then
+            call('INCRBY', key, window.added)
+            if window.is_new then
+                call('PEXPIRE', key, window.resets_in)
+            end
+        end
+    end
+end
+
+-- Reads the client of the request at this position. With a limit: the key of the window, the limit
+-- and the length of the window in ms. With an idempotency key: the key of the stored outcome and
+-- the fingerprint. Returns the client and the positions of the next key and argument.
+local function read_client(has_limit, has_key, key_at, argument_at)
+    local client = {}
+    if has_limit then
+        client.limit = tonumber(ARGV[argument_at])
+        client.window = find_window(KEYS[key_at], tonumber(ARGV[argument_at + 1]))
+        key_at, argument_at = key_at + 1, argument_at + 2
+    end
+    if has_key then
+        client.outcome_key, client.fingerprint = KEYS[key_at], ARGV[argument_at]
+        key_at, argument_at = key_at + 1, argument_at + 1
+    end
+    return client, key_at, argument_at
+end
+
+-- Returns why a client may not send `count` items: {4, stored outcome} for a replay, 5 for a reused
+-- key, {3, remaining, ms until the window ends} beyond the limit; nil if it may.
+local function reject(client, count)
+    local stored = client.outcome_key and find_stored(client.outcome_key, client.fingerprint)
+    if stored then
+        return stored
+    end
+    local window = client.window
+    if window and window.sent + count > client.limit then
+        return { 3, math.max(client.limit - window.sent, 0), window.resets_in }
+    end
+    return nil
+end
+
+-- Counts accepted items against the limit and stores the outcome under the idempotency key for
+-- `ttl` ms. Returns 0, or with a limit {0, remaining, ms until the window ends}.
+local function admit(client, count, outcome, ttl)
+    local reply, window = 0, client.window
+    if window then
+        window.sent, window.added = window.sent + count, window.added + count
+        reply = { 0, client.limit - window.sent, window.resets_in }
+    end
+    if client.outcome_key then
+        call('SET', client.outcome_key, client.fingerprint .. outcome, 'PX', ttl)
+    end
+    return reply
+end
+

@@ -1,0 +1,58 @@
+//! Admission of a write: the arguments of `admission.lua`, which checks the rate limit and the
+//! `Idempotency-Key` of a client.
+
+use std::time::Duration;
+
+use deadpool_redis::redis::ScriptInvocation;
+use mayfly_runtime::settings::Rate;
+
+use crate::{connection::millis, keys::Keys, write::IdempotentRequest};
+
+/// The rate limit of a client.
+pub struct ClientLimit {
+    /// The identity of the client.
+    pub client: String,
+    /// The number of items per window.
+    pub rate: Rate,
+}
+
+/// The state of a client's rate limit after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimitStatus {
+    /// The number of items per window.
+    pub rate: Rate,
+    /// The items left in the current window.
+    pub remaining: u32,
+    /// The time until the window ends.
+    pub resets_in: Duration,
+}
+
+/// Returns the header of a request: its number of items, `l` if it has a limit, `k` if it has a
+/// key.
+pub(crate) fn request_header(
+    count: usize,
+    limit: Option<&ClientLimit>,
+    idempotency: Option<&IdempotentRequest>,
+) -> String {
+    let limit = if limit.is_some() { "l" } else { "" };
+    let key = if idempotency.is_some() { "k" } else { "" };
+    format!("{count}{limit}{key}")
+}
+
+/// Adds the keys and arguments that `read_client` in `admission.lua` reads; `kind` names the items
+/// that the limit counts.
+pub(crate) fn add_admission(
+    call: &mut ScriptInvocation<'_>,
+    keys: &Keys,
+    kind: &str,
+    limit: Option<&ClientLimit>,
+    idempotency: Option<&IdempotentRequest>,
+) {
+    if let Some(ClientLimit { client, rate }) = limit {
+        call.key(keys.rate(kind, rate.window.as_secs(), client));
+        call.arg(rate.items).arg(millis(rate.window));
+    }
+    if let Some(request) = idempotency {
+        call.key(request.key(keys)).arg(request.fingerprint());
+    }
+}

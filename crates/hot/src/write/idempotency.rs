@@ -1,0 +1,91 @@
+//! Idempotent requests and the outcome that is stored under their key.
+
+use std::fmt;
+
+use mayfly_core::MessageId;
+use sha2::{Digest, Sha256};
+
+use crate::keys::Keys;
+
+/// A request with an `Idempotency-Key`: it is executed once, however often it is sent.
+#[derive(Clone)]
+pub struct IdempotentRequest {
+    route: &'static str,
+    client: String,
+    key: String,
+    /// SHA-256 of the payload.
+    fingerprint: [u8; 32],
+}
+
+impl IdempotentRequest {
+    /// Creates the request of a client on a route (a name without a colon). `payload` has to be the
+    /// same in every retry.
+    #[must_use]
+    pub fn new(route: &'static str, client: String, key: String, payload: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in payload {
+            // The length prefix keeps ["ab", "c"] different from ["a", "bc"].
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self { route, client, key, fingerprint: hash.finalize().into() }
+    }
+
+    pub(crate) fn key(&self, keys: &Keys) -> String {
+        keys.idempotency(self.route, &self.client, &self.key)
+    }
+
+    pub(crate) fn fingerprint(&self) -> &[u8] {
+        &self.fingerprint
+    }
+}
+
+/// The stored outcome of an executed request: a summary and the ids of its messages, separated by
+/// spaces. The messages themselves are rebuilt from the request or looked up.
+pub(crate) struct StoredOutcome<'a> {
+    /// A word without spaces.
+    pub summary: &'a str,
+    /// The ids of the messages, in their order.
+    pub ids: Vec<MessageId>,
+}
+
+impl<'a> StoredOutcome<'a> {
+    /// Parses the form that [`StoredOutcome::fmt`] and the scripts write.
+    pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
+        let (summary, ids) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        let ids = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { summary, ids })
+    }
+}
+
+impl fmt::Display for StoredOutcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.summary)?;
+        self.ids.iter().try_for_each(|id| write!(f, " {id}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_outcome_round_trips() {
+        let id: MessageId = "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id");
+        let text = StoredOutcome { summary: "7", ids: vec![id, id] }.to_string();
+        let outcome = StoredOutcome::parse(text.as_bytes()).expect("it was written so");
+        assert_eq!((outcome.summary, outcome.ids), ("7", vec![id, id]));
+        for invalid in ["", "7", "7 ", "7 x", "7 019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47 "] {
+            assert!(StoredOutcome::parse(invalid.as_bytes()).is_none(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn fingerprint_depends_on_the_boundaries_of_parts() {
+        let fingerprint = |payload: &[&[u8]]| {
+            IdempotentRequest::new("r", "c".into(), "k".into(), payload).fingerprint().to_owned()
+        };
+        assert_ne!(fingerprint(&[b"ab", b"c"]), fingerprint(&[b"a", b"bc"]));
+        assert_eq!(fingerprint(&[b"ab", b"c"]), fingerprint(&[b"ab", b"c"]));
+    }
+}

@@ -1,0 +1,83 @@
+//! The outcome of a write, as the accepting scripts return it.
+
+use std::time::Duration;
+
+use deadpool_redis::redis::{RedisError, Value};
+
+use crate::{
+    connection::unexpected_reply,
+    write::{ClientLimit, RateLimitStatus},
+};
+
+/// The outcome of a write. A request is accepted as a whole or not at all. `R` describes a request
+/// that was accepted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome<R = ()> {
+    /// The request was accepted. Has the status of the rate limit, if there is one.
+    Accepted(Option<RateLimitStatus>),
+    /// The same request was accepted before.
+    Replayed(R),
+    /// The same request was accepted before, but its stored outcome has an unknown format.
+    UnknownRecordFormat,
+    /// A different request was accepted under the same idempotency key.
+    KeyReused,
+    /// The rate limit of the client is exceeded.
+    RateLimited(RateLimitStatus),
+    /// A capacity is exceeded.
+    CapacityExceeded(Capacity),
+}
+
+/// A bounded resource of the hot store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// The live messages of an inbox.
+    Inbox,
+    /// The unprocessed items of a queue.
+    Queue,
+    /// The visited pages of a host.
+    PagesPerHost,
+    /// The visited hosts.
+    Hosts,
+}
+
+impl<R> WriteOutcome<R> {
+    /// Parses the outcome of one request. `parse_stored` parses a stored outcome, which may have
+    /// been written by another version: if it fails, only this request is affected.
+    pub(crate) fn parse(
+        reply: &Value,
+        limit: Option<&ClientLimit>,
+        parse_stored: impl FnOnce(&[u8]) -> Option<R>,
+    ) -> Result<Self, RedisError> {
+        let outcome = match reply {
+            Value::Int(0) => Some(Self::Accepted(None)),
+            Value::Int(1) => Some(Self::CapacityExceeded(Capacity::Inbox)),
+            Value::Int(2) => Some(Self::CapacityExceeded(Capacity::Queue)),
+            Value::Int(5) => Some(Self::KeyReused),
+            Value::Int(6) => Some(Self::CapacityExceeded(Capacity::PagesPerHost)),
+            Value::Int(7) => Some(Self::CapacityExceeded(Capacity::Hosts)),
+            Value::Array(parts) => match parts.as_slice() {
+                [Value::Int(0), rest @ ..] => {
+                    parse_status(rest, limit).map(|status| Self::Accepted(Some(status)))
+                }
+                [Value::Int(3), rest @ ..] => parse_status(rest, limit).map(Self::RateLimited),
+                [Value::Int(4), Value::BulkString(stored)] => {
+                    Some(parse_stored(stored).map_or(Self::UnknownRecordFormat, Self::Replayed))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        outcome.ok_or_else(|| unexpected_reply("unknown write outcome"))
+    }
+}
+
+fn parse_status(parts: &[Value], limit: Option<&ClientLimit>) -> Option<RateLimitStatus> {
+    match (parts, limit) {
+        ([Value::Int(remaining), Value::Int(ms)], Some(limit)) => Some(RateLimitStatus {
+            rate: limit.rate,
+            remaining: u32::try_from(*remaining).ok()?,
+            resets_in: Duration::from_millis(u64::try_from(*ms).ok()?),
+        }),
+        _ => None,
+    }
+}

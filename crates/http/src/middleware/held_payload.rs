@@ -1,0 +1,74 @@
+//! Chunked bodies that a handler does not read to their end.
+//!
+//! If the payload is dropped before the response is sent, actix-http drains the rest of the body
+//! without a time limit, so a client that sends slowly could hold its connection forever. If the
+//! payload still exists, actix-http lingers for a bounded time and closes the connection. The payload
+//! is therefore held until the response is sent.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    HttpMessage,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    http::header::TRANSFER_ENCODING,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+
+/// The payload of a chunked body, shared by the request and its response.
+pub(super) struct HeldPayload(Rc<RefCell<Payload>>);
+
+impl HeldPayload {
+    /// Shares the payload of a request if its body is chunked.
+    pub(super) fn share(request: &mut ServiceRequest) -> Option<Self> {
+        if !request.headers().contains_key(TRANSFER_ENCODING) {
+            return None;
+        }
+        let payload = Rc::new(RefCell::new(request.take_payload()));
+        let shared = SharedPayload(Rc::clone(&payload));
+        request.set_payload(Payload::Stream { payload: Box::pin(shared) });
+        Some(Self(payload))
+    }
+
+    /// Keeps the payload alive until the response is sent.
+    pub(super) fn attach(self, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+        response.map_body(|_, body| BoxBody::new(BodyWithPayload { body, _payload: self.0 }))
+    }
+}
+
+struct SharedPayload(Rc<RefCell<Payload>>);
+
+impl Stream for SharedPayload {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
+}
+
+struct BodyWithPayload {
+    body: BoxBody,
+    _payload: Rc<RefCell<Payload>>,
+}
+
+impl MessageBody for BodyWithPayload {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.body.as_pin_mut().poll_next(cx)
+    }
+}

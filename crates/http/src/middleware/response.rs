@@ -1,0 +1,151 @@
+//! Completion of every response: problem document, compression, headers, log, metrics.
+
+use std::{borrow::Cow, mem, rc::Rc, time::Instant};
+
+use actix_web::{
+    HttpMessage,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::ServiceResponse,
+    http::{
+        ConnectionType, StatusCode,
+        header::{CACHE_CONTROL, HeaderValue},
+    },
+};
+use tracing::{debug, error};
+
+use super::RequestLayer;
+use crate::{
+    Code, Problem, RequestId, Traceparent,
+    request::{Context, TRACEPARENT, X_REQUEST_ID},
+    response::encoding,
+};
+
+/// The facts about a request that are needed to complete its response.
+pub(super) struct ResponseFinisher {
+    pub(super) request_id: RequestId,
+    pub(super) traceparent: Traceparent,
+    /// Whether the client accepts gzip.
+    pub(super) accepts_gzip: bool,
+    pub(super) started_at: Instant,
+    pub(super) layer: Rc<RequestLayer>,
+}
+
+impl ResponseFinisher {
+    /// Completes the response.
+    pub(super) async fn finish(
+        self,
+        response: ServiceResponse<BoxBody>,
+    ) -> ServiceResponse<BoxBody> {
+        let response = self.write_problem(response);
+        let mut response = encoding::compress(response, self.accepts_gzip).await;
+        self.write_headers(&mut response);
+        self.close_if_needed(&mut response);
+        self.record_metrics(&response);
+        response
+    }
+
+    fn record_metrics(&self, response: &ServiceResponse<BoxBody>) {
+        let Some(metrics) = &self.layer.metrics else { return };
+        let request = response.request();
+        let route = request.extensions().get::<Context>().and_then(Context::route);
+        metrics.record(request.method(), route, response.status(), self.started_at.elapsed());
+    }
+
+    /// Writes the problem document of an error response and logs it. Error responses of the HTTP
+    /// library are converted to problems.
+    fn write_problem(&self, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+        let status = response.status();
+        if status.as_u16() < 400 {
+            debug!(http.status = status.as_u16(), "request completed");
+            return response;
+        }
+        let mut headers = mem::take(response.headers_mut());
+        let problem = find_problem(&response);
+        let body = problem.map(|problem| {
+            self.log(&response, problem.cause().as_deref());
+            problem.get().write_headers(&mut headers);
+            problem.get().write_body(self.request_id.as_str())
+        });
+        *response.headers_mut() = headers;
+        match body {
+            Some(body) => response.map_body(|_, _| BoxBody::new(body)),
+            None => response,
+        }
+    }
+
+    fn log(&self, response: &ServiceResponse<BoxBody>, cause: Option<&str>) {
+        let status = response.status();
+        if !status.is_server_error() {
+            debug!(http.status = status.as_u16(), cause, "request rejected");
+            return;
+        }
+        let request = response.request();
+        error!(
+            request.id = self.request_id.as_str(),
+            http.method = request.method().as_str(),
+            http.path = request.uri().path(),
+            http.status = status.as_u16(),
+            cause,
+            "request failed"
+        );
+    }
+
+    fn write_headers(&self, response: &mut ServiceResponse<BoxBody>) {
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.request_id.to_header());
+        headers.insert(TRACEPARENT, self.traceparent.to_header());
+        if !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+    }
+
+    /// Closes the connection after the response if the server drains or the request body was not read
+    /// to its end.
+    fn close_if_needed(&self, response: &mut ServiceResponse<BoxBody>) {
+        let status = response.status();
+        let is_body_unread =
+            matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        if status != StatusCode::SWITCHING_PROTOCOLS
+            && (is_body_unread || self.layer.lifecycle.is_draining())
+        {
+            response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        }
+    }
+}
+
+/// A problem of a handler, or one converted from an error of the HTTP library.
+enum FoundProblem<'a> {
+    Handler(&'a Problem),
+    Library(Problem),
+}
+
+impl FoundProblem<'_> {
+    fn get(&self) -> &Problem {
+        match self {
+            Self::Handler(problem) => problem,
+            Self::Library(problem) => problem,
+        }
+    }
+
+    fn cause(&self) -> Option<Cow<'_, str>> {
+        self.get().cause().map(mayfly_runtime::redact)
+    }
+}
+
+/// Returns the problem of an error response, or `None` if the handler wrote its own body.
+fn find_problem(response: &ServiceResponse<BoxBody>) -> Option<FoundProblem<'_>> {
+    let http = response.response();
+    if let Some(error) = http.error() {
+        return match error.as_error::<Problem>() {
+            Some(problem) => Some(FoundProblem::Handler(problem)),
+            None => Code::from_status(http.status())
+                .map(|code| FoundProblem::Library(Problem::new(code).caused_by(error))),
+        };
+    }
+    let is_empty = matches!(http.body().size(), BodySize::None | BodySize::Sized(0));
+    if is_empty {
+        Code::from_status(http.status()).map(|code| FoundProblem::Library(Problem::new(code)))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,79 @@
+//! Per-request state that the middleware shares with extractors.
+
+use std::{
+    cell::OnceCell,
+    future::{Ready, ready},
+    rc::Rc,
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+
+use super::{Deadline, RequestId, Traceparent};
+use crate::{Code, Problem};
+
+/// State of a request, stored in its extensions.
+pub(crate) struct Context {
+    pub(crate) request_id: RequestId,
+    pub(crate) traceparent: Traceparent,
+    /// The path pattern, set if a resource matches.
+    route: OnceCell<&'static str>,
+    /// The deadline, set if a resource matches.
+    deadline: OnceCell<Rc<Deadline>>,
+}
+
+impl Context {
+    /// Creates the context from the headers of a request.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        Self {
+            request_id: RequestId::from_headers(headers),
+            traceparent: Traceparent::from_headers(headers),
+            route: OnceCell::new(),
+            deadline: OnceCell::new(),
+        }
+    }
+
+    /// Returns the path pattern if a resource matched.
+    pub(crate) fn route(&self) -> Option<&'static str> {
+        self.route.get().copied()
+    }
+
+    pub(crate) fn set_route(&self, route: &'static str) {
+        // The outermost resource determines the route.
+        let _ = self.route.set(route);
+    }
+
+    /// Returns the deadline if a resource matched.
+    pub(crate) fn deadline(&self) -> Option<Rc<Deadline>> {
+        self.deadline.get().cloned()
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: &Rc<Deadline>) {
+        // The outermost resource determines the deadline.
+        let _ = self.deadline.set(Rc::clone(deadline));
+    }
+}
+
+impl FromRequest for RequestId {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(extract(request, |context| context.request_id.clone()))
+    }
+}
+
+impl FromRequest for Traceparent {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(extract(request, |context| context.traceparent.clone()))
+    }
+}
+
+fn extract<T>(request: &HttpRequest, get: impl FnOnce(&Context) -> T) -> Result<T, Problem> {
+    let value = request.extensions().get::<Context>().map(get);
+    value.ok_or_else(|| {
+        Problem::new(Code::Internal).caused_by("the request did not pass the middleware")
+    })
+}

@@ -1,0 +1,131 @@
+//! The page at `/docs/errors` to which the `type` of a problem refers.
+
+use std::fmt::Write;
+
+use super::Code;
+
+/// The path of the page. Every public port serves it.
+pub(crate) const ERRORS_PATH: &str = "/docs/errors";
+
+/// Renders the page, with one section per code whose ID is the code.
+pub(crate) fn render_error_page() -> String {
+    let mut page = String::from(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Mayfly API errors</title>\n<h1>Mayfly API errors</h1>\n",
+    );
+    for code in Code::ALL {
+        let (name, status, title) = (code.as_str(), code.status().as_u16(), code.title());
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            page,
+            "<section id=\"{name}\">\n<h2><code>{name}</code></h2>\n\
+             <p><strong>{status} {title}.</strong> {}</p>\n</section>",
+            explain(code)
+        );
+    }
+    page
+}
+
+/// Returns the cause of a problem and its fix, as HTML.
+fn explain(code: Code) -> &'static str {
+    match code {
+        Code::InvalidJson => {
+            "The request body is not valid JSON, or contains U+0000, a lone surrogate, a byte order \
+             mark, a number that overflows a double, or more than 64 levels of nesting. \
+             <code>detail</code> names the position. Fix the body."
+        }
+        Code::InvalidField => {
+            "A field, parameter or header is missing, unknown or out of range. <code>errors</code> \
+             lists each of them with its rule; items of a batch have their index, as in \
+             <code>[3].text</code>. Fix the listed fields."
+        }
+        Code::InvalidCursor => {
+            "The cursor was not issued by this service, or was issued for a different \
+             <code>order</code>. Pass <code>next_cursor</code> of an earlier response unchanged, or \
+             omit <code>cursor</code> to start at the beginning."
+        }
+        Code::UpstreamRefused => {
+            "The Chartbeat-compatible source of visitor counts rejected the API key or the host. \
+             Check both with the operator of the source."
+        }
+        Code::Unauthorized => {
+            "The API key is missing, malformed, unknown, revoked or not linked to the host. Send a \
+             valid key."
+        }
+        Code::Forbidden => {
+            "The <code>Origin</code> of the request is not allowed, or the caller lacks the right. \
+             The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code>."
+        }
+        Code::NotFound => {
+            "The path or the resource does not exist. Check the path and the ID; a message may have \
+             expired or been deleted."
+        }
+        Code::MethodNotAllowed => {
+            "The path exists but does not support the method. Use one of the methods in the \
+             <code>Allow</code> header. Operators can also switch off single methods."
+        }
+        Code::NotAcceptable => {
+            "The <code>Accept</code> header requests an API version that does not exist. Send \
+             <code>application/json</code> or <code>application/json; version=1</code>."
+        }
+        Code::RequestTimeout => {
+            "The request body did not arrive within <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send it \
+             over a faster connection or in smaller requests."
+        }
+        Code::InboxFull => {
+            "The inbox of the username contains <code>MAYFLY_INBOX__MESSAGES_MAX</code> unexpired \
+             messages. Take some of them, or wait until they expire."
+        }
+        Code::BodyTooLarge => {
+            "The body is larger than the route accepts; <code>detail</code> names the limit. Send \
+             less per request."
+        }
+        Code::UnsupportedMediaType => {
+            "The <code>Content-Type</code> is missing or not supported, or the body has a \
+             <code>Content-Encoding</code>. <code>detail</code> names the supported types."
+        }
+        Code::IdempotencyKeyReused => {
+            "The <code>Idempotency-Key</code> was already used with a different request. Use a new \
+             key for a new request, and repeat a request unchanged."
+        }
+        Code::UpgradeRequired => {
+            "The path requires a WebSocket handshake with <code>Sec-WebSocket-Version: 13</code>."
+        }
+        Code::RateLimited => {
+            "The client has used up its quota. Wait for the number of seconds in \
+             <code>Retry-After</code>; <code>RateLimit-Policy</code> contains the limit."
+        }
+        Code::Internal => {
+            "An unexpected error. Report the request ID in <code>instance</code> to the operator, \
+             who can find the cause in the log."
+        }
+        Code::UpstreamFailed => {
+            "The Chartbeat-compatible source of visitor counts failed, timed out or has no quota \
+             left, and the previous response is too old. Retry later."
+        }
+        Code::Unavailable => {
+            "A dependency, such as Redis or Postgres, did not respond. A write may have been \
+             executed: retry it after <code>Retry-After</code> seconds with the same \
+             <code>Idempotency-Key</code>."
+        }
+        Code::Overloaded => {
+            "A capacity limit is reached, for example of the queue or of connections. Nothing was \
+             written. Retry after <code>Retry-After</code> seconds."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_has_one_section_per_code() {
+        let page = render_error_page();
+        for code in Code::ALL {
+            let id = format!("id=\"{}\"", code.as_str());
+            assert_eq!(page.matches(&id).count(), 1, "{id}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The problem document and its codes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+
+use super::{Code, Problem};
+
+fn body(problem: &Problem) -> serde_json::Value {
+    serde_json::from_slice(&problem.write_body("r-1")).expect("JSON")
+}
+
+#[test]
+fn document_has_all_members_and_errors_only_for_invalid_fields() {
+    assert_eq!(
+        String::from_utf8_lossy(&Problem::new(Code::NotFound).write_body("r-1")),
+        r#"{"type":"/docs/errors#not_found","title":"Not found","status":404,"detail":"The resource was not found.","instance":"urn:mayfly:request:r-1","code":"not_found"}"#
+    );
+    let problem =
+        Problem::new(Code::InvalidField).detail("Fix it.").field("ttl", "must be an integer");
+    assert_eq!(
+        body(&problem)["errors"],
+        serde_json::json!([{"field": "ttl", "message": "must be an integer"}])
+    );
+    assert_eq!(body(&problem)["detail"], "Fix it.");
+    let problem = Problem::new(Code::InvalidField).field("ttl", "must be an integer");
+    assert_eq!(body(&problem)["detail"], "`ttl` must be an integer.");
+}
+
+#[test]
+fn codes_are_unique_and_have_their_documented_status() {
+    let expected = "400 invalid_json 400 invalid_field 400 invalid_cursor 400 upstream_refused 401 unauthorized \
+                    403 forbidden 404 not_found 405 method_not_allowed 406 not_acceptable 408 request_timeout \
+                    409 inbox_full 413 body_too_large 415 unsupported_media_type 422 idempotency_key_reused \
+                    426 upgrade_required 429 rate_limited 500 internal 502 upstream_failed 503 unavailable 503 overloaded";
+    let actual: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| format!("{} {}", code.status().as_u16(), code.as_str()))
+        .collect();
+    assert_eq!(actual.join(" "), expected);
+    let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(names.len(), Code::ALL.len());
+}
+
+#[test]
+fn only_the_first_hundred_fields_are_listed() {
+    let problem = (0..1000).fold(Problem::new(Code::InvalidField), |problem, n| {
+        problem.field(format!("[{n}]"), "bad")
+    });
+    assert_eq!(body(&problem)["errors"].as_array().map(Vec::len), Some(100));
+}
+
+#[test]
+fn temporary_errors_have_retry_after() {
+    let retry_after = |problem: Problem| {
+        let mut headers = HeaderMap::new();
+        problem.write_headers(&mut headers);
+        headers.get(RETRY_AFTER).map(|value| value.to_str().expect("text").to_owned())
+    };
+    for code in [Code::RateLimited, Code::Unavailable, Code::Overloaded] {
+        assert_eq!(retry_after(Problem::new(code)).as_deref(), Some("1"));
+    }
+    let problem = Problem::new(Code::RateLimited).retry_after(Duration::from_millis(2001));
+    assert_eq!(retry_after(problem).as_deref(), Some("3"));
+    assert_eq!(retry_after(Problem::new(Code::NotFound)), None);
+}
+
+#[test]
+fn cause_is_not_sent() {
+    let problem = Problem::new(Code::Internal).caused_by("redis://:hunter2@there");
+    assert!(!String::from_utf8_lossy(&problem.write_body("r")).contains("hunter2"));
+}

@@ -1,0 +1,142 @@
+//! A path and its handlers, with `HEAD`, `OPTIONS`, 405 and a deadline for every path.
+
+use actix_web::{
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
+    dev::{AppService, HttpServiceFactory},
+    guard,
+    http::{Method, header::ALLOW},
+    web,
+};
+
+use super::routes;
+use crate::{BodyLimit, Code, Problem, middleware::ResourceLayer, request::set_body_limit};
+
+/// The methods in the order of the `Allow` header.
+const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+
+/// A path of a server, created by [`resource`] and registered with `ServiceConfig::service`.
+pub struct Endpoint {
+    path: &'static str,
+    resource: Resource,
+    methods: Vec<Method>,
+}
+
+/// Creates an endpoint without handlers for a path such as `/v1/messages/{id}`.
+pub fn resource(path: &'static str) -> Endpoint {
+    Endpoint { path, resource: web::resource(path), methods: Vec::new() }
+}
+
+impl Endpoint {
+    /// Handles `GET`, and `HEAD` with the same response without its body.
+    #[must_use]
+    pub fn get<F, Args>(mut self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let read = guard::Any(guard::Get()).or(guard::Head());
+        self.methods.extend([Method::GET, Method::HEAD]);
+        self.resource = self.resource.route(web::route().guard(read).to(handler));
+        self
+    }
+
+    /// Handles `GET` but not `HEAD`, for a `GET` that writes.
+    #[must_use]
+    pub fn get_without_head<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.on(Method::GET, handler)
+    }
+
+    /// Handles `HEAD` separately, for a `GET` that takes.
+    #[must_use]
+    pub fn head<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.on(Method::HEAD, handler)
+    }
+
+    /// Handles `POST`.
+    #[must_use]
+    pub fn post<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.on(Method::POST, handler)
+    }
+
+    /// Handles `DELETE`.
+    #[must_use]
+    pub fn delete<F, Args>(self, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.on(Method::DELETE, handler)
+    }
+
+    /// Sets the body size limit in bytes; the default is 64 KiB.
+    #[must_use]
+    pub fn body_limit(mut self, bytes_max: usize) -> Self {
+        self.resource = set_body_limit(self.resource, BodyLimit(bytes_max));
+        self
+    }
+
+    fn on<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.methods.push(method.clone());
+        self.resource = self.resource.route(web::method(method).to(handler));
+        self
+    }
+}
+
+impl HttpServiceFactory for Endpoint {
+    fn register(self, config: &mut AppService) {
+        let methods = join_methods(&self.methods);
+        let own_methods = methods.clone();
+        let options = web::method(Method::OPTIONS).to(move |request: HttpRequest| {
+            let methods = routes::find_methods(request.uri().path()).unwrap_or(&methods);
+            let response = respond_options(methods);
+            async move { response }
+        });
+        // `Allow` also lists the methods that the other API supports on this path, unless it supports
+        // the requested method: that request was sent to the wrong API.
+        let reject = move |request: HttpRequest| {
+            let all = routes::find_methods(request.uri().path());
+            let all = all.filter(|all| !routes::has_method(all, request.method()));
+            let problem = Problem::new(Code::MethodNotAllowed).allow(all.unwrap_or(&own_methods));
+            async move { Err::<HttpResponse, _>(problem) }
+        };
+        self.resource
+            .route(options)
+            .default_service(web::to(reject))
+            .wrap(ResourceLayer { route: self.path })
+            .register(config);
+    }
+}
+
+/// Responds to `OPTIONS` with the supported methods.
+pub(super) fn respond_options(methods: &str) -> HttpResponse {
+    HttpResponse::NoContent().insert_header((ALLOW, methods)).finish()
+}
+
+fn join_methods(supported: &[Method]) -> String {
+    let mut names: Vec<_> =
+        METHODS.iter().filter(|method| supported.contains(method)).map(Method::as_str).collect();
+    names.push("OPTIONS");
+    names.join(", ")
+}

@@ -1,0 +1,84 @@
+//! Closing a listening socket without resetting connections.
+//!
+//! When a listening socket is closed, the kernel resets established connections that the process has
+//! not accepted yet. A client that has sent a request on one does not know whether it was executed,
+//! and a proxy must not retry it. New connections are therefore blocked a moment before: Linux drops
+//! their SYN packets, and when the client retransmits, the port is closed and the client can safely
+//! connect elsewhere. Connections established before are served.
+
+use std::{io, net::TcpListener, time::Duration};
+
+/// Time for pending handshakes to complete and to be accepted, also on a busy machine.
+const ACCEPT_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A second handle to a listening socket, for its shutdown.
+pub(super) struct GracefulClose(TcpListener);
+
+impl GracefulClose {
+    /// Clones the handle of a listener that is about to be served.
+    pub(super) fn new(listener: &TcpListener) -> io::Result<Self> {
+        listener.try_clone().map(Self)
+    }
+
+    /// Blocks new connections and waits until the established ones are accepted. The port can be
+    /// closed afterwards.
+    pub(super) async fn block_new_connections(self) {
+        // Without the filter, the port is closed the usual way.
+        if let Err(error) = drop_syn_packets(&self.0) {
+            tracing::debug!(%error, "cannot block new connections before the port is closed");
+        }
+        drop(self);
+        tokio::time::sleep(ACCEPT_TIMEOUT).await;
+    }
+}
+
+/// Drops packets with SYN and without ACK. The filter is classic BPF, see
+/// <https://www.kernel.org/doc/html/latest/networking/filter.html>; packets begin with the TCP
+/// header.
+#[cfg(target_os = "linux")]
+fn drop_syn_packets(listener: &TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_AND_ACK: u32 = 0x12;
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    SockRef::from(listener).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(AND, 0, 0, SYN_AND_ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+#[cfg(not(target_os = "linux"))]
+fn drop_syn_packets(_: &TcpListener) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn established_connection_stays_and_new_ones_are_blocked() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let connect = |within| TcpStream::connect_timeout(&address, within);
+        let early = connect(Duration::from_secs(1)).expect("the port is open");
+        GracefulClose::new(&listener).expect("the handle is cloned").block_new_connections().await;
+        let blocked = connect(Duration::from_millis(200)).expect_err("new connections are blocked");
+        assert_eq!(blocked.kind(), io::ErrorKind::TimedOut);
+        let (_accepted, peer): (_, SocketAddr) = listener.accept().expect("it was established");
+        assert_eq!(peer, early.local_addr().expect("it is connected"));
+        drop(listener);
+        let refused = connect(Duration::from_secs(1)).expect_err("the port is closed");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

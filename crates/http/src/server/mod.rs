@@ -1,0 +1,301 @@
+//! The servers: the public port, bound early and served until drained, and the admin port.
+
+mod admin;
+mod connection_handle;
+mod docs;
+mod endpoint;
+mod graceful_close;
+pub mod routes;
+mod static_file;
+mod upgrade;
+
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    thread,
+    time::Duration,
+};
+
+use actix_http::HttpService;
+use actix_server::{Server as ActixServer, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    App, Error, HttpRequest, HttpResponse, HttpServer,
+    body::BoxBody,
+    dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
+    http::{
+        KeepAlive, Method,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType},
+    },
+    middleware::Condition,
+    web,
+};
+use anyhow::Context;
+use mayfly_runtime::{Process, Service, Settings};
+use socket2::{Domain, Protocol, Socket, Type};
+
+pub use self::{
+    admin::serve_admin,
+    connection_handle::ConnectionHandle,
+    docs::Docs,
+    endpoint::{Endpoint, resource},
+    static_file::{StaticFile, content_security_policy},
+    upgrade::{UpgradeRequest, UpgradedSocket, upgrade_required},
+};
+use self::{endpoint::respond_options, graceful_close::GracefulClose};
+use crate::{
+    Code, NoQuery, Problem,
+    middleware::{RequestLayer, cors},
+    request::{BodyTimeout, RequestTimeout},
+    response::{ERRORS_PATH, render_error_page},
+};
+
+/// Length of the accept queue. It must hold a burst of connections.
+const BACKLOG: i32 = 4096;
+/// How long the server keeps reading after a response, so that the client receives the response
+/// instead of a reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// Part of the shutdown timeout that is reserved for work after the server has stopped.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
+
+/// A bound listening socket that is not yet served.
+#[derive(Debug)]
+pub struct BoundListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Binds an address; port 0 selects a free port.
+    ///
+    /// # Errors
+    /// Fails if the address cannot be bound.
+    pub fn bind(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+        let address = listener.local_addr().context("a bound socket has an address")?;
+        Ok(Self { listener, address })
+    }
+
+    /// Returns the bound address with the actual port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl From<BoundListener> for TcpListener {
+    fn from(bound: BoundListener) -> Self {
+        bound.listener
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves a listener until it is drained. After the first signal, the server accepts requests for
+/// `http.drain_delay` and asks every client to close its connection, then completes the accepted
+/// requests.
+///
+/// `configure` adds the resources of the service to the common ones, such as `/health`.
+///
+/// # Errors
+/// Fails if the server cannot start, or stops before the drain.
+pub async fn serve<F>(
+    listener: impl Into<TcpListener>,
+    process: &Process,
+    configure: F,
+) -> anyhow::Result<()>
+where
+    F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    let settings = &process.settings;
+    let workers = count_workers(settings);
+    let for_app = process.clone();
+    let listener = listener.into();
+    let close = GracefulClose::new(&listener).context("cannot serve")?;
+    let server = HttpServer::new(move || build_app(&for_app, configure.clone()))
+        .workers(workers)
+        .max_connections(settings.http.connections_max.div_ceil(workers))
+        .keep_alive(KeepAlive::Timeout(settings.http.keep_alive))
+        .client_request_timeout(settings.http.body_timeout)
+        .client_disconnect_timeout(LINGER)
+        .tcp_nodelay(true)
+        .shutdown_timeout(shutdown_seconds_left(settings))
+        .disable_signals()
+        .listen(listener)
+        .context("cannot serve")?
+        .run();
+    // Polled first when the drain begins, so the delay starts then.
+    let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
+    run_until_drained(server, close, process, drain).await
+}
+
+/// Serves a listener like [`serve`], and passes upgrade requests to the service.
+///
+/// `local` is called once per server thread. It returns the function that adds the resources on that
+/// thread, and the handler of upgrade requests, which owns their sockets. The port is closed when
+/// `drain`, which starts with the drain, has completed as well.
+///
+/// # Errors
+/// See [`serve`].
+pub async fn serve_with_upgrades<L, F, U>(
+    listener: impl Into<TcpListener>,
+    process: &Process,
+    local: L,
+    drain: impl Future<Output = ()>,
+) -> anyhow::Result<()>
+where
+    L: Fn() -> (F, U) + Clone + Send + 'static,
+    F: FnOnce(&mut web::ServiceConfig) + 'static,
+    U: AsyncFn(UpgradeRequest) + Clone + 'static,
+{
+    let settings = &process.settings;
+    let workers = count_workers(settings);
+    let for_app = process.clone();
+    let listener = listener.into();
+    let close = GracefulClose::new(&listener).context("cannot serve")?;
+    let builder = ActixServer::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let service = move || {
+        let http = &for_app.settings.http;
+        let stopping = stopping.clone();
+        let (configure, upgrade) = local();
+        let app = build_app(&for_app, configure).into_factory();
+        HttpService::build()
+            .keep_alive(KeepAlive::Timeout(http.keep_alive))
+            .client_request_timeout(http.body_timeout)
+            .client_disconnect_timeout(LINGER)
+            .tcp_nodelay(true)
+            // The shutdown must not wait for idle keep-alive connections.
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // Stops writing an event stream when the client has closed its side.
+            .h1_allow_half_closed(false)
+            .on_connect_ext(ConnectionHandle::register)
+            .upgrade(fn_service(move |(request, framed)| {
+                let upgrade = upgrade.clone();
+                async move {
+                    upgrade(UpgradeRequest::new(request, framed)).await;
+                    Ok::<(), Infallible>(())
+                }
+            }))
+            .finish(map_config(app.map_err(|error| error.error_response()), |()| {
+                AppConfig::default()
+            }))
+            .tcp()
+    };
+    let server = builder
+        .backlog(u32::try_from(BACKLOG).unwrap_or_default())
+        .workers(workers)
+        .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
+        .shutdown_timeout(LINGER.as_secs())
+        .disable_signals()
+        .listen("live", listener, service)
+        .context("cannot serve")?
+        .run();
+    let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
+    run_until_drained(server, close, process, drain).await
+}
+
+/// Builds the application of a public port: the common resources and middleware, and the resources of
+/// the service.
+fn build_app<F>(
+    process: &Process,
+    configure: F,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + use<F>,
+>
+where
+    F: FnOnce(&mut web::ServiceConfig),
+{
+    let http = &process.settings.http;
+    let service = process.service;
+    App::new()
+        .app_data(BodyTimeout(http.body_timeout))
+        .app_data(RequestTimeout(http.request_timeout))
+        .app_data(http.trusted_proxies.clone())
+        .configure(configure)
+        .service(resource("/health").get(get_health))
+        .service(resource(ERRORS_PATH).get(get_errors))
+        .default_service(web::to(move |request: HttpRequest| {
+            let response = respond_unmatched(service, &request);
+            async move { response }
+        }))
+        .wrap(Condition::new(!http.allowed_origins.is_empty(), cors(&http.allowed_origins)))
+        .wrap(RequestLayer::new(process))
+}
+
+/// Waits for the drain, then for `drain`; then closes the port and completes accepted requests.
+async fn run_until_drained<T>(
+    server: ActixServer,
+    close: GracefulClose,
+    process: &Process,
+    drain: impl Future<Output = T>,
+) -> anyhow::Result<()> {
+    let handle: ServerHandle = server.handle();
+    let mut running = tokio::spawn(server);
+    tokio::select! {
+        stopped = &mut running => {
+            stopped.context("the HTTP server panicked")?.context("the HTTP server failed")?;
+            anyhow::bail!("the HTTP server stopped before the drain");
+        }
+        () = process.lifecycle.draining().cancelled_owned() => {}
+    }
+    drain.await;
+    close.block_new_connections().await;
+    handle.stop(true).await;
+    running.await.context("the HTTP server panicked")?.context("the HTTP server failed")
+}
+
+fn count_workers(settings: &Settings) -> usize {
+    match settings.http.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+/// Returns the part of the shutdown timeout that is left when the port is closed.
+fn shutdown_seconds_left(settings: &Settings) -> u64 {
+    let used = settings.http.drain_delay + SHUTDOWN_MARGIN;
+    settings.lifecycle.shutdown_timeout.saturating_sub(used).as_secs().max(1)
+}
+
+async fn get_health(_: NoQuery) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
+}
+
+/// Serves the documentation of problem codes.
+async fn get_errors(_: NoQuery) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::html())
+        .insert_header((CACHE_CONTROL, "max-age=3600"))
+        .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .body(render_error_page())
+}
+
+/// Responds to a request that matches no resource. On paths of the other API, `OPTIONS` and
+/// unsupported methods receive the same response as there, because a reverse proxy in front of both
+/// APIs sends some of them here. All other requests receive 404.
+fn respond_unmatched(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let is_api = matches!(service, Service::IngestApi | Service::ListApi);
+    let methods = routes::find_methods(request.uri().path()).filter(|_| is_api);
+    match methods {
+        Some(methods) if request.method() == Method::OPTIONS => Ok(respond_options(methods)),
+        Some(methods) if !routes::has_method(methods, request.method()) => {
+            Err(Problem::new(Code::MethodNotAllowed).allow(methods))
+        }
+        _ => Err(Problem::new(Code::NotFound)),
+    }
+}

@@ -1,0 +1,144 @@
+//! Static files, served with an `ETag` and compressed once.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    web,
+};
+use bytes::Bytes;
+
+use super::{Endpoint, resource};
+use crate::{NoQuery, Problem, response::encoding};
+
+/// A file that does not change while the process runs. Clones share the content.
+#[derive(Clone, Debug)]
+pub struct StaticFile {
+    path: &'static str,
+    content_type: &'static str,
+    body: Bytes,
+    /// A weak tag, because it applies to both encodings of the file.
+    etag: String,
+    headers: Vec<(&'static str, String)>,
+    allows_query: bool,
+    /// Created on first use.
+    compressed: Arc<OnceLock<Option<Bytes>>>,
+}
+
+/// Returns the `Content-Security-Policy` of a page that may load files of its own origin and connect
+/// to its own origin and those of `urls`. Empty URLs mean the own origin.
+pub fn content_security_policy(urls: impl IntoIterator<Item = String>) -> String {
+    let mut connect = String::from("'self'");
+    for url in urls {
+        let Some((scheme, rest)) = url.split_once("://") else { continue };
+        let authority = rest.split(['/', ';', ',']).next().unwrap_or_default();
+        connect.extend([" ", scheme, "://", authority]);
+    }
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+impl StaticFile {
+    /// Creates a file that is served at `path`.
+    pub fn new(path: &'static str, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        // The hash only distinguishes builds; it needs no collision resistance.
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        Self {
+            path,
+            content_type,
+            body,
+            etag: format!("W/\"{:016x}\"", hasher.finish()),
+            headers: Vec::new(),
+            allows_query: true,
+            compressed: Arc::default(),
+        }
+    }
+
+    /// Adds a response header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    /// Rejects requests with a query, which is ignored otherwise.
+    #[must_use]
+    pub fn reject_query(mut self) -> Self {
+        self.allows_query = false;
+        self
+    }
+
+    /// Returns the endpoint that serves the file.
+    pub fn endpoint(&self) -> Endpoint {
+        let file = self.clone();
+        resource(self.path).get(move |request: HttpRequest| {
+            let file = file.clone();
+            async move { file.respond(&request).await }
+        })
+    }
+
+    async fn respond(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        if !self.allows_query {
+            NoQuery::extract(request).into_inner()?;
+        }
+        let mut response = HttpResponse::Ok();
+        response.insert_header((ETAG, self.etag.as_str()));
+        // Clients revalidate every time, mostly with a 304, so they never mix files of two builds.
+        response.insert_header((CACHE_CONTROL, "no-cache"));
+        response.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        for (name, value) in &self.headers {
+            response.insert_header((*name, value.as_str()));
+        }
+        if self.is_not_modified(request) {
+            return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
+        }
+        response.insert_header((CONTENT_TYPE, self.content_type));
+        if encoding::accepts_gzip(request.headers())
+            && let Some(compressed) = self.compress().await
+        {
+            response
+                .insert_header((CONTENT_ENCODING, "gzip"))
+                .insert_header((VARY, "Accept-Encoding"));
+            return Ok(response.body(compressed));
+        }
+        Ok(response.body(self.body.clone()))
+    }
+
+    fn is_not_modified(&self, request: &HttpRequest) -> bool {
+        let cached = request.headers().get(IF_NONE_MATCH).and_then(|cached| cached.to_str().ok());
+        let opaque_tag = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let own = opaque_tag(&self.etag);
+        cached.is_some_and(|cached| {
+            cached.split(',').any(|one| one.trim() == "*" || opaque_tag(one) == own)
+        })
+    }
+
+    /// Returns the compressed content, or `None` if compression is not worthwhile.
+    async fn compress(&self) -> Option<Bytes> {
+        if !encoding::is_worth_compressing(self.content_type, self.body.len()) {
+            return None;
+        }
+        if let Some(compressed) = self.compressed.get() {
+            return compressed.clone();
+        }
+        let file = self.clone();
+        let compressed = web::block(move || {
+            file.compressed.get_or_init(|| encoding::compress_best(&file.body)).clone()
+        });
+        compressed.await.ok().flatten()
+    }
+}

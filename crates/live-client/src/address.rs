@@ -1,0 +1,112 @@
+//! The address of a feed.
+
+use std::fmt::{self, Display, Formatter};
+
+use form_urlencoded::Serializer;
+use mayfly_core::Channel;
+
+const PATH: &str = "/v1/live";
+
+/// The supported schemes. The client runs next to the services and does not support TLS.
+const SCHEMES: [&str; 2] = ["http://", "ws://"];
+const TLS_SCHEMES: [&str; 2] = ["https://", "wss://"];
+
+/// The address of the message feed, with a filter by channel, or of another feed.
+#[derive(Debug)]
+pub struct FeedAddress {
+    url: String,
+    /// The channels; all if empty.
+    channels: Vec<Channel>,
+    /// The feed; messages if `None`.
+    feed: Option<&'static str>,
+}
+
+/// A URL that is not the address of a feed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidAddress {
+    /// The URL requires TLS.
+    #[error(
+        "{0:?} requires TLS, which this command does not support: use the URL of ws-fanout itself"
+    )]
+    RequiresTls(String),
+    /// The URL is malformed.
+    #[error("{0:?} is not a valid URL: expected http:// or ws://, without a query")]
+    Malformed(String),
+}
+
+impl FeedAddress {
+    /// Parses the public URL of ws-fanout, or the URL of its feed, for messages of `channels`. All
+    /// channels are included if the list is empty.
+    pub fn new(url: &str, channels: Vec<Channel>) -> Result<Self, InvalidAddress> {
+        if TLS_SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(InvalidAddress::RequiresTls(url.to_owned()));
+        }
+        let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#'])) else {
+            return Err(InvalidAddress::Malformed(url.to_owned()));
+        };
+        let base = rest.trim_end_matches('/');
+        let base = base.strip_suffix(PATH).unwrap_or(base);
+        Ok(Self { url: format!("ws://{base}{PATH}"), channels, feed: None })
+    }
+
+    /// Parses the URL for a feed other than messages.
+    pub fn with_feed(url: &str, feed: &'static str) -> Result<Self, InvalidAddress> {
+        Ok(Self { feed: Some(feed), ..Self::new(url, Vec::new())? })
+    }
+
+    /// Returns the URL of a connection that resumes after `position`, or starts with new frames.
+    pub fn connection_url(&self, position: Option<&str>) -> String {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.feed.map(|feed| ("feed", feed)));
+        query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
+        query.extend_pairs(position.map(|position| ("since", position)));
+        let query = query.finish();
+        if query.is_empty() { self.url.clone() } else { format!("{}?{query}", self.url) }
+    }
+}
+
+impl Display for FeedAddress {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.channels.iter().map(Channel::as_str).collect();
+        match names.as_slice() {
+            [] => write!(f, "{}, all channels", self.url),
+            [name] => write!(f, "{}, channel {name}", self.url),
+            names => write!(f, "{}, channels {}", self.url, names.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channels(names: &[&str]) -> Vec<Channel> {
+        names.iter().map(|name| Channel::parse(*name).expect("a valid channel")).collect()
+    }
+
+    #[test]
+    fn public_url_is_extended_to_the_feed() {
+        for url in ["http://h:8080", "http://h:8080/", "ws://h:8080", "ws://h:8080/v1/live"] {
+            let address = FeedAddress::new(url, Vec::new()).expect("a valid URL");
+            assert_eq!(address.connection_url(None), "ws://h:8080/v1/live");
+        }
+        let address = FeedAddress::new("http://h/live", Vec::new()).expect("a valid URL");
+        assert_eq!(address.connection_url(None), "ws://h/live/v1/live");
+        for invalid in ["https://h", "wss://h", "h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
+            assert!(FeedAddress::new(invalid, Vec::new()).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn query_contains_feed_channels_and_position() {
+        let address = FeedAddress::new("ws://h", channels(&["a", "b:c"])).expect("a valid URL");
+        assert_eq!(address.connection_url(None), "ws://h/v1/live?channel=a&channel=b%3Ac");
+        assert_eq!(
+            address.connection_url(Some("1.e.5-1")),
+            "ws://h/v1/live?channel=a&channel=b%3Ac&since=1.e.5-1"
+        );
+        let plays = FeedAddress::with_feed("ws://h", "plays").expect("a valid URL");
+        assert_eq!(plays.connection_url(None), "ws://h/v1/live?feed=plays");
+    }
+}

@@ -1,0 +1,54 @@
+//! Escapes text from others, so that it cannot control the terminal that shows it: it cannot move
+//! the cursor, start a line or change the direction of writing.
+
+use std::fmt::Write as _;
+
+/// Escapes every character that controls a terminal.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_control(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// Escapes JSON into equivalent JSON. Control characters occur only in its strings.
+pub fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\0'..' ' => escaped.push(' '),
+            character if is_control(character) => {
+                let _infallible = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Whether this is a control character, a line or paragraph separator, or a character that changes
+/// the direction of writing.
+pub fn is_control(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_json_is_equivalent() {
+        let json = "{\"text\":\"\u{9b}2J \u{7f} \u{202e}x é\"}";
+        let escaped = escape_json(json);
+        assert!(!escaped.contains(is_control), "{escaped}");
+        let [before, after] = [json, &escaped]
+            .map(|json| serde_json::from_str::<serde_json::Value>(json).expect("valid JSON"));
+        assert_eq!(before, after);
+    }
+}

@@ -1,0 +1,62 @@
+//! `/api/v1.0/increasingconcurrents`: the pages of a host whose visitors increase.
+
+use mayfly_core::limits;
+use mayfly_http::Code;
+use serde_json::json;
+use utoipa::openapi::HttpMethod;
+
+use super::hosts::{TAG, page_members};
+use crate::{
+    header::ResponseHeader,
+    operation::{Api::List, Operation},
+    schema::{
+        AnySchema, array, content, count, host, no_control, object, schema_ref, with_required,
+    },
+};
+
+pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
+    vec![("Increase", increase())]
+}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![list_increases()]
+}
+
+fn list_increases() -> Operation {
+    let path = "/api/v1.0/increasingconcurrents";
+    let key = no_control().min_length(Some(1)).max_length(Some(limits::SOURCE_KEY_CHARS_MAX));
+    let example =
+        json!([{"path": "/news/1", "title": "Mayflies hatch", "visitors": 150, "change": 100}]);
+    let list = array(schema_ref("Increase"), 0, limits::SAMPLE_PAGES_MAX);
+    Operation::new(List, HttpMethod::Get, path, "list_increases", "List the pages with increasing visitors")
+        .tag(TAG)
+        .description(
+            "Compares the newest sample with the previous one; the greatest change comes first. The list is empty before \
+             the second sample, and excludes pages that were not among the top pages before. A missing or malformed \
+             key or host, a key that does not belong to the host and a revoked key return 401.\n\nWith \
+             `MAYFLY_RISING__SOURCE=chartbeat`, the source is called at most once per three seconds for all callers. An \
+             unknown key is checked by the source once and stored if it is accepted. If the source rejects the request, \
+             the response is 400 `upstream_refused`. If the source fails, known keys receive its last response of at \
+             most 60 seconds age, with `Age` and `Mayfly-Stale`; otherwise the response is 502. Available while \
+             Postgres is unavailable.",
+        )
+        .required_query("apikey", key, "An API key of the host.")
+        .required_query("host", host(), "The host, case-insensitive.")
+        .response(200, "The pages.", "application/json", content(list, example))
+        .response_headers(&[ResponseHeader::Age, ResponseHeader::MayflyStale])
+        .problems(&[
+            Code::UpstreamRefused,
+            Code::Unauthorized,
+            Code::UpstreamFailed,
+            Code::Overloaded,
+        ])
+        .store_problems()
+}
+
+fn increase() -> AnySchema {
+    let change =
+        count().minimum(Some(1_usize)).description(Some("Increase of the number of visitors."));
+    with_required(with_required(object(), page_members()), [("change", change)])
+        .description(Some("A page whose visitors increase."))
+        .into()
+}

@@ -1,0 +1,105 @@
+//! A component that a service depends on, such as Redis.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use super::report::{ComponentReport, ComponentStatus};
+use crate::redact;
+
+/// Whether a service can work without a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criticality {
+    /// Without the component, the service is not ready.
+    Required,
+    /// Without the component, the service is degraded.
+    Optional,
+}
+
+/// A component of a process. Clones share one state.
+#[derive(Clone, Debug)]
+pub struct Component {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: &'static str,
+    criticality: Criticality,
+    /// Mirrors `state`, because `mark_up` is called after every success and must not take a lock.
+    is_up: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    NotChecked,
+    Up,
+    Down(String),
+}
+
+impl Component {
+    pub(super) fn new(name: &'static str, criticality: Criticality) -> Self {
+        let state = Mutex::new(State::NotChecked);
+        Self { inner: Arc::new(Inner { name, criticality, is_up: AtomicBool::new(false), state }) }
+    }
+
+    /// Records that the component responds. Costs one atomic load if the component is already up.
+    pub fn mark_up(&self) {
+        if self.is_up() {
+            return;
+        }
+        let mut state = self.inner.state.lock();
+        if *state != State::Up {
+            *state = State::Up;
+            self.inner.is_up.store(true, Ordering::Release);
+            info!(component = self.inner.name, "component is up");
+        }
+    }
+
+    /// Records that the component does not respond, and why. Connection strings in `reason` are
+    /// redacted.
+    pub fn mark_down(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        let reason = redact(&reason).into_owned();
+        let mut state = self.inner.state.lock();
+        if !matches!(*state, State::Down(_)) {
+            let consequence = match self.inner.criticality {
+                Criticality::Required => "the service is not ready",
+                Criticality::Optional => "the service is degraded",
+            };
+            warn!(
+                component = self.inner.name,
+                reason, "component is down; {consequence} and keeps retrying"
+            );
+        }
+        *state = State::Down(reason);
+        self.inner.is_up.store(false, Ordering::Release);
+    }
+
+    /// Whether the last check succeeded.
+    pub fn is_up(&self) -> bool {
+        self.inner.is_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.inner.name
+    }
+
+    pub(super) fn criticality(&self) -> Criticality {
+        self.inner.criticality
+    }
+
+    pub(super) fn report(&self) -> ComponentReport {
+        let reason = match &*self.inner.state.lock() {
+            State::Up => return ComponentReport { status: ComponentStatus::Up, reason: None },
+            State::NotChecked => "not checked yet".to_owned(),
+            State::Down(reason) => reason.clone(),
+        };
+        ComponentReport { status: ComponentStatus::Down, reason: Some(reason) }
+    }
+}

@@ -1,0 +1,50 @@
+//! The shutdown of a process: it drains, then it exits.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// Signals the beginning of the drain. Clones share one state.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    /// Cancelled when the drain begins.
+    draining: CancellationToken,
+    /// Mirrors `draining`: every request checks it, and checking the token takes a lock.
+    is_draining: Arc<AtomicBool>,
+    /// Time limit from the beginning of the drain to the exit.
+    shutdown_timeout: Duration,
+}
+
+impl Lifecycle {
+    /// Returns the lifecycle of a process that must exit within `shutdown_timeout` of the first signal.
+    pub fn new(shutdown_timeout: Duration) -> Self {
+        Self { draining: CancellationToken::new(), is_draining: Arc::default(), shutdown_timeout }
+    }
+
+    /// Returns the token that is cancelled when the drain begins.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
+    /// Begins the drain, as the first signal does.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        self.draining.cancel();
+    }
+
+    /// Whether the drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Returns the time limit from the beginning of the drain to the exit.
+    pub fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout
+    }
+}

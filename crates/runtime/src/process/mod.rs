@@ -1,0 +1,68 @@
+//! A service process, from the command line to the exit code, and the context that it receives.
+
+mod check_ready;
+mod command_line;
+mod lifecycle;
+mod open_files;
+mod run;
+mod signals;
+
+use std::{fmt::Write, net::SocketAddr, sync::Arc};
+
+use tracing::info;
+
+pub use self::{
+    lifecycle::Lifecycle,
+    run::{ServiceFuture, run},
+};
+use crate::{Health, MetricsHandle, Service, Settings, VERSION};
+
+/// A running service: its configuration, lifecycle, health and metrics.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The service that this process runs.
+    pub service: Service,
+    /// The configuration, which does not change while the process runs.
+    pub settings: Arc<Settings>,
+    /// Signals the beginning of the drain.
+    pub lifecycle: Lifecycle,
+    /// The state of the components, shown by `/readyz`.
+    pub health: Health,
+    /// The metrics shown by `/metrics`.
+    pub metrics: MetricsHandle,
+}
+
+impl Process {
+    /// Returns a process without global state (no signal handlers, no log, own metrics), for tests.
+    pub fn new(service: Service, settings: Settings) -> Self {
+        Self::with_metrics(service, settings, MetricsHandle::detached())
+    }
+
+    pub(crate) fn with_metrics(
+        service: Service,
+        settings: Settings,
+        metrics: MetricsHandle,
+    ) -> Self {
+        let lifecycle = Lifecycle::new(settings.lifecycle.shutdown_timeout);
+        let health = Health::new(lifecycle.clone());
+        Self { service, settings: Arc::new(settings), lifecycle, health, metrics }
+    }
+
+    /// Logs that the service has started and its listen addresses, such as
+    /// `&[("http", address), ("admin", address)]`.
+    pub fn log_started(&self, listening: &[(&str, SocketAddr)]) {
+        let mut ports = String::new();
+        for (name, address) in listening {
+            let separator = if ports.is_empty() { "" } else { " " };
+            // Writing to a string cannot fail.
+            let _ = write!(ports, "{separator}{name}={address}");
+        }
+        info!(
+            service.name = %self.service,
+            service.version = VERSION,
+            process.id = std::process::id(),
+            ports,
+            "started"
+        );
+    }
+}

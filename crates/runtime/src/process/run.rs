@@ -1,0 +1,97 @@
+//! The entry point of every service, from the command line to the exit code.
+
+use std::{future::Future, pin::Pin, process::ExitCode};
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+use tracing::error;
+
+use super::{
+    Lifecycle, Process,
+    check_ready::check_ready,
+    command_line::{CommandLine, OneShot},
+    open_files,
+    signals::Signals,
+};
+use crate::{MetricsHandle, Service, Settings, redact, telemetry};
+
+/// `EX_CONFIG` of sysexits.h: the configuration is invalid, so a restart does not help.
+const EXIT_CONFIG: u8 = 78;
+
+/// The body of a service, from its start to the end of its drain.
+///
+/// It is boxed so that the service's library compiles it: as a generic parameter, every binary would
+/// compile the whole service again.
+pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+/// Runs a service until it completes and returns its exit code.
+///
+/// The exit code is 0 if `body` succeeds, 1 if it fails or takes longer than
+/// `lifecycle.shutdown_timeout` after the first signal, and 78 if the configuration is invalid. A
+/// second signal exits the process immediately with 128 plus the number of the signal.
+pub fn run(service: Service, body: fn(Process) -> ServiceFuture) -> ExitCode {
+    let command_line = CommandLine::parse(service);
+    let settings = match Settings::load() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match command_line.one_shot {
+        Some(OneShot::CheckConfig) => {
+            println!("configuration is valid");
+            return ExitCode::SUCCESS;
+        }
+        Some(OneShot::CheckReady) => return check_ready(settings.admin.listen),
+        None => {}
+    }
+    if let Err(error) = telemetry::init(&settings.log) {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    match run_process(service, settings, body) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let cause = format!("{error:#}");
+            error!(service.name = %service, error = &*redact(&cause), "service failed, exiting");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_process(
+    service: Service,
+    settings: Settings,
+    body: fn(Process) -> ServiceFuture,
+) -> anyhow::Result<()> {
+    open_files::raise_limit();
+    let metrics = MetricsHandle::install(service)?;
+    let process = Process::with_metrics(service, settings, metrics.clone());
+    let lifecycle = process.lifecycle.clone();
+
+    let runtime = Runtime::new().context("cannot create the async runtime")?;
+    let outcome = runtime.block_on(async {
+        let signals = Signals::install().context("cannot install the signal handlers")?;
+        tokio::spawn(signals.run(lifecycle.clone()));
+        tokio::spawn(metrics.run_upkeep());
+        tokio::select! {
+            outcome = body(process) => outcome,
+            () = wait_for_shutdown_timeout(&lifecycle) => {
+                let timeout = lifecycle.shutdown_timeout();
+                anyhow::bail!(
+                    "shutdown did not complete within lifecycle.shutdown_timeout ({timeout:?})"
+                )
+            }
+        }
+    });
+    // Remaining tasks have no state to save, and a blocked thread must not delay the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Completes when the shutdown timeout has expired after the beginning of the drain.
+async fn wait_for_shutdown_timeout(lifecycle: &Lifecycle) {
+    lifecycle.draining().cancelled().await;
+    tokio::time::sleep(lifecycle.shutdown_timeout()).await;
+}

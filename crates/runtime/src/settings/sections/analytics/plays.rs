@@ -1,0 +1,16 @@
+//! `[plays]`: publication of play counts.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::settings::values::duration;
+
+/// Publication of play counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaysSettings {
+    /// Publication interval of counts of 100 and more.
+    #[serde(deserialize_with = "duration::positive")]
+    pub interval: Duration,
+}

@@ -1,0 +1,52 @@
+//! `[fanout]`: how ws-fanout delivers feeds to connections.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::settings::values::{Scalar, count, duration, parse_scalar, size};
+
+/// Limits and timeouts of live connections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FanoutSettings {
+    /// Connections per process.
+    #[serde(deserialize_with = "count::positive")]
+    pub connections_max: usize,
+    /// Frames in the send queue of one connection.
+    #[serde(deserialize_with = "count::positive")]
+    pub queue_frames_max: usize,
+    /// Bytes in the send queue of one connection.
+    #[serde(deserialize_with = "size::positive")]
+    pub queue_bytes_max: usize,
+    /// The policy for a connection whose send queue is full.
+    pub slow_consumer: SlowConsumer,
+    /// Interval of pings.
+    #[serde(deserialize_with = "duration::positive")]
+    pub ping_interval: Duration,
+    /// How long the server waits for a pong.
+    #[serde(deserialize_with = "duration::positive")]
+    pub pong_timeout: Duration,
+    /// Time over which a drain closes all connections.
+    #[serde(deserialize_with = "duration::any")]
+    pub drain: Duration,
+}
+
+/// The policy for a connection whose send queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// Closes the connection with code 4000.
+    Close,
+    /// Drops the newest frames and reports their number in a `gap` frame.
+    Drop,
+}
+
+impl<'de> Deserialize<'de> for SlowConsumer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_scalar(deserializer, "close or drop", |value| match value {
+            Scalar::Text(text) if text == "close" => Some(Self::Close),
+            Scalar::Text(text) if text == "drop" => Some(Self::Drop),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,14 @@
+//! `[list]`: how list-api serves reads.
+
+use serde::Deserialize;
+
+use crate::settings::values::switch;
+
+/// Switches of list-api.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListSettings {
+    /// Whether `GET /chats/{username}`, which takes the inbox, is enabled.
+    #[serde(deserialize_with = "switch::on_off")]
+    pub chats_get: bool,
+}

@@ -1,0 +1,40 @@
+//! `[http]`: the public port.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Deserialize;
+
+use crate::settings::values::{
+    address, count, duration, origin::AllowedOrigins, proxies::TrustedProxies,
+};
+
+/// Addresses, timeouts and limits of the public HTTP server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The address of the public port; port 0 selects a free port.
+    #[serde(deserialize_with = "address::listen")]
+    pub listen: SocketAddr,
+    /// The origins whose web pages may call the API from a browser.
+    pub allowed_origins: AllowedOrigins,
+    /// How long the server keeps accepting requests after the first signal.
+    #[serde(deserialize_with = "duration::any")]
+    pub drain_delay: Duration,
+    /// Time limit of a request, without the time in which its body arrives.
+    #[serde(deserialize_with = "duration::positive")]
+    pub request_timeout: Duration,
+    /// Time limit for receiving the body of a request.
+    #[serde(deserialize_with = "duration::positive")]
+    pub body_timeout: Duration,
+    /// Open connections per process.
+    #[serde(deserialize_with = "count::positive")]
+    pub connections_max: usize,
+    /// How long an idle connection stays open.
+    #[serde(deserialize_with = "duration::positive")]
+    pub keep_alive: Duration,
+    /// Number of server threads; 0 means one per core.
+    #[serde(deserialize_with = "count::threads")]
+    pub workers: usize,
+    /// The proxies whose `X-Forwarded-For` header is trusted.
+    pub trusted_proxies: TrustedProxies,
+}

@@ -1,0 +1,14 @@
+//! `[inbox]`: the unexpired messages of one username.
+
+use serde::Deserialize;
+
+use crate::settings::values::count;
+
+/// Limits of an inbox.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InboxSettings {
+    /// Unexpired messages per username.
+    #[serde(deserialize_with = "count::positive")]
+    pub messages_max: u64,
+}

@@ -1,0 +1,23 @@
+//! `[postgres]`: the cold store.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::settings::values::{count, duration, url};
+
+/// The connection to Postgres.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSettings {
+    /// The connection URL. It is a secret, because it may contain a password.
+    #[serde(deserialize_with = "url::postgres")]
+    pub url: SecretString,
+    /// Time limit for Postgres within a request.
+    #[serde(deserialize_with = "duration::positive")]
+    pub timeout: Duration,
+    /// Connections per process.
+    #[serde(deserialize_with = "count::positive")]
+    pub pool_size_max: usize,
+}

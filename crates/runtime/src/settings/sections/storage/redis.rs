@@ -1,0 +1,37 @@
+//! `[redis]`: the hot store.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use crate::settings::values::{count, duration, parse_scalar, url};
+
+/// The connection to Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisSettings {
+    /// The connection URL. It is a secret, because it may contain a password.
+    #[serde(deserialize_with = "url::redis")]
+    pub url: SecretString,
+    /// The prefix of every key.
+    #[serde(deserialize_with = "prefix")]
+    pub prefix: String,
+    /// Time limit for a response from Redis.
+    #[serde(deserialize_with = "duration::positive")]
+    pub timeout: Duration,
+    /// Connections per server thread, and for everything else.
+    #[serde(deserialize_with = "count::positive")]
+    pub pool_size_max: usize,
+}
+
+/// Parses a key prefix. Braces are rejected, because they would override the hash tag that keeps
+/// the keys of one atomic step in one slot.
+fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    parse_scalar(deserializer, "1 to 64 characters of A-Z a-z 0-9 . _ : -", |value| {
+        let text = value.as_text()?;
+        let is_allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+        ((1..=64).contains(&text.len()) && text.bytes().all(is_allowed)).then(|| text.to_owned())
+    })
+}

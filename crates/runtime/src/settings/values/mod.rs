@@ -1,0 +1,14 @@
+//! Parsers of the value types that configuration keys have.
+
+pub(crate) mod address;
+pub(crate) mod count;
+pub(crate) mod duration;
+pub(crate) mod origin;
+pub(crate) mod proxies;
+pub(crate) mod rate;
+mod scalar;
+pub(crate) mod size;
+pub(crate) mod switch;
+pub(crate) mod url;
+
+pub(crate) use self::scalar::{Scalar, parse_scalar};

@@ -1,0 +1,138 @@
+//! The origins whose web pages may call the API from a browser.
+
+use serde::{Deserialize, Deserializer};
+
+use super::parse_scalar;
+
+/// An allowed origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// `*`: every origin.
+    Any,
+    /// This exact origin, such as `https://example.org`.
+    Exact(String),
+    /// This scheme and host with any port or none; `http://localhost` for `http://localhost:*`.
+    AnyPort(String),
+}
+
+/// The list of allowed origins. An empty list allows the same origin only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedOrigins(Vec<AllowedOrigin>);
+
+impl AllowedOrigins {
+    /// Whether only the same origin is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether every origin is allowed.
+    pub fn allows_any(&self) -> bool {
+        self.0.contains(&AllowedOrigin::Any)
+    }
+
+    /// Whether web pages of `origin`, the value of an `Origin` header, may call the API.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.0.iter().any(|allowed| allowed.matches(origin))
+    }
+}
+
+impl AllowedOrigin {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Any);
+        }
+        let (scheme, host) = text.split_once("://")?;
+        let (host, any_port) = host.strip_suffix(":*").map_or((host, false), |host| (host, true));
+        let is_host_char =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        let is_valid = !scheme.is_empty()
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+            && !host.is_empty()
+            && host.chars().all(is_host_char);
+        let origin = format!("{scheme}://{host}").to_ascii_lowercase();
+        is_valid.then_some(if any_port { Self::AnyPort(origin) } else { Self::Exact(origin) })
+    }
+
+    fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact.eq_ignore_ascii_case(origin),
+            Self::AnyPort(host) => {
+                let (Some(start), Some(rest)) =
+                    (origin.get(..host.len()), origin.get(host.len()..))
+                else {
+                    return false;
+                };
+                let port = rest.strip_prefix(':').unwrap_or("0");
+                let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+                start.eq_ignore_ascii_case(host)
+                    && is_number
+                    && (rest.is_empty() || rest.starts_with(':'))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AllowedOrigins {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const ALLOWED: &str =
+            "a list of origins such as https://example.org, http://localhost:* (any port) or *";
+        parse_scalar(deserializer, ALLOWED, |value| parse_all(value.as_list()?.into_iter()))
+    }
+}
+
+fn parse_all<'a>(origins: impl Iterator<Item = &'a str>) -> Option<AllowedOrigins> {
+    origins.map(AllowedOrigin::parse).collect::<Option<Vec<_>>>().map(AllowedOrigins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(list: &str) -> Option<AllowedOrigins> {
+        parse_all(list.split(','))
+    }
+
+    #[test]
+    fn exact_origin_allows_only_itself() {
+        let allowed = origins("https://example.org").expect("an origin");
+        assert!(allowed.allows("https://example.org"));
+        for rejected in [
+            "https://example.org:8443",
+            "http://example.org",
+            "https://example.org.evil.net",
+            "null",
+            "",
+        ] {
+            assert!(!allowed.allows(rejected), "{rejected}");
+        }
+    }
+
+    #[test]
+    fn any_port_allows_every_port_of_that_host_only() {
+        let allowed = origins("http://localhost:*,http://[::1]:*").expect("origins");
+        for origin in ["http://localhost", "http://localhost:8080", "http://[::1]:3000"] {
+            assert!(allowed.allows(origin), "{origin}");
+        }
+        for rejected in [
+            "http://localhost.evil.net",
+            "http://localhost:80.evil.net",
+            "http://localhost:",
+            "https://localhost",
+        ] {
+            assert!(!allowed.allows(rejected), "{rejected}");
+        }
+    }
+
+    #[test]
+    fn invalid_origin_is_rejected() {
+        for rejected in
+            ["example.org", "https://", "https://example.org/", "https://*", "https://a b", ""]
+        {
+            assert_eq!(origins(rejected), None, "{rejected}");
+        }
+        assert!(
+            origins("*").is_some_and(|any| any.allows_any() && any.allows("https://anywhere.net"))
+        );
+    }
+}

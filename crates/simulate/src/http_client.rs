@@ -1,0 +1,292 @@
+//! An HTTP client that uses the instances of a service in turn.
+//!
+//! It is built from hyper-util, which is a dependency already, and does not support TLS, which the
+//! services do not need.
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::{Request, StatusCode, Uri, body::Incoming};
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::output::print_err;
+
+/// The time limit of one request. The services time out after 10 s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time limit of a request with all its retries.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The minimum delay of a retry, and the delay if the service requests none.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The size limit of a response. A page has up to 4 MiB of items.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The number of characters of an error response that is not a problem document.
+const QUOTED_CHARS: usize = 200;
+
+/// A client of one service.
+#[derive(Debug)]
+pub(crate) struct HttpClient {
+    client: Client<HttpConnector, Full<Bytes>>,
+    urls: Vec<String>,
+    next_url: usize,
+    /// The time spent waiting before retries.
+    pub(crate) wait_time: Duration,
+    /// Cancelled to stop retries. The request in progress still completes.
+    stop: CancellationToken,
+    /// The kinds of errors that were printed already.
+    printed_errors: HashSet<ErrorKind>,
+}
+
+/// A 2xx response.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) body: Bytes,
+    /// From sending the request to the last byte of the response, without earlier attempts.
+    pub(crate) duration: Duration,
+}
+
+/// The status and code of an error response; `None` without a response. Errors of the same kind are
+/// printed once.
+type ErrorKind = Option<(StatusCode, String)>;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// The service is temporarily unable to handle it.
+    Unavailable { status: StatusCode, code: String, detail: String, retry_after: Duration },
+    /// The service rejected it.
+    Rejected { status: StatusCode, detail: String },
+    /// The connection could not be established.
+    NotConnected(String),
+    /// It was sent, but its outcome is unknown.
+    NoResponse(String),
+}
+
+impl RequestError {
+    /// Returns the delay before a retry; `None` if a retry is useless. Without an idempotency key,
+    /// a request without a response is not retried, because it could be executed twice.
+    fn retry_delay(&self, is_idempotent: bool) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::NotConnected(_) => Some(RETRY_DELAY),
+            Self::NoResponse(_) => is_idempotent.then_some(RETRY_DELAY),
+            Self::Rejected { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unavailable { status, code, .. } => Some((*status, code.clone())),
+            Self::Rejected { .. } | Self::NotConnected(_) | Self::NoResponse(_) => None,
+        }
+    }
+}
+
+impl Display for RequestError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { status, detail, .. } | Self::Rejected { status, detail } => {
+                write!(f, "the service returned {}: {detail}", status.as_u16())
+            }
+            Self::NotConnected(reason) => write!(f, "cannot connect: {reason}"),
+            Self::NoResponse(reason) => write!(f, "no response: {reason}"),
+        }
+    }
+}
+
+/// The used fields of a problem document.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl HttpClient {
+    pub(crate) fn new(urls: Vec<String>, stop: CancellationToken) -> Result<Self> {
+        for url in &urls {
+            let is_http = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
+            ensure!(
+                is_http && url.parse::<Uri>().is_ok(),
+                "invalid URL {url:?}: expected a URL with http://"
+            );
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self {
+            client,
+            urls,
+            next_url: 0,
+            wait_time: Duration::ZERO,
+            stop,
+            printed_errors: HashSet::new(),
+        })
+    }
+
+    /// Sends a POST request with a JSON body, or a GET request without one, and retries it.
+    pub(crate) async fn send(
+        &mut self,
+        path: &str,
+        json: Option<Bytes>,
+    ) -> Result<Response, RequestError> {
+        self.send_with_retries(None, path, json).await
+    }
+
+    /// Sends a POST request with a new idempotency key, so that a request without a response can
+    /// also be retried.
+    pub(crate) async fn post_idempotent(
+        &mut self,
+        path: &str,
+        json: Bytes,
+    ) -> Result<Response, RequestError> {
+        let key = Uuid::now_v7().to_string();
+        self.send_with_retries(Some(&key), path, Some(json)).await
+    }
+
+    async fn send_with_retries(
+        &mut self,
+        key: Option<&str>,
+        path: &str,
+        json: Option<Bytes>,
+    ) -> Result<Response, RequestError> {
+        let started = Instant::now();
+        loop {
+            let error = match self.send_once(key, path, json.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let delay = error.retry_delay(key.is_some());
+            let delay = delay.filter(|delay| started.elapsed() + *delay <= RETRY_TIMEOUT);
+            let Some(delay) = delay else { return Err(error) };
+            if self.stop.is_cancelled() {
+                return Err(error);
+            }
+            if self.printed_errors.insert(error.kind()) {
+                print_err(&format!("{error}; waiting for the service (up to {RETRY_TIMEOUT:?})"));
+            }
+            let wait_started = Instant::now();
+            let is_stopped = self.stop.run_until_cancelled(sleep(delay)).await.is_none();
+            self.wait_time += wait_started.elapsed();
+            if is_stopped {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn send_once(
+        &mut self,
+        key: Option<&str>,
+        path: &str,
+        json: Option<Bytes>,
+    ) -> Result<Response, RequestError> {
+        let url = &self.urls[self.next_url % self.urls.len()];
+        self.next_url += 1;
+        let request = match &json {
+            Some(_) => {
+                Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json")
+            }
+            None => Request::get(format!("{url}{path}")),
+        };
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        let request = request.body(json.map(Full::new).unwrap_or_default());
+        let request = request.map_err(|error| RequestError::NotConnected(error.to_string()))?;
+        let started = Instant::now();
+        let response = timeout(REQUEST_TIMEOUT, async {
+            let response = self.client.request(request).await.map_err(|error| {
+                let is_connect = error.is_connect();
+                // The outer error only says that there is a source.
+                let reason = format!("{url}: {:#}", anyhow::Error::new(error));
+                if is_connect {
+                    RequestError::NotConnected(reason)
+                } else {
+                    RequestError::NoResponse(reason)
+                }
+            })?;
+            read_response(response, started).await
+        });
+        response.await.unwrap_or_else(|_| {
+            Err(RequestError::NoResponse(format!("{url}: timeout after {REQUEST_TIMEOUT:?}")))
+        })
+    }
+}
+
+async fn read_response(
+    response: hyper::Response<Incoming>,
+    started: Instant,
+) -> Result<Response, RequestError> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| RequestError::NoResponse(error.to_string()))?.to_bytes();
+    let status = head.status;
+    if status.is_success() {
+        return Ok(Response { body, duration: started.elapsed() });
+    }
+    let problem = serde_json::from_slice::<Problem>(&body).ok();
+    let detail: String = match &problem {
+        Some(problem) => format!("{} {}", problem.code, problem.detail),
+        None => String::from_utf8_lossy(&body).chars().take(QUOTED_CHARS).collect(),
+    };
+    let code = problem.map(|problem| problem.code).unwrap_or_default();
+    // The text is printed on a terminal.
+    let detail = detail.chars().filter(|character| !character.is_control()).collect();
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let seconds =
+            head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map_or(RETRY_DELAY, Duration::from_secs).max(RETRY_DELAY);
+        return Err(RequestError::Unavailable { status, code, detail, retry_after });
+    }
+    Err(RequestError::Rejected { status, detail })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Accepts one connection per response and returns the idempotency keys of the requests. An
+    /// empty response closes the connection.
+    async fn serve(listener: TcpListener, responses: &[&str]) -> Vec<Option<String>> {
+        let mut keys = Vec::new();
+        for response in responses {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n{}") {
+                assert!(stream.read_buf(&mut request).await.expect("bytes") > 0);
+            }
+            let request = String::from_utf8(request).expect("valid UTF-8");
+            let key = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+            keys.push(key.map(str::to_owned));
+            stream.write_all(response.as_bytes()).await.expect("sent");
+        }
+        keys
+    }
+
+    #[tokio::test]
+    async fn only_a_request_with_a_key_is_retried_after_no_response() {
+        const ACCEPTED: &str =
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = tokio::spawn(serve(listener, &["", ACCEPTED, ""]));
+        let mut client = HttpClient::new(vec![url], CancellationToken::new()).expect("a valid URL");
+        let json = Bytes::from_static(b"{}");
+        client.post_idempotent("/", json.clone()).await.expect("the retry succeeds");
+        let error = client.send("/", Some(json)).await.expect_err("no response");
+        assert!(matches!(error, RequestError::NoResponse(_)), "{error:?}");
+        let keys = server.await.expect("it does not panic");
+        assert!(keys[0].is_some() && keys[0] == keys[1] && keys[2].is_none(), "{keys:?}");
+    }
+}

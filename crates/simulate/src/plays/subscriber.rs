@@ -1,0 +1,100 @@
+//! Follows the feed `plays` like a web page, and collects the counts of the simulated videos.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::published_counts::PublishedCounts;
+use crate::output::print_err;
+
+const FEED: &str = "plays";
+/// The time limit for the first `hello` frame.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A subscription to the feed, which ends when this value is dropped.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    published: Arc<Mutex<PublishedCounts>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Subscriber {
+    /// Subscribes, and returns after the `hello` frame.
+    pub(super) async fn start(url: &str, videos: &[String]) -> Result<Self> {
+        let address = FeedAddress::with_feed(url, FEED)?;
+        let published = Arc::new(Mutex::new(PublishedCounts::new(videos)));
+        let (hello_sender, mut hello) = watch::channel(false);
+        let follow = follow(address, published.clone(), hello_sender);
+        let task = AbortOnDropHandle::new(tokio::spawn(follow));
+        match timeout(HELLO_TIMEOUT, hello.wait_for(|received| *received)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => bail!("{url}: {}", published.lock().interruptions.join(", ")),
+            Err(_) => bail!("{url} did not send a hello frame within {HELLO_TIMEOUT:?}"),
+        }
+        Ok(Self { published, _task: task })
+    }
+
+    /// Returns the counts published so far.
+    pub(super) fn published(&self) -> MutexGuard<'_, PublishedCounts> {
+        self.published.lock()
+    }
+}
+
+/// Follows the feed until a disconnect after which a retry is useless.
+async fn follow(
+    address: FeedAddress,
+    published: Arc<Mutex<PublishedCounts>>,
+    hello: watch::Sender<bool>,
+) {
+    let mut backoff = ReconnectBackoff::default();
+    loop {
+        let started = Instant::now();
+        let disconnect = follow_once(&address, &published, &hello).await;
+        published.lock().interruptions.push(disconnect.to_string());
+        let Some(delay) = backoff.next_delay(&disconnect, started.elapsed()) else {
+            print_err(&format!("{address}: {disconnect}"));
+            return;
+        };
+        print_err(&format!("{disconnect}; reconnecting in {:.1} s", delay.as_secs_f64()));
+        sleep(delay).await;
+    }
+}
+
+async fn follow_once(
+    address: &FeedAddress,
+    published: &Mutex<PublishedCounts>,
+    hello: &watch::Sender<bool>,
+) -> Disconnect {
+    let mut connection = match Connection::open(&address.connection_url(None)).await {
+        Ok(connection) => connection,
+        Err(disconnect) => return disconnect,
+    };
+    loop {
+        let text = match connection.next_frame().await {
+            Ok(text) => text,
+            Err(disconnect) => return disconnect,
+        };
+        let Some(frame) = Frame::parse(&text) else { continue };
+        match &*frame.kind {
+            "hello" => {
+                if let Some(interval) = frame.ping_interval() {
+                    connection.set_ping_interval(interval);
+                }
+                hello.send_replace(true);
+            }
+            "plays" => published.lock().add_frame(&frame.counts),
+            "gap" => {
+                let dropped = frame.dropped.unwrap_or(0);
+                let reason = format!("the server dropped {dropped} frames");
+                published.lock().interruptions.push(reason);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The state of the stack before a simulation, saved to a file while the simulation changes it, so
+//! that the next one can restore it if this one is killed.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use mayfly_stack::{ProcessKind, Spec};
+use serde::{Deserialize, Serialize};
+
+use crate::output::print_err;
+
+/// The state of the stack before a simulation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedStack {
+    pub(crate) spec: Spec,
+    /// The services and servers that an operator had stopped.
+    pub(crate) stopped: Vec<ProcessKind>,
+}
+
+/// The file of the saved state. It exists from before the first change until the stack is restored.
+#[derive(Debug)]
+pub struct SavedStackFile {
+    path: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content<S, C> {
+    saved: S,
+    /// The spec that the simulation applies.
+    changed: C,
+}
+
+impl SavedStackFile {
+    /// Returns the file in the data directory of a stack.
+    pub fn new(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("simulate.json") }
+    }
+
+    /// Reads the state that a killed simulation saved, if it is still relevant.
+    ///
+    /// It is relevant if the current spec is the one that the simulation applied, or the saved one,
+    /// in case it was killed while it changed or restored the stack. Any other spec was applied
+    /// later by somebody else.
+    pub(crate) fn read(&self, current: &Spec) -> Option<SavedStack> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => return self.ignore(&error),
+        };
+        match serde_json::from_slice::<Content<SavedStack, Spec>>(&text) {
+            Ok(Content { saved, changed }) => {
+                (changed == *current || saved.spec == *current).then_some(saved)
+            }
+            Err(error) => self.ignore(&error),
+        }
+    }
+
+    fn ignore(&self, error: &dyn std::error::Error) -> Option<SavedStack> {
+        print_err(&format!("ignoring {}: {error}", self.path.display()));
+        None
+    }
+
+    /// Saves the state and the spec that is about to be applied. Only the owner can read the file,
+    /// because it contains credentials.
+    pub(crate) fn write(&self, saved: &SavedStack, changed: &Spec) -> Result<()> {
+        let name = || self.path.display().to_string();
+        let text = serde_json::to_vec(&Content { saved, changed })?;
+        let new = self.path.with_extension("json.new");
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        options.open(&new).and_then(|mut file| file.write_all(&text)).with_context(name)?;
+        fs::rename(&new, &self.path).with_context(name)
+    }
+
+    /// Deletes the file if it exists.
+    pub fn delete(&self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| self.path.display().to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_stack::Service;
+
+    use super::*;
+
+    #[test]
+    fn saved_state_is_read_unless_another_spec_was_applied() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = SavedStackFile::new(dir.path());
+        let spec = Spec::new("/checkout", "/bin");
+        let changed = spec.clone().with_scale(Service::PersistWorker, 2);
+        assert_eq!(file.read(&changed), None);
+        let stopped = vec![ProcessKind::Redis, Service::ListApi.into()];
+        let saved = SavedStack { spec, stopped };
+        file.write(&saved, &changed).expect("written");
+        assert_eq!(file.read(&changed).as_ref(), Some(&saved));
+        // The simulation was killed before everything was changed, or before it was restored.
+        assert_eq!(file.read(&saved.spec).as_ref(), Some(&saved));
+        let other = changed.clone().with_scale(Service::ListApi, 3);
+        assert_eq!(file.read(&other), None);
+        fs::write(&file.path, "{}").expect("written");
+        assert_eq!(file.read(&changed), None);
+        file.delete().expect("it exists");
+        file.delete().expect("a missing file is not an error");
+    }
+}

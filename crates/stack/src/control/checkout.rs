@@ -1,0 +1,42 @@
+//! The checkout in which a command runs.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::error::StackError;
+use crate::files::paths::Paths;
+
+/// A checkout: the files of its stack and the directory of its binaries.
+#[derive(Debug)]
+pub struct Checkout {
+    /// The files of the stack.
+    pub paths: Paths,
+    /// The directory of the binaries.
+    pub bin_dir: PathBuf,
+}
+
+impl Checkout {
+    /// Finds the checkout that contains the working directory and changes to its root, because the
+    /// path of the control socket is relative to it.
+    pub fn enter() -> Result<Self, StackError> {
+        let working_dir = std::env::current_dir().map_err(StackError::io("working directory"))?;
+        let root = find_root(&working_dir).to_owned();
+        std::env::set_current_dir(&root).map_err(StackError::io(&root))?;
+        let program = std::env::current_exe().map_err(StackError::io("path of this program"))?;
+        let bin_dir = program.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Self { paths: Paths::new(root), bin_dir })
+    }
+
+    /// Whether a supervisor runs in this checkout.
+    pub fn is_supervised(&self) -> bool {
+        match File::open(self.paths.lock()) {
+            Ok(file) => file.try_lock().is_err(),
+            Err(_) => false,
+        }
+    }
+}
+
+/// Returns the nearest ancestor that is a Cargo workspace, or the directory itself.
+fn find_root(dir: &Path) -> &Path {
+    dir.ancestors().find(|dir| dir.join("Cargo.lock").is_file()).unwrap_or(dir)
+}

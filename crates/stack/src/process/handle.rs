@@ -1,0 +1,91 @@
+//! The handle that controls one process.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::files::stack_state::StackState;
+use crate::process::Launch;
+use crate::process::state::{DesiredState, ProcessState};
+use crate::process::task::ProcessTask;
+use crate::topology::instance::Instance;
+
+/// Controls one process. Dropping the handle stops the process immediately.
+#[derive(Debug)]
+pub(crate) struct ProcessHandle {
+    desired: watch::Sender<DesiredState>,
+    state: watch::Receiver<ProcessState>,
+    /// The configuration with which it runs, or with which it would be started again.
+    last_launch: Mutex<Option<Arc<Launch>>>,
+}
+
+impl ProcessHandle {
+    /// Creates the handle of a stopped process. Its task runs on the current runtime.
+    pub(crate) fn new(instance: Instance, stack_state: Arc<StackState>) -> Self {
+        let (desired, desired_receiver) = watch::channel(DesiredState::default());
+        let (state_sender, state) = watch::channel(ProcessState::default());
+        let task = ProcessTask::new(instance, stack_state, desired_receiver, state_sender);
+        tokio::spawn(task.run());
+        Self { desired, state, last_launch: Mutex::default() }
+    }
+
+    /// Requests that the process runs as `launch`. A process that already does is not restarted.
+    pub(crate) fn set_launch(&self, launch: Arc<Launch>) {
+        *self.last_launch.lock() = Some(launch.clone());
+        self.set_desired(Some(launch), false);
+    }
+
+    /// Requests that the process runs with its last configuration.
+    pub(crate) fn start(&self) {
+        let launch = self.last_launch();
+        self.set_desired(launch, false);
+    }
+
+    /// Stops the process gracefully and returns when it has exited.
+    pub(crate) async fn stop(&self) {
+        self.stop_and_wait(false).await;
+    }
+
+    /// Stops the process immediately and returns when it has exited.
+    pub(crate) async fn stop_now(&self) {
+        self.stop_and_wait(true).await;
+    }
+
+    async fn stop_and_wait(&self, stop_now: bool) {
+        let generation = self.set_desired(None, stop_now);
+        let mut state = self.state.clone();
+        let _closed = state
+            .wait_for(|state| state.observed_generation >= generation && state.pid.is_none())
+            .await;
+    }
+
+    /// Returns the observed state.
+    pub(crate) fn state(&self) -> ProcessState {
+        self.state.borrow().clone()
+    }
+
+    /// Whether the latest desired state was applied.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.state.borrow().observed_generation == self.desired.borrow().generation
+    }
+
+    /// Returns the desired configuration; `None` if the process should be stopped.
+    pub(crate) fn desired_launch(&self) -> Option<Arc<Launch>> {
+        self.desired.borrow().launch.clone()
+    }
+
+    /// Returns the configuration with which it runs, or with which it would be started again.
+    pub(crate) fn last_launch(&self) -> Option<Arc<Launch>> {
+        self.last_launch.lock().clone()
+    }
+
+    fn set_desired(&self, launch: Option<Arc<Launch>>, stop_now: bool) -> u64 {
+        let mut generation = 0;
+        self.desired.send_modify(|desired| {
+            generation = desired.generation + 1;
+            *desired = DesiredState { generation, launch, stop_now };
+        });
+        generation
+    }
+}

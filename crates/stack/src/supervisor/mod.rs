@@ -1,0 +1,311 @@
+//! Brings the processes of a stack to the state that its spec describes, and keeps them there.
+
+mod migrate;
+mod plan;
+mod readiness;
+pub(crate) mod reset;
+pub(crate) mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::StackError;
+use crate::files::paths::Paths;
+use crate::files::stack_env::StackEnv;
+use crate::files::stack_state::StackState;
+use crate::process::{Launch, ProcessHandle, Readiness, stop_orphans};
+use crate::server::postgres::create_main_database;
+use crate::spec::Spec;
+use crate::supervisor::migrate::migrate;
+use crate::supervisor::plan::{Launches, ServerPlan, plan_addresses, plan_servers, plan_services};
+use crate::supervisor::readiness::{check_readiness, get_status, is_live};
+use crate::supervisor::status::InstanceStatus;
+use crate::topology::instance::{Instance, ProcessKind};
+use crate::topology::ports::{Ports, is_free};
+
+const POLL_INTERVAL: Duration = Duration::from_millis(30);
+
+/// The time limit for `start` of a service.
+const SERVICE_READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time limit for a server, which may have a long log to replay.
+const SERVER_READY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The number of log lines that an error quotes.
+const QUOTED_LINES: usize = 6;
+
+/// Supervises the processes of one stack.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    paths: Paths,
+    state: Arc<StackState>,
+    processes: Mutex<BTreeMap<Instance, Arc<ProcessHandle>>>,
+    /// The spec that was applied last.
+    applied: Mutex<Option<Spec>>,
+    /// The ports of the stack. Locked while a spec is applied: one at a time.
+    ports: tokio::sync::Mutex<Ports>,
+    /// Cancelled when the stack shuts down. From then on nothing is started.
+    shutdown: CancellationToken,
+}
+
+impl Supervisor {
+    pub(crate) fn new(paths: Paths) -> Self {
+        let state = Arc::new(StackState::new(paths.stack_env()));
+        Self {
+            paths,
+            state,
+            processes: Mutex::default(),
+            applied: Mutex::default(),
+            ports: tokio::sync::Mutex::default(),
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    /// Applies `spec`, restarting only what differs, and returns when every service is ready.
+    pub(crate) async fn apply(&self, spec: &Spec) -> Result<(), StackError> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(StackError::ShuttingDown),
+            applied = self.apply_and_wait(spec) => applied,
+        }
+    }
+
+    async fn apply_and_wait(&self, spec: &Spec) -> Result<(), StackError> {
+        if spec.root != self.paths.root() {
+            return Err(StackError::OtherRoot(self.paths.root().to_owned()));
+        }
+        let services = {
+            let mut ports = self.ports.lock().await;
+            self.reconcile(spec, &mut ports).await?
+        };
+        self.wait_until_ready(services.keys(), spec.ready_timeout).await
+    }
+
+    async fn reconcile(&self, spec: &Spec, ports: &mut Ports) -> Result<Launches, StackError> {
+        self.paths.create()?;
+        if self.processes.lock().is_empty() {
+            stop_orphans(&self.paths.pid_files()).await;
+        }
+        let addresses = plan_addresses(spec, ports)?;
+        let servers = plan_servers(spec, &self.paths, ports).await?;
+        let services = plan_services(spec, &self.paths, &addresses);
+        self.state.set_addresses(addresses.clone());
+        self.stop_removed(|instance| {
+            servers.launches.contains_key(instance) || services.contains_key(instance)
+        })
+        .await;
+        self.stop_moved(servers.launches.iter().chain(&services)).await;
+        self.start_servers(&servers).await?;
+        if spec.migrate && !services.is_empty() {
+            migrate(spec, &self.paths, &addresses.database_url).await?;
+        }
+        self.check_ports(&services)?;
+        self.set_launches(&services);
+        *self.applied.lock() = Some(spec.clone());
+        Ok(services)
+    }
+
+    async fn start_servers(&self, servers: &ServerPlan) -> Result<(), StackError> {
+        self.check_ports(&servers.launches)?;
+        if let Some(postgres) = &servers.postgres
+            && !self.is_running(Instance::first(ProcessKind::Postgres))
+        {
+            postgres.remove_stale_lock().await;
+        }
+        self.set_launches(&servers.launches);
+        self.wait_until_ready(servers.launches.keys(), SERVER_READY_TIMEOUT).await?;
+        match servers.launches.get(&Instance::first(ProcessKind::Postgres)) {
+            Some(launch) => create_main_database(launch.ports[0]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the processes that are no longer part of the plan.
+    async fn stop_removed(&self, is_planned: impl Fn(&Instance) -> bool) {
+        let removed: Vec<_> = {
+            let mut processes = self.processes.lock();
+            let names: Vec<_> =
+                processes.keys().filter(|name| !is_planned(name)).copied().collect();
+            names.iter().filter_map(|name| processes.remove(name)).collect()
+        };
+        join_all(removed.iter().map(|process| process.stop())).await;
+    }
+
+    /// Stops the processes whose ports change: another process may be about to listen there.
+    async fn stop_moved(&self, planned: impl Iterator<Item = (&Instance, &Arc<Launch>)>) {
+        let moved: Vec<_> = planned
+            .filter_map(|(instance, launch)| Some((self.process(*instance)?, launch)))
+            .filter(|(process, launch)| {
+                process.last_launch().is_some_and(|last| last.ports != launch.ports)
+            })
+            .collect();
+        join_all(moved.iter().map(|(process, _)| process.stop())).await;
+    }
+
+    /// Returns an error if a port of a process that is not running yet is in use.
+    fn check_ports(&self, launches: &Launches) -> Result<(), StackError> {
+        for (instance, launch) in launches {
+            if self.is_running(*instance) {
+                continue;
+            }
+            if let Some(port) = launch.ports.iter().find(|port| !is_free(**port)) {
+                return Err(StackError::PortTaken { port: *port, name: instance.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    fn set_launches(&self, launches: &Launches) {
+        let mut processes = self.processes.lock();
+        for (instance, launch) in launches {
+            let new = || Arc::new(ProcessHandle::new(*instance, self.state.clone()));
+            processes.entry(*instance).or_insert_with(new).set_launch(launch.clone());
+        }
+    }
+
+    fn is_running(&self, instance: Instance) -> bool {
+        self.process(instance).is_some_and(|process| process.state().pid.is_some())
+    }
+
+    async fn wait_until_ready(
+        &self,
+        instances: impl Iterator<Item = &Instance>,
+        timeout: Duration,
+    ) -> Result<(), StackError> {
+        let deadline = Instant::now() + timeout;
+        let waits = instances.map(|instance| async move {
+            let reason = self.wait_for_one(*instance, deadline).await?;
+            Some((instance.to_string(), reason))
+        });
+        let unready: Vec<_> = join_all(waits).await.into_iter().flatten().collect();
+        if unready.is_empty() { Ok(()) } else { Err(StackError::NotReady(unready)) }
+    }
+
+    /// Waits until one process is ready. Returns the reason if it does not become ready.
+    async fn wait_for_one(&self, instance: Instance, deadline: Instant) -> Option<String> {
+        loop {
+            let Some(process) = self.process(instance) else {
+                return Some("it was removed from the stack".to_owned());
+            };
+            let reason = match check_readiness(&process).await {
+                Readiness::Ready | Readiness::Degraded(_) => return None,
+                Readiness::Stopped => return Some("it was stopped".to_owned()),
+                Readiness::NotReady(reason) => reason,
+            };
+            let keeps_failing = process.state().paused && process.is_up_to_date();
+            if keeps_failing || Instant::now() > deadline {
+                return Some(reason);
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Stops every process of a kind gracefully, and returns when they have exited.
+    pub(crate) async fn stop(&self, kind: ProcessKind) -> Result<(), StackError> {
+        let processes = self.find_processes(kind)?;
+        join_all(processes.iter().map(|(_, process)| process.stop())).await;
+        Ok(())
+    }
+
+    /// Starts stopped processes and returns when they are up. A service is up when it is ready.
+    /// While an operator keeps a server stopped, a service may be unable to become ready; then it
+    /// is up when it is live.
+    pub(crate) async fn start(&self, kind: ProcessKind) -> Result<(), StackError> {
+        let processes = self.find_processes(kind)?;
+        for (_, process) in processes.iter().filter(|(_, process)| is_stopped(process)) {
+            process.start();
+        }
+        let timeout = if kind.is_service() { SERVICE_READY_TIMEOUT } else { SERVER_READY_TIMEOUT };
+        let instances: Vec<_> = processes.iter().map(|(instance, _)| *instance).collect();
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(StackError::ShuttingDown),
+            up = self.wait_until_ready(instances.iter(), timeout) => up,
+            () = self.wait_until_live_without_servers(&processes), if kind.is_service() => Ok(()),
+        }
+    }
+
+    /// Waits until a server is stopped and all `processes` are live.
+    async fn wait_until_live_without_servers(&self, processes: &[(Instance, Arc<ProcessHandle>)]) {
+        loop {
+            let live = join_all(processes.iter().map(|(_, process)| is_live(process))).await;
+            if self.is_any_server_stopped() && live.iter().all(|live| *live) {
+                return;
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    fn is_any_server_stopped(&self) -> bool {
+        let processes = self.processes.lock();
+        processes
+            .iter()
+            .any(|(instance, process)| !instance.kind.is_service() && is_stopped(process))
+    }
+
+    /// Returns the status of every process.
+    pub(crate) async fn status(&self) -> Vec<InstanceStatus> {
+        let processes: Vec<_> = {
+            let all = self.processes.lock();
+            all.iter().map(|(instance, process)| (*instance, process.clone())).collect()
+        };
+        join_all(processes.iter().map(|(instance, process)| get_status(*instance, process))).await
+    }
+
+    pub(crate) fn env(&self) -> StackEnv {
+        self.state.env()
+    }
+
+    pub(crate) fn spec(&self) -> Option<Spec> {
+        self.applied.lock().clone()
+    }
+
+    /// Stops everything gracefully: the services first, then the servers.
+    pub(crate) async fn down(&self) {
+        self.shutdown.cancel();
+        let services = self.select_processes(ProcessKind::is_service);
+        join_all(services.iter().map(|process| process.stop())).await;
+        let all = self.select_processes(|_| true);
+        join_all(all.iter().map(|process| process.stop())).await;
+    }
+
+    /// Stops everything immediately.
+    pub(crate) async fn kill(&self) {
+        self.shutdown.cancel();
+        let all = self.select_processes(|_| true);
+        join_all(all.iter().map(|process| process.stop_now())).await;
+    }
+
+    fn select_processes(
+        &self,
+        is_selected: impl Fn(ProcessKind) -> bool,
+    ) -> Vec<Arc<ProcessHandle>> {
+        let all = self.processes.lock();
+        let selected = all.iter().filter(|(instance, _)| is_selected(instance.kind));
+        selected.map(|(_, process)| process.clone()).collect()
+    }
+
+    fn process(&self, instance: Instance) -> Option<Arc<ProcessHandle>> {
+        self.processes.lock().get(&instance).cloned()
+    }
+
+    fn find_processes(
+        &self,
+        kind: ProcessKind,
+    ) -> Result<Vec<(Instance, Arc<ProcessHandle>)>, StackError> {
+        let all = self.processes.lock();
+        let found = all.iter().filter(|(instance, _)| instance.kind == kind);
+        let found: Vec<_> = found.map(|(instance, process)| (*instance, process.clone())).collect();
+        if found.is_empty() { Err(StackError::NotManaged(kind)) } else { Ok(found) }
+    }
+}
+
+fn is_stopped(process: &ProcessHandle) -> bool {
+    process.desired_launch().is_none()
+}

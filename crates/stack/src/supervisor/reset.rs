@@ -1,0 +1,70 @@
+//! Deletes the data of a stack, and nothing else.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::error::StackError;
+use crate::files::paths::Paths;
+use crate::process;
+
+/// Stops the processes that a killed supervisor left behind. On Linux, the kernel has already
+/// stopped them.
+pub async fn stop_orphans(root: &Path) {
+    process::stop_orphans(&Paths::new(root).pid_files()).await;
+}
+
+/// Deletes the data, the logs and `stack.env` of the stack of a checkout. The stack must be down.
+pub fn reset(root: &Path) -> Result<(), StackError> {
+    let paths = Paths::new(root);
+    for dir in [paths.redis(), paths.postgres(), paths.s3(), paths.logs(), paths.pid_files()] {
+        ignore_not_found(fs::remove_dir_all(&dir)).map_err(StackError::io(&dir))?;
+    }
+    for file in [paths.stack_env(), paths.redis_config()] {
+        ignore_not_found(fs::remove_file(&file)).map_err(StackError::io(&file))?;
+    }
+    delete_fallback_dir(&paths)
+}
+
+/// Deletes the data directory outside the checkout if its file `checkout` names this checkout.
+fn delete_fallback_dir(paths: &Paths) -> Result<(), StackError> {
+    let dir = paths.fallback_dir();
+    let owner = fs::read_to_string(dir.join("checkout")).unwrap_or_default();
+    if owner != paths.root().display().to_string() {
+        return Ok(());
+    }
+    ignore_not_found(fs::remove_dir_all(&dir)).map_err(StackError::io(&dir))
+}
+
+fn ignore_not_found(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reset_deletes_only_data_of_the_stack() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let paths = Paths::new(root.path());
+        fs::create_dir_all(paths.redis().join("appendonlydir")).expect("created");
+        fs::write(root.path().join("Cargo.toml"), "").expect("written");
+        fs::write(paths.data_dir().join("report.json"), "").expect("written");
+        reset(root.path()).expect("deleted");
+        assert!(!paths.redis().exists());
+        assert!(
+            root.path().join("Cargo.toml").exists()
+                && paths.data_dir().join("report.json").exists()
+        );
+    }
+
+    #[test]
+    fn reset_of_an_unused_checkout_succeeds() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        reset(root.path()).expect("nothing to delete");
+    }
+}

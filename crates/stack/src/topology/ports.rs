@@ -1,0 +1,163 @@
+//! Port assignment.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use crate::error::StackError;
+use crate::topology::instance::{Instance, ProcessKind};
+use crate::topology::service::LocalService as _;
+
+/// Candidate ports. They are below the ephemeral ranges of Linux and macOS, so that no outgoing
+/// connection occupies a port of the stack while its process restarts.
+const CANDIDATES: std::ops::Range<u16> = 20_000..32_768;
+
+/// The highest offset from the port base, that of S3.
+const OFFSET_MAX: u16 = 22;
+
+/// The purpose of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PortKind {
+    /// For clients.
+    Public,
+    /// For probes and metrics.
+    Admin,
+}
+
+/// A free TCP port that no other caller of [`reserve_free_port`] on this machine receives.
+///
+/// The reservation is a UDP socket on the same port number. It leaves the TCP port to the process
+/// that will use it, needs no file, and ends with this process, even if it is killed.
+#[derive(Debug)]
+pub struct ReservedPort {
+    /// The port.
+    pub port: u16,
+    _socket: UdpSocket,
+}
+
+/// The ports of one stack. A process keeps its port for the lifetime of the stack.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    reserved: BTreeMap<(Instance, PortKind), ReservedPort>,
+}
+
+impl Ports {
+    /// Returns the port of a process: an offset from `base` for the first instance, otherwise a
+    /// free port.
+    pub(crate) fn assign(
+        &mut self,
+        base: Option<u16>,
+        instance: Instance,
+        kind: PortKind,
+    ) -> Result<u16, StackError> {
+        match (base, offset(instance, kind)) {
+            (Some(base), Some(offset)) => add_offset(base, offset),
+            _ => self.assign_free(instance, kind),
+        }
+    }
+
+    fn assign_free(&mut self, instance: Instance, kind: PortKind) -> Result<u16, StackError> {
+        if let Some(reserved) = self.reserved.get(&(instance, kind)) {
+            return Ok(reserved.port);
+        }
+        let reserved = reserve_free_port()?;
+        let port = reserved.port;
+        self.reserved.insert((instance, kind), reserved);
+        Ok(port)
+    }
+}
+
+fn add_offset(base: u16, offset: u16) -> Result<u16, StackError> {
+    let base_max = u16::MAX - OFFSET_MAX;
+    if base == 0 || base > base_max {
+        return Err(StackError::Ports(format!(
+            "MAYFLY_PORT_BASE is {base}: expected a number from 1 to {base_max}"
+        )));
+    }
+    Ok(base + offset)
+}
+
+fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
+    match (instance.kind, kind) {
+        _ if instance.number > 1 => None,
+        (ProcessKind::Redis, _) => Some(20),
+        (ProcessKind::Postgres, _) => Some(21),
+        (ProcessKind::S3, _) => Some(OFFSET_MAX),
+        (ProcessKind::Service(service), PortKind::Public) => service.http_offset(),
+        (ProcessKind::Service(service), PortKind::Admin) => Some(service.admin_offset()),
+    }
+}
+
+/// Whether a server can listen on this port of 127.0.0.1.
+pub(crate) fn is_free(port: u16) -> bool {
+    TcpListener::bind(localhost(port)).is_ok()
+}
+
+/// Returns the address of a port of 127.0.0.1.
+pub(crate) fn localhost(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Reserves a free port of 127.0.0.1.
+///
+/// # Errors
+/// If no port is left.
+pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
+    let start = RandomState::new().hash_one(std::process::id());
+    let count = u64::from(CANDIDATES.end - CANDIDATES.start);
+    (0..count)
+        .filter_map(|step| {
+            u16::try_from(u64::from(CANDIDATES.start) + start.wrapping_add(step) % count).ok()
+        })
+        .find_map(reserve)
+        .ok_or_else(|| StackError::Ports("no free port is left on 127.0.0.1".to_owned()))
+}
+
+fn reserve(port: u16) -> Option<ReservedPort> {
+    let socket = UdpSocket::bind(localhost(port)).ok()?;
+    is_free(port).then_some(ReservedPort { port, _socket: socket })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::service::Service;
+
+    #[test]
+    fn first_instances_use_offsets_from_the_base() {
+        let mut ports = Ports::default();
+        let mut port = |process: ProcessKind, kind| {
+            ports.assign(Some(8080), Instance::first(process), kind).expect("in range")
+        };
+        assert_eq!(port(Service::WsFanout.into(), PortKind::Public), 8080);
+        assert_eq!(port(Service::IngestApi.into(), PortKind::Public), 8081);
+        assert_eq!(port(Service::ListApi.into(), PortKind::Public), 8082);
+        assert_eq!(port(Service::IngestApi.into(), PortKind::Admin), 8091);
+        assert_eq!(port(Service::StatsPublisher.into(), PortKind::Admin), 8095);
+        assert_eq!(port(ProcessKind::Redis, PortKind::Public), 8100);
+        assert_eq!(port(ProcessKind::S3, PortKind::Public), 8102);
+    }
+
+    #[test]
+    fn additional_instance_keeps_its_free_port() {
+        let mut ports = Ports::default();
+        let second = Instance { kind: Service::WsFanout.into(), number: 2 };
+        let first = ports.assign(Some(8080), second, PortKind::Public).expect("a free port");
+        assert_eq!(ports.assign(Some(8080), second, PortKind::Public).expect("the same"), first);
+        assert!(CANDIDATES.contains(&first));
+    }
+
+    #[test]
+    fn no_port_is_reserved_twice() {
+        let reserved: Vec<_> = (0..64).map(|_| reserve_free_port().expect("a free port")).collect();
+        let distinct: std::collections::BTreeSet<_> =
+            reserved.iter().map(|reserved| reserved.port).collect();
+        assert_eq!(distinct.len(), reserved.len());
+    }
+
+    #[test]
+    fn out_of_range_base_is_rejected() {
+        assert!(add_offset(65_513, 22).is_ok());
+        assert!(add_offset(65_514, 0).is_err());
+    }
+}

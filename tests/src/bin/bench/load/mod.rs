@@ -1,0 +1,13 @@
+//! HTTP load and the baseline server that it is compared with.
+
+mod bare_server;
+mod clients;
+mod connection;
+mod requests;
+mod rounds;
+
+pub use bare_server::{Arguments, BareServer, serve};
+pub use clients::Load;
+pub use connection::Connection;
+pub use requests::{MESSAGE_BYTES, Requests, message, username};
+pub use rounds::{AfterRound, alternate};

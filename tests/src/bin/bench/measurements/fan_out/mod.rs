@@ -1,0 +1,173 @@
+//! Fan-out: the highest rate of messages posted to `POST /v1/messages/batch` that reach all of many
+//! sockets in time. The baselines are two servers that only write: one writes each message to each
+//! socket separately, the other coalesces all due messages into one write per socket.
+
+mod baseline;
+mod candidate;
+mod frames;
+mod handshake;
+mod poster;
+mod schedule;
+mod search;
+mod subscribers;
+mod timestamp;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use mayfly_stack::Service;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::timeout;
+
+use self::{
+    baseline::Baseline,
+    candidate::{Best, Candidate, Source},
+    frames::{FrameScanner, ScannedFrame},
+    poster::{POST_INTERVAL, Poster},
+    search::Search,
+};
+use crate::{
+    effort::Effort,
+    load::MESSAGE_BYTES,
+    report::{Comparison, Report, Row, median},
+    system::System,
+};
+
+pub use self::baseline::{Arguments, WriteMode, serve};
+
+/// The number of sockets that receive every message.
+pub const SOCKETS: usize = 1_000;
+/// How long the first message may take.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The expected ratios to the plain and the coalescing loop.
+const EXPECTED: [f64; 2] = [1.0, 0.25];
+
+/// Measures fan-out while no worker stores messages.
+pub async fn measure(
+    system: &mut System,
+    effort: &Effort,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    eprintln!("fan-out ...");
+    raise_file_limit()?;
+    system.stop_worker().await?;
+    let fanout = system.address(Service::WsFanout)?;
+    let payload = timeout(FIRST_MESSAGE_TIMEOUT, receive_one(system, &fanout)).await;
+    let payload = payload.context("ws-fanout did not deliver a message in time")??;
+    let poster = Poster::new(system.address(Service::IngestApi)?)?;
+    let plain = Baseline::start(WriteMode::Plain, &payload).await?;
+    let coalescing = Baseline::start(WriteMode::Coalescing, &payload).await?;
+    let mut candidates = [
+        Candidate::connect(fanout, Source::Mayfly(poster)).await?,
+        Candidate::connect(plain.address.clone(), Source::Baseline(plain)).await?,
+        Candidate::connect(coalescing.address.clone(), Source::Baseline(coalescing)).await?,
+    ];
+    let mut found: Vec<[Best; 3]> = Vec::new();
+    for _ in 0..effort.searches {
+        found.push(search(&mut candidates, effort, found.last()).await?);
+    }
+    system.refresh_accepted().await?;
+    drop(candidates);
+    system.start_worker().await?;
+    system.wait_until_stored().await?;
+    add_to_report(&found, frames::text_frame(payload.as_bytes()).len(), report);
+    Ok(())
+}
+
+/// Searches the highest rate of each candidate, one step of each in turn, starting near the
+/// previous result.
+async fn search(
+    candidates: &mut [Candidate; 3],
+    effort: &Effort,
+    previous: Option<&[Best; 3]>,
+) -> anyhow::Result<[Best; 3]> {
+    let mut searches: [Search; 3] = std::array::from_fn(|number| {
+        Search::new(previous.map(|best| best[number].rate), effort.precision)
+    });
+    let mut found = [None; 3];
+    let mut is_done = false;
+    while !is_done {
+        is_done = true;
+        for (number, candidate) in candidates.iter_mut().enumerate() {
+            let Some(rate) = searches[number].next() else { continue };
+            is_done = false;
+            let latency = candidate.attempt(rate, effort.step).await?;
+            searches[number].record(rate, latency.is_some());
+            found[number] = latency.map(|latency| Best { rate, latency }).or(found[number]);
+        }
+    }
+    let [Some(mayfly), Some(plain), Some(coalescing)] = found else {
+        bail!("not even one message per second reaches all sockets in time");
+    };
+    Ok([mayfly, plain, coalescing])
+}
+
+/// Posts a message and returns the payload of its frame.
+async fn receive_one(system: &mut System, fanout: &str) -> anyhow::Result<String> {
+    let (stream, mut received) = handshake::connect(fanout).await?;
+    system.post_message().await?;
+    let mut payload = None;
+    while payload.is_none() {
+        stream.readable().await?;
+        match stream.try_read_buf(&mut received) {
+            Ok(0) => bail!("ws-fanout closed a connection"),
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+        FrameScanner::default().scan(&received, |frame| {
+            if let ScannedFrame::Message(Some(complete)) = frame {
+                payload = Some(complete.to_vec());
+            }
+        });
+    }
+    let payload = payload.context("invariant: the loop ends with a payload")?;
+    Ok(String::from_utf8(payload)?)
+}
+
+fn add_to_report(found: &[[Best; 3]], frame_bytes: usize, report: &mut Report) {
+    const BASELINES: [&str; 2] = ["plain loop", "coalescing loop"];
+    let bests =
+        |candidate: usize| -> Vec<Best> { found.iter().map(|best| best[candidate]).collect() };
+    let median_rate = |bests: &[Best]| median(bests.iter().map(|best| best.rate));
+    let mayfly = bests(0);
+    for (number, (name, expected)) in BASELINES.into_iter().zip(EXPECTED).enumerate() {
+        let baseline = bests(number + 1);
+        let comparison = Comparison {
+            ratios: mayfly
+                .iter()
+                .zip(&baseline)
+                .map(|(mayfly, baseline)| mayfly.rate / baseline.rate)
+                .collect(),
+            mayfly: deliveries(median_rate(&mayfly)),
+            baseline: deliveries(median_rate(&baseline)),
+            latency: Some(candidate::median_best(&mayfly).latency),
+            baseline_latency: Some(candidate::median_best(&baseline).latency),
+            failures: 0,
+        };
+        report.add(Row::new("fan-out, deliveries", name, comparison).expecting(expected));
+    }
+    report.notes.push(format!(
+        "fan-out: messages of {MESSAGE_BYTES} bytes of JSON, frames of {frame_bytes} bytes, {SOCKETS} sockets, a batch\n\
+         posted every {POST_INTERVAL:?}, no worker running; no losses and p99 below {:?} at",
+        candidate::MAX_LATENCY
+    ));
+    for (number, name) in ["Mayfly", BASELINES[0], BASELINES[1]].into_iter().enumerate() {
+        let rate = median_rate(&bests(number));
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let megabytes = deliveries(rate) * frame_bytes as f64 / 1e6;
+        report.notes.push(format!("  {name:<15} {rate:>7.0} messages/s, {megabytes:>6.0} MB/s"));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a small number")]
+fn deliveries(rate: f64) -> f64 {
+    rate * SOCKETS as f64
+}
+
+/// Raises the limit of open files, which is lower than the number of sockets by default.
+fn raise_file_limit() -> anyhow::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
+}

@@ -1,0 +1,141 @@
+//! A service process that a test runs and terminates itself.
+
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use mayfly_stack::Service;
+use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use super::send_signal;
+use crate::{DEFAULT_TIMEOUT, RedisProxy, World, bin_dir};
+
+/// An additional service process that uses the stores of a stack. It is killed when this is
+/// dropped.
+#[derive(Debug)]
+pub struct ServiceProcess {
+    child: Child,
+    /// The address of its public port, if the service has one.
+    pub http: Option<SocketAddr>,
+    /// The address of its admin port.
+    pub admin: SocketAddr,
+    log: JoinHandle<Vec<String>>,
+}
+
+impl ServiceProcess {
+    /// Starts a service on free ports and returns when it listens.
+    ///
+    /// # Panics
+    /// When the service does not start.
+    pub async fn start(world: &World, service: Service) -> Self {
+        Self::start_with(world, service, &[]).await
+    }
+
+    /// Starts a service with additional environment variables.
+    ///
+    /// # Panics
+    /// When the service does not start.
+    pub async fn start_with(world: &World, service: Service, settings: &[(&str, &str)]) -> Self {
+        let env = world.stack.env();
+        let mut command = Command::new(bin_dir().join(service.name()));
+        command
+            .env("MAYFLY_LIMITS__MESSAGES", "off")
+            .env("MAYFLY_LIMITS__PLAYS", "off")
+            .env("MAYFLY_LIMITS__VISITS", "off")
+            .envs(&world.spec.env)
+            .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
+            .env("REDIS_URL", env.redis_url())
+            .env("DATABASE_URL", env.database_url())
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the service starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let started = timeout(DEFAULT_TIMEOUT, find_started_line(&mut lines)).await;
+        let started = started.expect("the service starts in time");
+        let (http, admin) = (parse_address(&started, "http="), parse_address(&started, "admin="));
+        let log = tokio::spawn(read_rest(lines));
+        Self { child, http, admin: admin.expect("every service has an admin port"), log }
+    }
+
+    /// Starts a service that connects to Redis through a proxy, with long timeouts. It has one
+    /// worker thread, so that an earlier request has already opened its connection.
+    ///
+    /// # Panics
+    /// When the service does not start.
+    pub async fn start_behind_proxy(world: &World, service: Service, proxy: &RedisProxy) -> Self {
+        let redis_url = proxy.redis_url();
+        let settings = [
+            ("REDIS_URL", redis_url.as_str()),
+            ("MAYFLY_HTTP__WORKERS", "1"),
+            ("MAYFLY_REDIS__TIMEOUT", "60s"),
+            ("MAYFLY_HTTP__REQUEST_TIMEOUT", "60s"),
+        ];
+        Self::start_with(world, service, &settings).await
+    }
+
+    /// Returns a URL of the service.
+    ///
+    /// # Panics
+    /// When the service has no public port.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http.expect("the service has a public port"))
+    }
+
+    /// Kills the process and waits until it has exited.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the child is killed");
+    }
+
+    /// Sends SIGTERM and waits for the exit. Returns the exit status, the elapsed time and the log.
+    ///
+    /// # Panics
+    /// When the process does not exit in time.
+    pub async fn terminate(mut self, within: Duration) -> (ExitStatus, Duration, Vec<String>) {
+        let signaled_at = Instant::now();
+        send_signal(self.child.id().expect("the process is running"), Signal::SIGTERM);
+        let exited = timeout(within, self.child.wait()).await.expect("it exits in time");
+        let elapsed = signaled_at.elapsed();
+        let log = self.log.await.expect("the log is read");
+        (exited.expect("the process can be awaited"), elapsed, log)
+    }
+}
+
+async fn find_started_line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+    loop {
+        let line =
+            lines.next_line().await.expect("valid UTF-8").expect("the process keeps running");
+        if line.contains("started") && line.contains("admin=") {
+            return line;
+        }
+    }
+}
+
+async fn read_rest(mut lines: Lines<BufReader<ChildStdout>>) -> Vec<String> {
+    let mut rest = Vec::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        rest.push(line);
+    }
+    rest
+}
+
+fn parse_address(line: &str, name: &str) -> Option<SocketAddr> {
+    let text = line.split(name).nth(1)?;
+    let end = text.find(|letter: char| letter != '.' && letter != ':' && !letter.is_ascii_digit());
+    text[..end.unwrap_or(text.len())].parse().ok()
+}

@@ -1,0 +1,139 @@
+//! Names in `deploy`, `k8s` and the operations guide exist in the code.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use mayfly_hot::{Keys, Stream};
+use mayfly_runtime::metrics::METRICS;
+
+use super::{configuration_keys, find_key_names, root};
+
+#[test]
+fn generated_configuration_files_are_up_to_date() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("the file exists");
+    assert!(
+        read("deploy/mayfly.env.example") == mayfly_runtime::render_env_example(),
+        "outdated; run: mayfly config env > deploy/mayfly.env.example"
+    );
+    let operations = read("docs/OPERATIONS.md");
+    let (_, after) =
+        operations.split_once("## Configuration keys\n\n").expect("the section exists");
+    let table = after.split_once("\n\n").map_or(after, |(table, _)| table);
+    assert!(
+        table.trim_end() == mayfly_runtime::render_key_table().trim_end(),
+        "outdated; copy the output of `mayfly config table` to \"Configuration keys\" in docs/OPERATIONS.md"
+    );
+}
+
+#[test]
+fn configuration_keys_in_the_deployment_exist() {
+    let keys = configuration_keys();
+    let mut found = 0;
+    for path in deployed_files() {
+        let text = fs::read_to_string(&path).expect("valid UTF-8");
+        for name in find_key_names(&text) {
+            assert!(
+                keys.contains(name.trim_end_matches('_')) || name.ends_with("__"),
+                "{}: {name}",
+                path.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 20, "only {found} names found");
+}
+
+/// Every metric that is used by rules, dashboard and autoscaling exists, and every metric is
+/// documented.
+#[test]
+fn metrics_exist_and_are_documented() {
+    let metrics: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    let operations =
+        fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("the file exists");
+    for name in &metrics {
+        assert!(
+            operations.contains(&format!("`{name}`")) || operations.contains(&format!("`{name}{{")),
+            "docs/OPERATIONS.md does not document {name}"
+        );
+    }
+    let mut found = BTreeSet::new();
+    for path in deployed_files().into_iter().chain([root().join("docs/OPERATIONS.md")]) {
+        let text = fs::read_to_string(&path).expect("valid UTF-8");
+        for name in
+            text.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        {
+            // Recording rules have names with colons (`mayfly:…`) and lack this prefix.
+            let Some(rest) = name.strip_prefix("mayfly_") else { continue };
+            let plain = ["_bucket", "_sum", "_count"]
+                .into_iter()
+                .find_map(|suffix| name.strip_suffix(suffix).filter(|name| metrics.contains(name)))
+                .unwrap_or(name);
+            assert!(metrics.contains(plain), "{}: mayfly_{rest} is not a metric", path.display());
+            found.insert(plain.to_owned());
+        }
+    }
+    assert!(found.len() > 20, "{found:?}");
+}
+
+/// Every alert is documented and has a test case in which it fires.
+#[test]
+fn alerts_are_documented_and_tested() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("the file exists");
+    let (rules, cases) =
+        (read("deploy/prometheus/rules.yml"), read("deploy/prometheus/rules.test.yml"));
+    let operations = read("docs/OPERATIONS.md");
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 20, "{alerts:?}");
+    for alert in alerts {
+        assert!(
+            operations.contains(&format!("`{alert}`")),
+            "docs/OPERATIONS.md does not document {alert}"
+        );
+        assert!(cases.contains(alert), "no test case for {alert}");
+    }
+}
+
+/// Workers are scaled by the streams and consumer groups that they read.
+#[test]
+fn workers_are_scaled_by_their_streams() {
+    let worker =
+        fs::read_to_string(root().join("k8s/base/persist-worker.yaml")).expect("the file exists");
+    let keys = Keys::new("mayfly");
+    for (key, stream) in [(keys.messages(), Stream::Messages), (keys.plays(), Stream::Plays)] {
+        let trigger = format!("stream: \"{key}\"\n        consumerGroup: {}\n", stream.group());
+        assert_eq!(worker.matches(&trigger).count(), 1, "{trigger}");
+    }
+}
+
+#[test]
+fn image_tags_have_the_workspace_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut found = 0;
+    for path in deployed_files() {
+        let text = fs::read_to_string(&path).expect("valid UTF-8");
+        for mark in ["image: mayfly/", "name: mayfly/", "-t mayfly/", "image.version=\""] {
+            for line in text.lines().filter(|line| line.contains(mark)) {
+                assert!(line.contains(version), "{}: {line}", path.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "only {found} images found");
+}
+
+/// Returns all files in `deploy` and `k8s`.
+fn deployed_files() -> Vec<PathBuf> {
+    let mut directories = vec![root().join("deploy"), root().join("k8s")];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() && !path.ends_with("__pycache__") {
+                directories.push(path);
+            } else if path.is_file() {
+                files.push(path);
+            }
+        }
+    }
+    files
+}

@@ -1,0 +1,34 @@
+//! Names in the documentation exist in the code.
+
+use std::{collections::BTreeSet, fs};
+
+use super::{configuration_keys, find_key_names, root};
+
+#[test]
+fn configuration_keys_in_the_documentation_exist() {
+    let keys = configuration_keys();
+    for document in ["README.md", "docs/API.md", "docs/OPERATIONS.md", "docs/ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("the document exists");
+        for name in find_key_names(&text) {
+            let is_placeholder = name == "MAYFLY_SECTION__KEY";
+            assert!(is_placeholder || keys.contains(name), "{document} names {name}");
+        }
+    }
+}
+
+#[test]
+fn problem_codes_are_documented() {
+    let api = fs::read_to_string(root().join("docs/API.md")).expect("the document exists");
+    let source = root().join("crates/http/src/response/problem/code.rs");
+    let source = fs::read_to_string(source).expect("the file exists");
+    let codes: BTreeSet<&str> = source.split('"').filter(|text| is_code(text)).collect();
+    assert!(codes.len() >= 19, "{codes:?}");
+    for code in codes {
+        assert!(api.contains(&format!("`{code}`")), "docs/API.md does not name {code}");
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    let is_code_char = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.len() > 3 && text.chars().all(is_code_char)
+}

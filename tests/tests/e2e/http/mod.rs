@@ -1,0 +1,9 @@
+//! The HTTP layer: headers, limits, malformed requests, the OpenAPI documents and the reverse
+//! proxy.
+
+mod headers;
+mod limits;
+mod malformed;
+mod openapi;
+mod reverse_proxy;
+mod slow_requests;

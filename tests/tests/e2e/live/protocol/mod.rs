@@ -1,0 +1,8 @@
+//! The WebSocket protocol and the frames of the live feeds.
+
+mod asyncapi;
+mod conformance;
+mod frames;
+mod handshake;
+mod pings;
+mod text_frames;

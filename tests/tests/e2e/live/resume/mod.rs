@@ -1,0 +1,4 @@
+//! Resuming from a position.
+
+mod replay;
+mod window;

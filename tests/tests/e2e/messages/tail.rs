@@ -1,0 +1,155 @@
+//! `mayfly tail`: the live feed in a terminal.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use mayfly_stack::Service;
+use mayfly_tests::{Setup, World, bin_dir, send_signal};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
+    time::timeout,
+};
+
+/// How long the command may take to print a line or to exit.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
+
+fn setup() -> Setup {
+    Setup::new().scale(Service::WsFanout, 1)
+}
+
+/// The running command.
+struct Tail {
+    child: Child,
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Tail {
+    /// Starts the command and returns when it is connected.
+    async fn start(world: &World, options: &[&str]) -> Self {
+        let mut tail = Self::launch(&world.url(Service::WsFanout, ""), options);
+        tail.wait_for_stderr("connected to ").await;
+        tail
+    }
+
+    fn launch(url: &str, options: &[&str]) -> Self {
+        let mut child = Command::new(bin_dir().join("mayfly"))
+            .args(["tail", "--url", url])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command starts");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        Self { child, stdout: Some(stdout), stderr }
+    }
+
+    async fn next(&mut self) -> String {
+        next_line(self.stdout.as_mut().expect("stdout is open")).await
+    }
+
+    fn stop_reading(&mut self) {
+        self.stdout = None;
+    }
+
+    async fn wait_for_stderr(&mut self, text: &str) -> String {
+        loop {
+            let line = next_line(&mut self.stderr).await;
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> ExitStatus {
+        let exited = timeout(OUTPUT_TIMEOUT, self.child.wait()).await.expect("it exits in time");
+        exited.expect("the process can be awaited")
+    }
+
+    fn send(&self, signal: Signal) {
+        send_signal(self.child.id().expect("the process is running"), signal);
+    }
+}
+
+async fn next_line<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>) -> String {
+    let line = timeout(OUTPUT_TIMEOUT, lines.next_line()).await.expect("a line is printed in time");
+    line.expect("valid UTF-8").expect("the process keeps running")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn message_is_one_line_with_escaped_control_characters() {
+    let world = setup().start().await;
+    let mut tail = Tail::start(&world, &["--channel", "a", "--channel", "b"]).await;
+    world.post_message(&json!({"channel": "c", "text": "elsewhere"})).await;
+    let sent = json!({"channel": "a", "username": "fred", "text": "Yo\u{1b}[2J\nwhat up!",
+        "city": "New York", "state": "NY"});
+    let message = world.post_message(&sent).await;
+    let at = message["created_at"].as_str().expect("`created_at` is set");
+    let line = format!(r"{at} a fred: Yo\u{{1b}}[2J\nwhat up! (New York, NY)");
+    assert_eq!(tail.next().await, line);
+    let message = world.post_message(&json!({"channel": "b", "data": {"b": 1.0}})).await;
+    let at = message["created_at"].as_str().expect("`created_at` is set");
+    assert_eq!(tail.next().await, format!(r#"{at} b -: {{"b":1.0}}"#));
+
+    tail.send(Signal::SIGINT);
+    assert!(tail.wait().await.success(), "SIGINT is not an error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_resumes_after_ws_fanout_is_killed() {
+    let world = setup().start().await;
+    let mut tail = Tail::start(&world, &[]).await;
+    let rounds = 3;
+    for round in 0..rounds {
+        let post = async |when| {
+            world.post_message(&json!({"text": format!("{when} {round}"), "ttl": 60})).await;
+        };
+        post("before").await;
+        assert!(tail.next().await.ends_with(&format!("before {round}")));
+        let pids = world.stack.env().pids(Service::WsFanout);
+        send_signal(pids[0], Signal::SIGKILL);
+        post("during").await;
+        tail.wait_for_stderr("reconnecting").await;
+        tail.wait_for_stderr("resumed").await;
+        post("after").await;
+        for when in ["during", "after"] {
+            assert!(tail.next().await.ends_with(&format!("{when} {round}")));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_option_prints_frames() {
+    let world = setup().start().await;
+    let mut tail = Tail::start(&world, &["--json"]).await;
+    let sent = json!({"username": "fred", "text": "Yo\u{1b}[2J", "data": {"b": 1.0, "a": []}});
+    let message = world.post_message(&sent).await;
+    let frame: Value = serde_json::from_str(&tail.next().await).expect("a line is JSON");
+    let position = frame["position"].as_str().expect("`position` is set");
+    assert_eq!(frame, json!({"type": "message", "position": position, "message": message}));
+    world.take("fred").await;
+    let frame: Value = serde_json::from_str(&tail.next().await).expect("a line is JSON");
+    assert_eq!((&frame["type"], &frame["ids"]), (&json!("expired"), &json!([message["id"]])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_exits_quietly_on_closed_stdout_and_with_an_error_when_rejected() {
+    let world = setup().start().await;
+    let mut tail = Tail::start(&world, &[]).await;
+    tail.stop_reading();
+    assert!(tail.wait().await.success());
+
+    let names: Vec<String> = (0..129).map(|number| format!("channel-{number}")).collect();
+    let options: Vec<&str> = names.iter().flat_map(|name| ["--channel", name]).collect();
+    let mut tail = Tail::launch(&world.url(Service::WsFanout, ""), &options);
+    tail.wait_for_stderr("4501").await;
+    assert_eq!(tail.wait().await.code(), Some(1));
+}

@@ -1,0 +1,5 @@
+//! `mayfly simulate`.
+
+mod messages;
+mod plays;
+mod server;

@@ -1,0 +1,347 @@
+//! The web page in a browser, with all services running.
+
+mod plays;
+mod rising;
+mod stats;
+
+use mayfly_stack::Service;
+use mayfly_tests::{Browser, DEFAULT_TIMEOUT, Setup, World, eventually, send_signal};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+const WIDE: u32 = 1280;
+const NARROW: u32 = 390;
+
+/// Returns the stack shared by all tests that use their own channels and usernames.
+async fn shared() -> World {
+    static PAGE: OnceCell<World> = OnceCell::const_new();
+    Setup::new().scale(Service::WsFanout, 1).share(&PAGE).await
+}
+
+fn page_url(world: &World) -> String {
+    world.url(Service::WsFanout, "/")
+}
+
+/// Returns an expression that counts the messages with this text in the feed.
+fn feed_count(text: &str) -> String {
+    let text = json!(text);
+    format!(
+        "[...document.querySelectorAll('#feed .text')].filter((element) => element.textContent === {text}).length"
+    )
+}
+
+#[tokio::test]
+async fn message_posted_in_one_tab_appears_in_another() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let (one, other) = (
+        browser.open_tab(&page_url(&world), WIDE).await,
+        browser.open_tab(&page_url(&world), NARROW).await,
+    );
+    for tab in [&one, &other] {
+        tab.wait_for_text("#status-text", "Live").await;
+        assert_ne!(
+            tab.run("return document.querySelector('#connection-id').textContent").await,
+            "–"
+        );
+    }
+    one.fill("#text", "seen in both").await;
+    one.fill("#username", "page-fred").await;
+    one.fill("#city", "New York").await;
+    one.fill("#state", "NY").await;
+    one.click("#post button").await;
+    one.wait_for_text("#post-status", "Accepted").await;
+    for tab in [&one, &other] {
+        tab.wait_until(&format!("{} === 1", feed_count("seen in both"))).await;
+        // Other tests post concurrently, so the message may not be the first.
+        tab.wait_until(
+            "[...document.querySelectorAll('#feed .message')].some((element) =>
+                element.querySelector('.text')?.textContent === 'seen in both' &&
+                element.querySelector('.name').textContent === 'page-fred' &&
+                element.querySelector('.place').textContent === 'New York, NY')",
+        )
+        .await;
+    }
+    assert_eq!(one.run("return document.querySelector('#text').value").await, "");
+    assert_eq!(other.run("return document.querySelector('#username').value").await, "");
+}
+
+#[tokio::test]
+async fn messages_posted_while_disconnected_arrive_after_reconnecting() {
+    let browser = Browser::open().await;
+    let world = Setup::new().scale(Service::WsFanout, 1).start().await;
+    let tab = browser.open_tab(&page_url(&world), WIDE).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    world.post_message(&json!({"text": "before", "ttl": 600})).await;
+    tab.wait_until(&format!("{} === 1", feed_count("before"))).await;
+    let id = tab.run("return document.querySelector('#connection-id').textContent").await;
+
+    let pid = world.stack.env().pids(Service::WsFanout)[0];
+    send_signal(pid, Signal::SIGKILL);
+    for text in ["missed 1", "missed 2", "missed 3"] {
+        world.post_message(&json!({"text": text, "ttl": 600})).await;
+    }
+    tab.wait_for_text("#connection-resumed", "yes: 3 missed messages received").await;
+    tab.wait_for_text("#feed-notice", "Resumed: 3 missed messages").await;
+    for text in ["before", "missed 1", "missed 2", "missed 3"] {
+        tab.wait_until(&format!("{} === 1", feed_count(text))).await;
+    }
+    tab.wait_for_text("#connection-events", "Disconnected (").await;
+    assert_ne!(tab.run("return document.querySelector('#connection-id').textContent").await, id);
+}
+
+#[tokio::test]
+async fn reload_resumes_from_the_position_of_the_tab() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let tab = browser.open_tab(&page_url(&world), WIDE).await;
+    tab.wait_for_text("#connection-resumed", "first connection").await;
+    world.post_message(&json!({"text": "kept over a reload", "ttl": 600})).await;
+    tab.wait_until(&format!("{} === 1", feed_count("kept over a reload"))).await;
+    tab.fill("#username", "kept").await;
+    tab.fill("#text", "from here").await;
+    tab.click("#post button").await;
+    tab.wait_until(&format!("{} === 1", feed_count("from here"))).await;
+    tab.reload().await;
+    tab.wait_for_text("#connection-resumed", "yes").await;
+    for text in ["kept over a reload", "from here"] {
+        tab.wait_until(&format!("{} === 1", feed_count(text))).await;
+    }
+    assert_eq!(tab.run("return document.querySelector('#username').value").await, "kept");
+    // Another tab starts without a position.
+    let other = browser.open_tab(&page_url(&world), WIDE).await;
+    other.wait_for_text("#connection-resumed", "first connection").await;
+}
+
+#[tokio::test]
+async fn taken_message_disappears_from_other_tabs() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let (taker, other) = (
+        browser.open_tab(&page_url(&world), WIDE).await,
+        browser.open_tab(&page_url(&world), WIDE).await,
+    );
+    for tab in [&taker, &other] {
+        tab.wait_for_text("#status-text", "Live").await;
+    }
+    for text in ["for taking 1", "for taking 2"] {
+        world.post_message(&json!({"username": "page/taken", "text": text, "ttl": 600})).await;
+        other.wait_until(&format!("{} === 1", feed_count(text))).await;
+    }
+    taker.fill("#inbox-username", "page/taken").await;
+    taker.click("#inbox button[value=read]").await;
+    taker.wait_for_text("#inbox-list", "for taking 2").await;
+    // A message that arrives later is added.
+    world
+        .post_message(&json!({"username": "page/taken", "text": "for taking 3", "ttl": 600}))
+        .await;
+    taker.wait_for_text("#inbox-list", "for taking 3").await;
+    taker.wait_for_text("#inbox-status", "3 messages").await;
+    taker.click("#inbox button[value=take]").await;
+    other.wait_for_text("#feed", "taken or deleted").await;
+    for text in ["for taking 1", "for taking 2", "for taking 3"] {
+        other.wait_until(&format!("{} === 0", feed_count(text))).await;
+        taker.wait_for_text("#inbox-list", text).await;
+    }
+    taker.wait_for_text("#inbox-status", "Taken: 3 messages").await;
+    other.fill("#inbox-username", "page/taken").await;
+    other.click("#inbox button[value=read]").await;
+    other.wait_for_text("#inbox-status", "The inbox is empty").await;
+}
+
+#[tokio::test]
+async fn expired_message_disappears() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let tab = browser.open_tab(&page_url(&world), WIDE).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    world.post_message(&json!({"text": "brief", "ttl": 2})).await;
+    world.post_message(&json!({"text": "born expired", "ttl": 0})).await;
+    for text in ["brief", "born expired"] {
+        tab.wait_until(&format!("{} === 1", feed_count(text))).await;
+    }
+    for text in ["brief", "born expired"] {
+        tab.wait_until(&format!("{} === 0", feed_count(text))).await;
+    }
+}
+
+#[tokio::test]
+async fn user_input_is_text_and_does_not_break_the_layout() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let long = "x".repeat(4096);
+    let hostile = [
+        json!({"text": "<script>document.title = 'broken'</script><img src=x onerror=\"document.title = 'broken'\">",
+               "username": "<b>bold</b>", "city": "<i>", "state": "\"'&"}),
+        json!({"text": long, "username": "W".repeat(200), "city": "C".repeat(64), "state": "S".repeat(64),
+               "channel": "c".repeat(64)}),
+        json!({"text": "مرحبا بالعالم (with English) 123.", "username": "محمد", "city": "القاهرة"}),
+        json!({"text": "\u{202e}right to left, never closed", "username": "\u{2067}\u{202e}x"}),
+        json!({"text": "🦋".repeat(500), "username": "👩‍👩‍👧‍👦"}),
+        json!({"text": format!("Z{}", "\u{301}\u{316}".repeat(300)), "username": "\u{200b}"}),
+        json!({"text": "line\n".repeat(300)}),
+        json!({"data": {"k".repeat(500): ["v".repeat(3000), {"deep": [[[["</script>"]]]]}]}}),
+    ];
+    for width in [NARROW, WIDE] {
+        let tab = browser.open_tab(&page_url(&world), width).await;
+        tab.wait_for_text("#status-text", "Live").await;
+        for message in &hostile {
+            let posted = world.post_message(message).await;
+            tab.wait_until(&format!(
+                "document.querySelector('#feed [data-id=\"{}\"]')",
+                posted["id"].as_str().expect("the message has an ID")
+            ))
+            .await;
+        }
+        tab.wait_until(&format!("{} >= 1", feed_count(&long))).await;
+        tab.wait_until(&format!(
+            "{} >= 1",
+            feed_count(hostile[0]["text"].as_str().expect("the text is a string"))
+        ))
+        .await;
+        tab.run("document.querySelectorAll('.expand').forEach((button) => button.click())").await;
+        tab.wait_until("document.scrollingElement.scrollWidth <= innerWidth").await;
+        let fits =
+            "[...document.querySelectorAll('.panel, .message, .message *')].every((element) => {
+            const { left, right } = element.getBoundingClientRect();
+            return left >= 0 && right <= innerWidth + 1;
+        })";
+        tab.wait_until(fits).await;
+        let injected =
+            "return document.querySelectorAll('#feed script, #feed img, #feed b, #feed i').length";
+        assert_eq!(tab.run(injected).await, 0);
+        assert_eq!(tab.run("return document.title").await, "Mayfly");
+    }
+}
+
+#[tokio::test]
+async fn validation_errors_are_shown_at_their_fields() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let tab = browser.open_tab(&page_url(&world), NARROW).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    tab.fill("#text", "never accepted").await;
+    tab.fill("#ttl", "99999999").await;
+    tab.fill("#channel", "no blanks").await;
+    tab.click("#post button").await;
+    tab.wait_for_text("#ttl-error", "whole number").await;
+    tab.wait_until("document.querySelector('#channel-error').textContent !== ''").await;
+    let state =
+        "return ['ttl', 'channel', 'text'].map((id) => document.getElementById(id).ariaInvalid)";
+    assert_eq!(tab.run(state).await, json!(["true", "true", null]));
+    assert_eq!(tab.run("return document.activeElement.id").await, "channel");
+    assert_eq!(tab.run("return document.querySelector('#text').value").await, "never accepted");
+    tab.fill("#ttl", "1").await;
+    tab.fill("#channel", "lobby").await;
+    tab.wait_until("!document.querySelector('#post [aria-invalid]')").await;
+    tab.click("#post button").await;
+    tab.wait_for_text("#post-status", "Accepted").await;
+}
+
+#[tokio::test]
+async fn feed_shows_the_newest_200_messages_of_the_selected_channels() {
+    let browser = Browser::open().await;
+    let world = Setup::new().scale(Service::WsFanout, 1).start().await;
+    let tab = browser.open_tab(&page_url(&world), WIDE).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    let id = tab.run("return document.querySelector('#connection-id').textContent").await;
+    tab.fill("#channels", "page-many, page-other").await;
+    tab.click("#filter button").await;
+    tab.wait_until(&format!("document.querySelector('#connection-id').textContent !== {id}")).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    let message = |n| json!({"text": format!("many {n}"), "channel": "page-many", "ttl": 600});
+    let many: Vec<Value> = (0..250).map(message).collect();
+    let answer = world.post("/v1/messages/batch", &many.into()).await;
+    assert_eq!(answer.status(), 202);
+    world.post_message(&json!({"text": "not selected", "ttl": 600})).await;
+    world.post_message(&json!({"text": "the last", "channel": "page-other", "ttl": 600})).await;
+    tab.wait_until(&format!("{} === 1", feed_count("the last"))).await;
+    tab.wait_until("document.querySelectorAll('#feed > li').length === 200").await;
+    tab.wait_for_text("#feed-more", "newest 200").await;
+    let shown = tab.run("return document.querySelector('#feed').innerText").await.to_string();
+    assert!(shown.contains("many 249") && !shown.contains("not selected"));
+}
+
+#[tokio::test]
+async fn mayfly_js_works_on_another_origin() {
+    let browser = Browser::open().await;
+    let world = shared().await;
+    // Any document of another origin.
+    let tab = browser.open_tab(&world.list_url("/health"), WIDE).await;
+    let live = world.url(Service::WsFanout, "");
+    let classic = format!(
+        "const script = document.createElement('script');
+         script.src = '{live}/mayfly.js';
+         await new Promise((done, failed) => {{
+             Object.assign(script, {{ onload: done, onerror: failed }});
+             document.documentElement.append(script);
+         }});
+         return [typeof mayfly.connect, typeof connect]"
+    );
+    assert_eq!(tab.run(&classic).await, json!(["function", "undefined"]), "as a script");
+    let module = format!(
+        "delete globalThis.mayfly;
+         const module = await import('{live}/mayfly.js');
+         return [typeof module.connect, module.default === globalThis.mayfly]"
+    );
+    assert_eq!(tab.run(&module).await, json!(["function", true]), "as a module");
+
+    let channel = "page-foreign";
+    tab.run(&format!(
+        "globalThis.received = [];
+         const live = mayfly.connect({{ url: '{live}', channels: ['{channel}'] }});
+         live.on('message', ({{ text }}) => received.push(text));
+         live.on('expired', ({{ by_time }}) => received.push(by_time));
+         live.on('state', ({{ state }}) => received.push(state));
+         globalThis.live = live"
+    ))
+    .await;
+    tab.wait_until("received.includes('open')").await;
+    assert_eq!(tab.run("return live.subscribe('page-second')").await, true);
+    world.post_message(&json!({"text": "first", "channel": channel, "ttl": 600})).await;
+    world.post_message(&json!({"text": "second", "channel": "page-second", "ttl": 1})).await;
+    world.post_message(&json!({"text": "third", "channel": "page-none", "ttl": 600})).await;
+    tab.wait_until("received.includes('second') && received.includes(true)").await;
+    tab.run("live.close()").await;
+    let received = json!(["connecting", "open", "first", "second", true, "closed"]);
+    assert_eq!(tab.run("return received").await, received);
+
+    // A new client resumes from the position of another one.
+    let position = tab.run("return live.position").await;
+    world.post_message(&json!({"text": "fourth", "channel": channel, "ttl": 600})).await;
+    let again = format!(
+        "const live = mayfly.connect({{ url: '{live}', channels: '{channel}', since: {position} }});
+         const resumed = new Promise((done) => live.on('resumed', ({{ resumed }}) => done(resumed)));
+         const message = new Promise((done) => live.on('message', ({{ text }}) => done(text)));
+         const both = await Promise.all([resumed, message]);
+         live.close();
+         return both"
+    );
+    assert_eq!(tab.run(&again).await, json!([true, "fourth"]));
+}
+
+#[tokio::test]
+async fn page_shows_an_outage_and_reconnects() {
+    let browser = Browser::open().await;
+    let setup = Setup::new().scale(Service::WsFanout, 1).set("MAYFLY_FANOUT__DRAIN", "1s");
+    let world = setup.start().await;
+    let tab = browser.open_tab(&page_url(&world), NARROW).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    world.stack.stop(Service::WsFanout).await.expect("the service stops");
+    tab.wait_for_text("#status-text", "Reconnecting in").await;
+    tab.wait_for_text("#connection-state", "Disconnected (").await;
+    let posted = world.post_message(&json!({"text": "during the outage", "ttl": 600})).await;
+    world.stack.start(Service::WsFanout).await.expect("the service starts");
+    tab.wait_until(&format!("{} === 1", feed_count("during the outage"))).await;
+    tab.wait_for_text("#connection-resumed", "yes: 1 missed message").await;
+    // The page offers a link to the message by ID.
+    let path = format!("/v1/messages/{}", posted["id"].as_str().expect("the message has an ID"));
+    eventually(DEFAULT_TIMEOUT, "the message is readable by ID", async || {
+        match world.get(&path).await {
+            (200, message) => Ok(message),
+            other => Err(other),
+        }
+    })
+    .await;
+}

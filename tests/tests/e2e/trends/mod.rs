@@ -1,0 +1,5 @@
+//! Page visits, hosts and the rising pages.
+
+mod chartbeat;
+mod hosts;
+mod visits;

@@ -1,0 +1,259 @@
+/**
+ * mayfly.js: the browser client of Mayfly's live feeds.
+ *
+ * The same file can be loaded in two ways, from any origin:
+ *
+ *     <script src="https://live.example/mayfly.js"></script>
+ *     import { connect } from 'https://live.example/mayfly.js';
+ *
+ * Both set the global `mayfly`. The module has a default export, too.
+ *
+ * As a module it uses top-level `await`, which modules of service workers do not allow: use
+ * `importScripts` there.
+ *
+ * It does not need a document: it runs in workers and wherever else a global `WebSocket` exists.
+ */
+export as namespace mayfly;
+
+export function connect(options?: Options): Live;
+declare const mayfly: { connect: typeof connect };
+export default mayfly;
+
+export type Feed = 'messages' | 'plays' | 'rising' | 'stats' | 'pulse';
+
+/** Names to subscribe to, at most 128 of each kind. A string is a list with one name. */
+export interface Names {
+  /** `[A-Za-z0-9._:-]{1,64}`. */
+  channels?: string | string[];
+  feeds?: Feed | Feed[];
+  /** Videos, for the feed `plays`. */
+  videos?: string | string[];
+  /**
+   * Hosts, for the feed `rising`, which requires at least one: `[A-Za-z0-9._:-]{1,253}`,
+   * case-insensitive.
+   */
+  hosts?: string | string[];
+}
+
+/** The defaults are all channels and the feed `messages`. */
+export interface Options extends Names {
+  /**
+   * URL of the server, `http(s)` or `ws(s)`, with or without `/v1/live`. Default: the origin of the
+   * page.
+   */
+  url?: string | URL;
+  /** The position to resume from: `live.position`, or that of a gap. */
+  since?: string | null;
+  /**
+   * Sent as `token=`. A function is called for each attempt to connect; if it fails, the attempt
+   * fails.
+   */
+  token?: string | (() => string | null | undefined | Promise<string | null | undefined>);
+  /** Replaces the global `WebSocket`. */
+  WebSocket?: new (url: string) => WebSocket;
+}
+
+/** A message as sent by the server. Numbers in `data` are parsed by `JSON.parse`. */
+export interface Message {
+  id: string;
+  channel: string;
+  username: string | null;
+  text: string | null;
+  city: string | null;
+  state: string | null;
+  data: unknown;
+  created_at: string;
+  expires_at: string;
+}
+
+export interface MessageFrame {
+  type: 'message';
+  position: string;
+  message: Message;
+}
+
+/**
+ * Messages that have expired. The server reports messages that were taken or deleted. mayfly.js
+ * itself reports messages whose time to live has passed, for the 20,000 newest. A message that
+ * expired before it was replayed is reported as a message first and as expired afterwards.
+ */
+export interface Expired {
+  type: 'expired';
+  ids: string[];
+  /** True: their time to live has passed. False: they were taken or deleted. */
+  by_time: boolean;
+  /** Present only if the server reported it. */
+  position?: string;
+}
+
+/**
+ * The server dropped frames because this client was too slow, and the server is configured to drop
+ * frames instead of closing the connection. `position` is the position of the last frame before the
+ * gap: a second connection with `since: position` receives the dropped messages. This connection
+ * continues after the gap.
+ */
+export interface Gap {
+  type: 'gap';
+  dropped: number;
+  position: string;
+}
+
+/**
+ * Whether the client receives everything after the position that it sent, once and in order. If
+ * `resumed` is false, messages may be missing. The server can also report this while the connection
+ * is open.
+ */
+export type Resumed =
+  | { type: 'hello'; resumed: true; position: string; connection: string }
+  | {
+      type: 'hello';
+      resumed: false;
+      /**
+       * The position is too old; stream data was lost; or the server does not know the position.
+       */
+      reason: 'window' | 'data_lost' | 'unknown_position';
+      position: string;
+      connection: string;
+    };
+
+export type State =
+  | { state: 'connecting' }
+  | { state: 'open'; connection: string }
+  /** Reconnects after `delay_ms`; `asked`: the server requested this delay. */
+  | { state: 'waiting'; delay_ms: number; asked: boolean; code: number; reason: string }
+  /**
+   * Final: `close()` was called, or the server closed with a code from 4500 to 4999, which are not
+   * retried.
+   */
+  | { state: 'closed'; code: number; reason: string };
+
+/** The newest counts, at most 20 per frame. Each replaces the previous count of its video. */
+export interface Plays {
+  type: 'plays';
+  counts: { video_id: string; count: number }[];
+}
+
+/**
+ * The trending pages of a host, after each sample. State: each frame replaces the previous one of
+ * its host.
+ */
+export interface Rising {
+  type: 'rising';
+  /** In lower case. */
+  host: string;
+  sampled_at: string;
+  /** The time of the previous sample, if any. */
+  compared_to: string | null;
+  window: '5s' | (string & {});
+  /** Visitors on all pages of the host. */
+  visitors: number;
+  /** False if the counts are estimates from a sample of the visitors. */
+  exact: boolean;
+  /** At most 100, highest score first, pages without a score last. */
+  pages: RisingPage[];
+  [more: string]: unknown;
+}
+
+export interface RisingPage {
+  path: string;
+  title: string | null;
+  visitors: number;
+  /** Difference to the previous sample; null if the page was not in it. */
+  change: number | null;
+  /** The change relative to the previous sample; null if that had no visitors. */
+  rate: number | null;
+  /** How unusual the number of visitors is, approximately in standard deviations. */
+  score: number | null;
+  [more: string]: unknown;
+}
+
+/**
+ * State: each frame replaces the previous one. A new subscriber receives the last one immediately,
+ * if any.
+ */
+export interface Stats {
+  type: 'stats';
+  /** Path of the snapshot in the API. */
+  url: string;
+  snapshot: Snapshot;
+}
+
+/** Statistics of all stored messages. */
+export interface Snapshot {
+  result: 'success';
+  generated_at: string;
+  cities: number;
+  users: number;
+  messages: { total: number; last_hour: number; last_minute: number };
+  top_cities: { city: string; state: string | null; messages: number }[];
+  [more: string]: unknown;
+}
+
+/** System health, once per second. State: each frame replaces the previous one. */
+export interface Pulse {
+  type: 'pulse';
+  generated_at: string;
+  /** Messages waiting to be stored. The age is 0 if the queue is empty. */
+  queue: { depth: number; oldest_age_ms: number; dead_letters: number };
+  /** Per second. */
+  rates: { accepted: number; stored: number; delivered: number };
+  /**
+   * Time from acceptance until a message is consumed; null if none was consumed in the last minute.
+   */
+  consumption_ms: {
+    latest: number | null;
+    average: number | null;
+    p50: number | null;
+    p99: number | null;
+  };
+  /** Connected clients. */
+  connections: number;
+  [more: string]: unknown;
+}
+
+/** The server's response to a client frame that it rejects. */
+export interface Refusal {
+  type: 'error';
+  code: 'invalid_json' | 'invalid_field' | 'too_many_channels' | (string & {});
+  message: string;
+}
+
+export interface Events {
+  /** Called once per message, even if the server sends it repeatedly. */
+  message: (message: Message, frame: MessageFrame) => void;
+  expired: (expired: Expired) => void;
+  gap: (gap: Gap) => void;
+  resumed: (resumed: Resumed) => void;
+  state: (state: State) => void;
+  plays: (plays: Plays) => void;
+  rising: (rising: Rising) => void;
+  stats: (stats: Stats) => void;
+  pulse: (pulse: Pulse) => void;
+  error: (refusal: Refusal) => void;
+}
+
+/**
+ * A connection that reconnects automatically, with its subscriptions and from its position. The
+ * delay between attempts is random, from 0.5 to 30 seconds, and grows with each failure, unless the
+ * server requests a delay.
+ */
+export interface Live {
+  /** Calls `listener` on every event of this type. Returns a function that removes the listener. */
+  on<E extends keyof Events>(event: E, listener: Events[E]): () => void;
+  /**
+   * Adds names. Resolves to true when the server has confirmed them: everything published from then
+   * on is delivered. Resolves to false if the server rejects them or the connection is closed.
+   * Throws immediately if a name is invalid.
+   */
+  subscribe(names: Names | string | string[]): Promise<boolean>;
+  /** Removes names. A set that becomes empty stays empty; it does not mean "all". */
+  unsubscribe(names: Names | string | string[]): Promise<boolean>;
+  /** Closes the connection permanently. */
+  close(): void;
+  /** The position to send as `since`; null until the first one is known. */
+  readonly position: string | null;
+  /** The state of the last `state` event. */
+  readonly state: State;
+  /** The server's time, as far as it is known, in milliseconds since 1970. */
+  readonly now: number;
+}

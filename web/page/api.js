@@ -1,0 +1,58 @@
+/** Requests to the services. */
+
+const TIMEOUT_MS = 15_000;
+
+/** @typedef {{ ingest_url: string, list_url: string, live_url: string }} ServiceUrls */
+/** @typedef {{ field?: string, message: string }} FieldError */
+
+/**
+ * Returns the base URLs of the services. An empty URL means the origin of this page.
+ * @returns {Promise<ServiceUrls>}
+ */
+export async function loadServiceUrls() {
+  const sameOrigin = { ingest_url: '', list_url: '', live_url: '' };
+  try {
+    const response = await fetch(new URL('../config.json', import.meta.url));
+    return response.ok ? { ...sameOrigin, ...(await response.json()) } : sameOrigin;
+  } catch {
+    return sameOrigin;
+  }
+}
+
+/**
+ * Sends a request and returns the JSON of the response.
+ * @param {string} url
+ * @param {RequestInit} [options]
+ * @throws {ApiError} if the request fails or is rejected
+ */
+export async function request(url, options) {
+  let response;
+  try {
+    response = await fetch(url, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
+    throw new ApiError(
+      isTimeout
+        ? 'The service did not respond within 15 seconds.'
+        : 'The service cannot be reached.',
+    );
+  }
+  const body = await response.json().catch(() => null);
+  if (response.ok) return body;
+  const retryAfter = response.headers.get('Retry-After');
+  const detail =
+    body?.detail || body?.title || `The service responded with status ${response.status}.`;
+  throw new ApiError(retryAfter ? `${detail} Retry in ${retryAfter} s.` : detail, body?.errors);
+}
+
+/** A failed or rejected request, with the errors of its fields. */
+export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {FieldError[]} fieldErrors
+   */
+  constructor(message, fieldErrors = []) {
+    super(message);
+    this.fieldErrors = fieldErrors;
+  }
+}

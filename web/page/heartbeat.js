@@ -1,0 +1,54 @@
+/**
+ * The visits of this page: a heartbeat while the page is visible, so that it is one of the pages it
+ * shows.
+ */
+
+import { load, save } from './storage.js';
+
+/** By default, a visitor counts for 30 seconds after a heartbeat. */
+const INTERVAL_MS = 15_000;
+
+/** The host of this page in the form of the API: IPv6 addresses have no brackets. */
+export const pageHost = location.host.replace(/[[\]]/g, '').toLowerCase();
+
+export class Heartbeat {
+  #urls;
+  #visitor = load('visitor') ?? createVisitorId();
+  #sentAt = -Infinity;
+
+  /** @param {{ urls: Promise<import('./api.js').ServiceUrls> }} options */
+  constructor({ urls }) {
+    this.#urls = urls;
+    save('visitor', this.#visitor);
+    setInterval(() => this.#send(), INTERVAL_MS);
+    document.addEventListener('visibilitychange', () => this.#send());
+    this.#send();
+  }
+
+  /** Failures are ignored: nothing else depends on heartbeats. */
+  async #send() {
+    if (document.hidden || performance.now() - this.#sentAt < INTERVAL_MS / 2) return;
+    this.#sentAt = performance.now();
+    const { ingest_url } = await this.#urls;
+    const visit = {
+      host: pageHost,
+      path: location.pathname,
+      title: document.title,
+      visitor: this.#visitor,
+    };
+    await fetch(`${ingest_url}/v1/visits`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(visit),
+      signal: AbortSignal.timeout(INTERVAL_MS),
+    }).catch(() => {});
+  }
+}
+
+/**
+ * Returns a random ID for this tab. `crypto.randomUUID` does not exist on pages loaded over HTTP.
+ */
+function createVisitorId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}

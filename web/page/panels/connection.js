@@ -1,0 +1,143 @@
+/** The panel with the state of the connection, resumption and lost messages. */
+
+import { byId, createElement, createTime } from '../ui/dom.js';
+import { formatCount } from '../ui/format.js';
+
+/** @import { Gap, Live, Message, Resumed, State } from '../../mayfly.js' */
+
+const EVENTS_MAX = 12;
+const REFRESH_MS = 250;
+const REASONS = {
+  window: 'the position is outside the resume window',
+  data_lost: 'the server lost stream data',
+  unknown_position: 'the server does not know the position',
+};
+
+export class ConnectionPanel {
+  /** @type {Live | undefined} */
+  #live;
+  #onMissed;
+  #isResumed = false;
+  /** Messages created before this time and received now were missed. */
+  #openedAt = 0;
+  #missed = 0;
+  #dropped = 0;
+  #reconnectAt = 0;
+
+  /** @param {{ onToggle: () => void, onMissed: (messages: number) => void }} options */
+  constructor({ onToggle, onMissed }) {
+    this.#onMissed = onMissed;
+    byId('toggle').addEventListener('click', onToggle);
+    setInterval(() => this.#refresh(), REFRESH_MS);
+  }
+
+  /** @param {Live} live */
+  watch(live) {
+    this.#live = live;
+    this.#showState(live, live.state);
+    live.on('state', (state) => this.#showState(live, state));
+    live.on('resumed', (frame) => this.#showResumed(frame));
+    live.on('message', (message) => this.#countMissed(live, message));
+    live.on('gap', (gap) => this.#showGap(gap));
+    live.on('error', ({ code, message }) => this.#log(`Error ${code}: ${message}`));
+  }
+
+  /**
+   * @param {Live} live
+   * @param {State} state
+   */
+  #showState(live, state) {
+    byId('status').dataset.state = state.state;
+    byId('toggle').textContent = state.state === 'closed' ? 'Connect' : 'Disconnect';
+    if (state.state === 'open') {
+      this.#openedAt = live.now;
+      this.#missed = 0;
+      this.#isResumed = false;
+      byId('connection-id').textContent = state.connection;
+      byId('connection-resumed').textContent = 'first connection';
+    } else {
+      byId('connection-id').textContent = '–';
+    }
+    if (state.state === 'waiting') this.#reconnectAt = Date.now() + state.delay_ms;
+    const { short, long } = describeState(state);
+    byId('status-text').textContent = short;
+    byId('connection-state').textContent = long;
+    if (state.state !== 'connecting') this.#log(long);
+    this.#refresh();
+  }
+
+  /** @param {Resumed} frame */
+  #showResumed(frame) {
+    this.#isResumed = frame.resumed;
+    if (frame.resumed) {
+      this.#missed = 0;
+      byId('connection-resumed').textContent = 'yes: no messages were missed';
+      this.#log('Resumed');
+      return;
+    }
+    const reason = REASONS[frame.reason] ?? frame.reason;
+    byId('connection-resumed').textContent = `no: ${reason}`;
+    byId('connection-lost').textContent = 'possibly: the connection was not resumed';
+    this.#log(`Not resumed: ${reason}`);
+  }
+
+  /**
+   * @param {Live} live
+   * @param {Message} message
+   */
+  #countMissed(live, { created_at }) {
+    const isResuming = live.state.state === 'open' && this.#isResumed;
+    if (!isResuming || Date.parse(created_at) >= this.#openedAt) return;
+    this.#missed += 1;
+    const missed = formatCount(this.#missed, 'missed message');
+    byId('connection-resumed').textContent = `yes: ${missed} received`;
+    this.#onMissed(this.#missed);
+  }
+
+  /** @param {Gap} gap */
+  #showGap({ dropped }) {
+    this.#dropped += dropped;
+    const total = formatCount(this.#dropped, 'message');
+    byId('connection-lost').textContent = `${total} dropped: this client was too slow`;
+    this.#log(`${formatCount(dropped, 'message')} dropped`);
+  }
+
+  /** Updates what changes continuously. These elements are not live regions of screen readers. */
+  #refresh() {
+    const position = this.#live?.position;
+    byId('connection-position').textContent = position ?? '–';
+    byId('connection-position').title = position ?? '';
+    if (this.#live?.state.state !== 'waiting') return;
+    const seconds = Math.max(0, Math.ceil((this.#reconnectAt - Date.now()) / 1000));
+    byId('status-text').textContent = `Reconnecting in ${seconds} s`;
+  }
+
+  /** @param {string} text */
+  #log(text) {
+    const list = byId('connection-events');
+    list.prepend(createElement('li', {}, createTime(Date.now()), ' ', text));
+    while (list.childElementCount > EVENTS_MAX) list.lastElementChild?.remove();
+  }
+}
+
+/** @param {State} state */
+function describeState(state) {
+  switch (state.state) {
+    case 'connecting':
+      return { short: 'Connecting', long: 'Connecting…' };
+    case 'open':
+      return { short: 'Live', long: 'Connected' };
+    case 'waiting': {
+      const seconds = Math.ceil(state.delay_ms / 1000);
+      const long = `Disconnected (${describeClose(state)}), reconnecting in ${seconds} s`;
+      return { short: 'Disconnected', long };
+    }
+    case 'closed':
+      return state.code === 1000
+        ? { short: 'Offline', long: 'Disconnected' }
+        : { short: 'Rejected', long: `Closed by the server (${describeClose(state)})` };
+  }
+}
+
+/** @param {{ code: number, reason: string }} close */
+const describeClose = ({ code, reason }) => [code, reason].filter(Boolean).join(' ');

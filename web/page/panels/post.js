@@ -1,0 +1,120 @@
+/** The panel that posts a message. */
+
+import { ApiError, request } from '../api.js';
+import { load, save } from '../storage.js';
+import { byId, createElement, inputById, showFieldError } from '../ui/dom.js';
+
+const FIELDS = ['text', 'username', 'city', 'state', 'channel', 'ttl'];
+/** Fields that keep their values after a reload. */
+const SAVED_FIELDS = ['username', 'city', 'state', 'channel', 'ttl', 'unit'];
+
+export class PostPanel {
+  #urls;
+  #form = /** @type {HTMLFormElement} */ (byId('post'));
+  #status = byId('post-status');
+  #isBusy = false;
+
+  /** @param {{ urls: Promise<import('../api.js').ServiceUrls> }} options */
+  constructor({ urls }) {
+    this.#urls = urls;
+    for (const name of SAVED_FIELDS) inputById(name).value = load(name) ?? inputById(name).value;
+    for (const name of FIELDS) {
+      inputById(name).addEventListener('input', () => showFieldError(inputById(name), ''));
+    }
+    inputById('unit').addEventListener('input', () => showFieldError(inputById('ttl'), ''));
+    inputById('text').addEventListener('keydown', (event) => this.#onKeyDown(event));
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#post();
+    });
+  }
+
+  /**
+   * Posts on Enter, except while composing text and on devices without a hardware keyboard.
+   * @param {KeyboardEvent} event
+   */
+  #onKeyDown(event) {
+    const isEnter = event.key === 'Enter' && !event.shiftKey && !event.altKey && !event.isComposing;
+    const hasKeyboard = event.ctrlKey || event.metaKey || matchMedia('(hover: hover)').matches;
+    if (!isEnter || !hasKeyboard) return;
+    event.preventDefault();
+    this.#form.requestSubmit();
+  }
+
+  /** Returns the message without empty fields. The service validates the others. */
+  #readMessage() {
+    /** @type {Record<string, string | number>} */
+    const message = {};
+    for (const name of ['username', 'text', 'city', 'state', 'channel']) {
+      const { value } = inputById(name);
+      if (value !== '') message[name] = value;
+    }
+    const ttl = inputById('ttl').value.trim();
+    const ms = Number(ttl.replace(',', '.')) * Number(inputById('unit').value) * 1000;
+    // Rounded to milliseconds: 1.1 hours is not a whole number of seconds in floating point.
+    const seconds = Math.round(ms) / 1000;
+    if (ttl !== '') message.ttl = Number.isFinite(seconds) ? seconds : ttl;
+    return message;
+  }
+
+  async #post() {
+    if (this.#isBusy) return;
+    this.#setBusy(true);
+    for (const name of FIELDS) showFieldError(inputById(name), '');
+    for (const name of SAVED_FIELDS) save(name, inputById(name).value);
+    const startedAt = performance.now();
+    try {
+      const { ingest_url, list_url } = await this.#urls;
+      const message = await request(`${ingest_url}/v1/messages`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(this.#readMessage()),
+      });
+      const ms = Math.round(performance.now() - startedAt);
+      this.#showAccepted(`${list_url}/v1/messages/${message.id}`, ms);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#showRejected(error);
+    } finally {
+      this.#setBusy(false);
+    }
+  }
+
+  /**
+   * @param {string} url
+   * @param {number} ms
+   */
+  #showAccepted(url, ms) {
+    inputById('text').value = '';
+    inputById('text').focus();
+    const options = { href: url, target: '_blank', rel: 'noopener', textContent: 'View JSON' };
+    this.#status.className = 'form-status good';
+    this.#status.replaceChildren(`Accepted in ${ms} ms. `, createElement('a', options));
+  }
+
+  /**
+   * Shows each error at its field, and those of no field below the form.
+   * @param {ApiError} error
+   */
+  #showRejected({ message, fieldErrors }) {
+    const others = [];
+    for (const error of fieldErrors) {
+      if (error.field && FIELDS.includes(error.field)) {
+        showFieldError(inputById(error.field), error.message);
+      } else {
+        others.push(error.field ? `${error.field}: ${error.message}` : error.message);
+      }
+    }
+    const first = FIELDS.find((name) => byId(name).hasAttribute('aria-invalid'));
+    if (first) byId(first).focus();
+    this.#status.className = 'form-status bad';
+    this.#status.textContent =
+      others.join(' ') || (first ? 'The message was not posted.' : message);
+  }
+
+  /** @param {boolean} isBusy */
+  #setBusy(isBusy) {
+    this.#isBusy = isBusy;
+    this.#form.setAttribute('aria-busy', String(isBusy));
+  }
+}

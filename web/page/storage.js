@@ -1,0 +1,27 @@
+/**
+ * Values that survive a reload of this tab. Without session storage, they last as long as the page.
+ */
+
+/** @type {Map<string, string>} */
+const fallback = new Map();
+
+/** @param {string} name */
+export function load(name) {
+  try {
+    return sessionStorage.getItem(`mayfly.${name}`);
+  } catch {
+    return fallback.get(name) ?? null;
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+export function save(name, value) {
+  try {
+    sessionStorage.setItem(`mayfly.${name}`, value);
+  } catch {
+    fallback.set(name, value);
+  }
+}
