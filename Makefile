@@ -66,7 +66,7 @@ test: build ## Run all tests
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 # All but the end-to-end tests. They start their own Redis and Postgres, and need no binaries.
-CHECKED = --lib --bins --examples $(addprefix --test ,api api_keys architecture migrations process samples stack)
+CHECKED = --lib --bins --examples $(addprefix --test ,api architecture postgres process stack)
 .PHONY: check
 check: ## Check the format and lints, and run the unit and crate tests
 	@echo 'Checking the format, the lints, and the unit and crate tests…'

@@ -75,7 +75,7 @@ export interface MessageFrame {
 /**
  * Messages that have expired. The server reports messages that were taken or deleted. mayfly.js
  * itself reports messages whose time to live has passed, for the 20,000 newest. A message that
- * expired before it was replayed is reported as a message first and as expired afterwards.
+ * expired before it was replayed is reported first as a message and then as expired.
  */
 export interface Expired {
   type: 'expired';
@@ -139,7 +139,7 @@ export interface Plays {
  */
 export interface Rising {
   type: 'rising';
-  /** In lower case. */
+  /** In lowercase. */
   host: string;
   sampled_at: string;
   /** The time of the previous sample, if any. */
@@ -158,7 +158,7 @@ export interface RisingPage {
   path: string;
   title: string | null;
   visitors: number;
-  /** Difference to the previous sample; null if the page was not in it. */
+  /** Difference from the previous sample; null if the page was not in it. */
   change: number | null;
   /** The change relative to the previous sample; null if that had no visitors. */
   rate: number | null;
@@ -193,12 +193,13 @@ export interface Snapshot {
 export interface Pulse {
   type: 'pulse';
   generated_at: string;
-  /** Messages waiting to be stored. The age is 0 if the queue is empty. */
+  /** Messages and plays waiting to be stored. The age is 0 if the queue is empty. */
   queue: { depth: number; oldest_age_ms: number; dead_letters: number };
   /** Per second. */
   rates: { accepted: number; stored: number; delivered: number };
   /**
-   * Time from acceptance until a message is consumed; null if none was consumed in the last minute.
+   * Time from acceptance until an item was stored or counted; null if there was none in the last
+   * minute.
    */
   consumption_ms: {
     latest: number | null;
@@ -206,12 +207,12 @@ export interface Pulse {
     p50: number | null;
     p99: number | null;
   };
-  /** Connected clients. */
+  /** Open live connections. */
   connections: number;
   [more: string]: unknown;
 }
 
-/** The server's response to a client frame that it rejects. */
+/** The server's response to a client frame that it rejected. */
 export interface Refusal {
   type: 'error';
   code: 'invalid_json' | 'invalid_field' | 'too_many_channels' | (string & {});

@@ -186,7 +186,7 @@
       for (const kind of KINDS) {
         for (const name of subscriptions[kind] ?? []) append(kind.slice(0, -1), name);
       }
-      // A URL cannot express an empty set, so it has a placeholder that is unsubscribed afterwards.
+      // A URL cannot express an empty set, so a placeholder is sent and unsubscribed later.
       if (subscriptions.feeds.size === 0) connection.cleanup.feeds = ['messages'];
       if (subscriptions.channels?.size === 0) {
         connection.cleanup.channels = ['-'];
@@ -451,7 +451,7 @@
     const names = {};
     for (const kind of KINDS) {
       let list = [given[kind] ?? []].flat();
-      // The server reports hosts in lower case.
+      // The server reports hosts in lowercase.
       if (kind === 'hosts') list = list.map((host) => String(host).toLowerCase());
       if (list.length) names[kind] = list;
     }

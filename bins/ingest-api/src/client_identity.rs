@@ -15,7 +15,7 @@ pub struct ClientIdentity {
 
 /// The context of a write: everything except the items to be written.
 pub struct WriteContext {
-    /// The request id and trace of the items.
+    /// The request ID and trace of the items.
     pub origin: Origin,
     /// The identity of the request, if it has an `Idempotency-Key`.
     pub idempotency: Option<IdempotentRequest>,

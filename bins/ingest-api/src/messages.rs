@@ -13,7 +13,7 @@ use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_respons
 /// Accepts messages. Each HTTP thread has its own instance.
 pub struct MessageIngestion {
     writer: MessageWriter,
-    /// Shared by all threads, so that the ids of a process increase within a millisecond too.
+    /// Shared by all threads, so that the IDs of a process increase within a millisecond too.
     ids: Arc<IdGenerator>,
     clock: Box<dyn Clock>,
     /// The limit per client.
@@ -60,7 +60,7 @@ impl MessageIngestion {
                 Ok(AcceptedMessage { message, json, response: WriteResponse::New(limit) })
             }
             WriteResponse::Replayed(before) => {
-                // The request is equal, so the stored id and time make it the first message.
+                // The request is equal, so the stored ID and time make it the first message.
                 let id = before.ids.first().copied().unwrap_or(message.id);
                 let message = message.reissue(id, before.accepted_at);
                 let json = message.to_json().into();
@@ -69,7 +69,7 @@ impl MessageIngestion {
         }
     }
 
-    /// Accepts a batch of messages atomically and returns their ids in order.
+    /// Accepts a batch of messages atomically and returns their IDs in order.
     pub async fn accept_batch(
         &self,
         new: Vec<NewMessage>,

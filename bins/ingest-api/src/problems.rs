@@ -6,7 +6,7 @@ use mayfly_core::{FieldErrors, InputError, limits};
 use mayfly_hot::Capacity;
 use mayfly_http::{Code, Problem};
 
-/// The body or query is not a valid message, play or visit.
+/// Returns the problem that the body or query is not a valid message, play or visit.
 pub fn invalid_input(error: InputError) -> Problem {
     match error {
         InputError::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
@@ -15,14 +15,14 @@ pub fn invalid_input(error: InputError) -> Problem {
     }
 }
 
-/// The body is not UTF-8.
+/// Returns the problem that the body is not UTF-8.
 pub fn not_utf8(error: std::str::Utf8Error) -> Problem {
     let offset = error.valid_up_to();
     Problem::new(Code::InvalidJson)
         .detail(format!("The request body is not valid UTF-8 at byte {offset}."))
 }
 
-/// A configured limit on stored items is reached.
+/// Returns the problem that a configured limit on stored items is reached.
 pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
     match capacity {
         Capacity::Inbox => Problem::new(Code::InboxFull).detail(
@@ -34,20 +34,20 @@ pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
             .retry_after(Duration::from_secs(5)),
         Capacity::PagesPerHost => Problem::new(Code::Overloaded)
             .detail(
-                "The host has reached its maximum number of pages with visitors. Visits to those \
-                 pages are still accepted.",
+                "The host has reached its maximum number of pages with visitors. Visits to pages \
+                 that already have visitors are still accepted.",
             )
             .retry_after(Duration::from_secs(30)),
         Capacity::Hosts => Problem::new(Code::Overloaded)
             .detail(
-                "The maximum number of hosts with visitors is reached. Visits to those hosts are \
-                 still accepted.",
+                "The maximum number of hosts with visitors is reached. Visits to hosts that \
+                 already have visitors are still accepted.",
             )
             .retry_after(Duration::from_secs(30)),
     }
 }
 
-/// The idempotency key was used for a different request.
+/// Returns the problem that the idempotency key was used for a different request.
 pub fn key_reused() -> Problem {
     let hours = limits::WRITE_IDEMPOTENCY_TTL.as_secs() / 3_600;
     Problem::new(Code::IdempotencyKeyReused).detail(format!(
@@ -55,7 +55,8 @@ pub fn key_reused() -> Problem {
     ))
 }
 
-/// A different version of the service stored the outcome of this idempotency key.
+/// Returns the problem that a different version of the service stored the outcome of this
+/// idempotency key.
 pub fn unknown_record_format() -> Problem {
     Problem::new(Code::Internal)
         .caused_by("the outcome stored under the Idempotency-Key has an unknown format")

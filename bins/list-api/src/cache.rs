@@ -90,7 +90,7 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K
     /// Returns the cached value, waits for a fetch in progress, or fetches.
     ///
     /// The fetch is a separate task and continues if its caller disconnects, since others may wait
-    /// for it. It is cancelled if the thread of its caller exits; then the other callers fetch once
+    /// for it. It is canceled if the thread of its caller exits; then the other callers fetch once
     /// more.
     pub async fn get<F>(&self, key: &K, fetch: impl Fn() -> F) -> Result<V, FetchError>
     where

@@ -71,7 +71,7 @@ impl HostQueries {
         self.caches.pages.get(host, fetch).await?.ok_or_else(host_not_found)
     }
 
-    /// Ranks the pages of a host by their increase since an earlier sample, as JSON.
+    /// Ranks the pages of a host by score, compared with an earlier sample, as JSON.
     pub async fn list_rising(&self, host: Host, window: Window) -> Result<Bytes, Problem> {
         let key = (host, window);
         let fetch = || cache_response(self.stores.clone().list_rising(key.0.clone(), window));

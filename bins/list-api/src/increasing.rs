@@ -86,7 +86,7 @@ impl IncreaseQueries {
         Self { hot, source: settings.rising.source, caches }
     }
 
-    /// Lists the pages of a host with more visitors than before, the greatest increase first.
+    /// Lists the pages of a host with more visitors than before, the largest increase first.
     pub async fn list_increases(&self, api_key: &str, host: &str) -> Result<Increases, Problem> {
         let host =
             Host::parse(host).ok().filter(|_| is_valid_key(api_key)).ok_or_else(unauthorized)?;

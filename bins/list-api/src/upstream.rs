@@ -1,7 +1,7 @@
 //! Requests to the upstream source of visitors.
 //!
-//! One stats-publisher calls the source for all processes. A request here records the demand in
-//! Redis and polls for the outcome of the call.
+//! One stats-publisher calls the source for all processes. A request records in Redis that the host
+//! is requested, and polls for the outcome of the call.
 
 use std::{sync::Arc, time::Duration};
 

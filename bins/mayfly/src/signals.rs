@@ -4,7 +4,7 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that is cancelled by SIGINT, SIGTERM or SIGHUP. From now on, these signals do
+/// Returns a token that is canceled by SIGINT, SIGTERM or SIGHUP. From now on, these signals do
 /// not terminate the process.
 pub(crate) fn cancel_on_signal() -> Result<CancellationToken> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];

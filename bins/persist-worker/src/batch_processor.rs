@@ -1,4 +1,5 @@
-//! Brings every entry to its outcome (stored, retried or dead-lettered) and then acknowledges it.
+//! Determines the outcome of every entry (stored, retried or dead-lettered) and then acknowledges
+//! it.
 //!
 //! Processing can be interrupted at any point. An entry is then either still pending, and another
 //! worker processes it again, which has no effect if it was stored; or its outcome is committed to

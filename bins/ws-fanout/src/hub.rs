@@ -108,7 +108,7 @@ impl Hub {
         }
     }
 
-    /// Waits until a worker has exited unexpectedly: its connections receive nothing any more.
+    /// Waits until a worker has exited unexpectedly: its connections no longer receive anything.
     pub(crate) async fn wait_for_worker_failure(&self) {
         self.worker_failed.notified().await;
     }

@@ -122,7 +122,7 @@ macro_rules! select_keys {
     };
 }
 
-/// Ids sort by the time of creation.
+/// IDs sort by the time of creation.
 const LIST: &str = select_keys!("WHERE id > $1 ORDER BY id LIMIT $2");
 
 /// The limit suffices to report an ambiguous key and its candidates.
@@ -148,7 +148,7 @@ impl ColdStore {
 }
 
 impl ApiKeys<'_> {
-    /// Stores a key with its hosts and returns its id. If the digest exists, adds the hosts to that
+    /// Stores a key with its hosts and returns its ID. If the digest exists, adds the hosts to that
     /// key, unless it is revoked. Rejected if there are already [`limits::API_KEYS_MAX`] keys, or
     /// if the key would have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
     pub async fn create(self, key: &NewApiKey) -> Result<Uuid, ColdError> {
@@ -168,7 +168,7 @@ impl ApiKeys<'_> {
             .map(|row| row.id)
     }
 
-    /// Lists the keys after an id, in the order of creation.
+    /// Lists the keys after an ID, in the order of creation.
     pub async fn list(self, after: Uuid, limit: u32) -> Result<Vec<StoredApiKey>, ColdError> {
         self.store
             .call(async |connection| {
@@ -182,7 +182,7 @@ impl ApiKeys<'_> {
             .map(|rows| rows.into_iter().map(StoredApiKey::from).collect())
     }
 
-    /// Revokes the key that has this id, these first characters, or this value; idempotent.
+    /// Revokes the key that has this ID, these first characters, or this value; idempotent.
     pub async fn revoke(self, which: &str) -> Result<Revocation, ColdError> {
         let (id, hash) = (Uuid::parse_str(which).ok(), KeyHash::from_key(which));
         self.store

@@ -26,13 +26,13 @@ pub struct DeadLetter {
     pub stream: &'static str,
     /// The epoch of the entry.
     pub epoch: String,
-    /// The id of the entry in the stream.
+    /// The ID of the entry in the stream.
     pub entry_id: String,
     /// The kind: the name of the first field.
     pub kind: String,
-    /// The id of the message, if the entry contains one.
+    /// The ID of the message, if the entry contains one.
     pub message_id: Option<MessageId>,
-    /// The id of the plays, if the entry contains some.
+    /// The ID of the plays, if the entry contains some.
     pub plays_id: Option<Uuid>,
     /// The number of items in the entry: messages or plays.
     pub items: u32,

@@ -22,7 +22,8 @@ pub struct Statistics<'a> {
 const HAS_ROLLUPS: &str = "SELECT to_regclass('play_totals') IS NOT NULL AS has_rollups";
 
 /// A single statement reads a consistent snapshot. A second is included if it started within the
-/// time span.
+/// time span. The conditions on `single` tell the planner that each table has one row: it has no
+/// statistics of such small tables, and would assume that the join returns 10^15 rows.
 const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
          recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities, \
          play_totals.plays, play_totals.videos, top_videos.list::text AS top_videos \
@@ -33,7 +34,8 @@ const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
          FROM message_seconds \
          WHERE second > $1 - interval '1 hour' AND second <= $1 \
      ) AS recent \
-     WHERE fill.filled_to >= fill.up_to";
+     WHERE totals.single AND top_cities.single AND play_totals.single AND top_videos.single \
+         AND fill.single AND fill.filled_to >= fill.up_to";
 
 #[derive(QueryableByName)]
 struct HasRollups {

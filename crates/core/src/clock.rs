@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn timestamp_round_trips() {
         let at = Timestamp::from_millis(1_795_201_620_000);
-        let json = serde_json::to_string(&at).expect("it serialises");
+        let json = serde_json::to_string(&at).expect("it serializes");
         assert_eq!(json, r#""2026-11-20T19:07:00.000Z""#);
         assert_eq!(serde_json::from_str::<Timestamp>(&json).expect("it parses"), at);
     }

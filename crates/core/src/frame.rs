@@ -45,7 +45,7 @@ impl ResumeFailure {
 pub enum ServerFrame<'a> {
     /// Live delivery starts after `position`.
     Hello {
-        /// The id of this connection.
+        /// The ID of this connection.
         connection: &'a str,
         /// The position at which live delivery starts.
         position: &'a Position,
@@ -65,7 +65,7 @@ pub enum ServerFrame<'a> {
     Expired {
         /// The new position of the subscriber.
         position: &'a Position,
-        /// The ids of the messages.
+        /// The IDs of the messages.
         ids: Vec<MessageId>,
     },
     /// The position advanced without a frame for this subscriber.
@@ -124,7 +124,7 @@ pub struct SubscriptionSet {
     pub channels: Vec<String>,
     /// Feeds.
     pub feeds: Vec<&'static str>,
-    /// Video ids.
+    /// Video IDs.
     pub videos: Vec<String>,
     /// Hosts.
     pub hosts: Vec<String>,

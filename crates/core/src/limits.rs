@@ -29,13 +29,13 @@ pub const PAGE_ITEMS_MAX: u32 = 1_000;
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// Maximum total size of the items in a page, an inbox or a take, in bytes.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Maximum length of a video id, in characters.
+/// Maximum length of a video ID, in characters.
 pub const VIDEO_ID_CHARS_MAX: usize = 128;
-/// Maximum length of a play id, in characters.
+/// Maximum length of a play ID, in characters.
 pub const PLAY_ID_CHARS_MAX: usize = 128;
 /// Maximum number of plays in a request.
 pub const PLAYS_MAX: usize = 1_000;
-/// How long a play is deduplicated by its id.
+/// How long a play is deduplicated by its ID.
 pub const PLAY_ID_RETENTION: Duration = Duration::from_secs(24 * 3_600);
 /// Counts below this value are published immediately, others with the next tick.
 pub const IMMEDIATE_COUNTS_BELOW: u64 = 100;
@@ -47,7 +47,7 @@ pub const HOST_CHARS_MAX: usize = 253;
 pub const PATH_CHARS_MAX: usize = 1_024;
 /// Maximum length of a title, in characters.
 pub const TITLE_CHARS_MAX: usize = 256;
-/// Maximum length of a visitor id, in characters.
+/// Maximum length of a visitor ID, in characters.
 pub const VISITOR_CHARS_MAX: usize = 128;
 /// Maximum number of visits in a request.
 pub const VISITS_MAX: usize = 1_000;

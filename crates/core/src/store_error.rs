@@ -15,7 +15,7 @@ pub trait StoreError: Error + Send + Sync + 'static {
 pub enum StoreErrorKind {
     /// The store cannot be reached or is not ready. A write may have been applied.
     Unavailable,
-    /// The store did not answer within the deadline. A write may have been applied.
+    /// The store did not respond within the deadline. A write may have been applied.
     Timeout,
     /// The store has no capacity for the request. Nothing was written.
     Overloaded,

@@ -223,20 +223,20 @@ impl Keys {
         self.key(format_args!("message:{id}"))
     }
 
-    /// Hash, message id to stream entry: accepted messages that are not stored yet.
+    /// Hash, message ID to stream entry: accepted messages that are not stored yet.
     #[must_use]
     pub fn waiting(&self) -> String {
         self.key("waiting")
     }
 
-    /// Hash, message id to JSON: taken and deleted messages whose new expiry time is not in
+    /// Hash, message ID to JSON: taken and deleted messages whose new expiry time is not in
     /// Postgres yet.
     #[must_use]
     pub fn taken(&self) -> String {
         self.key("taken")
     }
 
-    /// Sorted set with a TTL: the ids of a username's live messages, by expiry time.
+    /// Sorted set with a TTL: the IDs of a username's live messages, by expiry time.
     #[must_use]
     pub fn inbox(&self, username: &str) -> String {
         self.key(format_args!("inbox:{username}"))

@@ -16,7 +16,8 @@ use crate::disconnect::Disconnect;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time limit of the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Limits of the silence after which the client pings, whatever ping interval the server announces.
+/// Limits of the silence after which the client pings, regardless of the ping interval that the
+/// server announces.
 const SILENCE_MIN: Duration = Duration::from_millis(100);
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 

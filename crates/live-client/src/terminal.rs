@@ -31,8 +31,8 @@ pub fn escape_json(json: &str) -> String {
     escaped
 }
 
-/// Whether this is a control character, a line or paragraph separator, or a character that changes
-/// the direction of writing.
+/// Returns whether this is a control character, a line or paragraph separator, or a character that
+/// changes the direction of writing.
 pub fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -99,7 +99,7 @@ impl ResponseHeader {
             ),
             Self::MayflyStale => (
                 one_of(["true"]),
-                "Present if the source has failed since and this is its last response.",
+                "Present if the source has failed and this is its last response.",
             ),
             Self::WwwAuthenticate => {
                 (one_of(["Bearer"]), "The authentication scheme: send an API key.")

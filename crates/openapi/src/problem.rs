@@ -19,7 +19,9 @@ pub(crate) fn problem() -> AnySchema {
         .property("field", string().description(Some("The field, parameter or header.")))
         .property(
             "message",
-            string().description(Some("The rule, phrased to follow the name of the field.")),
+            string().description(Some(
+                "The rule that was broken, phrased to follow the name of the field.",
+            )),
         )
         .required("field")
         .required("message");

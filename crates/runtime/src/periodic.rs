@@ -3,7 +3,9 @@
 use std::{fmt::Display, time::Duration};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+
+use crate::redact;
 
 /// Returns an interval that ticks immediately and then once per `period`. If the work between two
 /// ticks takes longer than the period, the next tick follows immediately and missed ticks are
@@ -30,11 +32,16 @@ pub async fn run_periodically<E: Display>(
                 is_failing = false;
                 info!(task, "periodic task recovered");
             }
-            Err(error) if !is_failing => {
-                is_failing = true;
-                warn!(task, %error, "periodic task failed; retrying every {period:?}");
+            Ok(()) => {}
+            Err(error) => {
+                let error = redact(&error.to_string()).into_owned();
+                if is_failing {
+                    debug!(task, error, "periodic task failed again");
+                } else {
+                    is_failing = true;
+                    warn!(task, error, "periodic task failed; retrying every {period:?}");
+                }
             }
-            Ok(()) | Err(_) => {}
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) struct HttpClient {
     next_url: usize,
     /// The time spent waiting before retries.
     pub(crate) wait_time: Duration,
-    /// Cancelled to stop retries. The request in progress still completes.
+    /// Canceled to stop retries. The request in progress still completes.
     stop: CancellationToken,
     /// The kinds of errors that were printed already.
     printed_errors: HashSet<ErrorKind>,
@@ -205,7 +205,7 @@ impl HttpClient {
         let response = timeout(REQUEST_TIMEOUT, async {
             let response = self.client.request(request).await.map_err(|error| {
                 let is_connect = error.is_connect();
-                // The outer error only says that there is a source.
+                // The outer error only states that it has a source.
                 let reason = format!("{url}: {:#}", anyhow::Error::new(error));
                 if is_connect {
                     RequestError::NotConnected(reason)

@@ -8,7 +8,7 @@ use mayfly_core::Order;
 /// The subcommands of `mayfly simulate`.
 #[derive(Debug, Subcommand)]
 pub enum Simulate {
-    /// Write sample messages and report the throughput; exit with 1 if not all were accepted
+    /// Post sample messages and report the throughput; exit with 1 if not all were accepted
     Messages(MessagesOptions),
     /// Page through all stored messages and check their order and completeness; exit with 1 if the
     /// check fails
@@ -39,7 +39,7 @@ pub struct MessagesOptions {
     /// Seed of the random messages (default: random)
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
-    /// Comma-separated URLs of ingest-api, used in turn (default: the local stack or
+    /// Comma-separated URLs of ingest-api, used in rotation (default: the local stack or
     /// MAYFLY_PUBLIC__INGEST_URL)
     #[arg(long, value_delimiter = ',', value_parser = http_url)]
     pub url: Vec<String>,
@@ -55,7 +55,7 @@ pub struct WalkOptions {
     /// asc: in order of persistence; desc: newest first
     #[arg(long, default_value = "asc", value_parser = order)]
     pub order: Order,
-    /// Comma-separated URLs of list-api, used in turn (default: the local stack or
+    /// Comma-separated URLs of list-api, used in rotation (default: the local stack or
     /// MAYFLY_PUBLIC__LIST_URL)
     #[arg(long, value_delimiter = ',', value_parser = http_url)]
     pub url: Vec<String>,
@@ -68,7 +68,7 @@ pub struct PlaysOptions {
     /// Number of plays, 1 to 10,000,000; at least 100 per video
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = up_to(10_000_000))]
     pub messages: u64,
-    /// Number of videos, 1 to 10,000; a fifth of them get fewer than 100 plays
+    /// Number of videos, 1 to 10,000; a fifth of them receive fewer than 100 plays
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = up_to(10_000))]
     pub videos: u64,
     /// Number of persist-worker processes during the run, 1 to 64
@@ -80,7 +80,7 @@ pub struct PlaysOptions {
     /// Interval at which large counts are published during the run, 1 to 3,600 seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = up_to(3_600))]
     pub interval: u64,
-    /// Count plays while they arrive (default: start counting when all are queued)
+    /// Count plays as they arrive (default: start counting when all are queued)
     #[arg(long)]
     pub live: bool,
     /// Start the local stack if it is down, as `mayfly up` does

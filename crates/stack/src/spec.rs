@@ -108,7 +108,7 @@ impl Spec {
     }
 }
 
-/// Whether the stack itself sets this variable: listen addresses, and the URLs of Redis and
+/// Returns whether the stack itself sets this variable: listen addresses, and the URLs of Redis and
 /// Postgres.
 pub fn is_managed_setting(name: &str) -> bool {
     const MANAGED: [&str; 4] = [

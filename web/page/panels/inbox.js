@@ -113,7 +113,7 @@ export class InboxPanel {
   #showStatus(hasMore = false) {
     const count = this.#views.filter(({ isRemoved }) => !isRemoved).length;
     const messages = `${formatCount(count, 'message')}${hasMore ? ', more available' : ''}.`;
-    const taken = `Taken: ${messages} Nobody else can read them.`;
+    const taken = `Taken: ${messages} No one else can read them.`;
     const text = this.#username === null ? taken : messages;
     byId('inbox-status').textContent = count ? text : 'The inbox is empty.';
   }

@@ -72,7 +72,7 @@ export class PulsePanel {
       '–',
       'unknown',
     );
-    const label = `Consumption time over the last minutes. Now: ${current}.`;
+    const label = `Consumption time over the last few minutes. Now: ${current}.`;
     byId('pulse-chart').setAttribute('aria-label', label);
     this.#chart.draw(this.#points, performance.now());
     this.#updateStale();

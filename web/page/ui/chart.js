@@ -1,4 +1,4 @@
-/** A line chart of the last minutes, as SVG. The style sheet defines its colors. */
+/** A line chart of the last few minutes, as SVG. The style sheet defines its colors. */
 
 import { createSvg, setAttributes } from './dom.js';
 import { formatDuration } from './format.js';

@@ -38,7 +38,7 @@ pub async fn list_pages(
     Ok(json_response(hosts.list_pages(&parse_host(name)?).await?))
 }
 
-/// Lists the pages of a host, the greatest increase first.
+/// Lists the pages of a host, highest score first.
 pub async fn list_rising(
     hosts: Data<HostQueries>,
     name: PathParam,

@@ -51,7 +51,7 @@ pub async fn get_message(
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    // An invalid id cannot exist, so it is not found.
+    // An invalid ID cannot exist, so it is not found.
     let id: MessageId = id.parse().map_err(|_| message_not_found())?;
     messages.find_message(id).await?.map(json_response).ok_or_else(message_not_found)
 }

@@ -8,7 +8,7 @@ pub fn json_response(body: impl Into<Bytes>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body.into())
 }
 
-/// Concatenates JSON messages to a JSON array.
+/// Concatenates JSON messages into a JSON array.
 pub fn json_array<'a>(messages: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut body = Vec::with_capacity(messages.len() * 256 + 128);
     body.push(b'[');

@@ -6,13 +6,13 @@ use mayfly_core::Host;
 /// The subcommands of `mayfly keys`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Create a key that grants access to hosts, and print it; it cannot be shown again
+    /// Create a key that grants access to hosts, and print it once; it cannot be shown again
     Create(CreateKey),
     /// List the keys, without their secrets
     List,
-    /// Revoke a key permanently; exit with 1 if it does not exist
+    /// Revoke a key permanently; exit with 1 if no key or several keys match
     Revoke {
-        /// The id or the first characters of the key, as shown by `mayfly keys list`
+        /// The ID or the first characters of the key, as shown by `mayfly keys list`
         #[arg(value_name = "ID|START")]
         id_or_start: String,
     },

@@ -34,9 +34,9 @@ pub(crate) enum Command {
     Down,
     /// Show the status of every process of the local stack
     Status,
-    /// Start a stopped service, redis, postgres or s3; return when it is up
+    /// Start a stopped service, or redis, postgres or s3; return when it is up
     Start(ProcessName),
-    /// Stop a service, redis, postgres or s3 gracefully; return when it is down
+    /// Gracefully stop a service, or redis, postgres or s3; return when it is down
     Stop(ProcessName),
     /// Stop the local stack and delete its data
     Reset,
@@ -49,13 +49,13 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Print messages as they are published; resume after a disconnect
     Tail(Tail),
-    /// Write sample messages, page through all stored messages, or simulate video plays
+    /// Post sample messages, page through all stored messages, or simulate video plays
     #[command(subcommand)]
     Simulate(Simulate),
     /// Print the configuration reference
     #[command(subcommand)]
     Config(Config),
-    /// Install missing programs that the local stack and its tests need
+    /// Install the missing programs that the local stack and its tests need
     #[command(hide = true)]
     EnsureInstalled,
     /// Supervise the local stack; started by `mayfly up`
@@ -144,7 +144,7 @@ pub(crate) struct ServeS3 {
     /// Directory of the files; every subdirectory is a bucket
     #[arg(long)]
     pub(crate) root: PathBuf,
-    /// Only check whether a server listens at the address; exit with 1 if not
+    /// Only check whether a server listens on the address; exit with 1 if not
     #[arg(long)]
     pub(crate) check: bool,
     #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]

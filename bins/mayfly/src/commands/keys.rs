@@ -81,7 +81,7 @@ async fn revoke(settings: &Settings, cold: &ColdStore, id_or_start: &str) -> Res
     let key = match revocation.context("cannot revoke the key in Postgres")? {
         Revocation::Revoked(key) => key,
         Revocation::NotFound => {
-            print_err("no key has this id or start");
+            print_err("no key has this ID or start");
             return Ok(ExitCode::FAILURE);
         }
         Revocation::Ambiguous(keys) => {

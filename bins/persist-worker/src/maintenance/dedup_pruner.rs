@@ -4,7 +4,7 @@ use mayfly_cold::ColdStore;
 use mayfly_core::EntryId;
 use mayfly_hot::{HotStore, Stream};
 
-/// Deletes the records of acknowledged entries, and expired play ids.
+/// Deletes the records of acknowledged entries, and expired play IDs.
 pub struct DedupPruner {
     hot: HotStore,
     cold: ColdStore,
@@ -18,10 +18,10 @@ impl DedupPruner {
         Self { hot, cold, pruned_up_to: EntryId::START }
     }
 
-    /// Deletes the records that are no longer needed, and if `prune_play_ids`, also play ids.
+    /// Deletes the records that are no longer needed, and if `prune_play_ids`, also play IDs.
     ///
-    /// Postgres remembers the entry up to which all entries are acknowledged, so that none of them
-    /// counts again if Redis loses acknowledgements in a crash or a suspended worker resumes.
+    /// Postgres stores the entry up to which all entries are acknowledged, so that none of them
+    /// counts again if Redis loses acknowledgments in a crash or a suspended worker resumes.
     pub async fn prune(&mut self, prune_play_ids: bool) -> anyhow::Result<()> {
         if prune_play_ids {
             self.cold.plays().prune_play_ids().await?;

@@ -23,10 +23,10 @@ impl LedgerMonitor {
 
     /// Checks a stream.
     ///
-    /// Postgres is read first: all items it knows were accepted before Redis is read. If Redis
-    /// knows fewer, it was restored without its latest writes, and a new epoch begins. The same
-    /// applies if the newest entry of the last check is lost: as many items may have been accepted
-    /// since.
+    /// Postgres is read first: all items that it counts were accepted before Redis is read. If
+    /// Redis counts fewer, it was restored without its latest writes, and a new epoch begins. The
+    /// same applies if the newest entry of the last check is lost: as many items may have been
+    /// accepted since.
     pub async fn check(&mut self, stream: Stream) -> anyhow::Result<()> {
         let before = self.hot.ledger().find_or_begin(stream).await?;
         let known = self.cold.ledger().find(&before.epoch, stream.name()).await?;

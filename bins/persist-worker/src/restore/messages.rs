@@ -1,6 +1,6 @@
 //! Restoration of hot copies and inboxes of live messages after Redis lost its data.
 //!
-//! Only messages older than the epoch are restored, page by page in the order of ids. Redis accepts
+//! Only messages older than the epoch are restored, page by page in the order of IDs. Redis accepts
 //! a page only if it follows the page before, so that concurrent or interrupted workers restore
 //! each page exactly once.
 
@@ -30,7 +30,7 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
         };
         let now = SystemClock.now();
         let after = last.parse().unwrap_or_else(|_| oldest_live_id(now));
-        // The name of an epoch is a UUIDv7: smaller ids are older than the epoch.
+        // The name of an epoch is a UUIDv7: smaller IDs are older than the epoch.
         let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
         let live = cold.messages().list_live(after, before, now, PAGE_MESSAGES).await?;
         let is_young = before > MessageId::lower_bound(now.minus(COMMIT_DELAY_MAX));
@@ -64,7 +64,7 @@ fn is_last_page(to: &RestoreProgress) -> bool {
     }
 }
 
-/// Returns the lower bound of the ids of live messages.
+/// Returns the lower bound of the IDs of live messages.
 fn oldest_live_id(now: Timestamp) -> MessageId {
     MessageId::lower_bound(now.minus(limits::TTL_MAX))
 }

@@ -48,7 +48,7 @@ pub trait StreamHandler {
     /// Creates the dead letter of an entry.
     fn to_dead_letter(delivery: &Delivery, reason: String, attempts: u32) -> DeadLetter;
 
-    /// Acknowledges an entry after its dead letter was stored. `is_expired` tells whether its
+    /// Acknowledges an entry after its dead letter was stored. `is_expired` states whether its
     /// message was taken or deleted.
     async fn acknowledge_dead_letter(
         &self,
@@ -71,7 +71,7 @@ pub struct EntryGroup<'a, B> {
 }
 
 impl<'a, B> EntryGroup<'a, B> {
-    /// Returns the ids of the entries.
+    /// Returns the IDs of the entries.
     pub fn entry_ids(&self) -> Vec<&'a str> {
         self.entries.iter().map(|(delivery, _)| delivery.entry_id.as_str()).collect()
     }

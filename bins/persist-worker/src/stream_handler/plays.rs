@@ -44,7 +44,7 @@ impl StreamHandler for PlayHandler {
         if plays.plays.iter().any(|play| play.video_id.contains('\0')) {
             return Err("a video id contains U+0000".into());
         }
-        let entry_id = delivery.entry_id.parse().map_err(|_| "the stream entry id is malformed")?;
+        let entry_id = delivery.entry_id.parse().map_err(|_| "the stream entry ID is malformed")?;
         let count = plays.plays.len() as u64;
         batch.entries.push(NewPlays { entry_id, plays });
         Ok(count)

@@ -6,14 +6,15 @@ use mayfly_cold::ColdStore;
 use mayfly_hot::HotStore;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The interval between two checks for published counts that are not saved.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// The maximum number of counts that are saved at once.
+/// The maximum number of counts per save.
 const BATCH_COUNTS: usize = 1_000;
 
-/// Saves published counts to Postgres. After Redis lost its data, they tell what subscribers know.
+/// Saves published counts to Postgres. After Redis lost its data, they show which counts
+/// subscribers already have.
 pub struct PublishedCountSaver {
     hot: HotStore,
     cold: ColdStore,
@@ -35,8 +36,14 @@ impl PublishedCountSaver {
         let mut is_failing = false;
         while draining.run_until_cancelled(published()).await.is_some() {
             let result = self.save_all().await;
-            if let (Err(error), false) = (&result, is_failing) {
-                warn!(%error, "stats-publisher cannot save published play counts; retrying");
+            match &result {
+                Err(error) if !is_failing => {
+                    warn!(%error, "stats-publisher cannot save published play counts; retrying");
+                }
+                Ok(()) if is_failing => {
+                    info!("stats-publisher saves published play counts again");
+                }
+                _ => {}
             }
             is_failing = result.is_err();
         }

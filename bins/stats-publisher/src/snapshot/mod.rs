@@ -36,7 +36,7 @@ const LEASE_TTL_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const BACKOFF_INTERVAL_DIVISOR: u32 = 4;
-/// How long a step in progress can continue while the process drains.
+/// How long a step in progress may continue while the process drains.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long S3 can still apply an upload after it timed out.
 const LATE_UPLOAD_MAX: Duration = Duration::from_secs(10);
@@ -195,7 +195,7 @@ impl SnapshotPublisher {
         let json = Bytes::from(json);
         leadership.renew().await?;
         // Killed here: the interval has no snapshot, and the next leader publishes it.
-        // Suspended here: the lease has expired afterwards, and the snapshot is not uploaded.
+        // Suspended here: the lease has expired afterward, and the snapshot is not uploaded.
         if leadership.remaining() < self.upload_timeout {
             return Ok(Outcome::Superseded);
         }

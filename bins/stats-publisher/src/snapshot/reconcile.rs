@@ -12,7 +12,7 @@ const ROUNDS_MAX: u32 = 3;
 impl SnapshotPublisher {
     /// Uploads the announced snapshot again if this instance has overwritten it with one that was
     /// not announced. Concurrent reconciliations converge to the newest, as each checks again
-    /// afterwards.
+    /// afterward.
     ///
     /// An upload that timed out is checked immediately, and again when S3 can no longer apply it.
     pub(super) async fn reconcile(&mut self) -> Result<(), PublishError> {

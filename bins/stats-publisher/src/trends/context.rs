@@ -19,6 +19,6 @@ pub struct SamplingContext {
     pub cold: ColdStore,
     /// The receiver of samples.
     pub publisher: TrendPublisher,
-    /// Cancelled when the process drains.
+    /// Canceled when the process drains.
     pub draining: CancellationToken,
 }

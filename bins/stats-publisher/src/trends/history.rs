@@ -138,7 +138,7 @@ impl HostBaseline {
         match timeout(HISTORY_TIMEOUT, query).await {
             Ok(Ok(Ok(baseline))) => self.baseline = Some(baseline),
             Ok(Ok(Err(error))) => debug!(%error, "cannot read a baseline"),
-            Ok(Err(error)) => debug!(%error, "the query of a baseline was cancelled"),
+            Ok(Err(error)) => debug!(%error, "the query of a baseline was canceled"),
             // The next sample checks the query again.
             Err(_) => {
                 *await_from = Instant::now() + RETRY_INTERVAL;

@@ -32,12 +32,12 @@ impl TrendPublisher {
         SampleWriter::new(self.cold.clone(), Arc::clone(&self.queue))
     }
 
-    /// Publishes a sample and queues it for storage. Returns `None`, without effect, if a sample as
-    /// new was published already or the lease is lost.
+    /// Publishes a sample and queues it for storage. Returns `None`, without effect, if an equally
+    /// new sample was already published or the lease is lost.
     ///
     /// The sample is compared with the last published one or, if Redis has none, with the latest in
     /// Postgres. A query of Postgres is limited to a short timeout, so that the lease is renewed in
-    /// time; after a timeout, this snapshot has no comparison and no baseline.
+    /// time; after a timeout, the snapshot may lack the comparison or the baseline.
     ///
     /// # Errors
     /// If Redis fails. The snapshot may be published then, but is not stored; the next sample is

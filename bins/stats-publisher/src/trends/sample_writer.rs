@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 /// The maximum number of queued pages: about 80 MB with names of typical length, or nearly three
 /// hours of one host with 100 pages.
 const QUEUED_PAGES_MAX: usize = 200_000;
-/// The maximum number of samples that are stored at once.
+/// The maximum number of samples per transaction.
 const BATCH_SAMPLES: usize = 100;
 /// The timeout of storing a batch.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! Stored messages: by id, and page by page in the order of persistence.
+//! Stored messages: by ID, and page by page in the order of persistence.
 
 mod batch;
 mod sequence;
@@ -34,7 +34,7 @@ impl ColdStore {
 /// A stored message.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
-    /// The id.
+    /// The ID.
     pub id: MessageId,
     /// The sequence number, in the order of persistence.
     pub seq: i64,
@@ -131,7 +131,7 @@ const ALWAYS_FITTING_ITEMS: u32 = {
 };
 
 impl Messages<'_> {
-    /// Finds a message by id.
+    /// Finds a message by ID.
     pub async fn find(self, id: MessageId) -> Result<Option<StoredMessage>, ColdError> {
         self.store
             .call(async |connection| {
@@ -146,7 +146,7 @@ impl Messages<'_> {
             .map(|row| row.map(StoredMessage::from))
     }
 
-    /// Finds messages by id, in no particular order.
+    /// Finds messages by ID, in no particular order.
     pub async fn find_many(self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, ColdError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         self.store
@@ -161,7 +161,7 @@ impl Messages<'_> {
             .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
     }
 
-    /// Lists the messages between two ids that are unexpired at `now`, in the order of their ids.
+    /// Lists the messages between two IDs that are unexpired at `now`, in the order of their IDs.
     pub async fn list_live(
         self,
         after: MessageId,

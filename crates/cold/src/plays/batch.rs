@@ -26,7 +26,7 @@ use crate::{
 /// An entry to count.
 #[derive(Debug)]
 pub struct NewPlays<'a> {
-    /// The id of the entry in the stream.
+    /// The ID of the entry in the stream.
     pub entry_id: EntryId,
     /// The body of the entry.
     pub plays: PlaysView<'a>,
@@ -46,7 +46,7 @@ pub struct PlaysBatch<'a> {
 pub struct CountedPlays {
     /// The current counts of all videos in the batch.
     pub counts: Vec<PlayCount>,
-    /// The number of plays already counted before, by their id or with their entry.
+    /// The number of plays already counted before, by their ID or with their entry.
     pub duplicates: u64,
 }
 
@@ -80,7 +80,7 @@ struct Arguments<'a> {
     accepted_at: Vec<PgTimestamp>,
     first: EntryId,
     last: EntryId,
-    /// The number of plays without an id, by video; zero for videos whose count is only looked up.
+    /// The number of plays without an ID, by video; zero for videos whose count is only looked up.
     by_video: BTreeMap<&'a str, i64>,
     named_videos: Vec<&'a str>,
     named_plays: Vec<Uuid>,

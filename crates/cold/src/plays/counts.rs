@@ -48,7 +48,7 @@ struct PublishedRow {
 }
 
 /// Keyset pagination: the rows after a cursor have a lower count, or the same count and a lower
-/// video id. If the cursor contains a prefix of a long id, the rows with that prefix that were
+/// video ID. If the cursor contains a prefix of a long ID, the rows with that prefix that were
 /// already listed are skipped by an offset.
 const LIST: &str = "SELECT video_id, count, updated_at FROM play_counts \
      WHERE count < $2 \
@@ -137,7 +137,7 @@ impl PlayCounts<'_> {
             .map(|rows| rows.into_iter().map(PlayCount::from).collect())
     }
 
-    /// Lists the counts and their published values in the order of the video ids, after one of
+    /// Lists the counts and their published values in the order of the video IDs, after one of
     /// these.
     pub async fn list_published(
         self,
@@ -190,7 +190,7 @@ impl PlayCounts<'_> {
             .map(|_| ())
     }
 
-    /// Deletes the counts of all videos whose id starts with a prefix, and returns their number.
+    /// Deletes the counts of all videos whose ID starts with a prefix, and returns their number.
     /// For operators, who must ensure that none of these videos is played at the same time.
     pub async fn delete(self, prefix: &str) -> Result<u64, ColdError> {
         self.store

@@ -82,7 +82,7 @@ impl Plays<'_> {
             .map(|_| ())
     }
 
-    /// Deletes the play ids recorded three days ago. Returns whether there were any.
+    /// Deletes the play IDs recorded three days ago. Returns whether there were any.
     pub async fn prune_play_ids(self) -> Result<bool, ColdError> {
         #[derive(QueryableByName)]
         struct Pruned {

@@ -206,7 +206,7 @@ mod tests {
         #[test]
         fn document_is_equivalent_to_the_text_sent(text in "[ -~éß\n\t\"\\\\]{0,40}", number in any::<i64>()) {
             let value = serde_json::json!({ "text": text, "list": [number, null, true] });
-            let pretty = serde_json::to_string_pretty(&value).expect("it serialises");
+            let pretty = serde_json::to_string_pretty(&value).expect("it serializes");
             let document = Document::parse(&pretty).expect("it is valid");
             prop_assert!(!document.as_str().contains('\n'));
             let read: serde_json::Value = serde_json::from_str(document.as_str()).expect("it parses");

@@ -1,4 +1,4 @@
-//! Message ids: UUIDv7 (RFC 9562), which sort by the time of acceptance.
+//! Message IDs: UUIDv7 (RFC 9562), which sort by the time of acceptance.
 
 use std::{fmt, str::FromStr};
 
@@ -8,12 +8,12 @@ use uuid::{ContextV7, Uuid, Version};
 
 use crate::clock::Timestamp;
 
-/// The id of a message.
+/// The ID of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(Uuid);
 
-/// The text is not a message id.
+/// The text is not a message ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUIDv7 such as 019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47")]
 pub struct InvalidMessageId;
@@ -22,14 +22,14 @@ impl MessageId {
     /// The length of the written form in bytes.
     pub const TEXT_BYTES: usize = 36;
 
-    /// Returns a lower bound of the ids generated at `at`: every smaller id is older.
+    /// Returns a lower bound of the IDs generated at `at`: every smaller ID is older.
     #[must_use]
     pub fn lower_bound(at: Timestamp) -> Self {
         let millis = u128::try_from(at.as_millis()).unwrap_or(0);
         Self(Uuid::from_u128(millis << 80))
     }
 
-    /// Returns the id as a UUID.
+    /// Returns the ID as a UUID.
     #[must_use]
     pub const fn as_uuid(self) -> Uuid {
         self.0
@@ -63,14 +63,14 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// Generates ids, which increase monotonically even within a millisecond.
+/// Generates IDs, which increase monotonically even within a millisecond.
 #[derive(Debug, Default)]
 pub struct IdGenerator {
     context: Mutex<ContextV7>,
 }
 
 impl IdGenerator {
-    /// Generates the next id, at `now`.
+    /// Generates the next ID, at `now`.
     pub fn next_id(&self, now: Timestamp) -> MessageId {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
         let (seconds, nanos) = (millis / 1_000, (millis % 1_000) as u32 * 1_000_000);

@@ -1,4 +1,4 @@
-//! Messages: their fields, ids and JSON.
+//! Messages: their fields, IDs and JSON.
 
 mod batch;
 mod cursor;
@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 /// message replaces the last [`EXPIRES_AT_TAIL_BYTES`] of its JSON.
 #[derive(Debug, Clone, Serialize)]
 pub struct Message {
-    /// The id, which sorts by the time of acceptance.
+    /// The ID, which sorts by the time of acceptance.
     pub id: MessageId,
     /// The channel that the message is published on.
     pub channel: Channel,
@@ -56,7 +56,7 @@ impl Message {
         to_json(self)
     }
 
-    /// Returns the same message under the id and the acceptance time of an earlier write.
+    /// Returns the same message under the ID and the acceptance time of an earlier write.
     #[must_use]
     pub fn reissue(self, id: MessageId, at: Timestamp) -> Self {
         let ttl = self.expires_at.since(self.created_at);

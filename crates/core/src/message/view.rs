@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 /// persist-worker, from a row in list-api. Serializes to the same JSON as [`super::Message`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessageView<'a> {
-    /// The id.
+    /// The ID.
     pub id: MessageId,
     /// The channel that the message was published on.
     #[serde(borrow)]
@@ -47,7 +47,7 @@ impl<'a> MessageView<'a> {
     }
 }
 
-/// Returns the JSON of a message with `expires_at` set to `at`, if that is earlier than the present
+/// Returns the JSON of a message with `expires_at` set to `at`, if that is earlier than the current
 /// value; unchanged otherwise.
 #[must_use]
 pub fn expire_json(mut json: Vec<u8>, at: Timestamp) -> Vec<u8> {

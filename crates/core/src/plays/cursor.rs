@@ -6,21 +6,21 @@ use super::PlayCount;
 use crate::message::InvalidCursor;
 
 /// The last video of a page. Counts are sorted descending; videos with the same count are sorted by
-/// the bytes of their ids, descending.
+/// the bytes of their IDs, descending.
 ///
-/// A cursor must be short, but the id of a video may be long. Of a long id it contains a prefix,
+/// A cursor must be short, but the ID of a video may be long. Of a long ID it contains a prefix,
 /// and the number of videos with that prefix and this count that were already listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayCursor {
     /// The count of the last video.
     pub count: u64,
-    /// The id of the last video, or a prefix of it.
+    /// The ID of the last video, or a prefix of it.
     pub video: Vec<u8>,
     /// For a prefix: the number of videos with it that were listed at this count.
     pub listed: Option<u32>,
 }
 
-/// The maximum length of an id in a cursor, in bytes.
+/// The maximum length of an ID in a cursor, in bytes.
 const VIDEO_BYTES_MAX: usize = 96;
 
 impl PlayCursor {

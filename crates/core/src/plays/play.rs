@@ -17,7 +17,7 @@ use crate::{
 };
 
 checked_text!(
-    /// The id of a video, chosen by its site. Case and whitespace are significant.
+    /// The ID of a video, chosen by its site. Case and whitespace are significant.
     VideoId,
     "must be 1 to 128 characters without U+0000",
     |text| has_chars(text, limits::VIDEO_ID_CHARS_MAX) && !text.contains('\0')
@@ -35,7 +35,7 @@ checked_text!(
 pub struct Play {
     /// The video.
     pub video_id: VideoId,
-    /// Deduplicates reports: a play with the same id counts once within
+    /// Deduplicates reports: a play with the same ID counts once within
     /// [`limits::PLAY_ID_RETENTION`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub play_id: Option<PlayId>,
@@ -76,7 +76,7 @@ pub fn parse_plays(json: &str) -> Result<Vec<Play>, InputError> {
 /// The body of an entry of the stream `plays`: the plays of one accepted request.
 #[derive(Debug, Serialize)]
 pub struct Plays<'a> {
-    /// Identifies the entry. Stream entry ids do not, as Redis may reuse them after a data loss.
+    /// Identifies the entry. Stream entry IDs do not, as Redis may reuse them after a data loss.
     pub id: Uuid,
     /// The time of acceptance.
     pub enqueued_at: Timestamp,
@@ -124,7 +124,7 @@ impl<'a> PlaysView<'a> {
     }
 }
 
-/// Returns the deduplication key of a play: the first 16 bytes of SHA-256 over the ids of video and
+/// Returns the deduplication key of a play: the first 16 bytes of SHA-256 over the IDs of video and
 /// play. Accidental collisions are practically impossible.
 #[must_use]
 pub fn fingerprint(video_id: &str, play_id: &str) -> Uuid {

@@ -11,13 +11,13 @@ use crate::{clock::Timestamp, message::MessageId};
 
 /// The field of a message: its JSON, byte for byte as clients see it.
 pub const MESSAGE_V1: &str = "message.v1";
-/// The field of an expiry (a take or a deletion): milliseconds and ids, separated by spaces.
+/// The field of an expiry (a take or a deletion): milliseconds and IDs, separated by spaces.
 pub const EXPIRE_V1: &str = "expire.v1";
 /// The field of plays: the JSON of [`crate::plays::Plays`].
 pub const PLAYS_V1: &str = "plays.v1";
 /// The field of the origin of an entry.
 pub const META: &str = "meta";
-/// The field of an expiry with the channel of each id, separated by spaces.
+/// The field of an expiry with the channel of each ID, separated by spaces.
 pub const CHANNELS: &str = "channels";
 
 /// The origin of an entry: epoch, request and trace.
@@ -25,7 +25,7 @@ pub const CHANNELS: &str = "channels";
 pub struct Meta {
     /// The epoch in which the entry was written.
     pub epoch: String,
-    /// The id of the request.
+    /// The ID of the request.
     pub request_id: String,
     /// The W3C trace context of that request.
     pub traceparent: String,

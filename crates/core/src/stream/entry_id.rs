@@ -1,9 +1,9 @@
-//! The ids that Redis assigns to stream entries.
+//! The IDs that Redis assigns to stream entries.
 
 use std::{fmt, str::FromStr};
 
-/// The id of a stream entry: the time of its arrival by the clock of Redis, and a sequence number
-/// within that millisecond. The ids of a stream increase monotonically within an epoch.
+/// The ID of a stream entry: the time of its arrival by the clock of Redis, and a sequence number
+/// within that millisecond. The IDs of a stream increase monotonically within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Milliseconds since the Unix epoch.
@@ -13,10 +13,10 @@ pub struct EntryId {
 }
 
 impl EntryId {
-    /// The smallest id, before the first entry of a stream.
+    /// The smallest ID, before the first entry of a stream.
     pub const START: Self = Self { millis: 0, number: 0 };
 
-    /// Returns the greatest smaller id; [`Self::START`] for itself.
+    /// Returns the greatest smaller ID; [`Self::START`] for itself.
     #[must_use]
     pub const fn predecessor(self) -> Self {
         match (self.millis, self.number) {
@@ -27,9 +27,9 @@ impl EntryId {
     }
 }
 
-/// The text is not a stream entry id.
+/// The text is not a stream entry ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a stream entry id")]
+#[error("is not a stream entry ID")]
 pub struct InvalidEntryId;
 
 impl fmt::Display for EntryId {

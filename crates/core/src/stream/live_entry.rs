@@ -10,9 +10,9 @@ use crate::message::MessageId;
 /// An entry, either published or read from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveEntry {
-    /// Its id in the stream.
+    /// Its ID in the stream.
     pub id: EntryId,
-    /// The id of the request that wrote it; empty if unknown.
+    /// The ID of the request that wrote it; empty if unknown.
     pub request_id: Box<str>,
     /// The event.
     pub event: LiveEvent,
@@ -35,7 +35,7 @@ pub enum LiveEvent {
 /// A message that was taken or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredMessage {
-    /// Its id.
+    /// Its ID.
     pub id: MessageId,
     /// The channel that it was published on; `None` if the entry does not record it.
     pub channel: Option<Box<str>>,
@@ -75,7 +75,7 @@ impl LiveEvent {
     }
 }
 
-/// Returns the channel from the JSON of a message, which starts with the id and the channel.
+/// Returns the channel from the JSON of a message, which starts with the ID and the channel.
 fn parse_channel(json: &[u8]) -> Option<&str> {
     const PREFIX: &[u8] = b"{\"id\":\"";
     const SEPARATOR: &[u8] = b"\",\"channel\":\"";

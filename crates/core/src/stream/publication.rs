@@ -22,7 +22,7 @@ use super::{EntryId, ExpiredMessage, LiveEntry, LiveEvent};
 pub struct Publication {
     /// The epoch of the entries.
     pub epoch: String,
-    /// The id of the entry before the first one.
+    /// The ID of the entry before the first one.
     pub before: EntryId,
     /// The entries, in stream order.
     pub entries: Vec<LiveEntry>,

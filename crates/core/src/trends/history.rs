@@ -48,7 +48,7 @@ pub struct HistoryHour {
     pub least: u64,
     /// The maximum number of visitors.
     pub most: u64,
-    /// The difference to the rounded average of the preceding hour; `None` if the page was not
+    /// The difference from the rounded average of the preceding hour; `None` if the page was not
     /// among the top pages then.
     pub change: Option<f64>,
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 checked_text!(
-    /// The id of a visitor, chosen by the site.
+    /// The ID of a visitor, chosen by the site.
     Visitor,
     "must be 1 to 128 characters without U+0000",
     |text| has_chars(text, limits::VISITOR_CHARS_MAX) && !text.contains('\0')

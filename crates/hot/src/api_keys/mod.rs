@@ -116,7 +116,7 @@ impl ApiKeys<'_> {
     }
 
     /// Begins a reload of all keys; `None` if another process is reloading. The keys must be read
-    /// from Postgres afterwards. O(1).
+    /// from Postgres afterward. O(1).
     pub async fn begin_reload(self) -> Result<Option<ApiKeyReload>, HotError> {
         let token = Uuid::now_v7().to_string();
         let mut call = BEGIN_RELOAD.prepare_invoke();

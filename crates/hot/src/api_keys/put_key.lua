@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Writes one API key that was just created or revoked. It may be older than the loaded version:
 -- therefore the version is marked, so that all keys are reloaded soon. A reload in progress may
--- have read this key before and is cancelled.
+-- have read this key before and is canceled.
 --
 -- KEYS  keys, version, new keys
 -- ARGV  digest, JSON

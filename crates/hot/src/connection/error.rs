@@ -27,10 +27,14 @@ pub enum HotError {
 }
 
 impl HotError {
-    /// Returns whether a command failed because its key does not exist. Only for commands that have
-    /// no other generic error, such as `XINFO`: Redis has no code of its own for this one.
+    /// Returns whether a command failed because its key does not exist.
+    ///
+    /// The code `ERR` is not sufficient: Redis also uses it for other failures, such as an unknown
+    /// command or too many clients.
     pub(crate) fn is_missing_key(&self) -> bool {
-        matches!(self, Self::Rejected(error) if error.code() == Some("ERR"))
+        const DETAIL: &str = "no such key";
+        matches!(self, Self::Rejected(error)
+            if error.detail().is_some_and(|detail| detail.contains(DETAIL)))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 /// An entry of the message stream.
 #[derive(Debug, Clone)]
 pub struct StreamEntry {
-    /// The entry id.
+    /// The entry ID.
     pub id: EntryId,
     /// The epoch in which it was written.
     pub epoch: String,

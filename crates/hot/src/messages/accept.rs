@@ -14,17 +14,17 @@ use crate::{
     keys::Keys,
     queue::{Stream, new_epoch},
     write::{
-        ClientLimit, IdempotentRequest, Origin, StoredOutcome, WriteOutcome, add_admission,
+        ClientLimit, IdempotentRequest, Origin, StoredOutcome, WriteOutcome, add_client_arguments,
         request_header,
     },
 };
 
-script!(ACCEPT, include_str!("../write/admission.lua"), include_str!("accept_messages.lua"));
+script!(ACCEPT, include_str!("../write/rate_limit.lua"), include_str!("accept_messages.lua"));
 
 /// A message to be written.
 #[derive(Debug, Clone)]
 pub struct MessageWrite {
-    /// Its id.
+    /// Its ID.
     pub id: MessageId,
     /// The channel that it is published on.
     pub channel: Channel,
@@ -68,7 +68,7 @@ pub struct MessageWriteRequest {
 pub struct ReplayedWrite {
     /// The time of acceptance of its first message.
     pub accepted_at: Timestamp,
-    /// The ids of its messages, in their order.
+    /// The IDs of its messages, in their order.
     pub ids: Vec<MessageId>,
 }
 
@@ -156,7 +156,7 @@ fn add_request(call: &mut ScriptInvocation<'_>, keys: &Keys, request: &Submitted
     let MessageWriteRequest { messages, origin, limit, idempotency } = &request.write;
     let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
     call.arg(request_header(messages.len(), limit, idempotency)).arg(origin.as_str());
-    add_admission(call, keys, Stream::Messages.name(), limit, idempotency);
+    add_client_arguments(call, keys, Stream::Messages.name(), limit, idempotency);
     if idempotency.is_some() {
         call.arg(outcome_to_store(messages));
     }

@@ -1,6 +1,6 @@
 -- Accepts the messages of many requests in one atomic step: stream entry, hot copy, inbox, waiting
 -- reference, ledger and publication; rate limit and idempotency key of each client. A request is
--- accepted as a whole or not at all. Follows admission.lua.
+-- accepted as a whole or not at all. Follows rate_limit.lua.
 --
 -- KEYS  stream, epoch, ledger, waiting;
 --       then per request: the window of its client, if it has a limit; the stored outcome, if it
@@ -8,7 +8,7 @@
 -- ARGV  candidate epoch, feed, waiting max, inbox max, time to live of stored outcomes in ms,
 --       number of requests;
 --       then per request: header; origin; limit, window in ms; fingerprint, outcome to store;
---         and per message: id, channel, JSON, time to live in ms
+--         and per message: ID, channel, JSON, time to live in ms
 -- Returns 1 if the publication failed else 0, then per request
 --       0 accepted, or with a limit {0, remaining, ms until the window ends}
 --       1 an inbox is full, 2 the queue is full
@@ -38,7 +38,7 @@ local function expiry_of(ttl)
     return at
 end
 
--- The inboxes that this script touches. Each is read once and written once. Expired ids are removed
+-- The inboxes that this script touches. Each is read once and written once. Expired IDs are removed
 -- when an inbox seems full, else at every 32nd message: they cost memory but are never returned.
 local CLEAN_EVERY = 32
 local inboxes = {}

@@ -28,14 +28,14 @@ pub(crate) enum ExpireOutcome {
 pub(crate) struct ExpiredMessages {
     /// The messages, JSON with the new `expires_at`.
     pub messages: Vec<Vec<u8>>,
-    /// Whether live messages remain. `None` if the step processed all of its ids.
+    /// Whether live messages remain. `None` if the step processed all of its IDs.
     pub has_more: Option<bool>,
 }
 
 /// The stored outcome of a take that was executed before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedTake {
-    /// The ids of the messages, in their order.
+    /// The IDs of the messages, in their order.
     pub ids: Vec<MessageId>,
     /// Whether more live messages remained.
     pub has_more: bool,
@@ -65,7 +65,7 @@ pub(crate) struct ExpireStep<'a> {
     /// The JSON of the only message, if it was found in the cold store.
     pub known: Option<&'a [u8]>,
     pub idempotency: Option<&'a IdempotentRequest>,
-    /// Whether the inbox has more ids after these.
+    /// Whether the inbox has more IDs after these.
     pub has_more_ids: bool,
 }
 

@@ -3,16 +3,16 @@
 -- and its place in the inbox, and is kept with its new expiry time until Postgres has that too. The
 -- script frees about as much memory as it allocates, therefore it may run when Redis is full.
 --
--- A take may have an idempotency key: the ids that it expired are stored under the key for a while,
+-- A take may have an idempotency key: the IDs that it expired are stored under the key for a while,
 -- and a replay expires nothing. A take that expires nothing is not stored.
 --
 -- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
 --       then the copy of each message
 -- ARGV  candidate epoch, feed, origin, now in ms, now as text, bytes max, messages max,
 --       JSON of the message if it was found in Postgres (single message only) else '',
---       fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox has more ids
---       after these else 0; then the id of each message
--- Returns 1 if the publication failed else 0; then 0 if all ids were processed, 1 if a maximum was
+--       fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox has more IDs
+--       after these else 0; then the ID of each message
+-- Returns 1 if the publication failed else 0; then 0 if all IDs were processed, 1 if a maximum was
 --       reached and no live message remains, 2 if a maximum was reached and some remain; then the
 --       JSON of each expired message with its new expiry time.
 --       Or {0, 3, stored outcome} for a replay. Or {0, 4} if the key was used for another take.
@@ -72,7 +72,7 @@ for i = 1, count do
         call('DEL', copy)
         call('HSET', taken, id, json)
         ids[#ids + 1] = id
-        -- The JSON begins with id and channel, and channel names contain nothing that JSON escapes.
+        -- The JSON begins with ID and channel, and channel names contain nothing that JSON escapes.
         channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
         reply[#reply + 1] = json
     end

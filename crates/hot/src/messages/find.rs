@@ -11,7 +11,7 @@ use crate::connection::{BatchCommand, Batcher, HotError, HotStore};
 const BATCH_IDS_MAX: usize = 256;
 const QUEUED_REQUESTS_MAX: usize = 10_000;
 
-/// Finds messages by id, in batches. Cheap to clone.
+/// Finds messages by ID, in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageFinder {
     store: HotStore,

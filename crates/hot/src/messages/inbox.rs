@@ -34,7 +34,7 @@ pub enum TakeOutcome {
 
 /// Copies fetched in one round trip of a listing.
 const LIST_IDS_MAX: usize = 64;
-/// The minimum number of ids in one step of a take: some of them may be expired.
+/// The minimum number of IDs in one step of a take: some of them may be expired.
 const TAKE_IDS_MIN: usize = 64;
 /// A take continues while its response has this much space left, which is enough for any message.
 const MESSAGE_SPACE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
@@ -131,7 +131,7 @@ impl Inbox<'_> {
         Ok(TakeOutcome::Taken(page))
     }
 
-    /// Returns all ids of an inbox in order of acceptance; some may be expired.
+    /// Returns all IDs of an inbox in order of acceptance; some may be expired.
     async fn find_ids(self, username: &str) -> Result<Vec<MessageId>, HotError> {
         let members: Vec<String> = self
             .store

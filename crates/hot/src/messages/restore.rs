@@ -15,7 +15,7 @@ script!(RESTORE, include_str!("restore_messages.lua"));
 /// A message that is live according to Postgres.
 #[derive(Debug, Clone)]
 pub struct LiveMessage {
-    /// Its id.
+    /// Its ID.
     pub id: MessageId,
     /// The owner of its inbox.
     pub username: Option<String>,
@@ -28,7 +28,7 @@ pub struct LiveMessage {
 /// The progress of restoring the messages of an epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreProgress {
-    /// Messages up to this id are restored; empty at the beginning.
+    /// Messages up to this ID are restored; empty at the beginning.
     UpTo(String),
     /// All messages are restored.
     Done,

@@ -5,7 +5,7 @@
 -- KEYS  epoch, ledger, taken; then per message its copy and its inbox (the copy again if it has no
 --       inbox)
 -- ARGV  the epoch to restore, the expected progress, the progress after this page;
---       then per message: id, JSON, time to live in ms
+--       then per message: ID, JSON, time to live in ms
 -- Returns 1 if the page was applied, 0 if another worker applied it or the epoch has changed.
 local call = redis.call
 local epoch, ledger, taken = KEYS[1], KEYS[2], KEYS[3]

@@ -11,10 +11,12 @@ use mayfly_runtime::settings::Settings;
 use crate::{
     connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
     queue::{Stream, new_epoch},
-    write::{ClientLimit, IdempotentRequest, Origin, WriteOutcome, add_admission, request_header},
+    write::{
+        ClientLimit, IdempotentRequest, Origin, WriteOutcome, add_client_arguments, request_header,
+    },
 };
 
-script!(ACCEPT, include_str!("../write/admission.lua"), include_str!("accept_plays.lua"));
+script!(ACCEPT, include_str!("../write/rate_limit.lua"), include_str!("accept_plays.lua"));
 
 /// A request to accept plays, all or none.
 pub struct PlayWriteRequest {
@@ -97,6 +99,6 @@ impl AcceptPlays {
         let PlayWriteRequest { count, json, origin, limit, idempotency } = write;
         let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
         call.arg(request_header(*count, limit, idempotency)).arg(origin.as_str()).arg(&json[..]);
-        add_admission(call, &self.store.keys, Stream::Plays.name(), limit, idempotency);
+        add_client_arguments(call, &self.store.keys, Stream::Plays.name(), limit, idempotency);
     }
 }

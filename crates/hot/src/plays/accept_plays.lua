@@ -1,6 +1,6 @@
 -- Accepts the plays of many requests in one atomic step: one stream entry per request, the ledger,
 -- rate limit and idempotency key of each client. A request is accepted as a whole or not at all.
--- Follows admission.lua.
+-- Follows rate_limit.lua.
 --
 -- KEYS  stream, epoch, ledger;
 --       then per request: the window of its client, if it has a limit; the stored outcome, if it

@@ -98,7 +98,7 @@ impl Plays<'_> {
         Ok(waiting.and_then(|waiting| u64::try_from(waiting).ok()).unwrap_or(0))
     }
 
-    /// Deletes the counts of all videos whose ids have a prefix, as if they had never been played.
+    /// Deletes the counts of all videos whose IDs have a prefix, as if they had never been played.
     /// Returns their number. O(n) for n videos in all, in bounded steps: for an operator, who makes
     /// sure that none of the videos is played in the meantime.
     pub async fn delete_counts(self, prefix: &str) -> Result<u64, HotError> {

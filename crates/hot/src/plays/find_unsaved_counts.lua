@@ -3,7 +3,7 @@
 --
 -- KEYS  unsaved, published
 -- ARGV  maximum number of videos
--- Returns per video its id and its published count.
+-- Returns per video its ID and its published count.
 local reply = {}
 for _, video in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[1])) do
     reply[#reply + 1] = video

@@ -60,7 +60,7 @@ impl PlayFrameReader {
             .await
             .map_err(|_| HotError::Timeout)??;
         let Some((_, frames)) = reply.and_then(|streams| streams.into_iter().next()) else {
-            // If Redis lost its last frames, new ones may have ids before the position.
+            // If Redis lost its last frames, new ones may have IDs before the position.
             let last = self.find_last().await?;
             self.position = Some(position.min(last));
             return Ok(Vec::new());
@@ -114,5 +114,5 @@ impl PlayFrameReader {
     }
 }
 
-/// The id and the fields of a stream entry.
+/// The ID and the fields of a stream entry.
 type Frame = (String, Vec<(String, Vec<u8>)>);

@@ -2,10 +2,10 @@
 -- Lists counts, highest first; videos with the same count in descending byte order.
 --
 -- KEYS  counts, updated, ledger
--- ARGV  limit; after a cursor also: the count of the last video of the page before, its id or a
+-- ARGV  limit; after a cursor also: the count of the last video of the page before, its ID or a
 --       prefix of it, and, for a prefix, the number of videos with this prefix that were listed,
 --       else ''
--- Returns 1 if all counts are restored else 0, 1 if more follow else 0; then per video its id, its
+-- Returns 1 if all counts are restored else 0, 1 if more follow else 0; then per video its ID, its
 -- count, and the time of its last play in ms.
 local call = redis.call
 local counts, updated = KEYS[1], KEYS[2]

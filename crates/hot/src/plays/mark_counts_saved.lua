@@ -2,7 +2,7 @@
 -- Marks published counts as saved in Postgres, unless another count was published since.
 --
 -- KEYS  unsaved, published
--- ARGV  per video its id and the saved count
+-- ARGV  per video its ID and the saved count
 for i = 1, #ARGV, 2 do
     if (redis.call('HGET', KEYS[2], ARGV[i]) or '0') == ARGV[i + 1] then
         redis.call('SREM', KEYS[1], ARGV[i])

@@ -29,7 +29,7 @@ impl Plays<'_> {
         Ok(())
     }
 
-    /// Returns the run id of Redis, which changes with every start.
+    /// Returns the run ID of Redis, which changes with every start.
     pub async fn find_run_id(self) -> Result<String, HotError> {
         let info: redis::InfoDict = self
             .store

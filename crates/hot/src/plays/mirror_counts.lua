@@ -4,7 +4,7 @@
 -- acknowledged only after it has run.
 --
 -- KEYS  counts, updated, changed small, changed large
--- ARGV  the smallest large count; then per video: id, count, time of its last play in ms
+-- ARGV  the smallest large count; then per video: ID, count, time of its last play in ms
 local call = redis.call
 local counts, updated, changed_small, changed_large = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local large = tonumber(ARGV[1])

@@ -3,9 +3,9 @@
 -- data. Other workers may count and restore concurrently: neither count ever decreases.
 --
 -- KEYS  epoch, ledger, counts, updated, published, changed small, changed large
--- ARGV  the epoch and the run id to restore for, 1 for the last page else 0, the smallest large
+-- ARGV  the epoch and the run ID to restore for, 1 for the last page else 0, the smallest large
 --       count;
---       then per video: id, count, time of its last play in ms, count as published
+--       then per video: ID, count, time of its last play in ms, count as published
 -- Returns 1 if the page was applied, 0 if the epoch or the run has changed.
 local call = redis.call
 local counts, updated, published = KEYS[3], KEYS[4], KEYS[5]

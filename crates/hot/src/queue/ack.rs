@@ -1,4 +1,4 @@
-//! Consumer groups: creation, acknowledgement and attempts.
+//! Consumer groups: creation, acknowledgment and attempts.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 script!(ACK_PLAYS, include_str!("ack_plays.lua"));
 script!(COUNT_ATTEMPT, include_str!("count_attempt.lua"));
 
-/// Ids in one command.
+/// IDs in one command.
 const COMMAND_IDS_MAX: usize = 1_000;
 
 impl Queue<'_> {

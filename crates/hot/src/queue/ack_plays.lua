@@ -3,7 +3,7 @@
 -- effect on entries that are acknowledged already.
 --
 -- KEYS  stream, ledger
--- ARGV  group; then per entry: id, number of plays
+-- ARGV  group; then per entry: ID, number of plays
 -- Returns the number of plays.
 local call = redis.call
 local acked = 0

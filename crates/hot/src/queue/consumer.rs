@@ -19,7 +19,7 @@ pub struct Consumer {
     stream: Stream,
     name: String,
     connection: Option<MultiplexedConnection>,
-    /// Where the next read starts: `>` for new entries, or the id after which the pending entries
+    /// Where the next read starts: `>` for new entries, or the ID after which the pending entries
     /// of this consumer are read again.
     from: String,
     /// Where the next search for abandoned entries starts.

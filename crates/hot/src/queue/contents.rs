@@ -23,7 +23,7 @@ pub struct QueueContents {
 /// An entry that is delivered and not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingEntry {
-    /// The id in its payload: the id of a message, or of a request with plays.
+    /// The ID in its payload: the ID of a message, or of a request with plays.
     pub id: Uuid,
     /// Its number of items.
     pub items: u64,

@@ -9,7 +9,7 @@ use mayfly_core::{
 /// A stream entry that was delivered to a consumer.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The entry id: the time of arrival in milliseconds and a sequence number.
+    /// The entry ID: the time of arrival in milliseconds and a sequence number.
     pub entry_id: String,
     /// The name of the first field, which is the kind of the entry.
     pub kind: String,
@@ -38,7 +38,7 @@ pub struct ReadBatch {
     pub deleted: Vec<String>,
 }
 
-/// Returns the time of arrival of an entry, with which its id begins.
+/// Returns the time of arrival of an entry, with which its ID begins.
 pub(crate) fn arrival_time(entry_id: &str) -> Timestamp {
     let millis = entry_id.split('-').next().and_then(|millis| millis.parse().ok());
     Timestamp::from_millis(millis.unwrap_or(0))

@@ -5,7 +5,7 @@ use deadpool_redis::redis;
 
 use crate::{connection::HotError, keys::Keys, snapshots::Snapshots};
 
-/// The maximum size of a state. Longer values were written by something else.
+/// The maximum size of a state. Longer values were written by another program.
 pub(crate) const STATE_BYTES_MAX: usize = 256 * 1024;
 
 /// A feed of states, each a JSON object.

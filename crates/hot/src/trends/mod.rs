@@ -27,7 +27,7 @@ use crate::{
 script!(PUBLISH, include_str!("publish_trend.lua"));
 
 /// The maximum size of a trend snapshot. 100 pages with the longest names take about 530 KB; longer
-/// values were written by something else.
+/// values were written by another program.
 pub(crate) const TREND_BYTES_MAX: usize = 1024 * 1024;
 /// The time to live of a trend snapshot: as long as Postgres keeps samples.
 const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);

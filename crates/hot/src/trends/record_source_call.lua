@@ -66,7 +66,7 @@ else
     call('HSET', source, 'failed_at', text_now, 'failure', is_refusal and 'refused' or 'failed')
     call('HDEL', source, 'wanted_at')
     if not is_refusal then
-        -- All waiting callers receive the failure, whatever their key.
+        -- All waiting callers receive the failure, regardless of their key.
         call('DEL', candidates)
     end
 end

@@ -61,8 +61,8 @@ impl fmt::Debug for SourceCall {
 }
 
 impl SourceCall {
-    /// Returns the beginning of the key, to recognise it by: at most a quarter of it and 8
-    /// characters.
+    /// Returns the first characters of the key, for recognition: at most a quarter of it and at
+    /// most 8.
     #[must_use]
     pub fn key_start(&self) -> String {
         let length = (self.key.chars().count() / 4).clamp(1, limits::API_KEY_START_CHARS);
@@ -157,7 +157,7 @@ impl Source<'_> {
     }
 
     /// Records the outcome of a call that ended at `ended_at` by the clock of Redis, and a pause if
-    /// the source demands one. Returns false, and records nothing, if the lease was lost: the next
+    /// the source requests one. Returns false, and records nothing, if the lease was lost: the next
     /// leader makes the call again. O(log k) for k keys of the host.
     pub async fn record_call(
         self,

@@ -9,12 +9,12 @@ use mayfly_runtime::settings::{self, Settings};
 
 use crate::{
     connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
-    write::{ClientLimit, IdempotentRequest, WriteOutcome, add_admission, request_header},
+    write::{ClientLimit, IdempotentRequest, WriteOutcome, add_client_arguments, request_header},
 };
 
 script!(
     ACCEPT,
-    include_str!("../write/admission.lua"),
+    include_str!("../write/rate_limit.lua"),
     include_str!("visitors.lua"),
     include_str!("accept_visits.lua"),
 );
@@ -108,7 +108,7 @@ impl AcceptVisits {
         let VisitWriteRequest { visits, limit, idempotency } = write;
         let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
         call.arg(request_header(visits.len(), limit, idempotency));
-        add_admission(call, &self.store.keys, KIND, limit, idempotency);
+        add_client_arguments(call, &self.store.keys, KIND, limit, idempotency);
         for Visit { host, path, title, visitor } in visits {
             let page = ShortHash::new(path.as_str());
             let visitor = ShortHash::new(visitor.as_str());

@@ -1,6 +1,6 @@
 -- Accepts the visits of many requests in one atomic step: the visitors of pages and hosts, rate
 -- limit and idempotency key of each client. A request is accepted as a whole or not at all. Follows
--- admission.lua and visitors.lua.
+-- rate_limit.lua and visitors.lua.
 --
 -- KEYS  hosts with visitors;
 --       then per request: the window of its client, if it has a limit; the stored outcome, if it

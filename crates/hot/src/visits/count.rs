@@ -58,8 +58,8 @@ impl Visits<'_> {
     /// unbiased estimates. With n counted visitors, the relative standard error is
     /// sqrt((1 - 2^-level) / n), which is less than 1 / sqrt(n). For a host whose visitors are on
     /// one page each, n is between `visits.exact_max` and a quarter of it: at 100,000 the error is
-    /// 0.3 to 0.6 %. Whether a visitor is counted depends on its hash alone, so successive samples count
-    /// the same visitors and changes are as accurate as numbers (P. Flajolet, "On adaptive
+    /// 0.3 to 0.6 %. Whether a visitor is counted depends on its hash alone, so successive samples
+    /// count the same visitors and changes are as accurate as numbers (P. Flajolet, "On adaptive
     /// sampling", Computing 43, 1990).
     ///
     /// A host with more than 2^12 times `visits.exact_max` visits is counted as about that many.

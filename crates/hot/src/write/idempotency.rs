@@ -40,12 +40,12 @@ impl IdempotentRequest {
     }
 }
 
-/// The stored outcome of an executed request: a summary and the ids of its messages, separated by
+/// The stored outcome of an executed request: a summary and the IDs of its messages, separated by
 /// spaces. The messages themselves are rebuilt from the request or looked up.
 pub(crate) struct StoredOutcome<'a> {
     /// A word without spaces.
     pub summary: &'a str,
-    /// The ids of the messages, in their order.
+    /// The IDs of the messages, in their order.
     pub ids: Vec<MessageId>,
 }
 

@@ -1,17 +1,17 @@
 //! Parts that the accepting scripts of messages, plays and visits have in common.
 
-mod admission;
 mod idempotency;
 mod origin;
 mod outcome;
+mod rate_limit;
 
 pub use self::{
-    admission::{ClientLimit, RateLimitStatus},
     idempotency::IdempotentRequest,
     origin::Origin,
     outcome::{Capacity, WriteOutcome},
+    rate_limit::{ClientLimit, RateLimitStatus},
 };
 pub(crate) use self::{
-    admission::{add_admission, request_header},
     idempotency::StoredOutcome,
+    rate_limit::{add_client_arguments, request_header},
 };

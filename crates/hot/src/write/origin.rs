@@ -2,7 +2,7 @@
 
 use mayfly_core::stream::Meta;
 
-/// The request id and trace context of a write, which are stored with its stream entry.
+/// The request ID and trace context of a write, which are stored with its stream entry.
 #[derive(Debug, Clone)]
 pub struct Origin(String);
 

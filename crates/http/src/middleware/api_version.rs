@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
-/// Whether `Accept` allows version 1. Everything else in `Accept` is ignored.
+/// Returns whether `Accept` allows version 1. Everything else in `Accept` is ignored.
 pub(super) fn is_acceptable(headers: &HeaderMap) -> bool {
     let mut names_version = false;
     for value in headers.get_all(ACCEPT) {

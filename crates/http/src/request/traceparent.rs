@@ -34,7 +34,7 @@ impl Traceparent {
     }
 }
 
-/// Whether `text` is valid. Version `ff` is forbidden; future versions may be longer.
+/// Returns whether `text` is valid. Version `ff` is forbidden; future versions may be longer.
 fn is_valid(text: &[u8]) -> bool {
     let Some((fixed, rest)) = text.split_at_checked(55) else { return false };
     let mut parts = fixed.split(|byte| *byte == b'-');

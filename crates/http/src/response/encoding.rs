@@ -16,7 +16,7 @@ const UNCOMPRESSED_BYTES_MAX: u64 = 1024;
 /// Bodies above this size are compressed on the blocking thread pool instead of a server thread.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether the client accepts gzip.
+/// Returns whether the client accepts gzip.
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut accepts_any = false;
     for value in headers.get_all(ACCEPT_ENCODING) {
@@ -64,7 +64,7 @@ pub(crate) async fn compress(
     ServiceResponse::new(request, http)
 }
 
-/// Whether compression makes the body smaller: text, and not compressed already.
+/// Returns whether compression makes the body smaller: text, and not compressed already.
 fn is_compressible(headers: &HeaderMap) -> bool {
     let content_type =
         headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -76,7 +76,7 @@ fn is_text(content_type: &str) -> bool {
         || ["json", "javascript", "xml"].iter().any(|part| content_type.contains(part))
 }
 
-/// Whether a body of this content type and size is worth compressing.
+/// Returns whether a body of this content type and size is worth compressing.
 pub(crate) fn is_worth_compressing(content_type: &str, bytes: usize) -> bool {
     is_text(content_type) && bytes as u64 > UNCOMPRESSED_BYTES_MAX
 }

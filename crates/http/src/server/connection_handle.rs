@@ -8,7 +8,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 /// A handle that shuts down the connection of a request from outside. The body of a response is not
 /// polled while the client does not read, so it cannot close the connection itself.
 ///
-/// The handle must not outlive the body of the response: afterwards, the descriptor may belong to a
+/// The handle must not outlive the body of the response: afterward, the descriptor may belong to a
 /// different connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionHandle {

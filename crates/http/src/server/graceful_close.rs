@@ -21,7 +21,7 @@ impl GracefulClose {
     }
 
     /// Blocks new connections and waits until the established ones are accepted. The port can be
-    /// closed afterwards.
+    /// closed afterward.
     pub(super) async fn block_new_connections(self) {
         // Without the filter, the port is closed the usual way.
         if let Err(error) = drop_syn_packets(&self.0) {

@@ -25,7 +25,7 @@ use actix_web::{
     dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
         KeepAlive, Method,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType},
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, X_CONTENT_TYPE_OPTIONS},
     },
     middleware::Condition,
     web,
@@ -282,6 +282,7 @@ async fn get_errors(_: NoQuery) -> HttpResponse {
         .content_type(ContentType::html())
         .insert_header((CACHE_CONTROL, "max-age=3600"))
         .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(render_error_page())
 }
 

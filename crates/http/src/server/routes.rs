@@ -39,7 +39,7 @@ pub fn find_methods(path: &str) -> Option<&'static str> {
     ROUTES.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, methods)| *methods)
 }
 
-/// Whether `methods` contains `method`.
+/// Returns whether `methods` contains `method`.
 pub(super) fn has_method(methods: &str, method: &Method) -> bool {
     methods.split(", ").any(|one| one == method.as_str())
 }

@@ -177,7 +177,7 @@ pub fn upgrade_required() -> Problem {
         .header(SEC_WEBSOCKET_VERSION, VERSION)
 }
 
-/// Whether the key is 16 bytes in base64.
+/// Returns whether the key is 16 bytes in base64.
 fn is_valid_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
     key.strip_suffix(b"==").is_some_and(|key| key.len() == KEY_CHARS && key.iter().all(is_base64))
@@ -190,7 +190,7 @@ fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     head.extend_from_slice(b"\r\n");
 }
 
-/// Whether `Origin` is missing, the same origin (host and port), or allowed.
+/// Returns whether `Origin` is missing, the same origin (host and port), or allowed.
 fn is_origin_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };

@@ -23,6 +23,24 @@ async fn every_code_has_its_status_and_no_internals() {
 }
 
 #[tokio::test]
+async fn error_page_explains_every_code() {
+    let server = start(&[]).await;
+    let response = server.get("/docs/errors").send().await.expect("a response");
+    assert_eq!(response.status(), 200);
+    let headers = response.headers().clone();
+    assert_eq!(headers["content-type"], "text/html; charset=utf-8");
+    assert_eq!(headers["cache-control"], "max-age=3600");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert!(headers.contains_key("content-security-policy"));
+    let page = response.text().await.expect("a body");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("id=\"{}\"", code.as_str())), "{code:?}");
+    }
+    let head = server.request("HEAD", "/docs/errors").send().await.expect("a response");
+    assert_eq!(head.status(), 200);
+}
+
+#[tokio::test]
 async fn unknown_path_is_not_found() {
     let server = start(&[]).await;
     let response = server.get("/nowhere").send().await.expect("a response");

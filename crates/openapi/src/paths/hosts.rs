@@ -22,7 +22,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
     vec![
         ("PageVisitors", page_visitors()),
         ("HostPages", host_pages()),
-        ("RankedPage", rising_page()),
+        ("RisingPage", rising_page()),
         ("Rising", rising()),
         ("History", history()),
     ]
@@ -77,12 +77,12 @@ fn list_rising() -> Operation {
         .description(
             "Returns the top pages of the newest sample, taken at `sampled_at`, with the strongest trend first. Pages \
              are compared with the previous sample (`5s`), or with the newest sample whose age is between one and two \
-             times `window`. Without such a sample, the change is null. A host without samples has no pages with \
+             times `window`. Without such a sample, `change` is null. A host without samples has no pages with \
              `MAYFLY_RISING__SOURCE=visits`, and returns 404 with `chartbeat`. While Postgres is unavailable, `5s` is \
              available and other windows return 503.",
         )
         .host_parameter()
-        .optional_query("window", window, "Age of the sample to compare with.")
+        .optional_query("window", window, "Age of the sample that the pages are compared with.")
         .response(200, "The trending pages.", JSON, content(schema_ref("Rising"), example))
         .problems(&[Code::NotFound])
         .store_problems()
@@ -105,13 +105,13 @@ fn get_history() -> Operation {
         .tag(TAG)
         .description(format!(
             "Returns the visitors of a page per hour (UTC) and per hour of the day, computed from the samples in \
-             which it was among the top pages. Includes hours that begin at or after `from` and before `to`; hours \
+             which it was among the top pages. Includes hours that start at or after `from` and before `to`; hours \
              without such a sample are omitted. Hourly values are kept for {} days. An unknown page has no hours.",
             limits::HOURLY_RETENTION.as_secs() / 86_400
         ))
         .host_parameter()
         .required_query("path", page_path(), "The path of the page.")
-        .optional_query("from", format("date-time"), "Begin (RFC 3339). Default: 7 days before `to`.")
+        .optional_query("from", format("date-time"), "Start (RFC 3339). Default: 7 days before `to`.")
         .optional_query(
             "to",
             format("date-time"),
@@ -149,16 +149,16 @@ fn host_pages() -> AnySchema {
     with_required(object(), members)
         .property(
             "pages",
-            pages.description(Some("The top pages, those with most visitors first.")),
+            pages.description(Some("The top pages, those with the most visitors first.")),
         )
         .required("pages")
         .into()
 }
 
 fn rising_page() -> AnySchema {
-    let change = "Change of the number of visitors. Null if the page was not among the top pages of the earlier sample.";
+    let change = "Change in the number of visitors. Null if the page was not among the top pages of the earlier sample.";
     let rate = "The change relative to the earlier value. Also null if that value is 0.";
-    let score = "How unusual the number of visitors is, in approximate standard deviations: the signed root of the \
+    let score = "How unusual the number of visitors is, in approximate standard deviations: the signed square root of the \
                  Poisson deviance from the usual value of this page at this hour of the day, or else from the earlier \
                  value (at least 1). Null if `change` is null.";
     let change = ObjectBuilder::new().schema_type(Type::Integer).description(Some(change));
@@ -173,14 +173,14 @@ fn rising_page() -> AnySchema {
 }
 
 fn rising() -> AnySchema {
-    let compared_to = "Time of the sample that is compared with; null if no sample is old enough.";
+    let compared_to = "Time of the earlier sample; null if no sample is old enough.";
     let members = [
         ("host", host()),
         ("sampled_at", instant()),
         ("compared_to", nullable(instant()).description(Some(compared_to))),
         ("window", one_of(Window::ALL.map(Window::as_str))),
     ];
-    let pages = array(schema_ref("RankedPage"), 0, limits::SAMPLE_PAGES_MAX);
+    let pages = array(schema_ref("RisingPage"), 0, limits::SAMPLE_PAGES_MAX);
     let order = "Sorted by score, then change, then visitors, each in descending order.";
     with_required(object(), members)
         .property("pages", pages.description(Some(order)))
@@ -196,10 +196,10 @@ fn history() -> AnySchema {
         let samples = count().description(Some("Number of samples that contain the page."));
         [("samples", samples), ("average", average), ("least", count()), ("most", count())]
     };
-    let change = "Difference to the average of the preceding hour; null if that is unknown.";
+    let change = "Difference from the average of the preceding hour; null if that is unknown.";
     let change = nullable(number().description(Some(change)));
     let hour =
-        with_required(object(), [("hour", instant().description(Some("Begin of the hour.")))]);
+        with_required(object(), [("hour", instant().description(Some("Start of the hour.")))]);
     let hour = with_required(with_required(hour, measures()), [("change", change)]);
     let of_day = with_required(object(), [("hour_of_day", integer(0, 23))]);
     let of_day = with_required(of_day, measures());

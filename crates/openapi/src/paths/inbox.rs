@@ -34,9 +34,7 @@ fn list_inbox() -> Operation {
     let path = "/v1/users/{username}/messages";
     Operation::new(List, HttpMethod::Get, path, "list_inbox", "Read an inbox")
         .tag(TAG)
-        .description(
-            "Returns the unexpired messages of a username, oldest first, without taking them.",
-        )
+        .description("Returns the live messages of a username, oldest first, without taking them.")
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .response(200, "The messages.", JSON, content(schema_ref("Inbox"), example()))
@@ -48,8 +46,8 @@ fn take_inbox() -> Operation {
     Operation::new(List, HttpMethod::Post, path, "take_inbox", "Take an inbox")
         .tag(TAG)
         .description(
-            "Returns the messages and expires them in one atomic step; each message goes to exactly one caller. With an \
-             `Idempotency-Key`, a caller that lost the response receives the same items again.",
+            "Returns the messages and expires them in one atomic step; exactly one caller receives each message. With an \
+             `Idempotency-Key`, a caller that lost the response can retry and receives the same items again.",
         )
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_MAX)

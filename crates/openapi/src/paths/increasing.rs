@@ -31,13 +31,13 @@ fn list_increases() -> Operation {
     Operation::new(List, HttpMethod::Get, path, "list_increases", "List the pages with increasing visitors")
         .tag(TAG)
         .description(
-            "Compares the newest sample with the previous one; the greatest change comes first. The list is empty before \
+            "Compares the newest sample with the previous one; the largest change comes first. The list is empty before \
              the second sample, and excludes pages that were not among the top pages before. A missing or malformed \
              key or host, a key that does not belong to the host and a revoked key return 401.\n\nWith \
              `MAYFLY_RISING__SOURCE=chartbeat`, the source is called at most once per three seconds for all callers. An \
              unknown key is checked by the source once and stored if it is accepted. If the source rejects the request, \
-             the response is 400 `upstream_refused`. If the source fails, known keys receive its last response of at \
-             most 60 seconds age, with `Age` and `Mayfly-Stale`; otherwise the response is 502. Available while \
+             the response is 400 `upstream_refused`. If the source fails, known keys receive its last response if that is at \
+             most 60 seconds old, with `Age` and `Mayfly-Stale`; otherwise the response is 502. Available while \
              Postgres is unavailable.",
         )
         .required_query("apikey", key, "An API key of the host.")
@@ -55,7 +55,7 @@ fn list_increases() -> Operation {
 
 fn increase() -> AnySchema {
     let change =
-        count().minimum(Some(1_usize)).description(Some("Increase of the number of visitors."));
+        count().minimum(Some(1_usize)).description(Some("Increase in the number of visitors."));
     with_required(with_required(object(), page_members()), [("change", change)])
         .description(Some("A page whose visitors increase."))
         .into()

@@ -69,7 +69,7 @@ fn post_messages() -> Operation {
     Operation::new(Ingest, HttpMethod::Post, "/v1/messages/batch", "post_messages", "Send a batch of messages")
         .tag(TAG)
         .description(format!(
-            "Accepts 1 to {} messages in at most {} bytes, as an array or as lines. Accepts either all or none. Errors \
+            "Accepts 1 to {} messages in at most {} bytes, as an array or as lines. Accepts all or none. Errors \
              name the index of the item, as in `[3].text`.",
             limits::BATCH_MESSAGES_MAX,
             limits::BATCH_BYTES_MAX
@@ -116,9 +116,9 @@ fn list_messages() -> Operation {
 
 /// Returns the operation that reads a message by ID, which exists under two paths.
 pub(crate) fn get_message(api: crate::operation::Api, path: &'static str, id: &str) -> Operation {
-    Operation::new(api, HttpMethod::Get, path, id, "Read a message, also if it is expired")
+    Operation::new(api, HttpMethod::Get, path, id, "Read a message, live or expired")
         .description(
-            "If the message was taken or deleted, `expires_at` is the time at which that happened.",
+            "If the message was taken or deleted, `expires_at` is the time of the take or deletion.",
         )
         .path_parameter("id", message_id(), "The ID of the message. A malformed ID returns 404.")
         .response(200, "The message.", JSON, content(schema_ref("Message"), example()))
@@ -135,7 +135,9 @@ fn delete_message() -> Operation {
         "Expire a message immediately",
     )
     .tag(TAG)
-    .description("Returns 204 also if the message is already expired. It remains readable by ID.")
+    .description(
+        "Also returns 204 if the message is already expired. The message remains readable by ID.",
+    )
     .path_parameter("id", message_id(), "The ID of the message. A malformed ID returns 404.")
     .empty_response(204, "The message is expired.")
     .problems(&[Code::NotFound, Code::Overloaded])
@@ -162,7 +164,8 @@ impl Operation {
         self.problems(&[Code::InboxFull])
     }
 
-    /// Adds what all operations that accept items have in common. Must follow the responses.
+    /// Adds the properties that all operations that accept items have in common. Must follow the
+    /// responses.
     pub(crate) fn accepts_items(self) -> Self {
         self.idempotent(limits::WRITE_IDEMPOTENCY_TTL).rate_limited().problems(&[
             Code::InvalidField,
@@ -196,11 +199,11 @@ fn new_message() -> AnySchema {
         .property(
             "ttl",
             nullable(ttl())
-                .description(Some("Time to live in seconds. With 0, the message is delivered live and stored, but already expired.")),
+                .description(Some("Time to live in seconds. With 0, the message is delivered live and stored, but is already expired.")),
         );
     with_any_of(fields, ["text", "data"])
         .description(Some(format!(
-            "A message to send, with `text`, `data` or both, of at most {} bytes. Null is the same as an absent field; \
+            "A message to send, with `text`, `data` or both, of at most {} bytes. A null field is the same as an absent one; \
              duplicate fields are rejected.",
             limits::MESSAGE_BYTES_MAX
         )))
@@ -243,7 +246,7 @@ fn page() -> AnySchema {
         .property(
             "next_cursor",
             nullable(cursor()).description(Some(
-                "The cursor of the next page. It also finds messages that are stored later. Null only if no message was ever stored.",
+                "The cursor of the next page. It also finds messages that are stored later. Null only if the list is empty.",
             )),
         )
         .property("has_more", boolean())

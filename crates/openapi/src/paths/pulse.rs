@@ -28,7 +28,7 @@ fn get_pulse() -> Operation {
     Operation::new(List, HttpMethod::Get, "/v1/pulse", "get_pulse", "Get the health of the system")
         .tag(stats::TAG)
         .description(
-            "Updated once per second. Returns 503 if there was no update for some seconds.",
+            "Updated once per second. Returns 503 if there was no update for five seconds.",
         )
         .response(200, "The pulse.", "application/json", content(schema_ref("Pulse"), example))
         .problems(&[mayfly_http::Code::InvalidField])
@@ -57,7 +57,7 @@ fn pulse() -> AnySchema {
         ("queue", with_required(object(), queue)),
         (
             "rates",
-            with_required(object(), rates).description(Some("Items per second over the last seconds.")),
+            with_required(object(), rates).description(Some("Items per second over the last five seconds.")),
         ),
         (
             "consumption_ms",

@@ -36,7 +36,7 @@ fn post_visits() -> Operation {
     )
     .tag(TAG)
     .description(format!(
-        "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts either all or none. A \
+        "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all or none. A \
          heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); a visitor who stays \
          sends the next one before that. A visitor counts once per page and once per host, regardless of the number of \
          heartbeats. Pages are identified by their path; a title replaces the stored one. Errors name the index of the \
@@ -56,7 +56,10 @@ fn visit() -> AnySchema {
         .property("host", host())
         .property("path", page_path())
         .property("title", nullable(page_title()))
-        .property("visitor", visitor().description(Some("An ID that distinguishes visitors.")))
+        .property(
+            "visitor",
+            visitor().description(Some("An ID that identifies the visitor on the site.")),
+        )
         .required("host")
         .required("path")
         .required("visitor")

@@ -21,12 +21,12 @@ pub(crate) fn operations() -> Vec<Operation> {
 }
 
 fn get_write(path: &'static str, id: &str) -> Operation {
-    Operation::new(Ingest, HttpMethod::Get, path, id, "Send a message as a query")
+    Operation::new(Ingest, HttpMethod::Get, path, id, "Send a message with query parameters")
         .tag(TAG)
         .description("This `GET` writes, so it does not support `HEAD`. With `MAYFLY_INGEST__WRITE_BY_GET=off`, the response is 405.")
         .required_query("username", username(), "The username of the sender.")
         .required_query("city", place(), "The city of the sender.")
-        .required_query("state", place(), "The state of that city.")
+        .required_query("state", place(), "The state in which that city is located.")
         .required_query("message", text(), "The text of the message.")
         .problems(&[Code::MethodNotAllowed])
         .accepts_message(202)
@@ -53,7 +53,7 @@ fn post_write(path: &'static str, id: &str) -> Operation {
         )
         .optional_query("username", username(), "The username of the sender; required without a body.")
         .optional_query("city", place(), "The city of the sender; required without a body.")
-        .optional_query("state", place(), "The state of that city; required without a body.")
+        .optional_query("state", place(), "The state in which that city is located; required without a body.")
         .optional_query("message", text(), "The text of the message; required without a body.")
         .optional_body("application/x-www-form-urlencoded", content(form, example))
         .accepts_message(202)

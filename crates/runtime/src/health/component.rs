@@ -81,7 +81,7 @@ impl Component {
         self.inner.is_up.store(false, Ordering::Release);
     }
 
-    /// Whether the last check succeeded.
+    /// Returns whether the last check succeeded.
     pub fn is_up(&self) -> bool {
         self.inner.is_up.load(Ordering::Acquire)
     }

@@ -53,7 +53,7 @@ impl Health {
         }
     }
 
-    /// Whether all required components are up and the process is not draining.
+    /// Returns whether all required components are up and the process is not draining.
     pub fn is_ready(&self) -> bool {
         self.status(&self.components.lock()).is_ready()
     }

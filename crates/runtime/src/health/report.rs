@@ -29,7 +29,7 @@ pub enum HealthStatus {
 }
 
 impl HealthStatus {
-    /// Whether load balancers may send requests to this process.
+    /// Returns whether load balancers may send requests to this process.
     pub fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
     }

@@ -18,7 +18,7 @@ const BUCKETS: [f64; 14] =
 const BATCH_BUCKETS: [f64; 11] =
     [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
-/// Interval in which recorded values are folded into the buckets. Without it, they would accumulate
+/// Interval at which recorded values are folded into the buckets. Without it, they would accumulate
 /// while nothing scrapes the process.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -10,7 +10,7 @@ use crate::Service;
 pub const BUILD_INFO: &str = "mayfly_build_info";
 /// Requests answered on the public port, by `method`, `route` (the path pattern) and `status`.
 pub const HTTP_REQUESTS_TOTAL: &str = "mayfly_http_requests_total";
-/// Time from receiving the head of a request until its response is complete, by `route`.
+/// Time from receiving the head of a request until its response is ready to be sent, by `route`.
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_seconds";
 /// Accepted items, by `kind`.
 pub const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
@@ -156,7 +156,7 @@ pub const METRICS: [Metric; 33] = [
     counter(HTTP_REQUESTS_TOTAL, "Requests answered on the public port", PUBLIC, Later),
     histogram(
         HTTP_REQUEST_DURATION_SECONDS,
-        "Time in seconds from receiving the head of a request until its response is complete",
+        "Time in seconds from receiving the head of a request until its response is ready to be sent",
         PUBLIC,
         Later,
     ),

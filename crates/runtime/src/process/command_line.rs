@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::{Service, VERSION};
 
-/// The parsed command line. `--help`, `--version` and usage errors exit the process before.
+/// The parsed command line. `--help`, `--version` and usage errors exit the process earlier.
 pub(crate) struct CommandLine {
     /// The one-shot command to run instead of the service.
     pub(crate) one_shot: Option<OneShot>,
@@ -45,7 +45,7 @@ fn build_command(service: Service) -> Command {
             Arg::new("check-config")
                 .long("check-config")
                 .action(ArgAction::SetTrue)
-                .help("Validates the configuration and exits: 0 if it is valid, 78 if not"),
+                .help("Validate the configuration and exit: 0 if it is valid, 78 if not"),
         )
         .arg(
             Arg::new("check-ready")
@@ -53,7 +53,7 @@ fn build_command(service: Service) -> Command {
                 .action(ArgAction::SetTrue)
                 .conflicts_with("check-config")
                 .help(
-                    "Checks whether the service on this machine is ready and exits: 0 if so, 1 if not",
+                    "Check whether the service on this machine is ready and exit: 0 if so, 1 if not",
                 ),
         )
 }

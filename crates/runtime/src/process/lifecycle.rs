@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Signals the beginning of the drain. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
-    /// Cancelled when the drain begins.
+    /// Canceled when the drain begins.
     draining: CancellationToken,
     /// Mirrors `draining`: every request checks it, and checking the token takes a lock.
     is_draining: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ impl Lifecycle {
         Self { draining: CancellationToken::new(), is_draining: Arc::default(), shutdown_timeout }
     }
 
-    /// Returns the token that is cancelled when the drain begins.
+    /// Returns the token that is canceled when the drain begins.
     pub fn draining(&self) -> CancellationToken {
         self.draining.clone()
     }
@@ -38,7 +38,7 @@ impl Lifecycle {
         self.draining.cancel();
     }
 
-    /// Whether the drain has begun.
+    /// Returns whether the drain has begun.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
     }

@@ -97,7 +97,7 @@ pub(super) fn env_name(section: &str, key: &str) -> String {
     format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
 }
 
-/// Whether an environment variable is part of the configuration.
+/// Returns whether an environment variable is part of the configuration.
 pub(super) fn is_setting(name: &str) -> bool {
     name == CONFIG_FILE
         || name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
@@ -173,7 +173,11 @@ fn read_file(
         let known_section = known.get(section).and_then(Value::as_table);
         let (Some(known_section), Some(keys)) = (known_section, value.as_table()) else {
             let source = Source::File(section.clone(), name.to_owned());
-            return Err(SettingsError::new(source, None, unknown_key(known, None)));
+            let message = match known_section {
+                Some(_) => format!("must be a section, [{section}], with its keys"),
+                None => unknown_key(known, None),
+            };
+            return Err(SettingsError::new(source, None, message));
         };
         if let Some((key, value)) = keys.iter().find(|(key, _)| !known_section.contains_key(*key)) {
             let source = Source::File(format!("{section}.{key}"), name.to_owned());

@@ -57,7 +57,7 @@ pub struct Settings {
     pub postgres: PostgresSettings,
     /// The streams and their consumer groups.
     pub queue: QueueSettings,
-    /// The unexpired messages of one username.
+    /// The live messages of one username.
     pub inbox: InboxSettings,
     /// Writes in ingest-api.
     pub ingest: IngestSettings,

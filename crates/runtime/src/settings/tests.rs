@@ -142,6 +142,10 @@ fn invalid_file_is_rejected_with_key_and_file() {
         load_error(Some("[lists]\n"), &[])
             .starts_with("lists in mayfly.toml: unknown section; the sections are ")
     );
+    assert_eq!(
+        load_error(Some("list = 1\n"), &[]),
+        "list in mayfly.toml: must be a section, [list], with its keys"
+    );
     assert!(
         load_error(Some("[http]\nlisten = \n"), &[])
             .starts_with("line 2 in mayfly.toml: invalid TOML: ")

@@ -39,7 +39,7 @@ struct Written {
     requests: RequestTimes,
 }
 
-/// Writes sample messages to the instances of ingest-api at `urls` until `interrupt` is cancelled.
+/// Writes sample messages to the instances of ingest-api at `urls` until `interrupt` is canceled.
 pub async fn write_messages(
     options: &MessagesOptions,
     urls: Vec<String>,

@@ -27,14 +27,14 @@ use distribution::Distribution;
 use report::ReportFile;
 use simulation::Simulation;
 
-/// The prefix of the ids of simulated videos.
+/// The prefix of the IDs of simulated videos.
 const VIDEO_ID_PREFIX: &str = "sim-";
 
 /// The services that must run. The number of workers is set by the simulation.
 const REQUIRED_SERVICES: [Service; 3] =
     [Service::IngestApi, Service::WsFanout, Service::StatsPublisher];
 
-/// Runs the simulation on the local stack, which is changed for it and restored afterwards, however
+/// Runs the simulation on the local stack, which is changed for it and restored afterward, however
 /// the simulation ends. `prepare_spec` returns the spec if the stack has to be started.
 pub async fn simulate_plays(
     options: &PlaysOptions,

@@ -38,7 +38,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether produced, counted and published plays match, without violations of the protocol.
+    /// Returns whether produced, counted and published plays match, without violations of the
+    /// protocol.
     pub(super) fn is_success(&self) -> bool {
         self.violations == 0 && self.produced == self.counted && self.produced == self.published
     }

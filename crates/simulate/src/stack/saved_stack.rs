@@ -43,7 +43,7 @@ impl SavedStackFile {
     ///
     /// It is relevant if the current spec is the one that the simulation applied, or the saved one,
     /// in case it was killed while it changed or restored the stack. Any other spec was applied
-    /// later by somebody else.
+    /// later by another command.
     pub(crate) fn read(&self, current: &Spec) -> Option<SavedStack> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,

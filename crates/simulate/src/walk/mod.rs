@@ -64,7 +64,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Walks until `interrupt` is cancelled, and prints a report. `count_queued` counts the
+    /// Walks until `interrupt` is canceled, and prints a report. `count_queued` counts the
     /// messages that are not stored yet.
     pub async fn run(
         mut self,

@@ -27,7 +27,7 @@ impl Checkout {
         Ok(Self { paths: Paths::new(root), bin_dir })
     }
 
-    /// Whether a supervisor runs in this checkout.
+    /// Returns whether a supervisor runs in this checkout.
     pub fn is_supervised(&self) -> bool {
         match File::open(self.paths.lock()) {
             Ok(file) => file.try_lock().is_err(),

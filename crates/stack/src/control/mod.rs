@@ -29,7 +29,7 @@ pub const SOCKET: &str = ".mayfly/control.sock";
 pub enum Request {
     /// Apply this spec.
     Apply(Box<Spec>),
-    /// Shut down as soon as this connection closes, for whatever reason.
+    /// Shut down as soon as this connection closes, for any reason.
     Attach,
     /// Stop a service or server.
     Stop(ProcessKind),

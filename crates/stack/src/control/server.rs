@@ -20,7 +20,7 @@ const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct ControlServer {
     stack: Arc<Stack>,
-    /// Cancelled when everything is down and the supervisor may exit.
+    /// Canceled when everything is down and the supervisor may exit.
     exit: CancellationToken,
 }
 

@@ -65,7 +65,7 @@ impl ProcessHandle {
         self.state.borrow().clone()
     }
 
-    /// Whether the latest desired state was applied.
+    /// Returns whether the latest desired state was applied.
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.state.borrow().observed_generation == self.desired.borrow().generation
     }

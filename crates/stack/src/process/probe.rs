@@ -59,7 +59,7 @@ impl Probe {
         }
     }
 
-    /// Whether the process is live, ready or not.
+    /// Returns whether the process is live, ready or not.
     pub(crate) async fn is_live(&self) -> bool {
         match self {
             Self::Service(port) => {

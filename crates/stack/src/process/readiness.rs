@@ -19,7 +19,7 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// Whether the process does at least part of its work.
+    /// Returns whether the process does at least part of its work.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Degraded(_))
     }

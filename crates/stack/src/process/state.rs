@@ -26,7 +26,7 @@ pub(crate) struct ProcessState {
     pub(crate) was_ready: bool,
     /// Whether its next start is delayed because it failed too often.
     pub(crate) paused: bool,
-    /// How the previous process exited, if nobody stopped it.
+    /// How the previous process exited, unless it was stopped.
     pub(crate) exit_reason: Option<String>,
     /// Where the output of this process begins in the log.
     pub(crate) log: Option<LogMark>,

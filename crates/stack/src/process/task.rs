@@ -153,8 +153,8 @@ impl ProcessTask {
         }
     }
 
-    /// Whether the running process matches the desired state. If it does, marks the desired state
-    /// as applied.
+    /// Returns whether the running process matches the desired state. If it does, marks the desired
+    /// state as applied.
     fn is_still_desired(&mut self, launch: &Arc<Launch>) -> bool {
         let desired = self.desired.borrow_and_update();
         let is_same = desired.launch.as_ref() == Some(launch);

@@ -30,7 +30,8 @@ pub fn find_chromium() -> Result<PathBuf, StackError> {
     })
 }
 
-/// Whether the program runs. On Ubuntu, it may be a stub that only suggests to install a snap.
+/// Returns whether the program runs. On Ubuntu, it may be a stub that only suggests to install a
+/// snap.
 fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.args(["--version", "--no-sandbox"]).stdin(Stdio::null());

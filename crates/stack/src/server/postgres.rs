@@ -229,8 +229,8 @@ fn create_owned_dir(dir: &Path, account: Option<Account>) -> Result<(), StackErr
     }
 }
 
-/// Whether the account can write to a directory. A process of that account tests it, because mode
-/// bits are not the only kind of permission.
+/// Returns whether the account can write to a directory. A process of that account tests it,
+/// because mode bits are not the only kind of permission.
 fn can_write(dir: &Path, account: Account) -> bool {
     use std::os::unix::process::CommandExt as _;
     let mut command = std::process::Command::new("test");

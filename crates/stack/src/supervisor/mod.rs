@@ -50,7 +50,7 @@ pub(crate) struct Supervisor {
     applied: Mutex<Option<Spec>>,
     /// The ports of the stack. Locked while a spec is applied: one at a time.
     ports: tokio::sync::Mutex<Ports>,
-    /// Cancelled when the stack shuts down. From then on nothing is started.
+    /// Canceled when the stack shuts down. From then on nothing is started.
     shutdown: CancellationToken,
 }
 

@@ -31,7 +31,7 @@ fn describe_failure(probe_error: &str, state: &ProcessState) -> String {
     if lines.is_empty() { reason } else { format!("{reason}; end of its log:\n{lines}") }
 }
 
-/// Whether a process should run and is live.
+/// Returns whether a process should run and is live.
 pub(super) async fn is_live(process: &ProcessHandle) -> bool {
     match process.desired_launch() {
         Some(launch) => launch.probe.is_live().await,

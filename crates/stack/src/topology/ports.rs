@@ -88,7 +88,7 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
     }
 }
 
-/// Whether a server can listen on this port of 127.0.0.1.
+/// Returns whether a server can listen on this port of 127.0.0.1.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind(localhost(port)).is_ok()
 }

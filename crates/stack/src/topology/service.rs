@@ -18,9 +18,11 @@ pub(crate) trait LocalService {
     fn http_offset(self) -> Option<u16>;
     /// Returns the offset of its admin port from the port base.
     fn admin_offset(self) -> u16;
-    /// Whether it receives `DATABASE_URL`. `ingest-api` and `ws-fanout` never access Postgres.
+    /// Returns whether it receives `DATABASE_URL`. `ingest-api` and `ws-fanout` never access
+    /// Postgres.
     fn uses_database(self) -> bool;
-    /// Whether it receives S3 credentials: stats-publisher writes objects, list-api signs URLs.
+    /// Returns whether it receives S3 credentials: stats-publisher writes objects, list-api signs
+    /// URLs.
     fn uses_s3(self) -> bool;
 }
 

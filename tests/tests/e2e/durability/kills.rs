@@ -132,7 +132,7 @@ async fn assert_only_persistent_keys_remain(world: &World) {
     .await;
 }
 
-/// Simulates a worker crash between commit and acknowledgement: undoes its later steps and delivers
+/// Simulates a worker crash between commit and acknowledgment: undoes its later steps and delivers
 /// its entry again.
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_between_commit_and_acknowledgement_leaves_no_key_of_a_take() {

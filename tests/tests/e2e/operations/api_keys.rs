@@ -40,7 +40,8 @@ async fn create(world: &World, hosts: &[&str]) -> (String, String) {
     assert!(created.is_success, "{}", created.stderr);
     let key = created.stdout.trim_end().to_owned();
     let listed = keys(world, &["list"]).await.stdout;
-    let id = created.stderr.split(' ').find(|word| listed.contains(word) && word.len() == 36);
+    let id =
+        created.stderr.split_whitespace().find(|word| listed.contains(word) && word.len() == 36);
     let id = id.expect("the output has the ID").to_owned();
     (key, id)
 }
@@ -101,7 +102,7 @@ async fn unknown_key_cannot_be_revoked() {
     for which in ["mf_00000", "019aaaaa-0000-7000-8000-000000000000", "x"] {
         let output = keys(&world, &["revoke", which]).await;
         assert!(!output.is_success && output.stdout.is_empty(), "{}", output.stdout);
-        assert_eq!(output.stderr, "mayfly: no key has this id or start\n");
+        assert_eq!(output.stderr, "mayfly: no key has this ID or start\n");
     }
     for wrong in [["create", "--name", "x"].as_slice(), &["create", "--host", "a", "--name", ""]] {
         assert!(!keys(&world, wrong).await.is_success);

@@ -101,7 +101,7 @@ async fn redelivered_entries_do_not_count_again() {
     let mut counts = counts;
     counts.insert("again-0000".into(), 8);
     world.wait_for_counts(&counts, DEFAULT_TIMEOUT).await;
-    // Simulates workers that crashed after the commit and a Redis that lost acknowledgements and
+    // Simulates workers that crashed after the commit and a Redis that lost acknowledgments and
     // counts.
     let mut redis = world.redis().await;
     let mut pipe = redis::pipe();
@@ -129,7 +129,7 @@ async fn entries_redelivered_long_after_acknowledgement_do_not_count_again() {
         remaining => Err(remaining),
     })
     .await;
-    // Simulates a worker that was suspended after reading, or a Redis that lost acknowledgements.
+    // Simulates a worker that was suspended after reading, or a Redis that lost acknowledgments.
     let mut redis = world.redis().await;
     let mut set_id = redis::cmd("XGROUP");
     set_id.arg("SETID").arg(world.key("plays")).arg("count").arg("0");

@@ -134,7 +134,7 @@ async fn redis_kill_and_restart_counts_nothing_twice() {
     published.assert_valid();
 }
 
-/// Redis restarts from a copy without the latest acknowledgements, counts and publications.
+/// Redis restarts from a copy without the latest acknowledgments, counts and publications.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_restored_from_a_copy_publishes_no_older_count_and_counts_nothing_twice() {
     let world = start().await;

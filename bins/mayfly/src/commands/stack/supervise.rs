@@ -25,8 +25,8 @@ pub(crate) fn supervise() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a new session and closes the inherited file descriptors, so that nobody waits for this
-/// process at the other end of a pipe.
+/// Starts a new session and closes the inherited file descriptors, so that no caller waits
+/// for this process at the other end of a pipe.
 fn detach_from_caller() {
     let _already_leader = setsid();
     let open: Vec<i32> = std::fs::read_dir("/dev/fd")

@@ -7,7 +7,7 @@ use mayfly_core::MessageId;
 /// More than the messages that a server repeats after a reconnect.
 const IDS_MAX: usize = 10_000;
 
-/// The ids of the latest messages.
+/// The IDs of the latest messages.
 #[derive(Debug, Default)]
 pub(super) struct RecentIds {
     ids: HashSet<MessageId>,
@@ -15,7 +15,7 @@ pub(super) struct RecentIds {
 }
 
 impl RecentIds {
-    /// Adds an id. Returns whether it is new.
+    /// Adds an ID. Returns whether it is new.
     pub(super) fn insert(&mut self, id: MessageId) -> bool {
         if !self.ids.insert(id) {
             return false;

@@ -157,7 +157,7 @@ fn tls_config() -> ClientConfig {
     let found = rustls_native_certs::load_native_certs();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
     if trusted == 0 {
-        warn!("stats-publisher found no trusted root certificates: https calls of the source fail");
+        warn!("stats-publisher found no trusted root certificates: HTTPS calls to the source fail");
     }
     let provider: CryptoProvider = rustls::crypto::ring::default_provider();
     ClientConfig::builder_with_provider(Arc::new(provider))

@@ -80,7 +80,7 @@ impl Refresh {
                     debug!(%error, "cannot list the hosts to be refreshed; retrying");
                     self.retry_at = Instant::now() + RETRY_INTERVAL;
                 }
-                Err(error) => debug!(%error, "the query of the hosts was cancelled; retrying"),
+                Err(error) => debug!(%error, "the query of the hosts was canceled; retrying"),
             }
         }
         let is_due = self.period != Some(period) && self.query.is_none();

@@ -17,7 +17,7 @@ pub enum Code {
     UpstreamRefused,
     /// 401: the API key is missing or invalid.
     Unauthorized,
-    /// 403: the caller lacks the right, or its origin is not allowed.
+    /// 403: the caller lacks permission, or its origin is not allowed.
     Forbidden,
     /// 404: the path or the resource does not exist.
     NotFound,
@@ -131,7 +131,7 @@ impl Code {
             Self::InvalidJson => "Invalid JSON",
             Self::InvalidField => "Invalid field",
             Self::InvalidCursor => "Invalid cursor",
-            Self::UpstreamRefused => "Rejected by upstream",
+            Self::UpstreamRefused => "Rejected by the source",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not found",
@@ -145,7 +145,7 @@ impl Code {
             Self::UpgradeRequired => "Upgrade required",
             Self::RateLimited => "Rate limit exceeded",
             Self::Internal => "Internal error",
-            Self::UpstreamFailed => "Upstream failed",
+            Self::UpstreamFailed => "Source failed",
             Self::Unavailable => "Unavailable",
             Self::Overloaded => "Overloaded",
         }
@@ -191,7 +191,7 @@ impl Code {
                 "The rate limit is exceeded. Retry after the time in the Retry-After header."
             }
             Self::Internal => {
-                "An unexpected error occurred. The operator can find it in the log by the request ID."
+                "An unexpected error occurred. The operator can find the cause in the log by the request ID."
             }
             Self::UpstreamFailed => {
                 "The source of visitor counts failed or did not respond in time. Retry later."
@@ -223,7 +223,7 @@ impl Code {
         }
     }
 
-    /// Whether responses with this code have a `Retry-After` header.
+    /// Returns whether responses with this code have a `Retry-After` header.
     pub fn has_retry_after(self) -> bool {
         matches!(self, Self::RateLimited | Self::Unavailable | Self::Overloaded)
     }

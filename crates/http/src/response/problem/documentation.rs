@@ -54,16 +54,13 @@ fn explain(code: Code) -> &'static str {
              valid key."
         }
         Code::Forbidden => {
-            "The <code>Origin</code> of the request is not allowed, or the caller lacks the right. \
+            "The <code>Origin</code> of the request is not allowed, or the caller lacks permission. \
              The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code>."
         }
-        Code::NotFound => {
-            "The path or the resource does not exist. Check the path and the ID; a message may have \
-             expired or been deleted."
-        }
+        Code::NotFound => "The path or the resource does not exist. Check the path and the ID.",
         Code::MethodNotAllowed => {
             "The path exists but does not support the method. Use one of the methods in the \
-             <code>Allow</code> header. Operators can also switch off single methods."
+             <code>Allow</code> header. Operators can disable some methods."
         }
         Code::NotAcceptable => {
             "The <code>Accept</code> header requests an API version that does not exist. Send \

@@ -54,7 +54,7 @@ impl Problem {
         Self { inner: Box::new(inner) }
     }
 
-    /// Sets the detail: what is wrong and what would be right. Clients see it, so it must not contain
+    /// Sets the detail: what is wrong and what is expected. Clients see it, so it must not contain
     /// internals.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {

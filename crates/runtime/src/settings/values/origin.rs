@@ -20,17 +20,17 @@ pub enum AllowedOrigin {
 pub struct AllowedOrigins(Vec<AllowedOrigin>);
 
 impl AllowedOrigins {
-    /// Whether only the same origin is allowed.
+    /// Returns whether only the same origin is allowed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether every origin is allowed.
+    /// Returns whether every origin is allowed.
     pub fn allows_any(&self) -> bool {
         self.0.contains(&AllowedOrigin::Any)
     }
 
-    /// Whether web pages of `origin`, the value of an `Origin` header, may call the API.
+    /// Returns whether web pages of `origin`, the value of an `Origin` header, may call the API.
     pub fn allows(&self, origin: &str) -> bool {
         self.0.iter().any(|allowed| allowed.matches(origin))
     }

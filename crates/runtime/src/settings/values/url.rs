@@ -58,7 +58,7 @@ fn parse_public(url: &str) -> Option<String> {
         .then(|| url.trim_end_matches('/').to_owned())
 }
 
-/// Whether the URL can be written into a header without escaping.
+/// Returns whether the URL can be written into a header without escaping.
 fn is_header_safe(url: &str) -> bool {
     url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
 }

@@ -201,6 +201,11 @@ async fn create_foreign_database(world: &World) -> String {
         let made = client.batch_execute(&format!("CREATE TABLE {table} ()")).await;
         made.expect("the table is created");
     }
+    // Without the newest function, Mayfly would report that its migrations have not run.
+    let made = client
+        .batch_execute("CREATE FUNCTION store_samples_v1() RETURNS void LANGUAGE sql AS ''")
+        .await;
+    made.expect("the function is created");
     url
 }
 

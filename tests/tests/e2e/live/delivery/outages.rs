@@ -100,7 +100,7 @@ async fn clients_continue_after_redis_was_frozen_or_restarted_with_its_data() {
             },
         )
         .await;
-        // A new client waits or is told to reconnect later.
+        // A new client waits or is asked to reconnect later.
         let _either = tokio::time::timeout(
             Duration::from_secs(1),
             UpgradeRequest::new(&world.live_url("channel=outages")).send(),

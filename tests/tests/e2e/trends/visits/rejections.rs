@@ -139,5 +139,5 @@ async fn assert_full(world: &World, visits: &Value, limit: &str) {
     rejected.expect_problem(503, "overloaded");
     assert_eq!(rejected.header("retry-after"), "30");
     let detail = rejected.json()["detail"].as_str().unwrap_or_default().to_owned();
-    assert!(detail.contains(&format!("as many {limit} with visitors")), "{detail}");
+    assert!(detail.contains(&format!("maximum number of {limit} with visitors")), "{detail}");
 }

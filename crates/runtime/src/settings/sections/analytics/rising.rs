@@ -16,7 +16,7 @@ pub struct RisingSettings {
     /// other URL the path of API version 1 is appended.
     #[serde(deserialize_with = "url::public")]
     pub chartbeat_url: String,
-    /// Interval in which every known host is sampled without demand.
+    /// Interval at which every known host is sampled, even without requests or subscribers.
     #[serde(deserialize_with = "duration::positive")]
     pub refresh: Duration,
 }

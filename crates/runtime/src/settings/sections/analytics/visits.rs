@@ -10,7 +10,7 @@ use crate::settings::values::{count, duration};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VisitsSettings {
-    /// How long a heartbeat counts a visitor on a page.
+    /// How long a visitor counts on a page after a heartbeat.
     #[serde(deserialize_with = "duration::positive")]
     pub ttl: Duration,
     /// Visits per host that are counted exactly; above it, visitors are sampled.

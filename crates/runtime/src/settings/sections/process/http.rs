@@ -20,7 +20,7 @@ pub struct HttpSettings {
     /// How long the server keeps accepting requests after the first signal.
     #[serde(deserialize_with = "duration::any")]
     pub drain_delay: Duration,
-    /// Time limit of a request, without the time in which its body arrives.
+    /// Time limit of a request, excluding the time to receive its body.
     #[serde(deserialize_with = "duration::positive")]
     pub request_timeout: Duration,
     /// Time limit for receiving the body of a request.

@@ -1,4 +1,4 @@
-//! `[inbox]`: the unexpired messages of one username.
+//! `[inbox]`: the live messages of one username.
 
 use serde::Deserialize;
 
@@ -8,7 +8,7 @@ use crate::settings::values::count;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboxSettings {
-    /// Unexpired messages per username.
+    /// Live messages per username.
     #[serde(deserialize_with = "count::positive")]
     pub messages_max: u64,
 }

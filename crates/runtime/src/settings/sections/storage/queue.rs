@@ -10,7 +10,7 @@ use crate::settings::values::{count, duration, size};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSettings {
-    /// Entries that may wait to be stored; further writes are rejected as overloaded.
+    /// Messages, and plays, that may wait to be stored; further writes are rejected as overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub depth_max: u64,
     /// How far back a subscriber can resume.
@@ -22,7 +22,7 @@ pub struct QueueSettings {
     /// Attempts to store an entry alone before it becomes a dead letter.
     #[serde(deserialize_with = "count::positive")]
     pub attempts_max: u64,
-    /// How long an entry stays pending at an unresponsive worker before another worker claims it.
+    /// How long an entry of an unresponsive worker stays pending before another worker claims it.
     #[serde(deserialize_with = "duration::positive")]
     pub claim_after: Duration,
     /// Deliveries of an entry without an outcome before it is stored alone.

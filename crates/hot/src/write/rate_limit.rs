@@ -1,5 +1,5 @@
-//! Admission of a write: the arguments of `admission.lua`, which checks the rate limit and the
-//! `Idempotency-Key` of a client.
+//! The rate limit of a client. `rate_limit.lua` enforces it, and checks the `Idempotency-Key`, in
+//! the step that writes.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub(crate) fn request_header(
     format!("{count}{limit}{key}")
 }
 
-/// Adds the keys and arguments that `read_client` in `admission.lua` reads; `kind` names the items
+/// Adds the keys and arguments that `read_client` in `rate_limit.lua` reads; `kind` names the items
 /// that the limit counts.
-pub(crate) fn add_admission(
+pub(crate) fn add_client_arguments(
     call: &mut ScriptInvocation<'_>,
     keys: &Keys,
     kind: &str,

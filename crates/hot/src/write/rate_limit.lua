@@ -1,6 +1,6 @@
 #!lua
--- Admission of write requests: the rate limit and the idempotency key of a client. Scripts that
--- accept requests begin with this file.
+-- The rate limit and the idempotency key of a client. Scripts that accept write requests begin with
+-- this file.
 local call = redis.call
 
 -- Parses a request header, such as 3lk: the number of items, l if there is a limit, k if there is

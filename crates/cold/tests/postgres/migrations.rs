@@ -1,17 +1,12 @@
-//! The migrations, on a real Postgres.
+//! The migrations.
 
 use mayfly_cold::migrations;
-use mayfly_stack::SharedServers;
-use secrecy::SecretString;
 
-async fn database(name: &str) -> SecretString {
-    let servers = SharedServers::get().await.expect("the servers start");
-    servers.create_database(name).await.expect("the database is created").into()
-}
+use crate::create_database;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_go_up_down_and_up_again() {
-    let url = database("up_down_up").await;
+    let url = create_database("up_down_up").await;
     let applied = migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     assert!(!applied.is_empty());
     assert_eq!(
@@ -26,7 +21,7 @@ async fn migrations_go_up_down_and_up_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_runs_apply_each_migration_once() {
-    let url = database("concurrent_runs").await;
+    let url = create_database("concurrent_runs").await;
     let runs: Vec<_> = (0..4)
         .map(|_| {
             let url = url.clone();

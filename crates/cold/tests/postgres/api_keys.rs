@@ -1,18 +1,18 @@
-//! API keys, on a real Postgres.
+//! API keys.
 
 use std::time::Duration;
 
 use mayfly_cold::{ColdStore, NewApiKey, Revocation, StoredApiKey, migrations};
 use mayfly_core::{Host, KeyHash, limits};
 use mayfly_runtime::settings::PostgresSettings;
-use mayfly_stack::SharedServers;
 use uuid::Uuid;
+
+use crate::create_database;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn cold(name: &str) -> ColdStore {
-    let servers = SharedServers::get().await.expect("the servers start");
-    let url = servers.create_database(name).await.expect("the database is created").into();
+    let url = create_database(name).await;
     migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT })
 }

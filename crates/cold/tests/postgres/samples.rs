@@ -1,11 +1,12 @@
-//! Samples and their hourly rollups, on a real Postgres.
+//! Samples and their hourly rollups.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_cold::{ColdStore, migrations};
 use mayfly_core::{Host, HourTotals, PagePath, PageVisitors, Sample, Timestamp, TrendSnapshot};
 use mayfly_runtime::settings::PostgresSettings;
-use mayfly_stack::SharedServers;
+
+use crate::create_database;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3_600_000;
@@ -13,8 +14,7 @@ const HOUR: i64 = 3_600_000;
 const MIDNIGHT: i64 = 1_795_132_800_000;
 
 async fn cold(name: &str) -> ColdStore {
-    let servers = SharedServers::get().await.expect("the servers start");
-    let url = servers.create_database(name).await.expect("the database is created").into();
+    let url = create_database(name).await;
     migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     ColdStore::with_statement_timeout(
         &PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT },
@@ -236,8 +236,7 @@ async fn pages_with_extreme_values_are_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_schema_is_reported() {
-    let servers = SharedServers::get().await.expect("the servers start");
-    let url = servers.create_database("not_migrated").await.expect("a database").into();
+    let url = create_database("not_migrated").await;
     let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 1, timeout: TIMEOUT });
     let message = "the database schema is missing or outdated: run `mayfly migrate`";
     let stored = cold.samples().store(&[snapshot("a.org", 0, &[])], TIMEOUT).await;
