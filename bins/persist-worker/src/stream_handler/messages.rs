@@ -131,8 +131,7 @@ impl StreamHandler for MessageHandler {
 
 /// Mayfly's services reject U+0000, since Postgres would reject the whole batch.
 fn contains_nul(message: &MessageView<'_>) -> bool {
-    let texts = [&message.username, &message.text, &message.city, &message.state];
-    message.channel.contains('\0') || texts.into_iter().flatten().any(|text| text.contains('\0'))
+    message.channel.contains('\0') || message.texts().any(|text| text.contains('\0'))
 }
 
 #[cfg(test)]

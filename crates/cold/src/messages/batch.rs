@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use diesel::{
     QueryableByName,
-    data_types::PgTimestamp,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::RunQueryDsl;
 use mayfly_core::{MessageId, Timestamp, message::MessageView};
 use uuid::Uuid;
 
-use super::Messages;
-use crate::{
-    outcome::EntryOutcome,
-    store::{ColdError, to_pg},
+use super::{
+    Messages,
+    row::{store, try_store},
 };
+use crate::{outcome::EntryOutcome, store::ColdError};
 
 /// A message to store.
 #[derive(Debug)]
@@ -56,7 +54,7 @@ pub struct StoreOutcome {
 }
 
 #[derive(QueryableByName)]
-struct StoredRow {
+pub(super) struct StoredRow {
     #[diesel(sql_type = BigInt)]
     stored: i64,
     #[diesel(sql_type = Array<SqlUuid>)]
@@ -64,7 +62,7 @@ struct StoredRow {
 }
 
 #[derive(QueryableByName)]
-struct EntryOutcomeRow {
+pub(super) struct EntryOutcomeRow {
     #[diesel(embed)]
     stored: StoredRow,
     #[diesel(sql_type = Nullable<Text>)]
@@ -80,48 +78,6 @@ impl From<StoredRow> for StoreOutcome {
     }
 }
 
-const STORE: &str = "SELECT stored, settled \
-     FROM store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-const TRY_STORE: &str = "SELECT stored, settled, refusal \
-     FROM try_store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-
-/// Binds the columns of a batch, in the order of the parameters of both functions.
-macro_rules! bind_batch {
-    ($statement:expr, $batch:expr) => {{
-        let rows = &$batch.messages;
-        let expiries = &$batch.expiries;
-        diesel::sql_query($statement)
-            .bind::<Text, _>($batch.epoch)
-            .bind::<Array<SqlUuid>, _>(column(rows, |row| row.message.id.as_uuid()))
-            .bind::<Array<Text>, _>(column(rows, |row| &*row.message.channel))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.username.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.text.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| {
-                row.message.data.map(serde_json::value::RawValue::get)
-            }))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.city.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.state.as_deref()))
-            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.created_at)))
-            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.expires_at)))
-            .bind::<Array<Integer>, _>(column(rows, |row| {
-                i32::try_from(row.body_bytes).unwrap_or(i32::MAX)
-            }))
-            .bind::<Array<SqlUuid>, _>(
-                expiries.iter().map(|expiry| expiry.id.as_uuid()).collect::<Vec<Uuid>>(),
-            )
-            .bind::<Array<Timestamptz>, _>(
-                expiries.iter().map(|expiry| to_pg(expiry.at)).collect::<Vec<PgTimestamp>>(),
-            )
-    }};
-}
-
-fn column<'a, T>(
-    rows: &'a [NewMessageRow<'a>],
-    get: impl Fn(&'a NewMessageRow<'a>) -> T,
-) -> Vec<T> {
-    rows.iter().map(get).collect()
-}
-
 impl Messages<'_> {
     /// Stores a batch in one transaction.
     pub async fn store_batch(
@@ -130,9 +86,7 @@ impl Messages<'_> {
         timeout: Duration,
     ) -> Result<StoreOutcome, ColdError> {
         self.store
-            .call_within(timeout, async |connection| {
-                bind_batch!(STORE, batch).get_result::<StoredRow>(connection).await
-            })
+            .call_within(timeout, async |connection| store(connection, batch).await)
             .await
             .map(StoreOutcome::from)
     }
@@ -143,11 +97,9 @@ impl Messages<'_> {
         batch: &MessageBatch<'_>,
         timeout: Duration,
     ) -> Result<EntryOutcome<StoreOutcome>, ColdError> {
-        let row: EntryOutcomeRow = self
+        let row = self
             .store
-            .call_within(timeout, async |connection| {
-                bind_batch!(TRY_STORE, batch).get_result(connection).await
-            })
+            .call_within(timeout, async |connection| try_store(connection, batch).await)
             .await?;
         Ok(row.refusal.map_or(EntryOutcome::Stored(row.stored.into()), EntryOutcome::Rejected))
     }

@@ -1,21 +1,18 @@
 //! Stored messages: by ID, and page by page in the order of persistence.
 
 mod batch;
+mod row;
 mod sequence;
 
-use std::borrow::Cow;
-
-use diesel::{
-    data_types::PgTimestamp, deserialize::FromSql, pg::PgValue, prelude::*, sql_types::Json,
-};
+use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mayfly_core::{Channel, MessageId, Order, Timestamp, Username, limits, message::MessageView};
-use serde_json::value::RawValue;
+use mayfly_core::{Channel, MessageId, Order, Timestamp, Username, limits};
 use uuid::Uuid;
 
 pub use batch::{Expiry, MessageBatch, NewMessageRow, StoreOutcome};
 
-use crate::store::{ColdError, ColdStore, dead_letters, from_pg, messages, to_pg};
+use self::row::MessageRow;
+use crate::store::{ColdError, ColdStore, dead_letters, messages, to_pg};
 
 /// The handle for messages.
 #[derive(Clone, Copy)]
@@ -68,58 +65,6 @@ pub struct Page {
     pub items: Vec<StoredMessage>,
     /// Whether more messages follow.
     pub has_more: bool,
-}
-
-/// The verbatim text of a `json` column.
-#[derive(Debug, diesel::deserialize::FromSqlRow)]
-struct RawJson(String);
-
-impl FromSql<Json, diesel::pg::Pg> for RawJson {
-    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(Self(std::str::from_utf8(value.as_bytes())?.to_owned()))
-    }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = messages, check_for_backend(diesel::pg::Pg))]
-struct MessageRow {
-    id: Uuid,
-    seq: i64,
-    channel: String,
-    username: Option<String>,
-    text: Option<String>,
-    data: Option<RawJson>,
-    city: Option<String>,
-    state: Option<String>,
-    created_at: PgTimestamp,
-    expires_at: PgTimestamp,
-}
-
-impl From<MessageRow> for StoredMessage {
-    fn from(row: MessageRow) -> Self {
-        let expires_at = from_pg(row.expires_at);
-        // Postgres validated the JSON when it was stored.
-        let data =
-            row.data.as_ref().and_then(|data| serde_json::from_str::<&RawValue>(&data.0).ok());
-        let view = MessageView {
-            id: row.id.into(),
-            channel: Cow::Owned(row.channel),
-            username: row.username,
-            text: row.text,
-            city: row.city,
-            state: row.state,
-            data,
-            created_at: from_pg(row.created_at),
-            expires_at,
-        };
-        Self {
-            id: view.id,
-            seq: row.seq,
-            expires_at,
-            json: view.to_json(),
-            username: view.username,
-        }
-    }
 }
 
 /// A page of up to this number of items never exceeds [`limits::PAGE_BYTES_MAX`].

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::new_message::NewMessage;
+use super::NewMessage;
 use crate::{
     input::{FieldErrors, InputError, parse_as, parse_items},
     limits,

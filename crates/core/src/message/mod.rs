@@ -2,6 +2,7 @@
 
 mod batch;
 mod cursor;
+mod definition;
 mod document;
 mod field;
 mod id;
@@ -12,37 +13,14 @@ use serde::Serialize;
 
 pub use batch::{parse_array, parse_lines};
 pub use cursor::{Cursor, InvalidCursor, Order};
+pub use definition::{Message, MessageView, NewMessage};
 pub use document::{Document, DocumentError};
 pub use field::{Channel, Place, Text, Ttl, Username};
 pub use id::{IdGenerator, InvalidMessageId, MessageId};
-pub use new_message::{NewMessage, WriteForm};
-pub use view::{MessageView, expire_json};
+pub use new_message::WriteForm;
+pub use view::expire_json;
 
 use crate::clock::Timestamp;
-
-/// An accepted message. Its fields are serialized in this order, `expires_at` last: expiring a
-/// message replaces the last [`EXPIRES_AT_TAIL_BYTES`] of its JSON.
-#[derive(Debug, Clone, Serialize)]
-pub struct Message {
-    /// The ID, which sorts by the time of acceptance.
-    pub id: MessageId,
-    /// The channel that the message is published on.
-    pub channel: Channel,
-    /// The owner of the inbox that holds the message.
-    pub username: Option<Username>,
-    /// The text.
-    pub text: Option<Text>,
-    /// The city of origin.
-    pub city: Option<Place>,
-    /// The state of that city.
-    pub state: Option<Place>,
-    /// The attached JSON document.
-    pub data: Option<Document>,
-    /// The time of acceptance.
-    pub created_at: Timestamp,
-    /// The expiry time.
-    pub expires_at: Timestamp,
-}
 
 /// The number of bytes at the end of a message's JSON that hold the value of `expires_at`: the
 /// timestamp, a quote and a brace.

@@ -1,50 +1,14 @@
 //! Validated messages that are not yet accepted, parsed from the bodies of all write routes.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{
-    Message,
+    NewMessage,
+    definition::MessageBody,
     document::{Document, DocumentError},
     field::{Channel, Place, Text, Ttl, Username},
-    id::MessageId,
 };
-use crate::{
-    clock::Timestamp,
-    input::{FieldErrors, InputError, RequestBody, optional, parse_as, required},
-};
-
-/// A validated message that is not yet accepted.
-#[derive(Debug, Clone)]
-pub struct NewMessage {
-    /// The channel to publish on.
-    pub channel: Channel,
-    /// The owner of the inbox to deliver to.
-    pub username: Option<Username>,
-    /// The text.
-    pub text: Option<Text>,
-    /// The city of origin.
-    pub city: Option<Place>,
-    /// The state of that city.
-    pub state: Option<Place>,
-    /// The attached JSON document.
-    pub data: Option<Document>,
-    /// The time to live.
-    pub ttl: Ttl,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessageBody<'a> {
-    channel: Option<String>,
-    username: Option<String>,
-    text: Option<String>,
-    city: Option<String>,
-    state: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    ttl: Option<f64>,
-}
+use crate::input::{FieldErrors, InputError, RequestBody, optional, parse_as, required};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,26 +18,14 @@ struct ChatBody {
     timeout: Option<f64>,
 }
 
-impl<'a> RequestBody<'a> for MessageBody<'a> {
-    fn find_rule(field: &str) -> Option<&'static str> {
-        find_rule(field)
-    }
-}
-
 impl RequestBody<'_> for ChatBody {
     fn find_rule(field: &str) -> Option<&'static str> {
-        find_rule(field)
-    }
-}
-
-fn find_rule(field: &str) -> Option<&'static str> {
-    match field {
-        "channel" => Some(Channel::RULE),
-        "username" => Some(Username::RULE),
-        "text" => Some(Text::RULE),
-        "city" | "state" => Some(Place::RULE),
-        "ttl" | "timeout" => Some(Ttl::RULE),
-        _ => None,
+        match field {
+            "username" => Some(Username::RULE),
+            "text" => Some(Text::RULE),
+            "timeout" => Some(Ttl::RULE),
+            _ => None,
+        }
     }
 }
 
@@ -94,23 +46,15 @@ pub struct WriteForm {
 impl NewMessage {
     /// Parses the body of `POST /v1/messages`, or one item of a batch.
     pub fn from_json(json: &str) -> Result<Self, InputError> {
-        let body: MessageBody = parse_as(json, '{', "must be an object")?;
+        let mut body: MessageBody = parse_as(json, '{', "must be an object")?;
         let mut errors = FieldErrors::default();
-        let text = optional(&mut errors, "text", body.text, Text::parse);
+        // One of these two must be present. Their errors are reported first.
+        let text = optional(&mut errors, "text", body.text.take(), Text::parse);
         let data = body.data.and_then(|data| parse_document(&mut errors, data.get()));
         if is_empty_body(&errors, text.as_ref(), data.as_ref()) {
             errors.push("text", "or data must be present");
         }
-        let message = Self {
-            channel: optional(&mut errors, "channel", body.channel, Channel::parse)
-                .unwrap_or_default(),
-            username: optional(&mut errors, "username", body.username, Username::parse),
-            text,
-            city: optional(&mut errors, "city", body.city, Place::parse),
-            state: optional(&mut errors, "state", body.state, Place::parse),
-            data,
-            ttl: optional(&mut errors, "ttl", body.ttl, Ttl::from_secs).unwrap_or_default(),
-        };
+        let message = Self { text, data, ..body.validate(&mut errors) };
         if errors.is_empty() { Ok(message) } else { Err(InputError::InvalidFields(errors)) }
     }
 
@@ -126,7 +70,7 @@ impl NewMessage {
                 username: Some(username),
                 text: Some(text),
                 ttl: ttl.unwrap_or_default(),
-                ..Self::empty(Channel::default())
+                ..Self::default()
             }),
             _ => Err(InputError::InvalidFields(errors)),
         }
@@ -142,45 +86,19 @@ impl NewMessage {
         if !errors.is_empty() {
             return Err(InputError::InvalidFields(errors));
         }
-        Ok(Self { username, text, city, state, ..Self::empty(Channel::default()) })
+        Ok(Self { username, text, city, state, ..Self::default() })
     }
 
     /// Parses the body of `POST /dummy`: any JSON document, including `null`.
     pub fn from_document(json: &str) -> Result<Self, InputError> {
         match Document::parse(json) {
-            Ok(document) => Ok(Self { data: Some(document), ..Self::empty(Channel::dummy()) }),
+            Ok(document) => {
+                Ok(Self { channel: Channel::dummy(), data: Some(document), ..Self::default() })
+            }
             Err(DocumentError::Syntax(error)) => Err(InputError::InvalidJson(error.to_string())),
             Err(DocumentError::Rule(rule)) => {
                 Err(InputError::InvalidFields(FieldErrors::new("data", rule)))
             }
-        }
-    }
-
-    fn empty(channel: Channel) -> Self {
-        Self {
-            channel,
-            username: None,
-            text: None,
-            city: None,
-            state: None,
-            data: None,
-            ttl: Ttl::default(),
-        }
-    }
-
-    /// Returns the message accepted at `now`.
-    #[must_use]
-    pub fn accept(self, id: MessageId, now: Timestamp) -> Message {
-        Message {
-            id,
-            channel: self.channel,
-            username: self.username,
-            text: self.text,
-            city: self.city,
-            state: self.state,
-            data: self.data,
-            created_at: now,
-            expires_at: now.plus(self.ttl.as_duration()),
         }
     }
 }
@@ -204,7 +122,10 @@ fn parse_document(errors: &mut FieldErrors, json: &str) -> Option<Document> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::IdGenerator;
+    use crate::{
+        clock::Timestamp,
+        message::{IdGenerator, MessageId},
+    };
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_201_620_123);
 

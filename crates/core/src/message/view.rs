@@ -1,38 +1,7 @@
 //! Accepted messages read back from Redis or Postgres.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::{EXPIRES_AT_TAIL_BYTES, MessageId, to_json};
+use super::{EXPIRES_AT_TAIL_BYTES, MessageView, to_json};
 use crate::clock::Timestamp;
-
-/// An accepted message read back from a store, without validating it again: from its JSON in the
-/// persist-worker, from a row in list-api. Serializes to the same JSON as [`super::Message`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MessageView<'a> {
-    /// The ID.
-    pub id: MessageId,
-    /// The channel that the message was published on.
-    #[serde(borrow)]
-    pub channel: Cow<'a, str>,
-    /// The owner of the inbox that held the message.
-    pub username: Option<String>,
-    /// The text.
-    pub text: Option<String>,
-    /// The city of origin.
-    pub city: Option<String>,
-    /// The state of that city.
-    pub state: Option<String>,
-    /// The attached document, as JSON text.
-    #[serde(borrow)]
-    pub data: Option<&'a RawValue>,
-    /// The time of acceptance.
-    pub created_at: Timestamp,
-    /// The expiry time.
-    pub expires_at: Timestamp,
-}
 
 impl<'a> MessageView<'a> {
     /// Parses the JSON written by [`super::Message::to_json`].
