@@ -15,7 +15,7 @@
 
   const FEEDS = ['messages', 'plays', 'rising', 'stats', 'pulse'];
   /** Frames that listeners receive unchanged. */
-  const STATELESS = ['gap', 'plays', 'rising', 'stats', 'pulse'];
+  const STATELESS = ['gap', ...FEEDS.filter((feed) => feed !== 'messages')];
   const EVENTS = [...STATELESS, 'message', 'expired', 'resumed', 'state', 'error'];
   /** In this order: the server accepts the feed `rising` only with a host. */
   const KINDS = /** @type {const} */ (['channels', 'videos', 'hosts', 'feeds']);

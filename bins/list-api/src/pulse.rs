@@ -1,7 +1,8 @@
 //! The pulse: the current load and health of the whole system.
 
 use bytes::Bytes;
-use mayfly_hot::{HotStore, StateFeed};
+use mayfly_core::StateFeed;
+use mayfly_hot::HotStore;
 use mayfly_http::Problem;
 
 use crate::problems::no_pulse;

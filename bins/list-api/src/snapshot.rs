@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use mayfly_hot::{HotError, HotStore, StateFeed};
+use mayfly_core::StateFeed;
+use mayfly_hot::{HotError, HotStore};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Component, Criticality, Health, settings};
 use mayfly_s3::{S3Error, SignedUrl, SnapshotStore};

@@ -12,7 +12,7 @@ use std::{
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::{
-    Clock, Consumption, Pulse, SystemClock, Timestamp,
+    Clock, Consumption, Pulse, StateFeed, SystemClock, Timestamp,
     stats::{QueuePulse, Rates, round_to_tenth},
 };
 use mayfly_hot::{HotError, HotStore, Role, Stream, Totals};
@@ -105,7 +105,8 @@ impl LeaderJob for PulsePublisher {
         if role == Role::Leader {
             let pulse = self.create_pulse(&sample, SystemClock.now()).await?;
             let json = serde_json::to_vec(&pulse).expect("invariant: strings and numbers are JSON");
-            self.hot.snapshots().publish_pulse(leadership.lease(), &json).await?;
+            let snapshots = self.hot.snapshots();
+            snapshots.publish_state(leadership.lease(), StateFeed::Pulse, &json).await?;
         }
         self.samples.push_back(sample);
         if self.samples.len() > CONSUMPTION_SAMPLES {

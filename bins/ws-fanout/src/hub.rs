@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use mayfly_core::Position;
+use mayfly_core::{Feed, Position};
 use mayfly_hot::{FanoutReport, HotStore};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
@@ -17,9 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::{
-    frames::StateFrame, host_registry::HostRegistry, subscription::Feed, worker_event::WorkerEvent,
-};
+use crate::{frames::StateFrame, host_registry::HostRegistry, worker_event::WorkerEvent};
 
 /// How long the server tries to send a Close frame before it drops the connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -20,9 +20,10 @@ mod worker_event;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use mayfly_core::Feed;
 use mayfly_hot::HotStore;
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_runtime::{Criticality, Process, ServiceFuture, metrics as names};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -51,6 +52,9 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let admin = BoundListener::bind(settings.admin.listen)?;
     let addresses = [("http", listener.address()), ("admin", admin.address())];
 
+    for feed in Feed::ALL {
+        metrics::gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).set(0.0);
+    }
     mayfly_http::serve_admin(admin, &process).await?;
     let mut background_tasks = JoinSet::new();
     background_tasks.spawn(hot.clone().watch(redis));

@@ -2,42 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mayfly_core::{Channel, Host, LiveEvent, frame::SubscriptionSet};
+use mayfly_core::{Channel, Feed, Host, LiveEvent, frame::SubscriptionSet};
 use serde::Deserialize;
 
 /// Maximum number of channels, of videos and of hosts of a connection.
 pub(crate) const CHANNELS_MAX: usize = 128;
 /// Maximum length of a video ID, in characters.
 const VIDEO_CHARS_MAX: usize = 128;
-
-/// A kind of frames that a connection can subscribe to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Feed {
-    Messages,
-    Plays,
-    Pulse,
-    Rising,
-    Stats,
-}
-
-impl Feed {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Messages, Self::Plays, Self::Pulse, Self::Rising, Self::Stats];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::Plays => "plays",
-            Self::Pulse => "pulse",
-            Self::Rising => "rising",
-            Self::Stats => "stats",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|feed| feed.as_str() == text)
-    }
-}
 
 /// The channels of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -234,15 +205,12 @@ impl TryFrom<SubscriptionRequest> for CheckedNames {
     fn try_from(request: SubscriptionRequest) -> Result<Self, SubscriptionError> {
         let invalid = |field, rule| SubscriptionError::InvalidField { field, rule };
         let channels = request.channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
-        let feeds = request.feeds.iter().map(|name| Feed::parse(name)).collect::<Option<_>>();
+        let feeds = request.feeds.iter().map(|name| Feed::parse(name)).collect::<Result<_, _>>();
         let videos = check_video_ids(request.videos);
         let hosts = request.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
         Ok(Self {
             channels: channels.map_err(|rule| invalid("channels", rule))?,
-            feeds: feeds.ok_or(invalid(
-                "feeds",
-                "must be one of messages, plays, rising, stats or pulse",
-            ))?,
+            feeds: feeds.map_err(|rule| invalid("feeds", rule))?,
             videos: videos.ok_or(invalid("videos", "must have 1 to 128 characters each"))?,
             hosts: hosts.map_err(|rule| invalid("hosts", rule))?,
         })

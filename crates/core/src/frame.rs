@@ -38,8 +38,8 @@ impl ResumeFailure {
     }
 }
 
-/// A frame sent by the server. Messages, statistics and the pulse are serialized elsewhere; their
-/// frames are written by [`write_message`], [`write_stats`] and [`write_pulse`].
+/// A frame sent by the server. Messages and states are serialized elsewhere; their frames are
+/// written by [`write_message`] and [`StateFeed::write_frame`](crate::StateFeed::write_frame).
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
@@ -161,19 +161,6 @@ pub fn write_message(into: &mut Vec<u8>, position: &Position, json: &[u8]) {
     into.push(b'}');
 }
 
-/// Appends the frame of the statistics, given their JSON.
-pub fn write_stats(into: &mut Vec<u8>, snapshot: &[u8]) {
-    into.extend_from_slice(br#"{"type":"stats","url":"/v1/stats","snapshot":"#);
-    into.extend_from_slice(snapshot);
-    into.push(b'}');
-}
-
-/// Appends the frame of the pulse, given its JSON, a non-empty object.
-pub fn write_pulse(into: &mut Vec<u8>, pulse: &[u8]) {
-    into.extend_from_slice(br#"{"type":"pulse","#);
-    into.extend_from_slice(pulse.trim_ascii_start().strip_prefix(b"{").unwrap_or(pulse));
-}
-
 fn to_json(frame: &ServerFrame<'_>) -> Vec<u8> {
     serde_json::to_vec(frame)
         .expect("invariant: a frame has only string keys, and writing to a Vec never fails")
@@ -223,11 +210,5 @@ mod tests {
         let mut message = Vec::new();
         write_message(&mut message, at, b"{}");
         insta::assert_snapshot!(String::from_utf8_lossy(&message), @r#"{"type":"message","position":"1.e1.5-1","message":{}}"#);
-        let mut stats = Vec::new();
-        write_stats(&mut stats, b"{}");
-        insta::assert_snapshot!(String::from_utf8_lossy(&stats), @r#"{"type":"stats","url":"/v1/stats","snapshot":{}}"#);
-        let mut pulse = Vec::new();
-        write_pulse(&mut pulse, br#" {"connections":3}"#);
-        insta::assert_snapshot!(String::from_utf8_lossy(&pulse), @r#"{"type":"pulse","connections":3}"#);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use mayfly_core::{Host, MessageId};
+use mayfly_core::{Feed, Host, MessageId, StateFeed};
 
 use crate::queue::Stream;
 
@@ -111,18 +111,6 @@ impl Keys {
         self.key("fanouts")
     }
 
-    /// String with a TTL: the pulse as last published, JSON.
-    #[must_use]
-    pub fn pulse(&self) -> String {
-        self.key("pulse")
-    }
-
-    /// Pub/sub channel: the pulse.
-    #[must_use]
-    pub fn feed_pulse(&self) -> String {
-        self.key("feed:pulse")
-    }
-
     /// Sorted set, host to ms: hosts with visitors, by the last heartbeat.
     #[must_use]
     pub fn visited_hosts(&self) -> String {
@@ -140,12 +128,6 @@ impl Keys {
     #[must_use]
     pub fn rising(&self, host: &Host) -> String {
         self.key(format_args!("rising:host:{host}"))
-    }
-
-    /// Pub/sub channel: trend snapshots.
-    #[must_use]
-    pub fn feed_rising(&self) -> String {
-        self.key("feed:rising")
     }
 
     /// Sorted set, host to ms: hosts that live clients watch, by the last report.
@@ -277,12 +259,6 @@ impl Keys {
         self.key(format_args!("rate:{kind}:{window_seconds}:{client}"))
     }
 
-    /// String: the statistics as last published, JSON.
-    #[must_use]
-    pub fn stats(&self) -> String {
-        self.key("stats")
-    }
-
     /// String with a TTL: the holder of the lease of a job.
     #[must_use]
     pub fn lease(&self, job: &str) -> String {
@@ -295,16 +271,17 @@ impl Keys {
         self.key(format_args!("lease:{job}:token"))
     }
 
-    /// Pub/sub channel: the statistics.
+    /// String: the state of a feed as last published, JSON. With a TTL if the feed has one.
     #[must_use]
-    pub fn feed_stats(&self) -> String {
-        self.key("feed:stats")
+    pub fn state(&self, feed: StateFeed) -> String {
+        self.key(feed.feed().as_str())
     }
 
-    /// Pub/sub channel: accepted, taken and deleted messages.
+    /// Pub/sub channel: the publications of a feed. That of `plays` is unused: its frames are a
+    /// stream.
     #[must_use]
-    pub fn feed_messages(&self) -> String {
-        self.key("feed:messages")
+    pub fn feed(&self, feed: Feed) -> String {
+        self.key(format_args!("feed:{}", feed.as_str()))
     }
 }
 
@@ -316,6 +293,8 @@ mod tests {
     fn all_keys_share_a_prefix_and_a_hash_tag() {
         let keys = Keys::new("mayfly");
         assert_eq!(keys.messages(), "mayfly:{0}:messages");
+        assert_eq!(keys.state(StateFeed::Stats), "mayfly:{0}:stats");
+        assert_eq!(keys.feed(Feed::Messages), "mayfly:{0}:feed:messages");
         assert_eq!(keys.inbox("a}b{c:"), "mayfly:{0}:inbox:a}b{c:");
     }
 }

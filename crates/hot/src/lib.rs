@@ -36,9 +36,7 @@ pub use queue::{
     Consumer, Delivery, Ledger, PendingEntry, Queue, QueueContents, QueueDepth, ReadBatch, Stream,
     StreamLedger,
 };
-pub use snapshots::{
-    FanoutReport, Fanouts, PublishOutcome, Snapshots, StateFeed, Totals, is_plausible_time,
-};
+pub use snapshots::{FanoutReport, Fanouts, PublishOutcome, Snapshots, Totals, is_plausible_time};
 pub use trends::{
     CallDecision, CallDenied, CallReason, Source, SourceCall, SourceFailure, SourceOutcome,
     SourceState, Trends, UnregisteredKey,

@@ -3,6 +3,7 @@
 mod dependencies;
 mod deployment;
 mod documents;
+mod feeds;
 mod layout;
 
 use std::{

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mayfly_cold::{ColdError, ColdStore};
-use mayfly_core::{Clock, SystemClock, Timestamp};
-use mayfly_hot::{HotError, HotStore, PublishOutcome, Role, StateFeed, is_plausible_time};
+use mayfly_core::{Clock, StateFeed, SystemClock, Timestamp};
+use mayfly_hot::{HotError, HotStore, PublishOutcome, Role, is_plausible_time};
 use mayfly_runtime::{Component, metrics as names};
 use mayfly_s3::{S3Error, SnapshotStore};
 use serde::Deserialize;

@@ -4,8 +4,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, SystemClock, Timestamp};
-use mayfly_hot::{HotStore, StateFeed, is_plausible_time};
+use mayfly_core::{Clock, StateFeed, SystemClock, Timestamp};
+use mayfly_hot::{HotStore, is_plausible_time};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};

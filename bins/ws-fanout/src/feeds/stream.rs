@@ -4,10 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mayfly_core::{EntryId, LiveEntry, Position, Publication, frame::ResumeFailure};
+use mayfly_core::{EntryId, LiveEntry, Position, Publication, StateFeed, frame::ResumeFailure};
 use mayfly_hot::{
-    EventSinks, HotError, HotStore, Publications, StateFeed, StreamEntry,
-    Subscription as RedisSubscription,
+    EventSinks, HotError, HotStore, Publications, StreamEntry, Subscription as RedisSubscription,
 };
 use mayfly_runtime::Component;
 use tokio::{

@@ -1,11 +1,9 @@
 //! The newest frame of a state feed.
 
 use bytes::Bytes;
-use mayfly_core::frame::{write_pulse, write_stats};
-use mayfly_hot::StateFeed;
+use mayfly_core::{Feed, StateFeed};
 
 use super::encoding::{EncodedFrame, Encoding};
-use crate::subscription::Feed;
 
 /// The newest frame of a feed that carries a single state.
 pub(crate) struct StateFrame {
@@ -16,17 +14,8 @@ pub(crate) struct StateFrame {
 impl StateFrame {
     pub(crate) fn encode(feed: StateFeed, json: &[u8]) -> Self {
         let mut frame = Vec::new();
-        let feed = match feed {
-            StateFeed::Stats => {
-                write_stats(&mut frame, json);
-                Feed::Stats
-            }
-            StateFeed::Pulse => {
-                write_pulse(&mut frame, json);
-                Feed::Pulse
-            }
-        };
-        Self { feed, encoded: EncodedFrame::from_json(&frame) }
+        feed.write_frame(&mut frame, json);
+        Self { feed: feed.feed(), encoded: EncodedFrame::from_json(&frame) }
     }
 
     /// Returns the frame, shared by all connections with this encoding.

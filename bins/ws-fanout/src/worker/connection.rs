@@ -9,14 +9,13 @@ use std::{
 
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
-use mayfly_core::{EntryId, Host, Position};
+use mayfly_core::{EntryId, Feed, Host, Position};
 use mayfly_http::ConnectionHandle;
 
 use super::{
     groups::{GroupKey, GroupSlot},
     send_queue::{SLICES_MAX, SendQueue},
 };
-use crate::subscription::Feed;
 
 /// A send queue with at most this many bytes has room for the next part of a replay.
 const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use mayfly_core::{
-    EntryId, Position,
+    EntryId, Feed, Position,
     frame::{ResumeFailure, ServerFrame},
 };
 use mayfly_runtime::{metrics as names, settings::SlowConsumer};
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     frames::{Batch, PlayFrames, Selection, encode_json},
-    subscription::Feed,
     websocket::CloseCode,
 };
 

@@ -6,11 +6,12 @@ use std::{
     rc::Rc,
 };
 
+use mayfly_core::Feed;
 use slab::Slab;
 
 use crate::{
     frames::{Audience, Batch, Encoding, EntrySet},
-    subscription::{Channels, Feed, Subscription},
+    subscription::{Channels, Subscription},
 };
 
 /// The properties that all connections of a group share.

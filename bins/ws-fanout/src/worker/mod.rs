@@ -25,7 +25,7 @@ use std::{
 };
 
 use mayfly_core::{
-    Clock, EntryId, Position, SystemClock,
+    Clock, EntryId, Feed, Position, SystemClock,
     frame::{ResumeFailure, ServerFrame},
 };
 use mayfly_runtime::{metrics as names, settings::FanoutSettings};
@@ -47,9 +47,7 @@ pub(crate) use self::{
     groups::GroupKey,
 };
 use crate::{
-    frames::StateFrame,
-    host_registry::HostRegistry,
-    subscription::{Feed, Subscription},
+    frames::StateFrame, host_registry::HostRegistry, subscription::Subscription,
     worker_event::WorkerEvent,
 };
 

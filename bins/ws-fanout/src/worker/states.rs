@@ -4,15 +4,13 @@
 use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
+use mayfly_core::Feed;
 
 use super::{
     Worker,
     connection::{Connection, PendingState, QueueLimits, Stage},
 };
-use crate::{
-    frames::StateFrame,
-    subscription::{Feed, Subscription},
-};
+use crate::{frames::StateFrame, subscription::Subscription};
 
 impl Worker {
     /// Stores the newest state of a feed and delivers it to all subscribers.

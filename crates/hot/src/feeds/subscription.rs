@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use deadpool_redis::redis::aio::PubSub;
 use futures_util::StreamExt;
+use mayfly_core::{Feed, StateFeed};
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use tracing::warn;
 
 use crate::{
     connection::{HotError, HotStore},
     feeds::{BoundedSink, Publications},
-    snapshots::{STATE_BYTES_MAX, StateFeed},
+    snapshots::STATE_BYTES_MAX,
     trends::TREND_BYTES_MAX,
 };
 
@@ -34,10 +35,10 @@ impl HotStore {
     /// but messages are sent to `sinks`.
     pub async fn subscribe(&self, sinks: EventSinks) -> Result<Subscription, HotError> {
         let channels = Channels {
-            states: StateFeed::ALL.map(|feed| (feed.channel(&self.keys), feed)),
-            trends: self.keys.feed_rising(),
+            states: StateFeed::ALL.map(|feed| (self.keys.feed(feed.feed()), feed)),
+            trends: self.keys.feed(Feed::Rising),
         };
-        let mut names = vec![self.keys.feed_messages(), channels.trends.clone()];
+        let mut names = vec![self.keys.feed(Feed::Messages), channels.trends.clone()];
         names.extend(channels.states.iter().map(|(name, _)| name.clone()));
         let mut pubsub = self.connection_for_subscription().await?;
         let subscribing = pubsub.subscribe(names);

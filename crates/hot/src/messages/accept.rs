@@ -5,7 +5,7 @@ use deadpool_redis::{
     Connection,
     redis::{RedisError, ScriptInvocation, Value},
 };
-use mayfly_core::{Channel, Message, MessageId, Timestamp, Username, limits};
+use mayfly_core::{Channel, Feed, Message, MessageId, Timestamp, Username, limits};
 use mayfly_runtime::{metrics as names, settings::Settings};
 use tokio::time::Instant;
 
@@ -133,7 +133,7 @@ impl BatchCommand for AcceptMessages {
         let keys = &self.store.keys;
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.waiting());
-        call.arg(new_epoch()).arg(keys.feed_messages());
+        call.arg(new_epoch()).arg(keys.feed(Feed::Messages));
         call.arg(self.depth_max).arg(self.inbox_max);
         call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
         for request in requests {

@@ -1,7 +1,7 @@
 //! Early expiry of messages by a take or a deletion.
 
 use deadpool_redis::redis::{self, Value};
-use mayfly_core::{MessageId, Timestamp, limits};
+use mayfly_core::{Feed, MessageId, Timestamp, limits};
 use mayfly_runtime::metrics as names;
 
 use crate::{
@@ -118,7 +118,7 @@ impl Messages<'_> {
         let keys = &self.store.keys;
         let mut call = EXPIRE.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.taken());
-        call.key(step.inbox).arg(new_epoch()).arg(keys.feed_messages()).arg(origin.as_str());
+        call.key(step.inbox).arg(new_epoch()).arg(keys.feed(Feed::Messages)).arg(origin.as_str());
         call.arg(step.at.as_millis()).arg(step.at.to_string());
         call.arg(step.bytes_max).arg(step.messages_max).arg(step.known.unwrap_or_default());
         match step.idempotency {

@@ -1,15 +1,14 @@
 //! Snapshots that are stored and published: the statistics, the pulse and its inputs.
 
 mod fanouts;
-mod pulse;
 mod state;
 mod stats;
+mod totals;
 
 pub(crate) use self::state::STATE_BYTES_MAX;
 pub use self::{
     fanouts::{FanoutReport, Fanouts},
-    pulse::Totals,
-    state::StateFeed,
+    totals::Totals,
 };
 
 use std::time::Duration;

@@ -2,44 +2,24 @@
 
 use bytes::Bytes;
 use deadpool_redis::redis;
+use mayfly_core::StateFeed;
+use mayfly_runtime::metrics as names;
 
-use crate::{connection::HotError, keys::Keys, snapshots::Snapshots};
+use crate::{
+    connection::{HotError, script},
+    lease::Lease,
+    snapshots::Snapshots,
+};
+
+script!(PUBLISH, include_str!("publish_state.lua"));
 
 /// The maximum size of a state. Longer values were written by another program.
 pub(crate) const STATE_BYTES_MAX: usize = 256 * 1024;
 
-/// A feed of states, each a JSON object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StateFeed {
-    /// The statistics of the last minute.
-    Stats,
-    /// The pulse.
-    Pulse,
-}
-
-impl StateFeed {
-    /// All state feeds.
-    pub const ALL: [Self; 2] = [Self::Stats, Self::Pulse];
-
-    pub(crate) fn channel(self, keys: &Keys) -> String {
-        match self {
-            Self::Stats => keys.feed_stats(),
-            Self::Pulse => keys.feed_pulse(),
-        }
-    }
-
-    fn key(self, keys: &Keys) -> String {
-        match self {
-            Self::Stats => keys.stats(),
-            Self::Pulse => keys.pulse(),
-        }
-    }
-}
-
 impl Snapshots<'_> {
     /// Returns the state that was last published, if there is one.
     pub async fn find_state(self, feed: StateFeed) -> Result<Option<Bytes>, HotError> {
-        let key = feed.key(&self.store.keys);
+        let key = self.store.keys.state(feed);
         let state: Vec<u8> = self
             .store
             .call(async |connection| {
@@ -49,5 +29,27 @@ impl Snapshots<'_> {
             })
             .await?;
         Ok((1..=STATE_BYTES_MAX).contains(&state.len()).then(|| state.into()))
+    }
+
+    /// Stores and publishes a state, JSON, if the lease is held. Returns whether it is. O(1).
+    pub async fn publish_state(
+        self,
+        lease: &Lease,
+        feed: StateFeed,
+        state: &[u8],
+    ) -> Result<bool, HotError> {
+        let Some(value) = lease.value() else { return Ok(false) };
+        let keys = &self.store.keys;
+        let ttl_ms = feed.ttl().map_or(0, |ttl| ttl.as_millis());
+        let mut call = PUBLISH.prepare_invoke();
+        call.key(keys.lease(lease.job())).key(keys.state(feed));
+        call.arg(value).arg(state).arg(keys.feed(feed.feed())).arg(ttl_ms.to_string());
+        let reply: Vec<u8> =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        if let [1, failed] = reply[..] {
+            metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
+            return Ok(true);
+        }
+        Ok(false)
     }
 }

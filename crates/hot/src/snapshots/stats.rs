@@ -1,6 +1,6 @@
 //! Publishing the statistics.
 
-use mayfly_core::Timestamp;
+use mayfly_core::{Feed, StateFeed, Timestamp};
 use mayfly_runtime::metrics as names;
 
 use crate::{
@@ -23,9 +23,9 @@ impl Snapshots<'_> {
         let Some(value) = lease.value() else { return Ok(PublishOutcome::NotLeader) };
         let keys = &self.store.keys;
         let mut call = PUBLISH.prepare_invoke();
-        call.key(keys.lease(lease.job())).key(keys.stats());
+        call.key(keys.lease(lease.job())).key(keys.state(StateFeed::Stats));
         call.arg(value).arg(stats).arg(generated_at.to_string());
-        call.arg(generated_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed_stats());
+        call.arg(generated_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed(Feed::Stats));
         let reply: Vec<u8> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(match reply[..] {

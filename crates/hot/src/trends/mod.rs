@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::redis;
-use mayfly_core::{Host, TrendSnapshot};
+use mayfly_core::{Feed, Host, TrendSnapshot};
 use mayfly_runtime::metrics as names;
 
 use crate::{
@@ -65,7 +65,7 @@ impl Trends<'_> {
         let mut call = PUBLISH.prepare_invoke();
         call.key(keys.lease(lease.job())).key(keys.rising(&snapshot.host));
         call.arg(value).arg(json).arg(sampled_at.to_string());
-        call.arg(sampled_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed_rising());
+        call.arg(sampled_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed(Feed::Rising));
         call.arg(millis(TREND_TTL));
         let reply: Vec<u8> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;

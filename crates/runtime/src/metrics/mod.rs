@@ -111,7 +111,7 @@ enum Series {
     One,
     /// One series per value of a label.
     Each(&'static str, &'static [&'static str]),
-    /// No series: 0 would be wrong, or the labels are not known in advance.
+    /// No series: 0 would be wrong, or the labels are not known here.
     Later,
 }
 
@@ -216,12 +216,7 @@ pub const METRICS: [Metric; 33] = [
         Later,
     ),
     gauge(CONNECTIONS, "Open live connections", FANOUT, One),
-    gauge(
-        SUBSCRIPTIONS,
-        "Open live connections that are subscribed to a feed",
-        FANOUT,
-        Each("feed", &["messages", "plays", "pulse", "rising", "stats"]),
-    ),
+    gauge(SUBSCRIPTIONS, "Open live connections that are subscribed to a feed", FANOUT, Later),
     counter(DELIVERIES_TOTAL, "Frames enqueued to live connections", FANOUT, One),
     counter(
         FRAMES_DROPPED_TOTAL,

@@ -1,18 +1,14 @@
-//! Publishing the pulse, and reading the totals that it reports.
+//! The totals that the pulse reports.
 
 use std::collections::HashMap;
 
 use deadpool_redis::redis;
-use mayfly_runtime::metrics as names;
 
 use crate::{
-    connection::{HotError, script},
-    lease::Lease,
+    connection::HotError,
     queue::Stream,
-    snapshots::{FanoutReport, Snapshots, StateFeed},
+    snapshots::{FanoutReport, Snapshots},
 };
-
-script!(PUBLISH, include_str!("publish_pulse.lua"));
 
 /// A process that has not reported for this time no longer runs.
 const REPORT_MAX_AGE_MS: i64 = 5_000;
@@ -66,21 +62,5 @@ impl Snapshots<'_> {
         }
         self.store.fanouts().remove(&expired).await?;
         Ok(totals)
-    }
-
-    /// Stores and publishes a pulse, JSON, if the lease is held. Returns whether it is. O(1).
-    pub async fn publish_pulse(self, lease: &Lease, pulse: &[u8]) -> Result<bool, HotError> {
-        let Some(value) = lease.value() else { return Ok(false) };
-        let keys = &self.store.keys;
-        let mut call = PUBLISH.prepare_invoke();
-        call.key(keys.lease(lease.job())).key(keys.pulse());
-        call.arg(value).arg(pulse).arg(StateFeed::Pulse.channel(keys));
-        let reply: Vec<u8> =
-            self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        if let [1, failed] = reply[..] {
-            metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
-            return Ok(true);
-        }
-        Ok(false)
     }
 }
