@@ -37,13 +37,25 @@ fn document_has_the_paths_and_methods_of_the_routes() {
     }
     let expected: BTreeMap<&str, BTreeSet<String>> = ROUTES
         .iter()
-        .map(|(path, methods)| {
+        .map(|route| {
             let methods =
-                methods.split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method));
-            (*path, methods.map(str::to_owned).collect())
+                route.methods.split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method));
+            (route.path, methods.map(str::to_owned).collect())
         })
         .collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn operation_names_the_service_that_the_route_names() {
+    let document = build("https://in.example.org", "https://out.example.org");
+    for (path, method, operation) in operations(&document) {
+        let route = ROUTES.iter().find(|route| route.path == path).expect("the path is a route");
+        let is_ingest =
+            route.ingest_methods.split(", ").any(|one| one.eq_ignore_ascii_case(method));
+        let service = if is_ingest { "ingest-api" } else { "list-api" };
+        assert_eq!(operation["servers"][0]["description"], service, "{method} {path}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod deployment;
 mod documents;
 mod feeds;
 mod layout;
+mod routes;
 
 use std::{
     collections::BTreeSet,

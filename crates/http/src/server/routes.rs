@@ -1,42 +1,71 @@
 //! The public paths of both APIs. Each API responds to `OPTIONS`, and with 405, for all of them.
+//! The OpenAPI document, docs/API.md and the routing of the single entry point are checked against
+//! this table.
 
 use actix_web::http::Method;
 
-/// Paths and their methods. Exact paths precede patterns.
-pub const ROUTES: [(&str, &str); 27] = [
-    ("/", "GET, HEAD, OPTIONS"),
-    ("/docs", "GET, HEAD, OPTIONS"),
-    ("/openapi.json", "GET, HEAD, OPTIONS"),
-    ("/health", "GET, HEAD, OPTIONS"),
-    ("/v1/messages", "GET, HEAD, POST, OPTIONS"),
-    ("/v1/messages/batch", "POST, OPTIONS"),
-    ("/v1/messages/{id}", "GET, HEAD, DELETE, OPTIONS"),
-    ("/v1/users/{username}/messages", "GET, HEAD, OPTIONS"),
-    ("/v1/users/{username}/messages/take", "POST, OPTIONS"),
-    ("/message/write", "GET, POST, OPTIONS"),
-    ("/message/write/", "GET, POST, OPTIONS"),
-    ("/chat", "POST, OPTIONS"),
-    ("/chat/", "POST, OPTIONS"),
-    ("/chat/{id}", "GET, HEAD, OPTIONS"),
-    ("/chats/{username}", "GET, HEAD, OPTIONS"),
-    ("/dummy", "POST, OPTIONS"),
-    ("/v1/plays", "GET, HEAD, POST, OPTIONS"),
-    ("/v1/plays/{video_id}", "GET, HEAD, OPTIONS"),
-    ("/v1/hosts/{host}/pages", "GET, HEAD, OPTIONS"),
-    ("/v1/hosts/{host}/rising", "GET, HEAD, OPTIONS"),
-    ("/v1/hosts/{host}/history", "GET, HEAD, OPTIONS"),
-    ("/api/v1.0/increasingconcurrents", "GET, HEAD, OPTIONS"),
-    ("/v1/visits", "POST, OPTIONS"),
-    ("/v1/pulse", "GET, HEAD, OPTIONS"),
-    ("/v1/stats", "GET, HEAD, OPTIONS"),
-    ("/stat/get", "GET, HEAD, OPTIONS"),
-    ("/stat/get/", "GET, HEAD, OPTIONS"),
+/// A public path.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The path. A part in braces is a parameter.
+    pub path: &'static str,
+    /// The methods that the APIs support, such as `GET, HEAD, OPTIONS`.
+    pub methods: &'static str,
+    /// The methods that the single entry point routes to ingest-api, such as `POST`; it routes all
+    /// others to list-api.
+    pub ingest_methods: &'static str,
+}
+
+/// Returns a route of list-api.
+const fn list(path: &'static str, methods: &'static str) -> Route {
+    Route { path, methods, ingest_methods: "" }
+}
+
+/// Returns a route of ingest-api, or of both APIs with `POST` for ingest-api.
+const fn ingest(path: &'static str, methods: &'static str) -> Route {
+    Route { path, methods, ingest_methods: "POST" }
+}
+
+/// Returns a route to send a message by query.
+const fn write(path: &'static str) -> Route {
+    Route { path, methods: "GET, POST, OPTIONS", ingest_methods: "GET, HEAD, POST, OPTIONS" }
+}
+
+/// All routes. Exact paths precede patterns.
+pub const ROUTES: [Route; 27] = [
+    list("/", "GET, HEAD, OPTIONS"),
+    list("/docs", "GET, HEAD, OPTIONS"),
+    list("/openapi.json", "GET, HEAD, OPTIONS"),
+    list("/health", "GET, HEAD, OPTIONS"),
+    ingest("/v1/messages", "GET, HEAD, POST, OPTIONS"),
+    ingest("/v1/messages/batch", "POST, OPTIONS"),
+    list("/v1/messages/{id}", "GET, HEAD, DELETE, OPTIONS"),
+    list("/v1/users/{username}/messages", "GET, HEAD, OPTIONS"),
+    list("/v1/users/{username}/messages/take", "POST, OPTIONS"),
+    write("/message/write"),
+    write("/message/write/"),
+    ingest("/chat", "POST, OPTIONS"),
+    ingest("/chat/", "POST, OPTIONS"),
+    list("/chat/{id}", "GET, HEAD, OPTIONS"),
+    list("/chats/{username}", "GET, HEAD, OPTIONS"),
+    ingest("/dummy", "POST, OPTIONS"),
+    ingest("/v1/plays", "GET, HEAD, POST, OPTIONS"),
+    list("/v1/plays/{video_id}", "GET, HEAD, OPTIONS"),
+    list("/v1/hosts/{host}/pages", "GET, HEAD, OPTIONS"),
+    list("/v1/hosts/{host}/rising", "GET, HEAD, OPTIONS"),
+    list("/v1/hosts/{host}/history", "GET, HEAD, OPTIONS"),
+    list("/api/v1.0/increasingconcurrents", "GET, HEAD, OPTIONS"),
+    ingest("/v1/visits", "POST, OPTIONS"),
+    list("/v1/pulse", "GET, HEAD, OPTIONS"),
+    list("/v1/stats", "GET, HEAD, OPTIONS"),
+    list("/stat/get", "GET, HEAD, OPTIONS"),
+    list("/stat/get/", "GET, HEAD, OPTIONS"),
 ];
 
 /// Returns the methods that the APIs support on a path, such as `GET, HEAD, OPTIONS`, or `None` if the
 /// path does not exist.
 pub fn find_methods(path: &str) -> Option<&'static str> {
-    ROUTES.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, methods)| *methods)
+    ROUTES.iter().find(|route| matches(route.path, path)).map(|route| route.methods)
 }
 
 /// Returns whether `methods` contains `method`.

@@ -1,0 +1,133 @@
+//! The routing of the single entry point and the lists of routes in docs/API.md agree with the
+//! table of routes.
+
+use std::{collections::BTreeSet, fs};
+
+use mayfly_http::routes::{ROUTES, Route};
+
+use super::root;
+
+/// A method and a path.
+type Endpoint = (String, String);
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("the file exists")
+}
+
+fn endpoint(method: &str, path: &str) -> Endpoint {
+    (method.to_owned(), path.to_owned())
+}
+
+/// Returns the methods of a comma-separated list.
+fn methods(list: &str) -> impl Iterator<Item = &str> {
+    list.split(", ").filter(|method| !method.is_empty())
+}
+
+/// Returns what the single entry point must route to ingest-api. All other methods and paths of the
+/// table are routed to list-api by default.
+fn routed_to_ingest_api() -> BTreeSet<Endpoint> {
+    let endpoints = |route: &Route| {
+        let path = route.path;
+        methods(route.ingest_methods).map(|method| endpoint(method, path)).collect::<Vec<_>>()
+    };
+    ROUTES.iter().flat_map(endpoints).collect()
+}
+
+/// Returns the text between two marks.
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("{start} is missing"));
+    rest.split_once(end).map_or(rest, |(inner, _)| inner)
+}
+
+#[test]
+fn nginx_routes_as_the_table_says() {
+    let text = read("deploy/nginx.conf");
+    let mut found = BTreeSet::new();
+    for location in text.split("location = ").skip(1) {
+        let path = location.split(' ').next().expect("a location has a path");
+        let target = between(location, "proxy_pass http://", ";");
+        let Some(map) = target.strip_prefix('$') else { continue };
+        let map = between(&text, &format!("map $request_method ${map} {{"), "}\n");
+        let line = map.lines().find_map(|line| line.trim().strip_suffix(" ingest_api;"));
+        // Either one method, or a regular expression: ~^(GET|POST)$
+        let methods = line.expect("a map routes to ingest-api").trim();
+        let methods = methods.trim_start_matches("~^(").trim_end_matches(")$");
+        found.extend(methods.split('|').map(|method| endpoint(method, path)));
+    }
+    assert_eq!(found, routed_to_ingest_api());
+}
+
+#[test]
+fn gateway_routes_as_the_table_says() {
+    let text = read("k8s/ingress/gateway.yaml");
+    let matches = text.lines().filter_map(|line| line.trim().strip_prefix("- {method: "));
+    let found: BTreeSet<_> = matches
+        .map(|line| {
+            let method = line.split(',').next().expect("a method");
+            endpoint(method, between(line, "{type: Exact, value: ", "}"))
+        })
+        .collect();
+    assert_eq!(found, routed_to_ingest_api());
+}
+
+#[test]
+fn operations_guide_routes_as_the_table_says() {
+    let text = read("docs/OPERATIONS.md");
+    let section = between(&text, "\n## Single entry point\n", "\n## ");
+    let mut found = BTreeSet::new();
+    for row in section.lines().filter(|line| line.ends_with("| ingest-api |")) {
+        let mut cells = row.split('|').skip(1);
+        let (paths, list) = (cells.next().expect("paths"), cells.next().expect("methods"));
+        for path in paths.split('`').filter(|path| path.starts_with('/')) {
+            found.extend(methods(list.trim()).map(|method| endpoint(method, path)));
+        }
+    }
+    assert_eq!(found, routed_to_ingest_api());
+}
+
+/// Returns the endpoints in the tables of a section: the first cell of a row contains code such as
+/// `GET /v1/plays?limit=`. A method alone applies to the next path.
+fn documented_endpoints(section: &str) -> BTreeSet<Endpoint> {
+    let mut found = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.split('|').nth(1).expect("a row has cells");
+        let mut methods = Vec::new();
+        for code in cell.split('`').skip(1).step_by(2) {
+            let mut words = code.split(' ');
+            methods.extend(words.next());
+            let Some(path) = words.next() else { continue };
+            let path = path.split('?').next().expect("a path");
+            found.extend(methods.drain(..).map(|method| endpoint(method, path)));
+        }
+    }
+    found
+}
+
+#[test]
+fn api_document_lists_the_routes_of_the_table() {
+    let text = read("docs/API.md");
+    for (section, is_ingest) in [("ingest-api", true), ("list-api", false)] {
+        let documented =
+            documented_endpoints(between(&text, &format!("\n## {section}\n"), "\n## "));
+        let expected: BTreeSet<_> = ROUTES
+            .iter()
+            .flat_map(|route| methods(route.methods).map(move |method| (route, method)))
+            .filter(|(route, method)| {
+                let is_served = methods(route.ingest_methods).any(|one| one == *method);
+                is_served == is_ingest && !["HEAD", "OPTIONS"].contains(method)
+            })
+            .map(|(route, method)| endpoint(method, route.path))
+            // Both APIs serve these; the document describes them in its introduction.
+            .filter(|(_, path)| !["/", "/docs", "/openapi.json", "/health"].contains(&&**path))
+            .collect();
+        // A path that exists with and without a slash at its end can be listed once.
+        let canonical = |endpoints: &BTreeSet<Endpoint>| -> BTreeSet<Endpoint> {
+            endpoints
+                .iter()
+                .map(|(method, path)| endpoint(method, path.trim_end_matches('/')))
+                .collect()
+        };
+        assert_eq!(canonical(&documented), canonical(&expected), "{section}");
+        assert!(documented.is_subset(&expected), "{section}: {documented:?}");
+    }
+}
