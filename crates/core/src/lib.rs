@@ -9,6 +9,8 @@ pub mod input;
 pub mod limits;
 pub mod message;
 pub mod plays;
+#[cfg(feature = "openapi")]
+mod schema;
 pub mod stats;
 mod store_error;
 pub mod stream;

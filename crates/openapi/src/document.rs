@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use mayfly_core::{
+    History, Increase, Message, PlayCount, Pulse, Sample, Snapshot, TrendRanking,
+    message::MessageBody,
+};
 use mayfly_http::Code;
 use mayfly_runtime::settings::PublicSettings;
 use utoipa::openapi::{
@@ -14,7 +18,8 @@ use crate::{
     paths::{
         chat, hosts, inbox, increasing, messages, plays, pulse, service, stats, visits, write,
     },
-    problem, schema,
+    problem,
+    schema::{AnySchema, schemas_of},
 };
 
 /// The tags in display order.
@@ -51,16 +56,14 @@ fn assemble(public: &PublicSettings) -> OpenApi {
         });
         paths.add_path_operation(path, vec![method], built);
     }
-    let schemas = [("Problem", problem::problem()), ("Json", schema::json())]
+    let schemas = [("Problem", problem::problem())]
         .into_iter()
         .chain(messages::schemas())
         .chain(inbox::schemas())
         .chain(plays::schemas())
-        .chain(hosts::schemas())
-        .chain(increasing::schemas())
         .chain(visits::schemas())
-        .chain(pulse::schemas())
-        .chain(stats::schemas());
+        .map(|(name, schema)| (name.to_owned(), schema));
+    let schemas = schemas.chain(derived_schemas());
     let components =
         ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(problems);
     let tags =
@@ -79,6 +82,22 @@ fn assemble(public: &PublicSettings) -> OpenApi {
         .components(Some(components.build()))
         .tags(Some(tags))
         .build()
+}
+
+/// Returns the schemas that are derived from the types.
+fn derived_schemas() -> impl Iterator<Item = (String, AnySchema)> {
+    schemas_of::<MessageBody<'_>>()
+        .into_iter()
+        // Its own schema is hand-written: a message must have a text or data.
+        .skip(1)
+        .chain(schemas_of::<Message>())
+        .chain(schemas_of::<PlayCount>())
+        .chain(schemas_of::<Pulse>())
+        .chain(schemas_of::<Snapshot>())
+        .chain(schemas_of::<Sample>())
+        .chain(schemas_of::<TrendRanking>())
+        .chain(schemas_of::<History>())
+        .chain(schemas_of::<Increase>())
 }
 
 /// Returns every operation of both APIs.

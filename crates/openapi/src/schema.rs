@@ -1,11 +1,17 @@
 //! Constructors of schemas.
 
-use mayfly_core::limits;
+use mayfly_core::{
+    Channel, Host, MessageId, PagePath, PageTitle, Place, Text, Ttl, Username, VideoId, Visitor,
+    plays::PlayId,
+};
 use serde_json::Value;
-use utoipa::openapi::{
-    AllOfBuilder, ArrayBuilder, Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Schema,
-    SchemaFormat, Type,
-    schema::{AdditionalProperties, AnyOfBuilder, SchemaType},
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        AllOfBuilder, ArrayBuilder, Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Schema,
+        SchemaFormat, Type,
+        schema::{AdditionalProperties, AnyOfBuilder, SchemaType},
+    },
 };
 
 /// A schema or a reference to one.
@@ -13,10 +19,24 @@ pub(crate) type AnySchema = RefOr<Schema>;
 
 /// No control characters, as defined by `char::is_control`.
 const NO_CONTROL: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
-const NO_NUL: &str = r"^[^\x00]*$";
-const CHANNEL: &str = "^[A-Za-z0-9._:-]+$";
-const HOST: &str = "^[A-Za-z0-9._:-]+$";
-const INSTANT: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
+
+/// Returns the schema of a type, and those that it refers to, by name.
+pub(crate) fn schemas_of<T: ToSchema>() -> Vec<(String, AnySchema)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
+}
+
+/// Returns the schema of a type, to be extended.
+///
+/// # Panics
+/// If the schema is not a single one, but an array or a combination.
+pub(crate) fn object_of<T: PartialSchema>() -> ObjectBuilder {
+    match T::schema() {
+        RefOr::T(Schema::Object(object)) => object.into(),
+        _ => unreachable!("invariant: the type has a single schema"),
+    }
+}
 
 /// Returns a reference to a schema of the document.
 pub(crate) fn schema_ref(name: &str) -> AnySchema {
@@ -89,47 +109,47 @@ pub(crate) fn array(items: impl Into<AnySchema>, from: usize, to: usize) -> Arra
 
 /// Returns the schema of a channel name.
 pub(crate) fn channel() -> ObjectBuilder {
-    pattern(CHANNEL).min_length(Some(1)).max_length(Some(limits::CHANNEL_CHARS_MAX))
+    object_of::<Channel>()
 }
 
 /// Returns the schema of a username.
 pub(crate) fn username() -> ObjectBuilder {
-    pattern(NO_CONTROL).min_length(Some(1)).max_length(Some(limits::USERNAME_CHARS_MAX))
+    object_of::<Username>()
 }
 
 /// Returns the schema of the text of a message.
 pub(crate) fn text() -> ObjectBuilder {
-    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::TEXT_CHARS_MAX))
+    object_of::<Text>()
 }
 
 /// Returns the schema of a city or state.
 pub(crate) fn place() -> ObjectBuilder {
-    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::PLACE_CHARS_MAX))
+    object_of::<Place>()
 }
 
 /// Returns the schema of a video ID.
 pub(crate) fn video_id() -> ObjectBuilder {
-    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::VIDEO_ID_CHARS_MAX))
+    object_of::<VideoId>()
 }
 
 /// Returns the schema of a play ID.
 pub(crate) fn play_id() -> ObjectBuilder {
-    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::PLAY_ID_CHARS_MAX))
+    object_of::<PlayId>()
 }
 
 /// Returns the schema of a host name.
 pub(crate) fn host() -> ObjectBuilder {
-    pattern(HOST).min_length(Some(1)).max_length(Some(limits::HOST_CHARS_MAX))
+    object_of::<Host>()
 }
 
 /// Returns the schema of a page path.
 pub(crate) fn page_path() -> ObjectBuilder {
-    no_control().min_length(Some(1)).max_length(Some(limits::PATH_CHARS_MAX))
+    object_of::<PagePath>()
 }
 
 /// Returns the schema of a page title.
 pub(crate) fn page_title() -> ObjectBuilder {
-    no_control().min_length(Some(1)).max_length(Some(limits::TITLE_CHARS_MAX))
+    object_of::<PageTitle>()
 }
 
 /// Returns a string schema without control characters.
@@ -139,7 +159,7 @@ pub(crate) fn no_control() -> ObjectBuilder {
 
 /// Returns the schema of a visitor ID.
 pub(crate) fn visitor() -> ObjectBuilder {
-    pattern(NO_NUL).min_length(Some(1)).max_length(Some(limits::VISITOR_CHARS_MAX))
+    object_of::<Visitor>()
 }
 
 /// Returns the schema of a pagination cursor.
@@ -150,42 +170,12 @@ pub(crate) fn cursor() -> ObjectBuilder {
 
 /// Returns the schema of a time to live in seconds.
 pub(crate) fn ttl() -> ObjectBuilder {
-    let seconds = |limit: std::time::Duration| usize::try_from(limit.as_secs()).unwrap_or_default();
-    integer(0, seconds(limits::TTL_MAX)).default(Some(seconds(limits::TTL_DEFAULT).into()))
+    object_of::<Ttl>()
 }
 
 /// Returns the schema of a message ID.
 pub(crate) fn message_id() -> ObjectBuilder {
-    format("uuid")
-}
-
-/// Returns the schema of a timestamp.
-pub(crate) fn instant() -> ObjectBuilder {
-    format("date-time").pattern(Some(INSTANT))
-}
-
-/// Returns the schema of any JSON value without U+0000.
-pub(crate) fn json() -> AnySchema {
-    let plain = ObjectBuilder::new().schema_type(SchemaType::from_iter([
-        Type::Null,
-        Type::Boolean,
-        Type::Number,
-    ]));
-    let members = object()
-        .property_names(Some(Schema::Object(pattern(NO_NUL).build())))
-        .additional_properties(Some(schema_ref("Json")));
-    AnyOfBuilder::new()
-        .description(Some(format!(
-            "Any JSON value with at most {} levels of nesting. Digits and the order of keys are \
-             preserved; insignificant whitespace is removed. U+0000, lone surrogates and numbers that \
-             overflow a double are rejected.",
-            limits::DOCUMENT_LEVELS_MAX
-        )))
-        .item(plain)
-        .item(pattern(NO_NUL))
-        .item(ArrayBuilder::new().items(schema_ref("Json")))
-        .item(members)
-        .into()
+    object_of::<MessageId>()
 }
 
 /// Returns the schema of an object of which at least one of `members` is present and not null.

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mayfly_core::{
+    IdGenerator, NewMessage, Timestamp, limits,
+    stats::{TOP_CITIES_MAX, TOP_VIDEOS_MAX},
+};
 use mayfly_http::routes::ROUTES;
 use mayfly_runtime::settings::PublicSettings;
 use serde_json::Value;
@@ -116,4 +120,41 @@ fn every_reference_resolves() {
         }
     }
     assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn derived_schemas_have_the_limits_of_the_types() {
+    let document = build("", "");
+    let max_items = |schema: &str, property: &str| {
+        document["components"]["schemas"][schema]["properties"][property]["maxItems"].as_u64()
+    };
+    assert_eq!(max_items("Snapshot", "top_cities"), Some(TOP_CITIES_MAX.into()));
+    assert_eq!(max_items("PlayCounts", "top"), Some(TOP_VIDEOS_MAX.into()));
+    assert_eq!(max_items("HostPages", "pages"), Some(limits::SAMPLE_PAGES_MAX as u64));
+    assert_eq!(max_items("Rising", "pages"), Some(limits::SAMPLE_PAGES_MAX as u64));
+    let hours = limits::HOURLY_RETENTION.as_secs() / 3_600;
+    assert_eq!(max_items("History", "hours"), Some(hours));
+}
+
+/// Every field of an accepted message is always present; of a new message, none is required.
+#[test]
+fn message_schemas_have_the_fields_of_the_types() {
+    let document = build("", "");
+    let schemas = &document["components"]["schemas"];
+    let message = NewMessage::from_json(r#"{"text":"x"}"#).expect("it is valid");
+    let now = Timestamp::from_millis(0);
+    let json = message.accept(IdGenerator::default().next_id(now), now).to_json();
+    let json: serde_json::Map<String, Value> = serde_json::from_slice(&json).expect("valid JSON");
+    let fields: BTreeSet<&str> = json.keys().map(String::as_str).collect();
+    let required = schemas["Message"]["required"].as_array().expect("an array");
+    assert_eq!(required.iter().filter_map(Value::as_str).collect::<BTreeSet<_>>(), fields);
+    let body = &schemas["NewMessage"]["allOf"][0];
+    assert_eq!(body["additionalProperties"], false);
+    assert!(body.get("required").is_none(), "{body}");
+    let sent: BTreeSet<&str> =
+        body["properties"].as_object().expect("an object").keys().map(String::as_str).collect();
+    let assigned = ["created_at", "expires_at", "id"];
+    let expected: BTreeSet<&str> =
+        fields.into_iter().filter(|field| !assigned.contains(field)).chain(["ttl"]).collect();
+    assert_eq!(sent, expected);
 }

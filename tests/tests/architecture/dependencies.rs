@@ -36,12 +36,28 @@ fn each_technology_has_one_owner() {
                 "actix-web" => package == "mayfly-http" || services.contains(&package.as_str()),
                 "s3s" | "s3s-fs" => package == "mayfly-stack",
                 aws if aws.starts_with("aws-") => package == "mayfly-s3",
-                "utoipa" | "utoipa-swagger-ui" => package == "mayfly-openapi",
+                // Schemas are derived where the types are, under a feature.
+                "utoipa" => package == "mayfly-openapi" || package == "mayfly-core",
+                "utoipa-swagger-ui" => package == "mayfly-openapi",
                 "reqwest" => false,
                 _ => true,
             };
             assert!(allowed, "{package} depends on {dependency}, which another package owns");
         }
+    }
+}
+
+/// The domain types know nothing about OpenAPI unless the document is built.
+#[test]
+fn core_depends_on_utoipa_only_for_the_document() {
+    let manifest = fs::read_to_string(root().join("crates/core/Cargo.toml")).expect("readable");
+    let manifest: toml::Table = manifest.parse().expect("valid TOML");
+    assert_eq!(manifest["dependencies"]["utoipa"]["optional"].as_bool(), Some(true));
+    assert!(manifest["features"].get("default").is_none());
+    for package in ["crates/http", "crates/hot", "crates/cold", "crates/runtime", "crates/s3"] {
+        let manifest = root().join(package).join("Cargo.toml");
+        let text = fs::read_to_string(manifest).expect("readable");
+        assert!(!text.contains("\"openapi\""), "{package} enables the feature of another crate");
     }
 }
 

@@ -23,18 +23,23 @@ macro_rules! define_message {
         /// absent field.
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct MessageBody<'a> {
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewMessage))]
+        pub struct MessageBody<'a> {
             /// The channel to publish on.
+            #[cfg_attr(feature = "openapi", schema(value_type = Option<Channel>, default = "lobby"))]
             channel: Option<String>,
             $(
                 $(#[$($doc)+])+
+                #[cfg_attr(feature = "openapi", schema(value_type = Option<$kind>))]
                 pub(super) $field: Option<String>,
             )+
             /// The attached JSON document.
             #[serde(borrow)]
+            #[cfg_attr(feature = "openapi", schema(value_type = Document, required = false))]
             pub(super) data: Option<&'a RawValue>,
             /// Time to live in seconds. With 0, the message is delivered live and stored, but
             /// already expired.
+            #[cfg_attr(feature = "openapi", schema(value_type = Option<Ttl>))]
             ttl: Option<f64>,
         }
 
@@ -54,6 +59,11 @@ macro_rules! define_message {
         /// a message replaces the last [`EXPIRES_AT_TAIL_BYTES`](super::EXPIRES_AT_TAIL_BYTES) of
         /// its JSON.
         #[derive(Debug, Clone, Serialize)]
+        #[cfg_attr(
+            feature = "openapi",
+            derive(utoipa::ToSchema),
+            schema(description = "An accepted message.")
+        )]
         pub struct Message {
             /// The id, a UUIDv7, which sorts by the time of acceptance.
             pub id: MessageId,
@@ -61,9 +71,11 @@ macro_rules! define_message {
             pub channel: Channel,
             $(
                 $(#[$($doc)+])+
+                #[cfg_attr(feature = "openapi", schema(required))]
                 pub $field: Option<$kind>,
             )+
             /// The attached JSON document.
+            #[cfg_attr(feature = "openapi", schema(value_type = Document))]
             pub data: Option<Document>,
             /// The time of acceptance.
             pub created_at: Timestamp,

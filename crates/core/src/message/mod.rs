@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use batch::{parse_array, parse_lines};
 pub use cursor::{Cursor, InvalidCursor, Order};
-pub use definition::{Message, MessageView, NewMessage};
+pub use definition::{Message, MessageBody, MessageView, NewMessage};
 pub use document::{Document, DocumentError};
 pub use field::{Channel, Place, Text, Ttl, Username};
 pub use id::{IdGenerator, InvalidMessageId, MessageId};

@@ -2,12 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "openapi")]
+use super::VideoId;
 use crate::clock::Timestamp;
 
 /// The number of plays of a video, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VideoCount {
     /// The video.
+    #[cfg_attr(feature = "openapi", schema(value_type = VideoId))]
     pub video_id: String,
     /// The number of plays.
     pub count: u64,
@@ -15,8 +19,10 @@ pub struct VideoCount {
 
 /// The number of plays of a video, with the time of its last change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlayCount {
     /// The video.
+    #[cfg_attr(feature = "openapi", schema(value_type = VideoId))]
     pub video_id: String,
     /// The number of plays.
     pub count: u64,

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::Consumption;
 use crate::clock::Timestamp;
 
-/// The health of the whole system. Fields are serialized in this order.
+/// The health of the whole system.
+// Fields are serialized in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pulse {
     /// The time of measurement.
     pub generated_at: Timestamp,
@@ -14,7 +16,7 @@ pub struct Pulse {
     pub queue: QueuePulse,
     /// Throughput over the last seconds.
     pub rates: Rates,
-    /// Waiting times until items were stored or counted, over the last minute.
+    /// Waiting times over the last minute.
     pub consumption_ms: ConsumptionMs,
     /// Open connections to all ws-fanout instances.
     pub connections: u64,
@@ -22,6 +24,7 @@ pub struct Pulse {
 
 /// The state of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuePulse {
     /// Messages and plays that are accepted but not yet stored or counted.
     pub depth: u64,
@@ -33,25 +36,34 @@ pub struct QueuePulse {
 
 /// Throughput, in items per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rates {
     /// Accepted messages and plays.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub accepted: f64,
     /// Stored messages and counted plays.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub stored: f64,
     /// Frames delivered to connections.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub delivered: f64,
 }
 
-/// Waiting times in milliseconds; `None` if nothing was stored or counted.
+/// Time in milliseconds from acceptance until items were stored or counted; null if there were none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConsumptionMs {
     /// The waiting time in the last batch.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub latest: Option<u64>,
     /// The average.
+    #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub average: Option<f64>,
     /// The median.
+    #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub p50: Option<f64>,
     /// The 99th percentile.
+    #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub p99: Option<f64>,
 }
 

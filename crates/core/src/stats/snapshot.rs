@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "openapi")]
+use crate::message::Place;
 use crate::{clock::Timestamp, plays::VideoCount};
 
-/// The statistics of a minute. Fields are serialized in this order.
+/// The statistics snapshot, as stored in S3.
+// Fields are serialized in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
     /// Always `success`: a failed run writes nothing.
     pub result: RunResult,
@@ -18,7 +22,8 @@ pub struct Snapshot {
     pub users: u64,
     /// Message counts.
     pub messages: MessageCounts,
-    /// The cities with the most messages, descending, at most [`TOP_CITIES_MAX`].
+    /// The cities with the most messages, descending.
+    #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub top_cities: Vec<CityCount>,
     /// Play counts.
     pub plays: PlayCounts,
@@ -32,6 +37,7 @@ pub const TOP_VIDEOS_MAX: u32 = 10;
 
 /// The result of a publisher run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
     /// The statistics are consistent: all were read at the same instant.
@@ -40,6 +46,7 @@ pub enum RunResult {
 
 /// Message counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessageCounts {
     /// Messages ever stored, including those deleted by retention.
     pub total: u64,
@@ -51,10 +58,13 @@ pub struct MessageCounts {
 
 /// The number of messages from a city.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CityCount {
     /// The city.
+    #[cfg_attr(feature = "openapi", schema(value_type = Place))]
     pub city: String,
     /// Its state, if known.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Place>, required))]
     pub state: Option<String>,
     /// Messages ever stored.
     pub messages: u64,
@@ -62,11 +72,13 @@ pub struct CityCount {
 
 /// Play counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlayCounts {
     /// Plays ever counted.
     pub total: u64,
     /// Videos with at least one play.
     pub videos: u64,
-    /// The videos with the most plays, descending, at most [`TOP_VIDEOS_MAX`].
+    /// The videos with the most plays, descending.
+    #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub top: Vec<VideoCount>,
 }

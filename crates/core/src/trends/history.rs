@@ -26,41 +26,50 @@ pub struct HourTotals {
 
 /// The visitors of a page over several days, in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct History {
     /// The path of the page.
     pub path: PagePath,
     /// The hours in which the page was among the top pages, oldest first.
+    #[cfg_attr(feature = "openapi", schema(max_items = 9600))]
     pub hours: Vec<HistoryHour>,
     /// The same by hour of the day, ascending; hours without samples are left out.
+    #[cfg_attr(feature = "openapi", schema(max_items = 24))]
     pub by_hour_of_day: Vec<HourOfDay>,
 }
 
 /// The visitors of a page in one hour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryHour {
     /// The start of the hour.
     pub hour: Timestamp,
     /// The number of samples that contain the page.
     pub samples: u64,
     /// The average number of visitors, rounded to hundredths.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub average: f64,
     /// The minimum number of visitors.
     pub least: u64,
     /// The maximum number of visitors.
     pub most: u64,
-    /// The difference from the rounded average of the preceding hour; `None` if the page was not
-    /// among the top pages then.
+    /// The difference to the rounded average of the preceding hour; null if the page was not among
+    /// the top pages then.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<f64>,
 }
 
 /// The visitors of a page at one hour of the day, over all days.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HourOfDay {
     /// The hour of the day, 0 to 23.
+    #[cfg_attr(feature = "openapi", schema(maximum = 23))]
     pub hour_of_day: u8,
     /// The number of samples that contain the page.
     pub samples: u64,
     /// The average number of visitors, rounded to hundredths.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub average: f64,
     /// The minimum number of visitors.
     pub least: u64,

@@ -8,51 +8,69 @@ use super::{
     Host, Window, score,
     trend::{PageTrend, TrendSnapshot},
 };
+#[cfg(feature = "openapi")]
+use super::{PagePath, PageTitle};
 use crate::clock::Timestamp;
 
 /// A page with more visitors than in the previous sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Increase {
     /// The path of the page.
+    #[cfg_attr(feature = "openapi", schema(value_type = PagePath))]
     pub path: String,
     /// The title of the page, if known.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<PageTitle>, required))]
     pub title: Option<String>,
     /// The number of visitors.
     pub visitors: u64,
     /// The increase in visitors.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub change: u64,
 }
 
 /// The pages of a host, ranked by trend.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Rising))]
 pub struct TrendRanking {
     /// The host.
     pub host: Host,
     /// The time of the sample.
     pub sampled_at: Timestamp,
-    /// The time of the earlier sample, if one is old enough.
+    /// The time of the sample that is compared with; null if no sample is old enough.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub compared_to: Option<Timestamp>,
     /// The intended time between both samples.
     pub window: Window,
-    /// The pages, highest score first.
+    /// The pages by score, then change, then visitors, each in descending order.
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub pages: Vec<RankedPage>,
 }
 
-/// The change of a page.
+/// The trend of a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RankedPage {
     /// The path of the page.
+    #[cfg_attr(feature = "openapi", schema(value_type = PagePath))]
     pub path: String,
     /// The title of the page, if known.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<PageTitle>, required))]
     pub title: Option<String>,
     /// The number of visitors.
     pub visitors: u64,
-    /// The change in visitors; `None` if the page was not among the top pages before.
+    /// The change of the number of visitors; null if the page was not among the top pages of the
+    /// earlier sample.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<i64>,
-    /// The change relative to the earlier number of visitors, rounded to thousandths; `None` if
-    /// that was zero or is unknown.
+    /// The change relative to the earlier number of visitors, rounded to thousandths; null if that
+    /// was 0 or is unknown.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub rate: Option<f64>,
-    /// The [`score`] of the number of visitors, rounded to hundredths.
+    /// How unusual the number of visitors is, in approximate standard deviations, rounded to
+    /// hundredths: the signed root of the Poisson deviance from the usual value of this page at
+    /// this hour of the day, or else from the earlier value (at least 1). Null if `change` is null.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub score: Option<f64>,
 }
 

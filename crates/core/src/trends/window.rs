@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The time between a sample and the earlier sample that it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Window {
     /// The previous sample.
     #[serde(rename = "5s")]

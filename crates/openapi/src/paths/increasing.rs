@@ -5,18 +5,12 @@ use mayfly_http::Code;
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use super::hosts::{TAG, page_members};
+use super::hosts::TAG;
 use crate::{
     header::ResponseHeader,
     operation::{Api::List, Operation},
-    schema::{
-        AnySchema, array, content, count, host, no_control, object, schema_ref, with_required,
-    },
+    schema::{array, content, host, no_control, schema_ref},
 };
-
-pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
-    vec![("Increase", increase())]
-}
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![list_increases()]
@@ -51,12 +45,4 @@ fn list_increases() -> Operation {
             Code::Overloaded,
         ])
         .store_problems()
-}
-
-fn increase() -> AnySchema {
-    let change =
-        count().minimum(Some(1_usize)).description(Some("Increase in the number of visitors."));
-    with_required(with_required(object(), page_members()), [("change", change)])
-        .description(Some("A page whose visitors increase."))
-        .into()
 }

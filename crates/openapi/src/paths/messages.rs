@@ -1,6 +1,6 @@
 //! Messages: `/v1/messages`, batches, a message by ID, and `/dummy`.
 
-use mayfly_core::limits;
+use mayfly_core::{limits, message::MessageBody};
 use mayfly_http::Code;
 use serde_json::{Value, json};
 use utoipa::openapi::{HttpMethod, content::ContentBuilder};
@@ -12,9 +12,8 @@ use crate::{
         Operation,
     },
     schema::{
-        AnySchema, array, boolean, channel, closed_object, content, cursor, instant, integer,
-        message_id, nullable, object, one_of, place, schema_ref, string, text, ttl, username,
-        with_any_of,
+        AnySchema, array, boolean, channel, content, cursor, integer, message_id, nullable, object,
+        object_of, one_of, schema_ref, string, username, with_any_of,
     },
 };
 
@@ -23,12 +22,7 @@ const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
 pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
-    vec![
-        ("NewMessage", new_message()),
-        ("Message", message()),
-        ("AcceptedBatch", accepted_batch()),
-        ("Page", page()),
-    ]
+    vec![("NewMessage", new_message()), ("AcceptedBatch", accepted_batch()), ("Page", page())]
 }
 
 pub(crate) fn operations() -> Vec<Operation> {
@@ -186,21 +180,7 @@ impl Operation {
 }
 
 fn new_message() -> AnySchema {
-    let fields = closed_object()
-        .property("channel", nullable(channel().default(Some("lobby".into()))))
-        .property(
-            "username",
-            nullable(username()).description(Some("Without a username, the message is in no inbox.")),
-        )
-        .property("text", nullable(text()))
-        .property("city", nullable(place()))
-        .property("state", nullable(place()))
-        .property("data", schema_ref("Json"))
-        .property(
-            "ttl",
-            nullable(ttl())
-                .description(Some("Time to live in seconds. With 0, the message is delivered live and stored, but is already expired.")),
-        );
+    let fields = object_of::<MessageBody<'_>>().description(None::<String>);
     with_any_of(fields, ["text", "data"])
         .description(Some(format!(
             "A message to send, with `text`, `data` or both, of at most {} bytes. A null field is the same as an absent one; \
@@ -208,23 +188,6 @@ fn new_message() -> AnySchema {
             limits::MESSAGE_BYTES_MAX
         )))
         .into()
-}
-
-fn message() -> AnySchema {
-    const FIELDS: [&str; 9] =
-        ["id", "channel", "username", "text", "city", "state", "data", "created_at", "expires_at"];
-    let fields = object()
-        .description(Some("An accepted message."))
-        .property("id", message_id().description(Some("The ID, a UUIDv7.")))
-        .property("channel", channel())
-        .property("username", nullable(username()))
-        .property("text", nullable(text()))
-        .property("city", nullable(place()))
-        .property("state", nullable(place()))
-        .property("data", schema_ref("Json"))
-        .property("created_at", instant())
-        .property("expires_at", instant());
-    FIELDS.into_iter().fold(fields, utoipa::openapi::ObjectBuilder::required).into()
 }
 
 fn accepted_batch() -> AnySchema {

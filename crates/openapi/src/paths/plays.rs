@@ -12,8 +12,8 @@ use crate::{
         Operation,
     },
     schema::{
-        AnySchema, array, boolean, closed_object, content, count, cursor, instant, integer,
-        nullable, object, play_id, schema_ref, video_id, with_required,
+        AnySchema, array, boolean, closed_object, content, cursor, integer, nullable, object,
+        play_id, schema_ref, video_id, with_required,
     },
 };
 
@@ -25,7 +25,6 @@ pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
         ("Play", play()),
         ("Plays", plays()),
         ("AcceptedPlays", accepted_plays()),
-        ("PlayCount", play_count()),
         ("PlayCountPage", page()),
     ]
 }
@@ -110,15 +109,6 @@ fn plays() -> AnySchema {
 
 fn accepted_plays() -> AnySchema {
     with_required(object(), [("accepted", integer(1, limits::PLAYS_MAX))]).into()
-}
-
-fn play_count() -> AnySchema {
-    let members = [
-        ("video_id", video_id()),
-        ("count", count()),
-        ("updated_at", instant().description(Some("Time at which the last play was counted."))),
-    ];
-    with_required(object(), members).into()
 }
 
 fn page() -> AnySchema {

@@ -1,17 +1,13 @@
 //! The pulse: the health of the whole system.
 
 use serde_json::json;
-use utoipa::openapi::{HttpMethod, ObjectBuilder, Type};
+use utoipa::openapi::HttpMethod;
 
 use super::stats;
 use crate::{
     operation::{Api::List, Operation},
-    schema::{AnySchema, content, count, instant, nullable, object, schema_ref, with_required},
+    schema::{content, schema_ref},
 };
-
-pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
-    vec![("Pulse", pulse())]
-}
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![get_pulse()]
@@ -33,45 +29,4 @@ fn get_pulse() -> Operation {
         .response(200, "The pulse.", "application/json", content(schema_ref("Pulse"), example))
         .problems(&[mayfly_http::Code::InvalidField])
         .store_problems()
-}
-
-fn pulse() -> AnySchema {
-    let queue = [
-        (
-            "depth",
-            count().description(Some(
-                "Messages and plays that are accepted but not yet stored or counted.",
-            )),
-        ),
-        ("oldest_age_ms", count().description(Some("Waiting time of the oldest entry."))),
-        ("dead_letters", count().description(Some("Entries in the dead-letter queue."))),
-    ];
-    let rates = [
-        ("accepted", number().description(Some("Accepted messages and plays."))),
-        ("stored", number().description(Some("Stored messages and counted plays."))),
-        ("delivered", number().description(Some("Frames enqueued to connections."))),
-    ];
-    let consumption = ["latest", "average", "p50", "p99"].map(|name| (name, nullable(number())));
-    let members = [
-        ("generated_at", instant()),
-        ("queue", with_required(object(), queue)),
-        (
-            "rates",
-            with_required(object(), rates).description(Some("Items per second over the last five seconds.")),
-        ),
-        (
-            "consumption_ms",
-            with_required(object(), consumption).description(Some(
-                "Time in milliseconds from acceptance until items were stored or counted, over the last minute. \
-                 Null if there were none.",
-            )),
-        ),
-        ("connections", count()),
-    ];
-    with_required(object(), members).description(Some("The health of the system.")).into()
-}
-
-/// Returns the schema of a non-negative number.
-fn number() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize))
 }
