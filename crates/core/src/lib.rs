@@ -3,7 +3,6 @@
 
 pub mod api_key;
 pub mod clock;
-mod feed;
 pub mod frame;
 pub mod input;
 pub mod limits;
@@ -18,7 +17,7 @@ pub mod trends;
 
 pub use api_key::{ApiKey, KeyHash};
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use feed::{Feed, StateFeed};
+pub use frame::{Feed, StateFeed};
 pub use input::{FieldError, FieldErrors, InputError};
 pub use message::{
     Channel, Cursor, Document, IdGenerator, Message, MessageId, NewMessage, Order, Place, Text,

@@ -1,10 +1,15 @@
-//! The JSON frames that ws-fanout sends to clients. A frame is serialized once for all recipients.
+//! The feeds of live clients, and the JSON frames that ws-fanout sends. A frame is serialized once
+//! for all recipients.
 //!
 //! Types and fields are only ever added; clients ignore those they do not recognize.
+
+mod feed;
 
 use std::io::Write as _;
 
 use serde::Serialize;
+
+pub use feed::{Feed, StateFeed};
 
 use crate::{
     clock::Timestamp,
@@ -39,7 +44,7 @@ impl ResumeFailure {
 }
 
 /// A frame sent by the server. Messages and states are serialized elsewhere; their frames are
-/// written by [`write_message`] and [`StateFeed::write_frame`](crate::StateFeed::write_frame).
+/// written by [`write_message`] and [`StateFeed::write_frame`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
