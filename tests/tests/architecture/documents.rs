@@ -17,6 +17,23 @@ fn configuration_keys_in_the_documentation_exist() {
 }
 
 #[test]
+fn files_in_the_recipes_exist() {
+    const ROOTS: [&str; 8] =
+        ["bins/", "crates/", "deploy/", "docs/", "k8s/", "migrations/", "tests/", "web/"];
+    let recipes = fs::read_to_string(root().join("docs/RECIPES.md")).expect("the document exists");
+    let mut found = 0;
+    for code in recipes.split('`') {
+        let is_path = ROOTS.iter().any(|root| code.starts_with(root));
+        // The name of a file to create contains a placeholder.
+        if is_path && !code.contains(['<', ' ', '\n']) {
+            assert!(root().join(code).exists(), "docs/RECIPES.md names {code}");
+            found += 1;
+        }
+    }
+    assert!(found > 20, "only {found} paths found");
+}
+
+#[test]
 fn problem_codes_are_documented() {
     let api = fs::read_to_string(root().join("docs/API.md")).expect("the document exists");
     let source = root().join("crates/http/src/response/problem/code.rs");
