@@ -1,4 +1,4 @@
-//! The feeds of live clients. A new feed is declared here, and nowhere else in the services.
+//! The feeds of live clients. All services take the properties of feeds from this module.
 
 use std::time::Duration;
 

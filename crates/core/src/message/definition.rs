@@ -1,4 +1,5 @@
-//! The definition of a message: the list of its optional texts, from which its forms are made.
+//! The definition of a message: the list of its optional texts, at the end of this file, from which
+//! its forms are generated.
 
 use std::borrow::Cow;
 
@@ -18,18 +19,18 @@ use crate::{
 /// Defines the forms of a message, given its optional texts: as sent, as validated, as accepted,
 /// and as read back. All have the same fields in the same order.
 macro_rules! define_message {
-    ($($(#[$($doc:tt)+])+ $field:ident: $kind:ident,)+) => {
+    ($($(#[$doc:meta])+ $field:ident: $kind:ident,)+) => {
         /// The JSON of a message to send, before its fields are validated. Null is the same as an
         /// absent field.
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = NewMessage))]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct MessageBody<'a> {
             /// The channel to publish on.
             #[cfg_attr(feature = "openapi", schema(value_type = Option<Channel>, default = "lobby"))]
             channel: Option<String>,
             $(
-                $(#[$($doc)+])+
+                $(#[$doc])+
                 #[cfg_attr(feature = "openapi", schema(value_type = Option<$kind>))]
                 pub(super) $field: Option<String>,
             )+
@@ -38,7 +39,7 @@ macro_rules! define_message {
             #[cfg_attr(feature = "openapi", schema(value_type = Document, required = false))]
             pub(super) data: Option<&'a RawValue>,
             /// Time to live in seconds. With 0, the message is delivered live and stored, but
-            /// already expired.
+            /// is already expired.
             #[cfg_attr(feature = "openapi", schema(value_type = Option<Ttl>))]
             ttl: Option<f64>,
         }
@@ -48,29 +49,25 @@ macro_rules! define_message {
         pub struct NewMessage {
             /// The channel to publish on.
             pub channel: Channel,
-            $($(#[$($doc)+])+ pub $field: Option<$kind>,)+
+            $($(#[$doc])+ pub $field: Option<$kind>,)+
             /// The attached JSON document.
             pub data: Option<Document>,
             /// The time to live.
             pub ttl: Ttl,
         }
 
-        /// An accepted message. Its fields are serialized in this order, `expires_at` last: expiring
-        /// a message replaces the last [`EXPIRES_AT_TAIL_BYTES`](super::EXPIRES_AT_TAIL_BYTES) of
-        /// its JSON.
+        /// An accepted message.
+        // Its fields are serialized in this order, `expires_at` last: expiring a message replaces
+        // the last `EXPIRES_AT_TAIL_BYTES` of its JSON.
         #[derive(Debug, Clone, Serialize)]
-        #[cfg_attr(
-            feature = "openapi",
-            derive(utoipa::ToSchema),
-            schema(description = "An accepted message.")
-        )]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct Message {
-            /// The id, a UUIDv7, which sorts by the time of acceptance.
+            /// The ID, a UUIDv7, which sorts by the time of acceptance.
             pub id: MessageId,
             /// The channel that the message is published on.
             pub channel: Channel,
             $(
-                $(#[$($doc)+])+
+                $(#[$doc])+
                 #[cfg_attr(feature = "openapi", schema(required))]
                 pub $field: Option<$kind>,
             )+
@@ -88,12 +85,12 @@ macro_rules! define_message {
         /// [`Message`].
         #[derive(Debug, Clone, Serialize, Deserialize)]
         pub struct MessageView<'a> {
-            /// The id.
+            /// The ID.
             pub id: MessageId,
             /// The channel that the message was published on.
             #[serde(borrow)]
             pub channel: Cow<'a, str>,
-            $($(#[$($doc)+])+ pub $field: Option<String>,)+
+            $($(#[$doc])+ pub $field: Option<String>,)+
             /// The attached document, as JSON text.
             #[serde(borrow)]
             pub data: Option<&'a RawValue>,

@@ -14,7 +14,7 @@ pub struct Pulse {
     pub generated_at: Timestamp,
     /// The state of the queue.
     pub queue: QueuePulse,
-    /// Throughput over the last seconds.
+    /// Throughput over the last five seconds.
     pub rates: Rates,
     /// Waiting times over the last minute.
     pub consumption_ms: ConsumptionMs,
@@ -44,7 +44,7 @@ pub struct Rates {
     /// Stored messages and counted plays.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub stored: f64,
-    /// Frames delivered to connections.
+    /// Frames enqueued to connections.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub delivered: f64,
 }

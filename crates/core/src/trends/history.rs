@@ -53,8 +53,8 @@ pub struct HistoryHour {
     pub least: u64,
     /// The maximum number of visitors.
     pub most: u64,
-    /// The difference to the rounded average of the preceding hour; null if the page was not among
-    /// the top pages then.
+    /// The difference from the rounded average of the preceding hour; null if the page was not
+    /// among the top pages then.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<f64>,
 }

@@ -37,7 +37,7 @@ pub struct TrendRanking {
     pub host: Host,
     /// The time of the sample.
     pub sampled_at: Timestamp,
-    /// The time of the sample that is compared with; null if no sample is old enough.
+    /// The time of the earlier sample; null if no sample is old enough.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub compared_to: Option<Timestamp>,
     /// The intended time between both samples.
@@ -49,7 +49,7 @@ pub struct TrendRanking {
 
 /// The trend of a page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RisingPage))]
 pub struct RankedPage {
     /// The path of the page.
     #[cfg_attr(feature = "openapi", schema(value_type = PagePath))]
@@ -59,7 +59,7 @@ pub struct RankedPage {
     pub title: Option<String>,
     /// The number of visitors.
     pub visitors: u64,
-    /// The change of the number of visitors; null if the page was not among the top pages of the
+    /// The change in the number of visitors; null if the page was not among the top pages of the
     /// earlier sample.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<i64>,
@@ -68,8 +68,9 @@ pub struct RankedPage {
     #[cfg_attr(feature = "openapi", schema(required))]
     pub rate: Option<f64>,
     /// How unusual the number of visitors is, in approximate standard deviations, rounded to
-    /// hundredths: the signed root of the Poisson deviance from the usual value of this page at
-    /// this hour of the day, or else from the earlier value (at least 1). Null if `change` is null.
+    /// hundredths: the signed square root of the Poisson deviance from the usual value of this page
+    /// at this hour of the day, or else from the earlier value (at least 1). Null if `change` is
+    /// null.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub score: Option<f64>,
 }

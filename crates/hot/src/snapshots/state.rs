@@ -6,7 +6,7 @@ use mayfly_core::StateFeed;
 use mayfly_runtime::metrics as names;
 
 use crate::{
-    connection::{HotError, script},
+    connection::{HotError, millis, script},
     lease::Lease,
     snapshots::Snapshots,
 };
@@ -31,7 +31,8 @@ impl Snapshots<'_> {
         Ok((1..=STATE_BYTES_MAX).contains(&state.len()).then(|| state.into()))
     }
 
-    /// Stores and publishes a state, JSON, if the lease is held. Returns whether it is. O(1).
+    /// Stores and publishes a state, JSON, if the lease is held. Returns whether it is. Unlike
+    /// [`Self::publish_stats`], it also replaces a newer state. O(1).
     pub async fn publish_state(
         self,
         lease: &Lease,
@@ -40,10 +41,10 @@ impl Snapshots<'_> {
     ) -> Result<bool, HotError> {
         let Some(value) = lease.value() else { return Ok(false) };
         let keys = &self.store.keys;
-        let ttl_ms = feed.ttl().map_or(0, |ttl| ttl.as_millis());
+        let ttl_ms = feed.ttl().map_or(0, millis);
         let mut call = PUBLISH.prepare_invoke();
         call.key(keys.lease(lease.job())).key(keys.state(feed));
-        call.arg(value).arg(state).arg(keys.feed(feed.feed())).arg(ttl_ms.to_string());
+        call.arg(value).arg(state).arg(keys.feed(feed.feed())).arg(ttl_ms);
         let reply: Vec<u8> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         if let [1, failed] = reply[..] {
