@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::error::StackError;
 use crate::topology::instance::{Instance, ProcessKind};
@@ -89,8 +91,17 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
 }
 
 /// Returns whether a server can listen on this port of 127.0.0.1.
+///
+/// The socket is bound and does not listen: a child process that is being spawned at this moment
+/// inherits it until it executes its program, and a listening socket would occupy the port that
+/// long.
 pub(crate) fn is_free(port: u16) -> bool {
-    TcpListener::bind(localhost(port)).is_ok()
+    let bind = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&localhost(port).into())
+    };
+    bind().is_ok()
 }
 
 /// Returns the address of a port of 127.0.0.1.
