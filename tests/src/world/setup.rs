@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mayfly_cold::migrations;
 use mayfly_stack::{Service, SharedServers, Spec, Stack, reserve_free_port};
 use reqwest::Client;
 use tempfile::TempDir;
@@ -15,6 +16,9 @@ use crate::{ReverseProxy, run_mode::is_behind_reverse_proxy};
 /// machine that runs other tests, so that a 503 means that something is broken.
 const RELAXED_TIMEOUTS: [(&str, &str); 2] =
     [("MAYFLY_REDIS__TIMEOUT", "5s"), ("MAYFLY_POSTGRES__TIMEOUT", "5s")];
+
+/// The database with the schema that the databases of all stacks are copied from.
+const TEMPLATE: &str = "migrated_template";
 
 /// How long services wait for Redis and Postgres.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -134,8 +138,7 @@ impl Setup {
                 Some(rules) => create_redis_user(redis_url, &name, rules).await,
                 None => redis_url.to_owned(),
             });
-            let database = servers.create_database(&name).await;
-            spec.database_url = Some(database.expect("the database is created"));
+            spec.database_url = Some(create_migrated_database(servers, &name).await);
         }
         for (service, count) in self.scale {
             spec = spec.with_scale(service, count);
@@ -174,6 +177,18 @@ impl Setup {
             _root: Arc::new(root),
         }
     }
+}
+
+/// Creates a database with the schema and returns its URL. It is a copy, because running the
+/// migrations for each stack takes longer.
+async fn create_migrated_database(servers: &SharedServers, name: &str) -> String {
+    static TEMPLATE_CREATED: OnceCell<()> = OnceCell::const_new();
+    let create_template = async || {
+        let url = servers.create_database(TEMPLATE).await.expect("the template is created");
+        migrations::run(&url.into(), |_| {}).await.expect("the migrations succeed");
+    };
+    TEMPLATE_CREATED.get_or_init(create_template).await;
+    servers.copy_database(name, TEMPLATE).await.expect("the database is created")
 }
 
 /// Creates a Redis user and returns the URL that authenticates as it.

@@ -18,13 +18,15 @@ use tokio::sync::OnceCell;
 /// The minimum interval between calls for one host, less a tolerance for different clocks.
 const MIN_CALL_INTERVAL: Duration = Duration::from_millis(2_950);
 
-/// Returns a setup with this source and this number of publishers.
+/// Returns a setup with this source and this number of publishers. Hosts are sampled on request
+/// alone: the periodic refresh, at the beginning of each hour, would add a sample to a test.
 fn setup(source: &str, publishers: usize) -> Setup {
     Setup::new()
         .with_s3()
         .scale(Service::StatsPublisher, publishers)
         .set("MAYFLY_RISING__SOURCE", "chartbeat")
         .set("MAYFLY_RISING__CHARTBEAT_URL", source)
+        .set("MAYFLY_RISING__REFRESH", "80000h")
 }
 
 async fn start(setup: Setup) -> World {
