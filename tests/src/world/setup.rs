@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_cold::migrations;
 use mayfly_stack::{Service, SharedServers, Spec, Stack, reserve_free_port};
 use reqwest::Client;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::{process::Command, sync::OnceCell};
 use uuid::Uuid;
 
 use super::{World, bin_dir, log_dump::LogDump};
@@ -185,7 +184,10 @@ async fn create_migrated_database(servers: &SharedServers, name: &str) -> String
     static TEMPLATE_CREATED: OnceCell<()> = OnceCell::const_new();
     let create_template = async || {
         let url = servers.create_database(TEMPLATE).await.expect("the template is created");
-        migrations::run(&url.into(), |_| {}).await.expect("the migrations succeed");
+        let mut migrate = Command::new(bin_dir().join("mayfly"));
+        let migrated = migrate.arg("migrate").env("DATABASE_URL", url).output().await;
+        let migrated = migrated.expect("mayfly is started");
+        assert!(migrated.status.success(), "{migrated:?}");
     };
     TEMPLATE_CREATED.get_or_init(create_template).await;
     servers.copy_database(name, TEMPLATE).await.expect("the database is created")
