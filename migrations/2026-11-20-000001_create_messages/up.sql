@@ -176,8 +176,8 @@ BEGIN
 END
 $$;
 
--- The same for an entry that is processed alone. If Postgres rejects this particular entry, the
--- reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
+-- The same for an entry that is processed individually. If Postgres rejects this particular entry,
+-- the reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
 CREATE FUNCTION try_store_messages_v1(
     batch_epoch text,
     ids uuid[],

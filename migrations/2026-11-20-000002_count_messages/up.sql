@@ -1,4 +1,4 @@
--- Fails behind a long-running transaction instead of blocking writers; can be run again.
+-- Fails instead of blocking writers if a long-running transaction holds a lock; can be run again.
 SET LOCAL lock_timeout = '3s';
 -- Blocks writers until the commit. Messages stored before have a sequence number up to the one in
 -- statistics_fill and are counted by the next migration; messages stored after are counted by the

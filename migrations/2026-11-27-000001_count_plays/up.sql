@@ -1,4 +1,4 @@
--- Fails behind a long-running transaction instead of blocking writers; can be run again.
+-- Fails instead of blocking writers if a long-running transaction holds a lock; can be run again.
 SET LOCAL lock_timeout = '3s';
 
 -- The number of plays of each video. The fill factor leaves half of each page free for heap-only
@@ -42,8 +42,8 @@ COMMENT ON COLUMN counted_entries.last_ms IS 'the id of the last entry in the st
 CREATE INDEX counted_entries_last ON counted_entries (last_ms, last_number);
 
 -- The entry up to which all entries of an epoch are processed. An entry up to the mark that is
--- redelivered, because Redis lost the acknowledgement or a worker stalled, is already counted. An
--- entry accepted after the mark was set is not, even if its id is smaller because a clock went
+-- redelivered, because Redis lost the acknowledgment or a worker stalled, is already counted. An
+-- entry accepted after the mark was set is not, even if its id is smaller because a clock was set
 -- back.
 CREATE TABLE counted_marks (
     epoch text PRIMARY KEY,
@@ -228,8 +228,8 @@ BEGIN
 END
 $$;
 
--- The same for an entry that is processed alone. If Postgres rejects this particular entry, the
--- reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
+-- The same for an entry that is processed individually. If Postgres rejects this particular entry,
+-- the reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
 CREATE FUNCTION try_count_plays_v1(
     batch_epoch text,
     entries uuid[],

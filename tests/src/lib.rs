@@ -5,6 +5,7 @@ mod browser;
 mod http;
 pub mod live;
 mod load;
+mod metrics;
 mod plays;
 mod process;
 mod run_mode;
@@ -19,6 +20,7 @@ use std::{
 pub use browser::{Browser, Tab};
 pub use http::{ApiResponse, RawConnection, RawResponse};
 pub use load::{Load, LoadReport, USERS, user};
+pub use metrics::exported_metrics;
 pub use plays::{Counts, PlaysFrame, PlaysRecorder, parse_counts};
 pub use process::{ChildGuard, Frozen, ServiceProcess, send_signal};
 pub use run_mode::{is_full, short_or_full, with_slack};
@@ -31,7 +33,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Polls `check` until it returns `Ok`.
 ///
 /// # Panics
-/// When that takes longer than `within`; the message contains the last `Err`.
+/// If that takes longer than `within`; the message contains the last `Err`.
 pub async fn eventually<T, E: std::fmt::Debug>(
     within: Duration,
     description: &str,
@@ -53,7 +55,7 @@ pub async fn eventually<T, E: std::fmt::Debug>(
 /// Copies a directory recursively.
 ///
 /// # Panics
-/// When a file or directory cannot be read or written.
+/// If a file or directory cannot be read or written.
 pub fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("the directory is created");
     for entry in std::fs::read_dir(from).expect("the directory is readable") {

@@ -71,7 +71,7 @@ impl Load {
     /// Stops the writers and waits for the responses of all requests in flight.
     ///
     /// # Panics
-    /// When a writer panicked.
+    /// If a writer panicked.
     pub async fn stop(mut self) -> LoadReport {
         self.stop.store(true, Ordering::Relaxed);
         let mut report = LoadReport::default();

@@ -22,7 +22,7 @@ impl World {
     /// Reports one play of each video in one request.
     ///
     /// # Panics
-    /// When the request is not accepted.
+    /// If the request is not accepted.
     pub async fn play(&self, videos: &[&str]) {
         let plays: Vec<_> = videos.iter().map(|video| json!({"video_id": video})).collect();
         self.post_plays(&plays).await;
@@ -31,7 +31,7 @@ impl World {
     /// Reports plays in requests of the maximum size.
     ///
     /// # Panics
-    /// When a request is not accepted.
+    /// If a request is not accepted.
     pub async fn post_plays(&self, plays: &[Value]) {
         for chunk in plays.chunks(MAX_PLAYS_PER_REQUEST) {
             let response = self.http.post(self.ingest_url("/v1/plays")).json(chunk);
@@ -45,7 +45,7 @@ impl World {
     /// Returns the counts in Postgres.
     ///
     /// # Panics
-    /// When Postgres is unavailable.
+    /// If Postgres is unavailable.
     pub async fn stored_counts(&self) -> Counts {
         let rows =
             self.postgres().await.query("SELECT video_id, count FROM play_counts", &[]).await;
@@ -58,7 +58,7 @@ impl World {
     /// Returns the counts that the API lists, from all pages.
     ///
     /// # Panics
-    /// When a page cannot be read or a video is listed twice.
+    /// If a page cannot be read or a video is listed twice.
     pub async fn list_counts(&self) -> Counts {
         let (mut counts, mut cursor) = (Counts::new(), String::new());
         loop {
@@ -78,7 +78,7 @@ impl World {
     /// Waits until Postgres and the API have exactly these counts.
     ///
     /// # Panics
-    /// When they do not in time.
+    /// If they do not in time.
     pub async fn wait_for_counts(&self, counts: &Counts, within: Duration) {
         eventually(within, "Postgres has the expected counts", async || {
             let stored = self.stored_counts().await;
@@ -95,7 +95,7 @@ impl World {
     /// Waits until the API reports this count for a video.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// If it does not in time.
     pub async fn wait_for_count(&self, video: &str, count: u64) {
         let path = percent_encoding::utf8_percent_encode(video, percent_encoding::NON_ALPHANUMERIC);
         let path = format!("/v1/plays/{path}");
@@ -110,7 +110,7 @@ impl World {
 /// Parses the videos and counts of a response or frame.
 ///
 /// # Panics
-/// When the value is not a list of counts.
+/// If the value is not a list of counts.
 #[must_use]
 pub fn parse_counts(list: &Value) -> Vec<(String, u64)> {
     let parse = |one: &Value| {
@@ -151,7 +151,7 @@ impl PlaysRecorder {
     /// Starts recording. `query` can select videos, as in `&video=a`.
     ///
     /// # Panics
-    /// When no `ws-fanout` is running.
+    /// If no `ws-fanout` is running.
     pub async fn record(world: &World, query: &str) -> Self {
         let url = world.url(Service::WsFanout, &format!("/v1/live?feed=plays{query}"));
         let frames = Arc::<Mutex<Vec<PlaysFrame>>>::default();
@@ -176,7 +176,7 @@ impl PlaysRecorder {
     /// Returns all frames received so far.
     ///
     /// # Panics
-    /// When the recording task panicked.
+    /// If the recording task panicked.
     #[must_use]
     pub fn frames(&self) -> Vec<PlaysFrame> {
         self.frames.lock().expect("the mutex is not poisoned").clone()
@@ -191,7 +191,7 @@ impl PlaysRecorder {
     /// Waits until the last published counts include these.
     ///
     /// # Panics
-    /// When they are not published in time.
+    /// If they are not published in time.
     pub async fn wait_for_last_including(&self, counts: &Counts, within: Duration) {
         eventually(within, "the expected counts are published", async || {
             let mut last = self.last();
@@ -204,7 +204,7 @@ impl PlaysRecorder {
     /// Waits until the last published counts are exactly these.
     ///
     /// # Panics
-    /// When they are not published in time.
+    /// If they are not published in time.
     pub async fn wait_for_last(&self, counts: &Counts, within: Duration) {
         eventually(within, "the expected counts are published", async || {
             let last = self.last();
@@ -217,7 +217,7 @@ impl PlaysRecorder {
     /// strictly increase.
     ///
     /// # Panics
-    /// When a frame violates this.
+    /// If a frame violates this.
     pub fn assert_valid(&self) {
         let mut last = Counts::new();
         for frame in self.frames() {

@@ -6,12 +6,13 @@
  *     <script src="https://live.example/mayfly.js"></script>
  *     import { connect } from 'https://live.example/mayfly.js';
  *
- * Both set the global `mayfly`. The module has a default export, too.
+ * Both set the global `mayfly`. The module also has a default export.
  *
  * As a module it uses top-level `await`, which modules of service workers do not allow: use
  * `importScripts` there.
  *
- * It does not need a document: it runs in workers and wherever else a global `WebSocket` exists.
+ * It does not need a document: it runs in workers and in any other environment with a global
+ * `WebSocket`.
  */
 export as namespace mayfly;
 

@@ -23,7 +23,7 @@
 
   /** The server's limit of names of each kind. */
   const NAMES_MAX = 128;
-  /** The server accepts client frames of up to 4 KiB. The rest is for what surrounds the names. */
+  /** The server accepts client frames of up to 4 KiB. The rest is reserved for the JSON around the names. */
   const NAMES_BYTES_MAX = 3500;
   /** The number of messages remembered, to drop duplicates and to report expiry. */
   const MESSAGES_MAX = 20_000;
@@ -67,7 +67,7 @@
     #state = { state: 'connecting' };
     /** @type {Map<string, Set<Function>>} */
     #listeners = new Map();
-    /** What the server has confirmed. */
+    /** The subscriptions that the server has confirmed. */
     #subscriptions;
     /** Unconfirmed changes. The server confirms them in this order.
      * @type {Change[]} */
@@ -79,7 +79,7 @@
     /** One timer for `hello`, pings and reconnecting: only one of them is due at a time.
      * @type {ReturnType<typeof setTimeout> | undefined} */
     #timer;
-    /** The expiry time of each message by ID; null once its end was reported.
+    /** The expiry time of each message by ID; null once its expiry was reported.
      * @type {Map<string, number | null>} */
     #messages = new Map();
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -172,7 +172,7 @@
     }
 
     /**
-     * Returns the URL with all subscriptions, so that they are in force from the start.
+     * Returns the URL with all subscriptions, so that they are in effect from the start.
      * @param {Connection} connection
      * @param {string | null | undefined} token
      */
@@ -303,7 +303,7 @@
     }
 
     /**
-     * Pings a server that was silent for its interval: scripts do not see protocol-level pings.
+     * Pings the server after a silent interval: scripts cannot observe protocol-level pings.
      * @param {Connection} connection
      */
     #watchSilence(connection) {
@@ -325,7 +325,7 @@
       });
     }
 
-    /** Checks connection and expiry now: the network is back, or the page is visible again. */
+    /** Checks the connection and expiry when the network recovers or the page becomes visible. */
     #checkNow() {
       const connection = this.#connection;
       if (this.#state.state === 'waiting' && !this.#state.asked) this.#connect();
@@ -397,7 +397,7 @@
     }
 
     /**
-     * The server confirmed or refused the oldest change.
+     * Settles the oldest change, which the server confirmed or rejected.
      * @param {boolean} confirmed
      */
     #settleChange(confirmed) {
@@ -500,7 +500,7 @@
   }
 
   /**
-   * Returns the subscriptions after a change. Naming a channel ends the subscription to all
+   * Returns the subscriptions after a change. Subscribing to a channel ends the subscription to all
    * channels.
    * @param {Subscriptions} subscriptions
    * @param {Change} change

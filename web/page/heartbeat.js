@@ -1,5 +1,5 @@
 /**
- * The visits of this page: a heartbeat while the page is visible, so that it is one of the pages it
+ * Sends heartbeats while the page is visible, so that the page itself is one of the pages that it
  * shows.
  */
 

@@ -5,6 +5,7 @@
 
 mod client_identity;
 mod messages;
+mod metrics;
 mod outcome;
 mod plays;
 mod problems;
@@ -15,6 +16,8 @@ mod write_response;
 use mayfly_hot::HotStore;
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
+
+pub use self::metrics::METRICS;
 
 /// Runs the service until it is drained: it completes the requests that it has accepted.
 pub fn run(process: Process) -> ServiceFuture {

@@ -8,5 +8,5 @@ use mayfly_runtime::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    mayfly_runtime::run(Service::IngestApi, ingest_api::run)
+    mayfly_runtime::run(Service::IngestApi, ingest_api::METRICS, ingest_api::run)
 }

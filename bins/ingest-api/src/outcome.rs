@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use mayfly_hot::{HotError, RateLimitStatus, WriteOutcome};
 use mayfly_http::{Problem, RateLimit};
-use mayfly_runtime::metrics as names;
 use metrics::{Counter, Histogram};
 
-use crate::{problems, write_response::WriteResponse};
+use crate::{metrics as names, problems, write_response::WriteResponse};
 
 /// Maps the outcomes of writes of one kind to responses, and measures them.
 pub struct OutcomeMapper {

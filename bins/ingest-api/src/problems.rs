@@ -6,7 +6,7 @@ use mayfly_core::{FieldErrors, InputError, limits};
 use mayfly_hot::Capacity;
 use mayfly_http::{Code, Problem};
 
-/// Returns the problem that the body or query is not a valid message, play or visit.
+/// Returns the problem for a body or query that is not a valid message, play or visit.
 pub fn invalid_input(error: InputError) -> Problem {
     match error {
         InputError::InvalidJson(detail) => Problem::new(Code::InvalidJson).detail(detail),
@@ -15,14 +15,14 @@ pub fn invalid_input(error: InputError) -> Problem {
     }
 }
 
-/// Returns the problem that the body is not UTF-8.
+/// Returns the problem for a body that is not UTF-8.
 pub fn not_utf8(error: std::str::Utf8Error) -> Problem {
     let offset = error.valid_up_to();
     Problem::new(Code::InvalidJson)
         .detail(format!("The request body is not valid UTF-8 at byte {offset}."))
 }
 
-/// Returns the problem that a configured limit on stored items is reached.
+/// Returns the problem for a configured limit on stored items that is reached.
 pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
     match capacity {
         Capacity::Inbox => Problem::new(Code::InboxFull).detail(
@@ -47,7 +47,7 @@ pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
     }
 }
 
-/// Returns the problem that the idempotency key was used for a different request.
+/// Returns the problem for an idempotency key that was used for a different request.
 pub fn key_reused() -> Problem {
     let hours = limits::WRITE_IDEMPOTENCY_TTL.as_secs() / 3_600;
     Problem::new(Code::IdempotencyKeyReused).detail(format!(
@@ -55,8 +55,8 @@ pub fn key_reused() -> Problem {
     ))
 }
 
-/// Returns the problem that a different version of the service stored the outcome of this
-/// idempotency key.
+/// Returns the problem for an idempotency key whose outcome was stored by a different version of
+/// the service.
 pub fn unknown_record_format() -> Problem {
     Problem::new(Code::Internal)
         .caused_by("the outcome stored under the Idempotency-Key has an unknown format")

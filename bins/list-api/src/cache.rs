@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cancelled_fetch_is_retried_and_blocks_no_later_get() {
+    async fn canceled_fetch_is_retried_and_blocks_no_later_get() {
         let (cache, source) = (SingleFlightCache::new(), Source::default());
         let attempts = AtomicUsize::new(0);
         let cancelled = cache.get(&1, || {

@@ -25,7 +25,7 @@ use crate::{
 
 /// How long the status of a key is cached.
 const KEY_STATUS_TTL: Duration = Duration::from_millis(500);
-/// The maximum number of keys that a process checks at the source concurrently.
+/// The maximum number of keys that a process checks with the source concurrently.
 const CREDENTIAL_CHECKS_MAX: usize = 100;
 /// How long before its expiry an answer is refreshed.
 const REFRESH_AHEAD: Duration = Duration::from_millis(600);
@@ -86,7 +86,7 @@ impl IncreaseQueries {
         Self { hot, source: settings.rising.source, caches }
     }
 
-    /// Lists the pages of a host with more visitors than before, the largest increase first.
+    /// Lists the pages of a host with more visitors than before, largest increase first.
     pub async fn list_increases(&self, api_key: &str, host: &str) -> Result<Increases, Problem> {
         let host =
             Host::parse(host).ok().filter(|_| is_valid_key(api_key)).ok_or_else(unauthorized)?;
@@ -146,8 +146,8 @@ impl IncreaseQueries {
         }
     }
 
-    /// Checks at the source whether an unregistered key is valid for the host. If the source fails,
-    /// the caller gets no data, since its access cannot be verified.
+    /// Checks with the source whether an unregistered key is valid for the host. If the source
+    /// fails, the caller gets no data, since its access cannot be verified.
     async fn check_at_source(&self, credential: &HostCredential<&str>) -> Result<(), Problem> {
         let permits = &self.caches.credential_checks;
         let fetch = || check_credential(self.hot.clone(), credential.to_owned(), permits.clone());

@@ -8,6 +8,7 @@ mod hosts;
 mod increasing;
 mod json;
 mod messages;
+mod metrics;
 mod plays;
 mod problems;
 mod pulse;
@@ -21,6 +22,7 @@ use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 
+pub use self::metrics::METRICS;
 use crate::snapshot::SnapshotUrl;
 
 /// Runs the service until it is drained: it completes the requests that it has accepted.

@@ -8,5 +8,5 @@ use mayfly_runtime::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    mayfly_runtime::run(Service::ListApi, list_api::run)
+    mayfly_runtime::run(Service::ListApi, list_api::METRICS, list_api::run)
 }

@@ -25,7 +25,7 @@ impl PlayCountQueries {
         }
     }
 
-    /// Lists the counts after `cursor`, the highest first.
+    /// Lists the counts after `cursor`, highest first.
     pub async fn list_counts(
         &self,
         limit: u32,

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 const SIGN_INTERVAL: Duration = Duration::from_secs(15);
 /// The interval after a failed signature or while S3 denies access.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
-/// The interval between two checks whether S3 accepts the signed URL.
+/// The interval between two checks of whether S3 accepts the signed URL.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// The minimum remaining lifetime of a URL that is returned to a client.
 const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(60);

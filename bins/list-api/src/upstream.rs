@@ -24,7 +24,7 @@ const STALE_AGE_MAX: Duration = Duration::from_secs(60);
 const WAIT_MAX: Duration = Duration::from_millis(4_500);
 /// The initial interval between two polls.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// How long an outcome is cached that can change at any moment.
+/// How long an outcome that can change at any moment is cached.
 const OUTCOME_TTL: Duration = Duration::from_millis(500);
 
 /// The outcome of a request to the source.
@@ -80,7 +80,7 @@ impl HostCredential<String> {
         Ok(Observation { state, now, observed_at })
     }
 
-    /// Requests a call and polls until `outcome` returns a value or [`WAIT_MAX`] is over. Also
+    /// Requests a call and polls until `outcome` returns a value or [`WAIT_MAX`] has passed. Also
     /// returns the last observation.
     async fn request_call<T>(
         &self,
@@ -122,7 +122,7 @@ impl Observation {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Returns the latest snapshot if no newer one can exist, and until when that holds.
+    /// Returns the latest snapshot if no newer one can exist, and the time until which that holds.
     fn fresh_trends(&self) -> Option<(&TrendSnapshot, Instant)> {
         let trends = self.state.trends.as_ref()?;
         let left = self.remaining_freshness(trends.sampled_at)?;

@@ -2,7 +2,6 @@
 
 mod command_line;
 mod commands;
-mod output;
 mod settings;
 mod signals;
 mod stack_options;

@@ -14,13 +14,14 @@ use std::{
 use mayfly_cold::{ColdError, ColdStore, EntryOutcome};
 use mayfly_core::{Clock, Consumption, SystemClock};
 use mayfly_hot::{Delivery, HotStore};
-use mayfly_runtime::{Settings, metrics as names};
+use mayfly_runtime::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::{
     claim_heartbeat::ClaimHeartbeat,
+    metrics as names,
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
 };
 
@@ -140,7 +141,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Stores a group. Returns `None` if Postgres rejects an entry of it.
+    /// Stores a group. Returns `None` if Postgres rejects one of its entries.
     async fn store(
         &self,
         group: &EntryGroup<'_, H::Batch<'_>>,

@@ -6,6 +6,7 @@
 mod batch_processor;
 mod claim_heartbeat;
 mod maintenance;
+mod metrics;
 mod restore;
 mod stream_handler;
 mod throttle;
@@ -21,6 +22,7 @@ use mayfly_runtime::{Component, Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::metrics::METRICS;
 use crate::{
     maintenance::{StreamMaintenance, sample_retention},
     stream_handler::{messages::MessageHandler, plays::PlayHandler},
@@ -60,7 +62,8 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
             let settings = settings.clone();
             Worker::new(handler, hot.clone(), cold.clone(), settings, draining.clone()).run()
         });
-        // A single worker: it reads the next batch while Postgres counts, which is serial anyway.
+        // A single worker, because counting in Postgres is serial. It reads the next batch in the
+        // meantime.
         let handler = PlayHandler::new(hot.clone(), cold.clone(), timeout);
         let play_worker =
             Worker::new(handler, hot.clone(), cold.clone(), settings.clone(), draining.clone());

@@ -8,5 +8,5 @@ use mayfly_runtime::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    mayfly_runtime::run(Service::PersistWorker, persist_worker::run)
+    mayfly_runtime::run(Service::PersistWorker, persist_worker::METRICS, persist_worker::run)
 }

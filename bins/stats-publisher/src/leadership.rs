@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use mayfly_hot::{HotError, HotStore, Lease, Role};
+use mayfly_runtime::OutageLog;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 /// The pause after a failed step.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -50,10 +51,10 @@ impl Leadership {
 
     /// Runs `job` until the process drains and the job has completed its work.
     pub async fn run(mut self, mut job: impl LeaderJob, draining: CancellationToken) {
-        let mut is_failing = false;
+        let mut outages = OutageLog::new(self.job);
         while !draining.is_cancelled() || job.is_busy() {
             let result = job.step(&mut self).await;
-            self.log_transition(&mut is_failing, result.as_ref().err());
+            outages.record(&result);
             let pause = result.unwrap_or_else(|_| {
                 self.renewed_at = None;
                 RETRY_INTERVAL
@@ -65,17 +66,6 @@ impl Leadership {
             }
         }
         job.finish(&mut self).await;
-    }
-
-    fn log_transition(&self, is_failing: &mut bool, error: Option<&HotError>) {
-        match error {
-            Some(error) if !*is_failing => {
-                warn!(job = self.job, %error, "stats-publisher cannot run a job; retrying");
-            }
-            None if *is_failing => info!(job = self.job, "stats-publisher runs a job again"),
-            _ => {}
-        }
-        *is_failing = error.is_some();
     }
 
     /// Returns the role of this instance, and renews the lease if it is due.

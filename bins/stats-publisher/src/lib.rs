@@ -4,6 +4,7 @@
 //! the trends of pages.
 
 mod leadership;
+mod metrics;
 mod play_counts;
 mod pulse;
 mod schedule;
@@ -19,6 +20,7 @@ use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use mayfly_s3::SnapshotStore;
 use tokio::{sync::Notify, task::JoinSet};
 
+pub use self::metrics::METRICS;
 use crate::{
     play_counts::{PlayCountPublisher, PublishedCountSaver},
     pulse::PulsePublisher,

@@ -8,5 +8,5 @@ use mayfly_runtime::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    mayfly_runtime::run(Service::StatsPublisher, stats_publisher::run)
+    mayfly_runtime::run(Service::StatsPublisher, stats_publisher::METRICS, stats_publisher::run)
 }

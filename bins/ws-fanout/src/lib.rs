@@ -10,6 +10,7 @@ mod frames;
 mod host_registry;
 mod http;
 mod hub;
+mod metrics;
 mod report;
 mod resume;
 mod subscription;
@@ -20,12 +21,12 @@ mod worker_event;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use mayfly_core::Feed;
 use mayfly_hot::HotStore;
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture, metrics as names};
+use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
 
+pub use self::metrics::METRICS;
 use crate::{
     feeds::{StreamFollower, follow_plays},
     hub::Hub,
@@ -52,9 +53,6 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let admin = BoundListener::bind(settings.admin.listen)?;
     let addresses = [("http", listener.address()), ("admin", admin.address())];
 
-    for feed in Feed::ALL {
-        metrics::gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).set(0.0);
-    }
     mayfly_http::serve_admin(admin, &process).await?;
     let mut background_tasks = JoinSet::new();
     background_tasks.spawn(hot.clone().watch(redis));

@@ -8,5 +8,5 @@ use mayfly_runtime::Service;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    mayfly_runtime::run(Service::WsFanout, ws_fanout::run)
+    mayfly_runtime::run(Service::WsFanout, ws_fanout::METRICS, ws_fanout::run)
 }

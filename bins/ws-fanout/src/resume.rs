@@ -5,13 +5,13 @@ use std::{future::poll_fn, rc::Rc, str::FromStr, task::Poll, time::Duration};
 use actix_web::rt;
 use mayfly_core::{EntryId, LiveEntry, Position, frame::ResumeFailure};
 use mayfly_hot::{HotError, StreamEntry};
-use mayfly_runtime::metrics as names;
 use metrics::counter;
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
 use crate::{
     frames::{Batch, EntrySet},
+    metrics as names,
     websocket::CloseCode,
     worker::{BufferedReplay, Stage, WorkerContext, wake},
 };

@@ -39,19 +39,50 @@ pub(crate) struct SubscriptionRequest {
     pub(crate) hosts: Vec<String>,
 }
 
+/// A field of a [`SubscriptionRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubscriptionField {
+    Channels,
+    Feeds,
+    Videos,
+    Hosts,
+}
+
+impl SubscriptionField {
+    /// Returns the name in a client frame.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Channels => "channels",
+            Self::Feeds => "feeds",
+            Self::Videos => "videos",
+            Self::Hosts => "hosts",
+        }
+    }
+
+    /// Returns the name of the query parameter, which is given once per entry.
+    pub(crate) const fn parameter(self) -> &'static str {
+        match self {
+            Self::Channels => "channel",
+            Self::Feeds => "feed",
+            Self::Videos => "video",
+            Self::Hosts => "host",
+        }
+    }
+}
+
 /// The reason why a [`SubscriptionRequest`] is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubscriptionError {
     /// A name violates its rule.
-    #[error("{field} {rule}")]
+    #[error("{} {rule}", .field.name())]
     InvalidField {
-        field: &'static str,
+        field: SubscriptionField,
         /// The rule, phrased to follow the name of the field.
         rule: &'static str,
     },
     /// A field has more names than a connection may have.
-    #[error("{0} must have at most {CHANNELS_MAX} entries")]
-    TooMany(&'static str),
+    #[error("{} must have at most {CHANNELS_MAX} entries", .0.name())]
+    TooMany(SubscriptionField),
 }
 
 /// Creates the subscription of a new connection. The default is all channels and the feed
@@ -105,7 +136,8 @@ impl Subscription {
             Channels::All if !names.channels.is_empty() => {
                 let rule = "cannot be removed while all channels are subscribed; \
                             subscribe to channels by name first";
-                return Err(SubscriptionError::InvalidField { field: "channels", rule });
+                let field = SubscriptionField::Channels;
+                return Err(SubscriptionError::InvalidField { field, rule });
             }
             Channels::All => {}
             Channels::Some(channels) => channels.retain(|one| !names.channels.contains(one)),
@@ -172,7 +204,7 @@ impl Subscription {
     fn check_hosts(&self) -> Result<(), SubscriptionError> {
         if self.feeds.contains(&Feed::Rising) && self.hosts.is_empty() {
             let rule = "must name at least one host for the feed rising";
-            return Err(SubscriptionError::InvalidField { field: "hosts", rule });
+            return Err(SubscriptionError::InvalidField { field: SubscriptionField::Hosts, rule });
         }
         Ok(())
     }
@@ -182,8 +214,11 @@ impl Subscription {
             Channels::All => 0,
             Channels::Some(channels) => channels.len(),
         };
-        let sizes =
-            [("channels", channels), ("videos", self.videos.len()), ("hosts", self.hosts.len())];
+        let sizes = [
+            (SubscriptionField::Channels, channels),
+            (SubscriptionField::Videos, self.videos.len()),
+            (SubscriptionField::Hosts, self.hosts.len()),
+        ];
         match sizes.into_iter().find(|(_, size)| *size > CHANNELS_MAX) {
             Some((field, _)) => Err(SubscriptionError::TooMany(field)),
             None => Ok(()),
@@ -209,10 +244,11 @@ impl TryFrom<SubscriptionRequest> for CheckedNames {
         let videos = check_video_ids(request.videos);
         let hosts = request.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
         Ok(Self {
-            channels: channels.map_err(|rule| invalid("channels", rule))?,
-            feeds: feeds.map_err(|rule| invalid("feeds", rule))?,
-            videos: videos.ok_or(invalid("videos", "must have 1 to 128 characters each"))?,
-            hosts: hosts.map_err(|rule| invalid("hosts", rule))?,
+            channels: channels.map_err(|rule| invalid(SubscriptionField::Channels, rule))?,
+            feeds: feeds.map_err(|rule| invalid(SubscriptionField::Feeds, rule))?,
+            videos: videos
+                .ok_or(invalid(SubscriptionField::Videos, "must have 1 to 128 characters each"))?,
+            hosts: hosts.map_err(|rule| invalid(SubscriptionField::Hosts, rule))?,
         })
     }
 }
@@ -252,7 +288,7 @@ mod tests {
         assert!(Subscription::try_from(names(&many[1..])).is_ok());
         assert_eq!(
             Subscription::try_from(names(&many)),
-            Err(SubscriptionError::TooMany("channels"))
+            Err(SubscriptionError::TooMany(SubscriptionField::Channels))
         );
         assert!(Subscription::try_from(names(&["a b"])).is_err());
         let rising = |hosts: &[&str]| SubscriptionRequest {

@@ -27,4 +27,4 @@ pub use outcome::EntryOutcome;
 pub use plays::{CountedPlays, NewPlays, PlayCounts, Plays, PlaysBatch};
 pub use samples::Samples;
 pub use statistics::Statistics;
-pub use store::{ColdError, ColdStore};
+pub use store::{ColdError, ColdStore, metrics};

@@ -1,6 +1,6 @@
-//! The outcome of an entry that is processed alone.
+//! The outcome of an entry that is processed individually.
 
-/// The outcome of an entry that is processed alone, after its batch was rejected.
+/// The outcome of an entry that is processed individually, after its batch was rejected.
 #[derive(Debug, Clone)]
 pub enum EntryOutcome<T> {
     /// The entry is stored.

@@ -24,7 +24,7 @@ const BASELINE_DAYS: i64 = 14;
 const HOUR_MILLIS: i64 = 3_600_000;
 /// The timeout of a deletion, which runs in the background.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Greater numbers of visitors are stored as this, so that no sum overflows in Postgres.
+/// Greater numbers of visitors are stored as this number, so that no sum overflows in Postgres.
 const VISITORS_MAX: u64 = 1 << 40;
 
 const STORE: &str = "SELECT store_samples_v1($1, $2, $3, $4, $5::jsonb[], $6::jsonb[])";
@@ -188,7 +188,7 @@ impl Samples<'_> {
             .map(|_| ())
     }
 
-    /// Finds the newest sample of a host taken at `at` or before.
+    /// Finds the newest sample of a host taken at or before `at`.
     pub async fn find(self, host: &Host, at: Timestamp) -> Result<Option<Sample>, ColdError> {
         let row: Option<SampleRow> = self
             .store

@@ -20,7 +20,7 @@ mod visits;
 mod write;
 
 pub use api_keys::{ApiKeyReload, ApiKeyState, ApiKeys};
-pub use connection::{HotError, HotStore};
+pub use connection::{HotError, HotStore, metrics};
 pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntry, Subscription};
 pub use keys::Keys;
 pub use lease::{Lease, Role};

@@ -1,5 +1,6 @@
 //! The HTTP layer of all services: extractors, problems, middleware and servers.
 
+pub mod metrics;
 mod middleware;
 mod request;
 mod response;

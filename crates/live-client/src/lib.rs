@@ -1,4 +1,5 @@
-//! A client of the live feeds of ws-fanout: addresses, connections, frames and reconnection.
+//! A client of the live feeds of ws-fanout: addresses, connections, frames and reconnection; and
+//! output to the terminal.
 
 mod address;
 mod connection;

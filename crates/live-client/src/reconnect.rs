@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::disconnect::Disconnect;
 
-/// A connection that lasted this long was stable: the backoff starts again.
+/// A connection that lasted this long was stable: the backoff is reset.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Counts failed attempts to compute the delay before the next one.

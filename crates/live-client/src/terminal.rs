@@ -1,7 +1,21 @@
-//! Escapes text from others, so that it cannot control the terminal that shows it: it cannot move
-//! the cursor, start a line or change the direction of writing.
+//! Output to the terminal. Untrusted text is escaped, so that it cannot control the terminal: it
+//! cannot move the cursor, start a line or change the direction of writing.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    io::{Write as _, stderr, stdout},
+};
+
+/// Prints one or several lines. A closed standard output is not an error, as in
+/// `mayfly status | head -1`.
+pub fn print(text: &str) {
+    let _closed = writeln!(stdout(), "{}", text.trim_end_matches('\n'));
+}
+
+/// Prints a diagnostic message of the command `mayfly` to standard error.
+pub fn print_err(text: &str) {
+    let _closed = writeln!(stderr(), "mayfly: {text}");
+}
 
 /// Escapes every character that controls a terminal.
 pub fn escape(text: &str) -> String {

@@ -35,8 +35,8 @@ const TAGS: [(&str, &str); 9] = [
     (service::TAG, "Health and documentation of the services."),
 ];
 
-/// Builds the document as JSON. Its servers are the public URLs, or the origin of the document if they
-/// are empty.
+/// Builds the document as JSON. Its servers are the public URLs, or the origin of the document if
+/// they are empty.
 ///
 /// # Panics
 /// Never: the document consists of strings and numbers.
@@ -88,7 +88,7 @@ fn assemble(public: &PublicSettings) -> OpenApi {
 fn derived_schemas() -> impl Iterator<Item = (String, AnySchema)> {
     schemas_of::<MessageBody<'_>>()
         .into_iter()
-        // Its own schema is hand-written: a message must have a text or data.
+        // Its own schema is hand-written: a message must have `text` or `data`.
         .skip(1)
         .chain(schemas_of::<Message>())
         .chain(schemas_of::<PlayCount>())

@@ -13,7 +13,7 @@ pub(crate) enum ResponseHeader {
     Traceparent,
     /// Caching rules.
     CacheControl,
-    /// The URL of the created or referenced resource, with the description by the operation.
+    /// The URL of the created or referenced resource, with the description of the operation.
     Location(&'static str),
     /// The next page.
     Link,

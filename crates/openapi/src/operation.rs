@@ -202,9 +202,8 @@ impl Operation {
             .min_length(Some(1))
             .max_length(Some(limits::IDEMPOTENCY_KEY_CHARS_MAX));
         let text = format!(
-            "A key under which this request can be retried for {}. A retry receives the response of \
-             the first request and is not executed again. A different request with the same key is \
-             rejected.",
+            "A key with which this request can be retried safely for {}. A retry receives the response of the \
+             first request and is not executed again. A different request with the same key is rejected.",
             format_duration(ttl)
         );
         self.parameter(ParameterIn::Header, "Idempotency-Key", Required::False, key, &text)
@@ -232,8 +231,8 @@ impl Operation {
         self
     }
 
-    /// Builds the operation. `register_problems` registers a response for a set of codes and returns
-    /// its name.
+    /// Builds the operation. `register_problems` registers a response for a set of codes and
+    /// returns its name.
     pub(crate) fn build(
         self,
         public: &PublicSettings,

@@ -110,7 +110,7 @@ fn example(code: Code) -> Value {
     });
     let field_error = match code {
         Code::InvalidField => Some(("ttl", mayfly_core::Ttl::RULE)),
-        Code::InvalidCursor => Some(("cursor", "must be `next_cursor` of an earlier response")),
+        Code::InvalidCursor => Some(("cursor", "is not a cursor issued by this service")),
         _ => None,
     };
     if let Some((field, message)) = field_error {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mayfly_runtime::{Service, run};
 
 fn main() -> ExitCode {
-    run(Service::PersistWorker, |process| {
+    run(Service::PersistWorker, &[], |process| {
         Box::pin(async move {
             process.log_started(&[("admin", process.settings.admin.listen)]);
             process.lifecycle.draining().cancelled().await;

@@ -2,6 +2,7 @@
 
 mod health;
 pub mod metrics;
+mod outage_log;
 mod periodic;
 mod process;
 mod redact;
@@ -15,6 +16,7 @@ pub use self::{
         HealthStatus,
     },
     metrics::MetricsHandle,
+    outage_log::OutageLog,
     periodic::{run_periodically, ticker},
     process::{Lifecycle, Process, ServiceFuture, run},
     redact::redact,

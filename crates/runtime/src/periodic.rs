@@ -3,9 +3,8 @@
 use std::{fmt::Display, time::Duration};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
 
-use crate::redact;
+use crate::OutageLog;
 
 /// Returns an interval that ticks immediately and then once per `period`. If the work between two
 /// ticks takes longer than the period, the next tick follows immediately and missed ticks are
@@ -24,24 +23,9 @@ pub async fn run_periodically<E: Display>(
     mut action: impl AsyncFnMut() -> Result<(), E>,
 ) {
     let mut ticks = ticker(period);
-    let mut is_failing = false;
+    let mut outages = OutageLog::new(task);
     loop {
         ticks.tick().await;
-        match action().await {
-            Ok(()) if is_failing => {
-                is_failing = false;
-                info!(task, "periodic task recovered");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                let error = redact(&error.to_string()).into_owned();
-                if is_failing {
-                    debug!(task, error, "periodic task failed again");
-                } else {
-                    is_failing = true;
-                    warn!(task, error, "periodic task failed; retrying every {period:?}");
-                }
-            }
-        }
+        outages.record(&action().await);
     }
 }

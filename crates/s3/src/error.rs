@@ -1,4 +1,4 @@
-//! The errors of S3, by the possible reaction of an operator.
+//! The errors of S3, classified by how an operator can react.
 
 use std::error::Error;
 

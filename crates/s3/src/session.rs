@@ -40,7 +40,7 @@ const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(900);
 /// The minimum interval between two reloads.
 const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Provides the current session, and replaces it in time.
+/// Provides the current session, and replaces it before it expires.
 pub(crate) struct Sessions {
     http: SharedHttpClient,
     /// The endpoint in signed URLs; the endpoint of S3 if empty.

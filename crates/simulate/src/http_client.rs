@@ -14,12 +14,11 @@ use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri, body::Incoming};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use mayfly_live_client::terminal::print_err;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-use crate::output::print_err;
 
 /// The time limit of one request. The services time out after 10 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_request_with_a_key_is_retried_after_no_response() {
+    async fn only_a_request_with_a_key_is_retried_without_a_response() {
         const ACCEPTED: &str =
             "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -3,7 +3,6 @@
 mod http_client;
 mod messages;
 mod options;
-mod output;
 mod plays;
 mod progress;
 mod request_times;

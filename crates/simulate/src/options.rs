@@ -52,7 +52,7 @@ pub struct WalkOptions {
     /// Messages per page, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = up_to(1_000))]
     pub limit: u64,
-    /// asc: in order of persistence; desc: newest first
+    /// asc: oldest first; desc: newest first
     #[arg(long, default_value = "asc", value_parser = order)]
     pub order: Order,
     /// Comma-separated URLs of list-api, used in rotation (default: the local stack or

@@ -3,8 +3,7 @@
 use std::io::{IsTerminal as _, stderr};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
-use crate::output::print_err;
+use mayfly_live_client::terminal::print_err;
 
 const BAR_TEMPLATE: &str = "{wide_bar} {human_pos} of {human_len} {msg}, {eta} left";
 const SPINNER_TEMPLATE: &str = "{spinner} {human_pos} {msg}";

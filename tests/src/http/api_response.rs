@@ -18,7 +18,7 @@ impl ApiResponse {
     /// Sends a request and reads the whole response.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub async fn send(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("the service responds");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -47,7 +47,7 @@ impl ApiResponse {
     /// Checks the status and returns the JSON body.
     ///
     /// # Panics
-    /// When the response has another status.
+    /// If the response has another status.
     #[track_caller]
     pub fn expect_status(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text());
@@ -58,7 +58,7 @@ impl ApiResponse {
     /// the fields that it reports.
     ///
     /// # Panics
-    /// When it is not.
+    /// If it is not.
     #[track_caller]
     pub fn expect_problem(&self, status: u16, code: &str) -> Vec<String> {
         let problem = self.expect_status(status);

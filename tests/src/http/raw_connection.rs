@@ -35,7 +35,7 @@ impl RawConnection {
     /// Sends a request with a JSON body, which may be empty, and reads the whole response.
     ///
     /// # Errors
-    /// When the connection breaks before the response is complete.
+    /// If the connection breaks before the response is complete.
     pub async fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<RawResponse> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: mayfly\r\ncontent-type: application/json\r\n\

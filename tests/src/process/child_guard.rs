@@ -16,7 +16,7 @@ impl ChildGuard {
     /// Starts a program and writes its output to `log`.
     ///
     /// # Panics
-    /// When the shell does not start.
+    /// If the shell does not start.
     pub fn start<I, S>(command_line: I, log: std::fs::File) -> Self
     where
         I: IntoIterator<Item = S>,

@@ -34,7 +34,7 @@ impl ServiceProcess {
     /// Starts a service on free ports and returns when it listens.
     ///
     /// # Panics
-    /// When the service does not start.
+    /// If the service does not start.
     pub async fn start(world: &World, service: Service) -> Self {
         Self::start_with(world, service, &[]).await
     }
@@ -42,7 +42,7 @@ impl ServiceProcess {
     /// Starts a service with additional environment variables.
     ///
     /// # Panics
-    /// When the service does not start.
+    /// If the service does not start.
     pub async fn start_with(world: &World, service: Service, settings: &[(&str, &str)]) -> Self {
         let env = world.stack.env();
         let mut command = Command::new(bin_dir().join(service.name()));
@@ -73,7 +73,7 @@ impl ServiceProcess {
     /// worker thread, so that an earlier request has already opened its connection.
     ///
     /// # Panics
-    /// When the service does not start.
+    /// If the service does not start.
     pub async fn start_behind_proxy(world: &World, service: Service, proxy: &RedisProxy) -> Self {
         let redis_url = proxy.redis_url();
         let settings = [
@@ -88,7 +88,7 @@ impl ServiceProcess {
     /// Returns a URL of the service.
     ///
     /// # Panics
-    /// When the service has no public port.
+    /// If the service has no public port.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http.expect("the service has a public port"))
@@ -97,7 +97,7 @@ impl ServiceProcess {
     /// Kills the process and waits until it has exited.
     ///
     /// # Panics
-    /// When it cannot be killed.
+    /// If it cannot be killed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the child is killed");
     }
@@ -105,7 +105,7 @@ impl ServiceProcess {
     /// Sends SIGTERM and waits for the exit. Returns the exit status, the elapsed time and the log.
     ///
     /// # Panics
-    /// When the process does not exit in time.
+    /// If the process does not exit in time.
     pub async fn terminate(mut self, within: Duration) -> (ExitStatus, Duration, Vec<String>) {
         let signaled_at = Instant::now();
         send_signal(self.child.id().expect("the process is running"), Signal::SIGTERM);

@@ -10,7 +10,7 @@ use nix::{
 /// Sends a signal to a process. A process that has exited in the meantime is not an error.
 ///
 /// # Panics
-/// When the number is not a valid process ID.
+/// If the number is not a valid process ID.
 pub fn send_signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).expect("a process ID fits in an i32");
     let _exited = kill(Pid::from_raw(pid), signal);
@@ -34,7 +34,7 @@ impl Frozen {
     /// Stops a process and then its children; a stopped process cannot start new ones.
     ///
     /// # Panics
-    /// When the children cannot be listed.
+    /// If the children cannot be listed.
     pub fn freeze_tree(pid: u32) -> Self {
         let mut frozen = Self::freeze([pid]);
         let output = Command::new("pgrep").arg("-P").arg(pid.to_string()).output();

@@ -113,7 +113,7 @@ impl FakeChartbeat {
     /// Starts a server.
     ///
     /// # Panics
-    /// When the server does not start.
+    /// If the server does not start.
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

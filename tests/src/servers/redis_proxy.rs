@@ -38,7 +38,7 @@ impl RedisProxy {
     /// Starts a proxy in front of a stack's Redis.
     ///
     /// # Panics
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start(world: &World) -> Self {
         let env = world.stack.env();
         let server = env.redis_url().rsplit(['/', '@']).next().expect("a valid URL").to_owned();

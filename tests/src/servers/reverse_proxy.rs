@@ -33,7 +33,7 @@ impl ReverseProxy {
     /// Starts nginx in front of all current instances of a stack, with its files below `root`.
     ///
     /// # Panics
-    /// When nginx does not start.
+    /// If nginx does not start.
     pub async fn start(env: &StackEnv, port: ReservedPort, root: &Path) -> Self {
         let dir = root.join("nginx");
         fs::create_dir(&dir).expect("the directory is created");

@@ -47,7 +47,7 @@ fn each_technology_has_one_owner() {
     }
 }
 
-/// The domain types know nothing about OpenAPI unless the document is built.
+/// The domain types do not depend on OpenAPI unless the document is built.
 #[test]
 fn core_depends_on_utoipa_only_for_the_document() {
     let manifest = fs::read_to_string(root().join("crates/core/Cargo.toml")).expect("readable");

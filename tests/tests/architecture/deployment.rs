@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use mayfly_hot::{Keys, Stream};
-use mayfly_runtime::metrics::METRICS;
+use mayfly_runtime::Service;
+use mayfly_tests::exported_metrics;
 
 use super::{configuration_keys, find_key_names, root};
 
@@ -46,7 +47,8 @@ fn configuration_keys_in_the_deployment_exist() {
 /// documented.
 #[test]
 fn metrics_exist_and_are_documented() {
-    let metrics: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    let exported = Service::ALL.into_iter().flat_map(exported_metrics);
+    let metrics: BTreeSet<&str> = exported.map(|metric| metric.name).collect();
     let operations =
         fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("the file exists");
     for name in &metrics {

@@ -73,6 +73,9 @@ async fn link_opens_one_operation() {
     let world = shared().await;
     let tab = browser.open_tab(&world.list_url("/docs#/inbox/take_inbox"), WIDE).await;
     tab.wait_until("document.querySelector('#operations-inbox-take_inbox.is-open')").await;
-    tab.wait_for_text("#operations-inbox-take_inbox", "exactly one caller receives each message")
-        .await;
+    tab.wait_for_text(
+        "#operations-inbox-take_inbox",
+        "each message is returned to exactly one caller",
+    )
+    .await;
 }

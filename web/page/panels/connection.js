@@ -102,7 +102,7 @@ export class ConnectionPanel {
     this.#log(`${formatCount(dropped, 'message')} dropped`);
   }
 
-  /** Updates what changes continuously. These elements are not live regions of screen readers. */
+  /** Updates the values that change continuously. These elements are not live regions of screen readers. */
   #refresh() {
     const position = this.#live?.position;
     byId('connection-position').textContent = position ?? '–';

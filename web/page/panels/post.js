@@ -93,7 +93,7 @@ export class PostPanel {
   }
 
   /**
-   * Shows each error at its field, and those of no field below the form.
+   * Shows each error next to its field, and errors without a field below the form.
    * @param {ApiError} error
    */
   #showRejected({ message, fieldErrors }) {

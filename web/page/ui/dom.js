@@ -90,7 +90,7 @@ export function showFieldError(field, text) {
 }
 
 /**
- * Puts the children of an element into this order. A child that is already in place is not touched.
+ * Puts the children of an element into this order. A child that is already in place is not moved.
  * @param {Element} parent
  * @param {Element[]} children
  */

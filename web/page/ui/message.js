@@ -12,7 +12,7 @@ const LONG_CHARS = 600;
 const LONG_LINES = 10;
 /** How long a message that has already expired is shown. */
 const EXPIRED_VISIBLE_MS = 2500;
-/** How long the reason of a removal is shown, and the duration of the animation after it. */
+/** How long the reason for a removal is shown, and the duration of the animation after it. */
 const REASON_VISIBLE_MS = 1600;
 const COLLAPSE_MS = 260;
 

@@ -21,7 +21,7 @@ pub struct Parameters {
     host: Option<String>,
 }
 
-/// Lists the pages with more visitors than in the previous sample, the largest increase first.
+/// Lists the pages with more visitors than in the previous sample, largest increase first.
 pub async fn list_increases(
     queries: Data<IncreaseQueries>,
     parameters: Query<Parameters>,

@@ -28,7 +28,7 @@ struct Page<'a> {
     has_more: bool,
 }
 
-/// Lists the play counts of videos, the most played video first.
+/// Lists the play counts of videos, most plays first.
 pub async fn list_plays(
     counts: Data<PlayCountQueries>,
     messages: Data<MessageQueries>,

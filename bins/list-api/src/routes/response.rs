@@ -1,4 +1,4 @@
-//! JSON responses from values that are encoded already.
+//! JSON responses from values that are already encoded.
 
 use actix_web::HttpResponse;
 use bytes::Bytes;

@@ -12,8 +12,8 @@ pub(crate) enum Keys {
     List,
     /// Revoke a key permanently; exit with 1 if no key or several keys match
     Revoke {
-        /// The ID or the first characters of the key, as shown by `mayfly keys list`
-        #[arg(value_name = "ID|START")]
+        /// The ID or the prefix of the key, as shown by `mayfly keys list`
+        #[arg(value_name = "ID|PREFIX")]
         id_or_start: String,
     },
 }

@@ -14,7 +14,7 @@ use mayfly_stack::ProcessKind;
 
 pub(crate) use keys::{CreateKey, Keys};
 
-/// Run Mayfly on this machine and operate it anywhere
+/// Run the local stack of Mayfly, and operate any installation
 #[derive(Debug, Parser)]
 #[command(name = "mayfly", version)]
 pub(crate) struct CommandLine {
@@ -34,9 +34,9 @@ pub(crate) enum Command {
     Down,
     /// Show the status of every process of the local stack
     Status,
-    /// Start a stopped service, or redis, postgres or s3; return when it is up
+    /// Start a stopped service or server (redis, postgres or s3); return when it is up
     Start(ProcessName),
-    /// Gracefully stop a service, or redis, postgres or s3; return when it is down
+    /// Stop a service or server (redis, postgres or s3) gracefully; return when it is down
     Stop(ProcessName),
     /// Stop the local stack and delete its data
     Reset,
@@ -74,13 +74,13 @@ pub(crate) struct StackOptions {
     /// Port of ws-fanout; the other ports are relative to it
     #[arg(long, env = "MAYFLY_PORT_BASE", default_value_t = 8080)]
     pub(crate) port_base: u16,
-    /// Redis to use instead of the stack's own
+    /// URL of the Redis to use instead of the stack's own
     #[arg(long)]
     pub(crate) redis_url: Option<String>,
-    /// Postgres to use instead of the stack's own
+    /// URL of the Postgres to use instead of the stack's own
     #[arg(long)]
     pub(crate) database_url: Option<String>,
-    /// S3 server to use instead of the stack's own, with AWS_ACCESS_KEY_ID and
+    /// URL of the S3 server to use instead of the stack's own, with AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long)]
     pub(crate) s3_endpoint: Option<String>,
@@ -96,7 +96,7 @@ pub(crate) struct ProcessName {
 /// Options of the audit.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// How long to wait until the ledger balances, such as 60s
+    /// How long to wait for the ledger to balance, such as 60s
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
     /// Also fail if an earlier epoch lost items
@@ -138,17 +138,19 @@ pub(crate) enum Config {
 /// Options of the S3 server.
 #[derive(Debug, Args)]
 pub(crate) struct ServeS3 {
-    /// Address and port on which to listen
+    /// Address and port to listen on
     #[arg(long)]
     pub(crate) listen: SocketAddr,
-    /// Directory of the files; every subdirectory is a bucket
+    /// Directory to serve; every subdirectory is a bucket
     #[arg(long)]
     pub(crate) root: PathBuf,
-    /// Only check whether a server listens on the address; exit with 1 if not
+    /// Only check whether a server is listening on the address; exit with 1 if not
     #[arg(long)]
     pub(crate) check: bool,
+    /// Access key that clients must use
     #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
     pub(crate) access_key: String,
+    /// Secret key that clients must use
     #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
     pub(crate) secret_key: String,
 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_live_client::terminal::print;
 
 use crate::command_line::Config;
-use crate::output::print;
 
 #[expect(clippy::unnecessary_wraps, reason = "all commands have this signature")]
 pub(crate) fn config(format: &Config) -> Result<ExitCode> {

@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result};
 use mayfly_cold::{ColdStore, NewApiKey, Revocation, StoredApiKey};
 use mayfly_core::{ApiKey, Host, KeyHash, Timestamp, limits};
 use mayfly_hot::HotStore;
+use mayfly_live_client::terminal::{print, print_err};
 use mayfly_runtime::Settings;
 use uuid::Uuid;
 
 use crate::command_line::{CreateKey, Keys};
-use crate::output::{print, print_err};
 use crate::settings::load_settings;
 
 /// The prefix of every key. Secret scanners can recognize it.
@@ -48,7 +48,7 @@ async fn create(settings: &Settings, cold: &ColdStore, options: CreateKey) -> Re
     };
     cold.api_keys().create(&new).await.context("cannot store the key in Postgres")?;
     print(&secret);
-    print_err(&format!("the key cannot be shown again; its id is {}", new.id));
+    print_err(&format!("the key cannot be shown again; its ID is {}", new.id));
     let key = ApiKey { hash: new.hash, id: new.id, hosts: new.hosts, is_revoked: false };
     if let Err(error) = copy_to_redis(settings, &key).await {
         print_err(&format!(
@@ -63,7 +63,7 @@ async fn list(cold: &ColdStore) -> Result<ExitCode> {
     let mut last_id = Uuid::nil();
     print(&format!(
         "{:<36} {:<8} {:<24} {:<24} {:<20} hosts",
-        "id", "start", "created", "revoked", "name"
+        "id", "prefix", "created", "revoked", "name"
     ));
     loop {
         let page = cold.api_keys().list(last_id, PAGE_KEYS).await;
@@ -81,11 +81,11 @@ async fn revoke(settings: &Settings, cold: &ColdStore, id_or_start: &str) -> Res
     let key = match revocation.context("cannot revoke the key in Postgres")? {
         Revocation::Revoked(key) => key,
         Revocation::NotFound => {
-            print_err("no key has this ID or start");
+            print_err("no key has this ID or prefix");
             return Ok(ExitCode::FAILURE);
         }
         Revocation::Ambiguous(keys) => {
-            print_err("several keys have this start, and none was revoked; use an id");
+            print_err("several keys have this prefix, and none was revoked; use an ID");
             keys.iter().for_each(print_key);
             return Ok(ExitCode::FAILURE);
         }

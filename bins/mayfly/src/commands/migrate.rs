@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use mayfly_cold::migrations::{self, Step};
+use mayfly_live_client::terminal::{print, print_err};
 
-use crate::output::{print, print_err};
 use crate::settings::load_settings;
 
 pub(crate) async fn migrate() -> Result<ExitCode> {

@@ -9,12 +9,13 @@ use std::{sync::Arc, time::Duration};
 use mayfly_cold::ColdStore;
 use mayfly_core::{Clock, SystemClock};
 use mayfly_hot::{HotError, HotStore, Stream};
-use mayfly_runtime::{Settings, metrics as names, run_periodically};
+use mayfly_runtime::{Settings, run_periodically};
 
 use self::{dedup_pruner::DedupPruner, ledger_monitor::LedgerMonitor};
+use crate::metrics as names;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Expensive steps run every this many rounds.
+/// The number of rounds between two runs of the expensive steps.
 const ROUNDS_PER_FULL_ROUND: u64 = 10;
 
 /// Trims the streams, removes dead consumers, checks the ledger and measures the queues.
@@ -44,7 +45,7 @@ impl StreamMaintenance {
         })
     }
 
-    /// Runs all steps, also after a failed one, and returns the first error.
+    /// Runs all steps, even if one fails, and returns the first error.
     async fn run_round(&mut self, is_full_round: bool) -> anyhow::Result<()> {
         let mut result = Ok(());
         for stream in Stream::ALL {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const PAGE_KEYS: u32 = 500;
 
-/// Reloads all keys into Redis if its version differs from Postgres.
+/// Reloads all keys into Redis if its version differs from that in Postgres.
 pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     if hot.api_keys().has_version(cold.api_keys().find_version().await?).await? {
         return Ok(());

@@ -11,8 +11,8 @@ use tracing::info;
 pub const INTERVAL: Duration = Duration::from_secs(1);
 const PAGE_COUNTS: u32 = 1_000;
 
-/// Copies all counts, and which of them were published, from Postgres to Redis, unless that was
-/// done since the start of Redis.
+/// Copies all counts and their published values from Postgres to Redis, unless that was done since
+/// the start of Redis.
 ///
 /// Stops early if a new epoch or another run of Redis begins. After an interruption it starts
 /// again; a count that is already restored does not change.

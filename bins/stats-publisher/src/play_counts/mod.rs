@@ -1,8 +1,7 @@
 //! Publication of play counts: small counts immediately, large counts once per interval.
 //!
-//! Redis stores which counts changed. One atomic step there takes them out, records them as
-//! published and publishes them, so that a killed publisher neither repeats nor loses a
-//! publication.
+//! Redis stores which counts changed. One atomic step there removes them, records them as published
+//! and publishes them, so that a killed publisher neither repeats nor loses a publication.
 
 mod saver;
 
@@ -10,13 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use mayfly_core::{Clock, SystemClock, Timestamp};
 use mayfly_hot::{CountsPublishOutcome, HotError, HotStore, Role};
-use mayfly_runtime::metrics as names;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use self::saver::PublishedCountSaver;
 use crate::{
     leadership::{LeaderJob, Leadership},
+    metrics as names,
     schedule::Schedule,
 };
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::{Clock, StateFeed, SystemClock, Timestamp};
 use mayfly_hot::{HotError, HotStore, PublishOutcome, Role, is_plausible_time};
-use mayfly_runtime::{Component, metrics as names};
+use mayfly_runtime::Component;
 use mayfly_s3::{S3Error, SnapshotStore};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 pub use self::s3_health::S3Health;
 use crate::{
     leadership::{LeaderJob, Leadership},
+    metrics as names,
     schedule::Schedule,
 };
 

@@ -5,8 +5,7 @@ use tracing::debug;
 
 use super::{AnnouncedSnapshot, PublishError, SnapshotPublisher};
 
-/// How often a newer snapshot can be announced during a reconciliation until the next step
-/// continues.
+/// The maximum number of uploads per call. The next step continues the reconciliation.
 const ROUNDS_MAX: u32 = 3;
 
 impl SnapshotPublisher {

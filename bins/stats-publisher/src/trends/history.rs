@@ -50,7 +50,7 @@ impl History {
         Self { cold, hosts: HashMap::new(), await_from: Instant::now() }
     }
 
-    /// Returns the latest sample that was taken at `at` or before. Returns `None` if there is none
+    /// Returns the latest sample that was taken at or before `at`. Returns `None` if there is none
     /// or Postgres does not answer immediately.
     pub async fn find_sample(&mut self, host: &Host, at: Timestamp) -> Option<Sample> {
         if Instant::now() < self.await_from {

@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use mayfly_cold::ColdStore;
 use mayfly_core::{Sample, TrendSnapshot};
 use mayfly_hot::{HotError, HotStore, Lease, PublishOutcome};
-use mayfly_runtime::metrics as names;
 
 use super::{
     history::History,
     sample_writer::{SampleQueue, SampleWriter},
 };
+use crate::metrics as names;
 
 /// Publishes samples as trends.
 pub struct TrendPublisher {

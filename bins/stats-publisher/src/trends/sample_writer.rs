@@ -4,11 +4,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::TrendSnapshot;
-use mayfly_runtime::metrics as names;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::metrics as names;
 
 /// The maximum number of queued pages: about 80 MB with names of typical length, or nearly three
 /// hours of one host with 100 pages.
@@ -82,13 +83,14 @@ impl Queue {
         }
     }
 
-    /// Removes the stored samples, unless they were dropped in the meantime.
-    fn remove(&mut self, stored: &[Arc<TrendSnapshot>]) {
-        for sample in stored {
-            if self.samples.front().is_some_and(|first| Arc::ptr_eq(first, sample)) {
-                self.remove_first();
-            }
+    /// Removes a sample that was stored or rejected. Returns whether it was still queued: otherwise
+    /// it was dropped, and counted as dropped, in the meantime.
+    fn remove(&mut self, sample: &Arc<TrendSnapshot>) -> bool {
+        let is_queued = self.samples.front().is_some_and(|first| Arc::ptr_eq(first, sample));
+        if is_queued {
+            self.remove_first();
         }
+        is_queued
     }
 }
 
@@ -136,7 +138,12 @@ impl SampleWriter {
                 return true;
             }
             match self.store(&batch).await {
-                Ok(()) => {}
+                Ok(()) => {
+                    let mut queue = self.queue.queue.lock();
+                    for sample in &batch {
+                        queue.remove(sample);
+                    }
+                }
                 Err(error) if error.is_retryable() => {
                     debug!(%error, "cannot store samples; retrying");
                     return false;
@@ -147,7 +154,6 @@ impl SampleWriter {
                     }
                 }
             }
-            self.queue.queue.lock().remove(&batch);
         }
     }
 
@@ -157,16 +163,19 @@ impl SampleWriter {
     }
 
     /// Stores samples individually and drops those that Postgres rejects. Returns `false` in an
-    /// outage.
+    /// outage. Each sample is removed immediately: if a later one fails, a rejected sample must not
+    /// be rejected and counted again.
     async fn store_individually(&self, batch: &[Arc<TrendSnapshot>]) -> bool {
         for sample in batch {
-            match self.store(std::slice::from_ref(sample)).await {
-                Ok(()) => {}
-                Err(error) if error.is_retryable() => return false,
-                Err(error) => {
-                    metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL).increment(1);
-                    warn!(%error, host = %sample.host, "Postgres rejected a sample: it is dropped");
-                }
+            let result = self.store(std::slice::from_ref(sample)).await;
+            if result.as_ref().is_err_and(ColdError::is_retryable) {
+                return false;
+            }
+            let was_queued = self.queue.queue.lock().remove(sample);
+            if let Err(error) = result {
+                metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL)
+                    .increment(u64::from(was_queued));
+                warn!(%error, host = %sample.host, "Postgres rejected a sample: it is dropped");
             }
         }
         true
@@ -211,12 +220,24 @@ mod tests {
     }
 
     #[test]
-    fn sample_dropped_while_it_is_stored_is_not_removed_twice() {
+    fn sample_dropped_while_it_is_stored_is_neither_removed_nor_counted_again() {
         let mut queue = Queue::default();
         (0..3).for_each(|second| queue.push(sample(second, 9), 30));
         let batch = queue.first(2);
         queue.push(sample(3, 9), 30);
-        queue.remove(&batch);
+        assert!(!queue.remove(&batch[0]), "the full queue dropped it");
+        assert!(queue.remove(&batch[1]));
         assert_eq!((seconds(&queue), queue.pages), (vec![2, 3], 20));
+    }
+
+    #[test]
+    fn rejected_sample_is_not_stored_again_after_an_outage() {
+        let mut queue = Queue::default();
+        (0..3).for_each(|second| queue.push(sample(second, 9), 30));
+        let batch = queue.first(2);
+        assert!(queue.remove(&batch[0]), "the rejected sample");
+        // Here Postgres becomes unavailable, and the next attempt reads the queue again.
+        assert!(Arc::ptr_eq(&queue.first(2)[0], &batch[1]));
+        assert!(!queue.remove(&batch[0]));
     }
 }

@@ -30,7 +30,7 @@ const POLLS_PER_STATE_READ: u64 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// After more consecutive polls that found unpublished entries, the subscription counts as dead.
 const SILENT_POLLS_MAX: u32 = 8;
-/// Size at which a batch takes no further publications.
+/// Size at which a batch accepts no further publications.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Entries per read of the stream.
 const PAGE_ENTRIES: usize = 64;

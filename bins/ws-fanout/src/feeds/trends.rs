@@ -13,7 +13,7 @@ use crate::{frames::TrendFrame, host_registry::HostRegistry, hub::Hub, worker_ev
 
 /// Interval at which the snapshots of all watched hosts are read.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Hosts per read; a snapshot can have 1 MiB.
+/// Hosts per read; the size of a snapshot can be 1 MiB.
 const POLL_HOSTS_MAX: usize = 50;
 
 /// The part of a snapshot that decides whether it is needed.

@@ -4,7 +4,9 @@ use mayfly_http::{Code, Problem, parse_form};
 use serde::Deserialize;
 
 use crate::{
-    subscription::{CHANNELS_MAX, Subscription, SubscriptionError, SubscriptionRequest},
+    subscription::{
+        CHANNELS_MAX, Subscription, SubscriptionError, SubscriptionField, SubscriptionRequest,
+    },
     websocket::{Close, CloseCode},
 };
 
@@ -76,9 +78,8 @@ impl From<QueryError> for Close {
 
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
-        // Query parameters have the singular of the field names.
-        let invalid_parameter = |field: &'static str, rule: String| {
-            Self::new(Code::InvalidField).field(field.trim_end_matches('s'), rule)
+        let invalid_parameter = |field: SubscriptionField, rule: String| {
+            Self::new(Code::InvalidField).field(field.parameter(), rule)
         };
         match error {
             QueryError::Parameter(problem) => problem,
@@ -160,6 +161,29 @@ mod tests {
     }
 
     #[test]
+    fn problem_names_the_invalid_parameter() {
+        for (query, parameter) in [
+            ("channel=a%20b", "channel"),
+            ("feed=x", "feed"),
+            ("feed=rising", "host"),
+            ("host=a%2Fb", "host"),
+            ("video=", "video"),
+            ("channels=a", "channels"),
+            (&many_distinct("host"), "host"),
+        ] {
+            let problem = LiveQuery::parse(query).map_err(|error| Problem::from(error).summary());
+            let summary = problem.err().unwrap_or_default();
+            assert_eq!(summary.split(' ').next(), Some(parameter), "{query}: {summary}");
+        }
+    }
+
+    fn many_distinct(parameter: &str) -> String {
+        let all: Vec<_> =
+            (0..=CHANNELS_MAX).map(|number| format!("{parameter}=n{number}")).collect();
+        all.join("&")
+    }
+
+    #[test]
     fn invalid_queries_have_their_close_codes() {
         let code = |query: &str| {
             LiveQuery::parse(query).err().map(|error| Close::from(error).code.number())
@@ -168,8 +192,7 @@ mod tests {
         for invalid in ["channel=a%20b", "chanel=a", "since=a&since=b", "feed=x", "channel=%FF"] {
             assert_eq!(code(invalid), Some(4500), "{invalid}");
         }
-        let many: Vec<_> = (0..129).map(|number| format!("channel=c{number}")).collect();
-        assert_eq!(code(&many.join("&")), Some(4501));
+        assert_eq!(code(&many_distinct("channel")), Some(4501));
         let reason = LiveQuery::parse("chanel=a").err().map(|error| Close::from(error).reason);
         assert_eq!(
             reason.as_deref(),

@@ -1,4 +1,5 @@
-//! Close codes and reasons (RFC 6455, section 7.4; codes above 4000 are specific to this service).
+//! Close codes and reasons (RFC 6455, section 7.4; codes from 4000 on are specific to this
+//! service).
 
 /// A code with which the server closes a connection. After codes up to 4499 the client may
 /// reconnect; from 4500 on it must not.

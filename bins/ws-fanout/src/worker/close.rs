@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mayfly_runtime::metrics as names;
 use metrics::counter;
 use tracing::debug;
 
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     frames::Encoding,
     hub::CLOSE_TIMEOUT,
+    metrics as names,
     websocket::{Close, CloseCode, encode_close},
 };
 
@@ -22,8 +22,9 @@ use crate::{
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 100..=2_000;
 
 impl Worker {
-    /// Closes a connection from this side. The Close frame is tried for [`CLOSE_TIMEOUT`]. For a
-    /// slow consumer, queued frames that are not partially written are discarded.
+    /// Closes a connection from this side. The worker tries to send the Close frame for
+    /// [`CLOSE_TIMEOUT`]. For a slow consumer, queued frames that are not partially written are
+    /// discarded.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
         if !self.connections[key].is_open() {
             return;

@@ -7,7 +7,7 @@ use mayfly_core::{
     EntryId, Feed, Position,
     frame::{ResumeFailure, ServerFrame},
 };
-use mayfly_runtime::{metrics as names, settings::SlowConsumer};
+use mayfly_runtime::settings::SlowConsumer;
 use metrics::{counter, histogram};
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     frames::{Batch, PlayFrames, Selection, encode_json},
+    metrics as names,
     websocket::CloseCode,
 };
 

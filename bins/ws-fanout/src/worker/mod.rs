@@ -28,7 +28,7 @@ use mayfly_core::{
     Clock, EntryId, Feed, Position, SystemClock,
     frame::{ResumeFailure, ServerFrame},
 };
-use mayfly_runtime::{metrics as names, settings::FanoutSettings};
+use mayfly_runtime::settings::FanoutSettings;
 use metrics::{counter, gauge};
 use slab::Slab;
 
@@ -47,7 +47,7 @@ pub(crate) use self::{
     groups::GroupKey,
 };
 use crate::{
-    frames::StateFrame, host_registry::HostRegistry, subscription::Subscription,
+    frames::StateFrame, host_registry::HostRegistry, metrics as names, subscription::Subscription,
     worker_event::WorkerEvent,
 };
 

@@ -1,5 +1,5 @@
 //! Delivery of state feeds. Only the newest state counts, so a state without room in the send queue
-//! stays pending beside the queue, and is not reported as a gap.
+//! stays pending outside the queue, and is not reported as a gap.
 
 use std::{rc::Rc, sync::Arc};
 

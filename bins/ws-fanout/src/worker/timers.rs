@@ -4,14 +4,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mayfly_core::{Position, frame::ServerFrame};
-use mayfly_runtime::metrics as names;
 use metrics::counter;
 
 use super::{
     Worker,
     connection::{Connection, Sink, Stage},
 };
-use crate::websocket::{CloseCode, PING};
+use crate::{
+    metrics as names,
+    websocket::{CloseCode, PING},
+};
 
 /// Fraction of the interval by which a ping is sent early, so that its pong is due within interval
 /// plus timeout even if a tick is late.

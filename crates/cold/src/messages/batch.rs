@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
+    QueryResult, QueryableByName,
+    data_types::PgTimestamp,
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mayfly_core::{MessageId, Timestamp, message::MessageView};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{
-    Messages,
-    row::{store, try_store},
+use super::Messages;
+use crate::{
+    outcome::EntryOutcome,
+    store::{ColdError, to_pg},
 };
-use crate::{outcome::EntryOutcome, store::ColdError};
 
 /// A message to store.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ pub struct StoreOutcome {
 }
 
 #[derive(QueryableByName)]
-pub(super) struct StoredRow {
+struct StoredRow {
     #[diesel(sql_type = BigInt)]
     stored: i64,
     #[diesel(sql_type = Array<SqlUuid>)]
@@ -62,7 +65,7 @@ pub(super) struct StoredRow {
 }
 
 #[derive(QueryableByName)]
-pub(super) struct EntryOutcomeRow {
+struct EntryOutcomeRow {
     #[diesel(embed)]
     stored: StoredRow,
     #[diesel(sql_type = Nullable<Text>)]
@@ -103,4 +106,62 @@ impl Messages<'_> {
             .await?;
         Ok(row.refusal.map_or(EntryOutcome::Stored(row.stored.into()), EntryOutcome::Rejected))
     }
+}
+
+/// Binds the columns of a batch in the order of the parameters of both functions.
+macro_rules! bind_batch {
+    ($statement:expr, $batch:expr) => {{
+        let rows = &$batch.messages;
+        let expiries = &$batch.expiries;
+        diesel::sql_query($statement)
+            .bind::<Text, _>($batch.epoch)
+            .bind::<Array<SqlUuid>, _>(column(rows, |row| row.message.id.as_uuid()))
+            .bind::<Array<Text>, _>(column(rows, |row| &*row.message.channel))
+            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.username.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.text.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| {
+                row.message.data.map(RawValue::get)
+            }))
+            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.city.as_deref()))
+            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.state.as_deref()))
+            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.created_at)))
+            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.expires_at)))
+            .bind::<Array<Integer>, _>(column(rows, |row| {
+                i32::try_from(row.body_bytes).unwrap_or(i32::MAX)
+            }))
+            .bind::<Array<SqlUuid>, _>(
+                expiries.iter().map(|expiry| expiry.id.as_uuid()).collect::<Vec<Uuid>>(),
+            )
+            .bind::<Array<Timestamptz>, _>(
+                expiries.iter().map(|expiry| to_pg(expiry.at)).collect::<Vec<PgTimestamp>>(),
+            )
+    }};
+}
+
+/// Stores a batch.
+async fn store(
+    connection: &mut AsyncPgConnection,
+    batch: &MessageBatch<'_>,
+) -> QueryResult<StoredRow> {
+    const STORE: &str = "SELECT stored, settled \
+         FROM store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    bind_batch!(STORE, batch).get_result(connection).await
+}
+
+/// Stores a batch of one entry, or returns why its data is rejected.
+async fn try_store(
+    connection: &mut AsyncPgConnection,
+    batch: &MessageBatch<'_>,
+) -> QueryResult<EntryOutcomeRow> {
+    const TRY_STORE: &str = "SELECT stored, settled, refusal \
+         FROM try_store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    bind_batch!(TRY_STORE, batch).get_result(connection).await
+}
+
+/// Returns one column of a batch.
+fn column<'a, T>(
+    rows: &'a [NewMessageRow<'a>],
+    get: impl Fn(&'a NewMessageRow<'a>) -> T,
+) -> Vec<T> {
+    rows.iter().map(get).collect()
 }

@@ -1,24 +1,16 @@
-//! The columns of a message: as read, and as written.
+//! The columns of a message as they are read.
 
 use std::borrow::Cow;
 
 use diesel::{
-    data_types::PgTimestamp,
-    deserialize::FromSql,
-    pg::PgValue,
-    prelude::*,
-    sql_types::{Array, Integer, Json, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    data_types::PgTimestamp, deserialize::FromSql, pg::PgValue, prelude::*, sql_types::Json,
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mayfly_core::message::MessageView;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{
-    StoredMessage,
-    batch::{EntryOutcomeRow, MessageBatch, NewMessageRow, StoredRow},
-};
-use crate::store::{from_pg, messages, to_pg};
+use super::StoredMessage;
+use crate::store::{from_pg, messages};
 
 /// The verbatim text of a `json` column.
 #[derive(Debug, diesel::deserialize::FromSqlRow)]
@@ -70,62 +62,4 @@ impl From<MessageRow> for StoredMessage {
             username: view.username,
         }
     }
-}
-
-/// Binds the columns of a batch in the order of the parameters of both functions.
-macro_rules! bind_batch {
-    ($statement:expr, $batch:expr) => {{
-        let rows = &$batch.messages;
-        let expiries = &$batch.expiries;
-        diesel::sql_query($statement)
-            .bind::<Text, _>($batch.epoch)
-            .bind::<Array<SqlUuid>, _>(column(rows, |row| row.message.id.as_uuid()))
-            .bind::<Array<Text>, _>(column(rows, |row| &*row.message.channel))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.username.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.text.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| {
-                row.message.data.map(RawValue::get)
-            }))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.city.as_deref()))
-            .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.message.state.as_deref()))
-            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.created_at)))
-            .bind::<Array<Timestamptz>, _>(column(rows, |row| to_pg(row.message.expires_at)))
-            .bind::<Array<Integer>, _>(column(rows, |row| {
-                i32::try_from(row.body_bytes).unwrap_or(i32::MAX)
-            }))
-            .bind::<Array<SqlUuid>, _>(
-                expiries.iter().map(|expiry| expiry.id.as_uuid()).collect::<Vec<Uuid>>(),
-            )
-            .bind::<Array<Timestamptz>, _>(
-                expiries.iter().map(|expiry| to_pg(expiry.at)).collect::<Vec<PgTimestamp>>(),
-            )
-    }};
-}
-
-/// Stores a batch.
-pub(super) async fn store(
-    connection: &mut AsyncPgConnection,
-    batch: &MessageBatch<'_>,
-) -> QueryResult<StoredRow> {
-    const STORE: &str = "SELECT stored, settled \
-         FROM store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-    bind_batch!(STORE, batch).get_result(connection).await
-}
-
-/// Stores a batch of one entry, or returns why its data is rejected.
-pub(super) async fn try_store(
-    connection: &mut AsyncPgConnection,
-    batch: &MessageBatch<'_>,
-) -> QueryResult<EntryOutcomeRow> {
-    const TRY_STORE: &str = "SELECT stored, settled, refusal \
-         FROM try_store_messages_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-    bind_batch!(TRY_STORE, batch).get_result(connection).await
-}
-
-/// Returns one column of a batch.
-fn column<'a, T>(
-    rows: &'a [NewMessageRow<'a>],
-    get: impl Fn(&'a NewMessageRow<'a>) -> T,
-) -> Vec<T> {
-    rows.iter().map(get).collect()
 }

@@ -97,7 +97,7 @@ impl PlayCounts<'_> {
             .map(|row| row.map(PlayCount::from))
     }
 
-    /// Finds the counts of those of the videos that were played.
+    /// Finds the counts of these videos. Videos that were never played are omitted.
     pub async fn find_many(self, videos: &[String]) -> Result<Vec<PlayCount>, ColdError> {
         self.store
             .call(async |connection| {
@@ -137,8 +137,8 @@ impl PlayCounts<'_> {
             .map(|rows| rows.into_iter().map(PlayCount::from).collect())
     }
 
-    /// Lists the counts and their published values in the order of the video IDs, after one of
-    /// these.
+    /// Lists the counts and their published values in the order of the video IDs, starting after
+    /// the ID `after`.
     pub async fn list_published(
         self,
         after: &str,

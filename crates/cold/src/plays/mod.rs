@@ -33,7 +33,7 @@ impl ColdStore {
 }
 
 impl Plays<'_> {
-    /// Returns those of the entries that are recorded as processed: counted, or dead-lettered.
+    /// Returns the entries among these that are recorded as processed: counted or dead-lettered.
     pub async fn find_processed(self, entries: &[Uuid]) -> Result<HashSet<Uuid>, ColdError> {
         #[derive(QueryableByName)]
         struct Id {
@@ -55,8 +55,8 @@ impl Plays<'_> {
             .map(|ids| ids.into_iter().map(|row| row.id).collect())
     }
 
-    /// Deletes the records of counted entries up to an entry up to which all are acknowledged, and
-    /// records that entry instead.
+    /// Deletes the records of counted entries up to `up_to`, and records that position instead. All
+    /// entries up to it must be acknowledged.
     pub async fn prune_counted_entries(self, up_to: EntryId) -> Result<(), ColdError> {
         self.store
             .call(async |connection| {

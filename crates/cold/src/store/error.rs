@@ -1,4 +1,4 @@
-//! The errors of the cold store, by the possible reaction of a caller.
+//! The errors of the cold store, classified by how a caller can react.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::pooled_connection::deadpool::PoolError;

@@ -3,6 +3,7 @@
 
 mod error;
 mod health;
+pub mod metrics;
 mod schema;
 mod timestamp;
 

@@ -5,7 +5,7 @@ use mayfly_cold::migrations;
 use crate::create_database;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_go_up_down_and_up_again() {
+async fn migrations_can_be_reverted_and_applied_again() {
     let url = create_database("up_down_up").await;
     let applied = migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     assert!(!applied.is_empty());

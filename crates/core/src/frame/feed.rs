@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A kind of frames that a connection can subscribe to, in alphabetical order.
+/// A kind of frame that a connection can subscribe to, in alphabetical order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feed {
     /// Messages, takes and deletions.

@@ -53,8 +53,8 @@ macro_rules! checked_text {
 
 pub(crate) use checked_text;
 
-/// Returns whether a text has 1 to `chars_max` characters; counts them only if its length in bytes
-/// does not decide.
+/// Returns whether a text has 1 to `chars_max` characters; counts them only if the length in bytes
+/// is not conclusive.
 pub(crate) fn has_chars(text: &str, chars_max: usize) -> bool {
     !text.is_empty()
         && (text.len() <= chars_max

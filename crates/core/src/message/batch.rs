@@ -1,4 +1,4 @@
-//! A batch of messages: one request whose messages are all accepted, or none.
+//! A batch of messages: one request that is accepted as a whole or not at all.
 
 use serde_json::value::RawValue;
 
@@ -20,7 +20,7 @@ pub fn parse_lines(lines: &str) -> Result<Vec<NewMessage>, InputError> {
 }
 
 fn parse_messages<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<NewMessage>, InputError> {
-    let rule = "a batch must contain 1 to 1000 messages";
+    let rule = "must contain 1 to 1000 messages";
     parse_items(items, limits::BATCH_MESSAGES_MAX, rule, parse_item)
 }
 

@@ -10,7 +10,7 @@ use crate::{
 checked_text!(
     /// The channel that a message is published on; [`Channel::default`] is `lobby`.
     Channel,
-    "must be 1 to 64 of A-Z a-z 0-9 . _ : -",
+    "must be 1 to 64 characters of A-Z a-z 0-9 . _ : -",
     |text| (1..=limits::CHANNEL_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
 );
@@ -52,7 +52,7 @@ checked_text!(
 );
 
 /// The time to live of a message, in whole seconds. A message with a TTL of zero is delivered live
-/// and stored, but already expired when it is created.
+/// and stored, but is already expired when it is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ttl(Duration);
 

@@ -70,7 +70,7 @@ pub fn parse_plays(json: &str) -> Result<Vec<Play>, InputError> {
     }
     let items: Vec<&RawValue> = parse_as(json, '[', "must be an object or an array")?;
     let items = items.into_iter().map(RawValue::get);
-    parse_items(items, limits::PLAYS_MAX, "must be 1 to 1000 plays", Play::from_json)
+    parse_items(items, limits::PLAYS_MAX, "must contain 1 to 1000 plays", Play::from_json)
 }
 
 /// The body of an entry of the stream `plays`: the plays of one accepted request.

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn change_is_the_difference_to_the_preceding_hour_as_rounded() {
+    fn change_is_the_difference_between_rounded_averages() {
         let sums = [sum(8, &[3, 3, 4]), sum(9, &[10, 11, 11]), sum(11, &[1])];
         let shown = serde_json::to_value(history(&sums, 8)).expect("it is JSON");
         let changes: Vec<_> = shown["hours"].as_array().expect("hours").iter().collect();

@@ -16,7 +16,7 @@ pub struct Host(String);
 
 impl Host {
     /// The rule, as a sentence that follows the field's name.
-    pub const RULE: &str = "must be 1 to 253 of A-Z a-z 0-9 . - _ :";
+    pub const RULE: &str = "must be 1 to 253 characters of A-Z a-z 0-9 . - _ :";
 
     /// Validates a text; the error is the rule that it violates.
     pub fn parse(text: impl Into<String>) -> Result<Self, &'static str> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Host, PageVisitors, Sample};
 use crate::clock::Timestamp;
 
-/// A sample with its comparison with an earlier sample and to the baseline.
+/// A sample, compared with an earlier sample and with the baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrendSnapshot {
     /// The host.

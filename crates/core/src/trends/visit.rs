@@ -68,7 +68,7 @@ pub fn parse_visits(json: &str) -> Result<Vec<Visit>, InputError> {
     }
     let items: Vec<&RawValue> = parse_as(json, '[', "must be an object or an array")?;
     let items = items.into_iter().map(RawValue::get);
-    parse_items(items, limits::VISITS_MAX, "must be 1 to 1000 visits", Visit::from_json)
+    parse_items(items, limits::VISITS_MAX, "must contain 1 to 1000 visits", Visit::from_json)
 }
 
 /// An 8-byte hash of a page or visitor, used for counting. The probability of any collision among a

@@ -126,9 +126,9 @@ impl ApiKeys<'_> {
         Ok(has_begun.then_some(ApiKeyReload { token }))
     }
 
-    /// Writes a page of a reload. The last page has the version, and all pages replace the current
-    /// keys with it. Returns false if the reload must begin again: a key was changed in the
-    /// meantime, or there was no progress for 3 s. O(n) for n keys of the page.
+    /// Writes a page of a reload. The last page contains the version; writing it replaces the
+    /// current keys with those of all pages. Returns false if the reload must begin again: a key
+    /// was changed in the meantime, or there was no progress for 3 s. O(n) for n keys of the page.
     pub async fn put_page(
         self,
         reload: &ApiKeyReload,

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Writes one page of a reload of API keys. The last page replaces the current keys by all pages, so
--- that readers never see a part of them.
+-- Writes one page of a reload of API keys. The last page replaces the current keys with those of
+-- all pages, so that readers never see a part of them.
 --
 -- KEYS  new keys, keys, version
 -- ARGV  token of the reload, timeout in ms, version with the last page else '';

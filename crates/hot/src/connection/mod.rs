@@ -3,6 +3,7 @@
 mod batcher;
 mod error;
 mod health;
+pub mod metrics;
 mod script;
 mod store;
 

@@ -98,7 +98,7 @@ impl MessageStream<'_> {
         match info {
             Ok(info) => Ok(info.get("length") == info.get("entries-added")),
             // Nothing was ever written.
-            Err(HotError::Rejected(_)) => Ok(true),
+            Err(error) if error.is_missing_key() => Ok(true),
             Err(error) => Err(error),
         }
     }

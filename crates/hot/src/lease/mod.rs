@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use mayfly_runtime::metrics as names;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::connection::{HotError, HotStore, millis, script};
+use crate::{
+    connection::{HotError, HotStore, millis, script},
+    metrics as names,
+};
 
 script!(RENEW, include_str!("renew_lease.lua"));
 script!(RELEASE, include_str!("release_lease.lua"));
@@ -107,7 +109,7 @@ impl Lease {
         self.held.map_or(Duration::ZERO, |held| held.until.duration_since(Instant::now()))
     }
 
-    /// Returns the fencing token, unless the last renewal found the lease lost.
+    /// Returns the fencing token, unless the last renewal found that the lease was lost.
     #[must_use]
     pub fn token(&self) -> Option<u64> {
         self.held.map(|held| held.token)

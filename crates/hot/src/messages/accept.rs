@@ -6,12 +6,13 @@ use deadpool_redis::{
     redis::{RedisError, ScriptInvocation, Value},
 };
 use mayfly_core::{Channel, Feed, Message, MessageId, Timestamp, Username, limits};
-use mayfly_runtime::{metrics as names, settings::Settings};
+use mayfly_runtime::settings::Settings;
 use tokio::time::Instant;
 
 use crate::{
     connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
     keys::Keys,
+    metrics as names,
     queue::{Stream, new_epoch},
     write::{
         ClientLimit, IdempotentRequest, Origin, StoredOutcome, WriteOutcome, add_client_arguments,
@@ -143,12 +144,8 @@ impl BatchCommand for AcceptMessages {
         if reply.first() == Some(&Value::Int(1)) {
             metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(1);
         }
-        let outcomes = reply.iter().skip(1).zip(requests);
-        outcomes
-            .map(|(outcome, request)| {
-                WriteOutcome::parse(outcome, request.write.limit.as_ref(), parse_replayed)
-            })
-            .collect()
+        let limits = requests.iter().map(|request| request.write.limit.as_ref());
+        WriteOutcome::parse_batch(reply.get(1..).unwrap_or_default(), limits, parse_replayed)
     }
 }
 

@@ -137,7 +137,7 @@ for _ = 1, tonumber(ARGV[6]) do
     key_at, argument_at = key_at + 2 * count, argument_at + 4 * count
 end
 
--- Lua passes at most some thousand arguments to a function.
+-- Lua passes at most a few thousand arguments to a function.
 local function in_chunks(list, write_chunk)
     for from = 1, #list, 4000 do
         write_chunk(unpack(list, from, math.min(from + 3999, #list)))

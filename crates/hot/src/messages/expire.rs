@@ -2,11 +2,11 @@
 
 use deadpool_redis::redis::{self, Value};
 use mayfly_core::{Feed, MessageId, Timestamp, limits};
-use mayfly_runtime::metrics as names;
 
 use crate::{
     connection::{HotError, millis, script, unexpected_reply},
     messages::Messages,
+    metrics as names,
     queue::new_epoch,
     write::{IdempotentRequest, Origin, StoredOutcome},
 };

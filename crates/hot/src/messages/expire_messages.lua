@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Expires messages in one atomic step: a take or a deletion. Each expired message loses its copy
--- and its place in the inbox, and is kept with its new expiry time until Postgres has that too. The
--- script frees about as much memory as it allocates, therefore it may run when Redis is full.
+-- and its place in the inbox, and is kept with its new expiry time until Postgres stores that time
+-- too. The script frees about as much memory as it allocates, therefore it may run when Redis is
+-- full.
 --
 -- A take may have an idempotency key: the IDs that it expired are stored under the key for a while,
 -- and a replay expires nothing. A take that expires nothing is not stored.
@@ -76,7 +77,7 @@ for i = 1, count do
         channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
         reply[#reply + 1] = json
     end
-    -- Also if the copy has expired already: only live messages belong into an inbox.
+    -- Even if the copy has already expired: only live messages belong in an inbox.
     call('ZREM', inbox, id)
 end
 

@@ -1,6 +1,6 @@
 #!lua
 -- Restores one page of hot copies and inboxes from the messages that are live in Postgres. Each
--- page is applied once, however many workers restore concurrently.
+-- page is applied once, regardless of how many workers restore concurrently.
 --
 -- KEYS  epoch, ledger, taken; then per message its copy and its inbox (the copy again if it has no
 --       inbox)

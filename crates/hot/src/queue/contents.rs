@@ -1,12 +1,11 @@
 //! Counting the items in a queue by epoch, for the audit.
 
-use deadpool_redis::redis;
 use mayfly_core::{message::MessageView, plays::PlaysView, stream as entry};
 use uuid::Uuid;
 
 use crate::{
     connection::HotError,
-    queue::{Ledger, Queue, Stream},
+    queue::{Ledger, Queue, Stream, entries::PAGE_ENTRIES},
 };
 
 /// The unacknowledged items of a queue at one point in time.
@@ -28,9 +27,6 @@ pub struct PendingEntry {
     /// Its number of items.
     pub items: u64,
 }
-
-/// Entries read in one round trip.
-const PAGE_ENTRIES: usize = 1_000;
 
 type Fields = Vec<(String, Vec<u8>)>;
 
@@ -57,7 +53,7 @@ impl Ledger<'_> {
             return queue.count_from(stream, epoch, "-".into(), contents).await;
         };
         for entry_id in queue.list_pending(stream).await? {
-            for (_, fields) in queue.read_range(stream, &entry_id, &entry_id, 1).await? {
+            for (_, fields) in queue.read_range::<Fields>(stream, &entry_id, &entry_id, 1).await? {
                 match EntryItems::parse(stream, &fields) {
                     Some(entry) if entry.epoch == epoch => {
                         contents.pending.push(PendingEntry { id: entry.id, items: entry.items });
@@ -80,7 +76,7 @@ impl Queue<'_> {
         mut contents: QueueContents,
     ) -> Result<QueueContents, HotError> {
         loop {
-            let entries = self.read_range(stream, &from, "+", PAGE_ENTRIES).await?;
+            let entries = self.read_range::<Fields>(stream, &from, "+", PAGE_ENTRIES).await?;
             let Some((last, _)) = entries.last() else {
                 return Ok(contents);
             };
@@ -95,49 +91,16 @@ impl Queue<'_> {
         }
     }
 
-    pub(super) async fn read_range(
-        self,
-        stream: Stream,
-        from: &str,
-        to: &str,
-        count: usize,
-    ) -> Result<Vec<(String, Fields)>, HotError> {
-        self.store
-            .call(async |connection| {
-                redis::cmd("XRANGE")
-                    .arg(self.store.keys.stream(stream))
-                    .arg(from)
-                    .arg(to)
-                    .arg("COUNT")
-                    .arg(count)
-                    .query_async(connection)
-                    .await
-            })
-            .await
-    }
-
     async fn list_pending(self, stream: Stream) -> Result<Vec<String>, HotError> {
         let mut ids = Vec::new();
         let mut from = "-".to_owned();
         loop {
-            let rows: Vec<(String, String, u64, u64)> = self
-                .store
-                .call(async |connection| {
-                    redis::cmd("XPENDING")
-                        .arg(self.store.keys.stream(stream))
-                        .arg(stream.group())
-                        .arg(&from)
-                        .arg("+")
-                        .arg(PAGE_ENTRIES)
-                        .query_async(connection)
-                        .await
-                })
-                .await?;
-            let Some((last, ..)) = rows.last() else {
+            let page = self.read_pending(stream, &from, PAGE_ENTRIES).await?;
+            let Some(last) = page.last() else {
                 return Ok(ids);
             };
             from = format!("({last}");
-            ids.extend(rows.into_iter().map(|(id, ..)| id));
+            ids.extend(page);
         }
     }
 }

@@ -7,11 +7,8 @@ use mayfly_core::{EntryId, Timestamp};
 
 use crate::{
     connection::HotError,
-    queue::{Queue, Stream, delivery::arrival_time},
+    queue::{Queue, Stream, delivery::arrival_time, entries::PAGE_ENTRIES},
 };
-
-/// Entries per page where the lag has to be counted.
-const PAGE_ENTRIES: usize = 1_000;
 
 /// The unacknowledged entries of a queue.
 #[derive(Debug, Clone, Copy, Default)]
@@ -95,20 +92,7 @@ impl Queue<'_> {
     }
 
     async fn find_first_pending(self, stream: Stream) -> Result<Option<String>, HotError> {
-        let rows: Vec<(String, String, u64, u64)> = self
-            .store
-            .call(async |connection| {
-                redis::cmd("XPENDING")
-                    .arg(self.store.keys.stream(stream))
-                    .arg(stream.group())
-                    .arg("-")
-                    .arg("+")
-                    .arg(1)
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
-        Ok(rows.into_iter().next().map(|(id, ..)| id))
+        Ok(self.read_pending(stream, "-", 1).await?.into_iter().next())
     }
 
     async fn find_first_arrival(
@@ -140,18 +124,7 @@ impl Queue<'_> {
         entry_id: &str,
         count: usize,
     ) -> Result<Vec<(String, Value)>, HotError> {
-        self.store
-            .call(async |connection| {
-                redis::cmd("XRANGE")
-                    .arg(self.store.keys.stream(stream))
-                    .arg(format!("({entry_id}"))
-                    .arg("+")
-                    .arg("COUNT")
-                    .arg(count)
-                    .query_async(connection)
-                    .await
-            })
-            .await
+        self.read_range(stream, &format!("({entry_id}"), "+", count).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ledger in Redis: the current epoch and the items accepted in it.
 
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, Value};
 use uuid::Uuid;
 
 use crate::{
@@ -73,9 +73,9 @@ impl Ledger<'_> {
     /// exist, which trimming would have removed first.
     pub async fn is_entry_lost(self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
-        let exists = !queue.read_range(stream, entry_id, entry_id, 1).await?.is_empty();
+        let exists = !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty();
         let before = format!("({entry_id}");
-        Ok(!exists && !queue.read_range(stream, "-", &before, 1).await?.is_empty())
+        Ok(!exists && !queue.read_range::<Value>(stream, "-", &before, 1).await?.is_empty())
     }
 
     /// Ends the epoch `previous`, because Redis lost data of it, and begins the next one. Returns

@@ -6,6 +6,7 @@ mod consumption;
 mod contents;
 mod delivery;
 mod depth;
+mod entries;
 mod ledger;
 mod maintenance;
 mod stream;

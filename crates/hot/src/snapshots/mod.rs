@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mayfly_core::Timestamp;
 
-use crate::connection::HotStore;
+use crate::{connection::HotStore, metrics as names};
 
 /// The maximum difference between the clocks of publishers. A snapshot that is further in the
 /// future was written by a wrong clock and is overwritten.
@@ -30,6 +30,21 @@ pub enum PublishOutcome {
     Stale,
     /// Nothing was published: the lease was lost.
     NotLeader,
+}
+
+impl PublishOutcome {
+    /// Parses the reply of a script that stores and publishes a snapshot. Counts a failed
+    /// publication.
+    pub(crate) fn from_reply(reply: &[u8]) -> Self {
+        match *reply {
+            [2, failed] => {
+                metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
+                Self::Published
+            }
+            [1] => Self::Stale,
+            _ => Self::NotLeader,
+        }
+    }
 }
 
 /// Returns whether the time of a snapshot is plausible. Otherwise a wrong clock wrote it.

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use deadpool_redis::redis;
 use mayfly_core::StateFeed;
-use mayfly_runtime::metrics as names;
 
 use crate::{
     connection::{HotError, millis, script},
     lease::Lease,
+    metrics as names,
     snapshots::Snapshots,
 };
 

@@ -1,7 +1,6 @@
 //! Publishing the statistics.
 
 use mayfly_core::{Feed, StateFeed, Timestamp};
-use mayfly_runtime::metrics as names;
 
 use crate::{
     connection::{HotError, script},
@@ -28,13 +27,6 @@ impl Snapshots<'_> {
         call.arg(generated_at.plus(CLOCK_SKEW_MAX).to_string()).arg(keys.feed(Feed::Stats));
         let reply: Vec<u8> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok(match reply[..] {
-            [2, failed] => {
-                metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
-                PublishOutcome::Published
-            }
-            [1] => PublishOutcome::Stale,
-            _ => PublishOutcome::NotLeader,
-        })
+        Ok(PublishOutcome::from_reply(&reply))
     }
 }

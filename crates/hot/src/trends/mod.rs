@@ -16,7 +16,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool_redis::redis;
 use mayfly_core::{Feed, Host, TrendSnapshot};
-use mayfly_runtime::metrics as names;
 
 use crate::{
     connection::{HotError, HotStore, millis, script},
@@ -69,14 +68,7 @@ impl Trends<'_> {
         call.arg(millis(TREND_TTL));
         let reply: Vec<u8> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok(match reply[..] {
-            [2, failed] => {
-                metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(u64::from(failed));
-                PublishOutcome::Published
-            }
-            [1] => PublishOutcome::Stale,
-            _ => PublishOutcome::NotLeader,
-        })
+        Ok(PublishOutcome::from_reply(&reply))
     }
 
     /// Returns the newest trend snapshot of a host, if there is a valid one.

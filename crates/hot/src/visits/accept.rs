@@ -94,12 +94,8 @@ impl BatchCommand for AcceptVisits {
             self.add_request(&mut call, request);
         }
         let outcomes: Vec<Value> = call.invoke_async(connection).await?;
-        let outcomes = outcomes.iter().zip(requests);
-        outcomes
-            .map(|(outcome, write)| {
-                WriteOutcome::parse(outcome, write.limit.as_ref(), |_| Some(()))
-            })
-            .collect()
+        let limits = requests.iter().map(|write| write.limit.as_ref());
+        WriteOutcome::parse_batch(&outcomes, limits, |_| Some(()))
     }
 }
 

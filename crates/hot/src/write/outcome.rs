@@ -23,7 +23,7 @@ pub enum WriteOutcome<R = ()> {
     KeyReused,
     /// The rate limit of the client is exceeded.
     RateLimited(RateLimitStatus),
-    /// A capacity is exceeded.
+    /// A capacity limit is exceeded.
     CapacityExceeded(Capacity),
 }
 
@@ -41,9 +41,19 @@ pub enum Capacity {
 }
 
 impl<R> WriteOutcome<R> {
-    /// Parses the outcome of one request. `parse_stored` parses a stored outcome, which may have
-    /// been written by another version: if it fails, only this request is affected.
-    pub(crate) fn parse(
+    /// Parses the outcomes of a batch of requests, whose rate limits are `limits`. `parse_stored`
+    /// parses a stored outcome, which may have been written by another version: if it fails, only
+    /// that request is affected.
+    pub(crate) fn parse_batch<'a>(
+        outcomes: &[Value],
+        limits: impl Iterator<Item = Option<&'a ClientLimit>>,
+        parse_stored: impl Fn(&[u8]) -> Option<R>,
+    ) -> Result<Vec<Self>, RedisError> {
+        let outcomes = outcomes.iter().zip(limits);
+        outcomes.map(|(outcome, limit)| Self::parse(outcome, limit, &parse_stored)).collect()
+    }
+
+    fn parse(
         reply: &Value,
         limit: Option<&ClientLimit>,
         parse_stored: impl FnOnce(&[u8]) -> Option<R>,

@@ -72,8 +72,8 @@ local function read_client(has_limit, has_key, key_at, argument_at)
     return client, key_at, argument_at
 end
 
--- Returns why a client may not send `count` items: {4, stored outcome} for a replay, 5 for a reused
--- key, {3, remaining, ms until the window ends} beyond the limit; nil if it may.
+-- Returns the reason why a client may not send `count` items: {4, stored outcome} for a replay, 5
+-- for a reused key, {3, remaining, ms until the window ends} beyond the limit; nil if it may.
 local function reject(client, count)
     local stored = client.outcome_key and find_stored(client.outcome_key, client.fingerprint)
     if stored then

@@ -3,8 +3,9 @@
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
 use actix_web::http::{Method, StatusCode};
-use mayfly_runtime::metrics as names;
 use metrics::{Counter, Histogram};
+
+use crate::metrics as names;
 
 /// The label value of paths without a resource and of unusual methods. Clients choose both, and the
 /// number of label values must be bounded.

@@ -19,14 +19,14 @@ use crate::Problem;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client to which limits apply: an IPv4 address, or the /64 network of an IPv6 address, because
-/// a provider assigns at least a /64 to one customer.
+/// The client to which limits apply: an IPv4 address, or the /64 network of an IPv6 address,
+/// because a provider assigns at least a /64 to one customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// Determines the client behind `peer`. Reads `X-Forwarded-For` from its end while the address that
-    /// wrote the entry is a trusted proxy.
+    /// Determines the client behind `peer`. Reads `X-Forwarded-For` from its end while the address
+    /// that wrote the entry is a trusted proxy.
     fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let mut client = peer.to_canonical();
         let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_say_buys_nothing() {
+    fn header_of_an_untrusted_peer_is_ignored() {
         assert_eq!(find("192.0.2.1", &[]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["10.0.0.1", "10.0.0.2"]), "192.0.2.1");

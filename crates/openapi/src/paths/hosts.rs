@@ -32,10 +32,10 @@ fn list_pages() -> Operation {
     Operation::new(List, HttpMethod::Get, path, "list_pages", "List the visitors per page of a host")
         .tag(TAG)
         .description(
-            "Returns the visitors and the top pages of a host. With `MAYFLY_RISING__SOURCE=visits`, the counts are at \
-             most one second old, and a host without visitors has 0 visitors and no pages. With `chartbeat`, the \
-             counts are those of the last sample; a host that was never sampled returns 404. Available while \
-             Postgres is unavailable.",
+            "Returns the visitors and the top pages of a host. With `MAYFLY_RISING__SOURCE=visits`, the counts \
+             are at most one second old, and a host without visitors has 0 visitors and no pages. With \
+             `chartbeat`, the counts are those of the last sample; a host that was never sampled returns 404. \
+             Remains available while Postgres is unavailable.",
         )
         .host_parameter()
         .response(200, "The visitors of the host.", JSON, content(schema_ref("HostPages"), example))

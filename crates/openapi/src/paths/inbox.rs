@@ -46,8 +46,9 @@ fn take_inbox() -> Operation {
     Operation::new(List, HttpMethod::Post, path, "take_inbox", "Take an inbox")
         .tag(TAG)
         .description(
-            "Returns the messages and expires them in one atomic step; exactly one caller receives each message. With an \
-             `Idempotency-Key`, a caller that lost the response can retry and receives the same items again.",
+            "Returns the messages and expires them in one atomic step; each message is returned to exactly one \
+             caller. With an `Idempotency-Key`, a caller that did not receive the response can retry and receives \
+             the same items.",
         )
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_MAX)

@@ -25,13 +25,14 @@ fn list_increases() -> Operation {
     Operation::new(List, HttpMethod::Get, path, "list_increases", "List the pages with increasing visitors")
         .tag(TAG)
         .description(
-            "Compares the newest sample with the previous one; the largest change comes first. The list is empty before \
-             the second sample, and excludes pages that were not among the top pages before. A missing or malformed \
-             key or host, a key that does not belong to the host and a revoked key return 401.\n\nWith \
-             `MAYFLY_RISING__SOURCE=chartbeat`, the source is called at most once per three seconds for all callers. An \
-             unknown key is checked by the source once and stored if it is accepted. If the source rejects the request, \
-             the response is 400 `upstream_refused`. If the source fails, known keys receive its last response if that is at \
-             most 60 seconds old, with `Age` and `Mayfly-Stale`; otherwise the response is 502. Available while \
+            "Compares the newest sample with the previous one, and returns the largest change first. The list is \
+             empty before the second sample, and excludes pages that were not among the top pages before. A \
+             missing or malformed key or host, a key that does not belong to the host and a revoked key return \
+             401.\n\nWith `MAYFLY_RISING__SOURCE=chartbeat`, the source is called at most once every three \
+             seconds, regardless of the number of callers. An unknown key is checked with the source once, and \
+             stored if the source accepts it. If the source rejects the request, the response is 400 \
+             `upstream_refused`. If the source fails, known keys receive its last response if that is at most 60 \
+             seconds old, with `Age` and `Mayfly-Stale`; otherwise the response is 502. Remains available while \
              Postgres is unavailable.",
         )
         .required_query("apikey", key, "An API key of the host.")

@@ -63,7 +63,7 @@ fn post_messages() -> Operation {
     Operation::new(Ingest, HttpMethod::Post, "/v1/messages/batch", "post_messages", "Send a batch of messages")
         .tag(TAG)
         .description(format!(
-            "Accepts 1 to {} messages in at most {} bytes, as an array or as lines. Accepts all or none. Errors \
+            "Accepts 1 to {} messages in at most {} bytes, as an array or as lines. Accepts all of them or none. Errors \
              name the index of the item, as in `[3].text`.",
             limits::BATCH_MESSAGES_MAX,
             limits::BATCH_BYTES_MAX
@@ -90,8 +90,8 @@ fn list_messages() -> Operation {
     Operation::new(List, HttpMethod::Get, "/v1/messages", "list_messages", "List all stored messages")
         .tag(TAG)
         .description(
-            "Returns messages in the order of persistence, page by page. Pagination neither skips nor repeats messages \
-             while others write, and every page costs the same.",
+            "Returns messages in the order in which they were stored, page by page. Pagination neither skips nor \
+             repeats messages while others write, and every page costs the same.",
         )
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .optional_query("cursor", cursor(), "`next_cursor` of the previous page. A cursor is valid for one `order`.")
@@ -100,7 +100,7 @@ fn list_messages() -> Operation {
         .optional_query(
             "order",
             one_of(["asc", "desc"]).default(Some("asc".into())),
-            "`desc` starts with the newest message. With a cursor, it must be the order of the cursor.",
+            "`desc` starts with the newest message. If `cursor` is given, it must be the order of that cursor.",
         )
         .response(200, "A page of messages.", JSON, content(schema_ref("Page"), page))
         .response_headers(&[ResponseHeader::Link])

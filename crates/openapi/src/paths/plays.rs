@@ -38,7 +38,7 @@ fn post_plays() -> Operation {
     Operation::new(Ingest, HttpMethod::Post, "/v1/plays", "post_plays", "Report plays of videos")
         .tag(TAG)
         .description(format!(
-            "Accepts one play or an array of 1 to {} plays in at most {} bytes. Accepts all or none. Every play \
+            "Accepts one play or an array of 1 to {} plays in at most {} bytes. Accepts all of them or none. Every play \
              counts exactly once. A play with a `play_id` counts once per video within 24 hours, even if it is reported \
              repeatedly. Errors name the index of the item, as in `[3].video_id`.",
             limits::PLAYS_MAX,
@@ -60,7 +60,8 @@ fn list_plays() -> Operation {
     Operation::new(List, HttpMethod::Get, "/v1/plays", "list_plays", "List play counts")
         .tag(TAG)
         .description(
-            "Returns the videos with the most plays first. Counts change during pagination, so a video can appear twice. Available while Postgres is unavailable.",
+            "Returns the play counts, highest first. Counts change during pagination, so a video can appear \
+             twice. Remains available while Postgres is unavailable.",
         )
         .optional_query(
             "limit",
@@ -79,7 +80,7 @@ fn get_plays() -> Operation {
     let path = "/v1/plays/{video_id}";
     Operation::new(List, HttpMethod::Get, path, "get_plays", "Get the play count of a video")
         .tag(TAG)
-        .description("Available while Postgres is unavailable.")
+        .description("Remains available while Postgres is unavailable.")
         .path_parameter("video_id", video_id(), "The ID of the video.")
         .response(200, "The play count.", JSON, content(schema_ref("PlayCount"), example()))
         .problems(&[Code::NotFound])

@@ -24,8 +24,8 @@ fn get_stats(path: &'static str, id: &str) -> Operation {
     Operation::new(List, HttpMethod::Get, path, id, "Get the statistics snapshot")
         .tag(TAG)
         .description(
-            "Redirects to the newest `Snapshot` in S3: to a URL that is presigned for five minutes, or to the public URL \
-             if one is configured. Returns 503 before the first snapshot.",
+            "Redirects to the newest `Snapshot` in S3: to a presigned URL that is valid for five minutes, or to \
+             the public URL if one is configured. Returns 503 before the first snapshot.",
         )
         .empty_response(302, "A redirect to the snapshot.")
         .response_headers(&[ResponseHeader::Location(

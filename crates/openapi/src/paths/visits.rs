@@ -36,11 +36,11 @@ fn post_visits() -> Operation {
     )
     .tag(TAG)
     .description(format!(
-        "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all or none. A \
-         heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); a visitor who stays \
-         sends the next one before that. A visitor counts once per page and once per host, regardless of the number of \
-         heartbeats. Pages are identified by their path; a title replaces the stored one. Errors name the index of the \
-         item, as in `[3].path`.",
+        "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all of them or \
+         none. A heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); for a \
+         visitor who stays on the page, send the next one before then. A visitor counts once per page and once \
+         per host, regardless of the number of heartbeats. Pages are identified by their path; a title replaces \
+         the stored one. Errors name the index of the item, as in `[3].path`.",
         limits::VISITS_MAX,
         limits::BATCH_BYTES_MAX
     ))

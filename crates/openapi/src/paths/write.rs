@@ -26,7 +26,7 @@ fn get_write(path: &'static str, id: &str) -> Operation {
         .description("This `GET` writes, so it does not support `HEAD`. With `MAYFLY_INGEST__WRITE_BY_GET=off`, the response is 405.")
         .required_query("username", username(), "The username of the sender.")
         .required_query("city", place(), "The city of the sender.")
-        .required_query("state", place(), "The state in which that city is located.")
+        .required_query("state", place(), "The state in which the city is located.")
         .required_query("message", text(), "The text of the message.")
         .problems(&[Code::MethodNotAllowed])
         .accepts_message(202)
@@ -45,7 +45,7 @@ fn post_write(path: &'static str, id: &str) -> Operation {
         .required("message");
     let example =
         json!({"username": "fred", "city": "New York", "state": "NY", "message": "Yo what up!"});
-    Operation::new(Ingest, HttpMethod::Post, path, id, "Send a message as a form")
+    Operation::new(Ingest, HttpMethod::Post, path, id, "Send a message with a form")
         .tag(TAG)
         .description(
             "The four fields are required either in the body or, as with `GET`, in the query. If there is a query, the \
@@ -53,7 +53,7 @@ fn post_write(path: &'static str, id: &str) -> Operation {
         )
         .optional_query("username", username(), "The username of the sender; required without a body.")
         .optional_query("city", place(), "The city of the sender; required without a body.")
-        .optional_query("state", place(), "The state in which that city is located; required without a body.")
+        .optional_query("state", place(), "The state in which the city is located; required without a body.")
         .optional_query("message", text(), "The text of the message; required without a body.")
         .optional_body("application/x-www-form-urlencoded", content(form, example))
         .accepts_message(202)

@@ -1,15 +1,22 @@
 //! A component that a service depends on, such as Redis.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use super::report::{ComponentReport, ComponentStatus};
-use crate::redact;
+use crate::{redact, ticker};
+
+/// The interval between two checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether a service can work without a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +53,24 @@ impl Component {
     pub(super) fn new(name: &'static str, criticality: Criticality) -> Self {
         let state = Mutex::new(State::NotChecked);
         Self { inner: Arc::new(Inner { name, criticality, is_up: AtomicBool::new(false), state }) }
+    }
+
+    /// Runs `check` immediately and then once a second, records its result, and sets the gauge
+    /// named `gauge` to 1 while the component is up, else to 0. Runs until the future is dropped.
+    pub async fn watch<E: Display>(
+        self,
+        gauge: &'static str,
+        mut check: impl AsyncFnMut() -> Result<(), E>,
+    ) {
+        let mut ticks = ticker(CHECK_INTERVAL);
+        loop {
+            ticks.tick().await;
+            match check().await {
+                Ok(()) => self.mark_up(),
+                Err(error) => self.mark_down(error.to_string()),
+            }
+            metrics::gauge!(gauge).set(f64::from(u8::from(self.is_up())));
+        }
     }
 
     /// Records that the component responds. Costs one atomic load if the component is already up.

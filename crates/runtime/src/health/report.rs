@@ -20,7 +20,7 @@ pub struct HealthReport {
 pub enum HealthStatus {
     /// All components are up.
     Ready,
-    /// An optional component is down; the service works in part.
+    /// An optional component is down; the service can do part of its work.
     Degraded,
     /// A required component is down; the service cannot work.
     Unavailable,

@@ -7,16 +7,8 @@ use metrics::{Label, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use super::{BATCH_ENTRIES, BUILD_INFO, Kind, METRICS, Metric, Series};
+use super::{BUILD_INFO, METRICS, Metric, Series, definition::Kind};
 use crate::{Service, VERSION};
-
-/// Upper bounds of histogram buckets in seconds.
-const BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// Upper bounds of [`BATCH_ENTRIES`].
-const BATCH_BUCKETS: [f64; 11] =
-    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
 /// Interval at which recorded values are folded into the buckets. Without it, they would accumulate
 /// while nothing scrapes the process.
@@ -31,17 +23,19 @@ pub struct MetricsHandle {
 }
 
 impl MetricsHandle {
-    /// Installs the global recorder of this process and describes every metric.
+    /// Installs the global recorder of this process and registers the metrics of a service, given
+    /// as tables, and those of this crate.
     ///
     /// # Errors
-    /// Fails if a recorder is already installed.
-    pub fn install(service: Service) -> anyhow::Result<Self> {
-        let recorder = new_builder()?.build_recorder();
+    /// Fails if a recorder is already installed or a histogram has no buckets.
+    pub fn install(service: Service, tables: &[&[Metric]]) -> anyhow::Result<Self> {
+        let exported = [METRICS, &tables.concat()].concat();
+        let recorder = new_builder(&exported)?.build_recorder();
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder)
             .context("a metrics recorder is already installed")?;
-        describe_metrics();
-        init_series(service);
+        register_metrics(&exported);
+        metrics::gauge!(BUILD_INFO, "service" => service.name(), "version" => VERSION).set(1.0);
         let process = Collector::default();
         process.describe();
         Ok(Self { prometheus, process: Some(process) })
@@ -70,36 +64,25 @@ impl MetricsHandle {
     }
 }
 
-fn new_builder() -> anyhow::Result<PrometheusBuilder> {
-    let batches = Matcher::Full(BATCH_ENTRIES.to_owned());
-    PrometheusBuilder::new()
-        .set_buckets(&BUCKETS)
-        .and_then(|builder| builder.set_buckets_for_metric(batches, &BATCH_BUCKETS))
-        .context("invalid histogram buckets")
+/// Returns a builder with the buckets of all histograms.
+fn new_builder(exported: &[Metric]) -> anyhow::Result<PrometheusBuilder> {
+    exported.iter().try_fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
+        Kind::Histogram { buckets } => builder
+            .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
+            .with_context(|| format!("invalid buckets of the histogram {}", metric.name)),
+        Kind::Counter | Kind::Gauge => Ok(builder),
+    })
 }
 
-/// Registers the help text of every metric.
-fn describe_metrics() {
-    for Metric { name, kind, help, .. } in METRICS {
-        match kind {
-            Kind::Counter => describe_counter!(name, help),
-            Kind::Gauge => describe_gauge!(name, help),
-            Kind::Histogram => describe_histogram!(name, help),
-        }
-    }
-}
-
-/// Registers the series of a service that are exported as 0 from the start.
-fn init_series(service: Service) {
-    metrics::gauge!(BUILD_INFO, "service" => service.name(), "version" => VERSION).set(1.0);
-    for Metric { name, kind, initial, .. } in
-        METRICS.iter().filter(|metric| metric.services.contains(&service))
-    {
-        match initial {
-            Series::One => register_series(name, *kind, Vec::new()),
+/// Registers the help texts, and the series that are exported as 0 from the start.
+fn register_metrics(exported: &[Metric]) {
+    for metric in exported {
+        register_help(metric);
+        match metric.initial {
+            Series::One => register_series(metric, Vec::new()),
             Series::Each(label, values) => {
-                for value in *values {
-                    register_series(name, *kind, vec![Label::from_static_parts(label, value)]);
+                for value in values {
+                    register_series(metric, vec![Label::from_static_parts(label, value)]);
                 }
             }
             Series::Later => {}
@@ -107,66 +90,70 @@ fn init_series(service: Service) {
     }
 }
 
-fn register_series(name: &'static str, kind: Kind, labels: Vec<Label>) {
+fn register_help(&Metric { name, help, kind, .. }: &Metric) {
+    match kind {
+        Kind::Counter => describe_counter!(name, help),
+        Kind::Gauge => describe_gauge!(name, help),
+        Kind::Histogram { .. } => describe_histogram!(name, help),
+    }
+}
+
+fn register_series(&Metric { name, kind, .. }: &Metric, labels: Vec<Label>) {
     match kind {
         Kind::Counter => metrics::counter!(name, labels).increment(0),
         Kind::Gauge => metrics::gauge!(name, labels).increment(0.0),
-        Kind::Histogram => drop(metrics::histogram!(name, labels)),
+        Kind::Histogram { .. } => drop(metrics::histogram!(name, labels)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{ACCEPT_DURATION_SECONDS, ACCEPTED_TOTAL},
-        *,
-    };
+    use super::*;
 
-    #[test]
-    fn series_of_the_service_are_exported_from_the_start() {
-        let recorder = new_builder().expect("a builder").build_recorder();
+    const EXPORTED: &[Metric] = &[
+        Metric::counter("closed_total", "Closed connections", Series::Each("code", &["1000"])),
+        Metric::gauge("connections", "Open connections", Series::One),
+        Metric::gauge("age_seconds", "Age of the snapshot", Series::Later),
+        Metric::duration_histogram("wait_seconds", "Time in the queue", Series::One),
+        Metric::histogram("batch_entries", "Entries per batch", &[500.0, 1_000.0], Series::One),
+    ];
+
+    /// Registers [`EXPORTED`], records with `record`, and renders the metrics.
+    fn render_recorded(record: impl FnOnce()) -> String {
+        let recorder = new_builder(EXPORTED).expect("valid buckets").build_recorder();
         let handle = MetricsHandle { prometheus: recorder.handle(), process: None };
         metrics::with_local_recorder(&recorder, || {
-            describe_metrics();
-            init_series(Service::WsFanout);
+            register_metrics(EXPORTED);
+            record();
         });
-        let rendered = handle.render();
-        for series in [
-            "mayfly_build_info{service=\"ws-fanout\",version=",
-            "mayfly_connections_closed_total{code=\"4000\"} 0",
-            "mayfly_connections 0",
-            "mayfly_delivery_latency_seconds_count 0",
-        ] {
-            assert!(rendered.contains(series), "{series}: {rendered}");
-        }
-        assert!(
-            !rendered.contains("mayfly_accepted_total"),
-            "ws-fanout accepts no writes: {rendered}"
-        );
+        handle.render()
     }
 
     #[test]
-    fn histograms_are_rendered_with_buckets() {
-        let recorder = new_builder().expect("a builder").build_recorder();
-        let handle = MetricsHandle { prometheus: recorder.handle(), process: None };
-        metrics::with_local_recorder(&recorder, || {
-            describe_metrics();
-            metrics::histogram!(ACCEPT_DURATION_SECONDS).record(0.003);
-            metrics::histogram!(BATCH_ENTRIES).record(700.0);
-            metrics::counter!(ACCEPTED_TOTAL, "kind" => "message").increment(2);
+    fn initial_series_are_exported_from_the_start() {
+        let rendered = render_recorded(|| {});
+        for series in ["closed_total{code=\"1000\"} 0", "connections 0", "wait_seconds_count 0"] {
+            assert!(rendered.contains(series), "{series}: {rendered}");
+        }
+        assert!(!rendered.contains("age_seconds"), "{rendered}");
+    }
+
+    #[test]
+    fn metrics_are_rendered_with_help_texts_and_buckets() {
+        let rendered = render_recorded(|| {
+            metrics::histogram!("wait_seconds").record(0.003);
+            metrics::histogram!("batch_entries").record(700.0);
+            metrics::counter!("closed_total", "code" => "4000").increment(2);
         });
-        let rendered = handle.render();
-        assert!(rendered.contains("# HELP mayfly_accept_duration_seconds "), "{rendered}");
-        assert!(
-            rendered.contains("mayfly_accept_duration_seconds_bucket{le=\"0.005\"} 1"),
-            "{rendered}"
-        );
-        assert!(
-            rendered.contains("mayfly_accept_duration_seconds_bucket{le=\"0.0025\"} 0"),
-            "{rendered}"
-        );
-        assert!(rendered.contains("mayfly_batch_entries_bucket{le=\"500\"} 0"), "{rendered}");
-        assert!(rendered.contains("mayfly_batch_entries_bucket{le=\"1000\"} 1"), "{rendered}");
-        assert!(rendered.contains("mayfly_accepted_total{kind=\"message\"} 2"), "{rendered}");
+        for line in [
+            "# HELP wait_seconds Time in the queue",
+            "wait_seconds_bucket{le=\"0.005\"} 1",
+            "wait_seconds_bucket{le=\"0.0025\"} 0",
+            "batch_entries_bucket{le=\"500\"} 0",
+            "batch_entries_bucket{le=\"1000\"} 1",
+            "closed_total{code=\"4000\"} 2",
+        ] {
+            assert!(rendered.lines().any(|rendered| rendered == line), "{line}: {rendered}");
+        }
     }
 }

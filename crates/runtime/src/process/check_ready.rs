@@ -32,7 +32,7 @@ pub(crate) fn check_ready(admin: SocketAddr) -> ExitCode {
     }
 }
 
-/// Replaces an unspecified listen address by loopback.
+/// Replaces an unspecified listen address with the loopback address.
 fn to_reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -13,7 +13,7 @@ use super::{
     open_files,
     signals::Signals,
 };
-use crate::{MetricsHandle, Service, Settings, redact, telemetry};
+use crate::{MetricsHandle, Service, Settings, metrics::Metric, redact, telemetry};
 
 /// `EX_CONFIG` of sysexits.h: the configuration is invalid, so a restart does not help.
 const EXIT_CONFIG: u8 = 78;
@@ -24,12 +24,17 @@ const EXIT_CONFIG: u8 = 78;
 /// compile the whole service again.
 pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// Runs a service until it completes and returns its exit code.
+/// Runs a service until it completes and returns its exit code. `metrics` are the tables of the
+/// metrics that it exports.
 ///
 /// The exit code is 0 if `body` succeeds, 1 if it fails or takes longer than
 /// `lifecycle.shutdown_timeout` after the first signal, and 78 if the configuration is invalid. A
 /// second signal exits the process immediately with 128 plus the number of the signal.
-pub fn run(service: Service, body: fn(Process) -> ServiceFuture) -> ExitCode {
+pub fn run(
+    service: Service,
+    metrics: &[&[Metric]],
+    body: fn(Process) -> ServiceFuture,
+) -> ExitCode {
     let command_line = CommandLine::parse(service);
     let settings = match Settings::load() {
         Ok(settings) => settings,
@@ -50,7 +55,7 @@ pub fn run(service: Service, body: fn(Process) -> ServiceFuture) -> ExitCode {
         eprintln!("{error:#}");
         return ExitCode::FAILURE;
     }
-    match run_process(service, settings, body) {
+    match run_process(service, settings, metrics, body) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let cause = format!("{error:#}");
@@ -63,10 +68,11 @@ pub fn run(service: Service, body: fn(Process) -> ServiceFuture) -> ExitCode {
 fn run_process(
     service: Service,
     settings: Settings,
+    metrics: &[&[Metric]],
     body: fn(Process) -> ServiceFuture,
 ) -> anyhow::Result<()> {
     open_files::raise_limit();
-    let metrics = MetricsHandle::install(service)?;
+    let metrics = MetricsHandle::install(service, metrics)?;
     let process = Process::with_metrics(service, settings, metrics.clone());
     let lifecycle = process.lifecycle.clone();
 

@@ -14,7 +14,8 @@ pub(super) const DEFAULT: &str = include_str!("../../default.toml");
 const PREFIX: &str = "MAYFLY_";
 const CONFIG_FILE: &str = "MAYFLY_CONFIG";
 
-/// Conventional variable names and the keys that they set. The `MAYFLY_` name of a key has priority.
+/// Conventional variable names and the keys that they set. The `MAYFLY_` name of a key takes
+/// precedence.
 const ALIASES: [(&str, &str); 4] = [
     ("REDIS_URL", "redis.url"),
     ("DATABASE_URL", "postgres.url"),
@@ -147,7 +148,7 @@ fn read_env(
             variables.push(Variable { name, key, value });
         }
     }
-    // Later variables have priority.
+    // Later variables take precedence.
     aliases.append(&mut variables);
     Ok(aliases)
 }

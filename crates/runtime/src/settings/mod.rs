@@ -49,7 +49,7 @@ pub struct Settings {
     pub log: LogSettings,
     /// Shutdown.
     pub lifecycle: LifecycleSettings,
-    /// The URLs under which clients reach the services.
+    /// The URLs at which clients reach the services.
     pub public: PublicSettings,
     /// The hot store.
     pub redis: RedisSettings,

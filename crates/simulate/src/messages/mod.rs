@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
+use mayfly_live_client::terminal::{print, print_err};
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::INTERRUPTED;
 use crate::http_client::{HttpClient, RequestError, Response};
 use crate::options::MessagesOptions;
-use crate::output::{print, print_err};
 use crate::progress::Progress;
 use crate::request_times::{RequestTimes, format_duration, rate};
 use sample::{Sample, SampleGenerator};

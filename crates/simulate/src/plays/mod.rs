@@ -15,13 +15,13 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use mayfly_live_client::terminal::{print, print_err};
 use mayfly_stack::control::Checkout;
 use mayfly_stack::{Service, Spec};
 use tokio_util::sync::CancellationToken;
 
 use crate::INTERRUPTED;
 use crate::options::PlaysOptions;
-use crate::output::{print, print_err};
 use crate::stack::local_stack::LocalStack;
 use distribution::Distribution;
 use report::ReportFile;
@@ -59,7 +59,7 @@ pub async fn simulate_plays(
     };
     if result.is_none() {
         print_err(
-            "interrupted; queued plays will still be counted, delete them with `mayfly simulate reset`",
+            "interrupted; queued plays will still be counted; delete them with `mayfly simulate reset`",
         );
     }
     // A second signal does not interrupt the restore.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use mayfly_core::Consumption;
+use mayfly_live_client::terminal::print;
 
 use super::report::{ConsumptionReport, Counts, Mode, ReportLine};
-use crate::output::print;
 use crate::request_times::{format_duration, rate};
 
 /// The number of differing videos that are listed.

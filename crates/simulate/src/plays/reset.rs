@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use mayfly_cold::ColdStore;
 use mayfly_hot::HotStore;
+use mayfly_live_client::terminal::print;
 
 use super::{VIDEO_ID_PREFIX, describe_queued};
-use crate::output::print;
 use crate::stack::local_stack::LocalStack;
 
 /// Deletes the counts of all simulated videos.

@@ -7,6 +7,7 @@ use indicatif::MultiProgress;
 use mayfly_cold::ColdStore;
 use mayfly_core::Consumption;
 use mayfly_hot::{HotStore, Stream};
+use mayfly_live_client::terminal::{print, print_err};
 use mayfly_stack::Service;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -19,7 +20,6 @@ use super::stored_counts::{find_counts, wait_until_counted};
 use super::subscriber::Subscriber;
 use super::{VIDEO_ID_PREFIX, describe_queued};
 use crate::options::PlaysOptions;
-use crate::output::{print, print_err};
 use crate::progress::Progress;
 use crate::stack::local_stack::LocalStack;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use mayfly_live_client::terminal::print_err;
 use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -11,7 +12,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::published_counts::PublishedCounts;
-use crate::output::print_err;
 
 const FEED: &str = "plays";
 /// The time limit for the first `hello` frame.

@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 
 use anyhow::{Context as _, Result, bail};
+use mayfly_live_client::terminal::print_err;
 use mayfly_runtime::Settings;
 use mayfly_stack::control::{Checkout, Client, Request, start_supervisor};
 use mayfly_stack::{ProcessKind, Readiness, Service, Spec, StackEnv};
@@ -10,7 +11,6 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::saved_stack::{SavedStack, SavedStackFile};
-use crate::output::print_err;
 
 /// The setting of the interval at which large counts are published.
 const INTERVAL: &str = "MAYFLY_PLAYS__INTERVAL";

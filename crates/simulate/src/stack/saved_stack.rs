@@ -7,10 +7,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use mayfly_live_client::terminal::print_err;
 use mayfly_stack::{ProcessKind, Spec};
 use serde::{Deserialize, Serialize};
-
-use crate::output::print_err;
 
 /// The state of the stack before a simulation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,13 +8,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use mayfly_cold::ColdStore;
 use mayfly_core::{MessageId, Order};
+use mayfly_live_client::terminal::{print, print_err};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::INTERRUPTED;
 use crate::http_client::HttpClient;
 use crate::options::WalkOptions;
-use crate::output::{print, print_err};
 use crate::progress::Progress;
 use crate::request_times::{RequestTimes, format_duration, rate};
 use sequence_check::SequenceCheck;

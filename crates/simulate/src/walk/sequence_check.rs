@@ -110,7 +110,7 @@ impl SequenceCheck {
             );
         }
         let order = match self.order {
-            Order::Asc => "in order of persistence",
+            Order::Asc => "oldest first",
             Order::Desc => "newest first",
         };
         let end = if self.is_finished { "none missing" } else { "the end was not reached" };

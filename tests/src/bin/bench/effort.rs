@@ -9,13 +9,13 @@ pub struct Effort {
     pub rounds: usize,
     /// The duration of a round.
     pub round: Duration,
-    /// How often a full queue of messages is drained.
+    /// How many times a full queue of messages is drained.
     pub drains: usize,
-    /// How often a full queue of plays is counted.
+    /// How many times a full queue of plays is counted.
     pub counts: usize,
-    /// How often the highest rate of fan-out is searched.
+    /// How many times the highest fan-out rate is searched for.
     pub searches: usize,
-    /// How long each rate of a search is tried.
+    /// How long each rate is tried in a search.
     pub step: Duration,
     /// The precision of a search, as a factor.
     pub precision: f64,

@@ -135,7 +135,7 @@ async fn assert_only_persistent_keys_remain(world: &World) {
 /// Simulates a worker crash between commit and acknowledgment: undoes its later steps and delivers
 /// its entry again.
 #[tokio::test(flavor = "multi_thread")]
-async fn crash_between_commit_and_acknowledgement_leaves_no_key_of_a_take() {
+async fn crash_between_commit_and_acknowledgment_leaves_no_key_of_a_take() {
     let world = Setup::new().start().await;
     world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
     let message = json!({"text": "taken early", "username": "fred", "ttl": 600});

@@ -144,7 +144,7 @@ async fn rejected_request_is_not_stored_under_its_key() {
     assert!(!is_replayed(&now));
 
     ApiResponse::send(chat("c")).await.expect_problem(429, "rate_limited");
-    // A replay does not count towards the rate limit, even when it is exhausted.
+    // A replay does not count toward the rate limit, and succeeds even when the limit is exhausted.
     let again = ApiResponse::send(chat("b")).await;
     assert!(is_replayed(&again) && again.json() == now.json());
     post_text(&world, "k", "x").await.expect_status(202);

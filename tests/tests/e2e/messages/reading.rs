@@ -60,7 +60,7 @@ impl Watcher {
     }
 
     /// Stops the task. Every read must have returned `posted` before the expiry in the interval
-    /// `change` and `after` afterwards.
+    /// `change` and `after` from then on.
     async fn stop(self, posted: &Value, change: (Time, Time), after: &Value) {
         self.stop.store(true, Ordering::Relaxed);
         let reads = self.reads.await.expect("the task does not panic");
@@ -164,7 +164,7 @@ async fn wait_until_stored(world: &World, messages: &[&Value]) {
     }
 }
 
-/// Posts messages that expire by TTL, take and deletion, and reads them all the time.
+/// Posts messages that expire by TTL, take and deletion, and reads them continuously.
 async fn read_until_expired(is_worker_running: bool) {
     let world = Setup::new().start().await;
     if !is_worker_running {

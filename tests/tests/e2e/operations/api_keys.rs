@@ -102,7 +102,7 @@ async fn unknown_key_cannot_be_revoked() {
     for which in ["mf_00000", "019aaaaa-0000-7000-8000-000000000000", "x"] {
         let output = keys(&world, &["revoke", which]).await;
         assert!(!output.is_success && output.stdout.is_empty(), "{}", output.stdout);
-        assert_eq!(output.stderr, "mayfly: no key has this ID or start\n");
+        assert_eq!(output.stderr, "mayfly: no key has this ID or prefix\n");
     }
     for wrong in [["create", "--name", "x"].as_slice(), &["create", "--host", "a", "--name", ""]] {
         assert!(!keys(&world, wrong).await.is_success);

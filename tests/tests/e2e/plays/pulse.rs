@@ -12,7 +12,7 @@ fn setup() -> Setup {
     Setup::new().scale(Service::StatsPublisher, 1).scale(Service::WsFanout, 1).with_s3()
 }
 
-/// Waits for a pulse that fulfills a condition.
+/// Waits for a pulse that satisfies a condition.
 async fn wait_for_pulse(
     world: &World,
     description: &str,

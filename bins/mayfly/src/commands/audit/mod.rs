@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use mayfly_cold::{ColdStore, LedgerRow};
 use mayfly_hot::{HotStore, Stream};
+use mayfly_live_client::terminal::print;
 use tokio::time::Instant;
 
 use crate::command_line::Audit;
-use crate::output::print;
 use crate::settings::load_settings;
 use balance::{Balance, Ledger};
 

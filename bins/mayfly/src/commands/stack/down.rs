@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_live_client::terminal::print;
 use mayfly_stack::control::{Checkout, Client, Request, wait_until_supervisor_exits};
 use mayfly_stack::stop_orphans;
-
-use crate::output::print;
 
 pub(crate) async fn down() -> Result<ExitCode> {
     let checkout = Checkout::enter()?;

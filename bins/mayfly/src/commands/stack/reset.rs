@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_live_client::terminal::print;
 use mayfly_simulate::SavedStackFile;
 use mayfly_stack::control::Checkout;
 
 use super::down::stop_stack;
-use crate::output::print;
 
 pub(crate) async fn reset() -> Result<ExitCode> {
     let checkout = Checkout::enter()?;

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_live_client::terminal::print;
 use mayfly_stack::InstanceStatus;
 use mayfly_stack::control::{Checkout, Client};
-
-use crate::output::print;
 
 pub(crate) async fn status() -> Result<ExitCode> {
     let _checkout = Checkout::enter()?;

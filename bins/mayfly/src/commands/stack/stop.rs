@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use mayfly_live_client::terminal::print;
 use mayfly_stack::ProcessKind;
 use mayfly_stack::control::{Checkout, Client, Request};
-
-use crate::output::print;
 
 pub(crate) async fn stop(kind: ProcessKind) -> Result<ExitCode> {
     let _checkout = Checkout::enter()?;

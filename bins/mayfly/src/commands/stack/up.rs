@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use mayfly_live_client::terminal::print;
 use mayfly_simulate::SavedStackFile;
 use mayfly_stack::control::{Checkout, Request, start_supervisor};
 use mayfly_stack::{Dependency, Service, Spec, StackEnv, ensure_installed};
 
 use crate::command_line::StackOptions;
-use crate::output::print;
 
 pub(crate) async fn up(options: &StackOptions) -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
@@ -38,7 +38,7 @@ pub(crate) fn prepare_spec(options: &StackOptions, checkout: &Checkout) -> Resul
     Ok(spec)
 }
 
-/// Describes the addresses of the services and shows first commands.
+/// Describes the addresses of the services, with commands to try.
 pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
     let env = StackEnv::read(&checkout.paths.stack_env())?;
     let mut text = "Mayfly is up.\n".to_owned();

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use mayfly_core::message::MessageView;
-use mayfly_live_client::terminal::{escape, escape_json};
+use mayfly_live_client::terminal::{escape, escape_json, print_err};
 use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
 use tokio::time::sleep;
 
 use super::output_format::{OutputFormat, format_message};
 use super::printer::Printer;
 use super::recent_ids::RecentIds;
-use crate::output::print_err;
 
 /// Follows a feed and prints its frames. Resumes after a disconnect.
 pub(super) struct Follower<'a> {
@@ -112,7 +111,7 @@ fn report_resumption(hello: &Frame<'_>) {
     match (hello.resumed, hello.reason.as_deref()) {
         (Some(true), _) => print_err("resumed"),
         (Some(false), reason) => print_err(&format!(
-            "cannot resume, messages may have been missed: {}",
+            "cannot resume; messages may have been missed: {}",
             explain(reason.unwrap_or("no reason given"))
         )),
         (None, _) => {}

@@ -15,7 +15,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mayfly_core::{Clock, Host, Sample, SystemClock, Timestamp};
 use mayfly_hot::{CallDenied, CallReason, HotError, Role, SourceCall, SourceOutcome};
-use mayfly_runtime::metrics as names;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -28,13 +27,16 @@ use self::{
     refresh::Refresh,
 };
 use super::context::SamplingContext;
-use crate::leadership::{LeaderJob, Leadership};
+use crate::{
+    leadership::{LeaderJob, Leadership},
+    metrics as names,
+};
 
 /// The interval of checks for requested hosts.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The interval of checks for watched hosts.
 const WATCHED_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a watched host, or one to be refreshed, is skipped if it cannot be called for.
+/// How long a watched host, or one to be refreshed, is skipped if no call for it is possible.
 const SKIP_DURATION: Duration = Duration::from_secs(1);
 /// The maximum number of concurrent calls, at most one per host.
 const CALLS_MAX: usize = 32;
@@ -59,7 +61,7 @@ pub struct UpstreamSampler {
     context: SamplingContext,
     chartbeat: Arc<Chartbeat>,
     calls: JoinSet<CompletedCall>,
-    /// The hosts of calls in progress, and whether each call is one that no caller waits for.
+    /// The hosts of calls in progress, and whether each call has no waiting caller.
     in_progress: HashMap<Host, bool>,
     /// Calls whose outcome is not recorded yet.
     completed: Vec<CompletedCall>,
@@ -105,7 +107,8 @@ impl UpstreamSampler {
         self.refresh.reset();
     }
 
-    /// Calls for requested hosts. Returns `false` if the leadership is lost, as do the next two.
+    /// Starts calls for requested hosts. Returns `false` if the leadership is lost, as do the next
+    /// two.
     async fn call_requested(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
         let mut decisions = 0;
         for host in self.context.hot.source().list_requested_hosts().await? {
@@ -179,7 +182,7 @@ impl UpstreamSampler {
                 Ok(Err(CallDenied::Paused(left))) => {
                     self.refresh.put_back(host, left.max(SKIP_DURATION));
                 }
-                // A host without an accepted key cannot be called for.
+                // No call is possible for a host without an accepted key.
                 Ok(Ok(()) | Err(CallDenied::NothingToDo)) => {}
             }
         }

@@ -157,7 +157,7 @@ impl Code {
             Self::InvalidJson => "The request body is not valid JSON.",
             Self::InvalidField => "A field or parameter is missing, unknown or out of range.",
             Self::InvalidCursor => {
-                "The cursor is invalid. Pass `next_cursor` of an earlier response unchanged."
+                "The cursor is invalid. Pass the `next_cursor` of an earlier response unchanged."
             }
             Self::UpstreamRefused => {
                 "The source of visitor counts rejected the request. Check the API key and the host."
@@ -177,7 +177,7 @@ impl Code {
             Self::InboxFull => {
                 "The inbox is full. Take messages from it, or wait until some of them expire."
             }
-            Self::BodyTooLarge => "The request body is too large. Send less per request.",
+            Self::BodyTooLarge => "The request body is too large. Send less data per request.",
             Self::UnsupportedMediaType => {
                 "Unsupported media type: send a content type that this route accepts."
             }
@@ -213,8 +213,8 @@ impl Code {
         format!("{ERRORS_PATH}#{}", self.as_str())
     }
 
-    /// Returns the code of an error response that the HTTP library created, or `None` if the response
-    /// is passed through.
+    /// Returns the code of an error response that the HTTP library created, or `None` if the
+    /// response is passed through.
     pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::BAD_REQUEST => Some(Self::InvalidField),

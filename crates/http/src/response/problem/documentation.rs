@@ -42,7 +42,7 @@ fn explain(code: Code) -> &'static str {
         }
         Code::InvalidCursor => {
             "The cursor was not issued by this service, or was issued for a different \
-             <code>order</code>. Pass <code>next_cursor</code> of an earlier response unchanged, or \
+             <code>order</code>. Pass the <code>next_cursor</code> of an earlier response unchanged, or \
              omit <code>cursor</code> to start at the beginning."
         }
         Code::UpstreamRefused => {
@@ -107,7 +107,7 @@ fn explain(code: Code) -> &'static str {
              <code>Idempotency-Key</code>."
         }
         Code::Overloaded => {
-            "A capacity limit is reached, for example of the queue or of connections. Nothing was \
+            "A capacity limit is reached, such as the depth of the queue. Nothing was \
              written. Retry after <code>Retry-After</code> seconds."
         }
     }

@@ -139,7 +139,7 @@ impl ResponseError for Problem {
         self.inner.code.status()
     }
 
-    /// Returns an empty response, which the middleware replaces by the problem document.
+    /// Returns an empty response, which the middleware replaces with the problem document.
     fn error_response(&self) -> HttpResponse {
         HttpResponse::new(self.status_code())
     }

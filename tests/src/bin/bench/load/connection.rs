@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parses_status_and_length() {
+    fn status_and_length_are_parsed() {
         let response = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\nx: y\r\n\r\n{}";
         let read = parse_head(response).expect("well formed").expect("complete");
         assert_eq!(read, (Response { status: 202, length: 2 }, response.len()));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_length_is_refused() {
+    fn response_without_a_length_is_rejected() {
         assert!(parse_head(b"HTTP/1.1 202 Accepted\r\n\r\n").is_err());
         assert!(parse_head(b"HTTP/1.1 two\r\ncontent-length: 2\r\n\r\n").is_err());
     }

@@ -83,7 +83,7 @@ const LARGE_MESSAGE_BYTES: usize = 60 * 1024;
 const EXTRA_MEMORY_BYTES: u64 = 8 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn full_redis_rejects_writes_until_takes_and_acknowledgements_free_memory() {
+async fn full_redis_rejects_writes_until_takes_and_acknowledgments_free_memory() {
     let world = Setup::new()
         .dedicated_servers()
         .set("MAYFLY_QUEUE__ATTEMPTS_MAX", "2")

@@ -4,10 +4,9 @@ mod prometheus;
 
 use std::collections::BTreeSet;
 
-use mayfly_runtime::metrics::METRICS;
 use mayfly_stack::Service;
 use mayfly_tests::{
-    DEFAULT_TIMEOUT, Setup, World, eventually,
+    DEFAULT_TIMEOUT, Setup, World, eventually, exported_metrics,
     live::{LiveSocket, UpgradeRequest},
 };
 use serde_json::json;
@@ -40,11 +39,7 @@ async fn generate_activity(world: &World) {
 async fn every_service_exposes_its_metrics_with_help_texts() {
     let world = busy_world().await;
     for service in Service::ALL {
-        let own: BTreeSet<&str> = METRICS
-            .iter()
-            .filter(|metric| metric.services.iter().any(|one| one.name() == service.name()))
-            .map(|metric| metric.name)
-            .collect();
+        let own: BTreeSet<&str> = exported_metrics(service).map(|metric| metric.name).collect();
         eventually(DEFAULT_TIMEOUT, &format!("{service} exposes its metrics"), async || {
             let (_, metrics) = world.admin(service, "/metrics").await;
             let names_after = |prefix: &str| -> BTreeSet<String> {

@@ -6,12 +6,12 @@ use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use mayfly_live_client::terminal::print;
 use mayfly_stack::control::{Checkout, Request, start_supervisor};
 
 use crate::command_line::StackOptions;
 use crate::commands::stack::down::stop_stack;
 use crate::commands::stack::up::{apply, describe_addresses};
-use crate::output::print;
 use crate::signals::cancel_on_signal;
 use log_tail::LogTail;
 

@@ -10,7 +10,7 @@ use crate::settings::values::{count, duration};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VisitsSettings {
-    /// How long a visitor counts on a page after a heartbeat.
+    /// How long a visitor is counted on a page after a heartbeat.
     #[serde(deserialize_with = "duration::positive")]
     pub ttl: Duration,
     /// Visits per host that are counted exactly; above it, visitors are sampled.

@@ -1,4 +1,4 @@
-//! `[public]`: the URLs under which clients reach the services.
+//! `[public]`: the URLs at which clients reach the services.
 
 use serde::Deserialize;
 

@@ -19,13 +19,13 @@ pub struct QueueSettings {
     /// Bytes of a stream that are kept for subscribers that resume.
     #[serde(deserialize_with = "size::positive")]
     pub resume_bytes_max: u64,
-    /// Attempts to store an entry alone before it becomes a dead letter.
+    /// Attempts to store an entry individually before it becomes a dead letter.
     #[serde(deserialize_with = "count::positive")]
     pub attempts_max: u64,
     /// How long an entry of an unresponsive worker stays pending before another worker claims it.
     #[serde(deserialize_with = "duration::positive")]
     pub claim_after: Duration,
-    /// Deliveries of an entry without an outcome before it is stored alone.
+    /// Deliveries of an entry without an outcome before it is stored individually.
     #[serde(deserialize_with = "count::positive")]
     pub deliveries_max: u64,
 }

@@ -74,7 +74,7 @@ pub async fn measure(
     Ok(())
 }
 
-/// Searches the highest rate of each candidate, one step of each in turn, starting near the
+/// Searches for the highest rate of each candidate, one step of each in turn, starting near the
 /// previous result.
 async fn search(
     candidates: &mut [Candidate; 3],

@@ -61,7 +61,7 @@ impl Poster {
         Ok(true)
     }
 
-    /// Builds a batch batch_request.
+    /// Builds a batch request.
     fn batch_request(&self, schedule: &Schedule, indices: Range<u64>) -> Vec<u8> {
         let mut body = Vec::new();
         for index in indices {

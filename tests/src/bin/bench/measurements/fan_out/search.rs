@@ -1,4 +1,4 @@
-//! Searches the highest passing rate: in large steps until one fails, then by bisection.
+//! Searches for the highest passing rate: in large steps until one fails, then by bisection.
 
 /// The first rate of a search without a previous result, in messages per second, and the growth
 /// factor of its large steps.

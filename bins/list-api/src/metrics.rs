@@ -1,0 +1,10 @@
+//! The metrics that list-api exports.
+
+use mayfly_cold::metrics as cold;
+use mayfly_hot::metrics as hot;
+use mayfly_http::metrics as http;
+use mayfly_runtime::metrics::Metric;
+
+/// All tables. They are those of the libraries: the service has no metrics of its own.
+pub const METRICS: &[&[Metric]] =
+    &[http::METRICS, hot::CONNECTION, hot::PUBLICATIONS, cold::METRICS];

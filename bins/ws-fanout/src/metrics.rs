@@ -1,0 +1,79 @@
+//! The metrics that ws-fanout exports.
+
+use mayfly_core::Feed;
+use mayfly_hot::metrics as hot;
+use mayfly_http::metrics as http;
+use mayfly_runtime::metrics::{Metric, Series};
+
+/// Open live connections.
+pub(crate) const CONNECTIONS: &str = "mayfly_connections";
+/// Open live connections that are subscribed to a `feed`.
+pub(crate) const SUBSCRIPTIONS: &str = "mayfly_subscriptions";
+/// Frames enqueued to live connections.
+pub(crate) const DELIVERIES_TOTAL: &str = "mayfly_deliveries_total";
+/// Frames that were not delivered to a connection, by `reason`.
+pub(crate) const FRAMES_DROPPED_TOTAL: &str = "mayfly_frames_dropped_total";
+/// Connections dropped because the client did not read the Close frame in time.
+pub(crate) const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
+/// Closed connections, by close `code`; both sides are counted.
+pub(crate) const CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_connections_closed_total";
+/// Connections that requested a replay from a position, by `result`.
+pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
+/// Time from the acceptance of a message until it was written to the connections.
+pub(crate) const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
+
+/// All tables: those of the libraries, then the service's own.
+pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::CONNECTION, OWN];
+
+const OWN: &[Metric] = &[
+    Metric::gauge(CONNECTIONS, "Open live connections", Series::One),
+    Metric::gauge(
+        SUBSCRIPTIONS,
+        "Open live connections that are subscribed to a feed",
+        Series::Each("feed", &FEED_NAMES),
+    ),
+    Metric::counter(DELIVERIES_TOTAL, "Frames enqueued to live connections", Series::One),
+    Metric::counter(
+        FRAMES_DROPPED_TOTAL,
+        "Frames that were not delivered to a connection",
+        Series::Each("reason", &["slow_consumer"]),
+    ),
+    Metric::counter(
+        CLOSE_TIMEOUTS_TOTAL,
+        "Connections dropped because the client did not read the Close frame in time",
+        Series::One,
+    ),
+    Metric::counter(
+        CONNECTIONS_CLOSED_TOTAL,
+        "Closed live connections, by close code",
+        Series::Each("code", &CLOSE_CODES),
+    ),
+    Metric::counter(
+        RESUMES_TOTAL,
+        "Connections that requested a replay from a position",
+        Series::Each("result", &["resumed", "window", "data_lost", "unknown_position"]),
+    ),
+    Metric::duration_histogram(
+        DELIVERY_LATENCY_SECONDS,
+        "Time in seconds from the acceptance of a message until it was written to the connections",
+        Series::One,
+    ),
+];
+
+/// The names of all feeds. A loop, because `map` is not a const function.
+const FEED_NAMES: [&str; Feed::ALL.len()] = {
+    let mut names = [""; Feed::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Feed::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
+
+/// The expected close codes: those of <https://www.iana.org/assignments/websocket>, and the
+/// application codes from 4000.
+const CLOSE_CODES: [&str; 13] = [
+    "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
+    "4501",
+];

@@ -1,0 +1,70 @@
+//! The definition of a metric.
+
+/// Upper bounds of the buckets of a duration in seconds.
+const DURATION_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The definition of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// The name.
+    pub name: &'static str,
+    /// The help text.
+    pub help: &'static str,
+    pub(super) kind: Kind,
+    pub(super) initial: Series,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram {
+        /// Upper bounds of the buckets.
+        buckets: &'static [f64],
+    },
+}
+
+/// The series of a metric that are exported as 0 from the start. Without them, `rate()` would miss
+/// the first increment.
+#[derive(Debug, Clone, Copy)]
+pub enum Series {
+    /// One series without labels.
+    One,
+    /// One series per value of a label.
+    Each(&'static str, &'static [&'static str]),
+    /// No series: 0 would be wrong, or the values of the labels are known only later.
+    Later,
+}
+
+impl Metric {
+    /// Defines a counter.
+    pub const fn counter(name: &'static str, help: &'static str, initial: Series) -> Self {
+        Self { name, help, kind: Kind::Counter, initial }
+    }
+
+    /// Defines a gauge.
+    pub const fn gauge(name: &'static str, help: &'static str, initial: Series) -> Self {
+        Self { name, help, kind: Kind::Gauge, initial }
+    }
+
+    /// Defines a histogram of durations in seconds, with buckets from 0.5 ms to 10 s.
+    pub const fn duration_histogram(
+        name: &'static str,
+        help: &'static str,
+        initial: Series,
+    ) -> Self {
+        Self::histogram(name, help, DURATION_BUCKETS, initial)
+    }
+
+    /// Defines a histogram with the given upper bounds of its buckets, of which it needs at least
+    /// one.
+    pub const fn histogram(
+        name: &'static str,
+        help: &'static str,
+        buckets: &'static [f64],
+        initial: Series,
+    ) -> Self {
+        Self { name, help, kind: Kind::Histogram { buckets }, initial }
+    }
+}
