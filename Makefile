@@ -59,14 +59,14 @@ reset: $(MAYFLY) ## Stop the local stack and delete its data
 # More threads than cores, because tests mostly wait for processes.
 TEST_THREADS ?= 3
 
-# Backtraces are off, because they would bury the message of a failed test.
+# Backtraces are off, because they would obscure the message of a failed test.
 .PHONY: test
 test: build ## Run all tests
 	@$(MAYFLY) ensure-installed
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 # All but the end-to-end tests. They start their own Redis and Postgres, and need no binaries.
-CHECKED = --lib --bins --examples $(addprefix --test ,api architecture postgres process stack)
+CHECKED = --lib --bins --examples $(addprefix --test ,api architecture postgres process redis stack)
 .PHONY: check
 check: ## Check the format and lints, and run the unit and crate tests
 	@echo 'Checking the format, the lints, and the unit and crate tests…'

@@ -40,7 +40,7 @@ has_postgres() {
 has_chromium() {
     if [ -d "/Applications/Chromium.app" ] || [ -d "/Applications/Google Chrome.app" ]; then return 0; fi
     for program in chromium chromium-browser google-chrome-stable google-chrome chrome; do
-        # On Ubuntu, the program may be a stub that only suggests to install a snap.
+        # On Ubuntu, the program may be a stub that only suggests installing a snap.
         if "$program" --version --no-sandbox >/dev/null 2>&1; then return 0; fi
     done
     return 1
@@ -129,7 +129,7 @@ apt_install() {
 }
 
 # The installation scripts of packages ask policy-rc.d whether they may start a service. An existing policy belongs to
-# the machine and stays; services that it allows to start are stopped at the end.
+# the machine and is kept; services that it allows to start are stopped at the end.
 forbid_service_starts() {
     if [ -e "$policy" ] && ! grep -qF "$policy_marker" "$policy"; then return; fi
     printf '#!/bin/sh\n%s\nexit 101\n' "$policy_marker" >"$policy"
@@ -160,7 +160,7 @@ stop_and_disable_service() {
     fi
 }
 
-# Runs as root. Services of packages that were installed before are not touched.
+# Runs as root. Services of packages that were installed before are not stopped.
 install_packages_without_services() {
     services=
     new_packages=

@@ -72,7 +72,7 @@ impl Browser {
     /// Opens a context. All tests of this process share one browser process.
     ///
     /// # Panics
-    /// When the browser is missing or does not start.
+    /// If the browser is missing or does not start.
     pub async fn open() -> Self {
         static ADDRESS: OnceCell<String> = OnceCell::const_new();
         let start =
@@ -90,7 +90,7 @@ impl Browser {
     /// Opens a tab of this width and loads a page.
     ///
     /// # Panics
-    /// When the page does not load.
+    /// If the page does not load.
     pub async fn open_tab(&self, url: &str, width: u32) -> Tab {
         let mut devtools = self.devtools.lock().await;
         let options =
@@ -120,7 +120,7 @@ impl Tab {
     /// Loads a page and waits until it is complete.
     ///
     /// # Panics
-    /// When the page does not load.
+    /// If the page does not load.
     pub async fn navigate(&self, url: &str) {
         let navigated = self.call("Page.navigate", json!({"url": url})).await;
         let navigated = navigated.expect("the browser navigates");
@@ -132,7 +132,7 @@ impl Tab {
     /// Reloads the page.
     ///
     /// # Panics
-    /// When the page does not load.
+    /// If the page does not load.
     pub async fn reload(&self) {
         self.run("window.isOld = true; location.reload()").await;
         self.wait_until("!window.isOld && document.readyState === 'complete'").await;
@@ -141,17 +141,24 @@ impl Tab {
     /// Runs the body of an async function in the page and returns its result.
     ///
     /// # Panics
-    /// When the script throws.
+    /// If the script throws.
     pub async fn run(&self, script: &str) -> Value {
         self.try_run(script).await.unwrap_or_else(|failed| panic!("{failed}\nin: {script}"))
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. The page itself polls it, and returns its text, which is
+    /// expensive to determine, only once a second.
     ///
     /// # Panics
-    /// When that takes too long; the message contains the text of the page.
+    /// If that takes too long; the message contains the text of the page.
     pub async fn wait_until(&self, expression: &str) {
-        let script = format!("return Boolean({expression}) || document.body?.innerText || ''");
+        let script = format!(
+            "for (const end = Date.now() + 1_000; Date.now() < end; ) {{
+                if ({expression}) return true;
+                await new Promise((resolve) => setTimeout(resolve, 20));
+            }}
+            return document.body?.innerText ?? ''"
+        );
         let look = async || match self.try_run(&script).await {
             Ok(Value::Bool(true)) => Ok(()),
             Ok(other) => Err(other.to_string()),
@@ -163,7 +170,7 @@ impl Tab {
     /// Waits until the text of an element contains `part`.
     ///
     /// # Panics
-    /// When that takes too long.
+    /// If that takes too long.
     pub async fn wait_for_text(&self, selector: &str, part: &str) {
         let (selector, part) = (json!(selector), json!(part));
         self.wait_until(&format!(
@@ -175,7 +182,7 @@ impl Tab {
     /// Replaces the text of a field by typing.
     ///
     /// # Panics
-    /// When the field does not exist.
+    /// If the field does not exist.
     pub async fn fill(&self, selector: &str, value: &str) {
         let selector = json!(selector);
         self.run(&format!(
@@ -189,7 +196,7 @@ impl Tab {
     /// Clicks an element.
     ///
     /// # Panics
-    /// When the element does not exist.
+    /// If the element does not exist.
     pub async fn click(&self, selector: &str) {
         self.run(&format!("document.querySelector({}).click()", json!(selector))).await;
     }

@@ -3,7 +3,8 @@
 //!
 //! [`Stack::up`] starts the stack that a [`Spec`] describes and returns when every service is
 //! ready. [`Stack::apply`] changes a running stack and restarts only what differs. Tests that need
-//! only Redis and Postgres use [`SharedServers`], one pair per test process.
+//! only Redis, or only Redis and Postgres, use [`SharedRedis`] or [`SharedServers`]: one of each per
+//! test process.
 
 pub mod control;
 
@@ -26,11 +27,11 @@ pub use install::{Dependency, ensure_installed};
 pub use process::{Readiness, open_log};
 pub use programs::{chromium::find_chromium, find_tool};
 pub use server::s3_server::serve_s3;
-pub use shared_servers::SharedServers;
+pub use shared_servers::{SharedRedis, SharedServers};
 pub use spec::{ScaleError, Spec, is_managed_setting, parse_scale};
 pub use stack::Stack;
 pub use supervisor::reset::{reset, stop_orphans};
 pub use supervisor::status::InstanceStatus;
 pub use topology::instance::{Instance, ProcessKind, UnknownProcess};
-pub use topology::ports::{ReservedPort, reserve_free_port};
+pub use topology::ports::{ReservedPort, is_port_free, reserve_free_port};
 pub use topology::service::Service;

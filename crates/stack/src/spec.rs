@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::service::{Service, deserialize_counts, find_service, serialize_counts};
 
-/// The limit of instances per service on one machine: a larger number is a typing error.
+/// The limit of instances per service on one machine: a larger number is a typo.
 const INSTANCES_MAX: usize = 64;
 
 /// The desired state of a stack, applied with [`Stack::apply`](crate::Stack::apply).
@@ -37,6 +37,9 @@ pub struct Spec {
     pub without_s3: bool,
     /// Whether the servers sync their writes to disk. Tests do not need that.
     pub durable: bool,
+    /// A Postgres data directory to copy instead of initializing a new one, which takes longer. It
+    /// is created if it does not exist.
+    pub postgres_template: Option<PathBuf>,
     /// Whether schema migrations run before the services start.
     pub migrate: bool,
     /// The time limit for the services to become ready.
@@ -59,6 +62,7 @@ impl Spec {
             s3_env: BTreeMap::new(),
             without_s3: false,
             durable: true,
+            postgres_template: None,
             migrate: true,
             ready_timeout: Duration::from_secs(30),
         }
@@ -77,6 +81,12 @@ impl Spec {
             migrate: false,
             ..Self::for_tests(root, PathBuf::new())
         }
+    }
+
+    /// Describes a stack that consists only of Redis.
+    pub fn redis_only(root: impl Into<PathBuf>) -> Self {
+        // No process uses this URL.
+        Self { database_url: Some(String::new()), ..Self::servers_only(root) }
     }
 
     /// Sets the number of instances of a service.

@@ -45,7 +45,7 @@ impl Events {
     /// The response, when it is not an event stream.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub async fn open(request: RequestBuilder) -> Result<Self, ApiResponse> {
         let response = request.send().await.expect("the service responds");
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
@@ -69,7 +69,7 @@ impl Events {
     /// Waits for the next event and skips comments.
     ///
     /// # Panics
-    /// When no event is received in time.
+    /// If no event is received in time.
     pub async fn next(&mut self) -> Event {
         loop {
             let block = self.next_block().await.expect("the stream stays open");
@@ -82,7 +82,7 @@ impl Events {
     /// Waits for the next block, an event or a comment. Returns `None` at the end of the stream.
     ///
     /// # Panics
-    /// When nothing is received in time.
+    /// If nothing is received in time.
     pub async fn next_block(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {

@@ -27,7 +27,7 @@ impl World {
     /// Returns the IDs of a channel's messages in the stream, in order.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn stream_message_ids(&self, channel: &str) -> Vec<Uuid> {
         #[derive(Deserialize)]
         struct Entry {
@@ -52,7 +52,7 @@ impl World {
     /// Reads the metrics of the first `ws-fanout`.
     ///
     /// # Panics
-    /// When its admin port is unavailable.
+    /// If its admin port is unavailable.
     pub async fn fanout_metrics(&self) -> Metrics {
         Metrics::read(&self.http, &self.stack.env().admin_urls(Service::WsFanout)[0]).await
     }
@@ -66,7 +66,7 @@ impl Metrics {
     /// Reads the metrics from an admin port.
     ///
     /// # Panics
-    /// When the admin port is unavailable.
+    /// If the admin port is unavailable.
     pub async fn read(http: &Client, admin: &str) -> Self {
         let response = http.get(format!("{admin}/metrics")).send().await;
         let response = response.expect("the admin port responds").text().await;
@@ -89,7 +89,7 @@ impl Metrics {
 /// Returns the resident memory of a process in bytes.
 ///
 /// # Panics
-/// When the process or `/proc` does not exist.
+/// If the process or `/proc` does not exist.
 #[must_use]
 pub fn rss_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
@@ -101,7 +101,7 @@ pub fn rss_bytes(pid: u32) -> u64 {
 /// Raises this process's limit of open files to the hard limit and returns it.
 ///
 /// # Panics
-/// When the limit cannot be read or set.
+/// If the limit cannot be read or set.
 pub fn raise_file_limit() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit is readable");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

@@ -41,7 +41,7 @@ impl PacedLoad<'_> {
     /// Posts all messages and returns when they are accepted.
     ///
     /// # Panics
-    /// When a message is not accepted.
+    /// If a message is not accepted.
     pub async fn post(&self, world: &World) {
         let every = self.every * u32::try_from(WRITERS).expect("fits in the integer type");
         let mut writers = JoinSet::new();
@@ -76,7 +76,7 @@ impl Latencies {
     /// Records the latency of a message frame received now. Ignores other frames.
     ///
     /// # Panics
-    /// When the text is not a timestamp.
+    /// If the text is not a timestamp.
     pub fn add(&mut self, frame: &ReceivedFrame) {
         if frame.message.is_some() {
             let posted: u64 = frame.text().parse().expect("the text is a timestamp");
@@ -101,7 +101,7 @@ impl Latencies {
     /// Returns a quantile in permille: 990 is p99.
     ///
     /// # Panics
-    /// When there are no latencies or they are not sorted.
+    /// If there are no latencies or they are not sorted.
     #[must_use]
     pub fn permille(&self, permille: usize) -> Duration {
         assert!(self.0.is_sorted() && !self.0.is_empty(), "sorted and not empty");

@@ -68,7 +68,7 @@ impl LiveSocket {
     /// Opens a socket.
     ///
     /// # Panics
-    /// When the upgrade fails.
+    /// If the upgrade fails.
     pub async fn connect(url: &str) -> Self {
         let opened = UpgradeRequest::new(url).send().await;
         opened.unwrap_or_else(|error| panic!("{url}: {error:?}"))
@@ -77,7 +77,7 @@ impl LiveSocket {
     /// Opens a socket and reads the `hello` frame.
     ///
     /// # Panics
-    /// When the upgrade fails or the first frame is not `hello`.
+    /// If the upgrade fails or the first frame is not `hello`.
     pub async fn connect_with_hello(url: &str) -> (Self, Value) {
         let mut live = Self::connect(url).await;
         let hello = live.next_frame().await;
@@ -93,7 +93,7 @@ impl LiveSocket {
     /// Waits for the next event without a timeout. This is cancel-safe.
     ///
     /// # Panics
-    /// When the server violates the protocol.
+    /// If the server violates the protocol.
     pub async fn receive(&mut self) -> SocketEvent {
         loop {
             while let Some(frame) = Frame::take(&mut self.buffer) {
@@ -168,7 +168,7 @@ impl LiveSocket {
     /// Waits for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// When no frame is received in time, or it is not JSON.
+    /// If no frame is received in time, or it is not JSON.
     #[track_caller]
     pub fn next_frame(&mut self) -> impl Future<Output = Value> {
         self.next_frame_within(DEFAULT_TIMEOUT)
@@ -177,7 +177,7 @@ impl LiveSocket {
     /// Waits at most `within` for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// When no frame is received in time, or it is not JSON.
+    /// If no frame is received in time, or it is not JSON.
     #[track_caller]
     pub fn next_frame_within(&mut self, within: Duration) -> impl Future<Output = Value> {
         // A panic inside the future would report this line instead of the caller's.
@@ -193,7 +193,7 @@ impl LiveSocket {
     /// Waits for the next frame of a type and skips all others.
     ///
     /// # Panics
-    /// When none is received in time.
+    /// If none is received in time.
     #[track_caller]
     pub fn next_of_type(&mut self, kind: &str) -> impl Future<Output = Value> {
         let caller = std::panic::Location::caller();
@@ -216,25 +216,33 @@ impl LiveSocket {
     /// `position` frames are allowed.
     ///
     /// # Panics
-    /// When another frame is received, or no frame in time.
+    /// If another frame is received, or no frame in time.
     #[track_caller]
     pub fn texts_until(&mut self, last: &str) -> impl Future<Output = Vec<String>> {
         let caller = std::panic::Location::caller();
         async move {
             let mut texts = Vec::new();
             while texts.last().is_none_or(|text| text != last) {
-                let text = timeout(DEFAULT_TIMEOUT, self.next_text()).await;
+                let text = timeout(DEFAULT_TIMEOUT, self.next_text_except_positions()).await;
                 let text = text
                     .unwrap_or_else(|_| panic!("{caller}: no `{last}`, but {texts:?}"))
                     .unwrap_or_else(|end| panic!("{caller}: closed: {end:?}"));
                 let frame = ReceivedFrame::parse(&text);
-                match frame.kind.as_str() {
-                    "message" => texts.push(frame.text().to_owned()),
-                    "position" => {}
-                    other => panic!("{caller}: a frame of type {other}: {text:?}"),
-                }
+                assert_eq!(frame.kind, "message", "{caller}: {text:?}");
+                texts.push(frame.text().to_owned());
             }
             texts
+        }
+    }
+
+    /// Waits for the next frame other than `position`, which the server sends every second, without
+    /// a timeout.
+    async fn next_text_except_positions(&mut self) -> Result<Bytes, (u16, String)> {
+        loop {
+            let text = self.next_text().await?;
+            if ReceivedFrame::parse(&text).kind != "position" {
+                return Ok(text);
+            }
         }
     }
 
@@ -242,7 +250,7 @@ impl LiveSocket {
     /// close frame. Skips all other events.
     ///
     /// # Panics
-    /// When the connection is not closed in time.
+    /// If the connection is not closed in time.
     #[track_caller]
     pub fn next_close(&mut self) -> impl Future<Output = (u16, String)> {
         let caller = std::panic::Location::caller();
@@ -269,7 +277,7 @@ impl LiveSocket {
     /// Sends raw bytes.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// If the connection is closed.
     pub async fn send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -277,7 +285,7 @@ impl LiveSocket {
     /// Sends a text in one frame.
     ///
     /// # Panics
-    /// When the connection is closed.
+    /// If the connection is closed.
     pub async fn send_text(&mut self, text: &str) {
         let frame = encode(FIN | opcode::TEXT, text.as_bytes());
         self.send_raw(&frame).await.expect("the connection is open");
@@ -286,7 +294,7 @@ impl LiveSocket {
     /// Sends JSON and returns the next frame.
     ///
     /// # Panics
-    /// When no frame is received in time.
+    /// If no frame is received in time.
     pub async fn exchange(&mut self, frame: &Value) -> Value {
         self.send_text(&frame.to_string()).await;
         self.next_frame().await
@@ -295,7 +303,7 @@ impl LiveSocket {
     /// Shuts down the write half of the connection.
     ///
     /// # Panics
-    /// When the connection is closed.
+    /// If the connection is closed.
     pub async fn shutdown_write(&mut self) {
         self.stream.shutdown().await.expect("the connection is open");
     }
@@ -326,7 +334,7 @@ impl LiveSocket {
 }
 
 /// # Panics
-/// When the payload is invalid.
+/// If the payload is invalid.
 fn parse_close(payload: &[u8]) -> SocketEvent {
     let Some((code, reason)) = payload.split_first_chunk() else {
         assert!(payload.is_empty(), "a close frame with an incomplete code");

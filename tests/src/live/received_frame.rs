@@ -35,7 +35,7 @@ impl ReceivedFrame {
     /// Parses a frame.
     ///
     /// # Panics
-    /// When the text is not a frame.
+    /// If the text is not a frame.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let frame = serde_json::from_slice(text);
@@ -45,7 +45,7 @@ impl ReceivedFrame {
     /// Returns the text of the message.
     ///
     /// # Panics
-    /// When the frame has none.
+    /// If the frame has none.
     #[must_use]
     pub fn text(&self) -> &str {
         let text = self.message.as_ref().and_then(|message| message.text.as_deref());

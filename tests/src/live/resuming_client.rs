@@ -28,7 +28,7 @@ impl ResumingClient {
     /// Connects to the URL at index `current`. Each URL must have a query.
     ///
     /// # Panics
-    /// When the connection fails.
+    /// If the connection fails.
     pub async fn start(urls: Vec<String>, current: usize) -> Self {
         let current = current % urls.len();
         let (live, hello) = LiveSocket::connect_with_hello(&urls[current]).await;
@@ -43,7 +43,7 @@ impl ResumingClient {
     /// The close code and reason when the connection ends.
     ///
     /// # Panics
-    /// When the frame has an unexpected type.
+    /// If the frame has an unexpected type.
     pub async fn receive(&mut self) -> Result<ReceivedFrame, (u16, String)> {
         let frame = ReceivedFrame::parse(&self.live.next_text().await?);
         assert!(["message", "expired", "position"].contains(&frame.kind.as_str()), "{frame:?}");
@@ -59,7 +59,7 @@ impl ResumingClient {
     /// Receives frames until `deadline` and reconnects when the connection ends.
     ///
     /// # Panics
-    /// When it cannot reconnect.
+    /// If it cannot reconnect.
     pub async fn follow_until(&mut self, deadline: Instant) {
         while let Ok(received) = tokio::time::timeout_at(deadline, self.receive()).await {
             if received.is_err() {
@@ -71,7 +71,7 @@ impl ResumingClient {
     /// Receives frames until it has `count` messages, and reconnects when the connection ends.
     ///
     /// # Panics
-    /// When it does not receive them in time.
+    /// If it does not receive them in time.
     pub async fn follow_until_count(&mut self, count: usize, within: Duration) {
         let received = timeout(within, async {
             while self.seen.len() < count {
@@ -87,7 +87,7 @@ impl ResumingClient {
     /// Resets the connection and resumes at the next instance.
     ///
     /// # Panics
-    /// When it cannot reconnect.
+    /// If it cannot reconnect.
     pub async fn drop_and_resume(&mut self) {
         self.live.reset_on_drop();
         self.reconnect().await;
@@ -96,7 +96,7 @@ impl ResumingClient {
     /// Resumes from the last position at the next instance.
     ///
     /// # Panics
-    /// When no instance accepts it in time, or one does not resume from the position.
+    /// If no instance accepts it in time, or one does not resume from the position.
     pub async fn reconnect(&mut self) {
         self.reconnects += 1;
         let deadline = Instant::now() + DEFAULT_TIMEOUT;

@@ -9,7 +9,7 @@ use crate::World;
 /// visitors before).
 ///
 /// # Panics
-/// When `second` is not within an hour.
+/// If `second` is not within an hour.
 #[must_use]
 pub fn trend_snapshot(host: &str, second: u64, pages: &[(&str, u64, Option<u64>)]) -> Value {
     assert!(second < 3_600, "{second} is not a second of an hour");
@@ -32,7 +32,7 @@ impl World {
     /// Stores a trend snapshot under its key without publishing it.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn store_trend(&self, trend: &Value) {
         let host = trend["host"].as_str().expect("`host` is set");
         let key = self.key(&format!("rising:host:{}", host.to_lowercase()));
@@ -43,7 +43,7 @@ impl World {
     /// Publishes a text on the feed `rising`. Returns the number of subscribers that received it.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn publish_trend_text(&self, text: &str) -> usize {
         let receivers = self.redis().await.publish(self.key("feed:rising"), text).await;
         receivers.expect("Redis responds")
@@ -52,7 +52,7 @@ impl World {
     /// Stores and publishes a trend snapshot. Returns the number of subscribers that received it.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn publish_trend(&self, trend: &Value) -> usize {
         self.store_trend(trend).await;
         self.publish_trend_text(&trend.to_string()).await

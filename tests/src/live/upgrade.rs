@@ -72,10 +72,10 @@ impl UpgradeRequest {
     /// Opens the socket.
     ///
     /// # Errors
-    /// When the connection fails or the server does not upgrade it.
+    /// If the connection fails or the server does not upgrade it.
     ///
     /// # Panics
-    /// When the 101 response violates RFC 6455.
+    /// If the 101 response violates RFC 6455.
     pub async fn send(self) -> Result<LiveSocket, UpgradeError> {
         let rest = self.url.strip_prefix("http://").expect("an http URL");
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -102,7 +102,7 @@ impl UpgradeRequest {
     /// Sends the request and returns the response that rejects it.
     ///
     /// # Panics
-    /// When the connection is upgraded or there is no response.
+    /// If the connection is upgraded or there is no response.
     pub async fn expect_rejection(self) -> ApiResponse {
         match self.send().await {
             Err(UpgradeError::Rejected(response)) => response,

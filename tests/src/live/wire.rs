@@ -34,7 +34,7 @@ impl Frame {
     /// Takes a frame from the buffer. Returns `None` if it is incomplete.
     ///
     /// # Panics
-    /// When a server must not send it.
+    /// If a server must not send it.
     pub fn take(buffer: &mut BytesMut) -> Option<Self> {
         let (header, length) = read_header(buffer)?;
         let (first, second) = (buffer[0], buffer[1]);

@@ -33,7 +33,7 @@ impl World {
     /// Reads the message counts of the current epoch from both stores.
     ///
     /// # Panics
-    /// When a store is unavailable.
+    /// If a store is unavailable.
     pub async fn ledger_sums(&self) -> LedgerSums {
         let mut redis = self.redis().await;
         let epoch: Option<String> = redis.get(self.key("epoch")).await.expect("Redis responds");
@@ -84,7 +84,7 @@ impl World {
     /// Returns the IDs of all stored messages.
     ///
     /// # Panics
-    /// When Postgres is unavailable.
+    /// If Postgres is unavailable.
     pub async fn stored_ids(&self) -> HashSet<String> {
         let rows = self.postgres().await.query("SELECT id::text FROM messages", &[]).await;
         rows.expect("Postgres responds").iter().map(|row| row.get(0)).collect()
@@ -93,7 +93,7 @@ impl World {
     /// Returns the names, without the prefix, of all keys that have no TTL.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn keys_without_ttl(&self) -> BTreeSet<String> {
         let names: Vec<String> = self.keys().await.into_iter().collect();
         let mut pipe = redis::pipe();
@@ -109,7 +109,7 @@ impl World {
     /// Runs `mayfly audit --wait 60s`. Returns whether the audit passed, and the output.
     ///
     /// # Panics
-    /// When the command does not start.
+    /// If the command does not start.
     pub async fn audit(&self) -> (bool, String) {
         let env = self.stack.env();
         let output = tokio::process::Command::new(bin_dir().join("mayfly"))
@@ -134,7 +134,7 @@ impl World {
     /// Gets a path of the admin port of a service's first instance. Returns the status and body.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub async fn admin(&self, service: Service, path: &str) -> (u16, String) {
         let urls = self.stack.env().admin_urls(service);
         let url = format!("{}{path}", urls.first().expect("the service has an admin port"));

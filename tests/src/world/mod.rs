@@ -31,7 +31,7 @@ const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Returns the directory of the service binaries, an ancestor of the test executable's directory.
 ///
 /// # Panics
-/// When the services are not built.
+/// If the services are not built.
 #[must_use]
 pub fn bin_dir() -> PathBuf {
     let test = std::env::current_exe().expect("the executable has a path");
@@ -61,7 +61,7 @@ impl World {
     /// usernames.
     ///
     /// # Panics
-    /// When the stack does not start.
+    /// If the stack does not start.
     pub async fn shared() -> Self {
         static DEFAULT: OnceCell<World> = OnceCell::const_new();
         Setup::new().share(&DEFAULT).await
@@ -70,7 +70,7 @@ impl World {
     /// Returns a URL of the first instance of a service, or of the reverse proxy.
     ///
     /// # Panics
-    /// When the service has no instance.
+    /// If the service has no instance.
     #[must_use]
     pub fn url(&self, service: Service, path: &str) -> String {
         format!("{}{path}", self.urls(service).first().expect("the service has an address"))
@@ -100,7 +100,7 @@ impl World {
     /// Posts JSON to `ingest-api`.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.http.post(self.ingest_url(path)).json(body).send().await.expect("ingest-api responds")
     }
@@ -108,7 +108,7 @@ impl World {
     /// Posts a message and returns the response body.
     ///
     /// # Panics
-    /// When the message is not accepted.
+    /// If the message is not accepted.
     pub async fn post_message(&self, message: &Value) -> Value {
         let response = self.post("/v1/messages", message).await;
         assert_eq!(response.status(), 202, "{message}");
@@ -118,7 +118,7 @@ impl World {
     /// Gets a path of `list-api`. Returns the status and the JSON body, or null without one.
     ///
     /// # Panics
-    /// When there is no response.
+    /// If there is no response.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         send(self.http.get(self.list_url(path))).await
     }
@@ -126,7 +126,7 @@ impl World {
     /// Takes an inbox and returns its items.
     ///
     /// # Panics
-    /// When the take fails.
+    /// If the take fails.
     pub async fn take(&self, username: &str) -> Vec<Value> {
         let path = format!("/v1/users/{username}/messages/take");
         let (status, body) = send(self.http.post(self.list_url(&path))).await;
@@ -137,7 +137,7 @@ impl World {
     /// Lists all stored messages, page by page.
     ///
     /// # Panics
-    /// When a page cannot be read.
+    /// If a page cannot be read.
     pub async fn list_all_messages(&self, limit: usize) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
@@ -156,7 +156,7 @@ impl World {
     /// Opens a connection to the stack's Redis.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn redis(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.stack.env().redis_url()).expect("a valid URL");
         let config =
@@ -174,7 +174,7 @@ impl World {
     /// Opens a connection to the stack's database.
     ///
     /// # Panics
-    /// When Postgres is unavailable.
+    /// If Postgres is unavailable.
     pub async fn postgres(&self) -> tokio_postgres::Client {
         let env = self.stack.env();
         let (client, connection) =
@@ -188,7 +188,7 @@ impl World {
     /// Runs a query that returns one number.
     ///
     /// # Panics
-    /// When the query fails.
+    /// If the query fails.
     pub async fn query_count(&self, query: &str) -> i64 {
         self.postgres().await.query_one(query, &[]).await.expect("the query works").get(0)
     }

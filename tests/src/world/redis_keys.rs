@@ -11,7 +11,7 @@ impl World {
     /// exist.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn pttl(&self, id: &str) -> i64 {
         let key = self.key(&format!("message:{id}"));
         let ttl = redis::cmd("PTTL").arg(key).query_async(&mut self.redis().await).await;
@@ -21,7 +21,7 @@ impl World {
     /// Returns whether a message is accepted and not stored yet.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn is_waiting(&self, id: &str) -> bool {
         let mut command = redis::cmd("HEXISTS");
         command.arg(self.key("waiting")).arg(id);
@@ -31,7 +31,7 @@ impl World {
     /// Returns the names of all keys of the stack, without the prefix.
     ///
     /// # Panics
-    /// When Redis is unavailable.
+    /// If Redis is unavailable.
     pub async fn keys(&self) -> BTreeSet<String> {
         let mut redis = self.redis().await;
         let prefix = self.key("");
@@ -53,7 +53,7 @@ impl World {
 /// Returns the ID of a message.
 ///
 /// # Panics
-/// When it has no ID.
+/// If it has no ID.
 #[must_use]
 pub fn message_id(message: &Value) -> &str {
     message["id"].as_str().expect("a message has an id")

@@ -1,8 +1,8 @@
 //! The configuration of a test stack.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
-use mayfly_stack::{Service, SharedServers, Spec, Stack, reserve_free_port};
+use mayfly_stack::{Service, SharedRedis, SharedServers, Spec, Stack, reserve_free_port};
 use reqwest::Client;
 use tempfile::TempDir;
 use tokio::{process::Command, sync::OnceCell};
@@ -102,29 +102,13 @@ impl Setup {
     /// Starts the stack and returns when every service is ready.
     ///
     /// # Panics
-    /// When the stack does not start.
+    /// If the stack does not start.
     pub async fn start(self) -> World {
-        self.start_in(tempfile::tempdir().expect("the directory is created")).await
-    }
-
-    /// Returns the stack stored in `cell`, for tests that do not disturb each other. The first
-    /// caller starts it; it stops when the process exits.
-    ///
-    /// # Panics
-    /// When the stack does not start.
-    pub async fn share(self, cell: &'static OnceCell<World>) -> World {
-        let world = cell.get_or_init(async || {
-            let servers = SharedServers::get().await.expect("the shared servers start");
-            let root = tempfile::tempdir_in(servers.root()).expect("the directory is created");
-            self.start_in(root).await
-        });
-        // A pooled connection is bound to the runtime of the test that opened it.
-        World { http: new_client(), ..world.await.clone() }
-    }
-
-    async fn start_in(self, root: TempDir) -> World {
         let name = format!("t{}", Uuid::now_v7().simple());
+        let redis = SharedRedis::get().await.expect("the shared Redis starts");
+        let root = create_root(redis, &name);
         let mut spec = Spec::for_tests(root.path(), bin_dir());
+        spec.postgres_template = Some(redis.root().join("postgres-template"));
         spec.without_s3 = !self.s3;
         if !self.s3 {
             spec = spec.with_env("MAYFLY_STATS__PUBLIC_URL", "http://127.0.0.1:9/nothing");
@@ -138,6 +122,7 @@ impl Setup {
                 None => redis_url.to_owned(),
             });
             spec.database_url = Some(create_migrated_database(servers, &name).await);
+            spec.migrate = false;
         }
         for (service, count) in self.scale {
             spec = spec.with_scale(service, count);
@@ -176,6 +161,24 @@ impl Setup {
             _root: Arc::new(root),
         }
     }
+
+    /// Returns the stack stored in `cell`, for tests that do not disturb each other. The first
+    /// caller starts it; it stops when the process exits.
+    ///
+    /// # Panics
+    /// If the stack does not start.
+    pub async fn share(self, cell: &'static OnceCell<World>) -> World {
+        let world = cell.get_or_init(|| self.start());
+        // A pooled connection is bound to the runtime of the test that opened it.
+        World { http: new_client(), ..world.await.clone() }
+    }
+}
+
+/// Creates the directory of a stack. Postgres has an account of its own and must be able to enter it.
+fn create_root(redis: &SharedRedis, name: &str) -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    let root = builder.prefix(name).permissions(Permissions::from_mode(0o755));
+    root.tempdir_in(redis.root()).expect("the directory is created")
 }
 
 /// Creates a database with the schema and returns its URL. It is a copy, because running the

@@ -30,7 +30,7 @@ pub fn find_chromium() -> Result<PathBuf, StackError> {
     })
 }
 
-/// Returns whether the program runs. On Ubuntu, it may be a stub that only suggests to install a
+/// Returns whether the program runs. On Ubuntu, it may be a stub that only suggests installing a
 /// snap.
 fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);

@@ -1,6 +1,7 @@
 //! The stack's own Postgres.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -43,14 +44,22 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Finds the programs, and initializes the data directory if it does not exist yet.
-    pub(crate) async fn set_up(paths: &Paths, durable: bool) -> Result<Self, StackError> {
+    /// Finds the programs, and creates the data directory if it does not exist yet: as a copy of
+    /// `template` if there is one.
+    pub(crate) async fn set_up(
+        paths: &Paths,
+        durable: bool,
+        template: Option<&Path>,
+    ) -> Result<Self, StackError> {
         let account = find_account()?;
         let data = choose_dir(paths, account)?.join("data");
         let binaries = PostgresBinaries::find(read_data_major(&data))?;
         let postgres = Self { binaries, data, account, durable };
-        if !postgres.data.join("PG_VERSION").exists() {
-            postgres.init_data_dir().await?;
+        if !is_initialized(&postgres.data) {
+            match template {
+                Some(template) => postgres.copy_template(template).await?,
+                None => postgres.init_data_dir().await?,
+            }
         }
         Ok(postgres)
     }
@@ -66,11 +75,8 @@ impl Postgres {
     /// Initializes a new data directory and renames it when it is complete, so that an interrupted
     /// `initdb` leaves no partial one.
     async fn init_data_dir(&self) -> Result<(), StackError> {
-        let new = self.data.with_extension("new");
-        if new.exists() {
-            fs::remove_dir_all(&new).map_err(StackError::io(&new))?;
-        }
-        let mut command = self.command("initdb");
+        let new = self.remove_partial_dir()?;
+        let mut command = self.command(self.binaries.program("initdb"));
         command.arg("--pgdata").arg(&new).args([
             "--username",
             POSTGRES_NAME,
@@ -81,14 +87,42 @@ impl Postgres {
         if !self.durable {
             command.arg("--no-sync");
         }
-        let output =
-            command.output().await.map_err(StackError::io(self.binaries.program("initdb")))?;
-        if !output.status.success() {
-            return Err(StackError::Postgres(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ));
-        }
+        run(command).await?;
         fs::rename(&new, &self.data).map_err(StackError::io(&self.data))
+    }
+
+    /// Copies the data directory from `template`. The first caller initializes its own directory
+    /// and makes `template` a copy of it.
+    async fn copy_template(&self, template: &Path) -> Result<(), StackError> {
+        if is_initialized(template) {
+            let new = self.remove_partial_dir()?;
+            self.copy(template, &new).await?;
+            return fs::rename(&new, &self.data).map_err(StackError::io(&self.data));
+        }
+        self.init_data_dir().await?;
+        let new = self.data.with_extension("template");
+        self.copy(&self.data, &new).await?;
+        // A concurrent caller may have created the template already.
+        match fs::rename(&new, template) {
+            Err(_) if is_initialized(template) => Ok(()),
+            renamed => renamed.map_err(StackError::io(template)),
+        }
+    }
+
+    /// Copies a directory with owners and permissions.
+    async fn copy(&self, from: &Path, to: &Path) -> Result<(), StackError> {
+        let mut command = self.command("cp");
+        command.arg("-Rp").arg(from).arg(to);
+        run(command).await
+    }
+
+    /// Returns the path where a data directory is created, after removing an incomplete one.
+    fn remove_partial_dir(&self) -> Result<PathBuf, StackError> {
+        let new = self.data.with_extension("new");
+        if new.exists() {
+            fs::remove_dir_all(&new).map_err(StackError::io(&new))?;
+        }
+        Ok(new)
     }
 
     /// Plans the Postgres process.
@@ -131,8 +165,9 @@ impl Postgres {
             .collect()
     }
 
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.binaries.program(program));
+    /// Returns a command that runs as the account of Postgres.
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(inherited_environment())
@@ -236,6 +271,21 @@ fn can_write(dir: &Path, account: Account) -> bool {
     let mut command = std::process::Command::new("test");
     command.arg("-w").arg(dir).current_dir("/").uid(account.uid).gid(account.gid);
     command.status().is_ok_and(|status| status.success())
+}
+
+fn is_initialized(data: &Path) -> bool {
+    data.join("PG_VERSION").exists()
+}
+
+/// Runs a command and returns an error with its standard error output if it fails.
+async fn run(mut command: Command) -> Result<(), StackError> {
+    let output = command.output().await.map_err(|error| {
+        StackError::Postgres(format!("{}: {error}", command.as_std().get_program().display()))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(StackError::Postgres(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 fn read_data_major(data: &Path) -> Option<u32> {

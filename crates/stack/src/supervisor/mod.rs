@@ -27,7 +27,7 @@ use crate::supervisor::plan::{Launches, ServerPlan, plan_addresses, plan_servers
 use crate::supervisor::readiness::{check_readiness, get_status, is_live};
 use crate::supervisor::status::InstanceStatus;
 use crate::topology::instance::{Instance, ProcessKind};
-use crate::topology::ports::{Ports, is_free};
+use crate::topology::ports::{Ports, is_port_free};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
@@ -154,7 +154,7 @@ impl Supervisor {
             if self.is_running(*instance) {
                 continue;
             }
-            if let Some(port) = launch.ports.iter().find(|port| !is_free(**port)) {
+            if let Some(port) = launch.ports.iter().find(|port| !is_port_free(**port)) {
                 return Err(StackError::PortTaken { port: *port, name: instance.to_string() });
             }
         }

@@ -94,7 +94,8 @@ pub(super) async fn plan_servers(
         launches.insert(Instance::first(ProcessKind::Redis), Arc::new(launch));
     }
     if spec.database_url.is_none() {
-        let server = Postgres::set_up(paths, spec.durable).await?;
+        let server =
+            Postgres::set_up(paths, spec.durable, spec.postgres_template.as_deref()).await?;
         let launch = server.launch(paths, port(ProcessKind::Postgres)?);
         launches.insert(Instance::first(ProcessKind::Postgres), Arc::new(launch));
         postgres = Some(server);

@@ -95,7 +95,7 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
 /// The socket is bound and does not listen: a child process that is being spawned at this moment
 /// inherits it until it executes its program, and a listening socket would occupy the port that
 /// long.
-pub(crate) fn is_free(port: u16) -> bool {
+pub fn is_port_free(port: u16) -> bool {
     let bind = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -126,7 +126,7 @@ pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
 
 fn reserve(port: u16) -> Option<ReservedPort> {
     let socket = UdpSocket::bind(localhost(port)).ok()?;
-    is_free(port).then_some(ReservedPort { port, _socket: socket })
+    is_port_free(port).then_some(ReservedPort { port, _socket: socket })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
-use mayfly_stack::{ProcessKind, Service, SharedServers, Spec, Stack};
+use mayfly_stack::{ProcessKind, Service, SharedRedis, SharedServers, Spec, Stack};
 use nix::sys::signal::Signal;
 
 use crate::checkout::{TestCheckout, eventually, is_running, send};
@@ -104,4 +104,12 @@ async fn shared_servers_create_databases() {
         Err(_) => servers.copy_database("shared_copy", "shared_first").await.expect("made"),
     };
     assert_eq!(postgres(&copy, "select * from tea").await.expect("asked"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_of_a_process_is_shared_with_and_without_postgres() {
+    let redis = SharedRedis::get().await.expect("up");
+    let servers = SharedServers::get().await.expect("up");
+    assert_eq!(servers.redis_url(), redis.url());
+    assert_eq!(servers.stack().env().pids(ProcessKind::Redis).len(), 1);
 }

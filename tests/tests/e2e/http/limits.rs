@@ -1,14 +1,13 @@
 //! Rate limits per client, shared by all processes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, eventually, is_full};
-use redis::AsyncCommands;
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, eventually};
 use reqwest::RequestBuilder;
 use serde_json::json;
-use tokio::{sync::OnceCell, time::sleep};
+use tokio::sync::OnceCell;
 
 const LIMIT: usize = 100;
 
@@ -70,43 +69,6 @@ async fn limit_is_exact_across_three_processes() {
         assert_eq!(response.header("ratelimit-policy"), "\"messages\";q=100;w=60");
     }
     assert_eq!(send(&world, 1, "198.51.100.2").await.status, 202, "another client");
-}
-
-#[tokio::test]
-async fn window_starts_with_the_first_message_and_then_resets() {
-    let world = shared_world().await;
-    let client = "198.51.100.3";
-    assert_eq!(send(&world, 0, client).await.status, 202);
-    let key = world.key(&format!("rate:messages:60:{client}"));
-    let mut redis = world.redis().await;
-    if is_full() {
-        sleep(Duration::from_secs(2)).await;
-    } else {
-        let _: () = redis.pexpire(&key, 40_000).await.expect("Redis responds");
-    }
-    send_batch(&world, LIMIT - 1, client).await.expect_status(202);
-    let rejected = send(&world, 0, client).await;
-    rejected.expect_problem(429, "rate_limited");
-    let (_, mut resets_in) = remaining(&rejected);
-    let max_seconds = if is_full() { 58 } else { 40 };
-    assert!(
-        (1..=max_seconds).contains(&resets_in),
-        "{resets_in}: the window was extended by later messages"
-    );
-    if !is_full() {
-        // Shortens the window.
-        let _: () = redis.pexpire(&key, 500).await.expect("Redis responds");
-        resets_in = 1;
-    }
-    sleep(Duration::from_secs(resets_in)).await;
-    let response = send_batch(&world, LIMIT, client).await;
-    response.expect_status(202);
-    assert_eq!(remaining(&response), (0, 60), "a new window");
-    let ttl: i64 = redis.pttl(&key).await.expect("Redis responds");
-    assert!(
-        (1..=60_000).contains(&ttl),
-        "{ttl}: without a TTL the client would be blocked forever"
-    );
 }
 
 #[tokio::test]
@@ -210,29 +172,4 @@ async fn reads_and_takes_are_not_limited() {
         let take = world.http.post(world.list_url("/v1/users/nobody/messages/take"));
         ApiResponse::send(take.header("x-forwarded-for", client)).await.expect_status(200);
     }
-}
-
-#[tokio::test]
-async fn batched_requests_of_one_client_count_individually() {
-    let world = Setup::new()
-        .set("MAYFLY_LIMITS__MESSAGES", "100/minute")
-        .set("MAYFLY_HTTP__WORKERS", "1")
-        .start()
-        .await;
-    // One thread has one Redis connection, so concurrent requests share round trips.
-    let sent = join_all((0..300).map(|n| send_keyed(&world, n))).await;
-    let accepted = sent.iter().filter(|response| response.status == 202).count();
-    assert_eq!(accepted, LIMIT);
-    let all_remaining: BTreeSet<u64> = sent
-        .iter()
-        .filter(|response| response.status == 202)
-        .map(|response| remaining(response).0)
-        .collect();
-    assert!(all_remaining.into_iter().eq(0..100));
-}
-
-async fn send_keyed(world: &World, n: usize) -> ApiResponse {
-    let key = format!("batched-{n}");
-    let sent = world.http.post(world.ingest_url("/v1/messages")).header("idempotency-key", key);
-    ApiResponse::send(sent.json(&json!({"text": "x"}))).await
 }

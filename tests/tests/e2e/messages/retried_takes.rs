@@ -155,30 +155,6 @@ async fn key_is_scoped_to_inbox_and_limit_and_stored_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn take_skips_expired_messages_and_has_more_counts_live_ones() {
-    let world = World::shared().await;
-    let short: Vec<Value> =
-        (0..200).map(|n| json!({"username": "mixed", "text": format!("{n}"), "ttl": 1})).collect();
-    ApiResponse::send(world.http.post(world.ingest_url("/v1/messages/batch")).json(&short))
-        .await
-        .expect_status(202);
-    fill(&world, "mixed", 3).await;
-    let inbox = world.list_url("/v1/users/mixed/messages?limit=1000");
-    eventually(DEFAULT_TIMEOUT, "the short-lived messages expire", async || {
-        let live = items(&ApiResponse::send(world.http.get(&inbox)).await).len();
-        if live == 3 { Ok(()) } else { Err(live) }
-    })
-    .await;
-    let one = ApiResponse::send(take(&world, 0, "mixed", 1, "mixed-1")).await;
-    assert_eq!((items(&one).len(), &one.json()["has_more"]), (1, &json!(true)));
-    let url = world.list_url("/v1/users/mixed/messages/take?limit=1");
-    let plain = ApiResponse::send(world.http.post(&url)).await;
-    assert_eq!((items(&plain).len(), &plain.json()["has_more"]), (1, &json!(true)));
-    let last = ApiResponse::send(world.http.post(&url)).await;
-    assert_eq!((items(&last).len(), &last.json()["has_more"]), (1, &json!(false)));
-}
-
-#[tokio::test]
 async fn retry_after_a_kill_between_take_and_response_returns_the_items() {
     let world = Setup::new().start().await;
     let proxy = RedisProxy::start(&world).await;

@@ -92,9 +92,17 @@ async fn counts_are_exact_everywhere_while_processes_are_killed() {
     }
 }
 
+/// Keeps all entries in the stream: they are not trimmed before every group has acknowledged them.
+async fn prevent_trimming(world: &World) {
+    let mut command = redis::cmd("XGROUP");
+    command.arg("CREATE").arg(world.key("plays")).arg("reads-nothing").arg("0").arg("MKSTREAM");
+    command.exec_async(&mut world.redis().await).await.expect("Redis responds");
+}
+
 #[tokio::test]
 async fn redelivered_entries_do_not_count_again() {
     let world = Setup::new().start().await;
+    prevent_trimming(&world).await;
     let counts = videos("again", 30, 7);
     world.post_plays(&plays_of(&counts)).await;
     world.post_plays(&vec![json!({"video_id": "again-0000", "play_id": "p"}); 3]).await;
@@ -116,8 +124,9 @@ async fn redelivered_entries_do_not_count_again() {
 }
 
 #[tokio::test]
-async fn entries_redelivered_long_after_acknowledgement_do_not_count_again() {
+async fn entries_redelivered_long_after_acknowledgment_do_not_count_again() {
     let world = Setup::new().start().await;
+    prevent_trimming(&world).await;
     let counts = videos("late", 30, 7);
     world.post_plays(&plays_of(&counts)).await;
     world.wait_for_counts(&counts, DEFAULT_TIMEOUT).await;

@@ -12,7 +12,7 @@ use mayfly_tests::{
 };
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 /// Adds the reverse proxy and clears the public URLs, since all services share one origin behind
 /// it.
@@ -123,12 +123,15 @@ async fn get_taken(world: &World, posted: &Value) -> Value {
 }
 
 async fn next_message_event(events: &mut Events) -> Value {
-    loop {
-        let event = events.next().await.json();
-        if event["type"] == "message" {
-            return event;
+    let found = timeout(DEFAULT_TIMEOUT, async {
+        loop {
+            let event = events.next().await.json();
+            if event["type"] == "message" {
+                return event;
+            }
         }
-    }
+    });
+    found.await.expect("a message arrives in time")
 }
 
 #[tokio::test]

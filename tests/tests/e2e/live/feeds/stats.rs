@@ -262,13 +262,16 @@ async fn read_until(live: &mut LiveSocket, number: u64) {
 
 /// Returns the next frame other than `position` and `hello`.
 async fn next_stats(live: &mut LiveSocket) -> Value {
-    loop {
-        let frame = live.next_frame_within(recovery_timeout()).await;
-        if frame["type"] == "stats" {
-            return frame;
+    let found = timeout(recovery_timeout(), async {
+        loop {
+            let frame = live.next_frame().await;
+            if frame["type"] == "stats" {
+                return frame;
+            }
+            assert!(frame["type"] == "position" || frame["resumed"] == false, "{frame}");
         }
-        assert!(frame["type"] == "position" || frame["resumed"] == false, "{frame}");
-    }
+    });
+    found.await.expect("a `stats` frame arrives in time")
 }
 
 #[tokio::test(flavor = "multi_thread")]

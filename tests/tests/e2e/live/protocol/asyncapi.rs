@@ -12,6 +12,7 @@ use mayfly_tests::{
 };
 use redis::AsyncCommands;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::live::post_text;
 
@@ -89,13 +90,16 @@ impl Document {
 
     /// Validates frames until one of this type arrives.
     async fn validate_until(&mut self, live: &mut LiveSocket, kind: &str) -> Value {
-        loop {
-            let frame = live.next_frame().await;
-            self.record(&frame);
-            if frame["type"] == kind {
-                return frame;
+        let found = timeout(DEFAULT_TIMEOUT, async {
+            loop {
+                let frame = live.next_frame().await;
+                self.record(&frame);
+                if frame["type"] == kind {
+                    return frame;
+                }
             }
-        }
+        });
+        found.await.unwrap_or_else(|_| panic!("no {kind} within {DEFAULT_TIMEOUT:?}"))
     }
 
     /// Opens a socket and validates `hello`.
@@ -155,10 +159,11 @@ async fn every_documented_frame_is_sent_and_matches_its_schema() {
     publish_snapshot(&document, &world).await;
     let (mut stats, _) = document.open(&world.live_url("feed=stats")).await;
     document.validate_until(&mut stats, "stats").await;
-    let (mut counts, _) = document.open(&world.live_url("feed=plays,pulse")).await;
+    let (mut counts, _) = document.open(&world.live_url("feed=plays")).await;
+    let (mut pulse, _) = document.open(&world.live_url("feed=pulse")).await;
     publish_counts_and_pulse(&document, &world).await;
     document.validate_until(&mut counts, "plays").await;
-    document.validate_until(&mut counts, "pulse").await;
+    document.validate_until(&mut pulse, "pulse").await;
     let (mut rising, _) = document.open(&world.live_url("feed=rising&host=Example.org")).await;
     let pages = [("/news", 150, Some(50)), ("/", 20, None)];
     let mut news = trend_snapshot("example.org", 7 * 60 + 5, &pages);
@@ -182,16 +187,19 @@ async fn send_client_frames(document: &mut Document, live: &mut LiveSocket) {
         }
         for example in document.examples(name) {
             live.send_text(&example.to_string()).await;
-            loop {
-                let answer = live.next_frame().await;
-                document.record(&answer);
-                let kind = answer["type"].as_str().expect("the frame has a type");
-                assert_ne!(kind, "error", "{example}: {answer}");
-                let replies = operation["reply"]["messages"].to_string();
-                if replies.contains(&format!("/messages/{kind}\"")) {
-                    break;
+            let replies = operation["reply"]["messages"].to_string();
+            let received = timeout(DEFAULT_TIMEOUT, async {
+                loop {
+                    let answer = live.next_frame().await;
+                    document.record(&answer);
+                    let kind = answer["type"].as_str().expect("the frame has a type");
+                    assert_ne!(kind, "error", "{example}: {answer}");
+                    if replies.contains(&format!("/messages/{kind}\"")) {
+                        break;
+                    }
                 }
-            }
+            });
+            received.await.unwrap_or_else(|_| panic!("{example}: no reply"));
         }
     }
     let many: Vec<_> = (0..129).map(|number| format!("described-{number}")).collect();

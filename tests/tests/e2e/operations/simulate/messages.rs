@@ -109,7 +109,7 @@ async fn simulated_messages_are_spread_over_instances_and_listed_once_in_order()
         assert!(accepted.is_some_and(|accepted| accepted >= 700.0), "{url}: {accepted:?}");
     }
 
-    for (order, description) in [("asc", "in order of persistence"), ("desc", "newest first")] {
+    for (order, description) in [("asc", "oldest first"), ("desc", "newest first")] {
         let output = simulate(&world, &["walk", "--limit", "10", "--order", order]).await;
         assert_eq!(output.code, Some(0), "{output:?}");
         let once = format!("every message exactly once, {description}; none missing\n");

@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
     path::PathBuf,
     process::{Output, Stdio},
     time::Duration,
 };
 
-use mayfly_stack::{Service, StackEnv};
+use mayfly_stack::{Service, StackEnv, is_port_free};
 use mayfly_tests::{bin_dir, eventually, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -167,9 +166,7 @@ impl State {
 
 /// Returns the first of enough consecutive free ports.
 fn find_port_base() -> u16 {
-    let is_free = |base: &u16| {
-        (*base..*base + PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-    };
+    let is_free = |base: &u16| (*base..*base + PORTS).all(is_port_free);
     std::iter::repeat_with(|| fastrand::u16(12_000..19_900))
         .take(100)
         .find(is_free)

@@ -11,7 +11,7 @@ use super::{get_increases, parse_increases, shared};
 const PAUSE: Duration = Duration::from_secs(7);
 
 /// Checks that no call is made during the pause that the reply requests, that requests still get an
-/// immediate response, and that calls resume afterwards.
+/// immediate response, and that calls resume afterward.
 async fn expect_pause(host: &str, reply: SourceReply) {
     let (source, world) = shared().await;
     source.set_pages(host, &[("/a", 1)]);

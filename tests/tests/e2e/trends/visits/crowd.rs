@@ -88,7 +88,7 @@ async fn counts_and_rising_pages_match_a_simulated_crowd() {
     let mut crowd = Crowd {
         visitors: short_or_full(1_000, 10_000),
         pages: short_or_full(50, 200),
-        seconds: short_or_full(24, 120),
+        seconds: short_or_full(16, 120),
         last: HashMap::new(),
     };
     let started = Instant::now();

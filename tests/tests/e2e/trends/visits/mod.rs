@@ -4,7 +4,6 @@ mod crowd;
 mod publishers;
 mod rejections;
 mod sampled;
-mod sampling_rate;
 
 use std::time::Duration;
 
@@ -39,9 +38,9 @@ async fn find_trend(world: &World, host: &str) -> Value {
     json.map_or(Value::Null, |json| serde_json::from_str(&json).expect("valid JSON"))
 }
 
-/// Waits for a trend snapshot that fulfills a condition.
+/// Waits for a trend snapshot that satisfies a condition.
 async fn wait_for_trend(world: &World, host: &str, condition: impl Fn(&Value) -> bool) -> Value {
-    eventually(SAMPLE_TIMEOUT, "the trend snapshot fulfills the condition", async || {
+    eventually(SAMPLE_TIMEOUT, "the trend snapshot satisfies the condition", async || {
         let trend = find_trend(world, host).await;
         if condition(&trend) { Ok(trend) } else { Err(trend) }
     })

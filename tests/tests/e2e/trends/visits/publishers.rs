@@ -1,13 +1,11 @@
 //! One of several publishers samples.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, Setup, World, send_signal};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, eventually, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{sampled_at, send, visit};
 
@@ -24,16 +22,13 @@ impl Feed {
         Self(feed)
     }
 
-    /// Returns all snapshots published within a duration.
-    async fn listen(&mut self, time: Duration) -> Vec<Value> {
-        let (deadline, mut trends) = (Instant::now() + time, Vec::new());
-        let mut messages = self.0.on_message();
-        while let Ok(Some(message)) =
-            timeout(deadline.duration_since(Instant::now()), messages.next()).await
-        {
-            trends.push(serde_json::from_slice(message.get_payload_bytes()).expect("valid JSON"));
-        }
-        trends
+    /// Returns the next snapshots.
+    async fn next(&mut self, count: usize) -> Vec<Value> {
+        let messages = self.0.on_message().take(count);
+        let trends = messages.map(|message| {
+            serde_json::from_slice(message.get_payload_bytes()).expect("valid JSON")
+        });
+        timeout(DEFAULT_TIMEOUT, trends.collect()).await.expect("the snapshots are published")
     }
 }
 
@@ -58,9 +53,9 @@ async fn one_of_two_publishers_samples_every_five_seconds_and_is_replaced_when_k
     let world = Setup::new().scale(Service::StatsPublisher, 2).with_s3().start().await;
     let mut feed = Feed::open(&world).await;
     send(&world, &[visit(HOST, "/", "a"), visit(HOST, "/", "b")]).await;
-    let trends = feed.listen(Duration::from_secs(16)).await;
+    let trends = feed.next(3).await;
     let at = intervals(&trends);
-    assert!(at.len() >= 3 && at.windows(2).all(|two| two[1] == two[0] + 1), "{at:?}");
+    assert!(at.windows(2).all(|two| two[1] == two[0] + 1), "{at:?}");
     assert!(trends.iter().all(|one| one["visitors"] == 2 && one["host"] == HOST), "{trends:?}");
     for two in trends.windows(2) {
         assert_eq!(two[1]["compared_to"], two[0]["sampled_at"]);
@@ -71,19 +66,17 @@ async fn one_of_two_publishers_samples_every_five_seconds_and_is_replaced_when_k
     assert!(by_process.iter().enumerate().all(|(n, samples)| n == leader || *samples == 0));
 
     send_signal(world.stack.env().pids(Service::StatsPublisher)[leader], Signal::SIGKILL);
-    let trends = feed.listen(Duration::from_secs(12)).await;
-    let after = intervals(&trends);
-    assert!(after.len() >= 2, "{after:?}");
+    let after = intervals(&feed.next(2).await);
     let all: Vec<_> = at.iter().chain(&after).copied().collect();
     assert!(
         all.windows(2).all(|two| two[1] == two[0] + 1),
         "missing or duplicate samples: {all:?}"
     );
     // All samples are stored, except one that the killed process published but did not store.
-    let stored = world.query_count("SELECT count(*) FROM page_samples").await;
-    assert!(
-        stored >= i64::try_from(all.len()).expect("fits in the integer type") - 1,
-        "{stored} of {}",
-        all.len()
-    );
+    let count = i64::try_from(all.len()).expect("fits in the integer type");
+    eventually(DEFAULT_TIMEOUT, "the samples are stored", async || {
+        let stored = world.query_count("SELECT count(*) FROM page_samples").await;
+        if stored >= count - 1 { Ok(()) } else { Err(stored) }
+    })
+    .await;
 }

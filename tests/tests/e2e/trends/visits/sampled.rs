@@ -9,7 +9,9 @@ use redis::AsyncCommands;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{SAMPLE_TIMEOUT, find_trend, pages_of, sampled_at, send, visit, wait_for_trend};
+use super::{
+    SAMPLE_TIMEOUT, count_stored, find_trend, pages_of, sampled_at, send, visit, wait_for_trend,
+};
 
 async fn start(ttl: &str) -> World {
     let setup = Setup::new().scale(Service::StatsPublisher, 1).with_s3();
@@ -83,18 +85,17 @@ async fn visitor_counts_once_per_page_and_pages_are_identified_by_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_hundred_pages_are_listed_by_visitors_then_path() {
-    let world = start("30s").await;
-    let host = "many.test";
-    let mut visits = Vec::new();
-    for page in 0..150 {
-        let visitors = if page >= 140 { 3 } else { 1 };
-        let on = |visitor: u32| visit(host, &format!("/{page:03}"), &format!("v{page}-{visitor}"));
-        visits.extend((0..visitors).map(on));
-    }
+async fn estimated_count_is_published_as_not_exact() {
+    let setup = Setup::new().scale(Service::StatsPublisher, 1).with_s3();
+    let world = setup.set("MAYFLY_VISITS__EXACT_MAX", "100").start().await;
+    let host = "estimated.test";
+    let visits: Vec<_> = (0..1_000)
+        .map(|visitor| visit(host, &format!("/{}", visitor % 20), &format!("visitor-{visitor}")))
+        .collect();
     send(&world, &visits).await;
-    let trend = wait_for_trend(&world, host, |trend| trend["visitors"] == 170).await;
-    let paths: Vec<_> = pages_of(&trend).into_iter().map(|page| page.0).collect();
-    let expected: Vec<_> = (140..150).chain(0..90).map(|page| format!("/{page:03}")).collect();
-    assert_eq!(paths, expected);
+    let trend = wait_for_trend(&world, host, |trend| trend["exact"] == false).await;
+    let visitors = trend["visitors"].as_u64().expect("a number");
+    // At least 50 visitors are sampled, so the standard error is at most 14 %.
+    assert!((500..=1_500).contains(&visitors), "{trend}");
+    assert!(count_stored(&world, host).await <= 100);
 }

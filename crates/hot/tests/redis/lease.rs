@@ -1,0 +1,97 @@
+//! Leases.
+
+use std::time::Duration;
+
+use mayfly_hot::{Lease, Role};
+
+use crate::{LONG, TestStore, is_fresh};
+
+const JOB: &str = "test";
+
+fn candidate(test: &TestStore) -> Lease {
+    Lease::new(&test.hot, JOB, LONG)
+}
+
+#[tokio::test]
+async fn one_of_many_candidates_acquires_a_free_lease() {
+    let test = TestStore::create().await;
+    let roles = (0..16).map(|_| async {
+        let mut lease = candidate(&test);
+        lease.acquire_or_renew().await.expect("Redis responds")
+    });
+    let roles = futures_util::future::join_all(roles).await;
+    assert_eq!(roles.iter().filter(|role| **role == Role::Leader).count(), 1, "{roles:?}");
+}
+
+#[tokio::test]
+async fn standby_receives_the_remaining_time_of_the_lease() {
+    let test = TestStore::create().await;
+    let _leader = test.lead().await;
+    test.query::<()>(&["PEXPIRE", &test.keys().lease(JOB), "60000"]).await;
+    let mut standby = candidate(&test);
+    let role = standby.acquire_or_renew().await.expect("Redis responds");
+    let Role::Standby(remaining) = role else { panic!("{role:?}") };
+    assert!(is_fresh(remaining, Duration::from_secs(60)), "{remaining:?}");
+    assert_eq!((standby.token(), standby.remaining()), (None, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn renewal_keeps_the_token_and_extends_the_lease() {
+    let test = TestStore::create().await;
+    let mut leader = test.lead().await;
+    let token = leader.token();
+    test.query::<()>(&["PEXPIRE", &test.keys().lease(JOB), "60000"]).await;
+    assert_eq!(leader.acquire_or_renew().await.expect("Redis responds"), Role::Leader);
+    assert!(token.is_some() && leader.token() == token);
+    assert!(is_fresh(test.ttl(&test.keys().lease(JOB)).await, LONG));
+    assert!(is_fresh(leader.remaining(), LONG));
+}
+
+#[tokio::test]
+async fn released_lease_is_free_and_the_next_token_is_greater() {
+    let test = TestStore::create().await;
+    let mut first = test.lead().await;
+    let token = first.token();
+    first.release().await.expect("Redis responds");
+    assert_eq!(first.token(), None);
+    assert!(!test.has_key(&test.keys().lease(JOB)).await);
+    let second = test.lead().await;
+    assert!(second.token() > token, "{:?} {token:?}", second.token());
+    let stored: Option<u64> = test.query(&["GET", &test.keys().lease_token(JOB)]).await;
+    assert_eq!(stored, second.token());
+}
+
+#[tokio::test]
+async fn expired_lease_passes_to_another_candidate() {
+    let test = TestStore::create().await;
+    let mut first = test.lead().await;
+    let token = first.token();
+    test.query::<()>(&["DEL", &test.keys().lease(JOB)]).await;
+    let second = test.lead().await;
+    assert!(second.token() > token);
+    let role = first.acquire_or_renew().await.expect("Redis responds");
+    assert!(matches!(role, Role::Standby(_)), "{role:?}");
+    assert_eq!(first.token(), None);
+}
+
+#[tokio::test]
+async fn release_of_a_lost_lease_leaves_it_to_its_holder() {
+    let test = TestStore::create().await;
+    let mut first = test.lead().await;
+    test.query::<()>(&["DEL", &test.keys().lease(JOB)]).await;
+    let mut second = test.lead().await;
+    first.release().await.expect("Redis responds");
+    assert_eq!(second.acquire_or_renew().await.expect("Redis responds"), Role::Leader);
+}
+
+#[tokio::test]
+async fn token_is_not_less_than_the_time_and_greater_than_a_later_one() {
+    let test = TestStore::create().await;
+    let before = test.now().await;
+    let mut lease = test.lead().await;
+    assert!(lease.token() >= u64::try_from(before.as_millis()).ok(), "{:?}", lease.token());
+    // As if the clock had been set back.
+    lease.release().await.expect("Redis responds");
+    test.query::<()>(&["SET", &test.keys().lease_token(JOB), "9000000000000000"]).await;
+    assert_eq!(test.lead().await.token(), Some(9_000_000_000_000_001));
+}

@@ -1,0 +1,140 @@
+//! The store on a real Redis.
+
+mod api_keys;
+mod feeds;
+mod lease;
+mod messages;
+mod plays;
+mod queue;
+mod snapshots;
+mod trends;
+mod visits;
+mod write;
+
+use std::time::Duration;
+
+use deadpool_redis::redis::{self, FromRedisValue, aio::MultiplexedConnection};
+use mayfly_core::{Clock, Host, SystemClock, Timestamp};
+use mayfly_hot::{HotStore, Keys, Lease, Origin, Role};
+use mayfly_runtime::settings::Settings;
+use mayfly_stack::SharedRedis;
+use uuid::Uuid;
+
+/// A time to live of keys that no test waits for.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// A store with its own keys on the Redis that all tests share, and direct access to that Redis.
+struct TestStore {
+    hot: HotStore,
+    settings: Settings,
+    connection: MultiplexedConnection,
+}
+
+impl TestStore {
+    /// Creates an empty store with the default settings.
+    async fn create() -> Self {
+        Self::create_with(&[]).await
+    }
+
+    /// Creates an empty store with some settings, given as environment variables.
+    async fn create_with(env: &[(&str, &str)]) -> Self {
+        let prefix = format!("t{}", Uuid::now_v7().simple());
+        let url = SharedRedis::get().await.expect("Redis starts").url();
+        Self::connect(url, &prefix, env).await
+    }
+
+    async fn connect(url: &str, prefix: &str, env: &[(&str, &str)]) -> Self {
+        let own = [
+            ("MAYFLY_REDIS__URL", url),
+            ("MAYFLY_REDIS__PREFIX", prefix),
+            // A busy machine must not fail a test.
+            ("MAYFLY_REDIS__TIMEOUT", "20s"),
+        ];
+        let env = own.iter().chain(env).map(|(name, value)| ((*name).into(), (*value).into()));
+        let settings = Settings::from_layers(None, env).expect("valid settings");
+        let client = redis::Client::open(url).expect("a valid URL");
+        let connection = client.get_multiplexed_async_connection().await.expect("Redis responds");
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        Self { hot, settings, connection }
+    }
+
+    /// Returns a store on the same keys whose Redis user has further ACL rules.
+    async fn restrict(&self, rules: &[&str]) -> Self {
+        let prefix = &self.settings.redis.prefix;
+        let base = ["ACL", "SETUSER", prefix, "on", "nopass", "~*", "+@all", "allchannels"];
+        self.query::<()>(&[&base, rules].concat()).await;
+        let url = SharedRedis::get().await.expect("Redis starts").url();
+        let url = url.replace("redis://", &format!("redis://{prefix}:any@"));
+        Self::connect(&url, prefix, &[]).await
+    }
+
+    fn keys(&self) -> &Keys {
+        self.hot.keys()
+    }
+
+    /// Sends a command, given as words, and returns the reply.
+    async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let (command, arguments) = words.split_first().expect("a command");
+        let mut command = redis::cmd(command);
+        command.arg(arguments);
+        command.query_async(&mut self.connection.clone()).await.expect("a valid command")
+    }
+
+    /// Returns a field of the ledger.
+    async fn ledger(&self, field: &str) -> Option<String> {
+        self.query(&["HGET", &self.keys().ledger(), field]).await
+    }
+
+    /// Returns the remaining time to live of a key.
+    async fn ttl(&self, key: &str) -> Duration {
+        let millis: i64 = self.query(&["PTTL", key]).await;
+        Duration::from_millis(u64::try_from(millis).expect("the key has a time to live"))
+    }
+
+    /// Returns whether a key exists.
+    async fn has_key(&self, key: &str) -> bool {
+        self.query(&["EXISTS", key]).await
+    }
+
+    /// Returns the current time by the clock of Redis.
+    async fn now(&self) -> Timestamp {
+        let (seconds, micros): (i64, i64) = self.query(&["TIME"]).await;
+        Timestamp::from_millis(seconds * 1_000 + micros / 1_000)
+    }
+
+    /// Acquires the lease of a job.
+    async fn lead(&self) -> Lease {
+        let mut lease = Lease::new(&self.hot, "test", LONG);
+        assert_eq!(lease.acquire_or_renew().await.expect("Redis responds"), Role::Leader);
+        lease
+    }
+
+    /// Lets another process acquire the lease of [`Self::lead`], without the knowledge of its holder.
+    async fn replace_leader(&self) -> Lease {
+        self.query::<()>(&["DEL", &self.keys().lease("test")]).await;
+        self.lead().await
+    }
+
+    /// Returns in a later millisecond by the clock of Redis.
+    async fn wait_a_millisecond(&self) {
+        let at = self.now().await;
+        while self.now().await == at {}
+    }
+}
+
+/// Returns whether a remaining time to live is that of a key written a moment ago.
+fn is_fresh(remaining: Duration, ttl: Duration) -> bool {
+    remaining <= ttl && remaining > ttl.saturating_sub(Duration::from_secs(30))
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+fn origin() -> Origin {
+    Origin::new("request-1", "00-ab-cd-01")
+}
+
+fn host(name: &str) -> Host {
+    Host::parse(name).expect("a host")
+}

@@ -1,0 +1,94 @@
+//! Messages.
+
+mod accept;
+mod expire;
+mod inbox;
+mod restore;
+mod take;
+
+use mayfly_core::{Message, MessageId, NewMessage, Timestamp};
+use mayfly_hot::{
+    Capacity, MessageFinder, MessageWrite, MessageWriteRequest, MessageWriter, ReplayedWrite,
+    WriteOutcome,
+};
+use uuid::Uuid;
+
+use crate::{TestStore, now, origin};
+
+/// Returns an accepted message, given its JSON as sent.
+pub(crate) fn message(json: &str) -> Message {
+    let message = NewMessage::from_json(json).expect("a valid message");
+    message.accept(MessageId::from(Uuid::now_v7()), now())
+}
+
+/// Returns accepted messages to an inbox, oldest first.
+pub(crate) fn messages_to(username: &str, count: usize) -> Vec<Message> {
+    (0..count).map(|n| message(&format!(r#"{{"username":"{username}","text":"{n}"}}"#))).collect()
+}
+
+pub(crate) fn write_request(messages: &[Message]) -> MessageWriteRequest {
+    MessageWriteRequest {
+        messages: messages.iter().map(MessageWrite::from).collect(),
+        origin: origin(),
+        limit: None,
+        idempotency: None,
+    }
+}
+
+impl TestStore {
+    pub(crate) fn message_writer(&self) -> MessageWriter {
+        MessageWriter::start(&self.hot, &self.settings)
+    }
+
+    /// Writes messages in one request.
+    pub(crate) async fn write(&self, messages: &[Message]) -> WriteOutcome<ReplayedWrite> {
+        let written = self.message_writer().write(write_request(messages)).await;
+        written.expect("Redis responds")
+    }
+
+    /// Writes messages, which are accepted.
+    pub(crate) async fn accept(&self, messages: &[Message]) {
+        assert_eq!(self.write(messages).await, WriteOutcome::Accepted(None));
+    }
+
+    /// Returns the message with this ID as far as Redis is responsible for it.
+    pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
+        let finder = MessageFinder::start(&self.hot);
+        finder.find_message(id).await.expect("Redis responds")
+    }
+
+    /// Returns whether a message is live.
+    pub(crate) async fn is_live(&self, id: MessageId) -> bool {
+        self.has_key(&self.keys().message(id)).await
+    }
+
+    /// Expires messages early as their time to live would: without a trace but in the inbox.
+    pub(crate) async fn let_expire(&self, messages: &[Message]) {
+        for message in messages {
+            self.query::<()>(&["DEL", &self.keys().message(message.id)]).await;
+        }
+    }
+
+    /// Returns the entries of a stream: their IDs and fields.
+    pub(crate) async fn entries(&self, key: &str) -> Vec<(String, Vec<(String, String)>)> {
+        self.query(&["XRANGE", key, "-", "+"]).await
+    }
+}
+
+pub(crate) fn json(message: &Message) -> Vec<u8> {
+    message.to_json()
+}
+
+pub(crate) fn jsons(messages: &[Message]) -> Vec<Vec<u8>> {
+    messages.iter().map(Message::to_json).collect()
+}
+
+/// Returns the JSON of a message with another expiry time.
+pub(crate) fn json_expired_at(message: &Message, at: Timestamp) -> Vec<u8> {
+    Message { expires_at: at, ..message.clone() }.to_json()
+}
+
+pub(crate) const FULL_QUEUE: WriteOutcome<ReplayedWrite> =
+    WriteOutcome::CapacityExceeded(Capacity::Queue);
+pub(crate) const FULL_INBOX: WriteOutcome<ReplayedWrite> =
+    WriteOutcome::CapacityExceeded(Capacity::Inbox);

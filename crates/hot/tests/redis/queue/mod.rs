@@ -1,0 +1,51 @@
+//! The queues.
+
+mod ack;
+mod consumer;
+mod depth;
+mod ledger;
+mod maintenance;
+
+use std::time::Duration;
+
+use deadpool_redis::redis;
+use mayfly_hot::{Consumer, ReadBatch, Stream};
+
+use crate::TestStore;
+
+/// As long as a read may wait if there is nothing to read.
+const NO_WAIT: Duration = Duration::from_millis(1);
+
+impl TestStore {
+    fn consumer(&self, stream: Stream, name: &str) -> Consumer {
+        Consumer::new(self.hot.clone(), stream, name.to_owned())
+    }
+
+    async fn create_group(&self, stream: Stream) {
+        self.hot.queue().create_group(stream).await.expect("Redis responds");
+    }
+
+    /// Appends an entry with this ID.
+    async fn append(&self, stream: Stream, entry_id: &str) {
+        self.query::<()>(&["XADD", &self.keys().stream(stream), entry_id, "kind", "x"]).await;
+    }
+
+    /// Appends this many entries, one per millisecond from 1 on.
+    async fn append_many(&self, stream: Stream, count: u64) {
+        let mut pipe = redis::pipe();
+        for millis in 1..=count {
+            let entry_id = format!("{millis}-0");
+            pipe.cmd("XADD").arg(self.keys().stream(stream)).arg(entry_id).arg("kind").arg("x");
+            pipe.ignore();
+        }
+        pipe.query_async::<()>(&mut self.connection.clone()).await.expect("Redis responds");
+    }
+}
+
+async fn read(consumer: &mut Consumer, count: usize) -> ReadBatch {
+    consumer.read_batch(count, NO_WAIT).await.expect("Redis responds")
+}
+
+fn entry_ids(batch: &ReadBatch) -> Vec<&str> {
+    batch.deliveries.iter().map(|delivery| delivery.entry_id.as_str()).collect()
+}

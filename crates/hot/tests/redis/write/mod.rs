@@ -1,0 +1,23 @@
+//! Rate limits and idempotency keys of writes.
+
+mod idempotency;
+mod rate_limit;
+
+use std::time::Duration;
+
+use mayfly_hot::{ClientLimit, RateLimitStatus};
+use mayfly_runtime::settings::Rate;
+
+/// Returns a limit of a client for an hour.
+fn limit(client: &str, items: u32) -> ClientLimit {
+    ClientLimit { client: client.into(), rate: rate(items) }
+}
+
+fn rate(items: u32) -> Rate {
+    Rate { items, window: Duration::from_secs(3_600) }
+}
+
+/// Returns the part of a status that does not depend on the time.
+fn remaining(status: Option<RateLimitStatus>) -> u32 {
+    status.expect("a limit").remaining
+}
