@@ -56,8 +56,8 @@ stop: $(MAYFLY) ## Stop a service, redis, postgres or s3: NAME=persist-worker
 reset: $(MAYFLY) ## Stop the local stack and delete its data
 	@$(MAYFLY) reset
 
-# More threads than cores, because tests mostly wait for processes.
-TEST_THREADS ?= 3
+# More threads than cores, because many tests wait for an interval or a process to exit.
+TEST_THREADS ?= 8
 
 # Backtraces are off, because they would obscure the message of a failed test.
 .PHONY: test

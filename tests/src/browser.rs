@@ -31,7 +31,8 @@ cat >/dev/null
 kill "$browser"
 wait "$browser"
 # Remaining child processes may still write to the profile.
-while rm -rf "$profile"; sleep 1; [ -e "$profile" ]; do :; done
+tries=0
+while rm -rf "$profile"; [ -e "$profile" ] && [ $((tries += 1)) -lt 60 ]; do sleep 1; done
 "#;
 
 /// Disables sandboxing, since only test pages are opened, and all requests of the browser itself.

@@ -19,8 +19,8 @@ pub fn short_or_full<T>(short: T, full: T) -> T {
 }
 
 /// Returns a deadline of the contract: unchanged in a full run, which has the machine to itself,
-/// and four times as long otherwise, since tests then run concurrently.
+/// and ten times as long otherwise, since tests then run concurrently.
 #[must_use]
 pub fn with_slack(deadline: Duration) -> Duration {
-    deadline * short_or_full(4, 1)
+    deadline * short_or_full(10, 1)
 }

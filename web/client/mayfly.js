@@ -23,7 +23,10 @@
 
   /** The server's limit of names of each kind. */
   const NAMES_MAX = 128;
-  /** The server accepts client frames of up to 4 KiB. The rest is reserved for the JSON around the names. */
+  /**
+   * The server accepts client frames of up to 4 KiB. The rest is reserved for the JSON around the
+   * names.
+   */
   const NAMES_BYTES_MAX = 3500;
   /** The number of messages remembered, to drop duplicates and to report expiry. */
   const MESSAGES_MAX = 20_000;

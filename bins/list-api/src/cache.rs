@@ -299,11 +299,11 @@ mod tests {
     async fn canceled_fetch_is_retried_and_blocks_no_later_get() {
         let (cache, source) = (SingleFlightCache::new(), Source::default());
         let attempts = AtomicUsize::new(0);
-        let cancelled = cache.get(&1, || {
+        let canceled = cache.get(&1, || {
             attempts.fetch_add(1, Ordering::Relaxed);
             async { panic!("on purpose") }
         });
-        assert!(matches!(cancelled.await, Err(FetchError::Cancelled)));
+        assert!(matches!(canceled.await, Err(FetchError::Cancelled)));
         assert_eq!(attempts.into_inner(), 2);
         assert_eq!(get(&cache, 1, &source).await, Some(1));
     }

@@ -28,7 +28,7 @@ const BATCH_BUCKETS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
 /// All tables: those of the libraries, then the service's own.
-pub const METRICS: &[&[Metric]] = &[hot::CONNECTION, cold::METRICS, OWN];
+pub const METRICS: &[&[Metric]] = &[hot::HEALTH, cold::METRICS, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(

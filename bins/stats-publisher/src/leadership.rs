@@ -13,6 +13,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A job that one instance runs as the leader while the others are on standby.
 pub trait LeaderJob {
+    /// What the job does, for the log: "publish play counts".
+    const DESCRIPTION: &'static str;
+
     /// Runs one step and returns the pause before the next one.
     ///
     /// A step asks `leadership` for the role of this instance before it does anything as the
@@ -50,8 +53,8 @@ impl Leadership {
     }
 
     /// Runs `job` until the process drains and the job has completed its work.
-    pub async fn run(mut self, mut job: impl LeaderJob, draining: CancellationToken) {
-        let mut outages = OutageLog::new(self.job);
+    pub async fn run<J: LeaderJob>(mut self, mut job: J, draining: CancellationToken) {
+        let mut outages = OutageLog::new(J::DESCRIPTION);
         while !draining.is_cancelled() || job.is_busy() {
             let result = job.step(&mut self).await;
             outages.record(&result);

@@ -24,7 +24,7 @@ pub(crate) const RISING_SAMPLES_DROPPED_TOTAL: &str = "mayfly_rising_samples_dro
 
 /// All tables: those of the libraries, then the service's own.
 pub const METRICS: &[&[Metric]] =
-    &[hot::CONNECTION, hot::PUBLICATIONS, hot::LEASES, cold::METRICS, OWN];
+    &[hot::HEALTH, hot::PUBLICATIONS, hot::LEASES, cold::METRICS, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(PLAY_FRAMES_TOTAL, "Published frames of play counts", Series::One),

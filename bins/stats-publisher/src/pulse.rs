@@ -93,6 +93,8 @@ impl PulsePublisher {
 }
 
 impl LeaderJob for PulsePublisher {
+    const DESCRIPTION: &'static str = "publish the pulse";
+
     /// A standby samples too, so that it has rates when it becomes the leader.
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         let role = leadership.renew().await?;

@@ -23,7 +23,7 @@ pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 pub(crate) const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
 
 /// All tables: those of the libraries, then the service's own.
-pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::CONNECTION, OWN];
+pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::HEALTH, OWN];
 
 const OWN: &[Metric] = &[
     Metric::gauge(CONNECTIONS, "Open live connections", Series::One),

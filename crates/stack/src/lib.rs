@@ -33,5 +33,5 @@ pub use stack::Stack;
 pub use supervisor::reset::{reset, stop_orphans};
 pub use supervisor::status::InstanceStatus;
 pub use topology::instance::{Instance, ProcessKind, UnknownProcess};
-pub use topology::ports::{ReservedPort, is_port_free, reserve_free_port};
+pub use topology::ports::{ReservedPort, find_port_base, reserve_free_port};
 pub use topology::service::Service;

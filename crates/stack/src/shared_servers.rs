@@ -20,19 +20,30 @@ use crate::supervisor::reset::{reset, stop_orphans};
 /// The file system in memory of Linux.
 const MEMORY_DIR: &str = "/dev/shm";
 
-/// The free space from which the servers' data is kept in memory. Linux offers half of its memory;
-/// the end-to-end tests need up to 4 GiB.
+/// The free memory from which the servers' data is kept there. The end-to-end tests need up to 4 GiB.
 const MEMORY_BYTES_MIN: u64 = 8 << 30;
 
 /// Deletes a directory when stdin is closed, which happens even if the process is killed. Servers
-/// that are still stopping may write to it.
+/// that are still stopping may write to it for a while.
 const CLEANUP_SCRIPT: &str = r#"
 cat >/dev/null
-while rm -rf "$0"; sleep 1; [ -e "$0" ]; do :; done
+tries=0
+while rm -rf "$0"; [ -e "$0" ] && [ $((tries += 1)) -lt 60 ]; do sleep 1; done
 "#;
 
+static ROOT: OnceCell<Root> = OnceCell::const_new();
 static REDIS: OnceCell<SharedRedis> = OnceCell::const_new();
 static SERVERS: OnceCell<SharedServers> = OnceCell::const_new();
+
+/// The directory of this process for the data of its servers. It is deleted when the process exits.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    /// Closed when the process exits, which starts the deletion.
+    _cleanup: ChildStdin,
+    /// Locked while this process lives, which marks the directory as in use.
+    _lock: File,
+}
 
 /// One Redis for all tests of a process, started on first use, on a free port.
 ///
@@ -41,11 +52,7 @@ static SERVERS: OnceCell<SharedServers> = OnceCell::const_new();
 pub struct SharedRedis {
     stack: Stack,
     url: String,
-    root: PathBuf,
-    /// Closed when the process exits, which starts the deletion of `root`.
-    _cleanup: ChildStdin,
-    /// Locked while this process lives, which marks the directory as in use.
-    _lock: File,
+    root: &'static Path,
 }
 
 impl SharedRedis {
@@ -55,12 +62,10 @@ impl SharedRedis {
     }
 
     async fn start() -> Result<Self, StackError> {
-        let parent = choose_parent();
-        let (root, lock) = create_root(&parent).await.map_err(StackError::io(&parent))?;
-        let cleanup = delete_on_exit(&root).map_err(StackError::io(&root))?;
-        let stack = Stack::up(Spec::redis_only(&root)).await?;
+        let root = &ROOT.get_or_try_init(Root::create).await?.path;
+        let stack = Stack::up(Spec::redis_only(root)).await?;
         let url = stack.env().redis_url().to_owned();
-        Ok(Self { stack, url, root, _cleanup: cleanup, _lock: lock })
+        Ok(Self { stack, url, root })
     }
 
     /// Returns the URL. Every test uses its own key prefix.
@@ -70,7 +75,7 @@ impl SharedRedis {
 
     /// Returns a directory that lasts as long as this process.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root
     }
 }
 
@@ -89,7 +94,7 @@ impl SharedServers {
 
     async fn start() -> Result<Self, StackError> {
         let redis = SharedRedis::get().await?;
-        redis.stack.apply(Spec::servers_only(&redis.root)).await?;
+        redis.stack.apply(Spec::servers_only(redis.root)).await?;
         let database_url = redis.stack.env().database_url().to_owned();
         Ok(Self { redis, database_url })
     }
@@ -128,16 +133,54 @@ impl SharedServers {
     }
 }
 
-/// Returns the directory for the data of all such servers: in memory if there is enough, because
-/// each database has hundreds of files, and ext4 takes long to create files after others were
-/// deleted.
+impl Root {
+    /// Creates the directory, and deletes those of processes that have exited and whose cleanup was
+    /// killed.
+    async fn create() -> Result<Self, StackError> {
+        let in_memory = parent_in(Path::new(MEMORY_DIR));
+        let on_disk = parent_in(&std::env::temp_dir());
+        for parent in [&in_memory, &on_disk] {
+            if parent.exists() {
+                delete_unused_roots(parent).await.map_err(StackError::io(parent))?;
+            }
+        }
+        let parent = if has_free_memory() { in_memory } else { on_disk };
+        Self::create_in(&parent).map_err(StackError::io(&parent))
+    }
+
+    fn create_in(parent: &Path) -> io::Result<Self> {
+        create_accessible_dir(parent)?;
+        let parent_lock = open_lock(parent)?;
+        parent_lock.lock()?;
+        let path = parent.join(std::process::id().to_string());
+        create_accessible_dir(&path)?;
+        let lock = open_lock(&path)?;
+        lock.lock()?;
+        let cleanup = delete_on_exit(&path)?;
+        Ok(Self { path, _cleanup: cleanup, _lock: lock })
+    }
+}
+
+/// Returns the directory for the data of all test processes.
+fn parent_in(dir: &Path) -> PathBuf {
+    dir.join(format!("mayfly-servers-{}", geteuid()))
+}
+
+/// Returns whether the data of the servers fits in memory. Each database has hundreds of files, and
+/// ext4 takes long to create files after others were deleted.
 #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "needed on macOS"))]
-fn choose_parent() -> PathBuf {
-    let has_memory = statvfs(MEMORY_DIR).is_ok_and(|status| {
+fn has_free_memory() -> bool {
+    let has_space = statvfs(MEMORY_DIR).is_ok_and(|status| {
         u64::from(status.blocks_available()) * u64::from(status.fragment_size()) >= MEMORY_BYTES_MIN
     });
-    let dir = if has_memory { PathBuf::from(MEMORY_DIR) } else { std::env::temp_dir() };
-    dir.join(format!("mayfly-servers-{}", geteuid()))
+    has_space && read_available_memory().is_some_and(|bytes| bytes >= MEMORY_BYTES_MIN)
+}
+
+/// Returns the memory in bytes that is available without swapping, as Linux estimates it.
+fn read_available_memory() -> Option<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").ok()?;
+    let available = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    available.trim().strip_suffix("kB")?.trim().parse().ok().map(|kilobytes: u64| kilobytes * 1024)
 }
 
 /// Deletes a directory after this process has exited, however it exits. Returns the pipe that must
@@ -147,25 +190,14 @@ fn delete_on_exit(dir: &Path) -> io::Result<ChildStdin> {
     command.arg("-c").arg(CLEANUP_SCRIPT).arg(dir);
     // In its own process group, so that Ctrl-C does not stop it.
     command.current_dir("/").process_group(0);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    child.stdin.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn()?.stdin.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into())
 }
 
-/// Creates a directory for this process and deletes those of processes that have exited and whose
-/// cleanup was killed. A lock serializes concurrent callers.
-async fn create_root(parent: &Path) -> io::Result<(PathBuf, File)> {
-    create_accessible_dir(parent)?;
+/// Deletes the directories of processes that have exited. A lock serializes concurrent callers.
+async fn delete_unused_roots(parent: &Path) -> io::Result<()> {
     let parent_lock = open_lock(parent)?;
     parent_lock.lock()?;
-    delete_unused_roots(parent).await;
-    let root = parent.join(std::process::id().to_string());
-    create_accessible_dir(&root)?;
-    let lock = open_lock(&root)?;
-    lock.lock()?;
-    Ok((root, lock))
-}
-
-async fn delete_unused_roots(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
     for root in entries.filter(|path| path.is_dir()) {
         let is_unused = open_lock(&root).and_then(|lock| Ok(lock.try_lock()?)).is_ok();
@@ -177,6 +209,7 @@ async fn delete_unused_roots(parent: &Path) {
             let _kept = fs::remove_dir_all(&root);
         }
     }
+    Ok(())
 }
 
 /// Creates a directory that the Postgres account can traverse.

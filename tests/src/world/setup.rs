@@ -1,6 +1,11 @@
 //! The configuration of a test stack.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::Duration,
+};
 
 use mayfly_stack::{Service, SharedRedis, SharedServers, Spec, Stack, reserve_free_port};
 use reqwest::Client;
@@ -176,9 +181,10 @@ impl Setup {
 
 /// Creates the directory of a stack. Postgres has an account of its own and must be able to enter it.
 fn create_root(redis: &SharedRedis, name: &str) -> TempDir {
-    let mut builder = tempfile::Builder::new();
-    let root = builder.prefix(name).permissions(Permissions::from_mode(0o755));
-    root.tempdir_in(redis.root()).expect("the directory is created")
+    let root = tempfile::Builder::new().prefix(name).tempdir_in(redis.root());
+    let root = root.expect("the directory is created");
+    fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("the directory is ours");
+    root
 }
 
 /// Creates a database with the schema and returns its URL. It is a copy, because running the

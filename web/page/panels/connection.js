@@ -102,7 +102,10 @@ export class ConnectionPanel {
     this.#log(`${formatCount(dropped, 'message')} dropped`);
   }
 
-  /** Updates the values that change continuously. These elements are not live regions of screen readers. */
+  /**
+   * Updates the values that change continuously. These elements are not live regions of screen
+   * readers.
+   */
   #refresh() {
     const position = this.#live?.position;
     byId('connection-position').textContent = position ?? '–';

@@ -14,7 +14,7 @@ pub(crate) enum Keys {
     Revoke {
         /// The ID or the prefix of the key, as shown by `mayfly keys list`
         #[arg(value_name = "ID|PREFIX")]
-        id_or_start: String,
+        id_or_prefix: String,
     },
 }
 

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::command_line::{CreateKey, Keys};
 use crate::settings::load_settings;
 
-/// The prefix of every key. Secret scanners can recognize it.
-const PREFIX: &str = "mf_";
+/// The text that every key begins with. Secret scanners can recognize it.
+const MARKER: &str = "mf_";
 /// The number of random characters after the prefix: 190 bits.
 const RANDOM_CHARS: usize = 32;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -30,7 +30,7 @@ pub(crate) async fn keys(command: Keys) -> Result<ExitCode> {
     match command {
         Keys::Create(key) => create(&settings, &cold, key).await,
         Keys::List => list(&cold).await,
-        Keys::Revoke { id_or_start } => revoke(&settings, &cold, &id_or_start).await,
+        Keys::Revoke { id_or_prefix } => revoke(&settings, &cold, &id_or_prefix).await,
     }
 }
 
@@ -76,8 +76,8 @@ async fn list(cold: &ColdStore) -> Result<ExitCode> {
     }
 }
 
-async fn revoke(settings: &Settings, cold: &ColdStore, id_or_start: &str) -> Result<ExitCode> {
-    let revocation = cold.api_keys().revoke(id_or_start).await;
+async fn revoke(settings: &Settings, cold: &ColdStore, id_or_prefix: &str) -> Result<ExitCode> {
+    let revocation = cold.api_keys().revoke(id_or_prefix).await;
     let key = match revocation.context("cannot revoke the key in Postgres")? {
         Revocation::Revoked(key) => key,
         Revocation::NotFound => {
@@ -122,11 +122,11 @@ fn print_key(key: &StoredApiKey) {
 
 /// Generates a key from the random number generator of the operating system.
 fn generate_key() -> Result<String> {
-    let mut key = String::from(PREFIX);
+    let mut key = String::from(MARKER);
     let mut bytes = [0_u8; 2 * RANDOM_CHARS];
-    while key.len() < PREFIX.len() + RANDOM_CHARS {
+    while key.len() < MARKER.len() + RANDOM_CHARS {
         getrandom::fill(&mut bytes).context("cannot read random bytes")?;
-        let remaining = PREFIX.len() + RANDOM_CHARS - key.len();
+        let remaining = MARKER.len() + RANDOM_CHARS - key.len();
         key.extend(bytes.iter().filter_map(|byte| to_digit(*byte)).take(remaining));
     }
     Ok(key)

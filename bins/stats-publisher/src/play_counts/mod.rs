@@ -60,6 +60,8 @@ impl PlayCountPublisher {
 }
 
 impl LeaderJob for PlayCountPublisher {
+    const DESCRIPTION: &'static str = "publish play counts";
+
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         if let Role::Standby(expires_in) = leadership.role().await? {
             return Ok(leadership.standby_pause(expires_in));

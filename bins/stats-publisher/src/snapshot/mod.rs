@@ -335,6 +335,8 @@ impl SnapshotPublisher {
 }
 
 impl LeaderJob for SnapshotPublisher {
+    const DESCRIPTION: &'static str = "publish statistics";
+
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         let draining = self.draining.clone();
         let out_of_time = async {

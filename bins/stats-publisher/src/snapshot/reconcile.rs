@@ -5,15 +5,16 @@ use tracing::debug;
 
 use super::{AnnouncedSnapshot, PublishError, SnapshotPublisher};
 
-/// The maximum number of uploads per call. The next step continues the reconciliation.
+/// The maximum number of uploads per call of `reconcile`. The next step continues.
 const ROUNDS_MAX: u32 = 3;
 
 impl SnapshotPublisher {
     /// Uploads the announced snapshot again if this instance has overwritten it with one that was
-    /// not announced. Concurrent reconciliations converge to the newest, as each checks again
-    /// afterward.
+    /// not announced. Concurrent reconciliations converge to the newest snapshot because each of
+    /// them checks again after its upload.
     ///
-    /// An upload that timed out is checked immediately, and again when S3 can no longer apply it.
+    /// After an upload that timed out, the check runs immediately, and again as soon as S3 can no
+    /// longer apply that upload.
     pub(super) async fn reconcile(&mut self) -> Result<(), PublishError> {
         if let Some(late) = self.pending_upload.take_if(|put| put.settled_at <= Instant::now()) {
             let uploaded = self.unannounced.unwrap_or(late.generated_at);

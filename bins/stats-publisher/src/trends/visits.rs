@@ -84,6 +84,8 @@ impl VisitSampler {
 }
 
 impl LeaderJob for VisitSampler {
+    const DESCRIPTION: &'static str = "sample visits";
+
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         if let Some(pause) = self.check_standby(leadership).await? {
             return Ok(pause);

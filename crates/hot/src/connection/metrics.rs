@@ -10,7 +10,7 @@ pub const PUBLISH_FAILURES_TOTAL: &str = "mayfly_publish_failures_total";
 pub const LEADER: &str = "mayfly_leader";
 
 /// Metrics of every process that calls [`HotStore::watch`](crate::HotStore::watch).
-pub const CONNECTION: &[Metric] =
+pub const HEALTH: &[Metric] =
     &[Metric::gauge(REDIS_UP, "1 while Redis responds, else 0", Series::Later)];
 
 /// Metrics of every process that publishes to a feed.

@@ -7,12 +7,12 @@ use mayfly_core::{
     EntryId, ExpiredMessage, LiveEvent, Message, Publication, Sample, StateFeed, TrendSnapshot,
     frame::ResumeFailure,
 };
-use mayfly_hot::{EventSinks, Publications, Subscription};
+use mayfly_hot::{EventSinks, HotError, Publications, Stream, Subscription};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    TestStore, host,
-    messages::{json, message, messages_to},
+    TestStore, entry_id, host,
+    messages::{message, messages_to},
     now, origin,
 };
 
@@ -45,7 +45,7 @@ async fn received<T>(publication: impl Future<Output = Option<T>>) -> T {
 }
 
 fn event(message: &Message) -> LiveEvent {
-    LiveEvent::Message { channel: message.channel.as_str().into(), json: json(message).into() }
+    LiveEvent::Message { channel: message.channel.as_str().into(), json: message.to_json().into() }
 }
 
 fn events(publication: &Publication) -> Vec<LiveEvent> {
@@ -55,14 +55,6 @@ fn events(publication: &Publication) -> Vec<LiveEvent> {
 async fn read_all(test: &TestStore) -> Vec<EntryId> {
     let entries = test.hot.message_stream().read(EntryId::START, 1_000).await;
     entries.expect("Redis responds").into_iter().map(|entry| entry.id).collect()
-}
-
-fn id(text: &str) -> EntryId {
-    text.parse().expect("an ID")
-}
-
-async fn append(test: &TestStore, entry_id: &str) {
-    test.query::<()>(&["XADD", &test.keys().messages(), entry_id, "kind", "x"]).await;
 }
 
 #[tokio::test]
@@ -169,7 +161,7 @@ async fn stream_is_read_from_an_entry_inclusively() {
     let test = TestStore::create().await;
     let messages = messages_to("kiran", 3);
     test.accept(&messages).await;
-    append(&test, "9999999999999-0").await;
+    test.append(Stream::Messages, "9999999999999-0").await;
     let stream = test.hot.message_stream();
     let all = stream.read(EntryId::START, 10).await.expect("Redis responds");
     let known: Vec<_> = all.iter().filter_map(|one| one.entry.clone()).collect();
@@ -186,10 +178,11 @@ async fn stream_is_read_from_an_entry_inclusively() {
 #[tokio::test]
 async fn missing_entry_was_trimmed_if_all_others_are_newer_and_lost_otherwise() {
     let test = TestStore::create().await;
-    let find_loss =
-        async |entry| test.hot.message_stream().find_loss(id(entry)).await.expect("Redis responds");
+    let find_loss = async |entry| {
+        test.hot.message_stream().find_loss(entry_id(entry)).await.expect("Redis responds")
+    };
     assert_eq!(find_loss("5-0").await, ResumeFailure::Window);
-    append(&test, "5-0").await;
+    test.append(Stream::Messages, "5-0").await;
     assert_eq!(find_loss("4-0").await, ResumeFailure::Window);
     assert_eq!(find_loss("6-0").await, ResumeFailure::DataLost);
 }
@@ -199,9 +192,19 @@ async fn stream_has_its_first_entry_until_it_is_trimmed() {
     let test = TestStore::create().await;
     let has_first = async || test.hot.message_stream().has_first_entry().await.expect("a reply");
     assert!(has_first().await);
-    append(&test, "1-0").await;
-    append(&test, "2-0").await;
+    test.append(Stream::Messages, "1-0").await;
+    test.append(Stream::Messages, "2-0").await;
     assert!(has_first().await);
     test.query::<()>(&["XTRIM", &test.keys().messages(), "MAXLEN", "1"]).await;
     assert!(!has_first().await);
+}
+
+#[tokio::test]
+async fn missing_stream_has_its_first_entry_and_a_key_of_another_type_is_an_error() {
+    let test = TestStore::create().await;
+    let stream = test.hot.message_stream();
+    assert!(stream.has_first_entry().await.expect("Redis responds"));
+    test.query::<()>(&["SET", &test.keys().messages(), "x"]).await;
+    let error = stream.has_first_entry().await.expect_err("a string");
+    assert!(matches!(&error, HotError::Rejected(cause) if cause.code() == Some("WRONGTYPE")));
 }

@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use mayfly_hot::{Lease, Role};
+use mayfly_hot::Role;
 
-use crate::{LONG, TestStore, is_fresh};
-
-const JOB: &str = "test";
-
-fn candidate(test: &TestStore) -> Lease {
-    Lease::new(&test.hot, JOB, LONG)
-}
+use crate::{JOB, LONG, TestStore, is_fresh};
 
 #[tokio::test]
 async fn one_of_many_candidates_acquires_a_free_lease() {
     let test = TestStore::create().await;
     let roles = (0..16).map(|_| async {
-        let mut lease = candidate(&test);
+        let mut lease = test.candidate();
         lease.acquire_or_renew().await.expect("Redis responds")
     });
     let roles = futures_util::future::join_all(roles).await;
@@ -28,7 +22,7 @@ async fn standby_receives_the_remaining_time_of_the_lease() {
     let test = TestStore::create().await;
     let _leader = test.lead().await;
     test.query::<()>(&["PEXPIRE", &test.keys().lease(JOB), "60000"]).await;
-    let mut standby = candidate(&test);
+    let mut standby = test.candidate();
     let role = standby.acquire_or_renew().await.expect("Redis responds");
     let Role::Standby(remaining) = role else { panic!("{role:?}") };
     assert!(is_fresh(remaining, Duration::from_secs(60)), "{remaining:?}");

@@ -14,7 +14,7 @@ mod write;
 use std::time::Duration;
 
 use deadpool_redis::redis::{self, FromRedisValue, aio::MultiplexedConnection};
-use mayfly_core::{Clock, Host, SystemClock, Timestamp};
+use mayfly_core::{Clock, EntryId, Host, SystemClock, Timestamp};
 use mayfly_hot::{HotStore, Keys, Lease, Origin, Role};
 use mayfly_runtime::settings::Settings;
 use mayfly_stack::SharedRedis;
@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// A time to live of keys that no test waits for.
 const LONG: Duration = Duration::from_secs(3_600);
+/// The job whose lease the tests acquire.
+const JOB: &str = "test";
 
 /// A store with its own keys on the Redis that all tests share, and direct access to that Redis.
 struct TestStore {
@@ -102,16 +104,21 @@ impl TestStore {
         Timestamp::from_millis(seconds * 1_000 + micros / 1_000)
     }
 
-    /// Acquires the lease of a job.
+    /// Returns a candidate for the lease of [`JOB`].
+    fn candidate(&self) -> Lease {
+        Lease::new(&self.hot, JOB, LONG)
+    }
+
+    /// Acquires the lease of [`JOB`].
     async fn lead(&self) -> Lease {
-        let mut lease = Lease::new(&self.hot, "test", LONG);
+        let mut lease = self.candidate();
         assert_eq!(lease.acquire_or_renew().await.expect("Redis responds"), Role::Leader);
         lease
     }
 
     /// Lets another process acquire the lease of [`Self::lead`], without the knowledge of its holder.
     async fn replace_leader(&self) -> Lease {
-        self.query::<()>(&["DEL", &self.keys().lease("test")]).await;
+        self.query::<()>(&["DEL", &self.keys().lease(JOB)]).await;
         self.lead().await
     }
 
@@ -123,8 +130,12 @@ impl TestStore {
 }
 
 /// Returns whether a remaining time to live is that of a key written a moment ago.
+///
+/// The check may run up to 30 s late on a busy machine, but not later than half of the time to
+/// live. A time to live that is too short by less than that is not detected.
 fn is_fresh(remaining: Duration, ttl: Duration) -> bool {
-    remaining <= ttl && remaining > ttl.saturating_sub(Duration::from_secs(30))
+    let delay_max = (ttl / 2).min(Duration::from_secs(30));
+    remaining <= ttl && remaining > ttl.saturating_sub(delay_max)
 }
 
 fn now() -> Timestamp {
@@ -133,6 +144,10 @@ fn now() -> Timestamp {
 
 fn origin() -> Origin {
     Origin::new("request-1", "00-ab-cd-01")
+}
+
+fn entry_id(text: &str) -> EntryId {
+    text.parse().expect("an entry ID")
 }
 
 fn host(name: &str) -> Host {

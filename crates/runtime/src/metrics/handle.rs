@@ -35,7 +35,7 @@ impl MetricsHandle {
         metrics::set_global_recorder(recorder)
             .context("a metrics recorder is already installed")?;
         register_metrics(&exported);
-        metrics::gauge!(BUILD_INFO, "service" => service.name(), "version" => VERSION).set(1.0);
+        set_build_info(service);
         let process = Collector::default();
         process.describe();
         Ok(Self { prometheus, process: Some(process) })
@@ -62,6 +62,10 @@ impl MetricsHandle {
             self.prometheus.run_upkeep();
         }
     }
+}
+
+fn set_build_info(service: Service) {
+    metrics::gauge!(BUILD_INFO, "service" => service.name(), "version" => VERSION).set(1.0);
 }
 
 /// Returns a builder with the buckets of all histograms.
@@ -136,6 +140,13 @@ mod tests {
             assert!(rendered.contains(series), "{series}: {rendered}");
         }
         assert!(!rendered.contains("age_seconds"), "{rendered}");
+    }
+
+    #[test]
+    fn build_info_names_the_service_and_its_version() {
+        let rendered = render_recorded(|| set_build_info(Service::WsFanout));
+        let series = format!("mayfly_build_info{{service=\"ws-fanout\",version=\"{VERSION}\"}} 1");
+        assert!(rendered.contains(&series), "{rendered}");
     }
 
     #[test]

@@ -101,12 +101,16 @@ impl Postgres {
         }
         self.init_data_dir().await?;
         let new = self.data.with_extension("template");
-        self.copy(&self.data, &new).await?;
-        // A concurrent caller may have created the template already.
-        match fs::rename(&new, template) {
-            Err(_) if is_initialized(template) => Ok(()),
-            renamed => renamed.map_err(StackError::io(template)),
+        let saved = match self.copy(&self.data, &new).await {
+            Ok(()) => fs::rename(&new, template).map_err(StackError::io(template)),
+            failed => failed,
+        };
+        if let Err(error) = saved {
+            // A concurrent caller may have created it. Without a template, the next one tries again.
+            tracing::debug!(%error, "cannot save the template of the Postgres data directory");
+            let _incomplete = fs::remove_dir_all(&new);
         }
+        Ok(())
     }
 
     /// Copies a directory with owners and permissions.

@@ -14,6 +14,9 @@ use crate::topology::service::LocalService as _;
 /// connection occupies a port of the stack while its process restarts.
 const CANDIDATES: std::ops::Range<u16> = 20_000..32_768;
 
+/// Candidate port bases. Their stacks use no port of [`CANDIDATES`].
+const BASE_CANDIDATES: std::ops::Range<u16> = 12_000..19_900;
+
 /// The highest offset from the port base, that of S3.
 const OFFSET_MAX: u16 = 22;
 
@@ -95,7 +98,7 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
 /// The socket is bound and does not listen: a child process that is being spawned at this moment
 /// inherits it until it executes its program, and a listening socket would occupy the port that
 /// long.
-pub fn is_port_free(port: u16) -> bool {
+pub(crate) fn is_port_free(port: u16) -> bool {
     let bind = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
@@ -114,14 +117,27 @@ pub(crate) fn localhost(port: u16) -> SocketAddr {
 /// # Errors
 /// If no port is left.
 pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
-    let start = RandomState::new().hash_one(std::process::id());
-    let count = u64::from(CANDIDATES.end - CANDIDATES.start);
-    (0..count)
-        .filter_map(|step| {
-            u16::try_from(u64::from(CANDIDATES.start) + start.wrapping_add(step) % count).ok()
-        })
+    random_order(CANDIDATES)
         .find_map(reserve)
         .ok_or_else(|| StackError::Ports("no free port is left on 127.0.0.1".to_owned()))
+}
+
+/// Returns a port base whose ports are all free. Nothing reserves them.
+///
+/// # Errors
+/// If there is none.
+pub fn find_port_base() -> Result<u16, StackError> {
+    random_order(BASE_CANDIDATES)
+        .find(|base| (*base..=base + OFFSET_MAX).all(is_port_free))
+        .ok_or_else(|| StackError::Ports("no free port base is left on 127.0.0.1".to_owned()))
+}
+
+/// Returns the numbers of a range from a random one on.
+fn random_order(range: std::ops::Range<u16>) -> impl Iterator<Item = u16> {
+    let count = u64::from(range.end - range.start);
+    let start = RandomState::new().hash_one(std::process::id()) % count;
+    (0..count)
+        .filter_map(move |step| u16::try_from(u64::from(range.start) + (start + step) % count).ok())
 }
 
 fn reserve(port: u16) -> Option<ReservedPort> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use mayfly_stack::{ProcessKind, Readiness, Service, Spec, Stack, StackEnv, StackError};
+use mayfly_stack::{
+    ProcessKind, Readiness, Service, Spec, Stack, StackEnv, StackError, find_port_base,
+};
 use nix::sys::signal::Signal;
 
 use crate::checkout::{TestCheckout, all_pids, eventually, first_pid, get, is_running, send};
@@ -169,12 +171,10 @@ async fn service_receives_only_the_environment_it_needs() {
 #[tokio::test]
 async fn port_in_use_is_reported() {
     let checkout = TestCheckout::new();
-    let other = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = other.local_addr().expect("bound").port();
-    let spec = Spec {
-        port_base: Some(port.saturating_sub(12)),
-        ..checkout.spec_on_shared_servers().await
-    };
+    let base = find_port_base().expect("a base is free");
+    let port = base + 12;
+    let _other = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    let spec = Spec { port_base: Some(base), ..checkout.spec_on_shared_servers().await };
     let error = Stack::up(spec).await.expect_err("it is taken");
     assert!(
         matches!(&error, StackError::PortTaken { port: in_use, name } if *in_use == port && name == "list-api"),

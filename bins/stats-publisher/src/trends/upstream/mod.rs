@@ -260,6 +260,8 @@ impl UpstreamSampler {
 }
 
 impl LeaderJob for UpstreamSampler {
+    const DESCRIPTION: &'static str = "sample the visitors of Chartbeat";
+
     /// Records the outcomes of calls and starts those that are due.
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         if let Role::Standby(expires_in) = leadership.role().await? {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mayfly_core::Timestamp;
 use mayfly_hot::{HotError, Stream, WriteOutcome};
 
-use super::{FULL_INBOX, FULL_QUEUE, json, jsons, message, messages_to, write_request};
+use super::{FULL_INBOX, FULL_QUEUE, jsons, message, messages_to, write_request};
 use crate::{TestStore, is_fresh};
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn accepted_message_is_queued_live_and_in_its_inbox() {
     let test = TestStore::create().await;
     let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
     test.accept(std::slice::from_ref(&message)).await;
-    let body = String::from_utf8(json(&message)).expect("JSON is text");
+    let body = String::from_utf8(message.to_json()).expect("JSON is text");
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
     let entries = test.entries(&test.keys().messages()).await;
     let [(entry_id, fields)] = &entries[..] else { panic!("{entries:?}") };
@@ -26,7 +26,7 @@ async fn accepted_message_is_queued_live_and_in_its_inbox() {
     assert_eq!(test.ledger("messages.accepted").await.as_deref(), Some("1"));
     assert_eq!(test.ledger("messages.last").await.as_ref(), Some(entry_id));
     let page = test.hot.inbox().list("kiran", 10).await.expect("Redis responds");
-    assert_eq!((page.messages, page.has_more), (vec![json(&message)], false));
+    assert_eq!((page.messages, page.has_more), (vec![message.to_json()], false));
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn message_without_time_to_live_is_queued_and_not_live() {
     test.accept(std::slice::from_ref(&message)).await;
     assert!(!test.is_live(message.id).await);
     assert!(!test.has_key(&test.keys().inbox("kiran")).await);
-    assert_eq!(test.find(message.id).await, Some(json(&message)), "from the queue");
+    assert_eq!(test.find(message.id).await, Some(message.to_json()), "from the queue");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mayfly_core::{Message, Timestamp, Username};
 use mayfly_hot::{HotError, MessageFinder, Stream};
 
-use super::{json, json_expired_at, message};
+use super::{json_expired_at, message};
 use crate::{TestStore, now, origin};
 
 async fn delete(test: &TestStore, message: &Message, known: Option<&[u8]>, at: Timestamp) -> bool {
@@ -57,7 +57,7 @@ async fn message_known_from_the_cold_store_is_deleted_without_a_copy() {
     let test = TestStore::create().await;
     let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
     let at = now();
-    assert!(delete(&test, &message, Some(&json(&message)), at).await);
+    assert!(delete(&test, &message, Some(&message.to_json()), at).await);
     assert_eq!(test.find(message.id).await, Some(json_expired_at(&message, at)));
     // It is the first entry of an epoch.
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
@@ -70,7 +70,7 @@ async fn deletion_never_extends_the_time_to_live() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     assert!(delete(&test, &message, None, now().plus(Duration::from_secs(3_600))).await);
-    assert_eq!(test.find(message.id).await, Some(json(&message)));
+    assert_eq!(test.find(message.id).await, Some(message.to_json()));
 }
 
 #[tokio::test]
@@ -79,10 +79,10 @@ async fn message_is_found_until_it_is_acknowledged() {
     let message = accept_one(&test).await;
     let finder = MessageFinder::start(&test.hot);
     let copy = finder.find_copy(message.id).await.expect("Redis responds");
-    assert_eq!(copy, Some(json(&message)));
+    assert_eq!(copy, Some(message.to_json()));
     test.let_expire(std::slice::from_ref(&message)).await;
     assert_eq!(finder.find_copy(message.id).await.expect("Redis responds"), None);
-    assert_eq!(test.find(message.id).await, Some(json(&message)));
+    assert_eq!(test.find(message.id).await, Some(message.to_json()));
     test.hot.queue().ack_messages(&[], &[message.id], &[]).await.expect("Redis responds");
     assert_eq!(test.find(message.id).await, None);
 }

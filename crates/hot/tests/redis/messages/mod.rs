@@ -51,7 +51,7 @@ impl TestStore {
         assert_eq!(self.write(messages).await, WriteOutcome::Accepted(None));
     }
 
-    /// Returns the message with this ID as far as Redis is responsible for it.
+    /// Returns a message from its copy, the queue or the taken messages.
     pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
         let finder = MessageFinder::start(&self.hot);
         finder.find_message(id).await.expect("Redis responds")
@@ -62,7 +62,7 @@ impl TestStore {
         self.has_key(&self.keys().message(id)).await
     }
 
-    /// Expires messages early as their time to live would: without a trace but in the inbox.
+    /// Deletes the copies, as expiry does; the IDs stay in the inbox.
     pub(crate) async fn let_expire(&self, messages: &[Message]) {
         for message in messages {
             self.query::<()>(&["DEL", &self.keys().message(message.id)]).await;
@@ -73,10 +73,6 @@ impl TestStore {
     pub(crate) async fn entries(&self, key: &str) -> Vec<(String, Vec<(String, String)>)> {
         self.query(&["XRANGE", key, "-", "+"]).await
     }
-}
-
-pub(crate) fn json(message: &Message) -> Vec<u8> {
-    message.to_json()
 }
 
 pub(crate) fn jsons(messages: &[Message]) -> Vec<Vec<u8>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mayfly_core::Message;
 use mayfly_hot::{LiveMessage, RestoreProgress};
 
-use super::{json, jsons, message, messages_to};
+use super::{jsons, message, messages_to};
 use crate::{TestStore, is_fresh, now, origin};
 
 const REMAINING: Duration = Duration::from_secs(300);
@@ -14,7 +14,7 @@ fn live(message: &Message) -> LiveMessage {
     LiveMessage {
         id: message.id,
         username: message.username.as_ref().map(|username| username.as_str().to_owned()),
-        json: json(message),
+        json: message.to_json(),
         remaining: REMAINING,
     }
 }

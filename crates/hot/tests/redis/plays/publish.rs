@@ -6,14 +6,16 @@ use mayfly_hot::{CountsPublishOutcome, Lease};
 use super::{EPOCH, count};
 use crate::TestStore;
 
-const NOT_FULL: bool = false;
-
 async fn publish(test: &TestStore, lease: &Lease) -> CountsPublishOutcome {
     test.hot.plays().publish_counts(lease).await.expect("Redis responds")
 }
 
-fn published(frames: usize, is_full: bool) -> CountsPublishOutcome {
-    CountsPublishOutcome::Published { frames, is_full }
+fn published(frames: usize) -> CountsPublishOutcome {
+    CountsPublishOutcome::Published { frames, is_full: false }
+}
+
+fn published_full(frames: usize) -> CountsPublishOutcome {
+    CountsPublishOutcome::Published { frames, is_full: true }
 }
 
 /// Begins a tick at one of the first seconds of 1970, while it is the tenth.
@@ -52,10 +54,10 @@ async fn small_counts_are_published_immediately_and_large_ones_with_the_tick() {
     let lease = test.lead().await;
     test.restore_no_counts().await;
     test.mirror(&[count("small", 99), count("large", 100)]).await;
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await, [frame(&[("small", 99)])]);
     assert!(begin_tick(&test, &lease, 1).await);
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await[1..], [frame(&[("large", 100)])]);
 }
 
@@ -66,9 +68,9 @@ async fn count_that_becomes_large_waits_for_the_tick() {
     test.restore_no_counts().await;
     test.mirror(&[count("video", 99)]).await;
     test.mirror(&[count("video", 100)]).await;
-    assert_eq!(publish(&test, &lease).await, published(0, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(0));
     assert!(begin_tick(&test, &lease, 1).await);
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
 }
 
 #[tokio::test]
@@ -77,12 +79,12 @@ async fn only_changed_counts_are_published() {
     let lease = test.lead().await;
     test.restore_no_counts().await;
     test.mirror(&[count("a", 1), count("b", 1)]).await;
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     test.mirror(&[count("a", 1), count("b", 2)]).await;
     // Published or deleted since they were marked.
     test.query::<()>(&["SADD", &test.keys().plays_changed_small(), "a", "deleted"]).await;
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
-    assert_eq!(publish(&test, &lease).await, published(0, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
+    assert_eq!(publish(&test, &lease).await, published(0));
     assert_eq!(frames(&test).await, [frame(&[("a", 1), ("b", 1)]), frame(&[("b", 2)])]);
 }
 
@@ -93,14 +95,14 @@ async fn restored_counts_are_published_unless_they_were_before() {
     test.query::<()>(&["SET", &test.keys().epoch(), EPOCH]).await;
     let counts = [(count("changed", 3), 2), (count("same", 4), 4), (count("large", 200), 1)];
     assert!(test.restore(&counts, true).await);
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await, [frame(&[("changed", 3)])]);
     assert!(begin_tick(&test, &lease, 1).await);
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await[1..], [frame(&[("large", 200)])]);
     // An older copy of Postgres neither decreases nor repeats a published count.
     assert!(test.restore(&[(count("changed", 3), 0)], true).await);
-    assert_eq!(publish(&test, &lease).await, published(0, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(0));
 }
 
 #[tokio::test]
@@ -113,8 +115,8 @@ async fn frames_have_at_most_20_videos_and_a_step_50_frames() {
     // Skipped, so that a step does not end between two reads of the set.
     let changed = test.keys().plays_changed_small();
     test.query::<()>(&["SADD", &changed, "x1", "x2", "x3", "x4", "x5", "x6", "x7"]).await;
-    assert_eq!(publish(&test, &lease).await, published(50, true));
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published_full(50));
+    assert_eq!(publish(&test, &lease).await, published(1));
     let frames = frames(&test).await;
     let sizes: Vec<_> = frames.iter().map(Vec::len).collect();
     assert_eq!(sizes, [vec![20; 50], vec![15]].concat());
@@ -131,7 +133,7 @@ async fn names_of_videos_are_escaped_in_frames() {
     test.restore_no_counts().await;
     for name in ["a/b", "\"\\", "ü🦋", "a\tb", "\u{1}"] {
         test.mirror(&[count(name, 1)]).await;
-        assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+        assert_eq!(publish(&test, &lease).await, published(1));
         assert_eq!(frames(&test).await.last(), Some(&frame(&[(name, 1)])));
     }
     let first = &test.entries(&test.keys().plays_frames()).await[0].1[0].1;
@@ -148,7 +150,7 @@ async fn nothing_is_published_before_the_counts_are_restored() {
     test.query::<()>(&["HSET", &test.keys().ledger(), "plays.restored", "earlier"]).await;
     assert_eq!(publish(&test, &lease).await, CountsPublishOutcome::Restoring);
     test.restore_no_counts().await;
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
 }
 
 #[tokio::test]
@@ -195,7 +197,7 @@ async fn counts_that_a_former_leader_did_not_publish_are_published_with_the_next
     test.mirror(&[count("later", 100)]).await;
     assert!(begin_tick(&test, &lease, 2).await);
     assert!(!test.has_key(&test.keys().plays_changed_large()).await);
-    assert_eq!(publish(&test, &lease).await, published(1, NOT_FULL));
+    assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await, [frame(&[("due", 100), ("later", 100)])]);
 }
 

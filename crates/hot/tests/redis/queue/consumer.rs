@@ -9,11 +9,7 @@ use mayfly_core::{
 use mayfly_hot::{Consumer, ReadBatch, Stream};
 
 use super::{NO_WAIT, entry_ids, read};
-use crate::{
-    TestStore,
-    messages::{json, messages_to},
-    now, origin,
-};
+use crate::{TestStore, messages::messages_to, now, origin};
 
 async fn claim(consumer: &mut Consumer, idle: Duration) -> (ReadBatch, Vec<u64>) {
     let claimed = consumer.claim_batch(idle, 10).await.expect("Redis responds");
@@ -22,7 +18,7 @@ async fn claim(consumer: &mut Consumer, idle: Duration) -> (ReadBatch, Vec<u64>)
     (batch, counts)
 }
 
-/// Makes pending entries of a consumer look as if it had not touched them for a minute.
+/// Makes pending entries of a consumer look as if it had not processed them for a minute.
 async fn let_idle(test: &TestStore, consumer: &str, entry_ids: &[&str]) {
     let stream = test.keys().messages();
     let claim = ["XCLAIM", &stream, Stream::Messages.group(), consumer, "0"];
@@ -44,8 +40,8 @@ async fn entries_are_delivered_decoded_and_in_order() {
     let entries: Vec<_> = batch.deliveries.iter().map(|one| one.entry.clone()).collect();
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
     let expected = [
-        Ok(Entry::Message(json(&messages[0]))),
-        Ok(Entry::Message(json(&messages[1]))),
+        Ok(Entry::Message(messages[0].to_json())),
+        Ok(Entry::Message(messages[1].to_json())),
         Ok(Entry::Expire { at, ids }),
     ];
     assert_eq!(entries, expected);

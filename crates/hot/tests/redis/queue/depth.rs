@@ -4,7 +4,7 @@ use mayfly_core::{EntryId, Timestamp};
 use mayfly_hot::{QueueDepth, Stream};
 
 use super::read;
-use crate::TestStore;
+use crate::{TestStore, entry_id};
 
 const STREAM: Stream = Stream::Messages;
 
@@ -16,10 +16,6 @@ async fn depth(test: &TestStore) -> (u64, u64, Option<i64>) {
 
 async fn acked_up_to(test: &TestStore) -> Option<EntryId> {
     test.hot.queue().find_acked_up_to(STREAM).await.expect("Redis responds")
-}
-
-fn id(text: &str) -> EntryId {
-    text.parse().expect("an ID")
 }
 
 #[tokio::test]
@@ -61,10 +57,10 @@ async fn entries_before_the_first_unacknowledged_one_are_acknowledged() {
     for entry in ["1-0", "2-0", "2-1", "3-0"] {
         test.append(STREAM, entry).await;
     }
-    assert_eq!(acked_up_to(&test).await, Some(id("0-0")));
+    assert_eq!(acked_up_to(&test).await, Some(entry_id("0-0")));
     read(&mut test.consumer(STREAM, "one"), 3).await;
     test.hot.queue().ack_messages(&["1-0", "2-0"], &[], &[]).await.expect("Redis responds");
-    assert_eq!(acked_up_to(&test).await, Some(id("2-0")));
+    assert_eq!(acked_up_to(&test).await, Some(entry_id("2-0")));
     test.hot.queue().ack_messages(&["2-1"], &[], &[]).await.expect("Redis responds");
-    assert_eq!(acked_up_to(&test).await, Some(id("2-1")));
+    assert_eq!(acked_up_to(&test).await, Some(entry_id("2-1")));
 }

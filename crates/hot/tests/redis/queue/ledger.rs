@@ -1,12 +1,11 @@
 //! The ledger and its epochs.
 
-use bytes::Bytes;
 use mayfly_core::plays::{Plays, parse_plays};
-use mayfly_hot::{PendingEntry, PlayWriteRequest, PlayWriter, Stream, StreamLedger};
+use mayfly_hot::{PendingEntry, PlayWriteRequest, Stream, StreamLedger};
 use uuid::Uuid;
 
 use super::read;
-use crate::{TestStore, messages::messages_to, now, origin};
+use crate::{TestStore, messages::messages_to, now, origin, plays::write_request};
 
 async fn begin_epoch(test: &TestStore, previous: &str) -> String {
     test.hot.ledger().begin_epoch(previous).await.expect("Redis responds")
@@ -91,17 +90,11 @@ async fn queued_plays_are_counted_by_item() {
     let test = TestStore::create().await;
     test.create_group(Stream::Plays).await;
     let plays = parse_plays(r#"[{"video_id":"a"},{"video_id":"b"}]"#).expect("valid plays");
-    let writer = PlayWriter::start(&test.hot, &test.settings);
+    let writer = test.play_writer();
     let first = Uuid::now_v7();
     for id in [first, Uuid::now_v7()] {
         let json = Plays { id, enqueued_at: now(), plays: &plays }.to_json();
-        let request = PlayWriteRequest {
-            count: plays.len(),
-            json: Bytes::from(json),
-            origin: origin(),
-            limit: None,
-            idempotency: None,
-        };
+        let request = PlayWriteRequest { json: json.into(), ..write_request(plays.len()) };
         writer.write(request).await.expect("Redis responds");
     }
     let ledger = test.hot.ledger().find(Stream::Plays).await.expect("Redis responds");

@@ -12,7 +12,8 @@ use crate::TestStore;
 const STREAM: Stream = Stream::Messages;
 /// Redis trims whole nodes of this many entries.
 const NODE_ENTRIES: u64 = 100;
-const NO_LIMIT: u64 = u64::MAX >> 11;
+/// The greatest integer that Lua represents exactly.
+const NO_LIMIT: u64 = (1 << 53) - 1;
 
 /// Appends 500 entries.
 async fn fill(test: &TestStore) {

@@ -26,7 +26,7 @@ impl TestStore {
     }
 
     /// Appends an entry with this ID.
-    async fn append(&self, stream: Stream, entry_id: &str) {
+    pub(crate) async fn append(&self, stream: Stream, entry_id: &str) {
         self.query::<()>(&["XADD", &self.keys().stream(stream), entry_id, "kind", "x"]).await;
     }
 

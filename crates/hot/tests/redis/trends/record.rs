@@ -57,7 +57,7 @@ async fn unregistered_key_is_listed_by_its_beginning_until_it_is_registered() {
 }
 
 #[tokio::test]
-async fn refused_candidate_says_nothing_about_the_host() {
+async fn refused_candidate_is_not_a_failure_of_the_host() {
     for outcome in [SourceOutcome::Refused, SourceOutcome::Forbidden] {
         let (test, lease) = requested("wrong").await;
         let call = test.call(&lease, REQUESTED, outcome).await;

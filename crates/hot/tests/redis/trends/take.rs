@@ -146,7 +146,7 @@ async fn watched_host_is_called_with_the_key_accepted_last() {
     let call = test.call(&lease, CallReason::Watched, REGISTERED).await;
     assert_eq!((call.key.as_str(), call.is_trial), ("two", false));
     let decision = test.try_take(&lease, CallReason::Requested).await;
-    assert_eq!(denied(decision), CallDenied::NothingToDo, "nobody requested it");
+    assert_eq!(denied(decision), CallDenied::NothingToDo, "it was not requested");
 }
 
 #[tokio::test]

@@ -107,8 +107,9 @@ fn explain(code: Code) -> &'static str {
              <code>Idempotency-Key</code>."
         }
         Code::Overloaded => {
-            "A capacity limit is reached, such as the depth of the queue. Nothing was \
-             written. Retry after <code>Retry-After</code> seconds."
+            "A capacity limit is reached, such as the depth of the queue, the number of connections, \
+             or the number of pages or hosts with visitors. Nothing was written. Retry after \
+             <code>Retry-After</code> seconds."
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mayfly_stack::{Service, StackEnv, is_port_free};
+use mayfly_stack::{Service, StackEnv, find_port_base};
 use mayfly_tests::{bin_dir, eventually, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -21,8 +21,6 @@ use tokio::{
 
 /// How long a command may take; the first one starts servers.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-/// The number of consecutive ports that a stack uses.
-const PORTS: u16 = 23;
 
 /// A directory with its own stack, which is stopped when this is dropped.
 struct StackDir {
@@ -33,7 +31,7 @@ struct StackDir {
 impl StackDir {
     fn new() -> Self {
         let root = tempfile::tempdir().expect("the directory is created");
-        Self { root, port_base: find_port_base() }
+        Self { root, port_base: find_port_base().expect("a base is free") }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -162,15 +160,6 @@ impl State {
     fn interval(&self) -> Option<&str> {
         self.spec["env"].get("MAYFLY_PLAYS__INTERVAL").and_then(Value::as_str)
     }
-}
-
-/// Returns the first of enough consecutive free ports.
-fn find_port_base() -> u16 {
-    let is_free = |base: &u16| (*base..*base + PORTS).all(is_port_free);
-    std::iter::repeat_with(|| fastrand::u16(12_000..19_900))
-        .take(100)
-        .find(is_free)
-        .expect("consecutive ports are free")
 }
 
 /// The output and exit code of a command.
