@@ -12,7 +12,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     TestStore, entry_id, host,
-    messages::{message, messages_to},
+    messages::{message, message_in, messages_to},
     now, origin,
 };
 
@@ -90,9 +90,7 @@ async fn rejected_and_expired_messages_are_published_as_stored() {
 #[tokio::test]
 async fn take_is_published_with_the_channels_of_its_messages() {
     let test = TestStore::create().await;
-    let messages = ["lobby", "a:b"].map(|channel| {
-        message(&format!(r#"{{"channel":"{channel}","username":"kiran","text":"x"}}"#))
-    });
+    let messages = ["lobby", "a:b"].map(|channel| message_in(channel, "kiran"));
     test.accept(&messages).await;
     let mut subscriber = Subscriber::subscribe(&test).await;
     let before = *read_all(&test).await.last().expect("an entry");

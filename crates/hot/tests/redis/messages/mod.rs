@@ -21,6 +21,11 @@ pub(crate) fn message(json: &str) -> Message {
     message.accept(MessageId::from(Uuid::now_v7()), now())
 }
 
+/// Returns an accepted message of a channel to an inbox.
+pub(crate) fn message_in(channel: &str, username: &str) -> Message {
+    message(&format!(r#"{{"channel":"{channel}","username":"{username}","text":"x"}}"#))
+}
+
 /// Returns accepted messages to an inbox, oldest first.
 pub(crate) fn messages_to(username: &str, count: usize) -> Vec<Message> {
     (0..count).map(|n| message(&format!(r#"{{"username":"{username}","text":"{n}"}}"#))).collect()

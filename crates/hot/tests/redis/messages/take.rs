@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mayfly_core::{Message, MessageId, Timestamp, limits::PAGE_BYTES_MAX};
 use mayfly_hot::{IdempotentRequest, InboxPage, ReplayedTake, TakeOutcome};
 
-use super::{json_expired_at, message, messages_to};
+use super::{json_expired_at, message, message_in, messages_to};
 use crate::{TestStore, is_fresh, now, origin};
 
 async fn take_with(
@@ -58,9 +58,7 @@ async fn oldest_messages_are_taken_and_expire_at_the_time_of_the_take() {
 #[tokio::test]
 async fn take_is_one_stream_entry_with_ids_and_channels() {
     let test = TestStore::create().await;
-    let messages = ["lobby", "a:b"].map(|channel| {
-        message(&format!(r#"{{"channel":"{channel}","username":"kiran","text":"x"}}"#))
-    });
+    let messages = ["lobby", "a:b"].map(|channel| message_in(channel, "kiran"));
     test.accept(&messages).await;
     let at = now();
     take_with(&test, 10, at, None).await;

@@ -195,7 +195,7 @@ async fn exhausted_quota_pauses_until_the_next_minute_and_fails_requests() {
     let lease = test.lead().await;
     test.load_api_keys(&[]).await;
     let this_minute = async || test.now().await.as_millis() / 60_000;
-    // Requests a call when 200 calls were made in the minute that began so many minutes ago.
+    // Requests a call after 200 calls in the minute that is `minutes_ago` before the current one.
     let decide = async |minutes_ago: i64| {
         loop {
             test.request_call("key").await;
