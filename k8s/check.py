@@ -207,12 +207,25 @@ def check_scaling(resources):
 
 
 def check_redis(resources):
-    """Checks that the Redis of the overlay has every directive of deploy/redis.conf."""
+    """Checks that the Redis of the overlay has every directive of deploy/redis.conf, with its own memory limit."""
     redis = next(container for _, container in list_containers(resources) if container["name"] == "redis")
     directives = [words.split("\0") for words in "\0".join(redis["args"]).removeprefix("--").split("\0--")]
     for line in (ROOT / "deploy/redis.conf").read_text().splitlines():
         directive = shlex.split(line, comments=True)
-        expect(not directive or directive in directives, f"local: the arguments of redis lack `{line}`")
+        is_present = directive in directives
+        if directive[:1] == ["maxmemory"]:
+            is_present = any(present[0] == "maxmemory" for present in directives)
+        expect(not directive or is_present, f"local: the arguments of redis lack `{line}`")
+    limit = parse_memory(redis["resources"]["limits"]["memory"])
+    maxmemory = next((parse_memory(present[1]) for present in directives if present[0] == "maxmemory"), 0)
+    # A rewrite of the append-only file copies the pages that change in the meantime.
+    expect(0 < maxmemory <= 0.7 * limit, "local: maxmemory of redis does not fit into its memory limit")
+
+
+def parse_memory(text):
+    """Returns the bytes of a memory limit in the notation of Kubernetes or of Redis."""
+    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", text).groups()
+    return int(number) << {"Mi": 20, "mb": 20, "Gi": 30, "gb": 30}[unit]
 
 
 def check_entry_point(resources):

@@ -1,6 +1,8 @@
 import js from '@eslint/js';
 
 export default [
+  // Built by client/build.js.
+  { ignores: ['**/client/mayfly.*'] },
   js.configs.recommended,
   {
     languageOptions: { ecmaVersion: 2023, sourceType: 'module' },

@@ -2,6 +2,7 @@
 //! that any installed Chromium or Chrome works.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     sync::Arc,
@@ -200,6 +201,21 @@ impl Tab {
     /// If the element does not exist.
     pub async fn click(&self, selector: &str) {
         self.run(&format!("document.querySelector({}).click()", json!(selector))).await;
+    }
+
+    /// Returns the browser's counters for this tab, such as `LayoutCount` and `TaskDuration` in
+    /// seconds, by name.
+    ///
+    /// # Panics
+    /// If the tab does not exist.
+    pub async fn read_metrics(&self) -> BTreeMap<String, f64> {
+        self.call("Performance.enable", json!({})).await.expect("the tab exists");
+        let read = self.call("Performance.getMetrics", json!({})).await.expect("the tab exists");
+        let metrics = read["metrics"].as_array().expect("the metrics are an array");
+        let parse = |metric: &Value| {
+            (text(metric, "name"), metric["value"].as_f64().expect("a metric is a number"))
+        };
+        metrics.iter().map(parse).collect()
     }
 
     async fn try_run(&self, script: &str) -> Result<Value, String> {

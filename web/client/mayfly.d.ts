@@ -1,21 +1,17 @@
 /**
- * mayfly.js: the browser client of Mayfly's live feeds.
- *
- * The same file can be loaded in two ways, from any origin:
+ * The client of Mayfly's live feeds, for browsers, workers and Node. The server serves it in two
+ * forms, from any origin:
  *
  *     <script src="https://live.example/mayfly.js"></script>
- *     import { connect } from 'https://live.example/mayfly.js';
+ *     import { connect } from 'https://live.example/mayfly.mjs';
  *
- * Both set the global `mayfly`. The module also has a default export.
- *
- * As a module it uses top-level `await`, which modules of service workers do not allow: use
- * `importScripts` there.
- *
- * It does not need a document: it runs in workers and in any other environment with a global
- * `WebSocket`.
+ * `mayfly.js` is a classic script, which sets the global `mayfly`. It is also a CommonJS module for
+ * `require`. `mayfly.mjs` is an ES module for browsers, bundlers, module workers and Node; it sets
+ * no global, and also has a default export.
  */
 export as namespace mayfly;
 
+/** Throws a `TypeError` that names an option that is unknown or invalid. */
 export function connect(options?: Options): Live;
 declare const mayfly: { connect: typeof connect };
 export default mayfly;
@@ -24,34 +20,46 @@ export type Feed = 'messages' | 'plays' | 'rising' | 'stats' | 'pulse';
 
 /** Names to subscribe to, at most 128 of each kind. A string is a list with one name. */
 export interface Names {
-  /** `[A-Za-z0-9._:-]{1,64}`. */
-  channels?: string | string[];
-  feeds?: Feed | Feed[];
-  /** Videos, for the feed `plays`. */
-  videos?: string | string[];
+  /** `[A-Za-z0-9._:-]{1,64}`. `'*'` means all channels. An empty list means none. */
+  channels?: string | readonly string[];
+  feeds?: Feed | readonly Feed[];
+  /** Videos, for the feed `plays`: 1 to 128 characters. An empty list means none. */
+  videos?: string | readonly string[];
   /**
-   * Hosts, for the feed `rising`, which requires at least one: `[A-Za-z0-9._:-]{1,253}`,
-   * case-insensitive.
+   * Hosts, for the feed `rising`, which requires them: `[A-Za-z0-9._:-]{1,253}`, case-insensitive.
    */
-  hosts?: string | string[];
+  hosts?: string | readonly string[];
 }
 
-/** The defaults are all channels and the feed `messages`. */
+/**
+ * Without `feeds`, only `messages` is subscribed. Without `channels`, all channels are subscribed
+ * until the first `subscribe` that names some; the same applies to `videos`.
+ */
 export interface Options extends Names {
   /**
-   * URL of the server, `http(s)` or `ws(s)`, with or without `/v1/live`. Default: the origin of the
-   * page.
+   * URL of the server, `http(s)` or `ws(s)`, with or without `/v1/live`, and without a query.
+   * Default: the origin of the page.
    */
-  url?: string | URL;
+  url?: string | { readonly href: string } | null;
   /** The position to resume from: `live.position`, or that of a gap. */
   since?: string | null;
   /**
-   * Sent as `token=`. A function is called for each attempt to connect; if it fails, the attempt
-   * fails.
+   * Sent in the first frame. A function is called for each attempt to connect; if it fails or takes
+   * more than 10 seconds, the attempt fails.
    */
-  token?: string | (() => string | null | undefined | Promise<string | null | undefined>);
-  /** Replaces the global `WebSocket`. */
-  WebSocket?: new (url: string) => WebSocket;
+  token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+  /** Replaces the global `WebSocket`, for example by that of the package `ws` in Node 20. */
+  WebSocket?: new (url: string) => WebSocketLike;
+}
+
+/** The part of `WebSocket` that the client uses. */
+export interface WebSocketLike {
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(data: string): void;
+  close(code?: number): void;
 }
 
 /** A message as sent by the server. Numbers in `data` are parsed by `JSON.parse`. */
@@ -71,12 +79,17 @@ export interface MessageFrame {
   type: 'message';
   position: string;
   message: Message;
+  /**
+   * How long the message lives from now on: its time to live, less its age if it was replayed. Use
+   * this rather than `expires_at`, which was set by a clock that may differ from all others.
+   */
+  expires_in_ms: number;
 }
 
 /**
  * Messages that have expired. The server reports messages that were taken or deleted. mayfly.js
- * itself reports messages whose time to live has passed, for the 20,000 newest. A message that
- * expired before it was replayed is reported first as a message and then as expired.
+ * itself reports messages whose time to live has passed since they arrived, for the 20,000 newest. A
+ * message that expired before it was replayed is reported first as a message and then as expired.
  */
 export interface Expired {
   type: 'expired';
@@ -123,8 +136,8 @@ export type State =
   /** Reconnects after `delay_ms`; `asked`: the server requested this delay. */
   | { state: 'waiting'; delay_ms: number; asked: boolean; code: number; reason: string }
   /**
-   * Final: `close()` was called, or the server closed with a code from 4500 to 4999, which are not
-   * retried.
+   * Final: `close()` was called, the server closed with a code from 4500 to 4999, which are not
+   * retried, or the environment forbids the URL.
    */
   | { state: 'closed'; code: number; reason: string };
 
@@ -187,6 +200,7 @@ export interface Snapshot {
   users: number;
   messages: { total: number; last_hour: number; last_minute: number };
   top_cities: { city: string; state: string | null; messages: number }[];
+  plays: { total: number; videos: number; top: { video_id: string; count: number }[] };
   [more: string]: unknown;
 }
 
@@ -211,6 +225,12 @@ export interface Pulse {
   /** Open live connections. */
   connections: number;
   [more: string]: unknown;
+}
+
+/** The reason why `subscribe` or `unsubscribe` failed. */
+export interface SubscribeError extends Error {
+  /** The code of the server, or `closed` if there is no connection and will not be another one. */
+  code: Refusal['code'] | 'closed';
 }
 
 /** The server's response to a client frame that it rejected. */
@@ -243,13 +263,20 @@ export interface Live {
   /** Calls `listener` on every event of this type. Returns a function that removes the listener. */
   on<E extends keyof Events>(event: E, listener: Events[E]): () => void;
   /**
-   * Adds names. Resolves to true when the server has confirmed them: everything published from then
-   * on is delivered. Resolves to false if the server rejects them or the connection is closed.
-   * Throws immediately if a name is invalid.
+   * Adds names. Resolves when the server has confirmed them: everything published from then on is
+   * delivered. Without a connection, that is after the next one is open. Rejects with a
+   * `SubscribeError` if the server refuses them or the connection is closed for good; a rejection
+   * that nobody handles has no effect. Throws immediately if a name is invalid or unknown.
+   *
+   * A name is subscribed until `unsubscribe` was called as often as `subscribe`, so that parts of a
+   * program do not affect each other. The names of `connect` count as well.
    */
-  subscribe(names: Names | string | string[]): Promise<boolean>;
-  /** Removes names. A set that becomes empty stays empty; it does not mean "all". */
-  unsubscribe(names: Names | string | string[]): Promise<boolean>;
+  subscribe(names: Names | string | readonly string[]): Promise<true>;
+  /**
+   * Removes names, and resolves when the server has confirmed it. A set that becomes empty stays
+   * empty; it does not mean "all".
+   */
+  unsubscribe(names: Names | string | readonly string[]): Promise<true>;
   /** Closes the connection permanently. */
   close(): void;
   /** The position to send as `since`; null until the first one is known. */

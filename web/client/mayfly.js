@@ -1,535 +1,764 @@
-/**
- * mayfly.js: the browser client of Mayfly's live feeds.
- *
- *     const live = mayfly.connect({ channels: ['lobby'] });
- *     live.on('message', (message) => show(message));
- *     live.on('expired', ({ ids }) => hide(ids));
- *
- * The file is both an ES module and a classic script. mayfly.d.ts documents the API.
- */
-
-/** @import { Events, Live, Message, Names, Options, State } from './mayfly.js' */
-
+// The client of Mayfly, built from web/client/src by web/client/build.js. See mayfly.d.ts.
 (() => {
-  'use strict';
-
-  const FEEDS = ['messages', 'plays', 'rising', 'stats', 'pulse'];
-  /** Frames that listeners receive unchanged. */
-  const STATELESS = ['gap', ...FEEDS.filter((feed) => feed !== 'messages')];
-  const EVENTS = [...STATELESS, 'message', 'expired', 'resumed', 'state', 'error'];
-  /** In this order: the server accepts the feed `rising` only with a host. */
-  const KINDS = /** @type {const} */ (['channels', 'videos', 'hosts', 'feeds']);
-  const CHANNEL = /^[A-Za-z0-9._:-]{1,64}$/;
-
-  /** The server's limit of names of each kind. */
-  const NAMES_MAX = 128;
-  /**
-   * The server accepts client frames of up to 4 KiB. The rest is reserved for the JSON around the
-   * names.
-   */
-  const NAMES_BYTES_MAX = 3500;
-  /** The number of messages remembered, to drop duplicates and to report expiry. */
-  const MESSAGES_MAX = 20_000;
-  /** How long to wait for `hello`, and for the response to a ping. */
-  const RESPONSE_TIMEOUT_MS = 10_000;
-  /** The delay is random, up to a limit that doubles with each failure. */
-  const RECONNECT_DELAY_MIN_MS = 500;
-  const RECONNECT_DELAY_MAX_MS = 30_000;
-  /** A connection that was open this long resets the reconnect delay. */
-  const STABLE_MS = 10_000;
-  /** The shortest expiry timer: messages that expire close together are reported together. */
-  const EXPIRY_MIN_MS = 20;
-  /** The longest delay of `setTimeout`; a longer one would fire immediately. */
-  const TIMER_MAX_MS = 2 ** 31 - 1;
-
-  /** @typedef {(typeof KINDS)[number]} Kind */
-  /** @typedef {{ [kind in Kind]?: string[] }} NameLists */
-  /**
-   * Subscribed names. `channels: null` means all channels.
-   * @typedef {{ [kind in Exclude<Kind, 'channels'>]: Set<string> } & { channels: Set<string> | null }} Subscriptions
-   */
-  /**
-   * A `subscribe` or `unsubscribe` frame that the server has not confirmed yet.
-   * @typedef {{ type: string, names: NameLists, settle?: (confirmed: boolean) => void }} Change
-   */
-  /**
-   * A connection or an attempt to connect. `changes` and `cleanup` are those of its URL.
-   * @typedef {{
-   *   socket: WebSocket | null, openedAt: number, receivedAt: number, pinging: boolean,
-   *   pingIntervalMs: number, changes: Change[], cleanup: NameLists,
-   * }} Connection
-   */
-
-  /** @implements {Live} */
-  class Client {
-    #options;
-    #url;
-    /** @type {string | null} */
-    #position;
-    /** @type {State} */
-    #state = { state: 'connecting' };
-    /** @type {Map<string, Set<Function>>} */
-    #listeners = new Map();
-    /** The subscriptions that the server has confirmed. */
-    #subscriptions;
-    /** Unconfirmed changes. The server confirms them in this order.
-     * @type {Change[]} */
-    #changes = [];
-    /** The current connection. Callbacks of an earlier one are ignored.
-     * @type {Connection | null} */
-    #connection = null;
-    #failures = 0;
-    /** One timer for `hello`, pings and reconnecting: only one of them is due at a time.
-     * @type {ReturnType<typeof setTimeout> | undefined} */
-    #timer;
-    /** The expiry time of each message by ID; null once its expiry was reported.
-     * @type {Map<string, number | null>} */
-    #messages = new Map();
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    #expiryTimer;
-    #expiryAt = Infinity;
-    /** The server's clock minus the local clock. */
-    #clockOffsetMs = 0;
-    #onVisible = () => document.hidden || this.#checkNow();
-    #onOnline = () => this.#checkNow();
-
-    /** @param {Options} options */
-    constructor(options) {
-      this.#options = { WebSocket: globalThis.WebSocket, ...options };
-      if (!this.#options.WebSocket) throw new TypeError('mayfly: WebSocket is not available');
-      this.#url = new URL(options.url || '/v1/live', globalThis.location?.href);
-      this.#url.protocol = this.#url.protocol.replace('http', 'ws');
-      if (this.#url.pathname === '/') this.#url.pathname = '/v1/live';
-      this.#position = options.since || null;
-      const none = { channels: null, feeds: new Set(), videos: new Set(), hosts: new Set() };
-      const names = { feeds: ['messages'], ...parseNames(options) };
-      this.#subscriptions = checkLimits(applyChange(none, { type: 'subscribe', names }));
-      globalThis.addEventListener?.('online', this.#onOnline);
-      globalThis.document?.addEventListener('visibilitychange', this.#onVisible);
-      // The caller can add listeners before the first event.
-      queueMicrotask(() => this.#state.state === 'closed' || this.#connect());
+  var TIMER_MAX_MS = 2 ** 31 - 1;
+  var SLEEP_MIN_MS = 1e3;
+  var Clock = class {
+    #sleptMs=0;
+    #reading;
+    get elapsed() {
+      return performance.now() + this.#sleptMs;
     }
-
+    get server() {
+      const reading = this.#reading;
+      return reading ? reading.server + this.elapsed - reading.elapsed : Date.now();
+    }
+    get isSynchronized() {
+      return this.#reading !== void 0;
+    }
+    synchronize(server) {
+      const local = Date.now();
+      if (this.#reading) {
+        const ms = Math.min(server - this.#reading.server, local - this.#reading.local);
+        const sleptMs = ms - (this.elapsed - this.#reading.elapsed);
+        if (sleptMs >= SLEEP_MIN_MS) this.#sleptMs += sleptMs;
+      }
+      this.#reading = {
+        server: server,
+        local: local,
+        elapsed: this.elapsed
+      };
+    }
+  };
+  function createError(Type, message, code = "invalid_field") {
+    return Object.assign(new Type(`mayfly: ${message}`), {
+      code: code
+    });
+  }
+  function report(error) {
+    (globalThis.reportError ?? console.error)(error);
+  }
+  var MESSAGES_MAX = 2e4;
+  var TIMER_MIN_MS = 50;
+  var Lifetimes = class {
+    #clock;
+    #onExpired;
+    #messages=new Map;
+    #timer;
+    #dueAt=Infinity;
+    #isStopped=false;
+    constructor(clock, onExpired) {
+      this.#clock = clock;
+      this.#onExpired = onExpired;
+    }
+    has(id) {
+      return this.#messages.has(id);
+    }
+    add(id, ms) {
+      const expiresAt = this.#clock.elapsed + ms;
+      this.#messages.set(id, expiresAt);
+      if (this.#messages.size > MESSAGES_MAX) {
+        const [oldest = ""] = this.#messages.keys();
+        this.#messages.delete(oldest);
+      }
+      this.#schedule(expiresAt);
+    }
+    end(id) {
+      if (this.#messages.has(id)) this.#messages.set(id, null);
+    }
+    check() {
+      this.#schedule(this.#clock.elapsed);
+    }
+    stop() {
+      this.#isStopped = true;
+      clearTimeout(this.#timer);
+    }
+    #schedule(time) {
+      if (time >= this.#dueAt || this.#isStopped) return;
+      this.#dueAt = time;
+      clearTimeout(this.#timer);
+      const ms = Math.max(time - this.#clock.elapsed, TIMER_MIN_MS);
+      this.#timer = setTimeout(() => this.#expire(), Math.min(ms, TIMER_MAX_MS));
+    }
+    #expire() {
+      const now = this.#clock.elapsed;
+      const ids = [];
+      let next = Infinity;
+      for (const [id, expiresAt] of this.#messages) {
+        if (expiresAt === null) continue;
+        if (expiresAt <= now) ids.push(id); else next = Math.min(next, expiresAt);
+      }
+      for (const id of ids) this.#messages.set(id, null);
+      this.#dueAt = Infinity;
+      this.#schedule(next);
+      if (ids.length) this.#onExpired(ids);
+    }
+  };
+  var FEEDS = [ "messages", "plays", "rising", "stats", "pulse" ];
+  var KINDS = [ "channels", "videos", "hosts", "feeds" ];
+  var RULES = {
+    channels: /^(\*|[\w.:-]{1,64})$/,
+    videos: /^\P{Surrogate}{1,128}$/u,
+    hosts: /^[\w.:-]{1,253}$/,
+    feeds: new RegExp(`^(${FEEDS.join("|")})$`)
+  };
+  function parseNames(given) {
+    const names = {};
+    for (const kind of KINDS) {
+      const value = given[kind];
+      if (value === void 0) continue;
+      if (typeof value !== "string" && !Array.isArray(value)) {
+        throw createError(TypeError, `${kind} must be a string or an array of strings`);
+      }
+      const list = typeof value === "string" ? [ value ] : [ ...value ];
+      for (const name of list) {
+        if (typeof name !== "string" || !RULES[kind].test(name)) {
+          throw createError(TypeError, `invalid name in ${kind}: ${name}`);
+        }
+      }
+      names[kind] = kind === "hosts" ? list.map(host => host.toLowerCase()) : list;
+    }
+    return names;
+  }
+  function checkMembers(what, given, known) {
+    if (typeof given !== "object" || given === null) {
+      throw createError(TypeError, `${what}s must be given as an object`);
+    }
+    const unknown = Object.keys(given).find(name => !known.includes(name));
+    if (unknown === void 0) return given;
+    throw createError(TypeError, `unknown ${what}: ${unknown}; expected one of ${known.join(", ")}`);
+  }
+  function countBytes(value) {
+    return (new TextEncoder).encode(JSON.stringify(value)).length + 1;
+  }
+  var EVENTS = [ "message", "expired", "gap", "resumed", "state", "error", ...FEEDS.slice(1) ];
+  var Listeners = class {
+    #entries=new Map;
+    add(event, listener) {
+      if (!EVENTS.includes(event)) {
+        throw createError(TypeError, `unknown event: ${event}; expected one of ${EVENTS.join(", ")}`);
+      }
+      if (typeof listener !== "function") {
+        throw createError(TypeError, `the listener of ${event} must be a function`);
+      }
+      const entries = this.#entries.get(event) ?? new Set;
+      const entry = {
+        listener: listener
+      };
+      this.#entries.set(event, entries.add(entry));
+      return () => void entries.delete(entry);
+    }
+    emit(event, ...details) {
+      const entries = this.#entries.get(event) ?? new Set;
+      for (const entry of [ ...entries ]) {
+        if (!entries.has(entry)) continue;
+        const {listener: listener} = entry;
+        try {
+          const result = listener(...details);
+          if (result instanceof Promise) result.catch(report);
+        } catch (error) {
+          report(error);
+        }
+      }
+    }
+  };
+  var PACE_MS = 1e3;
+  var Replay = class {
+    #clock;
+    #ageMaxMs;
+    #openedAt;
+    #lastAt;
+    #checkedAt;
+    #lagMs=Infinity;
+    #isOver=false;
+    constructor(clock, ageMaxMs) {
+      this.#clock = clock;
+      this.#ageMaxMs = ageMaxMs;
+      this.#openedAt = clock.server;
+      this.#lastAt = this.#checkedAt = clock.elapsed;
+    }
+    findAgeMs(created) {
+      this.#isOver ||= this.#isLive(created);
+      if (this.#isOver) return 0;
+      return Math.min(Math.max(0, this.#clock.server - created), this.#ageMaxMs);
+    }
+    #isLive(created) {
+      const now = this.#clock.elapsed;
+      if (created >= this.#openedAt || now - this.#lastAt > PACE_MS) return true;
+      this.#lastAt = now;
+      const lagMs = now - created;
+      if (this.#lagMs === Infinity) this.#lagMs = lagMs; else if (now - this.#checkedAt > PACE_MS) {
+        if (this.#lagMs - lagMs < PACE_MS / 2) return true;
+        this.#lagMs = lagMs;
+        this.#checkedAt = now;
+      }
+      return false;
+    }
+  };
+  var NAMES_BYTES_MAX = 3900;
+  function findChanges(from, to) {
+    const added = {};
+    const removed = {};
+    for (const kind of KINDS) {
+      const [before, after] = [ from[kind], to[kind] ];
+      added[kind] = [ ...after ?? [] ].filter(name => !before?.has(name));
+      removed[kind] = [ ...(after && before) ?? [] ].filter(name => !after?.has(name));
+    }
+    if (from.channels && !to.channels) added.channels = [ "*" ];
+    if (!from.channels && to.channels && !(from.isDefault && to.channels.size)) {
+      removed.channels = [ "*" ];
+    }
+    return [ ...splitNames("unsubscribe", removed, [ "channels", "videos" ]), ...splitNames("subscribe", added, [ "channels", "videos", "hosts", "feeds" ]), ...splitNames("unsubscribe", removed, [ "feeds", "hosts" ]) ];
+  }
+  function splitNames(type, names, kinds) {
+    const changes = [];
+    let part = {};
+    let bytes = Infinity;
+    for (const kind of kinds) {
+      for (const name of names[kind] ?? []) {
+        const size = countBytes(name);
+        if (bytes + size > NAMES_BYTES_MAX) {
+          part = {};
+          bytes = 0;
+          changes.push({
+            type: type,
+            names: part
+          });
+        }
+        bytes += size;
+        (part[kind] ??= []).push(name);
+      }
+    }
+    return changes;
+  }
+  var NAMES_MAX = 128;
+  var Subscriptions = class {
+    #counts={
+      channels: new Map,
+      videos: new Map,
+      hosts: new Map,
+      feeds: new Map
+    };
+    #named;
+    #unconfirmed=new Set;
+    #selection;
+    constructor(names) {
+      this.#named = new Set(KINDS.filter(kind => names[kind]));
+      this.#selection = this.#select();
+      this.check(names);
+      this.add({
+        feeds: [ "messages" ],
+        ...names
+      });
+    }
+    get selection() {
+      return this.#selection;
+    }
+    check(names) {
+      for (const kind of KINDS) {
+        const all = new Set([ ...this.#counts[kind].keys(), ...names[kind] ?? [] ]);
+        all.delete("*");
+        if (all.size <= NAMES_MAX) continue;
+        throw createError(RangeError, `at most ${NAMES_MAX} ${kind}`, "too_many_channels");
+      }
+      if (names.feeds?.includes("rising") && !names.hosts && !this.#named.has("hosts")) {
+        throw createError(TypeError, "the feed rising requires hosts");
+      }
+    }
+    add(names) {
+      for (const kind of KINDS) {
+        if (!names[kind]?.length || this.#named.has(kind)) continue;
+        this.#named.add(kind);
+        this.#unconfirmed.add(kind);
+      }
+      this.#count(names, 1);
+    }
+    confirm(names) {
+      for (const kind of KINDS) if (names[kind]?.length) this.#unconfirmed.delete(kind);
+    }
+    undo(names) {
+      this.#count(names, -1);
+      for (const kind of this.#unconfirmed) {
+        if (this.#counts[kind].size) continue;
+        this.#unconfirmed.delete(kind);
+        this.#named.delete(kind);
+      }
+      this.#selection = this.#select();
+    }
+    remove(names) {
+      if (names.channels?.includes("*")) this.#named.add("channels");
+      this.#count(names, -1);
+    }
+    #count(names, change) {
+      for (const kind of KINDS) {
+        const counts = this.#counts[kind];
+        for (const name of new Set(names[kind])) {
+          const count = (counts.get(name) ?? 0) + change;
+          if (count > 0) counts.set(name, count); else counts.delete(name);
+        }
+      }
+      this.#selection = this.#select();
+    }
+    #select() {
+      const [channels, videos, hosts, feeds] = KINDS.map(kind => new Set(this.#counts[kind].keys()));
+      if (this.#named.has("videos") && !videos.size) feeds.delete("plays");
+      if (!hosts.size) feeds.delete("rising");
+      const isDefault = !this.#named.has("channels");
+      const hasAll = isDefault || channels.has("*");
+      return {
+        channels: hasAll ? null : channels,
+        isDefault: isDefault,
+        videos: videos,
+        hosts: hosts,
+        feeds: feeds
+      };
+    }
+  };
+  var CONNECT_BYTES_MAX = 64e3;
+  var Synchronization = class {
+    #subscriptions;
+    #requested;
+    #sent=[];
+    #waiting=[];
+    #send=null;
+    #closedBy;
+    constructor(names) {
+      this.#subscriptions = new Subscriptions(names);
+      this.#requested = this.#subscriptions.selection;
+    }
+    get selection() {
+      return this.#subscriptions.selection;
+    }
+    writeConnect(frame) {
+      const {selection: selection} = this;
+      const {channels: channels, isDefault: isDefault, hosts: hosts, feeds: feeds, videos: videos} = selection;
+      const full = {
+        ...frame,
+        channels: isDefault ? void 0 : channels ? [ ...channels ] : [ "*" ],
+        hosts: [ ...hosts ],
+        feeds: [ ...feeds ],
+        videos: [ "" ]
+      };
+      let room = CONNECT_BYTES_MAX - countBytes(full);
+      full.videos = [ ...videos ].filter(name => (room -= countBytes(name)) > 0);
+      this.#requested = {
+        ...selection,
+        videos: new Set(full.videos)
+      };
+      return full;
+    }
+    start(send) {
+      this.#send = send;
+      this.#sendChanges();
+      this.#sent.push(...this.#waiting.splice(0));
+      this.#settleCalls();
+    }
+    pause() {
+      this.#send = null;
+      this.#waiting.unshift(...this.#sent.splice(0).filter(isCall));
+    }
+    close(reason) {
+      this.pause();
+      this.#closedBy = reason;
+      for (const call of this.#waiting.splice(0)) this.#settle(call);
+    }
+    request(type, given) {
+      const isList = typeof given === "string" || Array.isArray(given);
+      const kinds = isList ? {
+        channels: given
+      } : given;
+      const names = parseNames(checkMembers("name", kinds, KINDS));
+      if (type === "subscribe") this.#subscriptions.check(names);
+      const promise = new Promise((resolve, reject) => {
+        const settle = error => error ? reject(error) : resolve(true);
+        this.#execute({
+          type: type,
+          names: names,
+          settle: settle
+        });
+      });
+      promise.catch(() => {});
+      return promise;
+    }
+    confirm(refusal) {
+      const frame = this.#sent.shift();
+      if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code));
+      this.#settleCalls();
+    }
+    #execute(call) {
+      const {type: type, names: names} = call;
+      const {channels: channels} = names;
+      if (type === "subscribe") this.#subscriptions.add(names); else if (this.selection.isDefault && channels?.length && !channels.includes("*")) {
+        const rule = "all channels are subscribed; unsubscribe from * first";
+        return call.settle(createError(Error, `${channels} cannot be removed: ${rule}`));
+      } else this.#subscriptions.remove(names);
+      if (this.#closedBy !== void 0) return this.#settle(call);
+      if (!this.#send) return void this.#waiting.push(call);
+      this.#sendChanges(call);
+      this.#sent.push(call);
+      this.#settleCalls();
+    }
+    #sendChanges(call) {
+      const changes = findChanges(this.#requested, this.selection);
+      this.#requested = this.selection;
+      for (const {type: type, names: names} of changes) {
+        this.#sent.push({
+          type: type,
+          names: names,
+          call: call
+        });
+        this.#send?.({
+          type: type,
+          ...names
+        });
+      }
+    }
+    #undo({type: type, names: names, call: call}, error) {
+      const isFirst = call && !call.error;
+      if (isFirst) call.error = error;
+      if (type === "unsubscribe") return;
+      if (isFirst) this.#subscriptions.undo(call.names);
+      const others = this.#sent.filter(isCall).filter(other => {
+        const hasAny = KINDS.some(kind => names[kind]?.some(name => other.names[kind]?.includes(name)));
+        return other.type === "subscribe" && !other.error && hasAny;
+      });
+      this.#sent = this.#sent.filter(entry => !isCall(entry) || !others.includes(entry));
+      for (const other of others) this.#subscriptions.undo(other.names);
+      const {channels: channels, isDefault: isDefault} = this.selection;
+      if (!channels) this.#requested = {
+        ...this.#requested,
+        channels: channels,
+        isDefault: isDefault
+      };
+      for (const kind of KINDS) {
+        for (const name of names[kind] ?? []) {
+          if (!this.selection[kind]?.has(name)) this.#requested[kind]?.delete(name);
+        }
+      }
+      this.#sendChanges();
+      for (const other of others) this.#execute(other);
+    }
+    #settleCalls() {
+      while (this.#sent.length && isCall(this.#sent[0])) {
+        this.#settle(this.#sent.shift());
+      }
+    }
+    #settle({type: type, names: names, settle: settle, error: error}) {
+      if (error || type === "unsubscribe") settle(error); else if (this.#closedBy !== void 0) {
+        settle(createError(Error, `the connection is closed: ${this.#closedBy}`, "closed"));
+      } else {
+        this.#subscriptions.confirm(names);
+        settle();
+      }
+    }
+  };
+  var isCall = entry => "settle" in entry;
+  var RULE = "expected http(s):// or ws(s):// with a host, or a path on a page of the server";
+  function parseUrl(given) {
+    const text = String((typeof given === "object" ? given?.href : given) ?? "");
+    const invalid = rule => createError(TypeError, `invalid url: ${text || "(none)"}: ${rule}`);
+    const isPath = /^\/|^$/.test(text);
+    if (!isPath && !/^(http|ws)s?:\/\//i.test(text)) throw invalid(RULE);
+    let url;
+    try {
+      url = new URL(text || "/", isPath ? globalThis.location?.origin : void 0);
+    } catch {
+      throw invalid(RULE);
+    }
+    url.protocol = url.protocol.replace("http", "ws");
+    if (!/^wss?:$/.test(url.protocol)) throw invalid(RULE);
+    if (url.search) throw invalid("it must have no query; use the other options");
+    if (url.pathname === "/") url.pathname = "/v1/live";
+    url.hash = "";
+    url.search = "connect=frame";
+    return url.href;
+  }
+  var OPTIONS = [ "url", ...KINDS, "since", "token", "WebSocket" ];
+  var POSITION_CHARS_MAX = 257;
+  var RESPONSE_TIMEOUT_MS = 1e4;
+  var RECONNECT_DELAY_MIN_MS = 500;
+  var RECONNECT_DELAY_MAX_MS = 3e4;
+  var STABLE_MS = 1e4;
+  var Client = class {
+    #url;
+    #token;
+    #WebSocket;
+    #position;
+    #state={
+      state: "connecting"
+    };
+    #listeners=new Listeners;
+    #clock=new Clock;
+    #lifetimes=new Lifetimes(this.#clock, ids => this.#listeners.emit("expired", {
+      type: "expired",
+      ids: ids,
+      by_time: true
+    }));
+    #synchronization;
+    #connection=null;
+    #receivedAt=-Infinity;
+    #failures=0;
+    #timer;
+    #onOnline=() => this.#checkNow();
+    #onVisible=() => globalThis.document?.hidden || this.#checkNow();
+    #onPageShow=event => event.persisted && this.#checkNow();
+    constructor(options) {
+      checkMembers("option", options, OPTIONS);
+      const {url: url, since: since, token: token, WebSocket: WebSocket = globalThis.WebSocket} = options;
+      if (since != null && typeof since !== "string") {
+        throw createError(TypeError, "since must be a string");
+      }
+      if (token != null && typeof token !== "string" && typeof token !== "function") {
+        throw createError(TypeError, "token must be a string or a function");
+      }
+      this.#url = parseUrl(url);
+      this.#position = since || null;
+      this.#token = token;
+      this.#synchronization = new Synchronization(parseNames(options));
+      if (typeof WebSocket !== "function") {
+        throw createError(TypeError, "WebSocket is not available here; pass a class with this option");
+      }
+      this.#WebSocket = WebSocket;
+      this.#watchPage("addEventListener");
+      queueMicrotask(() => this.#state.state === "closed" || this.#connect());
+    }
     get position() {
       return this.#position;
     }
-
     get state() {
       return this.#state;
     }
-
     get now() {
-      return Date.now() + this.#clockOffsetMs;
+      return this.#clock.server;
     }
-
-    /**
-     * @template {keyof Events} E
-     * @param {E} event
-     * @param {Events[E]} listener
-     */
     on(event, listener) {
-      if (!EVENTS.includes(event)) throw new TypeError(`mayfly: unknown event: ${event}`);
-      const listeners = this.#listeners.get(event) ?? new Set();
-      this.#listeners.set(event, listeners.add(listener));
-      return () => void listeners.delete(listener);
+      return this.#listeners.add(event, listener);
     }
-
-    /** @param {Names | string | string[]} names */
     subscribe(names) {
-      return this.#request('subscribe', names);
+      return this.#synchronization.request("subscribe", names);
     }
-
-    /** @param {Names | string | string[]} names */
     unsubscribe(names) {
-      return this.#request('unsubscribe', names);
+      return this.#synchronization.request("unsubscribe", names);
     }
-
     close() {
-      this.#shutDown(1000, '');
+      this.#shutDown(1e3, "");
     }
-
     async #connect() {
-      /** @type {Connection} */
       const connection = {
-        ...{ socket: null, openedAt: 0, receivedAt: 0, pinging: false },
-        ...{ pingIntervalMs: 25_000, changes: [], cleanup: {} },
+        ...{
+          socket: null,
+          openedAt: 0,
+          receivedAt: 0,
+          pinging: false
+        },
+        ...{
+          pingIntervalMs: 25e3,
+          replay: null
+        }
       };
       this.#connection = connection;
-      clearTimeout(this.#timer);
-      this.#setState({ state: 'connecting' });
+      const isCurrent = () => this.#connection === connection;
+      this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no token"));
+      this.#setState({
+        state: "connecting"
+      });
+      let token = this.#token;
       try {
-        const { token, WebSocket } = this.#options;
-        const currentToken = typeof token === 'function' ? await token() : token;
-        if (this.#connection !== connection) return;
-        connection.changes = [...this.#changes];
-        connection.socket = new WebSocket(this.#buildUrl(connection, currentToken));
+        if (typeof token === "function") token = await token();
       } catch (error) {
-        if (this.#connection === connection) this.#reconnect(1006, String(error));
+        if (isCurrent()) this.#reconnect(1006, String(error));
         return;
       }
-      const isCurrent = () => this.#connection === connection;
-      connection.socket.onmessage = ({ data }) => isCurrent() && this.#receive(connection, data);
-      connection.socket.onclose = ({ code, reason }) =>
-        isCurrent() && this.#reconnect(code, reason);
-      this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, 'no hello frame'));
-    }
-
-    /**
-     * Returns the URL with all subscriptions, so that they are in effect from the start.
-     * @param {Connection} connection
-     * @param {string | null | undefined} token
-     */
-    #buildUrl(connection, token) {
-      const url = new URL(this.#url);
-      const subscriptions = connection.changes.reduce(applyChange, this.#subscriptions);
-      /** @type {(key: string, value: string | null | undefined) => void} */
-      const append = (key, value) => {
-        if (value) url.searchParams.append(key, value);
+      if (!isCurrent()) return;
+      this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no hello frame"));
+      let socket;
+      try {
+        socket = new this.#WebSocket(this.#url);
+      } catch (error) {
+        return this.#shutDown(1006, String(error));
+      }
+      connection.socket = socket;
+      socket.onopen = () => {
+        const since = this.#position?.slice(0, POSITION_CHARS_MAX);
+        const frame = {
+          type: "connect",
+          token: token || void 0,
+          since: since
+        };
+        if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
       };
-      for (const kind of KINDS) {
-        for (const name of subscriptions[kind] ?? []) append(kind.slice(0, -1), name);
-      }
-      // A URL cannot express an empty set, so a placeholder is sent and unsubscribed later.
-      if (subscriptions.feeds.size === 0) connection.cleanup.feeds = ['messages'];
-      if (subscriptions.channels?.size === 0) {
-        connection.cleanup.channels = ['-'];
-        append('channel', '-');
-      }
-      append('since', this.#position);
-      append('token', token);
-      return url.href;
+      socket.onmessage = ({data: data}) => isCurrent() && this.#receive(connection, data);
+      socket.onclose = ({code: code, reason: reason}) => isCurrent() && this.#reconnect(code, String(reason));
+      socket.onerror = () => {};
     }
-
-    /**
-     * @param {Connection} connection
-     * @param {string} data
-     */
     #receive(connection, data) {
-      connection.receivedAt = performance.now();
+      connection.receivedAt = this.#clock.elapsed;
       let frame;
       try {
         frame = JSON.parse(data);
       } catch {
         return;
       }
-      if (['message', 'expired', 'position'].includes(frame.type)) this.#position = frame.position;
-      switch (frame.type) {
-        case 'hello':
-          return this.#onHello(connection, frame);
-        case 'message':
-          return this.#onMessage(frame);
-        case 'expired':
-          for (const id of frame.ids) if (this.#messages.has(id)) this.#messages.set(id, null);
-          return this.#emit('expired', { ...frame, by_time: false });
-        case 'subscribed':
-        case 'unsubscribed':
-          return this.#settleChange(true);
-        case 'error':
-          this.#settleChange(false);
-          return this.#emit('error', frame);
-        default:
-          if (STATELESS.includes(frame.type)) this.#emit(frame.type, frame);
-      }
+      if (!frame?.type) return;
+      if ([ "message", "expired", "position" ].includes(frame.type)) this.#position = frame.position;
+      this.#dispatch(connection, frame);
+      if (connection.openedAt) this.#receivedAt = this.#clock.elapsed;
     }
+    #dispatch(connection, frame) {
+      const {feeds: feeds, hosts: hosts, videos: videos} = this.#synchronization.selection;
+      switch (frame.type) {
+       case "hello":
+        return this.#onHello(connection, frame);
 
-    /**
-     * @param {Connection} connection
-     * @param {any} frame
-     */
+       case "message":
+        return this.#onMessage(connection, frame);
+
+       case "expired":
+        for (const id of frame.ids) this.#lifetimes.end(id);
+        return this.#listeners.emit("expired", {
+          ...frame,
+          by_time: false
+        });
+
+       case "subscribed":
+       case "unsubscribed":
+        return this.#synchronization.confirm();
+
+       case "error":
+        if (!connection.openedAt && frame.code === "request_timeout") {
+          return this.#reconnect(1006, frame.message);
+        }
+        this.#synchronization.confirm(frame);
+        return this.#listeners.emit("error", frame);
+
+       case "gap":
+        return this.#listeners.emit("gap", frame);
+      }
+      if (!FEEDS.includes(frame.type) || !feeds.has(frame.type)) return;
+      if (frame.type === "rising" && !hosts.has(frame.host)) return;
+      if (frame.type === "plays" && videos.size) {
+        const counts = frame.counts;
+        frame.counts = counts.filter(({video_id: video_id}) => videos.has(video_id));
+        if (!frame.counts.length) return;
+      }
+      this.#listeners.emit(frame.type, frame);
+    }
     #onHello(connection, frame) {
       this.#position = frame.position;
-      if (frame.time) this.#setClock(Date.parse(frame.time));
+      const time = Date.parse(frame.time);
+      if (time) this.#clock.synchronize(time);
       if (!connection.openedAt) {
-        connection.openedAt = connection.receivedAt;
+        const now = this.#clock.elapsed;
+        connection.openedAt = connection.receivedAt = now;
         connection.pingIntervalMs = frame.ping_interval_ms || connection.pingIntervalMs;
-        for (const _ of connection.changes) this.#settleChange(true);
-        if (Object.keys(connection.cleanup).length) {
-          this.#changes.unshift({ type: 'unsubscribe', names: connection.cleanup });
-        }
-        for (const change of this.#changes) this.#send(change);
+        if (frame.resumed) connection.replay = new Replay(this.#clock, now - this.#receivedAt);
+        this.#synchronization.start(frame2 => connection.socket?.send(JSON.stringify(frame2)));
         this.#watchSilence(connection);
-        this.#setState({ state: 'open', connection: frame.connection });
+        this.#setState({
+          state: "open",
+          connection: frame.connection
+        });
       }
-      if (this.#connection === connection && 'resumed' in frame) this.#emit('resumed', frame);
+      this.#lifetimes.check();
+      if (this.#connection === connection && "resumed" in frame) {
+        this.#listeners.emit("resumed", frame);
+      }
     }
-
-    /** @param {{ message: Message }} frame */
-    #onMessage(frame) {
-      const { message } = frame;
-      const { channels, feeds } = this.#changes.reduce(applyChange, this.#subscriptions);
-      const isWanted = feeds.has('messages') && (!channels || channels.has(message.channel));
-      if (!isWanted || this.#messages.has(message.id)) return;
-      // A new message cannot be from the future: the local clock is slow.
+    #onMessage(connection, frame) {
+      const {message: message} = frame;
       const created = Date.parse(message.created_at);
-      if (created > this.now) this.#setClock(created);
-      const expires = Date.parse(message.expires_at);
-      this.#messages.set(message.id, expires);
-      if (this.#messages.size > MESSAGES_MAX) {
-        const [oldest = ''] = this.#messages.keys();
-        this.#messages.delete(oldest);
-      }
-      this.#emit('message', message, frame);
-      this.#scheduleExpiry(expires);
-    }
-
-    /** @param {number} now */
-    #setClock(now) {
-      this.#clockOffsetMs = now - Date.now();
-      this.#scheduleExpiry(now);
-    }
-
-    /**
-     * Schedules a check for expired messages, unless an earlier one is scheduled.
-     * @param {number} time
-     */
-    #scheduleExpiry(time) {
-      if (time >= this.#expiryAt || this.#state.state === 'closed') return;
-      this.#expiryAt = time;
-      clearTimeout(this.#expiryTimer);
-      const ms = Math.min(Math.max(time - this.now, EXPIRY_MIN_MS), TIMER_MAX_MS);
-      this.#expiryTimer = setTimeout(() => this.#expireMessages(), ms);
-    }
-
-    #expireMessages() {
-      const now = this.now;
-      const ids = [];
-      let next = Infinity;
-      for (const [id, expires] of this.#messages) {
-        if (expires === null) continue;
-        if (expires <= now) ids.push(id);
-        else next = Math.min(next, expires);
-      }
-      for (const id of ids) this.#messages.set(id, null);
-      this.#expiryAt = Infinity;
-      if (next < Infinity) this.#scheduleExpiry(next);
-      if (ids.length) this.#emit('expired', { type: 'expired', ids, by_time: true });
-    }
-
-    /**
-     * Pings the server after a silent interval: scripts cannot observe protocol-level pings.
-     * @param {Connection} connection
-     */
-    #watchSilence(connection) {
-      connection.pinging = false;
-      const silentMs = performance.now() - connection.receivedAt;
-      if (silentMs >= connection.pingIntervalMs) this.#ping(connection);
-      else
-        this.#setTimer(connection.pingIntervalMs - silentMs, () => this.#watchSilence(connection));
-    }
-
-    /** @param {Connection} connection */
-    #ping(connection) {
-      const pingedAt = performance.now();
-      connection.pinging = true;
-      this.#send({ type: 'ping' });
-      this.#setTimer(RESPONSE_TIMEOUT_MS, () => {
-        if (connection.receivedAt >= pingedAt) this.#watchSilence(connection);
-        else this.#reconnect(1006, 'no response to a ping');
+      if (created && !this.#clock.isSynchronized) this.#clock.synchronize(created);
+      const ageMs = connection.replay?.findAgeMs(created) ?? 0;
+      const {channels: channels, feeds: feeds} = this.#synchronization.selection;
+      const isWanted = feeds.has("messages") && (!channels || channels.has(message.channel));
+      if (!isWanted || this.#lifetimes.has(message.id)) return;
+      const ttlMs = Date.parse(message.expires_at) - created;
+      const expires_in_ms = Number.isNaN(ttlMs) ? Infinity : Math.max(0, ttlMs - ageMs);
+      this.#lifetimes.add(message.id, expires_in_ms);
+      this.#listeners.emit("message", message, {
+        ...frame,
+        expires_in_ms: expires_in_ms
       });
     }
-
-    /** Checks the connection and expiry when the network recovers or the page becomes visible. */
+    #watchSilence(connection) {
+      connection.pinging = false;
+      const silentMs = this.#clock.elapsed - connection.receivedAt;
+      const remainingMs = connection.pingIntervalMs - silentMs;
+      if (remainingMs <= 0) this.#ping(connection); else this.#setTimer(remainingMs, () => this.#watchSilence(connection));
+    }
+    #ping(connection) {
+      const pingedAt = this.#clock.elapsed;
+      connection.pinging = true;
+      connection.socket?.send('{"type":"ping"}');
+      this.#setTimer(RESPONSE_TIMEOUT_MS, () => {
+        if (connection.receivedAt >= pingedAt) this.#watchSilence(connection); else this.#reconnect(1006, "no response to a ping");
+      });
+    }
+    #watchPage(method) {
+      const {document: document} = globalThis;
+      globalThis[method]?.("online", this.#onOnline);
+      globalThis[method]?.("pageshow", this.#onPageShow);
+      document?.[method]("resume", this.#onVisible);
+      document?.[method]("visibilitychange", this.#onVisible);
+    }
     #checkNow() {
       const connection = this.#connection;
-      if (this.#state.state === 'waiting' && !this.#state.asked) this.#connect();
-      else if (connection?.openedAt && !connection.pinging) this.#ping(connection);
-      this.#scheduleExpiry(this.now);
+      if (this.#state.state === "waiting" && !this.#state.asked) this.#connect(); else if (connection?.openedAt && !connection.pinging) this.#ping(connection);
+      this.#lifetimes.check();
     }
-
-    /**
-     * @param {number} code
-     * @param {string} reason
-     */
     #reconnect(code, reason) {
-      // These codes are permanent failures.
       if (code >= 4500 && code <= 4999) return this.#shutDown(code, reason);
       const openedAt = this.#disconnect()?.openedAt;
-      if (openedAt && performance.now() - openedAt > STABLE_MS) this.#failures = 0;
-      const limit = Math.min(
-        RECONNECT_DELAY_MAX_MS,
-        2 * RECONNECT_DELAY_MIN_MS * 2 ** this.#failures++,
-      );
+      if (openedAt && this.#clock.elapsed - openedAt > STABLE_MS) this.#failures = 0;
+      const limit = Math.min(RECONNECT_DELAY_MAX_MS, 2 * RECONNECT_DELAY_MIN_MS * 2 ** this.#failures++);
       const random = RECONNECT_DELAY_MIN_MS + Math.random() * (limit - RECONNECT_DELAY_MIN_MS);
       const asked = /retry_after_ms=(\d+)/.exec(reason);
       const delay_ms = Math.min(asked ? Number(asked[1]) : Math.round(random), TIMER_MAX_MS);
       this.#setTimer(delay_ms, () => this.#connect());
-      this.#setState({ state: 'waiting', delay_ms, asked: Boolean(asked), code, reason });
+      this.#setState({
+        state: "waiting",
+        delay_ms: delay_ms,
+        asked: Boolean(asked),
+        code: code,
+        reason: reason
+      });
     }
-
-    /**
-     * @param {number} code
-     * @param {string} reason
-     */
     #shutDown(code, reason) {
-      if (this.#state.state === 'closed') return;
+      if (this.#state.state === "closed") return;
       this.#disconnect();
-      clearTimeout(this.#expiryTimer);
-      globalThis.removeEventListener?.('online', this.#onOnline);
-      globalThis.document?.removeEventListener('visibilitychange', this.#onVisible);
-      this.#setState({ state: 'closed', code, reason });
-      while (this.#changes.length) this.#settleChange(false);
+      this.#lifetimes.stop();
+      this.#watchPage("removeEventListener");
+      this.#setState({
+        state: "closed",
+        code: code,
+        reason: reason
+      });
+      this.#synchronization.close(`${code} ${reason}`.trim());
     }
-
-    /** Drops the current connection without waiting for the closing handshake. */
     #disconnect() {
       const connection = this.#connection;
       this.#connection = null;
       clearTimeout(this.#timer);
-      connection?.socket?.close(1000);
+      this.#synchronization.pause();
+      connection?.socket?.close(1e3);
       return connection;
     }
-
-    /**
-     * @param {string} type
-     * @param {Names | string | string[]} given
-     */
-    #request(type, given) {
-      const isList = typeof given === 'string' || Array.isArray(given);
-      const names = parseNames(isList ? { channels: given } : given);
-      /** @type {Change[]} */
-      const changes = splitNames(names).map((part) => ({ type, names: part }));
-      const pending = this.#changes.reduce(applyChange, this.#subscriptions);
-      checkLimits(changes.reduce(applyChange, pending));
-      if (this.#state.state === 'closed') return Promise.resolve(false);
-      const confirmations = changes.map(
-        (change) => new Promise((resolve) => (change.settle = resolve)),
-      );
-      this.#changes.push(...changes);
-      if (this.#connection?.openedAt) changes.forEach((change) => this.#send(change));
-      return Promise.all(confirmations).then((all) => all.every(Boolean));
-    }
-
-    /**
-     * Settles the oldest change, which the server confirmed or rejected.
-     * @param {boolean} confirmed
-     */
-    #settleChange(confirmed) {
-      const change = this.#changes.shift();
-      if (change && confirmed) this.#subscriptions = applyChange(this.#subscriptions, change);
-      change?.settle?.(confirmed);
-    }
-
-    /** @param {{ type: string, names?: NameLists }} frame */
-    #send({ type, names }) {
-      this.#connection?.socket?.send(JSON.stringify({ type, ...names }));
-    }
-
-    /**
-     * @param {number} ms
-     * @param {() => void} callback
-     */
     #setTimer(ms, callback) {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(callback, ms);
+      this.#timer = setTimeout(callback, Math.min(ms, TIMER_MAX_MS));
     }
-
-    /** @param {State} state */
     #setState(state) {
       this.#state = state;
-      this.#emit('state', state);
+      this.#listeners.emit("state", state);
     }
-
-    /**
-     * Calls all listeners. One that throws affects neither the others nor the connection.
-     * @param {string} event
-     * @param {unknown[]} details
-     */
-    #emit(event, ...details) {
-      for (const listener of [...(this.#listeners.get(event) ?? [])]) {
-        try {
-          listener(...details);
-        } catch (error) {
-          (globalThis.reportError ?? console.error)(error);
-        }
-      }
-    }
-  }
-
-  /**
-   * Returns lists of names, validated.
-   * @param {Names} [given]
-   */
-  function parseNames(given = {}) {
-    /** @type {NameLists} */
-    const names = {};
-    for (const kind of KINDS) {
-      let list = [given[kind] ?? []].flat();
-      // The server reports hosts in lowercase.
-      if (kind === 'hosts') list = list.map((host) => String(host).toLowerCase());
-      if (list.length) names[kind] = list;
-    }
-    const invalid =
-      names.channels?.find((name) => !CHANNEL.test(name)) ??
-      names.feeds?.find((name) => !FEEDS.includes(name));
-    if (invalid !== undefined) throw new TypeError(`mayfly: invalid name: ${invalid}`);
-    return names;
-  }
-
-  /**
-   * Throws a `RangeError` if there are more names than the server accepts.
-   * @param {Subscriptions} subscriptions
-   */
-  function checkLimits(subscriptions) {
-    for (const kind of KINDS) {
-      const size = subscriptions[kind]?.size ?? 0;
-      if (size > NAMES_MAX) throw new RangeError(`mayfly: at most ${NAMES_MAX} ${kind}`);
-    }
-    return subscriptions;
-  }
-
-  /**
-   * Splits names into parts that each fit into one frame.
-   * @param {NameLists} names
-   */
-  function splitNames(names) {
-    /** @type {NameLists[]} */
-    const parts = [];
-    /** @type {NameLists} */
-    let part = {};
-    let bytes = Infinity;
-    for (const kind of KINDS) {
-      for (const name of names[kind] ?? []) {
-        // UTF-8 has at most three bytes per UTF-16 unit.
-        const size = 3 * JSON.stringify(name).length;
-        if (bytes + size > NAMES_BYTES_MAX) {
-          parts.push((part = {}));
-          bytes = 0;
-        }
-        bytes += size;
-        (part[kind] ??= []).push(name);
-      }
-    }
-    return parts;
-  }
-
-  /**
-   * Returns the subscriptions after a change. Subscribing to a channel ends the subscription to all
-   * channels.
-   * @param {Subscriptions} subscriptions
-   * @param {Change} change
-   * @returns {Subscriptions}
-   */
-  function applyChange(subscriptions, { type, names }) {
-    const result = { ...subscriptions };
-    for (const kind of KINDS) {
-      const list = names[kind];
-      const current = subscriptions[kind];
-      if (!list) continue;
-      if (type === 'subscribe') result[kind] = new Set([...(current ?? []), ...list]);
-      else if (current) result[kind] = new Set([...current].filter((name) => !list.includes(name)));
-    }
-    return result;
-  }
-
-  /** @param {Options} [options] */
-  const connect = (options = {}) => new Client(options);
-  Object.assign(globalThis, { mayfly: { connect } });
+  };
+  var connect = (options = {}) => new Client(options);
+  var module_default = {
+    connect: connect
+  };
+  if (typeof module === "object" && module.exports) module.exports = {
+    connect: connect,
+    default: module_default
+  }; else Object.assign(globalThis, {
+    mayfly: module_default
+  });
 })();
-
-// A classic script reads the next line as `typeof await` divided by an array, in which a comment
-// extends to the last line. A module reads it as an awaited regular expression, before the exports.
-// prettier-ignore
-typeof await /[/*]/;
-export const { connect } = globalThis.mayfly;
-export default globalThis.mayfly;
-// */];

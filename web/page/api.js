@@ -42,7 +42,8 @@ export async function request(url, options) {
   const retryAfter = response.headers.get('Retry-After');
   const detail =
     body?.detail || body?.title || `The service responded with status ${response.status}.`;
-  throw new ApiError(retryAfter ? `${detail} Retry in ${retryAfter} s.` : detail, body?.errors);
+  const message = retryAfter ? `${detail} Retry in ${retryAfter} s.` : detail;
+  throw new ApiError(message, body?.errors, response.status);
 }
 
 /** A failed or rejected request, with the errors of its fields. */
@@ -50,9 +51,16 @@ export class ApiError extends Error {
   /**
    * @param {string} message
    * @param {FieldError[]} fieldErrors
+   * @param {number} status of the response; 0 if there is none
    */
-  constructor(message, fieldErrors = []) {
+  constructor(message, fieldErrors = [], status = 0) {
     super(message);
     this.fieldErrors = fieldErrors;
+    this.status = status;
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTransient() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }

@@ -1,6 +1,6 @@
 /** The page: connects its panels to one live connection. */
 
-import { connect } from '../mayfly.js';
+import { connect } from '../mayfly.mjs';
 import { loadServiceUrls } from './api.js';
 import { Heartbeat } from './heartbeat.js';
 import { ConnectionPanel } from './panels/connection.js';
@@ -12,9 +12,14 @@ import { PulsePanel } from './panels/pulse.js';
 import { RisingPanel } from './panels/rising.js';
 import { StatsPanel } from './panels/stats.js';
 import { load, save } from './storage.js';
-import { byId, inputById, showFieldError } from './ui/dom.js';
+import { byId, inputById } from './ui/dom.js';
+import { describeFieldError, showFieldError } from './ui/field.js';
 
-/** @import { Live, Options } from '../mayfly.js' */
+/** @import { Live } from '../mayfly.js' */
+
+const CHANNEL = /^[A-Za-z0-9._:-]{1,64}$/;
+const CHANNEL_RULE = 'must be 1 to 64 characters of A-Z a-z 0-9 . _ : -';
+const CHANNELS_MAX = 128;
 
 /** @type {Live | undefined} */
 let live;
@@ -28,11 +33,11 @@ const panels = [
   feed,
   new InboxPanel({ urls, now }),
   new StatsPanel({ urls, now }),
-  new PlaysPanel({ now }),
+  new PlaysPanel({ urls, now }),
   new PulsePanel(),
   rising,
 ];
-new PostPanel({ urls });
+new PostPanel({ urls, onPosted: (message) => feed.showPosted(message) });
 new Heartbeat({ urls });
 
 const channelsInput = inputById('channels');
@@ -41,6 +46,7 @@ byId('filter').addEventListener('submit', (event) => {
   event.preventDefault();
   applyFilter();
 });
+channelsInput.addEventListener('input', () => showFieldError(channelsInput, ''));
 addEventListener('pagehide', saveSession);
 document.addEventListener('visibilitychange', saveSession);
 
@@ -50,25 +56,25 @@ open();
 /** Connects, and resumes from the position that was saved for this tab. */
 async function open() {
   const { live_url } = await urls;
-  const channels = channelsInput.value.split(/[\s,]+/).filter(Boolean);
-  /** @type {Options} */
-  const options = {
+  const channels = readChannels(load('channels') ?? '').filter((name) => CHANNEL.test(name));
+  live = connect({
     url: live_url || new URL('..', import.meta.url).href,
     feeds: ['messages', 'stats', 'plays', 'pulse', 'rising'],
     hosts: rising.hosts,
     since: load('position'),
-  };
-  try {
-    live = connect({ ...options, channels });
-    feed.setChannels(channels);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    showFieldError(channelsInput, message.replace(/^mayfly: /, ''));
-    channelsInput.value = '';
-    live = connect(options);
-    feed.setChannels([]);
-  }
+    channels: channels.length > 0 ? channels : '*',
+  });
+  feed.setChannels(channels);
   for (const panel of panels) panel.watch(live);
+}
+
+/**
+ * Returns the names in a text; none if they include `*`, which means all channels.
+ * @param {string} text
+ */
+function readChannels(text) {
+  const channels = text.split(/[\s,]+/).filter(Boolean);
+  return channels.includes('*') ? [] : channels;
 }
 
 function close() {
@@ -86,10 +92,16 @@ function showMissed(messages) {
   feed.showMissed(messages);
 }
 
-/** Reconnects with other channels. */
+/** Reconnects with other channels, unless one is invalid. */
 function applyFilter() {
-  showFieldError(channelsInput, '');
-  save('channels', channelsInput.value.trim());
+  const channels = readChannels(channelsInput.value);
+  const invalid = channels.find((name) => !CHANNEL.test(name));
+  let error = '';
+  if (invalid !== undefined) error = describeFieldError(`The channel “${invalid}”`, CHANNEL_RULE);
+  else if (channels.length > CHANNELS_MAX) error = `At most ${CHANNELS_MAX} channels are possible.`;
+  showFieldError(channelsInput, error);
+  if (error) return channelsInput.focus();
+  save('channels', channels.join(' '));
   if (!live) return;
   close();
   open();

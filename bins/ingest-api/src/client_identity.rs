@@ -23,6 +23,16 @@ pub struct WriteContext {
 }
 
 impl ClientIdentity {
+    /// Returns whether the request has an `Idempotency-Key`.
+    pub fn has_key(&self) -> bool {
+        self.key.0.is_some()
+    }
+
+    /// Returns the rate limit of the client.
+    pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
+        rate.map(|rate| ClientLimit { client: self.caller.client.to_string(), rate })
+    }
+
     /// Creates the context of a write on `route`. A retry must send the same `payload`.
     pub fn into_context(self, route: &'static str, payload: &[u8]) -> WriteContext {
         let Self { caller: Caller { request_id, traceparent, client }, key } = self;
@@ -34,6 +44,11 @@ impl ClientIdentity {
 }
 
 impl WriteContext {
+    /// Returns the identity of the client.
+    pub fn client(&self) -> String {
+        self.client.to_string()
+    }
+
     /// Returns the rate limit that the items count against.
     pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
         rate.map(|rate| ClientLimit { client: self.client.to_string(), rate })

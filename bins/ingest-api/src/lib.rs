@@ -4,19 +4,22 @@
 //! It never connects to Postgres.
 
 mod client_identity;
+mod ledger_report;
 mod messages;
 mod metrics;
 mod outcome;
 mod plays;
 mod problems;
+mod rate_limits;
 mod routes;
 mod visits;
 mod write_response;
 
-use mayfly_hot::HotStore;
+use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
 
+use self::ledger_report::LedgerReport;
 pub use self::metrics::METRICS;
 
 /// Runs the service until it is drained: it completes the requests that it has accepted.
@@ -28,15 +31,20 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = HotStore::new(&settings.redis)?;
     let redis = process.health.register("redis", Criticality::Required);
+    let publications = process.health.register("publications", Criticality::Optional);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
     let listening = [("http", http.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
-    let watch = tokio::spawn(hot.clone().watch(redis));
+    let components =
+        RedisComponents { redis, publications: Some(publications), needs_memory: true };
+    let watch = tokio::spawn(hot.clone().watch(components));
     process.log_started(&listening);
+    let report = LedgerReport::start(hot.clone());
     let routes = routes::configure(hot, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;
+    report.stop().await;
     watch.abort();
     served
 }

@@ -3,21 +3,29 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, IdGenerator, Message, MessageId, NewMessage, SystemClock};
-use mayfly_hot::{HotStore, MessageWrite, MessageWriteRequest, MessageWriter, ReplayedWrite};
-use mayfly_http::Problem;
-use mayfly_runtime::{Settings, settings::Rate};
+use mayfly_core::{Clock, IdGenerator, Message, MessageId, NewMessage};
+use mayfly_hot::{
+    ExhaustedClients, HotStore, MessageWrite, MessageWriteRequest, MessageWriter, ReplayedWrite,
+};
+use mayfly_http::{Body, Problem};
+use mayfly_runtime::Settings;
 
-use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_response::WriteResponse};
+use crate::{
+    client_identity::{ClientIdentity, WriteContext},
+    outcome::OutcomeMapper,
+    rate_limits::RateLimits,
+    write_response::WriteResponse,
+};
 
 /// Accepts messages. Each HTTP thread has its own instance.
 pub struct MessageIngestion {
     writer: MessageWriter,
     /// Shared by all threads, so that the IDs of a process increase within a millisecond too.
     ids: Arc<IdGenerator>,
-    clock: Box<dyn Clock>,
-    /// The limit per client.
-    rate: Option<Rate>,
+    /// Its clock is that of Redis, so that a message lives as long as its TTL, whatever the clock
+    /// of this machine shows.
+    hot: HotStore,
+    limits: RateLimits,
     /// The prefix of `Location`; empty if clients use one origin.
     list_url: String,
     outcomes: OutcomeMapper,
@@ -35,27 +43,50 @@ pub struct AcceptedMessage {
 
 impl MessageIngestion {
     /// Creates an instance that writes to `hot`.
-    pub fn new(hot: &HotStore, ids: Arc<IdGenerator>, settings: &Settings) -> Self {
+    pub fn new(
+        hot: &HotStore,
+        ids: Arc<IdGenerator>,
+        settings: &Settings,
+        clients: ExhaustedClients,
+    ) -> Self {
         Self {
-            writer: MessageWriter::start(hot, settings),
+            writer: MessageWriter::start(hot, settings, clients.clone()),
             ids,
-            clock: Box::new(SystemClock),
-            rate: settings.limits.messages,
+            hot: hot.clone(),
+            limits: RateLimits::new("messages", settings.limits.messages, clients),
             list_url: settings.public.list_url.clone(),
             outcomes: OutcomeMapper::new("messages"),
         }
     }
 
-    /// Accepts one message.
+    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
+        self.check_items(client, bytes, 1)
+    }
+
+    /// Rejects a request as [`Self::check`] does, given the number of its messages.
+    pub fn check_items(
+        &self,
+        client: &ClientIdentity,
+        bytes: usize,
+        items: usize,
+    ) -> Result<(), Problem> {
+        self.limits.check(client, items)?;
+        Ok(self.writer.check_capacity(bytes, items)?)
+    }
+
+    /// Accepts one message. `body` is the body that it was parsed from, if there is one.
     pub async fn accept(
         &self,
         new: NewMessage,
         context: WriteContext,
+        body: Option<Body>,
     ) -> Result<AcceptedMessage, Problem> {
+        self.hot.synchronize_clock().await?;
         let message = self.create_message(new);
         let copy = MessageWrite::from(&message);
         let json = copy.json.clone();
-        match self.write(vec![copy], context).await? {
+        match self.write(vec![copy], context, body).await? {
             WriteResponse::New(limit) => {
                 Ok(AcceptedMessage { message, json, response: WriteResponse::New(limit) })
             }
@@ -69,16 +100,19 @@ impl MessageIngestion {
         }
     }
 
-    /// Accepts a batch of messages atomically and returns their IDs in order.
+    /// Accepts a batch of messages atomically and returns their IDs in order. `body` is the body
+    /// that they were parsed from.
     pub async fn accept_batch(
         &self,
         new: Vec<NewMessage>,
         context: WriteContext,
+        body: Body,
     ) -> Result<(Vec<MessageId>, WriteResponse), Problem> {
+        self.hot.synchronize_clock().await?;
         let copies: Vec<_> =
             new.into_iter().map(|new| MessageWrite::from(&self.create_message(new))).collect();
         let ids = copies.iter().map(|copy| copy.id).collect();
-        match self.write(copies, context).await? {
+        match self.write(copies, context, Some(body)).await? {
             WriteResponse::New(limit) => Ok((ids, WriteResponse::New(limit))),
             WriteResponse::Replayed(before) => Ok((before.ids, WriteResponse::Replayed(()))),
         }
@@ -90,7 +124,7 @@ impl MessageIngestion {
     }
 
     fn create_message(&self, new: NewMessage) -> Message {
-        let now = self.clock.now();
+        let now = self.hot.clock().now();
         new.accept(self.ids.next_id(now), now)
     }
 
@@ -98,16 +132,18 @@ impl MessageIngestion {
         &self,
         messages: Vec<MessageWrite>,
         context: WriteContext,
+        body: Option<Body>,
     ) -> Result<WriteResponse<ReplayedWrite>, Problem> {
         let started = Instant::now();
         let count = messages.len();
-        let limit = context.limit(self.rate);
+        let limit = context.limit(self.limits.rate());
         let write = MessageWriteRequest {
             messages,
             origin: context.origin,
             limit,
             idempotency: context.idempotency,
         };
+        let _memory = body.map(|body| body.release(write.weight())).transpose()?;
         self.outcomes.map(self.writer.write(write).await, count, started)
     }
 }

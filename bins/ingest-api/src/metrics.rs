@@ -10,7 +10,8 @@ pub(crate) const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
 pub(crate) const ACCEPT_DURATION_SECONDS: &str = "mayfly_accept_duration_seconds";
 
 /// All tables: those of the libraries, then the service's own.
-pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::HEALTH, hot::PUBLICATIONS, OWN];
+pub const METRICS: &[&[Metric]] =
+    &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, hot::BATCHES, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use mayfly_hot::{HotError, RateLimitStatus, WriteOutcome};
-use mayfly_http::{Problem, RateLimit};
+use mayfly_hot::{HotError, WriteOutcome};
+use mayfly_http::Problem;
 use metrics::{Counter, Histogram};
 
-use crate::{metrics as names, problems, write_response::WriteResponse};
+use crate::{
+    metrics as names, problems, rate_limits::to_rate_limit, write_response::WriteResponse,
+};
 
 /// Maps the outcomes of writes of one kind to responses, and measures them.
 pub struct OutcomeMapper {
@@ -37,22 +39,21 @@ impl OutcomeMapper {
             WriteOutcome::Accepted(allowance) => {
                 self.accepted_total.increment(items as u64);
                 self.accept_duration.record(started.elapsed());
-                Ok(WriteResponse::New(allowance.map(|allowance| self.rate_limit(allowance))))
+                let limit = allowance.map(|status| to_rate_limit(self.kind, status));
+                Ok(WriteResponse::New(limit))
             }
             WriteOutcome::Replayed(write) => Ok(WriteResponse::Replayed(write)),
             WriteOutcome::UnknownRecordFormat => Err(problems::unknown_record_format()),
             WriteOutcome::KeyReused => Err(problems::key_reused()),
-            WriteOutcome::RateLimited(allowance) => {
-                Err(self.rate_limit(allowance).to_problem(items))
+            WriteOutcome::RateLimited(status) => {
+                Err(to_rate_limit(self.kind, status).to_problem(items))
             }
             WriteOutcome::CapacityExceeded(capacity) => {
                 Err(problems::capacity_exceeded(capacity, self.kind))
             }
+            WriteOutcome::UnreadableKey { key, error } => {
+                Err(problems::unreadable_key(&key, &error))
+            }
         }
-    }
-
-    fn rate_limit(&self, allowance: RateLimitStatus) -> RateLimit {
-        let RateLimitStatus { rate, remaining, resets_in } = allowance;
-        RateLimit { policy: self.kind, rate, remaining, resets_in }
     }
 }

@@ -2,45 +2,69 @@
 
 use std::time::Instant;
 
-use mayfly_core::{Clock, Play, SystemClock, plays};
-use mayfly_hot::{HotStore, PlayWriteRequest, PlayWriter};
-use mayfly_http::Problem;
-use mayfly_runtime::{Settings, settings::Rate};
+use mayfly_core::{Clock, Play, plays};
+use mayfly_hot::{ExhaustedClients, HotStore, PlayWriteRequest, PlayWriter};
+use mayfly_http::{Body, Problem};
+use mayfly_runtime::Settings;
 use uuid::Uuid;
 
-use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_response::WriteResponse};
+use crate::{
+    client_identity::{ClientIdentity, WriteContext},
+    outcome::OutcomeMapper,
+    rate_limits::RateLimits,
+    write_response::WriteResponse,
+};
 
 /// Accepts plays. Each HTTP thread has its own instance.
 pub struct PlayIngestion {
     writer: PlayWriter,
-    clock: Box<dyn Clock>,
-    /// The limit per client.
-    rate: Option<Rate>,
+    /// Its clock is that of Redis.
+    hot: HotStore,
+    limits: RateLimits,
     outcomes: OutcomeMapper,
 }
 
 impl PlayIngestion {
     /// Creates an instance that writes to `hot`.
-    pub fn new(hot: &HotStore, settings: &Settings) -> Self {
+    pub fn new(hot: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         Self {
-            writer: PlayWriter::start(hot, settings),
-            clock: Box::new(SystemClock),
-            rate: settings.limits.plays,
+            writer: PlayWriter::start(hot, settings, clients.clone()),
+            hot: hot.clone(),
+            limits: RateLimits::new("plays", settings.limits.plays, clients),
             outcomes: OutcomeMapper::new("plays"),
         }
     }
 
-    /// Accepts plays atomically.
+    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
+        self.check_items(client, bytes, 1)
+    }
+
+    /// Rejects a request as [`Self::check`] does, given the number of its plays.
+    pub fn check_items(
+        &self,
+        client: &ClientIdentity,
+        bytes: usize,
+        items: usize,
+    ) -> Result<(), Problem> {
+        self.limits.check(client, items)?;
+        Ok(self.writer.check_capacity(bytes)?)
+    }
+
+    /// Accepts plays atomically. `body` is the body that they were parsed from.
     pub async fn accept(
         &self,
-        plays: &[Play],
+        plays: Vec<Play>,
         context: WriteContext,
+        body: Body,
     ) -> Result<WriteResponse, Problem> {
         let started = Instant::now();
         let count = plays.len();
-        let enqueued_at = self.clock.now();
-        let json = plays::Plays { id: Uuid::now_v7(), enqueued_at, plays }.to_json().into();
-        let limit = context.limit(self.rate);
+        self.hot.synchronize_clock().await?;
+        let enqueued_at = self.hot.clock().now();
+        let json = plays::Plays { id: Uuid::now_v7(), enqueued_at, plays: &plays }.to_json().into();
+        drop(plays);
+        let limit = context.limit(self.limits.rate());
         let write = PlayWriteRequest {
             count,
             json,
@@ -48,6 +72,7 @@ impl PlayIngestion {
             limit,
             idempotency: context.idempotency,
         };
+        let _memory = body.release(write.weight())?;
         self.outcomes.map(self.writer.write(write).await, count, started)
     }
 }

@@ -44,6 +44,12 @@ pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
                  already have visitors are still accepted.",
             )
             .retry_after(Duration::from_secs(30)),
+        Capacity::HostsPerClient => Problem::new(Code::RateLimited)
+            .detail(
+                "The client has added the maximum number of hosts with visitors. Visits to hosts \
+                 that already have visitors are still accepted.",
+            )
+            .retry_after(Duration::from_secs(30)),
     }
 }
 
@@ -60,6 +66,11 @@ pub fn key_reused() -> Problem {
 pub fn unknown_record_format() -> Problem {
     Problem::new(Code::Internal)
         .caused_by("the outcome stored under the Idempotency-Key has an unknown format")
+}
+
+/// Returns the problem for a key in Redis that another program has overwritten.
+pub fn unreadable_key(key: &str, error: &str) -> Problem {
+    Problem::new(Code::Internal).caused_by(format!("the key {key} in Redis is unreadable: {error}"))
 }
 
 fn with_fields(problem: Problem, errors: FieldErrors) -> Problem {

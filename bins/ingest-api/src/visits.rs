@@ -3,40 +3,62 @@
 use std::time::Instant;
 
 use mayfly_core::Visit;
-use mayfly_hot::{HotStore, VisitWriteRequest, VisitWriter};
-use mayfly_http::Problem;
-use mayfly_runtime::{Settings, settings::Rate};
+use mayfly_hot::{ExhaustedClients, HotStore, VisitWriteRequest, VisitWriter};
+use mayfly_http::{Body, Problem};
+use mayfly_runtime::Settings;
 
-use crate::{client_identity::WriteContext, outcome::OutcomeMapper, write_response::WriteResponse};
+use crate::{
+    client_identity::{ClientIdentity, WriteContext},
+    outcome::OutcomeMapper,
+    rate_limits::RateLimits,
+    write_response::WriteResponse,
+};
 
 /// Accepts visits. Each HTTP thread has its own instance.
 pub struct VisitIngestion {
     writer: VisitWriter,
-    /// The limit per client.
-    rate: Option<Rate>,
+    limits: RateLimits,
     outcomes: OutcomeMapper,
 }
 
 impl VisitIngestion {
     /// Creates an instance that writes to `hot`.
-    pub fn new(hot: &HotStore, settings: &Settings) -> Self {
+    pub fn new(hot: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         Self {
-            writer: VisitWriter::start(hot, settings),
-            rate: settings.limits.visits,
+            writer: VisitWriter::start(hot, settings, clients.clone()),
+            limits: RateLimits::new("visits", settings.limits.visits, clients),
             outcomes: OutcomeMapper::new("visits"),
         }
     }
 
-    /// Accepts visits atomically.
+    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
+        self.check_items(client, bytes, 1)
+    }
+
+    /// Rejects a request as [`Self::check`] does, given the number of its visits.
+    pub fn check_items(
+        &self,
+        client: &ClientIdentity,
+        bytes: usize,
+        items: usize,
+    ) -> Result<(), Problem> {
+        self.limits.check(client, items)?;
+        Ok(self.writer.check_capacity(bytes, items)?)
+    }
+
+    /// Accepts visits atomically. `body` is the body that they were parsed from.
     pub async fn accept(
         &self,
         visits: Vec<Visit>,
         context: WriteContext,
+        body: Body,
     ) -> Result<WriteResponse, Problem> {
         let started = Instant::now();
         let count = visits.len();
-        let limit = context.limit(self.rate);
-        let write = VisitWriteRequest { visits, limit, idempotency: context.idempotency };
+        let (client, limit) = (context.client(), context.limit(self.limits.rate()));
+        let write = VisitWriteRequest { visits, client, limit, idempotency: context.idempotency };
+        let _memory = body.release(write.weight())?;
         self.outcomes.map(self.writer.write(write).await, count, started)
     }
 }

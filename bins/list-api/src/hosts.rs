@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use mayfly_cold::ColdStore;
 use mayfly_core::{
-    Clock, History, Host, PagePath, SystemClock, Timestamp, TrendRanking, TrendSnapshot, Window,
-    limits,
+    Clock, History, Host, PagePath, Timestamp, TrendRanking, TrendSnapshot, Window, limits,
 };
 use mayfly_hot::HotStore;
 use mayfly_http::Problem;
@@ -78,6 +77,11 @@ impl HostQueries {
         self.caches.rising.get(&key, fetch).await?.ok_or_else(host_not_found)
     }
 
+    /// Returns the current time by the clock of Redis.
+    pub fn now(&self) -> Timestamp {
+        self.stores.hot.clock().now()
+    }
+
     /// Lists the hours of a page that begin at `from` or later, and before `to`.
     pub async fn list_history(
         &self,
@@ -123,7 +127,9 @@ impl Stores {
         let rising = match self.hot.trends().find(&host).await? {
             Some(trends) => Some(self.compare(trends, window).await?.to_ranking(window)),
             // The host has no visitors, or had none when it was sampled.
-            None if self.source == RisingSource::Visits => Some(empty_ranking(host, window)),
+            None if self.source == RisingSource::Visits => {
+                Some(empty_ranking(host, self.hot.clock().now(), window))
+            }
             None => None,
         };
         Ok(rising.map(|rising| to_json(&rising)))
@@ -157,7 +163,6 @@ impl Stores {
     }
 }
 
-fn empty_ranking(host: Host, window: Window) -> TrendRanking {
-    let sampled_at = SystemClock.now();
+fn empty_ranking(host: Host, sampled_at: Timestamp, window: Window) -> TrendRanking {
     TrendRanking { host, sampled_at, compared_to: None, window, pages: Vec::new() }
 }

@@ -16,8 +16,8 @@ mod routes;
 mod snapshot;
 mod upstream;
 
-use mayfly_cold::ColdStore;
-use mayfly_hot::HotStore;
+use mayfly_cold::{ColdAccess, ColdStore};
+use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
@@ -35,15 +35,18 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let hot = HotStore::new(&settings.redis)?;
     let cold = ColdStore::new(&settings.postgres);
     let redis = process.health.register("redis", Criticality::Required);
+    let publications = process.health.register("publications", Criticality::Optional);
     let postgres = process.health.register("postgres", Criticality::Optional);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
     let listening = [("http", http.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
+    let components =
+        RedisComponents { redis, publications: Some(publications), needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(redis));
-    background_tasks.spawn(cold.clone().watch(postgres));
+    background_tasks.spawn(hot.clone().watch(components));
+    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Read));
     let snapshot_url = SnapshotUrl::new(&settings.stats);
     let (stats, health) = (settings.stats.clone(), process.health.clone());
     background_tasks.spawn(snapshot_url.clone().sign_periodically(hot.clone(), stats, health));

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use mayfly_cold::{ColdStore, Page, PageRequest};
-use mayfly_core::{Clock, MessageId, SystemClock, Username, message::MessageView};
+use mayfly_core::{MessageId, Username, message::MessageView};
 use mayfly_hot::{
-    HotStore, IdempotentRequest, InboxPage, MessageFinder, Origin, ReplayedTake, TakeOutcome,
+    HotStore, IdempotentRequest, InboxPage, InboxSlots, MessageFinder, Origin, ReplayedTake,
+    TakeOutcome,
 };
 use mayfly_http::{Caller, IdempotencyKey, Problem};
 use mayfly_runtime::Settings;
@@ -17,7 +18,7 @@ pub struct MessageQueries {
     hot: HotStore,
     finder: MessageFinder,
     cold: ColdStore,
-    clock: Box<dyn Clock>,
+    inbox_slots: InboxSlots,
     /// The prefix of links; empty if clients use one origin.
     list_url: String,
 }
@@ -32,12 +33,17 @@ pub struct Taken {
 
 impl MessageQueries {
     /// Creates the queries.
-    pub fn new(hot: HotStore, cold: ColdStore, settings: &Settings) -> Self {
+    pub fn new(
+        hot: HotStore,
+        cold: ColdStore,
+        settings: &Settings,
+        inbox_slots: InboxSlots,
+    ) -> Self {
         Self {
             finder: MessageFinder::start(&hot),
             hot,
             cold,
-            clock: Box::new(SystemClock),
+            inbox_slots,
             list_url: settings.public.list_url.clone(),
         }
     }
@@ -70,11 +76,10 @@ impl MessageQueries {
         }
         // A message can be live without a copy in Redis: Redis lost its data since the write.
         match self.cold.messages().find(id).await? {
-            Some(stored) if stored.expires_at > self.clock.now() => {
+            Some(stored) => {
                 self.expire(id, stored.username.as_deref(), Some(&stored.json), caller).await?;
                 Ok(true)
             }
-            Some(_) => Ok(true),
             None => Ok(self.cold.dead_letters().find_message(id).await?.is_some()),
         }
     }
@@ -86,9 +91,8 @@ impl MessageQueries {
         json: Option<&[u8]>,
         caller: &Caller,
     ) -> Result<(), Problem> {
-        let at = self.clock.now();
-        // Expires nothing if the message was taken in the meantime.
-        self.hot.messages().delete(id, username, json, at, &origin(caller)).await?;
+        // Expires nothing if the message was taken in the meantime, or is expired.
+        self.hot.messages().delete(id, username, json, &origin(caller)).await?;
         Ok(())
     }
 
@@ -99,6 +103,7 @@ impl MessageQueries {
 
     /// Lists an inbox.
     pub async fn list_inbox(&self, username: &Username, limit: u32) -> Result<InboxPage, Problem> {
+        let _slot = self.inbox_slots.acquire().await?;
         Ok(self.hot.inbox().list(username.as_str(), limit as usize).await?)
     }
 
@@ -110,11 +115,12 @@ impl MessageQueries {
         key: IdempotencyKey,
         caller: &Caller,
     ) -> Result<Taken, Problem> {
-        let (at, origin, name) = (self.clock.now(), origin(caller), username.as_str());
+        let (origin, name) = (origin(caller), username.as_str());
         let payload: [&[u8]; 2] = [name.as_bytes(), &limit.to_be_bytes()];
         let client = caller.client.to_string();
         let request = key.0.map(|key| IdempotentRequest::new("take", client, key, &payload));
-        match self.hot.inbox().take(name, limit as usize, at, &origin, request.as_ref()).await? {
+        let _slot = self.inbox_slots.acquire().await?;
+        match self.hot.inbox().take(name, limit as usize, &origin, request.as_ref()).await? {
             TakeOutcome::Taken(inbox) => Ok(Taken { inbox, is_replayed: false }),
             TakeOutcome::Replayed(ReplayedTake { ids, has_more }) => {
                 let messages = self.find_messages(&ids).await?;

@@ -6,4 +6,11 @@ use mayfly_http::metrics as http;
 use mayfly_runtime::metrics::Metric;
 
 /// All tables. They are those of the libraries: the service has no metrics of its own.
-pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::HEALTH, hot::PUBLICATIONS, cold::METRICS];
+pub const METRICS: &[&[Metric]] = &[
+    http::METRICS,
+    http::CONNECTIONS,
+    hot::HEALTH,
+    hot::PUBLICATIONS,
+    hot::BATCHES,
+    cold::METRICS,
+];

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, Host, KeyHash, SystemClock, Timestamp, TrendSnapshot, limits};
+use mayfly_core::{Clock, Host, KeyHash, Timestamp, TrendSnapshot, limits};
 use mayfly_hot::{HotStore, SourceFailure, SourceState};
 use tokio::{
     sync::Semaphore,
@@ -76,7 +76,7 @@ impl HostCredential<String> {
     async fn observe(&self, hot: &HotStore) -> Result<Observation, FetchError> {
         let observed_at = Instant::now();
         let state = hot.source().find_state(&self.id.host, &self.id.hash).await?;
-        let now = state.now.unwrap_or_else(|| SystemClock.now());
+        let now = state.now.unwrap_or_else(|| hot.clock().now());
         Ok(Observation { state, now, observed_at })
     }
 

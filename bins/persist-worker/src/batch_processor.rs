@@ -12,7 +12,7 @@ use std::{
 };
 
 use mayfly_cold::{ColdError, ColdStore, EntryOutcome};
-use mayfly_core::{Clock, Consumption, SystemClock};
+use mayfly_core::{Clock, Consumption, StoreError, Timestamp};
 use mayfly_hot::{Delivery, HotStore};
 use mayfly_runtime::Settings;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use tracing::{debug, error, warn};
 use crate::{
     claim_heartbeat::ClaimHeartbeat,
     metrics as names,
+    outages::WorkerOutages,
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
 };
 
@@ -50,6 +51,7 @@ pub struct BatchProcessor<H> {
     cold: ColdStore,
     settings: Arc<Settings>,
     draining: CancellationToken,
+    outages: WorkerOutages,
     rejected: Vec<RejectedEntry>,
 }
 
@@ -61,8 +63,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
         cold: ColdStore,
         settings: Arc<Settings>,
         draining: CancellationToken,
+        outages: WorkerOutages,
     ) -> Self {
-        Self { handler, hot, cold, settings, draining, rejected: Vec::new() }
+        Self { handler, hot, cold, settings, draining, outages, rejected: Vec::new() }
     }
 
     /// Processes a batch. Entries that were delivered too often, according to `delivery_counts`,
@@ -162,12 +165,15 @@ impl<H: StreamHandler> BatchProcessor<H> {
         match result {
             Ok(outcome) => Ok(Some(outcome)),
             Err(error) => {
-                warn!(
-                    stream = H::STREAM.name(),
-                    entries = group.entries.len(),
-                    %error,
-                    "Postgres rejected a batch: its entries are stored individually"
-                );
+                if let Some(suppressed) = self.outages.rejections.take() {
+                    warn!(
+                        stream = H::STREAM.name(),
+                        entries = group.entries.len(),
+                        %error,
+                        suppressed,
+                        "Postgres rejected a batch: its entries are stored individually"
+                    );
+                }
                 Ok(None)
             }
         }
@@ -213,13 +219,17 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 self.hot.queue().count_attempt(H::STREAM, entry_id).await
             })
             .await?;
-        warn!(
-            entry.id = entry_id,
-            request.id = delivery.meta.request_id,
-            attempts,
-            reason,
-            "Postgres rejected an entry: it is retried, and dead-lettered after too many attempts"
-        );
+        if let Some(suppressed) = self.outages.rejections.take() {
+            warn!(
+                entry.id = entry_id,
+                request.id = delivery.meta.request_id,
+                attempts,
+                reason,
+                suppressed,
+                "Postgres rejected an entry: it is retried, and dead-lettered after too many \
+                 attempts"
+            );
+        }
         if attempts >= self.settings.queue.attempts_max {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             self.dead_letter(delivery, reason, attempts, heartbeat).await?;
@@ -236,7 +246,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Stores an entry as a dead letter, then acknowledges it.
+    /// Stores an entry as a dead letter, then acknowledges it. If Postgres rejects the dead letter,
+    /// the entry stays pending and is processed again when it is claimed: it must not block others.
     async fn dead_letter(
         &self,
         delivery: &Delivery,
@@ -244,21 +255,29 @@ impl<H: StreamHandler> BatchProcessor<H> {
         attempts: u32,
         heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<(), ShuttingDown> {
-        error!(
-            entry.id = delivery.entry_id,
-            entry.kind = delivery.kind,
-            request.id = delivery.meta.request_id,
-            attempts,
-            reason,
-            "an entry cannot be stored: it becomes a dead letter"
-        );
+        if let Some(suppressed) = self.outages.rejections.take() {
+            error!(
+                entry.id = delivery.entry_id,
+                entry.kind = delivery.kind,
+                request.id = delivery.meta.request_id,
+                attempts,
+                reason,
+                suppressed,
+                "an entry cannot be stored: it becomes a dead letter"
+            );
+        }
         let letter = H::to_dead_letter(delivery, reason, attempts);
         let timeout = self.settings.persist.statement_timeout;
-        let is_expired = self
+        let inserted = self
             .retry_until_shutdown(heartbeat, async || {
-                self.cold.dead_letters().insert(&letter, timeout).await
+                match self.cold.dead_letters().insert(&letter, timeout).await {
+                    Err(error) if error.is_rejection() => Ok(Err(error)),
+                    other => other.map(Ok),
+                }
             })
             .await?;
+        self.outages.dead_letters.record(&delivery.entry_id, &inserted);
+        let Ok(is_expired) = inserted else { return Ok(()) };
         self.retry_until_shutdown(heartbeat, async || {
             self.handler.acknowledge_dead_letter(delivery, &letter, is_expired).await
         })
@@ -277,11 +296,10 @@ impl<H: StreamHandler> BatchProcessor<H> {
         .await?;
         let new = H::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
-        let consumption = record_wait_times(&group.entries);
+        let consumption = record_wait_times(&group.entries, self.hot.clock().now());
         // Not retried: only the pulse uses it.
-        if let Err(error) = self.hot.queue().record_consumption(H::STREAM, &consumption).await {
-            debug!(%error, "cannot report wait times to the pulse");
-        }
+        let reported = self.hot.queue().record_consumption(H::STREAM, &consumption).await;
+        self.outages.report.record(&reported);
         Ok(())
     }
 
@@ -297,33 +315,27 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let mut heartbeat_at = Instant::now();
         loop {
             let error = match operation().await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    self.outages.process.record_success();
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
-            if backoff == BACKOFF_MIN {
-                warn!(
-                    stream = H::STREAM.name(),
-                    %error,
-                    "persist-worker cannot process entries: the queue grows; retrying"
-                );
-            }
+            self.outages.process.record_failure(&error);
             if self.draining.run_until_cancelled(tokio::time::sleep(backoff)).await.is_none() {
                 return Err(ShuttingDown);
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
             if heartbeat_at.elapsed() > self.settings.queue.claim_after / 3 {
                 heartbeat_at = Instant::now();
-                if let Err(error) = heartbeat.send(&self.hot).await {
-                    debug!(%error, "cannot send the heartbeat of pending entries");
-                }
+                self.outages.report.record(&heartbeat.send(&self.hot).await);
             }
         }
     }
 }
 
-/// Records the wait times of entries in the metrics and returns them by item.
-fn record_wait_times(entries: &[(&Delivery, u64)]) -> Consumption {
-    let now = SystemClock.now();
+/// Records the wait times of entries until `now` in the metrics and returns them by item.
+fn record_wait_times(entries: &[(&Delivery, u64)], now: Timestamp) -> Consumption {
     let wait_seconds = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
     let mut consumption = Consumption::default();
     for (delivery, items) in entries {

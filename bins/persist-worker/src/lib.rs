@@ -7,6 +7,7 @@ mod batch_processor;
 mod claim_heartbeat;
 mod maintenance;
 mod metrics;
+mod outages;
 mod restore;
 mod stream_handler;
 mod throttle;
@@ -15,8 +16,8 @@ mod worker;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mayfly_cold::ColdStore;
-use mayfly_hot::HotStore;
+use mayfly_cold::{ColdAccess, ColdStore};
+use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Component, Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
@@ -24,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::metrics::METRICS;
 use crate::{
-    maintenance::{StreamMaintenance, sample_retention},
+    maintenance::{LedgerMaintenance, QueueMaintenance, sample_retention},
+    outages::WorkerOutages,
     stream_handler::{messages::MessageHandler, plays::PlayHandler},
     worker::Worker,
 };
@@ -46,27 +48,44 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     process.log_started(&[("admin", admin.address())]);
 
     mayfly_http::serve_admin(admin, &process).await?;
+    let components = RedisComponents { redis, publications: None, needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(redis));
-    background_tasks.spawn(cold.clone().watch(postgres));
+    background_tasks.spawn(hot.clone().watch(components));
+    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Store));
     restore::spawn(&mut background_tasks, &hot, &cold);
     background_tasks.spawn(sample_retention::run(cold.clone()));
-    let maintenance = StreamMaintenance::new(hot.clone(), cold.clone(), settings.clone());
-    background_tasks.spawn(maintenance.run());
-
     let draining = process.lifecycle.draining();
+    let queues = QueueMaintenance::new(hot.clone(), settings.clone());
+    background_tasks.spawn(queues.run(draining.clone()));
+    background_tasks.spawn(LedgerMaintenance::new(&hot, cold.clone(), settings).run());
+
     if wait_for_schema(&cold, &schema, &draining).await {
         let timeout = settings.persist.statement_timeout;
+        let outages = WorkerOutages::new();
         let message_workers = (0..throttle::writer_count(&settings.persist)).map(|_| {
             let handler = MessageHandler::new(hot.clone(), cold.clone(), timeout);
             let settings = settings.clone();
-            Worker::new(handler, hot.clone(), cold.clone(), settings, draining.clone()).run()
+            Worker::new(
+                handler,
+                hot.clone(),
+                cold.clone(),
+                settings,
+                draining.clone(),
+                outages.clone(),
+            )
+            .run()
         });
         // A single worker, because counting in Postgres is serial. It reads the next batch in the
         // meantime.
         let handler = PlayHandler::new(hot.clone(), cold.clone(), timeout);
-        let play_worker =
-            Worker::new(handler, hot.clone(), cold.clone(), settings.clone(), draining.clone());
+        let play_worker = Worker::new(
+            handler,
+            hot.clone(),
+            cold.clone(),
+            settings.clone(),
+            draining.clone(),
+            outages.clone(),
+        );
         tokio::join!(join_all(message_workers), play_worker.run());
     }
     background_tasks.shutdown().await;

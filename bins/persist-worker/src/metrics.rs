@@ -2,6 +2,7 @@
 
 use mayfly_cold::metrics as cold;
 use mayfly_hot::{Stream, metrics as hot};
+use mayfly_http::metrics as http;
 use mayfly_runtime::metrics::{Metric, Series};
 
 /// Items stored in Postgres, by `kind`.
@@ -18,6 +19,9 @@ pub(crate) const QUEUE_OLDEST_AGE_SECONDS: &str = "mayfly_queue_oldest_age_secon
 pub(crate) const QUEUE_WAIT_SECONDS: &str = "mayfly_queue_wait_seconds";
 /// Entries in the dead-letter queue.
 pub(crate) const DEAD_LETTERS: &str = "mayfly_dead_letters";
+/// Items that Redis lost in epochs that ended within the last day, by `kind` and `bound`:
+/// `at_least`, `at_most`.
+pub(crate) const LOST_ITEMS: &str = "mayfly_lost_items";
 /// Time to store one batch in Postgres.
 pub(crate) const STORE_DURATION_SECONDS: &str = "mayfly_store_duration_seconds";
 /// Entries per transaction.
@@ -28,7 +32,8 @@ const BATCH_BUCKETS: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
 /// All tables: those of the libraries, then the service's own.
-pub const METRICS: &[&[Metric]] = &[hot::HEALTH, cold::METRICS, OWN];
+pub const METRICS: &[&[Metric]] =
+    &[http::CONNECTIONS, hot::HEALTH, hot::LEASES, cold::METRICS, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(
@@ -58,6 +63,11 @@ const OWN: &[Metric] = &[
         Series::One,
     ),
     Metric::gauge(DEAD_LETTERS, "Entries in the dead-letter queue", Series::Later),
+    Metric::gauge(
+        LOST_ITEMS,
+        "Accepted items that Redis lost before they were stored, within the last day",
+        Series::Later,
+    ),
     Metric::duration_histogram(
         STORE_DURATION_SECONDS,
         "Time in seconds to store one batch in Postgres",

@@ -8,12 +8,13 @@ use mayfly_hot::{Consumer, Delivery, HotError, HotStore, ReadBatch};
 use mayfly_runtime::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::{
     batch_processor::{BatchProcessor, ShuttingDown},
     claim_heartbeat::ClaimHeartbeat,
+    outages::WorkerOutages,
     stream_handler::StreamHandler,
     throttle::Throttle,
 };
@@ -36,6 +37,7 @@ pub struct Worker<H> {
     settings: Arc<Settings>,
     throttle: Throttle,
     draining: CancellationToken,
+    outages: WorkerOutages,
     /// The time of the next attempt to claim abandoned entries.
     claim_at: Instant,
     /// The average entry size of the previous batch, or the maximum while it is unknown.
@@ -52,15 +54,24 @@ impl<H: StreamHandler> Worker<H> {
         cold: ColdStore,
         settings: Arc<Settings>,
         draining: CancellationToken,
+        outages: WorkerOutages,
     ) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
         Self {
             consumer: Consumer::new(hot.clone(), H::STREAM, name.clone()),
-            processor: BatchProcessor::new(handler, hot, cold, settings.clone(), draining.clone()),
+            processor: BatchProcessor::new(
+                handler,
+                hot,
+                cold,
+                settings.clone(),
+                draining.clone(),
+                outages.clone(),
+            ),
             throttle: Throttle::new(settings.persist.rows_per_second_max),
             name,
             settings,
             draining,
+            outages,
             claim_at: Instant::now(),
             entry_bytes: MESSAGE_BYTES_MAX,
             read_at: Instant::now(),
@@ -99,13 +110,13 @@ impl<H: StreamHandler> Worker<H> {
         });
         processed?;
         self.read_at = self.next_read_at(&read, rows);
-        let next = match read {
-            Ok(read) => self.ack_missing(read).await?,
-            Err(error) => {
-                self.expect_large_entries();
-                self.pause_after_failed_read(&error).await;
-                Vec::new()
-            }
+        self.outages.read.record(&read);
+        let next = if let Ok(read) = read {
+            self.ack_missing(read).await?
+        } else {
+            self.expect_large_entries();
+            self.pause_after_failed_read().await;
+            Vec::new()
         };
         let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
         self.processor.retry_rejected(&heartbeat).await?;
@@ -129,12 +140,7 @@ impl<H: StreamHandler> Worker<H> {
         Ok(read.deliveries)
     }
 
-    async fn pause_after_failed_read(&self, error: &HotError) {
-        warn!(
-            stream = H::STREAM.name(),
-            %error,
-            "persist-worker cannot read the stream: the queue grows; retrying"
-        );
+    async fn pause_after_failed_read(&self) {
         self.draining.run_until_cancelled(tokio::time::sleep(READ_RETRY_INTERVAL)).await;
     }
 
@@ -144,7 +150,11 @@ impl<H: StreamHandler> Worker<H> {
             return Ok(());
         }
         let idle = self.settings.queue.claim_after;
-        match self.consumer.claim_batch(idle, rows).await {
+        let claimed = self.consumer.claim_batch(idle, rows).await;
+        if !matches!(claimed, Err(HotError::NoGroup)) {
+            self.outages.claim.record(&claimed);
+        }
+        match claimed {
             Ok((read, delivery_counts)) => {
                 // A full batch can be followed by more entries.
                 let pause = if read.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
@@ -161,14 +171,9 @@ impl<H: StreamHandler> Worker<H> {
                 self.processor.process(&claimed, &delivery_counts, &heartbeat).await
             }
             Err(HotError::NoGroup) => Ok(()),
-            Err(error) => {
+            Err(_) => {
                 self.expect_large_entries();
                 self.claim_at = Instant::now() + READ_RETRY_INTERVAL;
-                warn!(
-                    stream = H::STREAM.name(),
-                    %error,
-                    "persist-worker cannot claim abandoned entries: they stay pending; retrying"
-                );
                 Ok(())
             }
         }

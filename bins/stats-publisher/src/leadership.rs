@@ -54,7 +54,7 @@ impl Leadership {
 
     /// Runs `job` until the process drains and the job has completed its work.
     pub async fn run<J: LeaderJob>(mut self, mut job: J, draining: CancellationToken) {
-        let mut outages = OutageLog::new(J::DESCRIPTION);
+        let outages = OutageLog::new(J::DESCRIPTION);
         while !draining.is_cancelled() || job.is_busy() {
             let result = job.step(&mut self).await;
             outages.record(&result);

@@ -13,8 +13,8 @@ mod trends;
 
 use std::sync::Arc;
 
-use mayfly_cold::ColdStore;
-use mayfly_hot::HotStore;
+use mayfly_cold::{ColdAccess, ColdStore};
+use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use mayfly_s3::SnapshotStore;
@@ -39,6 +39,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let cold = ColdStore::new(&settings.postgres);
     let s3 = SnapshotStore::new(&settings.stats);
     let redis = process.health.register("redis", Criticality::Required);
+    let publications = process.health.register("publications", Criticality::Optional);
     let postgres = process.health.register("postgres", Criticality::Optional);
     let s3_health = S3Health::register(&process.health);
     let component = process.health.register("snapshot", Criticality::Optional);
@@ -46,9 +47,11 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let listening = [("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
+    let components =
+        RedisComponents { redis, publications: Some(publications), needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(redis));
-    background_tasks.spawn(cold.clone().watch(postgres));
+    background_tasks.spawn(hot.clone().watch(components));
+    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Publish));
     background_tasks.spawn(s3_health.clone().watch(s3.clone()));
     process.log_started(&listening);
     let draining = process.lifecycle.draining();

@@ -2,6 +2,7 @@
 
 use mayfly_cold::metrics as cold;
 use mayfly_hot::metrics as hot;
+use mayfly_http::metrics as http;
 use mayfly_runtime::metrics::{Metric, Series};
 
 /// Published frames of play counts.
@@ -24,7 +25,7 @@ pub(crate) const RISING_SAMPLES_DROPPED_TOTAL: &str = "mayfly_rising_samples_dro
 
 /// All tables: those of the libraries, then the service's own.
 pub const METRICS: &[&[Metric]] =
-    &[hot::HEALTH, hot::PUBLICATIONS, hot::LEASES, cold::METRICS, OWN];
+    &[http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, hot::LEASES, cold::METRICS, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(PLAY_FRAMES_TOTAL, "Published frames of play counts", Series::One),

@@ -12,11 +12,11 @@ use std::{
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::{
-    Clock, Consumption, Pulse, StateFeed, SystemClock, Timestamp,
+    Clock, Consumption, Pulse, StateFeed, StoreError, Timestamp,
     stats::{QueuePulse, Rates, round_to_tenth},
 };
 use mayfly_hot::{HotError, HotStore, Role, Stream, Totals};
-use mayfly_runtime::run_periodically;
+use mayfly_runtime::{ItemLog, run_periodically};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +50,7 @@ pub struct PulsePublisher {
     /// The samples of the last minute, oldest first.
     samples: VecDeque<Sample>,
     dead_letters: Arc<AtomicU64>,
+    streams: ItemLog,
 }
 
 impl PulsePublisher {
@@ -57,7 +58,14 @@ impl PulsePublisher {
     pub fn new(hot: HotStore, cold: ColdStore) -> Self {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { hot, cold, ticks, samples: VecDeque::new(), dead_letters: Arc::default() }
+        Self {
+            hot,
+            cold,
+            ticks,
+            samples: VecDeque::new(),
+            dead_letters: Arc::default(),
+            streams: ItemLog::new(Self::DESCRIPTION),
+        }
     }
 
     /// Runs until the process drains.
@@ -73,8 +81,9 @@ impl PulsePublisher {
     async fn create_pulse(&self, sample: &Sample, now: Timestamp) -> Result<Pulse, HotError> {
         let mut oldest_age = Duration::ZERO;
         for stream in Stream::ALL {
-            let oldest = self.hot.queue().depth(stream).await?.oldest;
-            oldest_age = oldest_age.max(oldest.map_or(Duration::ZERO, |at| now.since(at)));
+            let depth = self.hot.queue().depth(stream).await;
+            let depth = self.streams.isolate(stream.name(), depth, HotError::is_rejection)?;
+            oldest_age = oldest_age.max(depth.unwrap_or_default().oldest_age);
         }
         let recent = self.samples.iter().rev().nth(RATE_SAMPLES - 1).or(self.samples.front());
         let consumption = self.samples.front().map(|oldest| consumption_between(oldest, sample));
@@ -105,7 +114,7 @@ impl LeaderJob for PulsePublisher {
         }
         let sample = Sample { at: Some(Instant::now()), totals, consumption };
         if role == Role::Leader {
-            let pulse = self.create_pulse(&sample, SystemClock.now()).await?;
+            let pulse = self.create_pulse(&sample, self.hot.clock().now()).await?;
             let json = serde_json::to_vec(&pulse).expect("invariant: strings and numbers are JSON");
             let snapshots = self.hot.snapshots();
             snapshots.publish_state(leadership.lease(), StateFeed::Pulse, &json).await?;

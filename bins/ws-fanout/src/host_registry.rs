@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -63,9 +64,18 @@ impl HostRegistry {
         }
     }
 
-    /// Returns all watched hosts, ordered by name.
-    pub(crate) fn hosts(&self) -> Vec<Host> {
-        self.hosts.lock().by_name.keys().cloned().collect()
+    /// Returns up to `count` watched hosts in the order of their names, from the one after `after`
+    /// on, and continues with the first one after the last.
+    pub(crate) fn next_hosts(&self, after: Option<&Host>, count: usize) -> Vec<Host> {
+        let by_name = &self.hosts.lock().by_name;
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let following = by_name.range::<Host, _>((start, Bound::Unbounded)).map(|(host, _)| host);
+        following.chain(by_name.keys()).take(count.min(by_name.len())).cloned().collect()
+    }
+
+    /// Returns the number of watched hosts.
+    pub(crate) fn count(&self) -> usize {
+        self.hosts.lock().by_name.len()
     }
 
     /// Requests the snapshots of all watched hosts.
@@ -113,5 +123,28 @@ impl Hosts {
                 sampled_at != newest.sampled_at
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_returned_in_turn() {
+        let host = |name: &str| Host::parse(name.to_owned()).expect("a valid host");
+        let registry = HostRegistry::default();
+        assert_eq!(registry.next_hosts(None, 2), []);
+        for name in ["c", "a", "b"] {
+            registry.watch(&host(name));
+        }
+        let next = |after: Option<&str>, count| {
+            let hosts = registry.next_hosts(after.map(host).as_ref(), count);
+            hosts.iter().map(|host| host.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(next(None, 2), ["a", "b"]);
+        assert_eq!(next(Some("b"), 2), ["c", "a"]);
+        assert_eq!(next(Some("aa"), 9), ["b", "c", "a"]);
+        assert_eq!(registry.count(), 3);
     }
 }

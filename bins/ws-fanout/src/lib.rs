@@ -21,7 +21,7 @@ mod worker_event;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use mayfly_hot::HotStore;
+use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture};
 use tokio::task::JoinSet;
@@ -54,8 +54,9 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let addresses = [("http", listener.address()), ("admin", admin.address())];
 
     mayfly_http::serve_admin(admin, &process).await?;
+    let components = RedisComponents { redis, publications: None, needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(redis));
+    background_tasks.spawn(hot.clone().watch(components));
     background_tasks.spawn(StreamFollower::new(&hub).run(subscription));
     background_tasks.spawn(follow_plays(Arc::clone(&hub), hot.clone()));
     background_tasks.spawn(run_reports(Arc::clone(&hub), hot));

@@ -13,6 +13,10 @@ pub(crate) const SUBSCRIPTIONS: &str = "mayfly_subscriptions";
 pub(crate) const DELIVERIES_TOTAL: &str = "mayfly_deliveries_total";
 /// Frames that were not delivered to a connection, by `reason`.
 pub(crate) const FRAMES_DROPPED_TOTAL: &str = "mayfly_frames_dropped_total";
+/// Bytes that live connections hold.
+pub(crate) const QUEUED_BYTES: &str = "mayfly_queued_bytes";
+/// Connections closed because `fanout.queued_bytes_max` was reached.
+pub(crate) const MEMORY_CLOSES_TOTAL: &str = "mayfly_memory_closes_total";
 /// Connections dropped because the client did not read the Close frame in time.
 pub(crate) const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
 /// Closed connections, by close `code`; both sides are counted.
@@ -23,7 +27,7 @@ pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 pub(crate) const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
 
 /// All tables: those of the libraries, then the service's own.
-pub const METRICS: &[&[Metric]] = &[http::METRICS, hot::HEALTH, OWN];
+pub const METRICS: &[&[Metric]] = &[http::METRICS, http::CONNECTIONS, hot::HEALTH, OWN];
 
 const OWN: &[Metric] = &[
     Metric::gauge(CONNECTIONS, "Open live connections", Series::One),
@@ -37,6 +41,16 @@ const OWN: &[Metric] = &[
         FRAMES_DROPPED_TOTAL,
         "Frames that were not delivered to a connection",
         Series::Each("reason", &["slow_consumer"]),
+    ),
+    Metric::gauge(
+        QUEUED_BYTES,
+        "Bytes that live connections hold: queued frames, each counted once, and subscribed names",
+        Series::One,
+    ),
+    Metric::counter(
+        MEMORY_CLOSES_TOTAL,
+        "Connections closed because the queued bytes of the process reached their limit",
+        Series::One,
     ),
     Metric::counter(
         CLOSE_TIMEOUTS_TOTAL,
@@ -73,7 +87,7 @@ const FEED_NAMES: [&str; Feed::ALL.len()] = {
 
 /// The expected close codes: those of <https://www.iana.org/assignments/websocket>, and the
 /// application codes from 4000.
-const CLOSE_CODES: [&str; 13] = [
+const CLOSE_CODES: [&str; 14] = [
     "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
-    "4501",
+    "4501", "4504",
 ];

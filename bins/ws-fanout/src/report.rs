@@ -1,14 +1,16 @@
-//! Reports connection counts (for the pulse) and watched hosts (for sampling) to Redis.
+//! Reports connection counts (for the pulse) and watched hosts (for sampling) to Redis, and the
+//! memory of connections as a metric.
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_core::{Host, limits::WATCHED_HOSTS_MAX};
+use mayfly_core::limits::WATCHED_HOSTS_MAX;
 use mayfly_hot::HotStore;
-use mayfly_runtime::ticker;
-use tracing::{debug, warn};
+use mayfly_runtime::{OutageLog, ticker};
+use metrics::gauge;
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::hub::Hub;
+use crate::{hub::Hub, metrics as names};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -17,23 +19,26 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
     let instance = Uuid::now_v7().simple().to_string();
     let mut ticks = ticker(REPORT_INTERVAL);
     let mut is_truncated = false;
+    let outages = OutageLog::new("report the number of connections");
+    let host_outages = OutageLog::new("report the watched hosts");
     loop {
         ticks.tick().await;
-        if let Err(error) = hot.fanouts().report(&instance, hub.report()).await {
-            debug!(%error, "cannot report the connection count to Redis");
-        }
-        let hosts = truncate_hosts(hub.host_registry.hosts(), &mut is_truncated);
-        if !hosts.is_empty()
-            && let Err(error) = hot.trends().watch_hosts(&hosts).await
-        {
-            debug!(%error, "cannot report the watched hosts to Redis");
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a process has less memory than 2^53 bytes"
+        )]
+        gauge!(names::QUEUED_BYTES).set(hub.memory.bytes() as f64);
+        outages.record(&hot.fanouts().report(&instance, hub.report()).await);
+        check_watched_hosts(hub.host_registry.count(), &mut is_truncated);
+        let hosts = hub.host_registry.next_hosts(None, WATCHED_HOSTS_MAX);
+        if !hosts.is_empty() {
+            host_outages.record(&hot.trends().watch_hosts(&hosts).await);
         }
     }
 }
 
-/// Returns the first hosts by name, up to the limit. Warns when the limit is first exceeded.
-fn truncate_hosts(mut hosts: Vec<Host>, is_truncated: &mut bool) -> Vec<Host> {
-    let watched = hosts.len();
+/// Warns when the limit of watched hosts is first exceeded.
+fn check_watched_hosts(watched: usize, is_truncated: &mut bool) {
     let was_truncated = std::mem::replace(is_truncated, watched > WATCHED_HOSTS_MAX);
     if *is_truncated && !was_truncated {
         warn!(
@@ -41,31 +46,5 @@ fn truncate_hosts(mut hosts: Vec<Host>, is_truncated: &mut bool) -> Vec<Host> {
             hosts.max = WATCHED_HOSTS_MAX,
             "report: too many hosts are watched; only the first ones by name are sampled"
         );
-    }
-    hosts.truncate(WATCHED_HOSTS_MAX);
-    hosts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn watched_hosts_are_truncated_to_the_limit() {
-        let hosts = |count: usize| {
-            (0..count)
-                .map(|number| Host::parse(format!("h{number}")).expect("a valid host"))
-                .collect()
-        };
-        let mut is_truncated = false;
-        assert_eq!(
-            (truncate_hosts(hosts(WATCHED_HOSTS_MAX), &mut is_truncated).len(), is_truncated),
-            (WATCHED_HOSTS_MAX, false)
-        );
-        assert_eq!(
-            (truncate_hosts(hosts(WATCHED_HOSTS_MAX + 1), &mut is_truncated).len(), is_truncated),
-            (WATCHED_HOSTS_MAX, true)
-        );
-        assert_eq!((truncate_hosts(hosts(1), &mut is_truncated).len(), is_truncated), (1, false));
     }
 }

@@ -10,13 +10,34 @@ pub(crate) const CHANNELS_MAX: usize = 128;
 /// Maximum length of a video ID, in characters.
 const VIDEO_CHARS_MAX: usize = 128;
 
+/// The name that means all channels.
+const ALL_CHANNELS: &str = "*";
+/// Approximate memory of a name in addition to its characters.
+const NAME_OVERHEAD_BYTES: usize = 64;
+/// Number of indexes that contain a channel: of the subscription and of the groups.
+const CHANNEL_INDEXES: usize = 2;
+/// Number of indexes that contain a host: of the subscription, of the worker and of the process, and
+/// the hosts to be read.
+const HOST_INDEXES: usize = 4;
+
 /// The channels of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Channels {
-    /// Every channel.
+    /// Every channel, because the client has not named any. The first names replace it.
+    Default,
+    /// Every channel, as requested with `*`. Includes all names that are added.
     All,
     /// The named channels.
     Some(BTreeSet<Channel>),
+}
+
+/// The videos whose counts are subscribed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Videos {
+    /// Every video, because the client has not named any. The first names replace it.
+    All,
+    /// The named videos.
+    Some(BTreeSet<String>),
 }
 
 /// The complete subscription of a connection. Connections with equal subscriptions share their
@@ -25,16 +46,28 @@ pub(crate) enum Channels {
 pub(crate) struct Subscription {
     pub(crate) channels: Channels,
     pub(crate) feeds: BTreeSet<Feed>,
-    pub(crate) videos: BTreeSet<String>,
+    pub(crate) videos: Videos,
     pub(crate) hosts: BTreeSet<Host>,
 }
 
-/// Unchecked names from a query or a client frame.
+/// Unchecked names that a client frame adds or removes. An empty list names nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SubscriptionRequest {
     pub(crate) channels: Vec<String>,
     pub(crate) feeds: Vec<String>,
+    pub(crate) videos: Vec<String>,
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Unchecked names of a new connection.
+#[derive(Debug, Default)]
+pub(crate) struct NewSubscription {
+    /// `None` means all channels, an empty list none.
+    pub(crate) channels: Option<Vec<String>>,
+    /// `None` means the feed `messages`, an empty list none.
+    pub(crate) feeds: Option<Vec<String>>,
+    /// An empty list means all videos.
     pub(crate) videos: Vec<String>,
     pub(crate) hosts: Vec<String>,
 }
@@ -85,67 +118,97 @@ pub(crate) enum SubscriptionError {
     TooMany(SubscriptionField),
 }
 
-/// Creates the subscription of a new connection. The default is all channels and the feed
-/// `messages`.
-impl TryFrom<SubscriptionRequest> for Subscription {
+impl TryFrom<NewSubscription> for Subscription {
     type Error = SubscriptionError;
 
-    fn try_from(request: SubscriptionRequest) -> Result<Self, SubscriptionError> {
+    fn try_from(names: NewSubscription) -> Result<Self, SubscriptionError> {
         let mut subscription = Self {
-            channels: Channels::All,
+            channels: names.channels.as_ref().map_or(Channels::Default, |_| Channels::none()),
             feeds: BTreeSet::new(),
-            videos: BTreeSet::new(),
+            videos: Videos::All,
             hosts: BTreeSet::new(),
         };
-        if request.feeds.is_empty() {
-            subscription.feeds.insert(Feed::Messages);
-        }
-        subscription.subscribe(request)?;
+        subscription.subscribe(SubscriptionRequest {
+            channels: names.channels.unwrap_or_default(),
+            feeds: names.feeds.unwrap_or_else(|| vec![Feed::Messages.as_str().to_owned()]),
+            videos: names.videos,
+            hosts: names.hosts,
+        })?;
         Ok(subscription)
     }
 }
 
 impl Subscription {
+    /// Returns the subscription of a connection that does not receive anything.
+    pub(crate) fn none() -> Self {
+        Self {
+            channels: Channels::none(),
+            feeds: BTreeSet::new(),
+            videos: Videos::All,
+            hosts: BTreeSet::new(),
+        }
+    }
+
     /// Adds names. After an error, the subscription must be discarded.
     pub(crate) fn subscribe(
         &mut self,
         request: SubscriptionRequest,
     ) -> Result<(), SubscriptionError> {
         let names = CheckedNames::try_from(request)?;
-        if !names.channels.is_empty() {
+        if names.all_channels {
+            self.channels = Channels::All;
+        } else if !names.channels.is_empty() {
             match &mut self.channels {
-                Channels::All => self.channels = Channels::Some(names.channels),
+                Channels::Default => self.channels = Channels::Some(names.channels),
+                Channels::All => {}
                 Channels::Some(channels) => channels.extend(names.channels),
             }
         }
+        if !names.videos.is_empty() {
+            match &mut self.videos {
+                Videos::All => self.videos = Videos::Some(names.videos),
+                Videos::Some(videos) => videos.extend(names.videos),
+            }
+        }
         self.feeds.extend(names.feeds);
-        self.videos.extend(names.videos);
         self.hosts.extend(names.hosts);
         self.check_sizes()?;
         self.check_hosts()
     }
 
-    /// Removes names; names that are not subscribed are ignored. After an error, the subscription
-    /// must be discarded.
+    /// Removes names; names that are not subscribed are ignored. A set that becomes empty stays
+    /// empty. After an error, the subscription must be discarded.
     pub(crate) fn unsubscribe(
         &mut self,
         request: SubscriptionRequest,
     ) -> Result<(), SubscriptionError> {
         let names = CheckedNames::try_from(request)?;
         match &mut self.channels {
-            Channels::All if !names.channels.is_empty() => {
+            _ if names.all_channels => self.channels = Channels::none(),
+            Channels::Some(channels) => channels.retain(|one| !names.channels.contains(one)),
+            Channels::Default | Channels::All if names.channels.is_empty() => {}
+            Channels::Default | Channels::All => {
                 let rule = "cannot be removed while all channels are subscribed; \
-                            subscribe to channels by name first";
+                            unsubscribe from * first";
                 let field = SubscriptionField::Channels;
                 return Err(SubscriptionError::InvalidField { field, rule });
             }
-            Channels::All => {}
-            Channels::Some(channels) => channels.retain(|one| !names.channels.contains(one)),
+        }
+        if let Videos::Some(videos) = &mut self.videos {
+            videos.retain(|one| !names.videos.contains(one));
         }
         self.feeds.retain(|one| !names.feeds.contains(one));
-        self.videos.retain(|one| !names.videos.contains(one));
         self.hosts.retain(|one| !names.hosts.contains(one));
         self.check_hosts()
+    }
+
+    /// Returns the approximate memory of the names.
+    pub(crate) fn names_bytes(&self) -> usize {
+        let bytes = |name: &str| name.len() + NAME_OVERHEAD_BYTES;
+        let channels: usize = self.channels.names().map(|name| bytes(name.as_str())).sum();
+        let videos: usize = self.videos.names().map(|name| bytes(name)).sum();
+        let hosts: usize = self.hosts.iter().map(|name| bytes(name.as_str())).sum();
+        channels * CHANNEL_INDEXES + videos + hosts * HOST_INDEXES
     }
 
     pub(crate) fn has_feed(&self, feed: Feed) -> bool {
@@ -170,7 +233,7 @@ impl Subscription {
     /// sent to everyone.
     pub(crate) fn has_channel(&self, channel: Option<&str>) -> bool {
         match (&self.channels, channel) {
-            (Channels::All, _) | (_, None) => true,
+            (Channels::Default | Channels::All, _) | (_, None) => true,
             (Channels::Some(channels), Some(channel)) => channels.contains(channel),
         }
     }
@@ -190,13 +253,13 @@ impl Subscription {
     pub(crate) fn to_set(&self) -> SubscriptionSet {
         SubscriptionSet {
             channels: match &self.channels {
-                Channels::All => vec!["*".to_owned()],
+                Channels::Default | Channels::All => vec![ALL_CHANNELS.to_owned()],
                 Channels::Some(names) => {
                     names.iter().map(|name| name.as_str().to_owned()).collect()
                 }
             },
             feeds: self.feeds.iter().map(|feed| feed.as_str()).collect(),
-            videos: self.videos.iter().cloned().collect(),
+            videos: self.videos.names().cloned().collect(),
             hosts: self.hosts.iter().map(|host| host.as_str().to_owned()).collect(),
         }
     }
@@ -210,13 +273,9 @@ impl Subscription {
     }
 
     fn check_sizes(&self) -> Result<(), SubscriptionError> {
-        let channels = match &self.channels {
-            Channels::All => 0,
-            Channels::Some(channels) => channels.len(),
-        };
         let sizes = [
-            (SubscriptionField::Channels, channels),
-            (SubscriptionField::Videos, self.videos.len()),
+            (SubscriptionField::Channels, self.channels.names().count()),
+            (SubscriptionField::Videos, self.videos.names().count()),
             (SubscriptionField::Hosts, self.hosts.len()),
         ];
         match sizes.into_iter().find(|(_, size)| *size > CHANNELS_MAX) {
@@ -226,8 +285,42 @@ impl Subscription {
     }
 }
 
+impl Channels {
+    fn none() -> Self {
+        Self::Some(BTreeSet::new())
+    }
+
+    /// Returns whether every channel is included.
+    pub(crate) fn is_all(&self) -> bool {
+        matches!(self, Self::Default | Self::All)
+    }
+
+    /// Returns the named channels.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Channel> {
+        match self {
+            Self::Default | Self::All => None,
+            Self::Some(names) => Some(names),
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+impl Videos {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        match self {
+            Self::All => None,
+            Self::Some(names) => Some(names),
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// Names that follow their rules.
 struct CheckedNames {
+    /// Whether `*` is one of the channels.
+    all_channels: bool,
     channels: BTreeSet<Channel>,
     feeds: BTreeSet<Feed>,
     videos: BTreeSet<String>,
@@ -239,11 +332,16 @@ impl TryFrom<SubscriptionRequest> for CheckedNames {
 
     fn try_from(request: SubscriptionRequest) -> Result<Self, SubscriptionError> {
         let invalid = |field, rule| SubscriptionError::InvalidField { field, rule };
-        let channels = request.channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
+        let mut channels = request.channels;
+        let named = channels.len();
+        channels.retain(|name| name != ALL_CHANNELS);
+        let all_channels = channels.len() < named;
+        let channels = channels.into_iter().map(Channel::parse).collect::<Result<_, _>>();
         let feeds = request.feeds.iter().map(|name| Feed::parse(name)).collect::<Result<_, _>>();
         let videos = check_video_ids(request.videos);
         let hosts = request.hosts.into_iter().map(Host::parse).collect::<Result<_, _>>();
         Ok(Self {
+            all_channels,
             channels: channels.map_err(|rule| invalid(SubscriptionField::Channels, rule))?,
             feeds: feeds.map_err(|rule| invalid(SubscriptionField::Feeds, rule))?,
             videos: videos
@@ -262,67 +360,121 @@ fn check_video_ids(ids: Vec<String>) -> Option<BTreeSet<String>> {
 mod tests {
     use super::*;
 
+    fn list(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     fn names(channels: &[&str]) -> SubscriptionRequest {
-        let channels = channels.iter().map(|&name| name.to_owned()).collect();
-        SubscriptionRequest { channels, ..SubscriptionRequest::default() }
+        SubscriptionRequest { channels: list(channels), ..SubscriptionRequest::default() }
+    }
+
+    fn open(channels: Option<&[&str]>) -> Result<Subscription, SubscriptionError> {
+        let channels = channels.map(list);
+        Subscription::try_from(NewSubscription { channels, ..NewSubscription::default() })
     }
 
     #[test]
     fn all_channels_until_some_are_named_and_none_after_unsubscribing_from_them() {
-        let mut subscription =
-            Subscription::try_from(SubscriptionRequest::default()).expect("valid names");
+        let mut subscription = open(None).expect("valid names");
         assert!(subscription.has_channel(Some("any")) && subscription.has_messages());
         assert_eq!(subscription.to_set().channels, ["*"]);
         assert!(subscription.clone().unsubscribe(names(&["a"])).is_err());
+        subscription.subscribe(names(&[])).expect("valid names");
+        assert_eq!(subscription.to_set().channels, ["*"], "an empty list names nothing");
         subscription.subscribe(names(&["b", "a"])).expect("valid names");
         assert_eq!(subscription.to_set().channels, ["a", "b"]);
         subscription.unsubscribe(names(&["a", "b", "c"])).expect("valid names");
         assert!(!subscription.has_channel(Some("a")));
         assert_eq!(subscription.to_set().channels, [""; 0]);
+        subscription.subscribe(names(&[])).expect("valid names");
+        assert_eq!(subscription.to_set().channels, [""; 0]);
+    }
+
+    #[test]
+    fn empty_list_of_a_new_connection_means_no_channels() {
+        let mut subscription = open(Some(&[])).expect("valid names");
+        assert!(!subscription.has_channel(Some("a")) && subscription.has_messages());
+        subscription.subscribe(names(&["a"])).expect("valid names");
+        assert_eq!(subscription.to_set().channels, ["a"]);
+    }
+
+    #[test]
+    fn asterisk_means_all_channels_until_it_is_removed() {
+        for channels in [&["*"][..], &["a", "*"]] {
+            let mut subscription = open(Some(channels)).expect("valid names");
+            subscription.subscribe(names(&["b"])).expect("valid names");
+            assert!(subscription.has_channel(Some("c")), "a name does not narrow *");
+            subscription.unsubscribe(names(&["*"])).expect("valid names");
+            assert_eq!(subscription.to_set().channels, [""; 0]);
+        }
+        let mut subscription = open(Some(&["a"])).expect("valid names");
+        subscription.subscribe(names(&["*"])).expect("valid names");
+        assert_eq!(subscription.to_set().channels, ["*"]);
+        assert!(subscription.clone().unsubscribe(names(&["a"])).is_err());
+        let mut subscription = open(Some(&["a", "b"])).expect("valid names");
+        subscription.unsubscribe(names(&["*"])).expect("valid names");
+        assert!(!subscription.has_channel(Some("a")));
+    }
+
+    #[test]
+    fn videos_are_all_until_some_are_named_and_none_after_unsubscribing_from_them() {
+        let videos = |names: &[&str]| SubscriptionRequest {
+            videos: list(names),
+            ..SubscriptionRequest::default()
+        };
+        let mut subscription = open(None).expect("valid names");
+        assert_eq!(subscription.videos, Videos::All);
+        subscription.subscribe(videos(&["*", "b"])).expect("valid names");
+        assert_eq!(subscription.to_set().videos, ["*", "b"], "a video can have any name");
+        subscription.unsubscribe(videos(&["*", "b"])).expect("valid names");
+        assert_eq!(subscription.videos, Videos::Some(BTreeSet::new()));
     }
 
     #[test]
     fn too_many_or_invalid_names_are_rejected() {
         let many: Vec<_> = (0..=CHANNELS_MAX).map(|number| format!("c{number}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
-        assert!(Subscription::try_from(names(&many[1..])).is_ok());
-        assert_eq!(
-            Subscription::try_from(names(&many)),
-            Err(SubscriptionError::TooMany(SubscriptionField::Channels))
-        );
-        assert!(Subscription::try_from(names(&["a b"])).is_err());
-        let rising = |hosts: &[&str]| SubscriptionRequest {
-            feeds: vec!["rising".into()],
-            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-            ..SubscriptionRequest::default()
+        assert!(open(Some(&many[1..])).is_ok());
+        assert_eq!(open(Some(&many)), Err(SubscriptionError::TooMany(SubscriptionField::Channels)));
+        assert!(open(Some(&["a b"])).is_err());
+        let hosts = |names: &[&str]| {
+            let subscription = Subscription::try_from(NewSubscription {
+                feeds: Some(list(&["rising"])),
+                hosts: list(names),
+                ..NewSubscription::default()
+            });
+            subscription.map_err(|error| error.to_string())
         };
-        assert!(Subscription::try_from(rising(&[])).is_err());
-        let mut subscription = Subscription::try_from(rising(&["h"])).expect("valid names");
-        assert!(
-            subscription
-                .unsubscribe(SubscriptionRequest { feeds: vec![], ..rising(&["h"]) })
-                .is_err()
-        );
-        let invalid =
-            Subscription::try_from(rising(&["h", "a/b"])).map_err(|error| error.to_string());
-        assert_eq!(invalid.err(), Some(format!("hosts {}", Host::RULE)));
+        assert!(hosts(&[]).is_err());
+        let mut subscription = hosts(&["h"]).expect("valid names");
+        let host = SubscriptionRequest { hosts: list(&["h"]), ..SubscriptionRequest::default() };
+        assert!(subscription.unsubscribe(host).is_err());
+        assert_eq!(hosts(&["h", "a/b"]).err(), Some(format!("hosts {}", Host::RULE)));
     }
 
     #[test]
     fn hosts_are_case_insensitive_and_watched_only_with_the_feed_rising() {
-        let names = |feeds: &[&str], hosts: &[&str]| SubscriptionRequest {
-            feeds: feeds.iter().map(|&feed| feed.to_owned()).collect(),
-            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+        let change = |feeds: &[&str], hosts: &[&str]| SubscriptionRequest {
+            feeds: list(feeds),
+            hosts: list(hosts),
             ..SubscriptionRequest::default()
         };
-        let mut subscription =
-            Subscription::try_from(names(&["stats"], &["B.org", "a.org", "b.ORG"]))
-                .expect("valid names");
+        let mut subscription = Subscription::none();
+        let hosts = change(&["stats"], &["B.org", "a.org", "b.ORG"]);
+        subscription.subscribe(hosts).expect("valid names");
         assert_eq!(subscription.to_set().hosts, ["a.org", "b.org"]);
         assert_eq!(subscription.watched_hosts().count(), 0);
-        subscription.subscribe(names(&["rising"], &[])).expect("valid names");
+        subscription.subscribe(change(&["rising"], &[])).expect("valid names");
         assert_eq!(subscription.watched_hosts().count(), 2);
-        subscription.unsubscribe(names(&[], &["A.ORG"])).expect("valid names");
+        subscription.unsubscribe(change(&[], &["A.ORG"])).expect("valid names");
         assert_eq!(subscription.to_set().hosts, ["b.org"]);
+    }
+
+    #[test]
+    fn memory_of_a_subscription_grows_with_its_names() {
+        let mut subscription = open(None).expect("valid names");
+        assert_eq!(subscription.names_bytes(), 0);
+        subscription.subscribe(names(&["ab", "c"])).expect("valid names");
+        assert_eq!(subscription.names_bytes(), (3 + 2 * NAME_OVERHEAD_BYTES) * CHANNEL_INDEXES);
     }
 }

@@ -23,3 +23,16 @@ pub(crate) enum WorkerEvent {
     /// All connections are to be closed, evenly over this duration.
     Drain(Duration),
 }
+
+impl WorkerEvent {
+    /// Returns the approximate memory that the event occupies.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Batch(batch) => batch.size_bytes(),
+            Self::Plays(plays) => plays.size_bytes(),
+            Self::Trend(frame) => frame.size_bytes(),
+            Self::State(frame) => frame.size_bytes(),
+            Self::Repositioned(..) | Self::Drain(_) => 0,
+        }
+    }
+}

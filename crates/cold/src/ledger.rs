@@ -1,14 +1,20 @@
 //! The ledger: the numbers of accepted, stored and dead-lettered items, by epoch of Redis.
 
+use std::{fmt, time::Duration};
+
 use diesel::{
+    QueryableByName,
     data_types::PgTimestamp,
-    prelude::*,
-    sql_types::{BigInt, Text},
+    sql_types::{Array, BigInt, Bool, Double, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use mayfly_core::Timestamp;
 
-use crate::store::{ColdError, ColdStore, from_pg, ledger};
+use crate::store::{ColdError, ColdStore, from_pg};
+
+/// How long after the end of an epoch processes may still report. They check the epoch every second,
+/// and a write may be in flight.
+const REPORT_DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// The handle for the ledger.
 #[derive(Clone, Copy)]
@@ -16,8 +22,34 @@ pub struct Ledger<'a> {
     store: &'a ColdStore,
 }
 
+/// The state of an epoch in Redis.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochState<'a> {
+    /// The epoch.
+    pub epoch: &'a str,
+    /// The number of accepted items.
+    pub accepted: u64,
+    /// The newest entry of the stream, if there is one.
+    pub newest: Option<&'a str>,
+    /// The processes that can accept items.
+    pub writers: &'a [&'a str],
+}
+
+/// The last number of accepted items of an ended epoch that a process has seen.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochReport<'a> {
+    /// The epoch.
+    pub epoch: &'a str,
+    /// The process.
+    pub writer: &'a str,
+    /// The number of accepted items.
+    pub accepted: u64,
+    /// The items of writes whose outcome is unknown: they may have been accepted afterward.
+    pub unresolved: u64,
+}
+
 /// The ledger of one kind of item in one epoch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LedgerRow {
     /// The epoch of Redis.
     pub epoch: String,
@@ -25,26 +57,121 @@ pub struct LedgerRow {
     pub kind: String,
     /// The number of accepted items, as last observed: at most a second before Redis lost data.
     pub accepted: u64,
+    /// The items that were accepted after Redis lost data of the epoch, and before that was
+    /// detected.
+    pub resumed: u64,
+    /// The newest entry of the stream when `accepted` was observed.
+    pub newest: Option<String>,
     /// The number of stored items.
     pub stored: u64,
     /// The number of dead-lettered items.
     pub dead_lettered: u64,
-    /// The time when the epoch was first observed.
-    pub started_at: Timestamp,
     /// The time when the end of the epoch was observed.
     pub ended_at: Option<Timestamp>,
+    /// How long ago the end of the epoch was observed, by the clock of Postgres.
+    pub ended_for: Option<Duration>,
+    /// The greatest number of accepted items that a process reported after the end of the epoch.
+    pub reported: u64,
+    /// The items of writes whose outcome is unknown to these processes.
+    pub unresolved: u64,
+    /// Whether all processes that could accept items have reported.
+    pub is_reported: bool,
 }
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = ledger, check_for_backend(diesel::pg::Pg))]
+/// The number of lost items of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
+    /// So many items are certainly lost.
+    pub at_least: u64,
+    /// No more items can be lost.
+    pub at_most: u64,
+}
+
+impl LedgerRow {
+    /// Returns the number of accepted items: exact if all processes have reported and the epoch
+    /// ended with the loss of all data, else the greatest number that is certain.
+    #[must_use]
+    pub fn known_accepted(&self) -> u64 {
+        match self.resumed {
+            0 => self.accepted.max(self.reported).max(self.accounted()),
+            resumed => (self.accepted + resumed).max(self.accounted()),
+        }
+    }
+
+    /// Returns whether the epoch ended so recently, or its end was not observed yet, that reports may
+    /// be missing.
+    #[must_use]
+    pub fn is_recent(&self) -> bool {
+        self.ended_for.is_none_or(|ended_for| ended_for < REPORT_DELAY_MAX)
+    }
+
+    /// Returns the number of stored and dead-lettered items.
+    #[must_use]
+    pub fn accounted(&self) -> u64 {
+        self.stored + self.dead_lettered
+    }
+
+    /// Returns the number of lost items after the end of the epoch, if nothing of it is queued.
+    ///
+    /// `queue_max` is the maximum number of items in the queue. Every lost item was in the queue, so
+    /// this is the limit if a process that could accept items has not reported, for example because
+    /// it was killed together with Redis.
+    #[must_use]
+    pub fn loss(&self, queue_max: u64) -> Loss {
+        let at_least = self.known_accepted() - self.accounted();
+        // What Redis lost before the resumed items is known to a second only.
+        let accepted_max = self.accepted.max(self.reported) + self.resumed + self.unresolved;
+        let is_certain = self.is_reported && accepted_max >= self.accounted();
+        let at_most = if is_certain { accepted_max - self.accounted() } else { queue_max };
+        Loss { at_least, at_most: at_most.max(at_least) }
+    }
+}
+
+impl Loss {
+    /// Returns the loss if this number of items may be queued still.
+    #[must_use]
+    pub fn minus_queued(self, queued: u64) -> Self {
+        Self { at_least: self.at_least.saturating_sub(queued), ..self }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at_least, at_most } = self;
+        match at_least {
+            exact if exact == at_most => write!(formatter, "{exact}"),
+            0 => write!(formatter, "unknown, up to {at_most}"),
+            _ => write!(formatter, "unknown, up to {at_most} (at least {at_least})"),
+        }
+    }
+}
+
+#[derive(QueryableByName)]
 struct Row {
+    #[diesel(sql_type = Text)]
     epoch: String,
+    #[diesel(sql_type = Text)]
     kind: String,
+    #[diesel(sql_type = BigInt)]
     accepted: i64,
+    #[diesel(sql_type = BigInt)]
+    resumed: i64,
+    #[diesel(sql_type = Nullable<Text>)]
+    newest: Option<String>,
+    #[diesel(sql_type = BigInt)]
     stored: i64,
+    #[diesel(sql_type = BigInt)]
     dead_lettered: i64,
-    started_at: PgTimestamp,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
     ended_at: Option<PgTimestamp>,
+    #[diesel(sql_type = Nullable<Double>)]
+    ended_seconds: Option<f64>,
+    #[diesel(sql_type = BigInt)]
+    reported: i64,
+    #[diesel(sql_type = BigInt)]
+    unresolved: i64,
+    #[diesel(sql_type = Bool)]
+    is_reported: bool,
 }
 
 impl From<Row> for LedgerRow {
@@ -54,21 +181,69 @@ impl From<Row> for LedgerRow {
             epoch: row.epoch,
             kind: row.kind,
             accepted: to_count(row.accepted),
+            resumed: to_count(row.resumed),
+            newest: row.newest,
             stored: to_count(row.stored),
             dead_lettered: to_count(row.dead_lettered),
-            started_at: from_pg(row.started_at),
             ended_at: row.ended_at.map(from_pg),
+            ended_for: row.ended_seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            reported: to_count(row.reported),
+            unresolved: to_count(row.unresolved),
+            is_reported: row.is_reported,
         }
     }
 }
 
+/// Selects rows of the ledger with the reports about their epochs.
+macro_rules! select_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT epoch, kind, accepted, resumed, newest, stored, dead_lettered, ended_at, \
+                 extract(epoch FROM now() - ended_at)::double precision AS ended_seconds, \
+                 coalesce(reports.accepted_max, 0) AS reported, \
+                 coalesce(reports.unresolved_sum, 0) AS unresolved, \
+                 coalesce(writers <@ coalesce(reports.writers_reported, '{}'), false) \
+                     AS is_reported \
+             FROM ledger LEFT JOIN LATERAL ( \
+                 SELECT max(one.accepted) AS accepted_max, \
+                     sum(one.unresolved)::bigint AS unresolved_sum, \
+                     array_agg(one.writer) AS writers_reported \
+                 FROM ledger_reports AS one \
+                 WHERE one.epoch = ledger.epoch AND one.kind = ledger.kind \
+             ) AS reports ON true ",
+            $rest
+        )
+    };
+}
+
+const LIST: &str = select_rows!("WHERE kind = $1 ORDER BY started_at, epoch");
+const FIND: &str = select_rows!("WHERE epoch = $1 AND kind = $2");
+
 const OBSERVE: &str = "WITH present AS ( \
-         INSERT INTO ledger AS known (epoch, kind, accepted) VALUES ($1, $2, $3) \
+         INSERT INTO ledger AS known (epoch, kind, accepted, newest, writers) \
+         VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (epoch, kind) \
-         DO UPDATE SET accepted = greatest(known.accepted, excluded.accepted), ended_at = NULL \
+         DO UPDATE SET accepted = greatest(known.accepted, excluded.accepted), ended_at = NULL, \
+             newest = CASE WHEN known.accepted <= excluded.accepted THEN excluded.newest \
+                 ELSE known.newest END, \
+             writers = excluded.writers \
          WHERE known.accepted < excluded.accepted OR known.ended_at IS NOT NULL \
+             OR known.writers IS DISTINCT FROM excluded.writers \
      ) \
      UPDATE ledger SET ended_at = now() WHERE kind = $2 AND epoch <> $1 AND ended_at IS NULL";
+
+const RECORD_LOSS: &str = "UPDATE ledger SET accepted = greatest(accepted, $3), \
+         resumed = greatest(resumed, $4) \
+     WHERE epoch = $1 AND kind = $2";
+
+const REPORT: &str = "WITH present AS ( \
+         INSERT INTO ledger (epoch, kind) VALUES ($1, $2) ON CONFLICT (epoch, kind) DO NOTHING \
+     ) \
+     INSERT INTO ledger_reports AS known (epoch, kind, writer, accepted, unresolved) \
+     VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (epoch, kind, writer) \
+     DO UPDATE SET accepted = greatest(known.accepted, excluded.accepted), \
+         unresolved = greatest(known.unresolved, excluded.unresolved)";
 
 impl ColdStore {
     /// Returns the handle for the ledger.
@@ -81,48 +256,149 @@ impl ColdStore {
 impl Ledger<'_> {
     /// Lists the ledger of one kind of item by epoch, oldest first.
     pub async fn list(self, kind: &str) -> Result<Vec<LedgerRow>, ColdError> {
-        self.store
+        let rows: Vec<Row> = self
+            .store
             .call(async |connection| {
-                ledger::table
-                    .filter(ledger::kind.eq(kind))
-                    .order((ledger::started_at.asc(), ledger::epoch.asc()))
-                    .select(Row::as_select())
-                    .load::<Row>(connection)
-                    .await
+                diesel::sql_query(LIST).bind::<Text, _>(kind).get_results(connection).await
             })
-            .await
-            .map(|rows| rows.into_iter().map(LedgerRow::from).collect())
+            .await?;
+        Ok(rows.into_iter().map(LedgerRow::from).collect())
     }
 
     /// Finds the ledger of one kind of item in one epoch.
     pub async fn find(self, epoch: &str, kind: &str) -> Result<Option<LedgerRow>, ColdError> {
-        self.store
+        let rows: Vec<Row> = self
+            .store
             .call(async |connection| {
-                ledger::table
-                    .find((epoch, kind))
-                    .select(Row::as_select())
-                    .first::<Row>(connection)
+                diesel::sql_query(FIND)
+                    .bind::<Text, _>(epoch)
+                    .bind::<Text, _>(kind)
+                    .get_results(connection)
                     .await
-                    .optional()
             })
-            .await
-            .map(|row| row.map(LedgerRow::from))
+            .await?;
+        Ok(rows.into_iter().next().map(LedgerRow::from))
     }
 
-    /// Records the number of items accepted so far in the current epoch, and ends all other epochs.
-    /// A worker that stalled since it read Redis may pass an epoch that has ended; the next
-    /// observation corrects that.
-    pub async fn observe(self, epoch: &str, kind: &str, accepted: u64) -> Result<(), ColdError> {
+    /// Records the state of the current epoch and ends all other epochs. A worker that stalled since
+    /// it read Redis may pass an epoch that has ended; the next observation corrects that.
+    pub async fn observe(self, kind: &str, state: EpochState<'_>) -> Result<(), ColdError> {
         self.store
             .call(async |connection| {
                 diesel::sql_query(OBSERVE)
-                    .bind::<Text, _>(epoch)
+                    .bind::<Text, _>(state.epoch)
                     .bind::<Text, _>(kind)
-                    .bind::<BigInt, _>(i64::try_from(accepted).unwrap_or(i64::MAX))
+                    .bind::<BigInt, _>(to_bigint(state.accepted))
+                    .bind::<Nullable<Text>, _>(state.newest)
+                    .bind::<Array<Text>, _>(state.writers)
                     .execute(connection)
                     .await
             })
             .await
             .map(|_| ())
+    }
+
+    /// Records that Redis lost data of an epoch after `accepted` items were accepted, and that
+    /// `resumed` further ones were accepted before the loss was detected.
+    pub async fn record_loss(
+        self,
+        epoch: &str,
+        kind: &str,
+        accepted: u64,
+        resumed: u64,
+    ) -> Result<(), ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(RECORD_LOSS)
+                    .bind::<Text, _>(epoch)
+                    .bind::<Text, _>(kind)
+                    .bind::<BigInt, _>(to_bigint(accepted))
+                    .bind::<BigInt, _>(to_bigint(resumed))
+                    .execute(connection)
+                    .await
+            })
+            .await
+            .map(|_| ())
+    }
+
+    /// Records the report of a process about an ended epoch; idempotent.
+    pub async fn report(self, kind: &str, report: EpochReport<'_>) -> Result<(), ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(REPORT)
+                    .bind::<Text, _>(report.epoch)
+                    .bind::<Text, _>(kind)
+                    .bind::<Text, _>(report.writer)
+                    .bind::<BigInt, _>(to_bigint(report.accepted))
+                    .bind::<BigInt, _>(to_bigint(report.unresolved))
+                    .execute(connection)
+                    .await
+            })
+            .await
+            .map(|_| ())
+    }
+}
+
+fn to_bigint(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE_MAX: u64 = 1_000_000;
+
+    fn row(accepted: u64, stored: u64, dead_lettered: u64) -> LedgerRow {
+        LedgerRow { accepted, stored, dead_lettered, is_reported: true, ..LedgerRow::default() }
+    }
+
+    fn loss(row: &LedgerRow) -> String {
+        row.loss(QUEUE_MAX).to_string()
+    }
+
+    #[test]
+    fn reported_number_makes_the_loss_exact() {
+        let noted = row(59_000, 59_000, 0);
+        assert_eq!(loss(&noted), "0");
+        assert_eq!(loss(&LedgerRow { reported: 60_000, ..noted.clone() }), "1000");
+        let all_stored = LedgerRow { reported: 60_000, ..row(59_000, 59_990, 10) };
+        assert_eq!((loss(&all_stored), all_stored.known_accepted()), ("0".into(), 60_000));
+    }
+
+    #[test]
+    fn loss_is_unknown_while_a_process_has_not_reported() {
+        let unreported = LedgerRow { is_reported: false, ..row(59_000, 59_000, 0) };
+        assert_eq!(loss(&unreported), "unknown, up to 1000000");
+        let unreported = LedgerRow { is_reported: false, reported: 59_500, ..unreported };
+        assert_eq!(loss(&unreported), "unknown, up to 1000000 (at least 500)");
+    }
+
+    #[test]
+    fn loss_is_unknown_if_more_is_stored_than_was_accepted() {
+        assert_eq!(loss(&row(59_000, 60_000, 0)), "unknown, up to 1000000");
+    }
+
+    #[test]
+    fn writes_of_unknown_outcome_may_be_lost() {
+        let unresolved = LedgerRow { unresolved: 7, ..row(10, 8, 0) };
+        assert_eq!(loss(&unresolved), "unknown, up to 9 (at least 2)");
+        assert_eq!(loss(&LedgerRow { stored: 12, ..unresolved }), "unknown, up to 5");
+    }
+
+    #[test]
+    fn items_accepted_after_a_partial_loss_are_added() {
+        let resumed = LedgerRow { resumed: 500, reported: 700, ..row(700, 1_100, 0) };
+        assert_eq!((loss(&resumed), resumed.known_accepted()), ("100".into(), 1_200));
+        let later = LedgerRow { reported: 730, ..resumed };
+        assert_eq!(loss(&later), "unknown, up to 130 (at least 100)");
+    }
+
+    #[test]
+    fn queued_items_are_not_certainly_lost() {
+        let lost = row(10, 4, 0).loss(QUEUE_MAX);
+        assert_eq!(lost.minus_queued(2).to_string(), "unknown, up to 6 (at least 4)");
+        assert_eq!(lost.minus_queued(9).to_string(), "unknown, up to 6");
+        assert_eq!(lost.minus_queued(0).to_string(), "6");
     }
 }

@@ -19,7 +19,7 @@ mod store;
 pub use api_keys::{ApiKeys, NewApiKey, Revocation, StoredApiKey};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use hosts::Hosts;
-pub use ledger::{Ledger, LedgerRow};
+pub use ledger::{EpochReport, EpochState, Ledger, LedgerRow, Loss};
 pub use messages::{
     Expiry, MessageBatch, Messages, NewMessageRow, Page, PageRequest, StoreOutcome, StoredMessage,
 };
@@ -27,4 +27,4 @@ pub use outcome::EntryOutcome;
 pub use plays::{CountedPlays, NewPlays, PlayCounts, Plays, PlaysBatch};
 pub use samples::Samples;
 pub use statistics::Statistics;
-pub use store::{ColdError, ColdStore, metrics};
+pub use store::{ColdAccess, ColdError, ColdStore, ConnectError, metrics};

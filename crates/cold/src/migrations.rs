@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::time::sleep;
+
+use crate::store::{ColdAccess, ConnectError, Connector, Server, Session};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 
@@ -18,9 +20,12 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// The schema could not be migrated.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// Postgres cannot be reached.
+    /// Postgres cannot be reached, or refuses the session.
     #[error("Postgres is unavailable: {0}")]
-    Connect(#[from] diesel::ConnectionError),
+    Connect(#[from] ConnectError),
+    /// The server or the database does not meet the requirements. Nothing was changed.
+    #[error("Postgres is not suitable: {0}")]
+    Unsuitable(String),
     /// The advisory lock could not be acquired.
     #[error("the migration lock could not be acquired: {0}")]
     Lock(#[from] diesel::result::Error),
@@ -63,7 +68,7 @@ pub async fn revert_all(database_url: &SecretString) -> Result<Vec<String>, Migr
     Ok(reverted.iter().map(ToString::to_string).collect())
 }
 
-/// Connects and acquires the advisory lock, which Postgres releases with the session.
+/// Connects, checks the server, and acquires the advisory lock, which Postgres releases with the session.
 ///
 /// Polls for the lock instead of waiting in Postgres, as a waiting statement would hold back
 /// vacuum.
@@ -76,7 +81,11 @@ async fn connect_locked(
         #[diesel(sql_type = diesel::sql_types::Bool)]
         locked: bool,
     }
-    let mut connection = AsyncPgConnection::establish(database_url.expose_secret()).await?;
+    let Session { mut connection, .. } = Connector::new(database_url, String::new()).open().await?;
+    let server = Server::read(&mut connection, ColdAccess::Migrate).await?;
+    if let Some(obstacle) = server.find_obstacle() {
+        return Err(MigrationError::Unsuitable(obstacle));
+    }
     let mut has_reported = false;
     loop {
         let answer: Locked = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS locked")

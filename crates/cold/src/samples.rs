@@ -45,18 +45,21 @@ const LIST_HOURS: &str = "SELECT hour, samples, visitors_sum, least, most \
          AND hour >= $3 AND hour < $4 \
      ORDER BY hour LIMIT $5";
 
-/// Deletes host by host, by primary key. Skips rows that another worker is deleting.
+/// Deletes host by host, by primary key and the clock of Postgres. Skips rows that another worker is
+/// deleting.
 const DELETE: [&str; 2] = [
     "DELETE FROM page_samples WHERE (host_id, sampled_at) IN ( \
          SELECT host_id, old.sampled_at FROM hosts CROSS JOIN LATERAL ( \
              SELECT host_id, sampled_at FROM page_samples \
-             WHERE host_id = hosts.id AND sampled_at < $1 ORDER BY sampled_at LIMIT $2 \
+             WHERE host_id = hosts.id AND sampled_at < now() - $1 * interval '1 second' \
+             ORDER BY sampled_at LIMIT $2 \
              FOR UPDATE SKIP LOCKED \
          ) AS old LIMIT $2)",
     "DELETE FROM page_hours WHERE (host_id, hour, page) IN ( \
          SELECT host_id, old.hour, old.page FROM hosts CROSS JOIN LATERAL ( \
              SELECT host_id, hour, page FROM page_hours \
-             WHERE host_id = hosts.id AND hour < $1 ORDER BY hour, page LIMIT $2 \
+             WHERE host_id = hosts.id AND hour < now() - $1 * interval '1 second' \
+             ORDER BY hour, page LIMIT $2 \
              FOR UPDATE SKIP LOCKED \
          ) AS old LIMIT $2)",
 ];
@@ -251,24 +254,23 @@ impl Samples<'_> {
             .map(|rows| rows.into_iter().map(HourTotals::from).collect())
     }
 
-    /// Deletes samples taken before `before` and hours that started before `hours_before`, at most
-    /// `limit` of each. Returns the greater of both numbers: if it equals the limit, there may be
-    /// more. Safe to call concurrently.
+    /// Deletes samples that are older than `samples` by the clock of Postgres, and hours that started
+    /// more than `hours` ago, at most `limit` of each. Returns the greater of both numbers: if it
+    /// equals the limit, there may be more. Safe to call concurrently.
     pub async fn delete_old(
         self,
-        before: Timestamp,
-        hours_before: Timestamp,
+        samples: Duration,
+        hours: Duration,
         limit: u32,
     ) -> Result<u64, ColdError> {
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let [samples, hours] = DELETE;
         let mut most = 0;
-        for (delete, before) in [(samples, before), (hours, hours_before)] {
+        for (delete, retention) in DELETE.into_iter().zip([samples, hours]) {
             let deleted = self
                 .store
                 .call_within(DELETE_TIMEOUT, async |connection| {
                     diesel::sql_query(delete)
-                        .bind::<Timestamptz, _>(to_pg(before))
+                        .bind::<Double, _>(retention.as_secs_f64())
                         .bind::<Integer, _>(limit)
                         .execute(connection)
                         .await

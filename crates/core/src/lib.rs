@@ -16,7 +16,7 @@ pub mod stream;
 pub mod trends;
 
 pub use api_key::{ApiKey, KeyHash};
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{Clock, SynchronizedClock, SystemClock, Timestamp};
 pub use frame::{Feed, StateFeed};
 pub use input::{FieldError, FieldErrors, InputError};
 pub use message::{

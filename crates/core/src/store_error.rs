@@ -8,6 +8,11 @@ use std::error::Error;
 pub trait StoreError: Error + Send + Sync + 'static {
     /// Returns the kind of the error.
     fn kind(&self) -> StoreErrorKind;
+
+    /// Returns whether the store works and rejected only this request: other requests may succeed.
+    fn is_rejection(&self) -> bool {
+        self.kind() == StoreErrorKind::Rejected
+    }
 }
 
 /// The kind of a [`StoreError`].

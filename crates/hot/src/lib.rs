@@ -20,21 +20,21 @@ mod visits;
 mod write;
 
 pub use api_keys::{ApiKeyReload, ApiKeyState, ApiKeys};
-pub use connection::{HotError, HotStore, metrics};
+pub use connection::{HotError, HotStore, RedisComponents, metrics};
 pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntry, Subscription};
 pub use keys::Keys;
 pub use lease::{Lease, Role};
 pub use messages::{
-    Inbox, InboxPage, LiveMessage, MessageFinder, MessageWrite, MessageWriteRequest, MessageWriter,
-    Messages, ReplayedTake, ReplayedWrite, RestoreProgress, TakeOutcome,
+    Inbox, InboxPage, InboxSlots, LiveMessage, MessageFinder, MessageWrite, MessageWriteRequest,
+    MessageWriter, Messages, ReplayedTake, ReplayedWrite, RestoreProgress, TakeOutcome,
 };
 pub use plays::{
     CountsPage, CountsPublishOutcome, CountsRead, PlayFrameReader, PlayWriteRequest, PlayWriter,
-    Plays,
+    Plays, TickOutcome,
 };
 pub use queue::{
-    Consumer, Delivery, Ledger, PendingEntry, Queue, QueueContents, QueueDepth, ReadBatch, Stream,
-    StreamLedger,
+    Consumer, Delivery, Ledger, PendingEntry, Queue, QueueContents, QueueDepth, ReadBatch,
+    ReconciledMessages, Stream, StreamLedger, TrimOutcome, WriterReport, Writers,
 };
 pub use snapshots::{FanoutReport, Fanouts, PublishOutcome, Snapshots, Totals, is_plausible_time};
 pub use trends::{
@@ -42,4 +42,7 @@ pub use trends::{
     SourceState, Trends, UnregisteredKey,
 };
 pub use visits::{VisitWriteRequest, VisitWriter, Visits};
-pub use write::{Capacity, ClientLimit, IdempotentRequest, Origin, RateLimitStatus, WriteOutcome};
+pub use write::{
+    Capacity, ClientLimit, ExhaustedClients, IdempotentRequest, Origin, RateLimitStatus,
+    WriteOutcome,
+};

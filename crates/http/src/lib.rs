@@ -1,5 +1,7 @@
 //! The HTTP layer of all services: extractors, problems, middleware and servers.
 
+mod access;
+mod connection;
 pub mod metrics;
 mod middleware;
 mod request;
@@ -7,9 +9,10 @@ mod response;
 mod server;
 
 pub use self::{
+    access::find_forbidden_origin,
     request::{
-        BodyFormat, BodyLimit, Caller, ClientAddress, FormBody, IdempotencyKey, JsonBody,
-        NdjsonOrJsonBody, NoQuery, PathParam, Query, RequestId, Traceparent, parse_form, read_body,
+        Body, BodyFormat, BodyLimit, BodyMemory, Caller, ClientAddress, IdempotencyKey, Integer,
+        NoQuery, PathParam, Query, RequestId, Traceparent, UnreadBody, parse_form,
     },
     response::{Code, Problem, RateLimit},
     server::{

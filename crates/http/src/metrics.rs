@@ -1,4 +1,4 @@
-//! The metrics of public ports.
+//! The metrics of public and admin ports.
 
 use mayfly_runtime::metrics::{Metric, Series};
 
@@ -6,6 +6,19 @@ use mayfly_runtime::metrics::{Metric, Series};
 pub const HTTP_REQUESTS_TOTAL: &str = "mayfly_http_requests_total";
 /// Time from receiving the head of a request until its response is ready to be sent, by `route`.
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_seconds";
+/// Bytes of responses that clients have not read.
+pub const HTTP_UNREAD_BYTES: &str = "mayfly_http_unread_bytes";
+/// Requests refused because there was no memory for their bodies.
+pub const HTTP_BODIES_REFUSED_TOTAL: &str = "mayfly_http_bodies_refused_total";
+/// Connections that the server closed because of their clients, by `reason`.
+pub const HTTP_CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_http_connections_closed_total";
+
+/// The head of a request did not arrive in time.
+pub(crate) const CLOSED_HEAD_TIMEOUT: &str = "head_timeout";
+/// The client read nothing for `http.write_timeout`.
+pub(crate) const CLOSED_WRITE_TIMEOUT: &str = "write_timeout";
+/// Clients had not read more than `http.bodies_bytes_max`.
+pub(crate) const CLOSED_UNREAD: &str = "unread";
 
 /// Metrics of every process that serves a public port.
 pub const METRICS: &[Metric] = &[
@@ -14,5 +27,20 @@ pub const METRICS: &[Metric] = &[
         HTTP_REQUEST_DURATION_SECONDS,
         "Time in seconds from receiving the head of a request until its response is ready to be sent",
         Series::Later,
+    ),
+    Metric::counter(
+        HTTP_BODIES_REFUSED_TOTAL,
+        "Requests refused because there was no memory for their bodies",
+        Series::One,
+    ),
+];
+
+/// Metrics of every process: of the connections of its public and admin ports.
+pub const CONNECTIONS: &[Metric] = &[
+    Metric::gauge(HTTP_UNREAD_BYTES, "Bytes of responses that clients have not read", Series::One),
+    Metric::counter(
+        HTTP_CONNECTIONS_CLOSED_TOTAL,
+        "Connections that the server closed because the client was too slow, by reason",
+        Series::Each("reason", &[CLOSED_HEAD_TIMEOUT, CLOSED_WRITE_TIMEOUT, CLOSED_UNREAD]),
     ),
 ];

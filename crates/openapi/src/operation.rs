@@ -63,7 +63,10 @@ impl Operation {
         summary: &str,
     ) -> Self {
         let inner = OperationBuilder::new().operation_id(Some(id)).summary(Some(summary));
-        let codes = vec![Code::NotAcceptable];
+        let mut codes = vec![Code::NotAcceptable];
+        if method != HttpMethod::Get {
+            codes.push(Code::Forbidden);
+        }
         Self { path, method, api, inner, responses: Vec::new(), codes }
     }
 
@@ -191,9 +194,14 @@ impl Operation {
         self
     }
 
+    /// Adds the problem of a `GET` that writes or takes, which foreign pages must not cause.
+    pub(crate) fn rejects_foreign_pages(self) -> Self {
+        self.problems(&[Code::Forbidden])
+    }
+
     /// Adds the problems of operations that access a store.
     pub(crate) fn store_problems(self) -> Self {
-        self.problems(&[Code::Internal, Code::Unavailable])
+        self.problems(&[Code::Internal, Code::Unavailable, Code::Overloaded])
     }
 
     /// Adds the header `Idempotency-Key`. Must follow the responses.

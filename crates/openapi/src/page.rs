@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use bytes::Bytes;
 use mayfly_http::{Docs, StaticFile, content_security_policy};
 use mayfly_runtime::{Service, settings::PublicSettings};
+use serde_json::Value;
 use utoipa_swagger_ui::Config;
 
 use crate::build_document;
@@ -19,6 +20,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// Never: the files are embedded in the binary.
 pub fn build_docs(service: Service, public: &PublicSettings) -> Docs {
     let document = build_document(public);
+    let fragments = list_fragments(&document);
     let index = StaticFile::new("/docs", HTML, include_str!("../page/index.html"))
         .header(
             "Content-Security-Policy",
@@ -36,7 +38,20 @@ pub fn build_docs(service: Service, public: &PublicSettings) -> Docs {
     ];
     let base_url =
         if service == Service::IngestApi { &public.ingest_url } else { &public.list_url };
-    Docs::new(files, &format!("{base_url}/docs"))
+    Docs::new(files, &format!("{base_url}/docs")).operations(fragments)
+}
+
+/// Returns the paths of the `GET` operations, each with the fragment with which Swagger UI opens the
+/// operation.
+fn list_fragments(document: &str) -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(document).unwrap_or_default();
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let fragments = paths.filter_map(|(path, item)| {
+        let operation = &item["get"];
+        let (tag, id) = (operation["tags"][0].as_str()?, operation["operationId"].as_str()?);
+        Some((path.clone(), format!("#/{tag}/{id}")))
+    });
+    fragments.collect()
 }
 
 /// Returns a file of Swagger UI by the file name in `path`.

@@ -29,7 +29,12 @@ pub(crate) fn problem() -> AnySchema {
         .description(Some(
             "An error (RFC 9457). `code` is stable; `type` refers to its documentation.",
         ))
-        .property("type", pattern("^/docs/errors#[a-z_]+$"))
+        .property(
+            "type",
+            pattern("^(https?://[^#]+)?/docs/errors#[a-z_]+$").description(Some(
+                "The URL of the section that explains `code`; absolute if the public URL of the service is set.",
+            )),
+        )
         .property("title", string())
         .property("status", status([400, 599]))
         .property("detail", string())

@@ -1,6 +1,9 @@
 //! The runtime of every service process: configuration, logging, signals, health, metrics.
 
+mod failure_log;
 mod health;
+mod item_log;
+mod log_budget;
 pub mod metrics;
 mod outage_log;
 mod periodic;
@@ -11,10 +14,13 @@ pub mod settings;
 mod telemetry;
 
 pub use self::{
+    failure_log::{FailedRequest, FailureLog},
     health::{
         Component, ComponentReport, ComponentStatus, Criticality, Health, HealthReport,
         HealthStatus,
     },
+    item_log::ItemLog,
+    log_budget::LogBudget,
     metrics::MetricsHandle,
     outage_log::OutageLog,
     periodic::{run_periodically, ticker},
@@ -22,8 +28,8 @@ pub use self::{
     redact::redact,
     service::Service,
     settings::{
-        AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError, TrustedProxies,
-        render_env_example, render_key_table,
+        AllowedHosts, AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError,
+        TrustedProxies, render_env_example, render_key_table,
     },
 };
 

@@ -1,52 +1,151 @@
 //! Logging of a task that fails repeatedly.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::redact;
 
-/// The log of a task that is retried after a failure: one warning per outage, and one line when the
-/// task recovers. Further failures of an outage are logged at `debug`.
-#[derive(Debug)]
+/// The interval at which the log repeats that an outage lasts.
+pub(crate) const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
+/// The maximum number of outages of a task per [`REPEAT_INTERVAL`] that are logged when they begin
+/// and end. A task that fails and recovers more often is logged once per interval.
+const OUTAGES_MAX: u32 = 5;
+
+/// The log of a task that is retried after a failure: one warning when an outage begins, one per
+/// minute with the number of failures while it lasts, and one line when the task recovers. Every
+/// failure is logged at `debug`.
+///
+/// Clones share one state: several tasks with the same dependency have one log.
+#[derive(Clone, Debug)]
 pub struct OutageLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     task: &'static str,
-    is_failing: bool,
+    /// Mirrors whether there is an outage, because every success checks it.
+    is_failing: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outage: Option<Outage>,
+    /// The outages that began in the current interval, and when it began.
+    interval: Option<(Instant, u32)>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    reported_at: Instant,
+    /// Whether its beginning was logged.
+    is_reported: bool,
+    failures: u64,
+}
+
+/// What to log about a failure.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Begin,
+    /// The number of failures, and how long the outage lasts.
+    Last(u64, Duration),
+    Nothing,
 }
 
 impl OutageLog {
     /// Creates the log of a task that has not failed yet.
     pub fn new(task: &'static str) -> Self {
-        Self { task, is_failing: false }
+        let (is_failing, state) = (AtomicBool::new(false), Mutex::default());
+        Self { inner: Arc::new(Inner { task, is_failing, state }) }
     }
 
     /// Records the result of a run. Connection strings in the error are redacted.
-    pub fn record<T, E: Display>(&mut self, result: &Result<T, E>) {
-        let (task, was_failing) = (self.task, self.is_failing);
-        self.is_failing = result.is_err();
+    pub fn record<T, E: Display>(&self, result: &Result<T, E>) {
         match result {
-            Ok(_) if was_failing => info!(task, "task recovered"),
-            Ok(_) => {}
-            Err(error) => {
-                let error = redact(&error.to_string()).into_owned();
-                if was_failing {
-                    debug!(task, error, "task failed again");
-                } else {
-                    warn!(task, error, "task failed; retrying");
-                }
-            }
+            Ok(_) => self.record_success(),
+            Err(error) => self.record_failure(error),
         }
+    }
+
+    /// Records a success. Costs one atomic load if there is no outage.
+    pub fn record_success(&self) {
+        if !self.inner.is_failing.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.inner.state.lock();
+        self.inner.is_failing.store(false, Ordering::Release);
+        if let Some(Outage { since, is_reported: true, failures, .. }) = state.outage.take() {
+            let seconds = since.elapsed().as_secs();
+            info!(task = self.inner.task, failures, seconds, "task recovered");
+        }
+    }
+
+    /// Records a failure.
+    pub fn record_failure(&self, error: impl Display) {
+        let task = self.inner.task;
+        let error = redact(&error.to_string()).into_owned();
+        debug!(task, error, "task failed");
+        let line = {
+            let mut state = self.inner.state.lock();
+            self.inner.is_failing.store(true, Ordering::Release);
+            state.fail(Instant::now())
+        };
+        match line {
+            Line::Begin => warn!(task, error, "task failed; retrying"),
+            Line::Last(failures, lasting) => {
+                warn!(
+                    task,
+                    error,
+                    failures,
+                    seconds = lasting.as_secs(),
+                    "task still fails; retrying"
+                );
+            }
+            Line::Nothing => {}
+        }
+    }
+}
+
+impl State {
+    fn fail(&mut self, now: Instant) -> Line {
+        if let Some(outage) = &mut self.outage {
+            outage.failures += 1;
+            if now.duration_since(outage.reported_at) < REPEAT_INTERVAL {
+                return Line::Nothing;
+            }
+            (outage.reported_at, outage.is_reported) = (now, true);
+            return Line::Last(outage.failures, now.duration_since(outage.since));
+        }
+        let (began, before) = self
+            .interval
+            .filter(|(began, _)| now.duration_since(*began) < REPEAT_INTERVAL)
+            .unwrap_or((now, 0));
+        self.interval = Some((began, before + 1));
+        let is_reported = before < OUTAGES_MAX;
+        self.outage = Some(Outage { since: now, reported_at: now, is_reported, failures: 1 });
+        if is_reported { Line::Begin } else { Line::Nothing }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use std::io;
 
-    use parking_lot::Mutex;
     use tracing::Level;
 
-    use super::OutageLog;
+    use super::*;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -61,29 +160,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn outage_is_logged_when_it_begins_and_ends() {
+    /// Returns the lines that `record` logs at `level` and above.
+    fn log_lines(level: Level, record: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::DEBUG)
+            .with_max_level(level)
             .with_ansi(false)
             .without_time()
             .with_target(false)
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let mut log = OutageLog::new("sampling");
+        tracing::subscriber::with_default(subscriber, record);
+        let text = String::from_utf8(lines.0.lock().clone()).expect("valid UTF-8");
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn levels(lines: &[String]) -> Vec<&str> {
+        lines.iter().filter_map(|line| line.split_whitespace().next()).collect()
+    }
+
+    #[test]
+    fn outage_is_logged_when_it_begins_and_ends() {
+        let lines = log_lines(Level::INFO, || {
+            let log = OutageLog::new("sampling");
             let failed = Err("no route to redis://:hunter2@there");
             for result in [Ok(()), failed, failed, Ok(()), Ok(()), failed] {
-                log.record(&result);
+                log.clone().record(&result);
             }
         });
-        let text = String::from_utf8(lines.0.lock().clone()).expect("valid UTF-8");
-        let levels: Vec<_> =
-            text.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(levels, ["WARN", "DEBUG", "INFO", "WARN"], "{text}");
+        assert_eq!(levels(&lines), ["WARN", "INFO", "WARN"], "{lines:?}");
+        let text = lines.join("\n");
         assert!(text.contains("sampling") && text.contains("no route to <redacted>"), "{text}");
+        assert!(lines[1].contains("failures=2"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn lasting_outage_is_repeated_once_a_minute_with_its_failures() {
+        let (mut state, start) = (State::default(), Instant::now());
+        assert_eq!(state.fail(start), Line::Begin);
+        for second in 1..60 {
+            assert_eq!(state.fail(start + Duration::from_secs(second)), Line::Nothing);
+        }
+        let minute = REPEAT_INTERVAL;
+        assert_eq!(state.fail(start + minute), Line::Last(61, minute));
+        assert_eq!(state.fail(start + minute), Line::Nothing);
+    }
+
+    #[test]
+    fn task_that_fails_and_recovers_all_the_time_is_logged_a_few_times() {
+        let lines = log_lines(Level::INFO, || {
+            let log = OutageLog::new("sampling");
+            for _ in 0..1_000 {
+                log.record_failure("no answer");
+                log.record_success();
+            }
+        });
+        assert_eq!(lines.len(), 2 * usize::try_from(OUTAGES_MAX).expect("a small number"));
     }
 }

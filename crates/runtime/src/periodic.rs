@@ -23,9 +23,10 @@ pub async fn run_periodically<E: Display>(
     mut action: impl AsyncFnMut() -> Result<(), E>,
 ) {
     let mut ticks = ticker(period);
-    let mut outages = OutageLog::new(task);
+    let outages = OutageLog::new(task);
     loop {
         ticks.tick().await;
-        outages.record(&action().await);
+        let result = action().await;
+        outages.record(&result);
     }
 }

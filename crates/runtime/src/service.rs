@@ -33,6 +33,11 @@ impl Service {
         }
     }
 
+    /// Returns whether the service listens on a public port.
+    pub(crate) fn has_public_port(self) -> bool {
+        matches!(self, Self::IngestApi | Self::ListApi | Self::WsFanout)
+    }
+
     pub(crate) fn about(self) -> &'static str {
         match self {
             Self::IngestApi => "Accepts messages, plays and visits over REST",

@@ -20,15 +20,19 @@ use crate::{
 /// bodies. `aws_config` warns at each lookup of missing S3 credentials, which a component reports
 /// once.
 const LIBRARY_DIRECTIVES: &str = "warn,aws_config=error";
+/// The HTTP library logs an error for each malformed request, which only its client can fix.
+const CLIENT_ERRORS_OFF: &str = "actix_http=off";
 
-/// Returns the filter directives for a level. Directives are returned unchanged.
+/// Returns the filter directives for a level. To directives, only [`CLIENT_ERRORS_OFF`] is added,
+/// which they may override.
 fn to_directives(level: &str) -> String {
     if level.contains('=') {
-        return level.to_owned();
+        return format!("{CLIENT_ERRORS_OFF},{level}");
     }
     let services = Service::ALL.map(|service| service.name().replace('-', "_"));
     let targets = services.iter().map(String::as_str).chain(["mayfly"]);
-    targets.fold(LIBRARY_DIRECTIVES.to_owned(), |all, target| format!("{all},{target}={level}"))
+    let libraries = format!("{LIBRARY_DIRECTIVES},{CLIENT_ERRORS_OFF}");
+    targets.fold(libraries, |all, target| format!("{all},{target}={level}"))
 }
 
 /// Installs the global subscriber and the panic hook.

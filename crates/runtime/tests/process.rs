@@ -98,6 +98,33 @@ fn invalid_configuration_exits_with_78_and_one_line() {
 }
 
 #[test]
+fn url_that_no_client_takes_is_rejected_at_check_and_start_alike() {
+    for (name, url) in [
+        ("REDIS_URL", "redis://:p@ss/w@h"),
+        ("REDIS_URL", "redis://a,b"),
+        ("REDIS_URL", "redis://h/notadb"),
+        ("REDIS_URL", "redis://h:99999"),
+        ("REDIS_URL", "redis://h?protocol=resp3"),
+        ("REDIS_URL", "redis://h?pool_timeout=10"),
+        ("REDIS_URL", "redis://h#x"),
+        ("DATABASE_URL", "postgres://u:p@ss/w@h/db"),
+        ("DATABASE_URL", "postgres://h:99999/db"),
+        ("DATABASE_URL", "postgres://h/db?sslmode=verify-full"),
+        ("DATABASE_URL", "postgres://h/db?pool_timeout=10"),
+        ("AWS_ENDPOINT_URL", "http://h:99999"),
+        ("MAYFLY_PUBLIC__LIST_URL", "https://h:99999"),
+        ("MAYFLY_RISING__CHARTBEAT_URL", "https://a,b"),
+        ("MAYFLY_HTTP__ALLOWED_ORIGINS", "https://h:99999"),
+    ] {
+        let (code, _, checked) = run_to_exit(&["--check-config"], &[(name, url)]);
+        assert_eq!(code, Some(78), "{url}: {checked}");
+        assert!(checked.starts_with(name) && checked.lines().count() == 1, "{url}: {checked}");
+        let (code, stdout, started) = run_to_exit(&[], &[(name, url)]);
+        assert_eq!((code, started, stdout), (Some(78), checked, String::new()), "{url}");
+    }
+}
+
+#[test]
 fn first_signal_drains_and_exits_with_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let running = start("drains", &[]);

@@ -11,11 +11,11 @@ use aws_sdk_s3::{
     },
 };
 use aws_smithy_http_client::tls;
+use mayfly_runtime::OutageLog;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
-use tracing::debug;
 
 use crate::{
     credentials::{describe_missing, find_credentials, find_endpoint, find_region, region_chain},
@@ -46,6 +46,8 @@ pub(crate) struct Sessions {
     /// The endpoint in signed URLs; the endpoint of S3 if empty.
     public_endpoint: String,
     current: Mutex<Option<Session>>,
+    /// Failed reloads of credentials that are still valid.
+    reload_outages: OutageLog,
 }
 
 /// Clients that share the same credentials.
@@ -69,6 +71,9 @@ impl Sessions {
             http: aws_smithy_http_client::Builder::new().tls_provider(ring).build_https(),
             public_endpoint: public_endpoint.to_owned(),
             current: Mutex::new(None),
+            reload_outages: OutageLog::new(
+                "reload the S3 credentials (the current ones stay in use)",
+            ),
         }
     }
 
@@ -84,10 +89,13 @@ impl Sessions {
             Err(S3Error::NoCredentials(describe_missing("their source did not respond in time")))
         });
         match opened {
-            Ok(session) => Ok(current.insert(session).clone()),
+            Ok(session) => {
+                self.reload_outages.record_success();
+                Ok(current.insert(session).clone())
+            }
             Err(error) => match current.as_mut().filter(|session| session.is_usable()) {
                 Some(session) => {
-                    debug!(%error, "failed to reload S3 credentials; the current ones stay in use");
+                    self.reload_outages.record_failure(&error);
                     session.loaded_at = Instant::now();
                     Ok(session.clone())
                 }

@@ -38,7 +38,7 @@ impl RawConnection {
     /// If the connection breaks before the response is complete.
     pub async fn send(&mut self, method: &str, path: &str, body: &str) -> io::Result<RawResponse> {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: mayfly\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );

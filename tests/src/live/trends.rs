@@ -35,7 +35,9 @@ impl World {
     /// If Redis is unavailable.
     pub async fn store_trend(&self, trend: &Value) {
         let host = trend["host"].as_str().expect("`host` is set");
-        let key = self.key(&format!("rising:host:{}", host.to_lowercase()));
+        // Keys encode the colon before a port.
+        let host = host.to_lowercase().replace(':', "%3A");
+        let key = self.key(&format!("rising:host:{host}"));
         let stored = self.redis().await.set::<_, _, ()>(key, trend.to_string()).await;
         stored.expect("Redis responds");
     }

@@ -50,22 +50,52 @@ impl ServiceProcess {
             .env("MAYFLY_LIMITS__MESSAGES", "off")
             .env("MAYFLY_LIMITS__PLAYS", "off")
             .env("MAYFLY_LIMITS__VISITS", "off")
+            .env("MAYFLY_INGEST__WRITE_BY_GET", "on")
+            .env("MAYFLY_LIST__CHATS_GET", "on")
             .envs(&world.spec.env)
             .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
             .env("REDIS_URL", env.redis_url())
             .env("DATABASE_URL", env.database_url())
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
+            .envs(settings.iter().copied());
+        Self::spawn(command).await
+    }
+
+    /// Starts a service without stores on free ports of the loopback interface, with a limit of open
+    /// files if it is given.
+    ///
+    /// # Panics
+    /// If the service does not start.
+    pub async fn start_without_stores(service: Service, open_files: Option<u32>) -> Self {
+        const UNREACHABLE: &str = "127.0.0.1:9";
+        let program = bin_dir().join(service.name());
+        let mut command = match open_files {
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -n {limit} && exec \"$0\"")).arg(program);
+                shell
+            }
+            None => Command::new(program),
+        };
+        command
+            .env_clear()
+            .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_HTTP__DRAIN_DELAY", "0s")
+            .env("REDIS_URL", format!("redis://{UNREACHABLE}"))
+            .env("DATABASE_URL", format!("postgres://{UNREACHABLE}/mayfly"));
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the service starts");
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
         let started = timeout(DEFAULT_TIMEOUT, find_started_line(&mut lines)).await;
-        let started = started.expect("the service starts in time");
+        let (started, earlier) = started.expect("the service starts in time");
         let (http, admin) = (parse_address(&started, "http="), parse_address(&started, "admin="));
-        let log = tokio::spawn(read_rest(lines));
+        let log = tokio::spawn(read_rest(earlier, lines));
         Self { child, http, admin: admin.expect("every service has an admin port"), log }
     }
 
@@ -94,6 +124,15 @@ impl ServiceProcess {
         format!("http://{}{path}", self.http.expect("the service has a public port"))
     }
 
+    /// Returns the process ID.
+    ///
+    /// # Panics
+    /// If the process has exited.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the process is running")
+    }
+
     /// Kills the process and waits until it has exited.
     ///
     /// # Panics
@@ -116,22 +155,25 @@ impl ServiceProcess {
     }
 }
 
-async fn find_started_line(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+/// Returns the line that states the ports, and all lines up to it.
+async fn find_started_line(lines: &mut Lines<BufReader<ChildStdout>>) -> (String, Vec<String>) {
+    let mut read = Vec::new();
     loop {
         let line =
             lines.next_line().await.expect("valid UTF-8").expect("the process keeps running");
+        read.push(line.clone());
         if line.contains("started") && line.contains("admin=") {
-            return line;
+            return (line, read);
         }
     }
 }
 
-async fn read_rest(mut lines: Lines<BufReader<ChildStdout>>) -> Vec<String> {
-    let mut rest = Vec::new();
+/// Reads the rest of a log and returns all of it.
+async fn read_rest(mut log: Vec<String>, mut lines: Lines<BufReader<ChildStdout>>) -> Vec<String> {
     while let Ok(Some(line)) = lines.next_line().await {
-        rest.push(line);
+        log.push(line);
     }
-    rest
+    log
 }
 
 fn parse_address(line: &str, name: &str) -> Option<SocketAddr> {

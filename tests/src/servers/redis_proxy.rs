@@ -1,6 +1,6 @@
 //! A TCP proxy in front of Redis that can hold back replies.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,11 +25,11 @@ pub struct RedisProxy {
     task: JoinHandle<()>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Forwarding,
-    /// The next script call starts [`State::HoldingReplies`].
-    Armed,
+    /// The next call of a script with this key starts [`State::HoldingReplies`].
+    Armed(Arc<str>),
     /// Commands still reach Redis; replies are held back.
     HoldingReplies,
 }
@@ -64,9 +64,9 @@ impl RedisProxy {
         format!("redis://{}", self.address)
     }
 
-    /// Holds back every reply from the next script call on.
-    pub fn hold_script_replies(&self) {
-        self.state.send_replace(State::Armed);
+    /// Holds back every reply from the next call of a script with this key on.
+    pub fn hold_script_replies(&self, key: &str) {
+        self.state.send_replace(State::Armed(key.into()));
     }
 }
 
@@ -84,19 +84,26 @@ async fn forward_commands(
     let mut buffer = vec![0; CHUNK_BYTES];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let chunk = &buffer[..read];
-        if chunk.windows(SCRIPT_COMMAND.len()).any(|window| window == SCRIPT_COMMAND) {
-            state.send_if_modified(|state| {
-                let is_armed = *state == State::Armed;
-                if is_armed {
-                    *state = State::HoldingReplies;
+        state.send_if_modified(|state| {
+            let is_expected = match state {
+                State::Armed(key) => {
+                    contains(chunk, SCRIPT_COMMAND) && contains(chunk, key.as_bytes())
                 }
-                is_armed
-            });
-        }
+                _ => false,
+            };
+            if is_expected {
+                *state = State::HoldingReplies;
+            }
+            is_expected
+        });
         if to.write_all(chunk).await.is_err() {
             return;
         }
     }
+}
+
+fn contains(chunk: &[u8], part: &[u8]) -> bool {
+    chunk.windows(part.len()).any(|window| window == part)
 }
 
 async fn forward_replies(

@@ -11,8 +11,15 @@ use redis::AsyncCommands;
 use crate::{World, bin_dir, eventually};
 
 /// The Redis keys without a TTL of a stack that has processed nothing but messages.
-pub const PERSISTENT_KEYS: [&str; 6] =
-    ["consumption:messages", "epoch", "keys:version", "ledger", "messages", "plays"];
+pub const PERSISTENT_KEYS: [&str; 7] = [
+    "consumption:messages",
+    "epoch",
+    "keys:version",
+    "lease:maintenance:token",
+    "ledger",
+    "messages",
+    "plays",
+];
 
 /// The message counts of the current epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,15 +61,18 @@ impl World {
         LedgerSums { epoch, accepted: accepted.unwrap_or(0), stored, dead_lettered, in_flight }
     }
 
-    /// Returns the number of pending and undelivered stream entries.
+    /// Returns the number of stream entries that are pending in the group of the workers or were not
+    /// delivered to it.
     async fn queued_entries(&self) -> i64 {
         let groups: Result<Vec<HashMap<String, redis::Value>>, _> = redis::cmd("XINFO")
             .arg("GROUPS")
             .arg(self.key("messages"))
             .query_async(&mut self.redis().await)
             .await;
-        let groups = groups.unwrap_or_default();
-        let number = |name: &str| match groups.first().and_then(|group| group.get(name)) {
+        let name = redis::Value::BulkString(b"persist".to_vec());
+        let group =
+            groups.unwrap_or_default().into_iter().find(|one| one.get("name") == Some(&name));
+        let number = |name: &str| match group.as_ref().and_then(|group| group.get(name)) {
             Some(redis::Value::Int(number)) => *number,
             _ => 0,
         };
@@ -111,9 +121,19 @@ impl World {
     /// # Panics
     /// If the command does not start.
     pub async fn audit(&self) -> (bool, String) {
+        self.audit_with(&[]).await
+    }
+
+    /// Runs `mayfly audit --wait 60s` with further options. Returns whether the audit passed, and
+    /// the output.
+    ///
+    /// # Panics
+    /// If the command does not start.
+    pub async fn audit_with(&self, options: &[&str]) -> (bool, String) {
         let env = self.stack.env();
         let output = tokio::process::Command::new(bin_dir().join("mayfly"))
             .args(["audit", "--wait", "60s"])
+            .args(options)
             .env("REDIS_URL", env.redis_url())
             .env("DATABASE_URL", env.database_url())
             .env("MAYFLY_REDIS__PREFIX", &self.prefix)

@@ -28,7 +28,9 @@ impl World {
         command.query_async(&mut self.redis().await).await.expect("Redis responds")
     }
 
-    /// Returns the names of all keys of the stack, without the prefix.
+    /// Returns the names of all keys of the stack, without the prefix, and without the keys that
+    /// running services write again and again for a few seconds: leases and the key of the health
+    /// check.
     ///
     /// # Panics
     /// If Redis is unavailable.
@@ -41,13 +43,18 @@ impl World {
             scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(1_000);
             let (next, names): (u64, Vec<String>) =
                 scan.query_async(&mut redis).await.expect("Redis responds");
-            found.extend(names.iter().map(|name| name[prefix.len()..].to_owned()));
+            let names = names.iter().map(|name| &name[prefix.len()..]);
+            found.extend(names.filter(|name| !is_short_lived(name)).map(str::to_owned));
             cursor = next;
             if cursor == 0 {
                 return found;
             }
         }
     }
+}
+
+fn is_short_lived(name: &str) -> bool {
+    name == "probe" || (name.starts_with("lease:") && !name.ends_with(":token"))
 }
 
 /// Returns the ID of a message.

@@ -18,8 +18,11 @@ use crate::{ReverseProxy, run_mode::is_behind_reverse_proxy};
 
 /// Store timeouts that are shorter than a request's deadline and longer than the delays of a
 /// machine that runs other tests, so that a 503 means that something is broken.
-const RELAXED_TIMEOUTS: [(&str, &str); 2] =
-    [("MAYFLY_REDIS__TIMEOUT", "5s"), ("MAYFLY_POSTGRES__TIMEOUT", "5s")];
+const RELAXED_TIMEOUTS: [(&str, &str); 3] = [
+    ("MAYFLY_REDIS__TIMEOUT", "5s"),
+    ("MAYFLY_REDIS__QUEUE_TIMEOUT", "2500ms"),
+    ("MAYFLY_POSTGRES__TIMEOUT", "5s"),
+];
 
 /// The database with the schema that the databases of all stacks are copied from.
 const TEMPLATE: &str = "migrated_template";

@@ -100,7 +100,7 @@ fn alerts_are_documented_and_tested() {
 fn workers_are_scaled_by_their_streams() {
     let worker =
         fs::read_to_string(root().join("k8s/base/persist-worker.yaml")).expect("the file exists");
-    let keys = Keys::new("mayfly");
+    let keys = Keys::new("mayfly", 0);
     for (key, stream) in [(keys.messages(), Stream::Messages), (keys.plays(), Stream::Plays)] {
         let trigger = format!("stream: \"{key}\"\n        consumerGroup: {}\n", stream.group());
         assert_eq!(worker.matches(&trigger).count(), 1, "{trigger}");

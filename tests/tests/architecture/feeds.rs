@@ -25,8 +25,8 @@ fn asyncapi() -> Value {
 #[test]
 fn feeds_are_named_wherever_clients_look() {
     let feeds: BTreeSet<_> = Feed::ALL.map(|feed| feed.as_str().to_owned()).into();
-    let script = quoted(&read("web/client/mayfly.js"), "const FEEDS = [", "]", '\'');
-    assert_eq!(script, feeds, "web/client/mayfly.js");
+    let script = quoted(&read("web/client/src/names.js"), "const FEEDS = [", "]", '\'');
+    assert_eq!(script, feeds, "web/client/src/names.js");
     let types = quoted(&read("web/client/mayfly.d.ts"), "export type Feed =", ";", '\'');
     assert_eq!(types, feeds, "web/client/mayfly.d.ts");
     let mut api = quoted(&read("docs/API.md"), "| `feed` |", "Repeatable", '`');

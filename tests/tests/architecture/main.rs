@@ -1,11 +1,13 @@
 //! Rules of the workspace that the compiler does not check.
 
+mod clocks;
 mod dependencies;
 mod deployment;
 mod documents;
 mod feeds;
 mod layout;
 mod routes;
+mod scripts;
 
 use std::{
     collections::BTreeSet,
@@ -21,8 +23,9 @@ fn root() -> PathBuf {
 /// Returns all configuration keys as environment variables.
 fn configuration_keys() -> BTreeSet<String> {
     let example = mayfly_runtime::render_env_example();
-    let keys = example.lines().filter_map(|line| line.split_once('='));
-    keys.map(|(key, _)| key.to_owned()).collect()
+    let keys = example.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key);
+    // Comments name the keys for values in files.
+    keys.chain(find_key_names(&example)).map(str::to_owned).collect()
 }
 
 /// Returns all words of a text that look like a configuration key in the environment.

@@ -7,6 +7,7 @@ mod http;
 mod live;
 mod messages;
 mod operations;
+mod overload;
 mod page;
 mod plays;
 mod stats;

@@ -1,12 +1,15 @@
 /** The panel with the state of the connection, resumption and lost messages. */
 
-import { byId, createElement, createTime } from '../ui/dom.js';
+import { byId, createElement, createTime, setText, throttleDraw } from '../ui/dom.js';
 import { formatCount } from '../ui/format.js';
 
 /** @import { Gap, Live, Message, Resumed, State } from '../../mayfly.js' */
 
 const EVENTS_MAX = 12;
 const REFRESH_MS = 250;
+/** Messages after a pause this long were not missed: a replay has no pauses. */
+const REPLAY_PAUSE_MS = 10_000;
+const MISSED_INTERVAL_MS = 350;
 const REASONS = {
   window: 'the position is outside the resume window',
   data_lost: 'the server lost stream data',
@@ -17,12 +20,15 @@ export class ConnectionPanel {
   /** @type {Live | undefined} */
   #live;
   #onMissed;
-  #isResumed = false;
-  /** Messages created before this time and received now were missed. */
+  /** Whether the messages received now may have been missed. */
+  #isReplaying = false;
+  /** Messages created before this time and received in a replay were missed. */
   #openedAt = 0;
+  #replayedAt = 0;
   #missed = 0;
   #dropped = 0;
   #reconnectAt = 0;
+  #requestDrawMissed = throttleDraw(() => this.#drawMissed(), MISSED_INTERVAL_MS);
 
   /** @param {{ onToggle: () => void, onMissed: (messages: number) => void }} options */
   constructor({ onToggle, onMissed }) {
@@ -52,7 +58,7 @@ export class ConnectionPanel {
     if (state.state === 'open') {
       this.#openedAt = live.now;
       this.#missed = 0;
-      this.#isResumed = false;
+      this.#isReplaying = false;
       byId('connection-id').textContent = state.connection;
       byId('connection-resumed').textContent = 'first connection';
     } else {
@@ -68,9 +74,10 @@ export class ConnectionPanel {
 
   /** @param {Resumed} frame */
   #showResumed(frame) {
-    this.#isResumed = frame.resumed;
+    this.#isReplaying = frame.resumed;
     if (frame.resumed) {
       this.#missed = 0;
+      this.#replayedAt = performance.now();
       byId('connection-resumed').textContent = 'yes: no messages were missed';
       this.#log('Resumed');
       return;
@@ -82,15 +89,28 @@ export class ConnectionPanel {
   }
 
   /**
+   * Counts the messages of a replay. It ends with the first message that is newer, or with a pause:
+   * the process that accepted a message may have another time.
    * @param {Live} live
    * @param {Message} message
    */
   #countMissed(live, { created_at }) {
-    const isResuming = live.state.state === 'open' && this.#isResumed;
-    if (!isResuming || Date.parse(created_at) >= this.#openedAt) return;
+    if (!this.#isReplaying) return;
+    const now = performance.now();
+    const isNewer = Date.parse(created_at) >= this.#openedAt;
+    if (live.state.state !== 'open' || isNewer || now - this.#replayedAt > REPLAY_PAUSE_MS) {
+      this.#isReplaying = false;
+      return;
+    }
+    this.#replayedAt = now;
     this.#missed += 1;
+    this.#requestDrawMissed();
+  }
+
+  #drawMissed() {
+    if (this.#missed === 0) return;
     const missed = formatCount(this.#missed, 'missed message');
-    byId('connection-resumed').textContent = `yes: ${missed} received`;
+    setText(byId('connection-resumed'), `yes: ${missed} received`);
     this.#onMissed(this.#missed);
   }
 
@@ -107,12 +127,14 @@ export class ConnectionPanel {
    * readers.
    */
   #refresh() {
-    const position = this.#live?.position;
-    byId('connection-position').textContent = position ?? '–';
-    byId('connection-position').title = position ?? '';
+    if (document.hidden) return;
+    const position = this.#live?.position ?? '';
+    const element = byId('connection-position');
+    setText(element, position || '–');
+    if (element.title !== position) element.title = position;
     if (this.#live?.state.state !== 'waiting') return;
     const seconds = Math.max(0, Math.ceil((this.#reconnectAt - Date.now()) / 1000));
-    byId('status-text').textContent = `Reconnecting in ${seconds} s`;
+    setText(byId('status-text'), `Reconnecting in ${seconds} s`);
   }
 
   /** @param {string} text */

@@ -1,21 +1,30 @@
-/** The panel of live messages: messages appear, fade, and disappear when they expire. */
+/** The panel of live messages: messages appear, and disappear when they expire or are taken. */
 
 import { request } from '../api.js';
-import { byId } from '../ui/dom.js';
-import { formatCount } from '../ui/format.js';
-import { MessageView } from '../ui/message.js';
+import { Announcer } from '../feed/announcer.js';
+import { Cards } from '../feed/cards.js';
+import { MESSAGES_MAX, MessageList, compareNewest } from '../feed/list.js';
+import { Rate } from '../feed/rate.js';
+import { Refresher } from '../refresher.js';
+import { byId, setText, throttleDraw } from '../ui/dom.js';
+import { formatCount, formatRate } from '../ui/format.js';
+import { REASON_VISIBLE_MS, findExpiry } from '../ui/message.js';
 
-/** @import { Live, Message } from '../../mayfly.js' */
+/** @import { Live, Message, MessageFrame } from '../../mayfly.js' */
+/** @import { Entry, EntryOptions } from '../feed/list.js' */
 
-/** The number of messages shown; the oldest ones are removed. */
-const MESSAGES_MAX = 200;
+/**
+ * The minimum interval between updates of the list. Fewer than three per second are no flashes
+ * (WCAG 2.3.1), and messages that arrive in between are drawn together.
+ */
+const DRAW_INTERVAL_MS = 350;
 const NOTICE_MS = 15_000;
 /** Usually, a message is stored this long after it was accepted. */
 const STORED_MS = 2500;
+/** How long a message that expired before it was shown stays on the page. */
+const EXPIRED_VISIBLE_MS = 2500;
 /** The size of the messages that are saved for a reload. Session storage holds a few megabytes. */
 const SAVED_CHARS_MAX = 1_000_000;
-/** The minimum interval between announcements to screen readers. */
-const ANNOUNCE_MS = 6000;
 /**
  * IDs of messages that were taken or deleted, so that a late list response does not restore them.
  */
@@ -26,29 +35,30 @@ export class FeedPanel {
   #now;
   /** @type {string[]} */
   #channels = [];
-  /** The messages on the page, by ID.
-   * @type {Map<string, MessageView>} */
-  #views = new Map();
-  /** The messages that are not drawn yet, by ID.
-   * @type {Map<string, Message>} */
-  #received = new Map();
-  #hasOverflowed = false;
-  #isDrawRequested = false;
+  #list = new MessageList();
+  #scroller = byId('feed-scroll');
+  #cards = new Cards(byId('feed'), this.#scroller, () => this.#requestDraw());
+  #announcer = new Announcer(byId('feed-announcer'));
+  /** The messages received over the live connection. */
+  #received = new Rate();
+  #lastOrder = 0;
   /** @type {Set<string>} */
   #removedIds = new Set();
-  /** @type {Message[]} */
-  #unannounced = [];
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #announceTimer;
-  #announcedAt = -ANNOUNCE_MS;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #noticeTimer;
-  #list = byId('feed');
+  #loader = new Refresher(() => this.#loadMessages());
+  #requestDraw = throttleDraw(() => this.#draw(), DRAW_INTERVAL_MS);
 
   /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
   constructor({ urls, now }) {
     this.#urls = urls;
     this.#now = now;
+    byId('feed-new').addEventListener('click', () => this.#showNewest());
+    byId('feed-older').addEventListener('click', () => this.#showOlder());
+    const isVisible = (/** @type {IntersectionObserverEntry[]} */ entries) =>
+      entries.some(({ isIntersecting }) => isIntersecting) && this.#showOlder();
+    const options = { root: this.#scroller, rootMargin: '300px' };
+    new IntersectionObserver(isVisible, options).observe(byId('feed-older'));
     setInterval(() => this.#refresh(), 1000);
   }
 
@@ -58,24 +68,18 @@ export class FeedPanel {
    */
   setChannels(channels) {
     this.#channels = channels;
-    for (const { message, element } of this.#views.values()) {
-      if (this.#isFiltered(message)) {
-        element.remove();
-        this.#views.delete(message.id);
-      }
-    }
-    this.#updateCount();
+    this.#remove([...this.#list.all()].filter(({ message }) => this.#isFiltered(message)));
+    this.#drawSummary();
   }
 
-  /** Returns the messages on the page as JSON, newest first. */
+  /** Returns the live messages as JSON, newest first. */
   serialize() {
-    this.#draw();
     const saved = [];
     let chars = 0;
-    for (const element of this.#list.children) {
-      const message = this.#views.get(idOf(element))?.message;
-      if (!message) continue;
-      const json = JSON.stringify(message);
+    for (const entry of [...this.#list.all()].sort(compareNewest)) {
+      if (entry.state !== 'live') continue;
+      const { message, order, isOwn, expiresAt } = entry;
+      const json = JSON.stringify({ message, order, isOwn, expiresAt });
       chars += json.length;
       if (chars > SAVED_CHARS_MAX) break;
       saved.push(json);
@@ -89,38 +93,38 @@ export class FeedPanel {
    */
   restore(json) {
     if (!json) return;
-    for (const message of JSON.parse(json).reverse()) {
-      if (Date.parse(message.expires_at) > this.#now()) this.#add(message);
+    const now = Date.now();
+    for (const { message, order, isOwn, expiresAt } of JSON.parse(json).reverse()) {
+      if (!(expiresAt > now)) continue;
+      this.#lastOrder = Math.max(this.#lastOrder, order);
+      this.#add(message, { order, isOwn, expiresAt });
     }
-    this.#draw();
   }
 
   /** @param {Live} live */
   watch(live) {
     let isLoaded = false;
-    live.on('message', (message) => {
-      this.#add(message);
-      this.#announce(message);
-    });
-    live.on('expired', ({ ids, by_time }) => {
-      for (const id of ids) by_time ? this.#expire(id) : this.#removeTaken(id);
-    });
+    live.on('message', (message, frame) => this.#receive(message, frame));
+    live.on('expired', ({ ids, by_time }) =>
+      by_time ? this.#expire(ids) : this.#removeTaken(ids),
+    );
     live.on('state', ({ state }) => {
+      if (state !== 'open') this.#loader.cancel();
       if (state !== 'open' || isLoaded) return;
       isLoaded = true;
-      this.#loadMessages();
+      this.#loader.request();
       // A message accepted before the subscription may not be stored, and so not be listed, yet.
-      setTimeout(() => this.#loadMessages(), STORED_MS);
+      setTimeout(() => live.state.state === 'open' && this.#loader.request(), STORED_MS);
     });
     live.on('resumed', ({ resumed }) => {
       if (resumed) return;
       this.#showNotice('The connection was not resumed: messages may be missing.', 'bad');
-      this.#loadMessages();
+      this.#loader.request();
     });
     live.on('gap', ({ dropped }) => {
       const messages = formatCount(dropped, 'message');
       this.#showNotice(`${messages} dropped: this client was too slow.`, 'bad');
-      this.#loadMessages();
+      this.#loader.request();
     });
   }
 
@@ -130,33 +134,54 @@ export class FeedPanel {
   }
 
   /**
+   * Shows a message that was posted on this page, and returns a sentence with its place.
+   * @param {Message} message
+   */
+  showPosted(message) {
+    if (this.#isFiltered(message)) {
+      return `The channel filter of the live messages hides #${message.channel}.`;
+    }
+    if (this.#removedIds.has(message.id)) return 'It has already been taken or deleted.';
+    const entry =
+      this.#list.get(message.id) ??
+      this.#add(message, { order: this.#createOrder(), expiresAt: this.#findExpiry(message) });
+    entry.isOwn = true;
+    this.#cards.get(message.id)?.markOwn();
+    this.#list.pin(message.id);
+    this.#showNewest();
+    return 'It is at the top of the live messages.';
+  }
+
+  /**
    * @param {string} text
    * @param {'good' | 'bad'} kind
    */
   #showNotice(text, kind) {
     const notice = byId('feed-notice');
     notice.className = `notice ${kind}`;
-    notice.textContent = text;
-    notice.hidden = false;
+    setText(notice, text);
     clearTimeout(this.#noticeTimer);
-    this.#noticeTimer = setTimeout(() => (notice.hidden = true), NOTICE_MS);
+    this.#noticeTimer = setTimeout(() => setText(notice, ''), NOTICE_MS);
   }
 
-  /** Adds the stored messages that are live, and removes those that have expired. */
+  /** Adds the stored messages that are live, and removes those that were taken or deleted. */
   async #loadMessages() {
     const query = new URLSearchParams({ order: 'desc', limit: String(MESSAGES_MAX) });
     if (this.#channels.length === 1) query.set('channel', this.#channels[0]);
-    let items;
-    try {
-      const { list_url } = await this.#urls;
-      ({ items } = await request(`${list_url}/v1/messages?${query}`));
-    } catch {
-      return; // Optional: live messages are shown without it.
-    }
+    const { list_url } = await this.#urls;
+    /** @type {{ items: Message[] }} */
+    const { items } = await request(`${list_url}/v1/messages?${query}`);
+    const now = this.#now();
     for (const message of items.reverse()) {
-      const isLive = Date.parse(message.expires_at) > this.#now();
-      if (isLive && !this.#removedIds.has(message.id)) this.#add(message);
-      else if (!isLive && this.#views.has(message.id)) this.#removeTaken(message.id);
+      const entry = this.#list.get(message.id);
+      const expiresAt = Date.parse(message.expires_at);
+      // A message expires earlier than it said only if it was taken or deleted.
+      if (entry && expiresAt < Date.parse(entry.message.expires_at)) {
+        this.#removeTaken([message.id]);
+      } else if (!entry && expiresAt > now && !this.#isExcluded(message)) {
+        const order = Math.min(Date.parse(message.created_at), now);
+        this.#add(message, { order, expiresAt: this.#findExpiry(message) });
+      }
     }
   }
 
@@ -166,131 +191,168 @@ export class FeedPanel {
   }
 
   /** @param {Message} message */
-  #add(message) {
-    if (this.#isFiltered(message) || this.#views.has(message.id)) return;
-    this.#received.set(message.id, message);
-    if (this.#received.size > MESSAGES_MAX) {
-      this.#received.delete(firstKey(this.#received));
-      this.#hasOverflowed = true;
-    }
-    if (this.#isDrawRequested) return;
-    this.#isDrawRequested = true;
-    // A hidden page has no animation frames.
-    if (document.hidden) setTimeout(() => this.#draw(), 100);
-    else requestAnimationFrame(() => this.#draw());
+  #isExcluded(message) {
+    return this.#isFiltered(message) || this.#removedIds.has(message.id);
+  }
+
+  /**
+   * @param {Message} message
+   * @param {MessageFrame} frame
+   */
+  #receive(message, { expires_in_ms }) {
+    if (this.#isFiltered(message)) return;
+    this.#received.add();
+    if (this.#removedIds.has(message.id) || this.#list.get(message.id)) return;
+    const expiresAt = Date.now() + expires_in_ms;
+    this.#add(message, { order: this.#createOrder(), expiresAt });
+    this.#announcer.add(message);
+  }
+
+  /**
+   * @param {Message} message
+   * @param {EntryOptions} options
+   */
+  #add(message, options) {
+    this.#requestDraw();
+    return this.#list.add(message, options);
+  }
+
+  /**
+   * Returns the place in time of a message that arrives now: above all earlier ones, also if the
+   * process that accepted it has another time.
+   */
+  #createOrder() {
+    this.#lastOrder = Math.max(this.#lastOrder, this.#now());
+    return this.#lastOrder;
+  }
+
+  /** @param {Message} message */
+  #findExpiry(message) {
+    return findExpiry(message, this.#now());
   }
 
   #draw() {
-    this.#isDrawRequested = false;
-    if (this.#received.size === 0) return;
-    const now = this.#now();
-    for (const message of this.#received.values()) {
-      const view = new MessageView(message, now);
-      this.#views.set(message.id, view);
-      this.#insert(view.element);
+    const { isReading } = this.#cards;
+    if (!isReading) this.#list.merge();
+    this.#cards.show(this.#list.entries);
+    const now = Date.now();
+    const unshown = [];
+    for (const entry of this.#list.entries) {
+      if (entry.state !== 'expired') continue;
+      if (!this.#cards.get(entry.message.id)) unshown.push(entry);
+      else if (entry.removeAt === Infinity) entry.removeAt = now + EXPIRED_VISIBLE_MS;
     }
-    this.#received.clear();
-    this.#removeOverflow();
-    this.#updateCount();
+    this.#remove(unshown);
+    this.#drawSummary();
+  }
+
+  /** Draws everything but the cards. */
+  #drawSummary() {
+    const { entries, newCount, isTruncated } = this.#list;
+    const live = entries.filter(({ state }) => state === 'live').length;
+    const messages = formatCount(live, 'live message');
+    setText(byId('feed-count'), isTruncated ? `Newest ${messages}` : messages);
+    const hasNew = newCount > 0 && this.#cards.isReading;
+    byId('feed-new').hidden = !hasNew;
+    if (hasNew) setText(byId('feed-new'), formatCount(newCount, 'new message'));
+    byId('feed-empty').hidden = entries.length + newCount > 0;
+    const hasOlder = entries.length > this.#cards.size;
+    byId('feed-older').hidden = !hasOlder;
+    byId('feed-more').hidden = !isTruncated || hasOlder;
+    const more = `The newest ${MESSAGES_MAX} messages are listed. Older ones may still be live.`;
+    setText(byId('feed-more'), more);
+  }
+
+  /** Scrolls to the top and shows the new messages there. */
+  #showNewest() {
+    const isFocused = document.activeElement === byId('feed-new');
+    this.#cards.scrollToTop();
+    if (isFocused) this.#scroller.focus({ preventScroll: true });
+    this.#draw();
+  }
+
+  #showOlder() {
+    if (this.#list.entries.length <= this.#cards.size) return;
+    this.#cards.extend();
+    this.#requestDraw();
   }
 
   /**
-   * Inserts a message by its time, newest first, before messages of the same time.
-   * @param {HTMLElement} element
+   * The time to live of messages has passed. One that has just arrived is shown for a moment.
+   * @param {string[]} ids
    */
-  #insert(element) {
-    let next = this.#list.firstElementChild;
-    while (next && createdAtOf(next) > createdAtOf(element)) next = next.nextElementSibling;
-    this.#list.insertBefore(element, next);
-  }
-
-  #removeOverflow() {
-    while (this.#list.childElementCount > MESSAGES_MAX) {
-      const last = /** @type {Element} */ (this.#list.lastElementChild);
-      this.#views.delete(idOf(last));
-      last.remove();
-      this.#hasOverflowed = true;
+  #expire(ids) {
+    const now = Date.now();
+    // Nobody sees it arrive.
+    const isUnseen = this.#cards.isReading || document.hidden;
+    const removed = [];
+    for (const id of ids) {
+      const entry = this.#list.get(id);
+      if (entry?.state !== 'live') continue;
+      const view = this.#cards.get(id);
+      entry.state = 'expired';
+      entry.removeAt = view ? view.createdAt + EXPIRED_VISIBLE_MS : Infinity;
+      if (entry.removeAt <= now || (!view && isUnseen)) removed.push(entry);
+      else if (view) view.markExpired();
+      else this.#requestDraw();
     }
-    if (!this.#hasOverflowed) return;
-    this.#hasOverflowed = false;
-    byId('feed-more').hidden = false;
-    byId('feed-more').textContent =
-      `Showing the newest ${MESSAGES_MAX} messages. Older ones may still be live.`;
+    this.#remove(removed);
   }
 
   /**
-   * The time to live of a message has passed.
-   * @param {string} id
+   * Messages were taken or deleted.
+   * @param {string[]} ids
    */
-  #expire(id) {
-    const view = this.#views.get(id);
-    if (view && view.removeAt <= this.#now()) this.#remove(view);
+  #removeTaken(ids) {
+    /** @type {Entry[]} */
+    const marked = [];
+    /** @type {Entry[]} */
+    const removed = [];
+    for (const id of ids) {
+      this.#removedIds.add(id);
+      const entry = this.#list.get(id);
+      if (!entry || entry.state === 'removed') continue;
+      entry.state = 'removed';
+      (this.#cards.get(id) ? marked : removed).push(entry);
+    }
+    for (const id of this.#removedIds) {
+      if (this.#removedIds.size <= REMOVED_MAX) break;
+      this.#removedIds.delete(id);
+    }
+    this.#remove(removed);
+    if (marked.length === 0) return;
+    this.#cards.keepPosition(() => {
+      for (const { message } of marked) this.#cards.get(message.id)?.markRemoved();
+    });
+    setTimeout(() => this.#remove(marked), REASON_VISIBLE_MS);
   }
 
-  /**
-   * A message was taken or deleted.
-   * @param {string} id
-   */
-  #removeTaken(id) {
-    this.#removedIds.add(id);
-    if (this.#removedIds.size > REMOVED_MAX) this.#removedIds.delete(firstKey(this.#removedIds));
-    this.#received.delete(id);
-    const view = this.#views.get(id);
-    if (view) this.#remove(view, 'taken or deleted');
+  /** @param {Entry[]} entries */
+  #remove(entries) {
+    if (entries.length === 0) return;
+    this.#list.remove(entries);
+    this.#cards.remove(entries);
+    const isMissing = this.#cards.size < Math.min(this.#cards.max, this.#list.entries.length);
+    if (isMissing || this.#list.entries.length === 0) this.#requestDraw();
+    this.#drawSummary();
   }
 
-  /**
-   * @param {MessageView} view
-   * @param {string} [reason]
-   */
-  #remove(view, reason) {
-    view.remove(reason);
-    this.#views.delete(view.message.id);
-    this.#updateCount();
-  }
-
-  #updateCount() {
-    const count = this.#views.size;
-    byId('feed-count').textContent = count ? count.toLocaleString() : '';
-    byId('feed-empty').hidden = count > 0 || this.#list.childElementCount > 0;
-    if (count < MESSAGES_MAX) byId('feed-more').hidden = true;
-  }
-
+  /** Updates everything that changes with time. */
   #refresh() {
-    const now = this.#now();
-    for (const view of this.#views.values()) {
-      if (view.removeAt <= now) this.#remove(view);
-      else if (!document.hidden) view.updateRemaining(now);
-    }
-    this.#updateCount();
-  }
-
-  /**
-   * Announces new messages to screen readers: one by its text, several by their number.
-   * @param {Message} message
-   */
-  #announce(message) {
-    if (this.#isFiltered(message)) return;
-    this.#unannounced.push(message);
-    if (this.#unannounced.length > MESSAGES_MAX) this.#unannounced.shift();
-    const delay = Math.max(500, this.#announcedAt + ANNOUNCE_MS - performance.now());
-    this.#announceTimer ??= setTimeout(() => {
-      const [first, ...others] = this.#unannounced;
-      byId('feed-announcer').textContent = others.length
-        ? formatCount(this.#unannounced.length, 'new message')
-        : `${first.username ?? 'Anonymous'}: ${(first.text ?? 'data').slice(0, 200)}`;
-      this.#unannounced = [];
-      this.#announceTimer = undefined;
-      this.#announcedAt = performance.now();
-    }, delay);
+    const now = Date.now();
+    const all = [...this.#list.all()];
+    const due = all.filter(({ state, expiresAt }) => state === 'live' && expiresAt <= now);
+    this.#expire(due.map(({ message }) => message.id));
+    this.#remove(all.filter(({ removeAt }) => removeAt <= now));
+    const rate = this.#received.measure(performance.now());
+    if (document.hidden) return;
+    this.#cards.update(now);
+    const { total } = this.#received;
+    setText(byId('feed-received'), `${formatCount(total, 'message')} received`);
+    const perSecond = formatRate(rate);
+    const noun = perSecond === '1' ? 'message' : 'messages';
+    setText(byId('feed-rate'), `${perSecond} ${noun} per second`);
+    if (this.#list.newCount > 0 && !this.#cards.isReading) this.#requestDraw();
+    this.#drawSummary();
   }
 }
-
-/** @param {Element} element */
-const idOf = (element) => /** @type {HTMLElement} */ (element).dataset.id ?? '';
-
-/** @param {Element} element */
-const createdAtOf = (element) => /** @type {HTMLElement} */ (element).dataset.created ?? '';
-
-/** @param {Map<string, unknown> | Set<string>} entries */
-const firstKey = (entries) => [...entries.keys()][0];

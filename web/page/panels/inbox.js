@@ -2,9 +2,10 @@
 
 import { ApiError, request } from '../api.js';
 import { load, save } from '../storage.js';
-import { byId, inputById, showFieldError } from '../ui/dom.js';
+import { byId, inputById, setText } from '../ui/dom.js';
+import { describeFieldError, labelOf, showFieldError } from '../ui/field.js';
 import { formatCount } from '../ui/format.js';
-import { MessageView } from '../ui/message.js';
+import { MessageView, REASON_VISIBLE_MS, findExpiry, removeViews } from '../ui/message.js';
 
 /** @import { Live, Message } from '../../mayfly.js' */
 /** @typedef {'read' | 'take'} Action */
@@ -45,14 +46,28 @@ export class InboxPanel {
     live.on('message', ({ username }) => {
       if (username !== null && username === this.#username) this.#scheduleRefresh();
     });
-    live.on('expired', ({ ids }) => {
-      if (this.#username === null) return;
-      for (const view of this.#views) {
-        if (!ids.includes(view.message.id)) continue;
-        view.remove(view.expiresAt > this.#now() ? 'taken or deleted' : '');
-      }
+    live.on('expired', ({ ids, by_time }) => {
+      if (this.#username === null || this.#views.length === 0) return;
+      const expired = new Set(ids);
+      const views = this.#views.filter(({ message }) => expired.has(message.id));
+      if (views.length === 0) return;
+      if (by_time) this.#remove(views);
+      else this.#removeTaken(views);
       this.#showStatus();
     });
+  }
+
+  /** @param {MessageView[]} views */
+  #removeTaken(views) {
+    for (const view of views) view.markRemoved();
+    setTimeout(() => this.#remove(views), REASON_VISIBLE_MS);
+  }
+
+  /** @param {MessageView[]} views */
+  #remove(views) {
+    const removed = new Set(views);
+    this.#views = this.#views.filter((view) => !removed.has(view));
+    removeViews(views);
   }
 
   /** @param {Action} action */
@@ -62,9 +77,9 @@ export class InboxPanel {
     save('inbox-username', username);
     // URL paths resolve the segments `.` and `..`.
     if (/^\.{0,2}$/.test(username)) {
-      const error = username ? 'This username cannot be used in a URL.' : 'Enter a username.';
-      showFieldError(this.#input, error);
-      this.#input.focus();
+      this.#showError(
+        username ? 'Username must not be “.” or “..”.' : 'Username must not be empty.',
+      );
       return;
     }
     const id = ++this.#lastRequest;
@@ -76,12 +91,21 @@ export class InboxPanel {
       response = await request(`${list_url}${path}${suffix}?limit=${MESSAGES_MAX}`, { method });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      const message = error.fieldErrors[0]?.message ?? error.message;
-      if (id === this.#lastRequest) showFieldError(this.#input, message);
+      const [invalid] = error.fieldErrors;
+      const message = invalid
+        ? describeFieldError(invalid.field || labelOf(this.#input), invalid.message)
+        : error.message;
+      if (id === this.#lastRequest) this.#showError(message);
       return;
     }
     // Taken messages are always shown: no other request returns them.
     if (id === this.#lastRequest || action === 'take') this.#show(response, action, username);
+  }
+
+  /** @param {string} text */
+  #showError(text) {
+    showFieldError(this.#input, text);
+    this.#input.focus();
   }
 
   /**
@@ -99,14 +123,15 @@ export class InboxPanel {
       list.classList.toggle('taken', action === 'take');
     }
     this.#username = action === 'read' ? username : null;
-    // Messages that are already on the page keep their place and their animations.
+    // Messages that are already on the page keep their place.
     const previous = new Map(this.#views.map((view) => [view.message.id, view]));
     const now = this.#now();
-    this.#views = items.map((message) => previous.get(message.id) ?? new MessageView(message, now));
-    for (const view of this.#views) {
-      if (!previous.delete(view.message.id)) list.append(view.element);
-    }
-    for (const view of previous.values()) view.remove();
+    /** @param {Message} message */
+    const createView = (message) => new MessageView(message, findExpiry(message, now));
+    this.#views = items.map((message) => previous.get(message.id) ?? createView(message));
+    const added = this.#views.filter(({ message }) => !previous.delete(message.id));
+    list.append(...added.map(({ element }) => element));
+    removeViews([...previous.values()]);
     this.#showStatus(has_more);
   }
 
@@ -115,7 +140,7 @@ export class InboxPanel {
     const messages = `${formatCount(count, 'message')}${hasMore ? ', more available' : ''}.`;
     const taken = `Taken: ${messages} No one else can read them.`;
     const text = this.#username === null ? taken : messages;
-    byId('inbox-status').textContent = count ? text : 'The inbox is empty.';
+    setText(byId('inbox-status'), count ? text : 'The inbox is empty.');
   }
 
   #scheduleRefresh() {
@@ -126,15 +151,13 @@ export class InboxPanel {
   }
 
   #tick() {
-    if (this.#username === null) return;
-    const now = this.#now();
-    for (const view of this.#views) {
-      if (view.expiresAt <= now) view.remove();
-      else view.updateRemaining(now);
-    }
-    if (this.#views.some(({ isRemoved }) => isRemoved)) {
-      this.#views = this.#views.filter(({ isRemoved }) => !isRemoved);
+    if (this.#username === null || document.hidden) return;
+    const now = Date.now();
+    const due = this.#views.filter(({ expiresAt, isRemoved }) => !isRemoved && expiresAt <= now);
+    if (due.length) {
+      this.#remove(due);
       this.#showStatus();
     }
+    for (const view of this.#views) view.update(now);
   }
 }

@@ -1,18 +1,27 @@
-/** The panel of play counts: the newest count of each video, updated live. */
+/**
+ * The panel of play counts: the newest count of each video. The counts are read when the live
+ * connection is open, and updated live. Counts only grow, so the highest one is the newest.
+ */
 
+import { ApiError, request } from '../api.js';
+import { Refresher } from '../refresher.js';
 import {
   byId,
   createElement,
   createTime,
   isolate,
   reorderChildren,
+  setText,
   throttleDraw,
 } from '../ui/dom.js';
-import { formatNumber, isFiniteNumber } from '../ui/format.js';
+import { formatCount, formatNumber, isFiniteNumber } from '../ui/format.js';
 
-/** @import { Live, Plays } from '../../mayfly.js' */
+/** @import { Live, Plays, Resumed, Snapshot } from '../../mayfly.js' */
 
-/** The number of videos remembered; those with the fewest plays are dropped. */
+/**
+ * The number of videos read and remembered; those with the fewest plays are dropped. The API returns
+ * at most this many.
+ */
 const VIDEOS_MAX = 1000;
 /** The number of videos shown. */
 const ROWS_MAX = 100;
@@ -50,23 +59,36 @@ const COLUMNS = {
 };
 
 export class PlaysPanel {
+  #urls;
   #now;
   /** @type {Map<string, Video>} */
   #videos = new Map();
   /** The rows on the page, by video ID.
    * @type {Map<string, Row>} */
   #rows = new Map();
-  #hasDroppedVideos = false;
-  /** @type {number | undefined} */
+  /** Whether there are videos that are not remembered. */
+  #hasMore = false;
+  /** All plays, as of the last snapshot.
+   * @type {{ total: number, videos: number } | undefined} */
+  #all;
+  /** Whether the counts were read, so that no count means no plays. */
+  #isRead = false;
+  #isOpen = false;
+  /** When the connection was lost, until the counts are read again.
+   * @type {number | undefined} */
   #disconnectedAt;
   #column = 'count';
   #direction = COLUMNS.count.direction;
   /** @type {NodeListOf<HTMLElement>} */
   #headers = document.querySelectorAll('#plays-table [data-column]');
+  #reader = new Refresher(() => this.#read());
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #highlightTimer;
   #requestDraw = throttleDraw(() => this.#draw(), DRAW_INTERVAL_MS);
 
-  /** @param {{ now: () => number }} options */
-  constructor({ now }) {
+  /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
+  constructor({ urls, now }) {
+    this.#urls = urls;
     this.#now = now;
     for (const header of this.#headers) {
       const column = header.dataset.column ?? '';
@@ -77,27 +99,74 @@ export class PlaysPanel {
   /** @param {Live} live */
   watch(live) {
     live.on('plays', ({ counts = [] }) => this.#update(counts));
+    live.on('stats', ({ snapshot }) => this.#updateAll(snapshot));
     live.on('state', ({ state }) => this.#onState(state));
+    // Frames of plays are not replayed.
+    live.on('gap', () => this.#reader.request());
+    live.on('resumed', (frame) => this.#onResumed(frame));
+  }
+
+  /** @param {Resumed} frame */
+  #onResumed(frame) {
+    if (frame.resumed) return;
+    // After a loss of data, counts may be lower than before.
+    if (frame.reason !== 'window') this.#clear();
+    this.#reader.request();
+  }
+
+  #clear() {
+    this.#videos.clear();
+    this.#hasMore = false;
+    this.#isRead = false;
+    this.#requestDraw();
   }
 
   /**
-   * Shows that counts may be outdated: changes while disconnected are not sent again.
+   * Reads the counts once the subscription is in effect, so that no change is missed between both.
    * @param {string} state
    */
   #onState(state) {
-    if (state !== 'open') {
-      if (this.#videos.size > 0) this.#disconnectedAt ??= this.#now();
-      return;
-    }
-    if (this.#disconnectedAt === undefined) return;
-    byId('plays-disconnected').replaceChildren(
-      'Disconnected from ',
-      createTime(this.#disconnectedAt),
-      ' to ',
-      createTime(this.#now()),
-      ': counts that have not changed since may be outdated.',
+    this.#isOpen = state === 'open';
+    if (this.#isOpen) return this.#reader.request();
+    this.#reader.cancel();
+    if (this.#disconnectedAt !== undefined) return;
+    this.#disconnectedAt = this.#now();
+    if (this.#videos.size === 0) return;
+    const since = createTime(this.#disconnectedAt);
+    byId('plays-notice').replaceChildren(
+      ...['Disconnected since ', since, ': these counts may be outdated.'],
     );
+  }
+
+  /** Reads the videos with the most plays. */
+  async #read() {
+    const { list_url } = await this.#urls;
+    let page;
+    try {
+      page = await request(`${list_url}/v1/plays?limit=${VIDEOS_MAX}`);
+    } catch (error) {
+      if (error instanceof ApiError && this.#isOpen) this.#showReadError(error);
+      throw error;
+    }
+    /** @type {{ items: { video_id: string, count: number, updated_at: string }[], has_more: boolean }} */
+    const { items, has_more } = page;
+    for (const { video_id: id, count, updated_at } of items) {
+      const changedAt = Date.parse(updated_at) || this.#now();
+      if (!(count > (this.#videos.get(id)?.count ?? -1))) continue;
+      this.#videos.set(id, { id, count, changedAt, highlightUntil: 0 });
+    }
+    this.#hasMore ||= has_more;
+    this.#isRead = true;
+    this.#requestDraw();
+    if (!this.#isOpen) return;
     this.#disconnectedAt = undefined;
+    byId('plays-notice').replaceChildren();
+  }
+
+  /** @param {ApiError} error */
+  #showReadError({ message }) {
+    const consequence = this.#videos.size ? ' These counts may be outdated.' : '';
+    setText(byId('plays-notice'), `The counts cannot be read: ${message}${consequence}`);
   }
 
   /** @param {Plays['counts']} counts */
@@ -106,7 +175,7 @@ export class PlaysPanel {
     const highlightUntil = performance.now() + HIGHLIGHT_MS;
     for (const { video_id: id, count } of counts) {
       if (typeof id !== 'string' || !isFiniteNumber(count)) continue;
-      if (this.#videos.get(id)?.count === count) continue;
+      if (count <= (this.#videos.get(id)?.count ?? -1)) continue;
       this.#videos.set(id, { id, count, changedAt, highlightUntil });
     }
     // A hidden page may not be drawn for hours and must not grow in the meantime.
@@ -114,11 +183,18 @@ export class PlaysPanel {
     this.#requestDraw();
   }
 
+  /** @param {Snapshot} snapshot */
+  #updateAll({ plays }) {
+    if (!isFiniteNumber(plays?.total) || !isFiniteNumber(plays.videos)) return;
+    this.#all = plays;
+    this.#requestDraw();
+  }
+
   #dropVideos() {
     if (this.#videos.size <= VIDEOS_MAX) return;
     const sorted = [...this.#videos.values()].sort(compareByPopularity);
     for (const { id } of sorted.slice(VIDEOS_MAX)) this.#videos.delete(id);
-    this.#hasDroppedVideos = true;
+    this.#hasMore = true;
   }
 
   /**
@@ -148,20 +224,34 @@ export class PlaysPanel {
   #draw() {
     this.#dropVideos();
     const videos = this.#sortVideos();
-    if (videos.length === 0) return;
+    byId('plays-empty').hidden = videos.length > 0 || !this.#isRead;
+    byId('plays-content').hidden = videos.length === 0;
     const max = videos.reduce((max, { count }) => Math.max(max, count), 1);
     const visible = videos.slice(0, ROWS_MAX);
     this.#drawRows(visible, max);
-    byId('plays-videos').textContent = formatNumber(videos.length);
     const total = videos.reduce((total, { count }) => total + count, 0);
-    byId('plays-total').textContent = formatNumber(total);
-    byId('plays-more').textContent = this.#describeHidden(visible.length, videos.length);
-    byId('plays-more').hidden = visible.length === videos.length;
-    byId('plays-empty').hidden = true;
-    byId('plays-content').hidden = false;
-    // The highlight fades by CSS, but its class has to be removed.
+    setText(byId('plays-videos'), formatNumber(videos.length));
+    setText(byId('plays-total'), formatNumber(total));
+    const hasMore = this.#hasMore;
+    setText(byId('plays-videos-label'), hasMore ? 'videos with the most plays' : 'videos');
+    setText(byId('plays-total-label'), hasMore ? 'plays of these videos' : 'total plays');
+    const more = this.#describeHidden(visible.length, videos.length);
+    setText(byId('plays-more'), more);
+    byId('plays-more').hidden = !more;
+    this.#drawHighlights();
+  }
+
+  /** Highlights the rows that have changed. The highlight fades by CSS. */
+  #drawHighlights() {
+    clearTimeout(this.#highlightTimer);
     const now = performance.now();
-    if (visible.some(({ highlightUntil }) => highlightUntil > now)) this.#requestDraw();
+    let isHighlighted = false;
+    for (const [id, row] of this.#rows) {
+      const until = this.#videos.get(id)?.highlightUntil ?? 0;
+      row.highlight(until > now);
+      isHighlighted ||= until > now;
+    }
+    if (isHighlighted) this.#highlightTimer = setTimeout(() => this.#drawHighlights(), 250);
   }
 
   /**
@@ -169,11 +259,10 @@ export class PlaysPanel {
    * @param {number} max
    */
   #drawRows(videos, max) {
-    const now = performance.now();
     const rows = new Map(
       videos.map((video) => [video.id, this.#rows.get(video.id) ?? new Row(video)]),
     );
-    for (const video of videos) rows.get(video.id)?.update(video, max, now);
+    for (const video of videos) rows.get(video.id)?.update(video, max);
     this.#rows = rows;
     reorderChildren(
       byId('plays-body'),
@@ -182,13 +271,26 @@ export class PlaysPanel {
   }
 
   /**
+   * Describes the videos without a row.
    * @param {number} visible
    * @param {number} known
    */
   #describeHidden(visible, known) {
-    const shown = `Showing the first ${formatNumber(visible)} of ${formatNumber(known)} videos.`;
-    if (!this.#hasDroppedVideos) return shown;
-    return `${shown} This page tracks only the ${formatNumber(VIDEOS_MAX)} with the most plays.`;
+    const sentences = [];
+    if (visible < known) {
+      const numbers = `${formatNumber(visible)} of ${formatNumber(known)}`;
+      sentences.push(`Showing the first ${numbers} videos.`);
+    }
+    if (this.#hasMore) {
+      const number = formatNumber(VIDEOS_MAX);
+      sentences.push(`This page tracks only the ${number} with the most plays.`);
+      if (this.#all) {
+        const { videos, total } = this.#all;
+        const all = `${formatCount(videos, 'video')} with ${formatCount(total, 'play')}`;
+        sentences.push(`The last statistics counted ${all}.`);
+      }
+    }
+    return sentences.join(' ');
   }
 }
 
@@ -208,7 +310,7 @@ class Row {
   #count = createElement('span');
   #changed = createElement('td');
   /** The values on the page, to write only those that differ.
-   * @type {{ count?: number, second?: number, share?: number, isHighlighted?: boolean }} */
+   * @type {{ count?: number, second?: number, share?: number }} */
   #drawn = {};
 
   /** @param {Video} video */
@@ -222,19 +324,19 @@ class Row {
   /**
    * @param {Video} video
    * @param {number} max
-   * @param {number} now
    */
-  update({ count, changedAt, highlightUntil }, max, now) {
+  update({ count, changedAt }, max) {
     const share = Math.round((1000 * count) / max) / 10;
     const second = Math.floor(changedAt / 1000);
-    const isHighlighted = highlightUntil > now;
     const drawn = this.#drawn;
     if (drawn.count !== count) this.#count.textContent = formatNumber(count);
     if (drawn.second !== second) this.#changed.replaceChildren(createTime(changedAt));
     if (drawn.share !== share) this.#header.style.setProperty('--share', `${share}%`);
-    if (drawn.isHighlighted !== isHighlighted) {
-      this.element.classList.toggle('highlighted', isHighlighted);
-    }
-    this.#drawn = { count, second, share, isHighlighted };
+    this.#drawn = { count, second, share };
+  }
+
+  /** @param {boolean} isHighlighted */
+  highlight(isHighlighted) {
+    this.element.classList.toggle('highlighted', isHighlighted);
   }
 }

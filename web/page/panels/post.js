@@ -2,7 +2,10 @@
 
 import { ApiError, request } from '../api.js';
 import { load, save } from '../storage.js';
-import { byId, createElement, inputById, showFieldError } from '../ui/dom.js';
+import { byId, createElement, inputById } from '../ui/dom.js';
+import { describeFieldError, labelOf, showFieldError } from '../ui/field.js';
+
+/** @import { Message } from '../../mayfly.js' */
 
 const FIELDS = ['text', 'username', 'city', 'state', 'channel', 'ttl'];
 /** Fields that keep their values after a reload. */
@@ -10,13 +13,19 @@ const SAVED_FIELDS = ['username', 'city', 'state', 'channel', 'ttl', 'unit'];
 
 export class PostPanel {
   #urls;
+  #onPosted;
   #form = /** @type {HTMLFormElement} */ (byId('post'));
   #status = byId('post-status');
   #isBusy = false;
 
-  /** @param {{ urls: Promise<import('../api.js').ServiceUrls> }} options */
-  constructor({ urls }) {
+  /**
+   * @param {{
+   *   urls: Promise<import('../api.js').ServiceUrls>, onPosted: (message: Message) => string,
+   * }} options `onPosted` returns a sentence with the place of the message
+   */
+  constructor({ urls, onPosted }) {
     this.#urls = urls;
+    this.#onPosted = onPosted;
     for (const name of SAVED_FIELDS) inputById(name).value = load(name) ?? inputById(name).value;
     for (const name of FIELDS) {
       inputById(name).addEventListener('input', () => showFieldError(inputById(name), ''));
@@ -59,9 +68,14 @@ export class PostPanel {
 
   async #post() {
     if (this.#isBusy) return;
-    this.#setBusy(true);
     for (const name of FIELDS) showFieldError(inputById(name), '');
     for (const name of SAVED_FIELDS) save(name, inputById(name).value);
+    // The API also accepts messages with data instead of a text; this form has no data.
+    if (inputById('text').value === '') {
+      this.#showRejected(new ApiError('', [{ field: 'text', message: 'must not be empty' }]));
+      return;
+    }
+    this.#setBusy(true);
     const startedAt = performance.now();
     try {
       const { ingest_url, list_url } = await this.#urls;
@@ -71,7 +85,11 @@ export class PostPanel {
         body: JSON.stringify(this.#readMessage()),
       });
       const ms = Math.round(performance.now() - startedAt);
-      this.#showAccepted(`${list_url}/v1/messages/${message.id}`, ms);
+      const place = this.#onPosted(message);
+      this.#showAccepted(
+        `Accepted in ${ms} ms. ${place} `,
+        `${list_url}/v1/messages/${message.id}`,
+      );
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#showRejected(error);
@@ -81,35 +99,37 @@ export class PostPanel {
   }
 
   /**
+   * @param {string} text
    * @param {string} url
-   * @param {number} ms
    */
-  #showAccepted(url, ms) {
+  #showAccepted(text, url) {
     inputById('text').value = '';
     inputById('text').focus();
     const options = { href: url, target: '_blank', rel: 'noopener', textContent: 'View JSON' };
     this.#status.className = 'form-status good';
-    this.#status.replaceChildren(`Accepted in ${ms} ms. `, createElement('a', options));
+    this.#status.replaceChildren(text, createElement('a', options));
   }
 
   /**
-   * Shows each error next to its field, and errors without a field below the form.
+   * Shows each error below its field, and errors without a field below the form. The first invalid
+   * field gets the focus.
    * @param {ApiError} error
    */
   #showRejected({ message, fieldErrors }) {
     const others = [];
-    for (const error of fieldErrors) {
-      if (error.field && FIELDS.includes(error.field)) {
-        showFieldError(inputById(error.field), error.message);
+    for (const { field = '', message: rule } of fieldErrors) {
+      if (FIELDS.includes(field)) {
+        const input = inputById(field);
+        showFieldError(input, describeFieldError(labelOf(input), rule));
       } else {
-        others.push(error.field ? `${error.field}: ${error.message}` : error.message);
+        others.push(describeFieldError(field || 'the message', rule));
       }
     }
-    const first = FIELDS.find((name) => byId(name).hasAttribute('aria-invalid'));
-    if (first) byId(first).focus();
+    const invalid = FIELDS.filter((name) => byId(name).hasAttribute('aria-invalid'));
+    if (invalid.length > 0) byId(invalid[0]).focus();
     this.#status.className = 'form-status bad';
-    this.#status.textContent =
-      others.join(' ') || (first ? 'The message was not posted.' : message);
+    const summary = 'The message was not posted: see the marked fields.';
+    this.#status.textContent = others.join(' ') || (invalid.length > 0 ? summary : message);
   }
 
   /** @param {boolean} isBusy */

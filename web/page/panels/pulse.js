@@ -1,8 +1,8 @@
 /** The panel of system health, updated every second. */
 
 import { Chart } from '../ui/chart.js';
-import { byId, createTime, throttleDraw } from '../ui/dom.js';
-import { formatDuration, formatNumber, isFiniteNumber } from '../ui/format.js';
+import { byId, createTime, setText, throttleDraw } from '../ui/dom.js';
+import { formatDuration, formatNumber, formatRate, isFiniteNumber } from '../ui/format.js';
 
 /** @import { Live, Pulse } from '../../mayfly.js' */
 
@@ -23,7 +23,10 @@ export class PulsePanel {
 
   constructor() {
     setInterval(() => this.#tick(), 1000);
-    new ResizeObserver(() => this.#requestDraw()).observe(byId('pulse-chart'));
+    new ResizeObserver(([{ contentRect }]) => {
+      this.#chart.resize(contentRect);
+      this.#requestDraw();
+    }).observe(byId('pulse-chart'));
   }
 
   /** @param {Live} live */
@@ -61,8 +64,7 @@ export class PulsePanel {
       p50: formatDuration(consumption?.p50),
       p99: formatDuration(consumption?.p99),
     };
-    for (const [name, figure] of Object.entries(figures))
-      byId(`pulse-${name}`).textContent = figure;
+    for (const [name, figure] of Object.entries(figures)) setText(byId(`pulse-${name}`), figure);
     byId('pulse-dead-letters').classList.toggle('bad', queue?.dead_letters > 0);
     const time = Date.parse(generated_at);
     byId('pulse-time').replaceChildren(...(Number.isNaN(time) ? [] : ['as of ', createTime(time)]));
@@ -96,14 +98,6 @@ export class PulsePanel {
       ? 'Stale: no update for more than 5 seconds. These are the last known figures.'
       : '';
   }
-}
-
-/**
- * Formats a rate, with a decimal place if it is small.
- * @param {unknown} value
- */
-function formatRate(value) {
-  return isFiniteNumber(value) ? formatNumber(Number(value.toFixed(value < 10 ? 1 : 0))) : '–';
 }
 
 /** @param {unknown} value */

@@ -10,14 +10,15 @@ import {
   isolate,
   reorderChildren,
   setAttributes,
-  showFieldError,
   throttleDraw,
 } from '../ui/dom.js';
+import { describeFieldError, showFieldError } from '../ui/field.js';
 import { formatCount, formatNumber, isFiniteNumber } from '../ui/format.js';
 
-/** @import { Live, Rising, RisingPage } from '../../mayfly.js' */
+/** @import { Live, Rising, RisingPage, SubscribeError } from '../../mayfly.js' */
 
 const HOST = /^[A-Za-z0-9._:-]{1,253}$/;
+const HOST_RULE = 'must be 1 to 253 characters of A-Z a-z 0-9 . - _ :';
 /** The number of samples remembered: five minutes. */
 const SAMPLES_MAX = 60;
 /** Without a frame for this long, the figures are outdated. */
@@ -76,7 +77,8 @@ export class RisingPanel {
    */
   #selectHost(host) {
     if (!HOST.test(host)) {
-      showFieldError(this.#input, 'A host has 1 to 253 characters of A-Z a-z 0-9 . - _ :');
+      showFieldError(this.#input, describeFieldError('Host', HOST_RULE));
+      this.#input.focus();
       return;
     }
     this.#input.value = host;
@@ -89,8 +91,16 @@ export class RisingPanel {
     history.replaceState(history.state, '', url);
     this.#clear();
     // In this order: the feed requires at least one host.
-    this.#live?.subscribe({ hosts: host });
-    this.#live?.unsubscribe({ hosts: previous });
+    this.#live?.subscribe({ hosts: host }).catch((error) => this.#showRejected(error));
+    this.#live?.unsubscribe({ hosts: previous }).catch(() => {});
+  }
+
+  /** @param {SubscribeError} error */
+  #showRejected({ code, message }) {
+    // The next connection subscribes to the host.
+    if (code === 'closed') return;
+    const reason = message.replace(/^mayfly: /, '');
+    showFieldError(this.#input, describeFieldError('The host was rejected:', reason));
   }
 
   #clear() {

@@ -29,8 +29,9 @@ const GAP_MS = 5000;
  */
 
 export class Chart {
-  #svg;
   #series;
+  /** The size of the element. It is not read while drawing, which would force a layout. */
+  #size = { width: 0, height: 0 };
   #grid = createSvg('g', { class: 'gridlines' });
 
   /**
@@ -38,7 +39,6 @@ export class Chart {
    * @param {string[]} names the names of the series
    */
   constructor(svg, names) {
-    this.#svg = svg;
     this.#series = names.map((name) => ({
       name,
       path: createSvg('path', { class: `line ${name}` }),
@@ -47,13 +47,18 @@ export class Chart {
     svg.replaceChildren(this.#grid, ...this.#series.flatMap(({ path, marker }) => [path, marker]));
   }
 
+  /** @param {{ width: number, height: number }} size */
+  resize({ width, height }) {
+    this.#size = { width, height };
+  }
+
   /**
    * Draws points, oldest first.
    * @param {Point[]} points
    * @param {number} now
    */
   draw(points, now) {
-    const { width, height } = this.#svg.getBoundingClientRect();
+    const { width, height } = this.#size;
     if (width === 0) return;
     const age = points.length ? now - points[0].time : 0;
     const { length, step } = WINDOWS.find((window) => window.length >= age) ?? WINDOWS[2];

@@ -1,6 +1,11 @@
-/** Elements, field errors and scheduled drawing. */
+/** Elements and scheduled drawing. */
 
 import { formatDateTime, formatTime } from './format.js';
+
+/** The share of the main thread that the frames of one `throttleDraw` may use. */
+const MAIN_THREAD_SHARE = 0.2;
+/** The longest duration of a frame that delays the next one. */
+const FRAME_MAX_MS = 400;
 
 /**
  * Returns the element with an ID, which must exist.
@@ -64,29 +69,26 @@ export const isolate = (text, className = '') =>
   createElement('bdi', { className, textContent: text, dir: 'auto' });
 
 /**
- * Creates a time of day, with the date as its tooltip.
+ * Writes a text only if it differs, because writing it invalidates the layout.
+ * @param {Element} element
+ * @param {string} text
+ */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Creates a time of day, with the date as its tooltip. An invalid time is a dash.
  * @param {number | string} time
  */
 export function createTime(time) {
   const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return createElement('time', { textContent: '–' });
   return createElement('time', {
     dateTime: date.toISOString(),
     title: formatDateTime(date),
     textContent: formatTime(date),
   });
-}
-
-/**
- * Shows an error below a field. An empty text removes it.
- * @param {Element} field
- * @param {string} text
- */
-export function showFieldError(field, text) {
-  const error = byId(`${field.id}-error`);
-  error.textContent = text;
-  error.hidden = !text;
-  if (text) field.setAttribute('aria-invalid', 'true');
-  else field.removeAttribute('aria-invalid');
 }
 
 /**
@@ -106,22 +108,30 @@ export function reorderChildren(parent, children) {
 
 /**
  * Returns a function that requests a call of `draw`. The call happens in an animation frame, at
- * least `intervalMs` after the previous one. A hidden page has no frames: it is drawn when visible.
+ * least `intervalMs` after the previous one, and later if the page needs longer for its frames, so
+ * that drawing leaves most of the main thread to input. A hidden page has no frames: it is drawn
+ * when visible.
  * @param {() => void} draw
  */
 export function throttleDraw(draw, intervalMs = 0) {
   let isRequested = false;
-  let drawnAt = -Infinity;
+  let nextAt = -Infinity;
   const requestFrame = () =>
     requestAnimationFrame(() => {
       isRequested = false;
-      drawnAt = performance.now();
+      const startedAt = performance.now();
+      nextAt = startedAt + intervalMs;
+      // This timer fires after the frame, which includes style, layout and painting.
+      setTimeout(() => {
+        const ms = Math.min(performance.now() - startedAt, FRAME_MAX_MS);
+        nextAt = Math.max(nextAt, startedAt + ms / MAIN_THREAD_SHARE);
+      });
       draw();
     });
   return () => {
     if (isRequested) return;
     isRequested = true;
-    const delay = drawnAt + intervalMs - performance.now();
+    const delay = nextAt - performance.now();
     if (delay > 0) setTimeout(requestFrame, delay);
     else requestFrame();
   };

@@ -24,6 +24,13 @@ export const formatCount = (number, noun) =>
   `${number.toLocaleString()} ${number === 1 ? noun : `${noun}s`}`;
 
 /**
+ * Formats a rate, with a decimal place if it is small.
+ * @param {unknown} value
+ */
+export const formatRate = (value) =>
+  isFiniteNumber(value) ? formatNumber(Number(value.toFixed(value < 10 ? 1 : 0))) : '–';
+
+/**
  * Formats the time that is left: 48 s, 12 min, 3 h, 2 days.
  * @param {number} ms
  */

@@ -1,87 +1,115 @@
 /** A message on the page, in the feed or in an inbox. */
 
-import { createElement, createTime, isolate } from './dom.js';
+import { createElement, createTime, isolate, setText } from './dom.js';
 import { formatRemaining } from './format.js';
 
 /** @import { Message } from '../../mayfly.js' */
 
-/** A message fades at the end of its lifetime: for half of it, at most this long. */
-const FADE_MAX_MS = 15_000;
 /** Longer texts are collapsed. */
 const LONG_CHARS = 600;
 const LONG_LINES = 10;
-/** How long a message that has already expired is shown. */
-const EXPIRED_VISIBLE_MS = 2500;
-/** How long the reason for a removal is shown, and the duration of the animation after it. */
-const REASON_VISIBLE_MS = 1600;
+/** Collapsed data shows at most this much, because the layout of a long text is slow. */
+const COLLAPSED_CHARS_MAX = 4096;
+/** A message is marked at the end of its lifetime: for half of it, at most this long. */
+const ENDING_MAX_MS = 15_000;
+/** The reason for a removal before the end of the lifetime, and how long it is shown. */
+const REASON = 'taken or deleted';
+export const REASON_VISIBLE_MS = 1600;
+/** The duration of the animation of a removal. */
 const COLLAPSE_MS = 260;
+/** More removals or arrivals at the same time are not animated. */
+export const ANIMATED_MAX = 3;
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
+
+/**
+ * Returns when a message expires by the clock of this page. A message that was just received lives
+ * for its time to live, unless part of it has passed. The difference between the clocks of the
+ * server and of the process that accepted the message can neither extend nor end its life.
+ * @param {Message} message
+ * @param {number} serverNow
+ */
+export function findExpiry({ created_at, expires_at }, serverNow) {
+  const expiresAt = Date.parse(expires_at);
+  const ttl = Math.max(0, expiresAt - Date.parse(created_at));
+  const remaining = expiresAt - serverNow;
+  return Date.now() + (remaining > 0 && remaining < ttl ? remaining : ttl);
+}
 
 export class MessageView {
   element;
   message;
   expiresAt;
-  /** When to remove the message. One that has already expired is shown for a moment. */
-  removeAt;
+  createdAt = Date.now();
+  #lifetimeMs;
   #remaining = createElement('span', { className: 'remaining' });
+  #lifetime = createElement('div', { className: 'lifetime' });
+  #isMarked = false;
   #isRemoved = false;
 
   /**
    * @param {Message} message
-   * @param {number} now
+   * @param {number} expiresAt by the clock of this page
    */
-  constructor(message, now) {
+  constructor(message, expiresAt) {
     this.message = message;
-    this.expiresAt = Date.parse(message.expires_at);
-    this.removeAt = this.expiresAt > now ? this.expiresAt : now + EXPIRED_VISIBLE_MS;
+    this.expiresAt = expiresAt;
+    this.#lifetimeMs = Date.parse(message.expires_at) - Date.parse(message.created_at);
     this.element = createElement(
       'li',
-      { className: 'message', data: { id: message.id, created: message.created_at } },
+      { className: 'message', data: { id: message.id } },
       this.#createHeader(),
       ...createBody(message),
-      createElement('div', { className: 'lifetime' }),
+      this.#lifetime,
     );
-    this.#setLifetime(now);
-    this.updateRemaining(now);
-    if (this.expiresAt <= now) {
-      this.element.classList.add('expired');
-      this.#remaining.textContent = 'expired';
-    }
+    this.update(Date.now());
   }
 
-  /** Whether the message was removed from the page, or is being removed. */
+  /** Whether the message is marked as removed. */
   get isRemoved() {
     return this.#isRemoved;
   }
 
-  /** @param {number} now */
-  updateRemaining(now) {
-    if (this.#isRemoved || this.expiresAt <= now) return;
-    this.#remaining.textContent = formatRemaining(this.expiresAt - now);
+  /**
+   * Updates the time that is left.
+   * @param {number} now
+   */
+  update(now) {
+    if (this.#isMarked) return;
+    const ms = Math.max(0, this.expiresAt - now);
+    setText(this.#remaining, formatRemaining(ms));
+    const share = this.#lifetimeMs > 0 ? Math.min(1, ms / this.#lifetimeMs) : 0;
+    this.#lifetime.style.setProperty('--share', share.toFixed(3));
+    const isEnding = ms < Math.min(ENDING_MAX_MS, this.#lifetimeMs / 2);
+    this.element.classList.toggle('ending', isEnding);
   }
 
-  /** Removes the message from the page. A reason is shown for a moment first. */
-  remove(reason = '') {
-    if (this.#isRemoved) return;
+  /** Marks a message that was posted on this page. */
+  markOwn() {
+    if (this.element.classList.contains('own')) return;
+    this.element.classList.add('own');
+    const text = createElement('span', { className: 'own-label', textContent: 'your message' });
+    this.#remaining.before(text);
+  }
+
+  markExpired() {
+    this.#mark('expired', 'expired');
+  }
+
+  markRemoved() {
     this.#isRemoved = true;
-    this.#remaining.textContent = reason;
-    if (reason) this.element.classList.add('removed');
-    setTimeout(() => this.#collapse(), reason ? REASON_VISIBLE_MS : 0);
+    this.#mark('removed', REASON);
   }
 
-  #collapse() {
-    const { element } = this;
-    if (element.contains(document.activeElement)) {
-      /** @type {HTMLElement | null} */ (element.closest('[tabindex]'))?.focus();
-    }
-    if (reducedMotion.matches || document.hidden) return element.remove();
-    const { opacity } = getComputedStyle(element);
-    const from = { height: `${element.offsetHeight}px`, opacity };
-    const to = { height: 0, opacity: 0, marginBlock: 0, paddingBlock: 0, borderWidth: 0 };
-    element.classList.add('collapsing');
-    element.animate([from, to], { duration: COLLAPSE_MS, easing: 'ease-in', fill: 'forwards' });
-    setTimeout(() => element.remove(), COLLAPSE_MS);
+  /**
+   * @param {string} className
+   * @param {string} text
+   */
+  #mark(className, text) {
+    this.#isMarked = true;
+    this.element.classList.remove('ending');
+    this.element.classList.add(className);
+    this.#remaining.textContent = text;
   }
 
   #createHeader() {
@@ -101,19 +129,33 @@ export class MessageView {
       this.#remaining,
     );
   }
+}
 
-  /**
-   * Starts the CSS animations of the lifetime bar and of the fading text at the age of the message.
-   * @param {number} now
-   */
-  #setLifetime(now) {
-    const lifetime = Math.max(1, this.expiresAt - Date.parse(this.message.created_at));
-    const fade = Math.min(FADE_MAX_MS, lifetime / 2);
-    const { style } = this.element;
-    style.setProperty('--lifetime', `${lifetime}ms`);
-    style.setProperty('--lifetime-delay', `${Math.round(this.expiresAt - lifetime - now)}ms`);
-    style.setProperty('--fade', `${fade}ms`);
-    style.setProperty('--fade-delay', `${Math.round(this.expiresAt - fade - now)}ms`);
+/**
+ * Removes messages from the page. The focus moves to the list that contained it. A few messages
+ * collapse first, if `isAnimated`.
+ * @param {MessageView[]} views
+ */
+export function removeViews(views, isAnimated = true) {
+  const elements = views.map(({ element }) => element);
+  const focused = elements.find((element) => element.contains(document.activeElement));
+  if (focused) {
+    const list = /** @type {HTMLElement | null} */ (focused.closest('[tabindex]'));
+    list?.focus({ preventScroll: true });
+  }
+  const isMoving = isAnimated && !reducedMotion.matches && !document.hidden;
+  if (!isMoving || elements.length > ANIMATED_MAX) {
+    for (const element of elements) element.remove();
+    return;
+  }
+  // All sizes are read before the first change, which invalidates the layout.
+  const heights = elements.map((element) => element.offsetHeight);
+  for (const [index, element] of elements.entries()) {
+    const from = { height: `${heights[index]}px` };
+    const to = { height: 0, marginBlock: 0, paddingBlock: 0, borderWidth: 0 };
+    element.classList.add('collapsing');
+    element.animate([from, to], { duration: COLLAPSE_MS, easing: 'ease-in', fill: 'forwards' });
+    setTimeout(() => element.remove(), COLLAPSE_MS);
   }
 }
 
@@ -121,23 +163,25 @@ export class MessageView {
 function createBody({ text, data }) {
   const parts = [];
   if (text != null) {
-    const element = createElement('p', { className: 'text', dir: 'auto', textContent: text });
-    parts.push(...makeCollapsible(element, text));
+    const element = createElement('p', { className: 'text', dir: 'auto' });
+    parts.push(...showCollapsible(element, text, text));
   }
   if (data != null) {
     const json = JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ');
-    const element = createElement('pre', { className: 'data', textContent: json });
-    parts.push(...makeCollapsible(element, json));
+    const element = createElement('pre', { className: 'data' });
+    parts.push(...showCollapsible(element, json, json.slice(0, COLLAPSED_CHARS_MAX)));
   }
   return parts;
 }
 
 /**
- * Collapses an element with a long text and adds a button to expand it.
+ * Shows a text in an element. A long one is collapsed and has a button to expand it.
  * @param {HTMLElement} element
  * @param {string} text
+ * @param {string} collapsedText
  */
-function makeCollapsible(element, text) {
+function showCollapsible(element, text, collapsedText) {
+  element.textContent = collapsedText;
   const isLong = text.length > LONG_CHARS || text.split('\n', LONG_LINES + 1).length > LONG_LINES;
   if (!isLong) return [element];
   element.classList.add('collapsed');
@@ -149,6 +193,7 @@ function makeCollapsible(element, text) {
   });
   button.addEventListener('click', () => {
     const isCollapsed = element.classList.toggle('collapsed');
+    setText(element, isCollapsed ? collapsedText : text);
     button.textContent = isCollapsed ? 'Show more' : 'Show less';
     button.ariaExpanded = String(!isCollapsed);
   });

@@ -2,9 +2,12 @@
 
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use mayfly_core::NewMessage;
-use mayfly_http::{JsonBody, NoQuery, Problem};
+use mayfly_http::{NoQuery, Problem, UnreadBody};
 
-use super::{body::parse_utf8, response::message_response};
+use super::{
+    body::{parse_utf8, read_json},
+    response::message_response,
+};
 use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
 /// Accepts any JSON document.
@@ -12,10 +15,12 @@ pub async fn post_dummy(
     messages: Data<MessageIngestion>,
     client: ClientIdentity,
     _: NoQuery,
-    body: JsonBody,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_document(parse_utf8(&body.0)?).map_err(invalid_input)?;
-    let accepted = messages.accept(new, client.into_context("dummy", &body.0)).await?;
+    let body = read_json(body, |bytes| messages.check(&client, bytes)).await?;
+    let new = NewMessage::from_document(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let context = client.into_context("dummy", &body.bytes);
+    let accepted = messages.accept(new, context, Some(body)).await?;
     let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

@@ -3,12 +3,15 @@
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use mayfly_core::{
     MessageId, NewMessage,
-    message::{parse_array, parse_lines},
+    message::{split_array, split_lines},
 };
-use mayfly_http::{BodyFormat, JsonBody, NdjsonOrJsonBody, NoQuery, Problem};
+use mayfly_http::{BodyFormat, NoQuery, Problem, UnreadBody};
 use serde::Serialize;
 
-use super::{body::parse_utf8, response::message_response};
+use super::{
+    body::{parse_utf8, read_json, read_json_or_ndjson},
+    response::message_response,
+};
 use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
 
 /// Accepts one message.
@@ -16,10 +19,12 @@ pub async fn post_message(
     messages: Data<MessageIngestion>,
     client: ClientIdentity,
     _: NoQuery,
-    body: JsonBody,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_json(parse_utf8(&body.0)?).map_err(invalid_input)?;
-    let accepted = messages.accept(new, client.into_context("messages", &body.0)).await?;
+    let body = read_json(body, |bytes| messages.check(&client, bytes)).await?;
+    let new = NewMessage::from_json(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let context = client.into_context("messages", &body.bytes);
+    let accepted = messages.accept(new, context, Some(body)).await?;
     let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }
@@ -35,16 +40,19 @@ pub async fn post_messages(
     messages: Data<MessageIngestion>,
     client: ClientIdentity,
     _: NoQuery,
-    body: NdjsonOrJsonBody,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let items = parse_utf8(&body.bytes)?;
-    let new = match body.format {
-        BodyFormat::Json => parse_array(items),
-        BodyFormat::Ndjson => parse_lines(items),
+    let (format, body) = read_json_or_ndjson(body, |bytes| messages.check(&client, bytes)).await?;
+    let text = parse_utf8(&body.bytes)?;
+    let items = match format {
+        BodyFormat::Json => split_array(text),
+        BodyFormat::Ndjson => split_lines(text),
     };
-    let new = new.map_err(invalid_input)?;
+    let items = items.map_err(invalid_input)?;
+    messages.check_items(&client, body.bytes.len(), items.len())?;
+    let new = items.parse().map_err(invalid_input)?;
     let context = client.into_context("batch", &body.bytes);
-    let (ids, write) = messages.accept_batch(new, context).await?;
+    let (ids, write) = messages.accept_batch(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(BatchResponse { accepted: ids.len(), ids });
     write.write_headers(response.headers_mut());
     Ok(response)

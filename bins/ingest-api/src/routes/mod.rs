@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, ServiceConfig};
 use mayfly_core::{IdGenerator, limits};
-use mayfly_hot::HotStore;
+use mayfly_hot::{ExhaustedClients, HotStore};
 use mayfly_http::resource;
 use mayfly_runtime::{Service, Settings};
 
@@ -25,12 +25,15 @@ pub fn configure(
     settings: Arc<Settings>,
 ) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
     let ids = Arc::new(IdGenerator::default());
+    let (message_clients, play_clients, visit_clients) =
+        <(ExhaustedClients, ExhaustedClients, ExhaustedClients)>::default();
     let docs = mayfly_openapi::build_docs(Service::IngestApi, &settings.public);
     move |service| {
         let hot = hot.with_dedicated_connections();
-        let messages = Data::new(MessageIngestion::new(&hot, ids.clone(), &settings));
-        let plays = Data::new(PlayIngestion::new(&hot, &settings));
-        let visits = Data::new(VisitIngestion::new(&hot, &settings));
+        let messages = MessageIngestion::new(&hot, ids.clone(), &settings, message_clients.clone());
+        let messages = Data::new(messages);
+        let plays = Data::new(PlayIngestion::new(&hot, &settings, play_clients.clone()));
+        let visits = Data::new(VisitIngestion::new(&hot, &settings, visit_clients.clone()));
         let write_by_get = settings.ingest.write_by_get;
         let write = |path| {
             let write =

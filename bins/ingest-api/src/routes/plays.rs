@@ -1,11 +1,11 @@
 //! `POST /v1/plays`.
 
 use actix_web::{HttpResponse, web::Data};
-use mayfly_core::plays::parse_plays;
-use mayfly_http::{JsonBody, NoQuery, Problem};
+use mayfly_core::plays::split_plays;
+use mayfly_http::{NoQuery, Problem, UnreadBody};
 use serde::Serialize;
 
-use super::body::parse_utf8;
+use super::body::{parse_utf8, read_json};
 use crate::{client_identity::ClientIdentity, plays::PlayIngestion, problems::invalid_input};
 
 #[derive(Serialize)]
@@ -18,11 +18,15 @@ pub async fn post_plays(
     plays: Data<PlayIngestion>,
     client: ClientIdentity,
     _: NoQuery,
-    body: JsonBody,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = parse_plays(parse_utf8(&body.0)?).map_err(invalid_input)?;
-    let accepted = new.len();
-    let write = plays.accept(&new, client.into_context("plays", &body.0)).await?;
+    let body = read_json(body, |bytes| plays.check(&client, bytes)).await?;
+    let items = split_plays(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let accepted = items.len();
+    plays.check_items(&client, body.bytes.len(), accepted)?;
+    let new = items.parse().map_err(invalid_input)?;
+    let context = client.into_context("plays", &body.bytes);
+    let write = plays.accept(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(PlaysResponse { accepted });
     write.write_headers(response.headers_mut());
     Ok(response)

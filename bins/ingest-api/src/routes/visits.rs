@@ -1,11 +1,11 @@
 //! `POST /v1/visits`.
 
 use actix_web::{HttpResponse, web::Data};
-use mayfly_core::trends::parse_visits;
-use mayfly_http::{JsonBody, NoQuery, Problem};
+use mayfly_core::trends::split_visits;
+use mayfly_http::{NoQuery, Problem, UnreadBody};
 use serde::Serialize;
 
-use super::body::parse_utf8;
+use super::body::{parse_utf8, read_json_or_beacon};
 use crate::{client_identity::ClientIdentity, problems::invalid_input, visits::VisitIngestion};
 
 #[derive(Serialize)]
@@ -18,11 +18,15 @@ pub async fn post_visits(
     visits: Data<VisitIngestion>,
     client: ClientIdentity,
     _: NoQuery,
-    body: JsonBody,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let new = parse_visits(parse_utf8(&body.0)?).map_err(invalid_input)?;
-    let accepted = new.len();
-    let write = visits.accept(new, client.into_context("visits", &body.0)).await?;
+    let body = read_json_or_beacon(body, |bytes| visits.check(&client, bytes)).await?;
+    let items = split_visits(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let accepted = items.len();
+    visits.check_items(&client, body.bytes.len(), accepted)?;
+    let new = items.parse().map_err(invalid_input)?;
+    let context = client.into_context("visits", &body.bytes);
+    let write = visits.accept(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(VisitsResponse { accepted });
     write.write_headers(response.headers_mut());
     Ok(response)

@@ -1,15 +1,20 @@
 //! `GET` and `POST /message/write/`: a message as a query or a form.
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
-    http::StatusCode,
-    web::{Data, Payload},
+    FromRequest, HttpRequest, HttpResponse, dev::Payload, http::StatusCode, web::Data,
 };
 use mayfly_core::{NewMessage, message::WriteForm};
-use mayfly_http::{FormBody, Problem, Query};
+use mayfly_http::{Body, Problem, Query, UnreadBody};
 
-use super::response::message_response;
-use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
+use super::{body::read_form, response::message_response};
+use crate::{
+    client_identity::{ClientIdentity, WriteContext},
+    messages::MessageIngestion,
+    problems::invalid_input,
+};
+
+/// The name of the route, for idempotency keys.
+const ROUTE: &str = "write";
 
 /// Accepts a message from the query.
 pub async fn get_write(
@@ -18,7 +23,9 @@ pub async fn get_write(
     request: HttpRequest,
     form: Query<WriteForm>,
 ) -> Result<HttpResponse, Problem> {
-    accept_form(&messages, client, request.query_string().as_bytes(), form.0).await
+    let query = request.query_string().as_bytes();
+    messages.check(&client, query.len())?;
+    accept_form(&messages, client.into_context(ROUTE, query), form.0, None).await
 }
 
 /// Accepts a message from the query or, if it is empty, from a form.
@@ -26,28 +33,29 @@ pub async fn post_write(
     messages: Data<MessageIngestion>,
     client: ClientIdentity,
     request: HttpRequest,
-    payload: Payload,
+    body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
-    let mut payload = payload.into_inner();
     let query = request.query_string();
     if query.is_empty() {
-        let body = FormBody::from_request(&request, &mut payload).await?;
-        accept_form(&messages, client, &body.0, body.parse()?).await
+        let body = read_form(body, |bytes| messages.check(&client, bytes)).await?;
+        let (form, context) = (body.parse_form()?, client.into_context(ROUTE, &body.bytes));
+        accept_form(&messages, context, form, Some(body)).await
     } else {
-        let form = Query::from_request(&request, &mut payload).await?;
-        accept_form(&messages, client, query.as_bytes(), form.0).await
+        let form = Query::from_request(&request, &mut Payload::None).await?;
+        messages.check(&client, query.len())?;
+        accept_form(&messages, client.into_context(ROUTE, query.as_bytes()), form.0, None).await
     }
 }
 
-/// Accepts the message in `form`, which was decoded from `payload`.
+/// Accepts the message in `form`, which was parsed from the query or from `body`.
 async fn accept_form(
     messages: &MessageIngestion,
-    client: ClientIdentity,
-    payload: &[u8],
+    context: WriteContext,
     form: WriteForm,
+    body: Option<Body>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_write_form(form).map_err(invalid_input)?;
-    let accepted = messages.accept(new, client.into_context("write", payload)).await?;
+    let accepted = messages.accept(new, context, body).await?;
     let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

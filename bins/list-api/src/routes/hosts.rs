@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use actix_web::{HttpResponse, web::Data};
-use mayfly_core::{Clock, Host, PagePath, SystemClock, Timestamp, Window, limits};
+use mayfly_core::{Host, PagePath, Timestamp, Window, limits};
 use mayfly_http::{Code, NoQuery, PathParam, Problem, Query};
 use serde::{Deserialize, Deserializer, de};
 
@@ -56,7 +56,7 @@ pub async fn get_history(
 ) -> Result<HttpResponse, Problem> {
     let host = parse_host(name)?;
     let HistoryParameters { path, from, to } = parameters.0;
-    let to = to.unwrap_or_else(|| SystemClock.now());
+    let to = to.unwrap_or_else(|| hosts.now());
     let from = from.unwrap_or_else(|| to.minus(limits::HISTORY_DEFAULT));
     let invalid_from = |rule| Err(Problem::new(Code::InvalidField).field("from", rule));
     if from > to {

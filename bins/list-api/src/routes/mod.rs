@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, ServiceConfig};
 use mayfly_cold::ColdStore;
-use mayfly_hot::HotStore;
+use mayfly_hot::{HotStore, InboxSlots};
 use mayfly_http::resource;
 use mayfly_runtime::{Service, Settings};
 
@@ -38,9 +38,11 @@ pub fn configure(
     let docs = mayfly_openapi::build_docs(Service::ListApi, &settings.public);
     let host_caches = Arc::new(HostCaches::new());
     let increase_caches = Arc::new(IncreaseCaches::new());
+    let inbox_slots = InboxSlots::new(&settings);
     move |service| {
         let hot = hot.with_dedicated_connections();
-        let messages = MessageQueries::new(hot.clone(), cold.clone(), &settings);
+        let messages =
+            MessageQueries::new(hot.clone(), cold.clone(), &settings, inbox_slots.clone());
         let hosts = HostQueries::new(hot.clone(), cold.clone(), &settings, host_caches.clone());
         let increases = IncreaseQueries::new(hot.clone(), &settings, increase_caches.clone());
         let snapshot = SnapshotQueries::new(hot.clone(), snapshot_url.clone());

@@ -99,7 +99,7 @@ pub(crate) struct Audit {
     /// How long to wait for the ledger to balance, such as 60s
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
-    /// Also fail if an earlier epoch lost items
+    /// Also fail if an earlier epoch lost items, or may have lost some
     #[arg(long)]
     pub(crate) all: bool,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mayfly_cold::{ColdError, ColdStore};
-use mayfly_core::{Clock, SystemClock, limits};
+use mayfly_core::limits;
 use mayfly_runtime::run_periodically;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -16,12 +16,10 @@ pub fn run(cold: ColdStore) -> impl Future<Output = ()> {
 }
 
 async fn delete_expired(cold: &ColdStore) -> Result<(), ColdError> {
-    let now = SystemClock.now();
-    let samples_before = now.minus(limits::SAMPLE_RETENTION);
-    let hours_before = now.minus(limits::HOURLY_RETENTION);
+    let (samples, hours) = (limits::SAMPLE_RETENTION, limits::HOURLY_RETENTION);
     let mut deleted = u64::from(CHUNK_ROWS);
     while deleted == u64::from(CHUNK_ROWS) {
-        deleted = cold.samples().delete_old(samples_before, hours_before, CHUNK_ROWS).await?;
+        deleted = cold.samples().delete_old(samples, hours, CHUNK_ROWS).await?;
     }
     Ok(())
 }

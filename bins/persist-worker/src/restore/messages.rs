@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use mayfly_cold::{ColdStore, StoredMessage};
-use mayfly_core::{Clock, MessageId, SystemClock, Timestamp, limits};
+use mayfly_core::{MessageId, Timestamp, limits};
 use mayfly_hot::{HotStore, LiveMessage, RestoreProgress, Stream};
 use tracing::info;
 use uuid::Uuid;
@@ -28,19 +28,19 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
         let RestoreProgress::UpTo(last) = hot.messages().find_restore_progress().await? else {
             return Ok(());
         };
-        let now = SystemClock.now();
+        let now = hot.read_clock().await?;
         let after = last.parse().unwrap_or_else(|_| oldest_live_id(now));
         // The name of an epoch is a UUIDv7: smaller IDs are older than the epoch.
         let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
         let live = cold.messages().list_live(after, before, now, PAGE_MESSAGES).await?;
-        let is_young = before > MessageId::lower_bound(now.minus(COMMIT_DELAY_MAX));
+        let is_young = is_within(before, now, COMMIT_DELAY_MAX);
         let to = match live.last() {
             Some(message) => RestoreProgress::UpTo(message.id.to_string()),
             None if is_young => RestoreProgress::UpTo(String::new()),
             None => RestoreProgress::Done,
         };
         restored += live.len();
-        let page: Vec<_> = live.into_iter().map(|message| to_live_message(message, now)).collect();
+        let page: Vec<_> = live.into_iter().map(to_live_message).collect();
         let from = RestoreProgress::UpTo(last);
         hot.messages().restore_page(&ledger.epoch, &from, &to, &page).await?;
         if is_last_page(&to) {
@@ -56,6 +56,13 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     }
 }
 
+/// Returns whether an ID was generated at most `duration` ago. One in the future, which a wrong clock
+/// generated, was not.
+fn is_within(id: MessageId, now: Timestamp, duration: Duration) -> bool {
+    let (from, to) = (now.minus(duration), now.plus(duration));
+    (MessageId::lower_bound(from)..MessageId::lower_bound(to)).contains(&id)
+}
+
 /// Returns whether no further page follows at present.
 fn is_last_page(to: &RestoreProgress) -> bool {
     match to {
@@ -69,11 +76,7 @@ fn oldest_live_id(now: Timestamp) -> MessageId {
     MessageId::lower_bound(now.minus(limits::TTL_MAX))
 }
 
-fn to_live_message(message: StoredMessage, now: Timestamp) -> LiveMessage {
-    LiveMessage {
-        id: message.id,
-        username: message.username,
-        remaining: message.expires_at.since(now),
-        json: message.json,
-    }
+fn to_live_message(message: StoredMessage) -> LiveMessage {
+    let StoredMessage { id, username, json, expires_at, .. } = message;
+    LiveMessage { id, username, json, expires_at }
 }

@@ -7,8 +7,9 @@ mod saver;
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_core::{Clock, SystemClock, Timestamp};
-use mayfly_hot::{CountsPublishOutcome, HotError, HotStore, Role};
+use mayfly_core::{Clock, StoreError, Timestamp};
+use mayfly_hot::{CountsPublishOutcome, HotError, HotStore, Role, TickOutcome};
+use mayfly_runtime::ItemLog;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -29,17 +30,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(40);
 /// Publishes changed counts.
 pub struct PlayCountPublisher {
     hot: HotStore,
+    interval: Duration,
     schedule: Schedule,
     /// The latest interval whose large counts were made due.
     current_interval: Option<Timestamp>,
     /// Notified after a publication.
     published: Arc<Notify>,
+    steps: ItemLog,
 }
 
 impl PlayCountPublisher {
     /// Creates a publisher of large counts once per `interval`. It notifies `published`.
     pub fn new(hot: HotStore, interval: Duration, published: Arc<Notify>) -> Self {
-        Self { hot, schedule: Schedule::new(interval), current_interval: None, published }
+        let schedule = Schedule::new(interval);
+        let steps = ItemLog::new(Self::DESCRIPTION);
+        Self { hot, interval, schedule, current_interval: None, published, steps }
     }
 
     /// Runs until the process drains.
@@ -47,13 +52,15 @@ impl PlayCountPublisher {
         Leadership::new(&self.hot, JOB, LEASE_TTL).run(self, draining).await;
     }
 
-    /// Makes the changed large counts due, once per interval.
+    /// Makes the changed large counts due, once per interval of the clock of Redis.
     async fn begin_interval(&mut self, leadership: &Leadership) -> Result<(), HotError> {
-        let now = SystemClock.now();
-        let interval = self.schedule.interval_start(now);
+        let interval = self.schedule.interval_start(self.hot.clock().now());
         if self.current_interval != Some(interval) {
-            self.hot.plays().begin_tick(leadership.lease(), interval, now).await?;
-            self.current_interval = Some(interval);
+            let outcome = self.hot.plays().begin_tick(leadership.lease(), self.interval).await?;
+            // If counts of an earlier interval are left, the next step tries again.
+            if outcome != TickOutcome::Waiting {
+                self.current_interval = Some(interval);
+            }
         }
         Ok(())
     }
@@ -66,7 +73,9 @@ impl LeaderJob for PlayCountPublisher {
         if let Role::Standby(expires_in) = leadership.role().await? {
             return Ok(leadership.standby_pause(expires_in));
         }
-        self.begin_interval(leadership).await?;
+        // Small counts are published even if the large ones cannot be made due.
+        let begun = self.begin_interval(leadership).await;
+        self.steps.isolate("interval of large counts", begun, HotError::is_rejection)?;
         loop {
             match self.hot.plays().publish_counts(leadership.lease()).await? {
                 CountsPublishOutcome::Published { frames, is_full } => {

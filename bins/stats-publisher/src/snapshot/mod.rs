@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mayfly_cold::{ColdError, ColdStore};
-use mayfly_core::{Clock, StateFeed, SystemClock, Timestamp};
+use mayfly_core::{Clock, StateFeed, Timestamp};
 use mayfly_hot::{HotError, HotStore, PublishOutcome, Role, is_plausible_time};
-use mayfly_runtime::Component;
+use mayfly_runtime::{Component, OutageLog};
 use mayfly_s3::{S3Error, SnapshotStore};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use self::s3_health::S3Health;
 use crate::{
@@ -83,6 +83,7 @@ pub struct SnapshotPublisher {
     s3_health: S3Health,
     /// Whether the current interval has its snapshot.
     component: Component,
+    /// The clock of Redis, by which all publishers divide time into intervals.
     clock: Box<dyn Clock>,
     schedule: Schedule,
     interval: Duration,
@@ -95,6 +96,7 @@ pub struct SnapshotPublisher {
     pending_upload: Option<PendingUpload>,
     /// The backoff after a failed run.
     backoff: Option<Backoff>,
+    redis_outages: OutageLog,
     draining: CancellationToken,
 }
 
@@ -125,12 +127,12 @@ impl SnapshotPublisher {
     ) -> Self {
         let lease_ttl = (interval / 2).clamp(LEASE_TTL_MIN, LEASE_TTL_MAX);
         Self {
+            clock: Box::new(hot.clock().clone()),
             hot,
             cold,
             s3,
             s3_health,
             component,
-            clock: Box::new(SystemClock),
             schedule: Schedule::new(interval),
             interval,
             lease_ttl,
@@ -138,6 +140,7 @@ impl SnapshotPublisher {
             unannounced: None,
             pending_upload: None,
             backoff: None,
+            redis_outages: OutageLog::new(Self::DESCRIPTION),
             draining,
         }
     }
@@ -150,8 +153,11 @@ impl SnapshotPublisher {
 
     async fn run_step(&mut self, leadership: &mut Leadership) -> Duration {
         match self.try_step(leadership).await {
-            Ok(pause) => pause,
-            Err(error) => self.back_off(&error, leadership).await,
+            Ok(pause) => {
+                self.redis_outages.record(&Ok::<_, HotError>(()));
+                pause
+            }
+            Err(error) => self.back_off(error, leadership).await,
         }
     }
 
@@ -261,12 +267,12 @@ impl SnapshotPublisher {
 
     /// Records a failed run and releases the lease, so that another instance can try during the
     /// backoff. Returns the pause before the next step.
-    async fn back_off(&mut self, error: &PublishError, leadership: &mut Leadership) -> Duration {
+    async fn back_off(&mut self, error: PublishError, leadership: &mut Leadership) -> Duration {
         let reason = error.to_string();
         self.component.mark_down(reason.as_str());
-        if matches!(error, PublishError::Hot(_)) {
+        if let PublishError::Hot(error) = error {
             // Without Redis there is no leader, and its recovery must be detected soon.
-            debug!(error = reason, "cannot publish the snapshot without Redis; retrying");
+            self.redis_outages.record(&Err::<(), _>(error));
             return BACKOFF_MIN.min(self.backoff_max());
         }
         if self.backoff.is_none() {

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::{Host, Sample, Timestamp};
+use mayfly_runtime::OutageLog;
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
@@ -30,6 +31,7 @@ pub struct History {
     hosts: HashMap<Host, HostBaseline>,
     /// Queries are not awaited before this time.
     await_from: Instant,
+    outages: OutageLog,
 }
 
 /// The baseline of one host.
@@ -47,7 +49,8 @@ struct HostBaseline {
 impl History {
     /// Creates a history with an empty cache.
     pub fn new(cold: ColdStore) -> Self {
-        Self { cold, hosts: HashMap::new(), await_from: Instant::now() }
+        let outages = OutageLog::new("read the history of hosts");
+        Self { cold, hosts: HashMap::new(), await_from: Instant::now(), outages }
     }
 
     /// Returns the latest sample that was taken at or before `at`. Returns `None` if there is none
@@ -56,11 +59,12 @@ impl History {
         if Instant::now() < self.await_from {
             return None;
         }
-        match timeout(HISTORY_TIMEOUT, self.cold.samples().find(host, at)).await {
-            Ok(Ok(sample)) => return sample,
-            Ok(Err(error)) => debug!(%error, %host, "cannot read the previous sample"),
-            Err(_) => self.await_from = Instant::now() + RETRY_INTERVAL,
+        let query = self.cold.samples().find(host, at);
+        if let Ok(found) = timeout(HISTORY_TIMEOUT, query).await {
+            self.outages.record(&found);
+            return found.ok().flatten();
         }
+        self.await_from = Instant::now() + RETRY_INTERVAL;
         None
     }
 
@@ -92,7 +96,7 @@ impl History {
             (cached.hour, cached.queried_at, cached.baseline, cached.query) =
                 (hour, now, None, query());
         }
-        cached.await_query(&mut self.await_from).await;
+        cached.await_query(&mut self.await_from, &self.outages).await;
         self.evict_pages();
         self.hosts.get(host)?.baseline.as_ref()
     }
@@ -130,14 +134,16 @@ fn least_recently_used<'a>(
 
 impl HostBaseline {
     /// Awaits the query in progress for a short time.
-    async fn await_query(&mut self, await_from: &mut Instant) {
+    async fn await_query(&mut self, await_from: &mut Instant, outages: &OutageLog) {
         let Some(query) = &mut self.query else { return };
         if Instant::now() < *await_from && !query.is_finished() {
             return;
         }
         match timeout(HISTORY_TIMEOUT, query).await {
-            Ok(Ok(Ok(baseline))) => self.baseline = Some(baseline),
-            Ok(Ok(Err(error))) => debug!(%error, "cannot read a baseline"),
+            Ok(Ok(found)) => {
+                outages.record(&found);
+                self.baseline = found.ok();
+            }
             Ok(Err(error)) => debug!(%error, "the query of a baseline was canceled"),
             // The next sample checks the query again.
             Err(_) => {

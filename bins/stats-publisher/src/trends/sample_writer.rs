@@ -4,10 +4,11 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::TrendSnapshot;
+use mayfly_runtime::{LogBudget, OutageLog};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::metrics as names;
 
@@ -24,6 +25,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The minimum interval between two warnings about dropped samples.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Samples that Postgres rejects are logged individually up to this number per minute.
+const REJECTIONS_PER_MINUTE: u32 = 20;
 
 /// The queue of samples to be stored, oldest first.
 ///
@@ -103,11 +107,14 @@ fn size(sample: &TrendSnapshot) -> usize {
 pub struct SampleWriter {
     cold: ColdStore,
     queue: Arc<SampleQueue>,
+    outages: OutageLog,
+    rejections: LogBudget,
 }
 
 impl SampleWriter {
     pub(super) fn new(cold: ColdStore, queue: Arc<SampleQueue>) -> Self {
-        Self { cold, queue }
+        let outages = OutageLog::new("store samples");
+        Self { cold, queue, outages, rejections: LogBudget::new(REJECTIONS_PER_MINUTE) }
     }
 
     /// Runs until sampling is done, and then until all samples are stored or the timeout is over.
@@ -139,13 +146,14 @@ impl SampleWriter {
             }
             match self.store(&batch).await {
                 Ok(()) => {
+                    self.outages.record_success();
                     let mut queue = self.queue.queue.lock();
                     for sample in &batch {
                         queue.remove(sample);
                     }
                 }
                 Err(error) if error.is_retryable() => {
-                    debug!(%error, "cannot store samples; retrying");
+                    self.outages.record_failure(&error);
                     return false;
                 }
                 Err(_) => {
@@ -168,14 +176,24 @@ impl SampleWriter {
     async fn store_individually(&self, batch: &[Arc<TrendSnapshot>]) -> bool {
         for sample in batch {
             let result = self.store(std::slice::from_ref(sample)).await;
-            if result.as_ref().is_err_and(ColdError::is_retryable) {
+            if let Err(error) = &result
+                && error.is_retryable()
+            {
+                self.outages.record_failure(error);
                 return false;
             }
             let was_queued = self.queue.queue.lock().remove(sample);
             if let Err(error) = result {
                 metrics::counter!(names::RISING_SAMPLES_DROPPED_TOTAL)
                     .increment(u64::from(was_queued));
-                warn!(%error, host = %sample.host, "Postgres rejected a sample: it is dropped");
+                if let Some(suppressed) = self.rejections.take() {
+                    warn!(
+                        %error,
+                        host = %sample.host,
+                        suppressed,
+                        "Postgres rejected a sample: it is dropped"
+                    );
+                }
             }
         }
         true

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use mayfly_core::{Clock, Host, SystemClock, Timestamp};
+use mayfly_core::{Clock, Host, StoreError, Timestamp};
 use mayfly_hot::{HotError, Role};
+use mayfly_runtime::ItemLog;
 
 use super::context::SamplingContext;
 use crate::{
@@ -23,12 +24,19 @@ pub struct VisitSampler {
     /// Whether all samples of the current interval are from this instance. Otherwise it checks
     /// which hosts the previous leader has sampled.
     is_sole_leader: bool,
+    hosts: ItemLog,
 }
 
 impl VisitSampler {
     /// Creates a sampler.
     pub fn new(context: SamplingContext) -> Self {
-        Self { context, schedule: Schedule::new(INTERVAL), completed: None, is_sole_leader: false }
+        Self {
+            context,
+            schedule: Schedule::new(INTERVAL),
+            completed: None,
+            is_sole_leader: false,
+            hosts: ItemLog::new(Self::DESCRIPTION),
+        }
     }
 
     /// Returns how long to wait if another instance is the leader.
@@ -43,22 +51,42 @@ impl VisitSampler {
 
     /// Samples every host with visitors. Returns `false` if the leadership was lost or the process
     /// drains.
+    ///
+    /// A host that cannot be sampled is skipped until the next interval. An outage ends the round
+    /// when it affects two hosts in succession: a single host may have so many visits that Redis
+    /// does not count them in time.
     async fn sample_all(
         &mut self,
         now: Timestamp,
         leadership: &mut Leadership,
     ) -> Result<bool, HotError> {
         let ttl = self.context.settings.visits.ttl;
+        let mut is_outage = false;
         for host in self.context.hot.visits().list_hosts(ttl).await? {
             let is_draining = self.context.draining.is_cancelled();
             if is_draining || self.check_standby(leadership).await?.is_some() {
                 return Ok(false);
             }
-            if self.is_sole_leader || !self.is_sampled(&host, now).await? {
-                self.sample(&host, leadership).await?;
-            }
+            let sampled = self.sample_if_due(&host, now, leadership).await;
+            let was_outage = is_outage;
+            is_outage = sampled.as_ref().is_err_and(|error| !error.is_rejection());
+            let concerns_host = |error: &HotError| error.is_rejection() || !was_outage;
+            self.hosts.isolate(&host, sampled, concerns_host)?;
         }
         Ok(true)
+    }
+
+    /// Samples a host, unless a previous leader sampled it in the current interval.
+    async fn sample_if_due(
+        &mut self,
+        host: &Host,
+        now: Timestamp,
+        leadership: &Leadership,
+    ) -> Result<(), HotError> {
+        if self.is_sole_leader || !self.is_sampled(host, now).await? {
+            self.sample(host, leadership).await?;
+        }
+        Ok(())
     }
 
     /// Returns whether a previous leader sampled a host in the current interval.
@@ -90,7 +118,7 @@ impl LeaderJob for VisitSampler {
         if let Some(pause) = self.check_standby(leadership).await? {
             return Ok(pause);
         }
-        let now = SystemClock.now();
+        let now = self.context.hot.clock().now();
         let interval = self.schedule.interval_start(now);
         if self.completed != Some(interval) {
             let sampled = self.sample_all(now, leadership).await;
@@ -101,7 +129,7 @@ impl LeaderJob for VisitSampler {
             }
             (self.completed, self.is_sole_leader) = (Some(interval), true);
         }
-        let next = self.schedule.until_next(SystemClock.now());
+        let next = self.schedule.until_next(self.context.hot.clock().now());
         Ok(next.min(leadership.renew_interval()))
     }
 }

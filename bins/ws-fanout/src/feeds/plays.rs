@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use mayfly_core::plays::VideoCount;
 use mayfly_hot::HotStore;
+use mayfly_runtime::OutageLog;
 use tokio::time::sleep;
-use tracing::{debug, warn};
 
 use crate::{frames::PlayFrames, hub::Hub, worker_event::WorkerEvent};
 
@@ -17,26 +17,35 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Reads play count frames and broadcasts them. Runs until it is aborted.
 pub(crate) async fn follow_plays(hub: Arc<Hub>, hot: HotStore) {
     let mut reader = hot.plays().follow_frames();
+    let outages = OutageLog::new("read play counts");
+    let malformed = OutageLog::new("decode play counts (malformed ones are skipped)");
     loop {
         match reader.next(READ_TIMEOUT).await {
             Ok(frames) => {
-                let frames: Vec<_> = frames.iter().filter_map(parse_counts).collect();
+                outages.record_success();
+                let frames: Vec<_> = frames
+                    .iter()
+                    .filter_map(|frame| {
+                        let counts = parse_counts(frame);
+                        malformed.record(&counts);
+                        counts.ok()
+                    })
+                    .collect();
                 if !frames.is_empty() {
-                    hub.broadcast(WorkerEvent::Plays(Arc::new(PlayFrames::encode(frames)))).await;
+                    let frames = PlayFrames::encode(frames, &hub.memory);
+                    hub.broadcast(WorkerEvent::Plays(Arc::new(frames))).await;
                 }
             }
             Err(error) => {
-                debug!(%error, "cannot read play count frames from Redis; retrying");
+                outages.record_failure(error);
                 sleep(RETRY_PAUSE).await;
             }
         }
     }
 }
 
-fn parse_counts(json: &Bytes) -> Option<Vec<VideoCount>> {
+fn parse_counts(json: &Bytes) -> Result<Vec<VideoCount>, serde_json::Error> {
     serde_json::from_slice(json)
-        .inspect_err(|error| warn!(%error, "plays feed: skipped a malformed frame of play counts"))
-        .ok()
 }
 
 #[cfg(test)]
@@ -45,7 +54,7 @@ mod tests {
 
     #[test]
     fn malformed_counts_are_skipped() {
-        assert!(parse_counts(&Bytes::from_static(br#"[{"video_id":"a","count":1}]"#)).is_some());
-        assert!(parse_counts(&Bytes::from_static(br#"[{"video_id":7}]"#)).is_none());
+        assert!(parse_counts(&Bytes::from_static(br#"[{"video_id":"a","count":1}]"#)).is_ok());
+        assert!(parse_counts(&Bytes::from_static(br#"[{"video_id":7}]"#)).is_err());
     }
 }

@@ -4,11 +4,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use mayfly_core::{Clock, StateFeed, SystemClock, Timestamp};
-use mayfly_hot::{HotStore, is_plausible_time};
+use mayfly_core::{Clock, StateFeed, Timestamp};
+use mayfly_hot::{HotError, HotStore, is_plausible_time};
+use mayfly_runtime::OutageLog;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
 
 use crate::{frames::StateFrame, hub::Hub, worker_event::WorkerEvent};
 
@@ -18,29 +18,39 @@ pub(super) const RECEIVED_STATES_MAX: usize = 64;
 /// Broadcasts every received state that is newer than the last one. Runs until it is aborted.
 pub(super) async fn follow_states(hub: Arc<Hub>, mut received: mpsc::Receiver<(StateFeed, Bytes)>) {
     let mut newest = HashMap::<StateFeed, NewestState>::new();
+    let malformed = OutageLog::new("decode published states (malformed ones are skipped)");
     while let Some((feed, state)) = received.recv().await {
-        match newest.entry(feed).or_default().update(&state, SystemClock.now()) {
+        match newest.entry(feed).or_default().update(&state, hub.hot.clock().now()) {
             Ok(None) => {}
             Ok(Some(json)) => {
-                let frame = StateFrame::encode(feed, json.as_bytes());
+                let frame = StateFrame::encode(feed, json.as_bytes(), &hub.memory);
                 hub.broadcast(WorkerEvent::State(Arc::new(frame))).await;
             }
-            Err(error) => warn!(?feed, %error, "state feed: skipped a malformed state"),
+            Err(error) => {
+                malformed.record_failure(format_args!("{feed:?}: {error}"));
+                continue;
+            }
         }
+        malformed.record_success();
     }
 }
 
 /// Reads the state keys and sends them to `received`, as if they had been published. This recovers
 /// lost and rejected publications.
-pub(super) async fn read_states(hot: &HotStore, received: &mpsc::Sender<(StateFeed, Bytes)>) {
+pub(super) async fn read_states(
+    hot: &HotStore,
+    received: &mpsc::Sender<(StateFeed, Bytes)>,
+) -> Result<(), HotError> {
+    let mut result = Ok(());
     for feed in StateFeed::ALL {
         match hot.snapshots().find_state(feed).await {
             // If the channel is full, newer states are waiting in it already.
             Ok(Some(state)) => drop(received.try_send((feed, state))),
             Ok(None) => {}
-            Err(error) => debug!(?feed, %error, "cannot read the state of a feed from Redis"),
+            Err(error) => result = Err(error),
         }
     }
+    result
 }
 
 /// The newest state of a feed.
@@ -82,7 +92,7 @@ impl NewestState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frames::Encoding;
+    use crate::{frames::Encoding, hub::ConnectionMemory};
 
     /// 2026-11-20T19:07:03Z.
     const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);
@@ -129,7 +139,8 @@ mod tests {
     fn frame_is_one_line_without_a_position() {
         let mut newest = NewestState::default();
         let json = newest.update(b"{\n  \"cities\": 1\r\n}\n", NOW).expect("a valid state");
-        let state = StateFrame::encode(StateFeed::Stats, json.expect("a new state").as_bytes());
+        let json = json.expect("a new state").as_bytes();
+        let state = StateFrame::encode(StateFeed::Stats, json, &ConnectionMemory::new(0));
         let snapshot = r#"{   "cities": 1  } "#;
         let frame = format!(r#"{{"type":"stats","url":"/v1/stats","snapshot":{snapshot}}}"#);
         assert_eq!(state.bytes(Encoding::Sse), format!("data: {frame}\n\n"));

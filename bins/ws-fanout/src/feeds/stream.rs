@@ -8,7 +8,7 @@ use mayfly_core::{EntryId, LiveEntry, Position, Publication, StateFeed, frame::R
 use mayfly_hot::{
     EventSinks, HotError, HotStore, Publications, StreamEntry, Subscription as RedisSubscription,
 };
-use mayfly_runtime::Component;
+use mayfly_runtime::{Component, OutageLog};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -44,12 +44,14 @@ pub(crate) struct StreamFollower {
     position: Option<Position>,
     /// Whether publications may have been missed while there was no subscription.
     was_interrupted: bool,
+    malformed: OutageLog,
 }
 
 impl StreamFollower {
     pub(crate) fn new(hub: &Arc<Hub>) -> Self {
         let hot = hub.hot.clone();
-        Self { hub: Arc::clone(hub), hot, position: None, was_interrupted: true }
+        let malformed = OutageLog::new("decode publications (the stream is read instead)");
+        Self { hub: Arc::clone(hub), hot, position: None, was_interrupted: true, malformed }
     }
 
     /// Follows the stream until it is aborted. `component` reports whether there is a subscription.
@@ -62,8 +64,10 @@ impl StreamFollower {
         let mut tasks = JoinSet::new();
         tasks.spawn(poll_stream(self.hot.clone(), newest_sender, state_sender));
         tasks.spawn(follow_states(Arc::clone(&self.hub), states));
-        tasks.spawn(follow_trends(Arc::clone(&self.hub), snapshots));
-        tasks.spawn(poll_trends(Arc::clone(&self.hub)));
+        let malformed =
+            OutageLog::new("decode published trend snapshots (malformed ones are skipped)");
+        tasks.spawn(follow_trends(Arc::clone(&self.hub), snapshots, malformed.clone()));
+        tasks.spawn(poll_trends(Arc::clone(&self.hub), malformed));
         tokio::select! {
             exited = tasks.join_next() => {
                 error!(?exited, "stream follower: a task exited unexpectedly; the process exits");
@@ -111,7 +115,8 @@ impl StreamFollower {
         }
         component.mark_up();
         self.was_interrupted = false;
-        read_states(&self.hot, &sinks.states).await;
+        // The poll of the stream repeats it and logs an outage.
+        drop(read_states(&self.hot, &sinks.states).await);
         self.hub.host_registry.request_all();
         let (mut last_poll, mut silent_polls) = (None::<Position>, 0);
         loop {
@@ -162,8 +167,9 @@ impl StreamFollower {
     ) -> Result<(), HotError> {
         let (mut next, mut pending) = (Some(first), PendingBatch::default());
         while let Some(bytes) = next.take() {
-            let Ok(publication) = Publication::parse(&bytes) else {
-                warn!("stream follower: a publication is malformed; reading the stream instead");
+            let parsed = Publication::parse(&bytes);
+            self.malformed.record(&parsed);
+            let Ok(publication) = parsed else {
                 self.broadcast_pending(&mut pending).await;
                 return self.catch_up().await;
             };
@@ -222,7 +228,7 @@ impl StreamFollower {
             && !entries.is_empty()
         {
             let before = Position { entry: before, ..at.clone() };
-            let batch = Batch::encode(before, at.entry, entries);
+            let batch = Batch::encode(before, at.entry, entries, &self.hub.memory);
             self.hub.broadcast(WorkerEvent::Batch(Arc::new(batch))).await;
         }
     }
@@ -322,7 +328,7 @@ impl StreamFollower {
         at.entry = last;
         let entries: Vec<_> = page.into_iter().filter_map(|entry| entry.entry).collect();
         log_entries(&entries);
-        let batch = Batch::encode(before, last, entries);
+        let batch = Batch::encode(before, last, entries, &self.hub.memory);
         self.hub.broadcast(WorkerEvent::Batch(Arc::new(batch))).await;
     }
 
@@ -357,16 +363,17 @@ async fn poll_stream(
     newest_sender: watch::Sender<Option<Position>>,
     state_sender: mpsc::Sender<(StateFeed, Bytes)>,
 ) {
+    let outages = OutageLog::new("read the end of the stream");
+    let state_outages = OutageLog::new("read the states of feeds");
     for number in 1_u64.. {
         sleep(POLL_INTERVAL).await;
         if number.is_multiple_of(POLLS_PER_STATE_READ) {
-            read_states(&hot, &state_sender).await;
+            state_outages.record(&read_states(&hot, &state_sender).await);
         }
-        match hot.message_stream().find_position().await {
-            Ok(newest) => {
-                newest_sender.send_replace(Some(newest));
-            }
-            Err(error) => debug!(%error, "cannot read the end of the stream from Redis"),
+        let position = hot.message_stream().find_position().await;
+        outages.record(&position);
+        if let Ok(newest) = position {
+            newest_sender.send_replace(Some(newest));
         }
     }
 }

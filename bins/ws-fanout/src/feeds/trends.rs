@@ -3,18 +3,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_core::{Clock, Host, SystemClock, Timestamp};
+use mayfly_core::{Clock, Host, Timestamp, limits::WATCHED_HOSTS_MAX};
 use mayfly_hot::Publications;
-use mayfly_runtime::ticker;
+use mayfly_runtime::{OutageLog, ticker};
 use serde::Deserialize;
-use tracing::{debug, warn};
 
-use crate::{frames::TrendFrame, host_registry::HostRegistry, hub::Hub, worker_event::WorkerEvent};
+use crate::{
+    frames::TrendFrame,
+    host_registry::HostRegistry,
+    hub::{ConnectionMemory, Hub},
+    worker_event::WorkerEvent,
+};
 
 /// Interval at which the snapshots of all watched hosts are read.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Hosts per read; the size of a snapshot can be 1 MiB.
-const POLL_HOSTS_MAX: usize = 50;
+const POLL_HOSTS_MAX: usize = 16;
 
 /// The part of a snapshot that decides whether it is needed.
 #[derive(Deserialize)]
@@ -24,40 +28,52 @@ struct SnapshotHeader {
 }
 
 /// Broadcasts published snapshots that are new. Runs until it is aborted.
-pub(super) async fn follow_trends(hub: Arc<Hub>, mut snapshots: Publications) {
+pub(super) async fn follow_trends(
+    hub: Arc<Hub>,
+    mut snapshots: Publications,
+    malformed: OutageLog,
+) {
     while let Some(snapshot) = snapshots.next().await {
-        process_snapshot(&hub, &snapshot).await;
+        process_snapshot(&hub, &snapshot, &malformed).await;
     }
 }
 
-/// Reads the snapshots of all watched hosts periodically, and of newly watched hosts immediately.
-/// Runs until it is aborted.
-pub(super) async fn poll_trends(hub: Arc<Hub>) {
+/// Reads the snapshots of watched hosts periodically, and of newly watched hosts immediately. Runs
+/// until it is aborted.
+pub(super) async fn poll_trends(hub: Arc<Hub>, malformed: OutageLog) {
     let mut ticks = ticker(POLL_INTERVAL);
+    let outages = OutageLog::new("read trend snapshots");
+    let mut last = None;
     loop {
         let hosts = tokio::select! {
             hosts = hub.host_registry.requested_hosts() => hosts,
-            _ = ticks.tick() => hub.host_registry.hosts(),
+            _ = ticks.tick() => {
+                // Clients can watch more hosts than are sampled.
+                let hosts = hub.host_registry.next_hosts(last.as_ref(), WATCHED_HOSTS_MAX);
+                last = hosts.last().cloned();
+                hosts
+            }
         };
         for hosts in hosts.chunks(POLL_HOSTS_MAX) {
             match hub.hot.trends().find_many(hosts).await {
                 Ok(snapshots) => {
+                    outages.record_success();
                     for snapshot in snapshots {
-                        process_snapshot(&hub, &snapshot).await;
+                        process_snapshot(&hub, &snapshot, &malformed).await;
                     }
                 }
                 // The next poll reads them again.
-                Err(error) => debug!(%error, "cannot read trend snapshots from Redis"),
+                Err(error) => outages.record_failure(error),
             }
         }
     }
 }
 
-async fn process_snapshot(hub: &Hub, snapshot: &[u8]) {
-    match store_snapshot(&hub.host_registry, snapshot, SystemClock.now()) {
-        Ok(Some(frame)) => hub.broadcast(WorkerEvent::Trend(frame)).await,
-        Ok(None) => {}
-        Err(error) => warn!(%error, "rising feed: skipped a malformed trend snapshot"),
+async fn process_snapshot(hub: &Hub, snapshot: &[u8], malformed: &OutageLog) {
+    let stored = store_snapshot(&hub.host_registry, snapshot, hub.hot.clock().now(), &hub.memory);
+    malformed.record(&stored);
+    if let Ok(Some(frame)) = stored {
+        hub.broadcast(WorkerEvent::Trend(frame)).await;
     }
 }
 
@@ -66,12 +82,13 @@ fn store_snapshot(
     host_registry: &HostRegistry,
     snapshot: &[u8],
     now: Timestamp,
+    memory: &ConnectionMemory,
 ) -> serde_json::Result<Option<Arc<TrendFrame>>> {
     let SnapshotHeader { host, sampled_at } = serde_json::from_slice(snapshot)?;
     if !host_registry.needs(&host, sampled_at, now) {
         return Ok(None);
     }
-    let frame = TrendFrame::encode(&serde_json::from_slice(snapshot)?);
+    let frame = TrendFrame::encode(&serde_json::from_slice(snapshot)?, memory);
     Ok(host_registry.store(frame, now))
 }
 
@@ -82,6 +99,13 @@ mod tests {
 
     /// 2026-11-20T19:07:03Z.
     const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);
+
+    fn store(
+        registry: &HostRegistry,
+        snapshot: &[u8],
+    ) -> serde_json::Result<Option<Arc<TrendFrame>>> {
+        store_snapshot(registry, snapshot, NOW, &ConnectionMemory::new(0))
+    }
 
     fn host(name: &str) -> Host {
         Host::parse(name).expect("a valid host")
@@ -103,15 +127,13 @@ mod tests {
         assert!(registry.watch(&host("a.org")).is_none());
         registry.watch(&host("b.org"));
         let is_new = |host: &str, time: &str| {
-            store_snapshot(&registry, &snapshot(host, time), NOW)
-                .expect("a valid snapshot")
-                .is_some()
+            store(&registry, &snapshot(host, time)).expect("a valid snapshot").is_some()
         };
         let snapshots = [("A.org", "19:07:02"), ("a.org", "19:07:02"), ("a.org", "19:07:01")];
         assert_eq!(snapshots.map(|(host, time)| is_new(host, time)), [true, false, false]);
         let snapshots = [("b.org", "19:07:01"), ("a.org", "19:07:03"), ("c.org", "19:07:03")];
         assert_eq!(snapshots.map(|(host, time)| is_new(host, time)), [true, true, false]);
-        assert_eq!(registry.hosts(), [host("a.org"), host("b.org")]);
+        assert_eq!(registry.next_hosts(None, 9), [host("a.org"), host("b.org")]);
         // A frame with an implausible timestamp is replaced.
         assert!(is_new("b.org", "22:07:00") && is_new("b.org", "19:07:02"));
         assert!(!is_new("b.org", "19:07:02"));
@@ -122,24 +144,23 @@ mod tests {
         let registry = HostRegistry::default();
         let one = host("a.org");
         registry.watch(&one);
-        let stored = store_snapshot(&registry, &snapshot("a.org", "19:07:02"), NOW)
-            .expect("a valid snapshot");
+        let stored = store(&registry, &snapshot("a.org", "19:07:02")).expect("a valid snapshot");
         let stored = stored.expect("a new snapshot");
         let newest = registry.watch(&one).expect("the stored frame");
         assert!(Arc::ptr_eq(&stored, &newest));
         registry.unwatch(&one);
-        assert_eq!(registry.hosts(), std::slice::from_ref(&one));
+        assert_eq!(registry.next_hosts(None, 9), std::slice::from_ref(&one));
         registry.unwatch(&one);
-        assert!(registry.hosts().is_empty() && registry.watch(&one).is_none());
-        let again = store_snapshot(&registry, &snapshot("a.org", "19:07:02"), NOW)
-            .expect("a valid snapshot");
+        assert!(registry.count() == 0 && registry.watch(&one).is_none());
+        let again = store(&registry, &snapshot("a.org", "19:07:02")).expect("a valid snapshot");
         assert!(again.expect("a new snapshot").number > stored.number);
     }
 
     #[test]
     fn frame_is_one_line_in_every_encoding() {
         let snapshot = serde_json::from_slice(&snapshot("a.org", "19:07:02"));
-        let trend = TrendFrame::encode(&snapshot.expect("a valid snapshot"));
+        let snapshot = snapshot.expect("a valid snapshot");
+        let trend = TrendFrame::encode(&snapshot, &ConnectionMemory::new(0));
         let frame = trend.bytes(Encoding::WebSocket);
         let frame = str::from_utf8(text_payload(&frame)).expect("UTF-8");
         assert!(frame.starts_with(r#"{"type":"rising","host":"a.org","#), "{frame}");
@@ -154,11 +175,7 @@ mod tests {
         registry.watch(&host("a.org"));
         let no_pages = br#"{"host":"a.org","sampled_at":"2026-11-20T19:07:02.000Z"}"#;
         for invalid in [&b"[]"[..], b"7", b"{", br#"{"host":"a b"}"#, no_pages] {
-            assert!(
-                store_snapshot(&registry, invalid, NOW).is_err(),
-                "{}",
-                String::from_utf8_lossy(invalid)
-            );
+            assert!(store(&registry, invalid).is_err(), "{}", String::from_utf8_lossy(invalid));
         }
     }
 }

@@ -8,9 +8,16 @@ use mayfly_core::{
 
 use super::encoding::{EncodedOnce, Encoding, encode_json, encode_sse_event};
 use crate::{
+    hub::{ConnectionMemory, StoredBytes},
     subscription::Subscription,
     websocket::{encode_text, text_payload},
 };
+
+/// Upper bound of the bytes that the frame of an event has in addition to the event and the epoch:
+/// the names of its fields, the entry ID and the frame header.
+const EVENT_OVERHEAD_BYTES: usize = 104;
+/// Bytes of an ID in a list: a UUID, its quotes and a comma.
+const LISTED_ID_BYTES: usize = 39;
 
 /// Consecutive entries of the stream.
 pub(crate) struct Batch {
@@ -55,16 +62,26 @@ pub(crate) enum Audience {
 
 /// Concatenated frames.
 struct FrameBuffer {
-    bytes: Bytes,
+    bytes: StoredBytes,
     /// End offset of each frame.
     ends: Vec<usize>,
 }
 
 impl Batch {
     /// Encodes the entries between `before` and `end`. Entries without a frame may be left out.
-    pub(crate) fn encode(before: Position, end: EntryId, entries: Vec<LiveEntry>) -> Self {
+    pub(crate) fn encode(
+        before: Position,
+        end: EntryId,
+        entries: Vec<LiveEntry>,
+        memory: &ConnectionMemory,
+    ) -> Self {
         let mut position = before.clone();
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(entries.len()));
+        // A buffer that grows by doubling would occupy up to twice the memory of its frames for as
+        // long as a send queue holds any of them.
+        let frame_overhead = before.epoch.len() + EVENT_OVERHEAD_BYTES;
+        let capacity = entries.iter().map(|entry| estimate_bytes(&entry.event) + frame_overhead);
+        let mut bytes = Vec::with_capacity(capacity.sum());
+        let mut ends = Vec::with_capacity(entries.len());
         let mut batch_entries = Vec::with_capacity(entries.len());
         for LiveEntry { id, event, .. } in entries {
             position.entry = id;
@@ -76,7 +93,7 @@ impl Batch {
             };
             batch_entries.push(BatchEntry { id, audience });
         }
-        let encoded = EncodedOnce::new(FrameBuffer { bytes: bytes.into(), ends });
+        let encoded = EncodedOnce::new(FrameBuffer { bytes: memory.store(bytes), ends });
         let end = Position { entry: end, ..before.clone() };
         Self { before, end, entries: batch_entries, encoded }
     }
@@ -144,10 +161,10 @@ impl Batch {
             end - first + 1 == frames && self.are_unfiltered(subscription, first, end);
         // A slice keeps the whole buffer alive while it is queued: copy small parts.
         let range = source.range(first, end);
-        let bytes = if is_contiguous && range.len() * 2 >= source.bytes.len() {
+        let bytes = if is_contiguous && range.len() * 4 >= source.bytes.len() * 3 {
             source.bytes.slice(range)
         } else {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(self.count_bytes(source, set));
             let indices = match set {
                 EntrySet::From(from) => &(*from..self.len()).collect(),
                 EntrySet::Indices(indices) => indices,
@@ -155,9 +172,46 @@ impl Batch {
             for &index in indices {
                 self.append_frame(&mut bytes, source, encoding, subscription, index);
             }
-            bytes.into()
+            source.bytes.memory().share(bytes)
         };
         Some(Selection { bytes, frames, last: self.entries[end].id })
+    }
+
+    /// Returns the first entries of a set whose frames have at most this many bytes, at least one,
+    /// and the last of them if it is not the last of the set.
+    pub(crate) fn take_part(
+        &self,
+        encoding: Encoding,
+        set: EntrySet,
+        bytes_max: usize,
+    ) -> (EntrySet, Option<EntryId>) {
+        let mut indices = match set {
+            EntrySet::From(from) => (from..self.len()).collect(),
+            EntrySet::Indices(indices) => indices,
+        };
+        let source = self.frames(encoding);
+        let mut bytes = 0;
+        let mut fits = |index: &usize| {
+            bytes += source.range(*index, *index).len();
+            bytes <= bytes_max
+        };
+        let part = indices.iter().take_while(|index| fits(index)).count().max(1);
+        if part >= indices.len() {
+            return (EntrySet::Indices(indices), None);
+        }
+        indices.truncate(part);
+        let last = indices.last().map(|&index| self.entries[index].id);
+        (EntrySet::Indices(indices), last)
+    }
+
+    /// Returns the size of the unfiltered frames of a set.
+    fn count_bytes(&self, source: &FrameBuffer, set: &EntrySet) -> usize {
+        match set {
+            EntrySet::From(from) => source.range(*from, self.len() - 1).len(),
+            EntrySet::Indices(indices) => {
+                indices.iter().map(|&index| source.range(index, index).len()).sum()
+            }
+        }
     }
 
     fn frames(&self, encoding: Encoding) -> &FrameBuffer {
@@ -165,14 +219,16 @@ impl Batch {
     }
 
     fn encode_sse(&self, websocket: &FrameBuffer) -> FrameBuffer {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(self.len()));
+        let event_overhead = self.end.epoch.len() + EVENT_OVERHEAD_BYTES;
+        let mut bytes = Vec::with_capacity(websocket.bytes.len() + self.len() * event_overhead);
+        let mut ends = Vec::with_capacity(self.len());
         for (index, entry) in self.entries.iter().enumerate() {
             let frame = &websocket.bytes[websocket.range(index, index)];
             let position = Position { entry: entry.id, ..self.end.clone() };
             encode_sse_event(&mut bytes, Some(&position), text_payload(frame));
             ends.push(bytes.len());
         }
-        FrameBuffer { bytes: bytes.into(), ends }
+        FrameBuffer { bytes: websocket.bytes.memory().store(bytes), ends }
     }
 
     /// Returns whether the subscription receives these frames without filtering their content.
@@ -231,6 +287,14 @@ impl FrameBuffer {
     }
 }
 
+/// Returns the size of an event in its frame.
+fn estimate_bytes(event: &LiveEvent) -> usize {
+    match event {
+        LiveEvent::Message { json, .. } => json.len(),
+        LiveEvent::Expired(list) => list.len() * LISTED_ID_BYTES,
+    }
+}
+
 fn write_event(buffer: &mut Vec<u8>, position: &Position, event: &LiveEvent) {
     match event {
         LiveEvent::Message { json, .. } => write_message(buffer, position, json),
@@ -244,7 +308,7 @@ fn write_event(buffer: &mut Vec<u8>, position: &Position, event: &LiveEvent) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subscription::SubscriptionRequest;
+    use crate::subscription::NewSubscription;
 
     const ID: &str = "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47";
 
@@ -264,8 +328,9 @@ mod tests {
     }
 
     fn subscription(channels: &[&str]) -> Subscription {
-        let channels = channels.iter().map(|&name| name.to_owned()).collect();
-        Subscription::try_from(SubscriptionRequest { channels, ..SubscriptionRequest::default() })
+        let names: Vec<_> = channels.iter().map(|&name| name.to_owned()).collect();
+        let channels = (!names.is_empty()).then_some(names);
+        Subscription::try_from(NewSubscription { channels, ..NewSubscription::default() })
             .expect("valid names")
     }
 
@@ -276,6 +341,7 @@ mod tests {
             Position::new("e1", EntryId::START),
             EntryId { millis: 4, number: 0 },
             entries,
+            &ConnectionMemory::new(0),
         )
     }
 

@@ -5,7 +5,13 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use mayfly_core::Position;
 
-use crate::websocket::{encode_text, text_payload};
+use crate::{
+    hub::{ConnectionMemory, StoredBytes},
+    websocket::{encode_text, text_payload},
+};
+
+/// Upper bound of the bytes that either wire format adds to a payload without a position.
+const FRAME_OVERHEAD_BYTES: usize = 16;
 
 /// The wire format of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,17 +48,19 @@ impl<T> EncodedOnce<T> {
 }
 
 /// A frame without a position: only messages can be resumed.
-pub(crate) struct EncodedFrame(EncodedOnce<Bytes>);
+pub(crate) struct EncodedFrame(EncodedOnce<StoredBytes>);
 
 impl EncodedFrame {
-    pub(crate) fn from_json(json: &[u8]) -> Self {
-        Self(EncodedOnce::new(encode_unpositioned(Encoding::WebSocket, json)))
+    pub(crate) fn from_json(json: &[u8], memory: &ConnectionMemory) -> Self {
+        let frame = encode_unpositioned(Encoding::WebSocket, json);
+        Self(EncodedOnce::new(memory.store(frame)))
     }
 
     pub(crate) fn bytes(&self, encoding: Encoding) -> Bytes {
-        let encode_sse =
-            |frame: &Bytes| encode_unpositioned(Encoding::Sse, text_payload(frame.as_ref()));
-        self.0.get(encoding, encode_sse).clone()
+        let encode_sse = |frame: &StoredBytes| {
+            frame.memory().store(encode_unpositioned(Encoding::Sse, text_payload(frame)))
+        };
+        Bytes::clone(self.0.get(encoding, encode_sse))
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
@@ -60,10 +68,10 @@ impl EncodedFrame {
     }
 }
 
-fn encode_unpositioned(encoding: Encoding, json: &[u8]) -> Bytes {
-    let mut buffer = Vec::new();
+fn encode_unpositioned(encoding: Encoding, json: &[u8]) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(json.len() + FRAME_OVERHEAD_BYTES);
     encode_json(&mut buffer, encoding, None, json);
-    buffer.into()
+    buffer
 }
 
 /// Appends one frame with this JSON payload.
@@ -77,6 +85,11 @@ pub(crate) fn encode_json(
         Encoding::WebSocket => encode_text(buffer, |buffer| buffer.extend_from_slice(json)),
         Encoding::Sse => encode_sse_event(buffer, position, json),
     }
+}
+
+/// Encodes the delay after which an `EventSource` reconnects. It applies until the next one.
+pub(crate) fn encode_sse_retry(millis: u64) -> Bytes {
+    Bytes::from(format!("retry: {millis}\n\n"))
 }
 
 /// Appends one server-sent event (WHATWG HTML, section 9.2). `json` must be a single line.

@@ -8,7 +8,7 @@ mod trend;
 
 pub(crate) use self::{
     batch::{Audience, Batch, EntrySet, Selection},
-    encoding::{Encoding, encode_json},
+    encoding::{Encoding, encode_json, encode_sse_retry},
     plays::PlayFrames,
     state::StateFrame,
     trend::TrendFrame,

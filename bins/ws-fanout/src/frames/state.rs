@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mayfly_core::{Feed, StateFeed};
 
 use super::encoding::{EncodedFrame, Encoding};
+use crate::hub::ConnectionMemory;
 
 /// The newest frame of a feed that carries a single state.
 pub(crate) struct StateFrame {
@@ -12,14 +13,18 @@ pub(crate) struct StateFrame {
 }
 
 impl StateFrame {
-    pub(crate) fn encode(feed: StateFeed, json: &[u8]) -> Self {
+    pub(crate) fn encode(feed: StateFeed, json: &[u8], memory: &ConnectionMemory) -> Self {
         let mut frame = Vec::new();
         feed.write_frame(&mut frame, json);
-        Self { feed: feed.feed(), encoded: EncodedFrame::from_json(&frame) }
+        Self { feed: feed.feed(), encoded: EncodedFrame::from_json(&frame, memory) }
     }
 
     /// Returns the frame, shared by all connections with this encoding.
     pub(crate) fn bytes(&self, encoding: Encoding) -> Bytes {
         self.encoded.bytes(encoding)
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.encoded.size_bytes()
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mayfly_core::{Host, Timestamp, TrendSnapshot, frame::ServerFrame};
 
 use super::encoding::{EncodedFrame, Encoding};
+use crate::hub::ConnectionMemory;
 
 /// The trending pages of one host.
 pub(crate) struct TrendFrame {
@@ -15,12 +16,13 @@ pub(crate) struct TrendFrame {
 }
 
 impl TrendFrame {
-    pub(crate) fn encode(snapshot: &TrendSnapshot) -> Self {
+    pub(crate) fn encode(snapshot: &TrendSnapshot, memory: &ConnectionMemory) -> Self {
+        let json = ServerFrame::from_trend(snapshot).to_json();
         Self {
             host: snapshot.host.clone(),
             sampled_at: snapshot.sampled_at,
             number: 0,
-            encoded: EncodedFrame::from_json(&ServerFrame::from_trend(snapshot).to_json()),
+            encoded: EncodedFrame::from_json(&json, memory),
         }
     }
 

@@ -3,22 +3,23 @@
 use mayfly_http::{Code, Problem, parse_form};
 use serde::Deserialize;
 
+use super::client_frame::{ConnectRequest, Start};
 use crate::{
-    subscription::{
-        CHANNELS_MAX, Subscription, SubscriptionError, SubscriptionField, SubscriptionRequest,
-    },
+    subscription::{CHANNELS_MAX, SubscriptionError, SubscriptionField},
     websocket::{Close, CloseCode},
 };
 
-/// A valid query of `/v1/live` or `/v1/events`.
+/// A valid query of `/v1/live`.
 #[derive(Debug)]
-pub(super) struct LiveQuery {
-    pub(super) subscription: Subscription,
-    /// The resume position, unparsed: a malformed position does not reject the connection.
-    pub(super) since: Option<String>,
+pub(super) enum LiveQuery {
+    /// The connection starts immediately.
+    Start(Start),
+    /// The connection starts with a `connect` frame. Fields that it does not contain are taken from
+    /// this request.
+    ConnectFrame(ConnectRequest),
 }
 
-/// The query parameters.
+/// The query parameters. `connect` is for `/v1/live` only, `lastEventId` for `/v1/events` only.
 #[derive(Deserialize)]
 struct Parameters {
     #[serde(default)]
@@ -30,32 +31,79 @@ struct Parameters {
     #[serde(default)]
     host: Vec<String>,
     since: Option<String>,
+    connect: Option<String>,
+    /// The position that an EventSource in JavaScript sends, because it cannot set the header.
+    #[serde(rename = "lastEventId")]
+    last_event_id: Option<String>,
     /// Reserved for authentication, and ignored until then.
     #[serde(rename = "token")]
     _token: Option<String>,
 }
 
 /// The reason why a query is invalid.
+#[derive(Debug)]
 pub(super) enum QueryError {
-    /// A parameter is unknown, repeated or not UTF-8.
+    /// A parameter is unknown, repeated, not UTF-8, or not for this route.
     Parameter(Problem),
     /// The subscription is invalid.
     Subscription(SubscriptionError),
 }
 
 impl LiveQuery {
-    /// Parses an undecoded query string.
+    /// Parses the undecoded query of a WebSocket.
     pub(super) fn parse(query: &str) -> Result<Self, QueryError> {
-        let parameters: Parameters = parse_form(query.as_bytes()).map_err(QueryError::Parameter)?;
-        let feeds = parameters.feed.iter().flat_map(|list| list.split(','));
-        let request = SubscriptionRequest {
-            channels: parameters.channel,
-            feeds: feeds.map(str::to_owned).collect(),
-            videos: parameters.video,
-            hosts: parameters.host,
-        };
-        let subscription = Subscription::try_from(request).map_err(QueryError::Subscription)?;
-        Ok(Self { subscription, since: parameters.since })
+        let parameters = Parameters::parse(query)?;
+        if parameters.last_event_id.is_some() {
+            return Err(parameter_error("lastEventId", "is only for /v1/events; use since"));
+        }
+        match parameters.connect.as_deref() {
+            None => Start::try_from(parameters.into_request())
+                .map(Self::Start)
+                .map_err(QueryError::Subscription),
+            Some("frame") => Ok(Self::ConnectFrame(parameters.into_request())),
+            Some(_) => Err(parameter_error("connect", "must be frame")),
+        }
+    }
+}
+
+/// Parses the undecoded query of an event stream. Positions take precedence in this order: that of
+/// `Last-Event-ID`, `lastEventId`, `since`. A client that reconnects repeats the original query, and
+/// adds or replaces the former ones.
+pub(super) fn parse_events_query(
+    query: &str,
+    last_event_id: Option<String>,
+) -> Result<Start, QueryError> {
+    let mut parameters = Parameters::parse(query)?;
+    if parameters.connect.is_some() {
+        return Err(parameter_error("connect", "is only for /v1/live"));
+    }
+    // An EventSource without a position sends none, but others send an empty one.
+    let positions = [last_event_id, parameters.last_event_id.take(), parameters.since.take()];
+    parameters.since = positions.into_iter().flatten().find(|position| !position.is_empty());
+    Start::try_from(parameters.into_request()).map_err(QueryError::Subscription)
+}
+
+fn parameter_error(name: &str, rule: &str) -> QueryError {
+    QueryError::Parameter(Problem::new(Code::InvalidField).field(name, rule))
+}
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, QueryError> {
+        parse_form(query.as_bytes()).map_err(QueryError::Parameter)
+    }
+
+    /// Returns the request. A missing parameter is a missing field.
+    fn into_request(self) -> ConnectRequest {
+        let given = |names: Vec<String>| (!names.is_empty()).then_some(names);
+        let feeds = self.feed.iter().flat_map(|list| list.split(',')).map(str::to_owned);
+        ConnectRequest {
+            channels: given(self.channel),
+            feeds: given(feeds.collect()),
+            videos: given(self.video),
+            hosts: given(self.host),
+            since: self.since,
+            ..ConnectRequest::default()
+        }
     }
 }
 
@@ -65,14 +113,18 @@ impl From<QueryError> for Close {
             QueryError::Parameter(problem) => {
                 Self::with_reason(CloseCode::BadRequest, problem.summary())
             }
-            QueryError::Subscription(error) => {
-                let code = match error {
-                    SubscriptionError::TooMany(_) => CloseCode::TooManyChannels,
-                    SubscriptionError::InvalidField { .. } => CloseCode::BadRequest,
-                };
-                Self::with_reason(code, error.to_string())
-            }
+            QueryError::Subscription(error) => error.into(),
         }
+    }
+}
+
+impl From<SubscriptionError> for Close {
+    fn from(error: SubscriptionError) -> Self {
+        let code = match error {
+            SubscriptionError::TooMany(_) => CloseCode::TooManyChannels,
+            SubscriptionError::InvalidField { .. } => CloseCode::BadRequest,
+        };
+        Self::with_reason(code, error.to_string())
     }
 }
 
@@ -142,14 +194,64 @@ mod tests {
         assert!(Parameters::deserialize(FieldNames(&mut accepted)).is_err());
         // Reserved, and ignored until clients authenticate.
         assert!(accepted.remove("token"));
+        // Only for event streams.
+        assert!(accepted.remove("lastEventId"));
         assert_eq!(accepted, documented.map(String::as_str).collect());
+    }
+
+    fn parse(query: &str) -> Result<Start, QueryError> {
+        match LiveQuery::parse(query)? {
+            LiveQuery::Start(start) => Ok(start),
+            LiveQuery::ConnectFrame(request) => panic!("waits for a frame: {request:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_channels_or_an_asterisk_mean_all_channels() {
+        let channels = |query: &str| {
+            parse(query).map(|start| start.subscription.to_set().channels).unwrap_or_default()
+        };
+        assert_eq!(channels(""), ["*"]);
+        assert_eq!(channels("channel=*"), ["*"]);
+        assert_eq!(channels("channel=%2A&channel=a"), ["*"]);
+        assert_eq!(channels("channel=b&channel=a"), ["a", "b"]);
+        assert!(parse("channel=").is_err() && parse("channel=**").is_err());
+    }
+
+    #[test]
+    fn connection_waits_for_a_frame_on_request() {
+        let query = LiveQuery::parse("connect=frame&channel=a&since=x").expect("a valid query");
+        let LiveQuery::ConnectFrame(request) = query else { panic!("starts: {query:?}") };
+        assert_eq!(request.channels, Some(vec!["a".to_owned()]));
+        assert_eq!((request.feeds, request.since.as_deref()), (None, Some("x")));
+        for invalid in ["connect=", "connect=query", "connect=frame&connect=frame"] {
+            assert!(LiveQuery::parse(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn positions_of_an_event_stream_have_an_order_of_precedence() {
+        let since = |header: Option<&str>, query: &str| {
+            let start = parse_events_query(query, header.map(str::to_owned));
+            start.expect("a valid query").since
+        };
+        assert_eq!(since(None, ""), None);
+        assert_eq!(since(None, "since=s").as_deref(), Some("s"));
+        assert_eq!(since(None, "since=s&lastEventId=l").as_deref(), Some("l"));
+        assert_eq!(since(Some("h"), "since=s&lastEventId=l").as_deref(), Some("h"));
+        assert_eq!(since(Some(""), "since=s&lastEventId=").as_deref(), Some("s"));
+        assert_eq!(since(Some(""), "lastEventId="), None);
+    }
+
+    #[test]
+    fn parameters_of_the_other_route_are_rejected() {
+        assert!(LiveQuery::parse("lastEventId=x").is_err());
+        assert!(parse_events_query("connect=frame", None).is_err());
     }
 
     #[test]
     fn feeds_are_a_list_or_repeated() {
-        let feeds = |query: &str| {
-            LiveQuery::parse(query).map(|query| query.subscription.to_set().feeds).ok()
-        };
+        let feeds = |query: &str| parse(query).map(|start| start.subscription.to_set().feeds).ok();
         assert_eq!(feeds(""), Some(vec!["messages"]));
         assert_eq!(
             feeds("feed=plays,stats&feed=messages"),
@@ -171,7 +273,7 @@ mod tests {
             ("channels=a", "channels"),
             (&many_distinct("host"), "host"),
         ] {
-            let problem = LiveQuery::parse(query).map_err(|error| Problem::from(error).summary());
+            let problem = parse(query).map_err(|error| Problem::from(error).summary());
             let summary = problem.err().unwrap_or_default();
             assert_eq!(summary.split(' ').next(), Some(parameter), "{query}: {summary}");
         }
@@ -196,7 +298,10 @@ mod tests {
         let reason = LiveQuery::parse("chanel=a").err().map(|error| Close::from(error).reason);
         assert_eq!(
             reason.as_deref(),
-            Some("chanel is unknown; expected one of channel, feed, video, host, since, token")
+            Some(
+                "chanel is unknown; expected one of channel, feed, video, host, since, connect, \
+                 lastEventId, token"
+            )
         );
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::debug;
 
 use super::{files::build_files, query::LiveQuery, sse::get_events, websocket::serve_websocket};
-use crate::{hub::ConnectionPermit, worker::WorkerContext};
+use crate::{hub::ConnectionPermit, websocket::Close, worker::WorkerContext};
 
 /// The paths that accept WebSocket upgrades.
 const LIVE_PATHS: [&str; 4] = ["/v1/live", "/", "/ws", "/echo"];
@@ -33,12 +33,19 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
     }
 }
 
-/// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem.
+/// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem. What a web
+/// page must be able to detect is not a reason to reject the upgrade: it closes the WebSocket.
 pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
     match admit_upgrade(&context, &request) {
         Err(problem) => request.reject(problem).await,
         Ok(permit) => {
-            let query = LiveQuery::parse(request.query());
+            let query = match request.find_forbidden_origin() {
+                Some(origin) => {
+                    context.hub.origin_log.record(&origin);
+                    Err(Close::origin_not_allowed(&origin))
+                }
+                None => LiveQuery::parse(request.query()).map_err(Close::from),
+            };
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
                 // A separate task, so that the task and the buffers of the HTTP connection are
@@ -56,8 +63,8 @@ fn admit_upgrade(
     if !LIVE_PATHS.contains(&request.path()) {
         return Err(Problem::new(Code::NotFound));
     }
-    request.validate(&context.hub.settings.http.allowed_origins)?;
-    context.hub.admit()
+    request.validate()?;
+    Ok(context.hub.admit()?)
 }
 
 async fn require_upgrade() -> Result<HttpResponse, Problem> {

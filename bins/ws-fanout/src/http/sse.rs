@@ -3,58 +3,105 @@
 
 use std::{
     convert::Infallible,
+    ops::RangeInclusive,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{Method, header::HeaderValue},
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{Method, Version, header::CACHE_CONTROL},
 };
 use bytes::Bytes;
-use futures_util::Stream;
-use mayfly_http::{Code, ConnectionHandle, Problem};
+use futures_util::{Stream, stream};
+use mayfly_http::{Code, ConnectionHandle, Problem, find_forbidden_origin};
 use tokio::task::JoinHandle;
 
-use super::query::LiveQuery;
+use super::query::parse_events_query;
 use crate::{
-    frames::Encoding,
-    hub::ConnectionPermit,
+    frames::{Encoding, encode_sse_retry},
+    hub::{ConnectionPermit, Refusal},
     resume,
-    worker::{GroupKey, Sink, WorkerContext},
+    worker::{DRAIN_RETRY_MS, Sink, WorkerContext},
 };
 
 /// The header with which `EventSource` resumes.
 const LAST_EVENT_ID: &str = "last-event-id";
+/// The delay after which an `EventSource` reconnects, in milliseconds. Each stream sets it, so that
+/// a shorter delay of an earlier drain does not stay, and so that clients do not reconnect all at
+/// once after a failure.
+const RETRY_MS: RangeInclusive<u64> = 1_000..=5_000;
 
 /// Responds with an event stream.
 pub(super) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let context = request.app_data::<Rc<WorkerContext>>().cloned();
     let context = context.ok_or_else(|| Problem::new(Code::Internal))?;
-    let mut query = LiveQuery::parse(request.query_string())?;
-    // When EventSource reconnects, it repeats the original query, so the header takes precedence.
-    let last_event_id = request.headers().get(LAST_EVENT_ID).map(HeaderValue::to_str);
-    if let Some(last_event_id) = last_event_id {
-        let position = last_event_id.map_err(|_| {
-            Problem::new(Code::InvalidField).field("Last-Event-ID", "must be a position")
-        })?;
-        query.since = Some(position.to_owned());
+    let origins = &context.hub.settings.http.allowed_origins;
+    if let Some(origin) = find_forbidden_origin(request.headers(), origins) {
+        context.hub.origin_log.record(&origin);
+        return Err(Problem::new(Code::Forbidden)
+            .detail("The origin is not allowed: add it to MAYFLY_HTTP__ALLOWED_ORIGINS."));
     }
-    let permit = context.hub.admit()?;
+    let last_event_id = request.headers().get(LAST_EVENT_ID);
+    // A position that is not ASCII is malformed, like any other unknown position.
+    let last_event_id =
+        last_event_id.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let start = parse_events_query(request.query_string(), last_event_id)?;
+    let response = build_response(&request);
+    // The body of a HEAD response is never written.
+    if request.method() == Method::HEAD {
+        return Ok(finish(&request, response, stream::empty()));
+    }
+    let permit = match context.hub.admit() {
+        Ok(permit) => permit,
+        // EventSource gives up after any other status than 200.
+        Err(refusal) => {
+            let retry_ms = match refusal {
+                Refusal::Draining => DRAIN_RETRY_MS,
+                Refusal::Full => RETRY_MS,
+            };
+            let retry = encode_sse_retry(fastrand::u64(retry_ms));
+            return Ok(finish(&request, response, stream::iter([Ok(retry)])));
+        }
+    };
+    let sink = Sink::Sse(ConnectionHandle::from_request(&request));
+    let key = {
+        let mut worker = context.worker.borrow_mut();
+        let key = worker.register(sink, Encoding::Sse, start.subscription);
+        worker.send_retry(key, fastrand::u64(RETRY_MS));
+        key
+    };
+    let resume_task = resume::start(&context, key, start.since);
+    let events = EventStream { context, key, resume_task, _permit: permit };
+    Ok(finish(&request, response, events))
+}
+
+fn build_response(request: &HttpRequest) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.content_type("text/event-stream");
+    // A proxy that transforms a stream, for example to compress it, may delay its events.
+    response.insert_header((CACHE_CONTROL, "no-store, no-transform"));
     // Disables response buffering in nginx.
     response.insert_header(("X-Accel-Buffering", "no"));
-    // The body of a HEAD response is never polled, so the stream would never end.
-    if request.method() == Method::HEAD {
-        return Ok(response.finish());
+    // Clients of HTTP/1.0 read until the connection is closed.
+    if request.version() < Version::HTTP_11 {
+        response.force_close();
     }
-    let group_key = GroupKey { encoding: Encoding::Sse, subscription: query.subscription };
-    let sink = Sink::Sse(ConnectionHandle::from_request(&request));
-    let key = context.worker.borrow_mut().register(sink, group_key);
-    let resume_task = resume::start(&context, key, query.since);
-    Ok(response.streaming(EventStream { context, key, resume_task, _permit: permit }))
+    response
+}
+
+/// Adds the body.
+fn finish(
+    request: &HttpRequest,
+    mut response: HttpResponseBuilder,
+    events: impl Stream<Item = Result<Bytes, Infallible>> + 'static,
+) -> HttpResponse {
+    let mut response = response.streaming(events);
+    if request.version() < Version::HTTP_11 {
+        response.head_mut().no_chunking(true);
+    }
+    response
 }
 
 /// The response body.

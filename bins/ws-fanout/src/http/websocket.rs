@@ -1,62 +1,80 @@
 //! The session of one WebSocket, from the accepted handshake until the socket is closed.
 
-use std::{future::poll_fn, io::ErrorKind, net::Shutdown, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn, io::ErrorKind, net::Shutdown, pin::pin, rc::Rc, task::Poll, time::Duration,
+};
 
 use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
 use mayfly_core::frame::ServerFrame;
 use mayfly_http::UpgradedSocket;
-use serde::Deserialize;
 use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
-use super::query::{LiveQuery, QueryError};
+use super::{
+    client_frame::{ClientFrame, ConnectRequest, FrameError, Start},
+    query::LiveQuery,
+};
 use crate::{
     frames::{Encoding, encode_json},
     hub::ConnectionPermit,
     resume,
-    subscription::{Subscription, SubscriptionError, SubscriptionRequest},
-    websocket::{Close, Decoder, Incoming, encode_close_reply, encode_pong},
-    worker::{GroupKey, Sink, Stage, Worker, WorkerContext},
+    subscription::Subscription,
+    websocket::{
+        Close, CloseCode, Decoder, Incoming, MESSAGE_BYTES_MAX, encode_close_reply, encode_pong,
+    },
+    worker::{Sink, Stage, Worker, WorkerContext},
 };
+
+/// How long a client may take to send its `connect` frame.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum length of a `connect` frame: enough for the longest names of all kinds.
+const CONNECT_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a WebSocket until it is closed. An invalid query closes it with a code, because scripts
 /// can read a close code but not the response to a rejected upgrade.
 pub(super) async fn serve_websocket(
     context: Rc<WorkerContext>,
     upgraded: UpgradedSocket,
-    query: Result<LiveQuery, QueryError>,
+    query: Result<LiveQuery, Close>,
     _permit: ConnectionPermit,
 ) {
     let socket = Rc::new(upgraded.socket);
-    let (query, rejection) = match query {
-        Ok(query) => (query, None),
-        Err(error) => {
-            let subscription = Subscription::try_from(SubscriptionRequest::default());
-            let subscription = subscription.expect("invariant: the default subscription is valid");
-            (LiveQuery { subscription, since: None }, Some(Close::from(error)))
-        }
-    };
-    let group_key = GroupKey { encoding: Encoding::WebSocket, subscription: query.subscription };
     let sink = Sink::Socket(Rc::clone(&socket));
-    let key = context.worker.borrow_mut().register(sink, group_key);
-    let resume_task = match rejection {
-        Some(close) => {
-            let mut worker = context.worker.borrow_mut();
-            worker.close(key, &close);
-            worker.flush();
-            None
+    let (subscription, opening) = match query {
+        Ok(LiveQuery::Start(start)) => (start.subscription, Opening::Resolved(start.since)),
+        Ok(LiveQuery::ConnectFrame(defaults)) => {
+            (Subscription::none(), Opening::ConnectFrame(defaults))
         }
-        None => Some(resume::start(&context, key, query.since)),
+        Err(close) => (Subscription::none(), Opening::Rejected(close)),
     };
-    let registration = Registration { context: Rc::clone(&context), key, resume_task };
-    let decoder = Decoder::default();
-    let mut session = WebSocketSession { context: Rc::clone(&context), key, socket, decoder };
+    let key = context.worker.borrow_mut().register(sink, Encoding::WebSocket, subscription);
+    let mut registration = Registration { context: Rc::clone(&context), key, resume_task: None };
+    let mut session = WebSocketSession::new(context, key, socket, upgraded.received);
+    match opening {
+        Opening::Resolved(since) => registration.start(since),
+        Opening::ConnectFrame(defaults) => {
+            if let Some(since) = session.wait_for_connect(defaults).await {
+                registration.start(since);
+            }
+        }
+        Opening::Rejected(close) => session.close(&close),
+    }
     session.wait_for_hello().await;
-    session.process_bytes(&upgraded.received);
-    drop(upgraded.received);
+    session.decode_received();
     session.run().await;
     drop(registration);
     session.shut_down().await;
+}
+
+/// How a connection starts.
+enum Opening {
+    /// With the position to resume from, if any.
+    Resolved(Option<String>),
+    /// With a `connect` frame, to which these fields are added.
+    ConnectFrame(ConnectRequest),
+    /// Not at all.
+    Rejected(Close),
 }
 
 struct WebSocketSession {
@@ -64,16 +82,73 @@ struct WebSocketSession {
     key: usize,
     socket: Rc<TcpStream>,
     decoder: Decoder,
+    /// Received bytes that are decoded when the client has read the replies to earlier frames.
+    received: Bytes,
+    connect: Connect,
+}
+
+/// The state of a connection that starts with a `connect` frame.
+enum Connect {
+    /// The connection has started, or starts without the frame.
+    Done,
+    /// The frame is the next one. These fields are added to it.
+    Awaited(ConnectRequest),
+    /// The frame was received, with the position to resume from, if any.
+    Received(Option<String>),
 }
 
 /// The readiness that a session waits for.
 enum Readiness {
     Readable,
     Writable,
+    /// Received bytes can be decoded.
+    Decodable,
     Closed,
 }
 
 impl WebSocketSession {
+    fn new(context: Rc<WorkerContext>, key: usize, socket: Rc<TcpStream>, received: Bytes) -> Self {
+        let decoder = Decoder::new(MESSAGE_BYTES_MAX);
+        let session = Self { context, key, socket, decoder, received, connect: Connect::Done };
+        session.count_input(&mut session.context.worker.borrow_mut());
+        session
+    }
+
+    /// Counts the memory of the received bytes that are not processed, unless they are few.
+    fn count_input(&self, worker: &mut Worker) {
+        let bytes = self.decoder.buffered_bytes() + self.received.len();
+        let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
+        worker.connections[self.key].input.set(counted);
+    }
+
+    /// Waits for the `connect` frame, and applies its subscription. Returns the position to resume
+    /// from, if any, or `None` if the connection does not start.
+    async fn wait_for_connect(&mut self, defaults: ConnectRequest) -> Option<Option<String>> {
+        self.connect = Connect::Awaited(defaults);
+        self.decoder.limit_messages(CONNECT_BYTES_MAX);
+        self.decode_received();
+        let in_time = {
+            let run = pin!(self.run_until(|session| !session.awaits_connect()));
+            tokio::time::timeout(CONNECT_TIMEOUT, run).await.is_ok()
+        };
+        if !in_time && self.awaits_connect() {
+            let message = format!("type must be connect, within {CONNECT_TIMEOUT:?}");
+            let mut worker = self.context.worker.borrow_mut();
+            reject_connect(&mut worker, self.key, FrameError { code: "request_timeout", message });
+            worker.flush();
+        }
+        match std::mem::replace(&mut self.connect, Connect::Done) {
+            Connect::Received(since) => Some(since),
+            Connect::Done | Connect::Awaited(_) => None,
+        }
+    }
+
+    /// Returns whether the connection waits for its `connect` frame.
+    fn awaits_connect(&self) -> bool {
+        matches!(self.connect, Connect::Awaited(_))
+            && self.context.worker.borrow().connections[self.key].is_open()
+    }
+
     /// Waits until `hello` is queued. Client frames are not read before.
     async fn wait_for_hello(&self) {
         poll_fn(|cx| {
@@ -86,7 +161,12 @@ impl WebSocketSession {
     }
 
     async fn run(&mut self) {
-        loop {
+        self.run_until(|_| false).await;
+    }
+
+    /// Serves the socket until it is closed or `is_done`.
+    async fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        while !is_done(self) {
             match self.wait_for_readiness().await {
                 Readiness::Readable => {
                     self.read();
@@ -94,6 +174,10 @@ impl WebSocketSession {
                 }
                 Readiness::Writable => {
                     self.context.worker.borrow_mut().flush_connection(self.key);
+                }
+                Readiness::Decodable => {
+                    self.decode_received();
+                    tokio::task::yield_now().await;
                 }
                 Readiness::Closed => return,
             }
@@ -111,6 +195,13 @@ impl WebSocketSession {
             if connection.is_blocked && self.socket.poll_write_ready(cx).is_ready() {
                 return Poll::Ready(Readiness::Writable);
             }
+            // Back-pressure: a client that does not read replies is not read from.
+            if !connection.accepts_input() {
+                return Poll::Pending;
+            }
+            if !self.received.is_empty() {
+                return Poll::Ready(Readiness::Decodable);
+            }
             if self.socket.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(Readiness::Readable);
             }
@@ -124,39 +215,84 @@ impl WebSocketSession {
         let context = Rc::clone(&self.context);
         let mut buffer = context.read_buffer.borrow_mut();
         match self.socket.try_read(&mut buffer) {
-            Ok(bytes @ 1..) => self.process_bytes(&buffer[..bytes]),
+            Ok(bytes @ 1..) => {
+                let decoded = self.decode(&buffer[..bytes]);
+                self.received = Bytes::copy_from_slice(&buffer[decoded..bytes]);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => context.worker.borrow_mut().connections[self.key].mark_closed(),
         }
     }
 
-    /// Decodes bytes of the client and handles the complete frames.
-    fn process_bytes(&mut self, bytes: &[u8]) {
+    /// Decodes the bytes that were received earlier.
+    fn decode_received(&mut self) {
+        let received = std::mem::take(&mut self.received);
+        let decoded = self.decode(&received);
+        self.received = received.slice(decoded..);
+        self.count_input(&mut self.context.worker.borrow_mut());
+    }
+
+    /// Decodes bytes of the client and handles the complete frames, until the client must read the
+    /// replies first, or the connection must start first. Returns how many bytes were decoded.
+    fn decode(&mut self, bytes: &[u8]) -> usize {
+        let context = Rc::clone(&self.context);
+        let mut worker = context.worker.borrow_mut();
+        let mut decoded = 0;
+        loop {
+            decoded += self.decode_once(&mut worker, &bytes[decoded..]);
+            worker.flush();
+            let connection = &mut worker.connections[self.key];
+            let is_paused =
+                !connection.accepts_input() || matches!(self.connect, Connect::Received(_));
+            if decoded == bytes.len() || is_paused {
+                break;
+            }
+        }
+        self.count_input(&mut worker);
+        decoded
+    }
+
+    /// Decodes bytes and handles the complete frames, until replies are to be written. Returns how
+    /// many bytes were decoded.
+    fn decode_once(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
         let key = self.key;
+        if !worker.connections[key].is_open() {
+            if contains_close(&mut self.decoder, bytes) {
+                let connection = &mut worker.connections[key];
+                connection.is_close_handshake_done = true;
+                connection.flush();
+            }
+            return bytes.len();
+        }
+        let connect = &mut self.connect;
+        let decoded = self.decoder.decode(bytes, |incoming| {
+            handle_incoming(worker, key, incoming, connect);
+            let connection = &worker.connections[key];
+            let has_started = matches!(connect, Connect::Received(_));
+            connection.is_open() && connection.accepts_input() && !has_started
+        });
+        if matches!(self.connect, Connect::Received(_)) {
+            self.decoder.limit_messages(MESSAGE_BYTES_MAX);
+        }
+        match decoded {
+            Ok(decoded) => decoded,
+            Err(close) => {
+                worker.close(key, &close);
+                worker.flush();
+                if worker.connections[key].send_queue.is_empty() {
+                    // After a protocol error nothing is decoded, not even the client's Close
+                    // frame. The client ends the connection by closing its side of the socket.
+                    let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
+                }
+                bytes.len()
+            }
+        }
+    }
+
+    fn close(&self, close: &Close) {
         let mut worker = self.context.worker.borrow_mut();
-        let decoded = if worker.connections[key].is_open() {
-            self.decoder.decode(bytes, |incoming| {
-                handle_incoming(&mut worker, key, incoming);
-                worker.connections[key].is_open()
-            })
-        } else if contains_close(&mut self.decoder, bytes) {
-            let connection = &mut worker.connections[key];
-            connection.is_close_handshake_done = true;
-            connection.flush();
-            Ok(())
-        } else {
-            Ok(())
-        };
-        let is_protocol_error = decoded.is_err();
-        if let Err(close) = decoded {
-            worker.close(key, &close);
-        }
+        worker.close(self.key, close);
         worker.flush();
-        if is_protocol_error && worker.connections[key].send_queue.is_empty() {
-            // After a protocol error nothing is decoded, not even the client's Close frame. The
-            // client ends the connection by closing its side of the socket.
-            let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
-        }
     }
 
     /// Shuts the socket down in order, so that the client receives all written bytes and no reset.
@@ -185,6 +321,13 @@ struct Registration {
     resume_task: Option<JoinHandle<()>>,
 }
 
+impl Registration {
+    /// Starts to send `hello` and the replay.
+    fn start(&mut self, since: Option<String>) {
+        self.resume_task = Some(resume::start(&self.context, self.key, since));
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(resume_task) = &self.resume_task {
@@ -194,58 +337,84 @@ impl Drop for Registration {
     }
 }
 
-fn handle_incoming(worker: &mut Worker, key: usize, incoming: Incoming) {
+fn handle_incoming(worker: &mut Worker, key: usize, incoming: Incoming, connect: &mut Connect) {
     match incoming {
-        Incoming::Text(text) => handle_client_frame(worker, key, &text),
+        Incoming::Text(text) => match std::mem::replace(connect, Connect::Done) {
+            Connect::Awaited(defaults) => match parse_connect(&text, defaults) {
+                Ok(start) => {
+                    worker.change_subscription(key, start.subscription);
+                    *connect = Connect::Received(start.since);
+                }
+                Err(error) => reject_connect(worker, key, error),
+            },
+            Connect::Done | Connect::Received(_) => handle_client_frame(worker, key, &text),
+        },
         Incoming::Ping(payload) => worker.send_reply(key, encode_pong(&payload)),
         Incoming::Pong => worker.connections[key].pong_deadline = None,
         Incoming::Close(code) => worker.close_by_client(key, code, encode_close_reply(code)),
     }
 }
 
-/// A frame from a client.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum ClientFrame {
-    Subscribe(SubscriptionRequest),
-    Unsubscribe(SubscriptionRequest),
-    Ping {},
+fn parse_connect(text: &str, defaults: ConnectRequest) -> Result<Start, FrameError> {
+    let ClientFrame::Connect(request) = ClientFrame::parse(text)? else {
+        let message = "type must be connect in the first frame".to_owned();
+        return Err(FrameError { code: "invalid_field", message });
+    };
+    Ok(Start::try_from(request.or(defaults))?)
+}
+
+/// Reports why the connection does not start, as an `error` frame and as the reason of the close.
+fn reject_connect(worker: &mut Worker, key: usize, error: FrameError) {
+    let code = match error.code {
+        "too_many_channels" => CloseCode::TooManyChannels,
+        _ => CloseCode::BadRequest,
+    };
+    let close = Close::with_reason(code, error.message.clone());
+    reply(worker, key, &ServerFrame::Error { code: error.code, message: error.message });
+    worker.close(key, &close);
 }
 
 fn handle_client_frame(worker: &mut Worker, key: usize, text: &str) {
-    let frame = match serde_json::from_str::<ClientFrame>(text) {
-        Ok(frame) => frame,
-        Err(error) => {
-            let code = if error.is_data() { "invalid_field" } else { "invalid_json" };
-            return reply(worker, key, &ServerFrame::Error { code, message: error.to_string() });
+    if let Err(FrameError { code, message }) = try_handle_client_frame(worker, key, text) {
+        reply(worker, key, &ServerFrame::Error { code, message });
+    }
+}
+
+fn try_handle_client_frame(worker: &mut Worker, key: usize, text: &str) -> Result<(), FrameError> {
+    let mut subscription = worker.connections[key].group_key.subscription.clone();
+    let is_subscribe = match ClientFrame::parse(text)? {
+        ClientFrame::Ping {} => {
+            reply(worker, key, &ServerFrame::Pong);
+            return Ok(());
+        }
+        ClientFrame::Connect(_) => {
+            let message = "type must not be connect: the connection has started; connect=frame in \
+                           the query makes it start with this frame";
+            return Err(FrameError { code: "invalid_field", message: message.to_owned() });
+        }
+        ClientFrame::Subscribe(request) => {
+            subscription.subscribe(request)?;
+            true
+        }
+        ClientFrame::Unsubscribe(request) => {
+            subscription.unsubscribe(request)?;
+            false
         }
     };
-    let mut subscription = worker.connections[key].group_key.subscription.clone();
-    let (changed, is_subscribe) = match frame {
-        ClientFrame::Ping {} => return reply(worker, key, &ServerFrame::Pong),
-        ClientFrame::Subscribe(request) => (subscription.subscribe(request), true),
-        ClientFrame::Unsubscribe(request) => (subscription.unsubscribe(request), false),
-    };
-    if let Err(error) = changed {
-        let code = match error {
-            SubscriptionError::InvalidField { .. } => "invalid_field",
-            SubscriptionError::TooMany(_) => "too_many_channels",
-        };
-        return reply(worker, key, &ServerFrame::Error { code, message: error.to_string() });
-    }
     let set = subscription.to_set();
     if subscription != worker.connections[key].group_key.subscription {
-        worker.change_group(key, GroupKey { encoding: Encoding::WebSocket, subscription });
+        worker.change_subscription(key, subscription);
     }
     let frame =
         if is_subscribe { ServerFrame::Subscribed(set) } else { ServerFrame::Unsubscribed(set) };
     reply(worker, key, &frame);
     // A new subscriber of a state feed receives the last frame immediately.
     worker.flush_pending(key);
+    Ok(())
 }
 
 fn reply(worker: &mut Worker, key: usize, frame: &ServerFrame<'_>) {
     let mut bytes = Vec::new();
     encode_json(&mut bytes, Encoding::WebSocket, None, &frame.to_json());
-    worker.send_reply(key, bytes.into());
+    worker.send_reply(key, bytes);
 }

@@ -15,16 +15,19 @@ pub(crate) enum CloseCode {
     InvalidText,
     /// 1009: a message above the size limit.
     TooLarge,
-    /// 4000: the client reads more slowly than frames are queued.
+    /// 4000: the client reads more slowly than frames are queued, or its connection holds the most
+    /// memory while all of them hold too much.
     SlowConsumer,
-    /// 4001: no pong arrived in time.
+    /// 4001: no pong arrived in time, or the client has not read the ping.
     NoPong,
     /// 4002: Redis is unavailable or overloaded.
     Overloaded,
-    /// 4500: the query is invalid.
+    /// 4500: the query or the `connect` frame is invalid.
     BadRequest,
-    /// 4501: the query names too many channels.
+    /// 4501: the query or the `connect` frame names too many channels.
     TooManyChannels,
+    /// 4504: web pages of this origin may not connect.
+    OriginNotAllowed,
 }
 
 impl CloseCode {
@@ -40,6 +43,7 @@ impl CloseCode {
             Self::Overloaded => 4002,
             Self::BadRequest => 4500,
             Self::TooManyChannels => 4501,
+            Self::OriginNotAllowed => 4504,
         }
     }
 
@@ -56,6 +60,7 @@ impl CloseCode {
             Self::Overloaded => "overloaded",
             Self::BadRequest => "bad_request",
             Self::TooManyChannels => "too_many_channels",
+            Self::OriginNotAllowed => "origin_not_allowed",
         }
     }
 }
@@ -80,6 +85,15 @@ impl Close {
             reason.truncate(end.unwrap_or(0));
         }
         Self { code, reason }
+    }
+}
+
+impl Close {
+    /// Creates the close of a WebSocket of an origin that is not allowed. Scripts can read a close
+    /// code and its reason, but not the response to a rejected upgrade.
+    pub(crate) fn origin_not_allowed(origin: &str) -> Self {
+        let code = CloseCode::OriginNotAllowed;
+        Self::with_reason(code, format!("{}: {origin}", code.as_str()))
     }
 }
 
@@ -114,7 +128,8 @@ mod tests {
             CloseCode::NoPong => Some(CloseCode::Overloaded),
             CloseCode::Overloaded => Some(CloseCode::BadRequest),
             CloseCode::BadRequest => Some(CloseCode::TooManyChannels),
-            CloseCode::TooManyChannels => None,
+            CloseCode::TooManyChannels => Some(CloseCode::OriginNotAllowed),
+            CloseCode::OriginNotAllowed => None,
         }
     }
 
@@ -135,6 +150,13 @@ mod tests {
             .map(|(code, reason)| (Some(u64::from(code)), Some(reason), Some(code < 4500)))
             .collect();
         assert_eq!(ours, described);
+    }
+
+    #[test]
+    fn reason_contains_the_origin_that_is_not_allowed() {
+        let reason = |origin: &str| Close::origin_not_allowed(origin).reason;
+        assert_eq!(reason("https://evil.example"), "origin_not_allowed: https://evil.example");
+        assert_eq!(reason(&format!("https://{}", "x".repeat(300))).len(), REASON_BYTES_MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str;
 use super::{Close, CloseCode, close::is_valid_code};
 
 /// Maximum length of a client message.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Maximum length of the payload of a control frame.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Length of the longest header: two bytes, eight bytes of length and four of mask.
@@ -24,8 +24,9 @@ pub(crate) enum Incoming {
 }
 
 /// Decodes the bytes of one client. Buffers only the incomplete frame or message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decoder {
+    message_bytes_max: usize,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     /// The frame whose payload is incomplete.
@@ -62,8 +63,34 @@ enum Opcode {
 }
 
 impl Decoder {
+    /// Creates a decoder that accepts messages of at most this many bytes.
+    pub(crate) fn new(message_bytes_max: usize) -> Self {
+        Self {
+            message_bytes_max,
+            header: [0; HEADER_BYTES_MAX],
+            header_bytes: 0,
+            frame: None,
+            in_message: false,
+            message: Vec::new(),
+            valid_bytes: 0,
+            control: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    /// Changes the maximum length of messages that have not begun.
+    pub(crate) fn limit_messages(&mut self, bytes_max: usize) {
+        self.message_bytes_max = bytes_max;
+    }
+
+    /// Returns the memory of the incomplete message.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.message.capacity()
+    }
+
     /// Decodes `input` and passes complete messages and control frames to `handle`, which returns
-    /// whether to continue. After a protocol violation, all further input is ignored.
+    /// whether to continue. Returns how many bytes were decoded. After a protocol violation, all
+    /// further input is ignored.
     ///
     /// # Errors
     /// The close to send if the client has violated the protocol.
@@ -71,28 +98,29 @@ impl Decoder {
         &mut self,
         input: &[u8],
         handle: impl FnMut(Incoming) -> bool,
-    ) -> Result<(), Close> {
+    ) -> Result<usize, Close> {
         if self.has_failed {
-            return Ok(());
+            return Ok(input.len());
         }
         let outcome = self.decode_frames(input, handle);
         if outcome.is_err() {
-            *self = Self { has_failed: true, ..Self::default() };
+            *self = Self { has_failed: true, ..Self::new(self.message_bytes_max) };
         }
-        outcome
+        outcome.map(|rest| input.len() - rest)
     }
 
+    /// Returns how many bytes are left.
     fn decode_frames(
         &mut self,
         mut input: &[u8],
         mut handle: impl FnMut(Incoming) -> bool,
-    ) -> Result<(), Close> {
+    ) -> Result<usize, Close> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.read_header(&mut input)? {
                     Some(frame) => frame,
-                    None => return Ok(()),
+                    None => return Ok(0),
                 },
             };
             let bytes = (frame.length - frame.received).min(input.len());
@@ -105,12 +133,12 @@ impl Decoder {
             }
             if frame.received < frame.length {
                 self.frame = Some(frame);
-                return Ok(());
+                return Ok(0);
             }
             if let Some(incoming) = self.finish_frame(&frame)?
                 && !handle(incoming)
             {
-                return Ok(());
+                return Ok(input.len());
             }
         }
     }
@@ -198,7 +226,7 @@ impl Decoder {
         let opcode = Opcode::parse(first & 0x0F).unwrap_or(Opcode::Text);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let is_control = opcode.is_control();
-        if !is_control && self.message.len().saturating_add(length) > MESSAGE_BYTES_MAX {
+        if !is_control && self.message.len().saturating_add(length) > self.message_bytes_max {
             return Err(CloseCode::TooLarge.into());
         }
         if !is_control {
@@ -297,7 +325,7 @@ mod tests {
     }
 
     fn decode(chunks: &[&[u8]]) -> Result<Vec<Incoming>, u16> {
-        let (mut decoder, mut all) = (Decoder::default(), Vec::new());
+        let (mut decoder, mut all) = (Decoder::new(MESSAGE_BYTES_MAX), Vec::new());
         for chunk in chunks {
             let result = decoder.decode(chunk, |incoming| {
                 all.push(incoming);
@@ -321,12 +349,42 @@ mod tests {
 
     #[test]
     fn input_after_a_protocol_error_is_not_buffered() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
         let oversized = [0x89, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(decoder.decode(&oversized, |_| true).is_err());
         let more = vec![0; 65_536];
-        assert_eq!(decoder.decode(&more, |_| panic!("no frame may be decoded")), Ok(()));
+        let ignored = decoder.decode(&more, |_| panic!("no frame may be decoded"));
+        assert_eq!(ignored, Ok(more.len()));
         assert!(decoder.control.capacity() + decoder.message.capacity() == 0);
+    }
+
+    #[test]
+    fn decoding_continues_where_it_was_paused() {
+        let input =
+            [frame(0x89, b"1"), frame(0x89, b"2"), frame(0x89, b"3")[..4].to_vec()].concat();
+        let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+        let mut all = Vec::new();
+        let mut decode = |input: &[u8]| {
+            decoder.decode(input, |incoming| {
+                all.push(incoming);
+                false
+            })
+        };
+        let one = frame(0x89, b"1").len();
+        assert_eq!(decode(&input), Ok(one));
+        assert_eq!(decode(&input[one..]), Ok(one));
+        assert_eq!(decode(&input[2 * one..]), Ok(4));
+        assert_eq!(decode(&frame(0x89, b"3")[4..]), Ok(one - 4));
+        assert_eq!(all, ["1", "2", "3"].map(|payload| Incoming::Ping(payload.into())));
+    }
+
+    #[test]
+    fn limit_of_messages_can_be_changed() {
+        let long = frame(0x81, &[b'x'; 100]);
+        let mut decoder = Decoder::new(100);
+        assert_eq!(decoder.decode(&long, |_| true), Ok(long.len()));
+        decoder.limit_messages(99);
+        assert_eq!(decoder.decode(&long, |_| true), Err(CloseCode::TooLarge.into()));
     }
 
     #[test]

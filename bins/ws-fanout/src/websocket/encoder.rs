@@ -31,12 +31,37 @@ pub(crate) fn encode_text(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)
 
 /// Returns the payload of a frame that [`encode_text`] has encoded.
 pub(crate) fn text_payload(frame: &[u8]) -> &[u8] {
-    let header_length = match frame.get(1) {
+    frame.get(header_length(frame)..).unwrap_or_default()
+}
+
+/// Finds the frame that contains the byte at `offset` in consecutive frames. Returns the end of the
+/// frame and the number of frames before it. If a frame begins at `offset`, returns `offset`.
+pub(crate) fn find_frame(frames: &[u8], offset: usize) -> (usize, u32) {
+    let (mut start, mut before) = (0, 0);
+    while start < offset {
+        let frame = &frames[start..];
+        let header_length = header_length(frame);
+        let length = match header_length {
+            2 => frame.get(1..2),
+            _ => frame.get(2..header_length),
+        };
+        let length = length.unwrap_or_default();
+        let payload = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        let end = start + header_length + payload;
+        if offset < end {
+            return (end.min(frames.len()), before);
+        }
+        (start, before) = (end, before + 1);
+    }
+    (start, before)
+}
+
+fn header_length(frame: &[u8]) -> usize {
+    match frame.get(1) {
         Some(126) => MEDIUM_HEADER_BYTES,
         Some(127) => HEADER_BYTES_MAX,
         _ => 2,
-    };
-    frame.get(header_length..).unwrap_or_default()
+    }
 }
 
 /// Encodes a Close frame.
@@ -50,18 +75,19 @@ pub(crate) fn encode_close_reply(code: Option<u16>) -> Bytes {
 }
 
 /// Encodes the reply to a ping.
-pub(crate) fn encode_pong(payload: &[u8]) -> Bytes {
+pub(crate) fn encode_pong(payload: &[u8]) -> Vec<u8> {
     encode_control(PONG, payload)
 }
 
 fn encode_close_payload(code: Option<u16>, reason: &[u8]) -> Bytes {
     let code = code.map(u16::to_be_bytes);
-    encode_control(CLOSE, &[code.as_ref().map_or(&[][..], |code| &code[..]), reason].concat())
+    let payload = [code.as_ref().map_or(&[][..], |code| &code[..]), reason].concat();
+    encode_control(CLOSE, &payload).into()
 }
 
-fn encode_control(opcode: u8, payload: &[u8]) -> Bytes {
+fn encode_control(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let (header, used) = header(FINAL | opcode, payload.len());
-    [&header[..used], payload].concat().into()
+    [&header[..used], payload].concat()
 }
 
 /// Returns a frame header and its length.
@@ -101,6 +127,29 @@ mod tests {
             assert_eq!(&frame[..head.len()], head, "{length}");
             assert_eq!(text_payload(frame), "x".repeat(length).as_bytes());
         }
+    }
+
+    #[test]
+    fn frame_that_contains_an_offset_is_found() {
+        let mut frames = Vec::new();
+        for length in [3, 200, 70_000] {
+            encode_text(&mut frames, |buffer| buffer.resize(buffer.len() + length, b'x'));
+        }
+        // The frames begin at 0, 5 and 209.
+        for (offset, found) in [
+            (0, (0, 0)),
+            (1, (5, 0)),
+            (4, (5, 0)),
+            (5, (5, 1)),
+            (6, (209, 1)),
+            (208, (209, 1)),
+            (209, (209, 2)),
+            (210, (70_219, 2)),
+            (70_218, (70_219, 2)),
+        ] {
+            assert_eq!(find_frame(&frames, offset), found, "{offset}");
+        }
+        assert_eq!(find_frame(&PING, 1), (2, 0));
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod encoder;
 
 pub(crate) use self::{
     close::{Close, CloseCode},
-    decoder::{Decoder, Incoming},
-    encoder::{PING, encode_close, encode_close_reply, encode_pong, encode_text, text_payload},
+    decoder::{Decoder, Incoming, MESSAGE_BYTES_MAX},
+    encoder::{
+        PING, encode_close, encode_close_reply, encode_pong, encode_text, find_frame, text_payload,
+    },
 };

@@ -1,10 +1,14 @@
-//! Closing connections: individually, as requested by the client, or all in a drain.
+//! Closing connections: individually, as requested by the client, all in a drain, or the largest
+//! ones when connections hold too much memory.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use metrics::counter;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Worker,
@@ -12,20 +16,27 @@ use super::{
     drain::DrainSchedule,
 };
 use crate::{
-    frames::Encoding,
+    frames::{Encoding, encode_sse_retry},
     hub::CLOSE_TIMEOUT,
     metrics as names,
-    websocket::{Close, CloseCode, encode_close},
+    websocket::{Close, CloseCode, encode_close, find_frame},
 };
 
 /// The delay after which a client reconnects after a drain, in milliseconds.
-const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 100..=2_000;
+pub(crate) const DRAIN_RETRY_MS: RangeInclusive<u64> = 100..=2_000;
+/// Minimum pause between two searches for the largest connections, which look at all of them.
+const CLOSES_PAUSE: Duration = Duration::from_millis(10);
 
 impl Worker {
     /// Closes a connection from this side. The worker tries to send the Close frame for
-    /// [`CLOSE_TIMEOUT`]. For a slow consumer, queued frames that are not partially written are
-    /// discarded.
+    /// [`CLOSE_TIMEOUT`]. If the client reads too slowly, or the server is overloaded, queued frames
+    /// are discarded, except for the rest of a partially written one.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
+        self.close_with_retry(key, close, None);
+    }
+
+    /// Closes a connection like [`Self::close`]. An `EventSource` reconnects after `retry_after_ms`.
+    fn close_with_retry(&mut self, key: usize, close: &Close, retry_after_ms: Option<u64>) {
         if !self.connections[key].is_open() {
             return;
         }
@@ -39,9 +50,11 @@ impl Worker {
         self.count_close(key, &close.code.number().to_string());
         let frame = match self.connections[key].group_key.encoding {
             Encoding::WebSocket => encode_close(close),
-            Encoding::Sse => encode_sse_retry(close),
+            // No frame prevents an EventSource from reconnecting.
+            Encoding::Sse => retry_after_ms.map_or_else(Bytes::new, encode_sse_retry),
         };
-        self.start_close(key, frame, close.code == CloseCode::SlowConsumer);
+        let discard_queue = matches!(close.code, CloseCode::SlowConsumer | CloseCode::Overloaded);
+        self.start_close(key, frame, discard_queue);
     }
 
     /// Completes the close handshake that the client started, with `reply` as the Close frame.
@@ -71,13 +84,72 @@ impl Worker {
         connection.stage = Stage::Closing;
         connection.close_deadline = Some(Instant::now() + CLOSE_TIMEOUT);
         connection.gap = None;
-        let dropped = if discard_queue { connection.send_queue.discard() } else { 0 };
+        let dropped = match connection.group_key.encoding {
+            _ if !discard_queue => 0,
+            Encoding::WebSocket => connection.send_queue.discard(find_frame),
+            // Browsers ignore an incomplete event at the end of the stream.
+            Encoding::Sse => connection.send_queue.discard(|_, offset| (offset, 0)),
+        };
         counter!(names::FRAMES_DROPPED_TOTAL, "reason" => "slow_consumer")
             .increment(dropped as u64);
         wake(&mut connection.replay_waker);
         wake(&mut connection.task_waker);
         if !frame.is_empty() {
             self.enqueue(key, frame, 0);
+        }
+    }
+
+    /// Closes the connections of this worker that hold the most memory, until connections hold less
+    /// than the limit or another worker has larger ones.
+    pub(super) fn close_largest(&mut self) {
+        let now = Instant::now();
+        if self.next_closes_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.next_closes_at = Some(now + CLOSES_PAUSE);
+        let mut sizes: Vec<_> = self
+            .keys(|connection| connection.stage != Stage::Closed)
+            .map(|key| (self.connections[key].memory_bytes(), key))
+            .collect();
+        sizes.sort_unstable();
+        let mut closed = 0;
+        while self.memory.is_exceeded() {
+            let (bytes, key) = sizes.pop().unwrap_or_default();
+            if !self.memory.report_largest(self.number, bytes) || bytes == 0 {
+                break;
+            }
+            self.close_to_free_memory(key);
+            closed += 1;
+        }
+        // Other workers may hold larger connections.
+        self.memory.notify_exceeded();
+        if let Some(connections) = self.memory.record_closes(closed, now) {
+            warn!(
+                connections,
+                bytes = self.memory.bytes(),
+                bytes.max = self.settings.queued_bytes_max,
+                "connections: fanout.queued_bytes_max is reached because clients do not read; \
+                 closing the connections with the largest queues"
+            );
+        }
+    }
+
+    /// Closes a connection, or drops it if it is closing already.
+    fn close_to_free_memory(&mut self, key: usize) {
+        if self.connections[key].is_open() {
+            counter!(names::MEMORY_CLOSES_TOTAL).increment(1);
+            self.close(key, &CloseCode::SlowConsumer.into());
+        } else {
+            counter!(names::CLOSE_TIMEOUTS_TOTAL).increment(1);
+            self.connections[key].mark_closed();
+        }
+    }
+
+    /// Notes that connections hold less memory than the limit again.
+    pub(super) fn end_closing_largest(&mut self) {
+        if self.next_closes_at.is_some() && !self.memory.is_exceeded() {
+            self.next_closes_at = None;
+            self.memory.withdraw_largest(self.number);
         }
     }
 
@@ -95,21 +167,148 @@ impl Worker {
             drain.add_closed(keys.len());
         }
         for key in keys {
-            let retry_after_ms = fastrand::u64(RETRY_AFTER_MS);
+            let retry_after_ms = fastrand::u64(DRAIN_RETRY_MS);
             let reason = format!("retry_after_ms={retry_after_ms}");
-            self.close(key, &Close::with_reason(CloseCode::GoingAway, reason));
+            let close = Close::with_reason(CloseCode::GoingAway, reason);
+            self.close_with_retry(key, &close, Some(retry_after_ms));
         }
         self.flush();
     }
 }
 
-/// Encodes the end of an event stream: the delay after which the client reconnects. SSE has no
-/// message that prevents a client from reconnecting.
-fn encode_sse_retry(close: &Close) -> Bytes {
-    let retry = close.reason.strip_prefix("retry_after_ms=");
-    retry.map_or_else(Bytes::new, |retry| Bytes::from(format!("retry: {retry}\n\n")))
-}
-
 pub(super) fn count_closed(code: &str) {
     counter!(names::CONNECTIONS_CLOSED_TOTAL, "code" => code.to_owned()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, net, rc::Rc, sync::Arc};
+
+    use mayfly_hot::HotStore;
+    use mayfly_runtime::{Lifecycle, Settings};
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        hub::Hub, subscription::Subscription, websocket::encode_text, worker::connection::Sink,
+    };
+
+    const KIB: usize = 1024;
+    /// The payload of a frame, so large that the kernel holds only some frames.
+    const FRAME: usize = 50 * KIB;
+
+    fn start_hub(queued_bytes_max: &str) -> Arc<Hub> {
+        let key = ("MAYFLY_FANOUT__QUEUED_BYTES_MAX".to_owned(), queued_bytes_max.to_owned());
+        let settings = Settings::from_layers(None, [key].into_iter()).expect("valid settings");
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        Hub::new(hot, Arc::new(settings), Lifecycle::new(Duration::from_secs(1)))
+    }
+
+    /// Opens a connection whose client does not read.
+    async fn connect(worker: &mut Worker) -> (usize, net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("the listener is bound");
+        let client = tokio::net::TcpSocket::new_v4().expect("a socket");
+        client.set_recv_buffer_size(16 * 1024).expect("the size is set");
+        let (client, accepted) = tokio::join!(client.connect(address), listener.accept());
+        let (socket, _) = accepted.expect("the connection is accepted");
+        SockRef::from(&socket).set_send_buffer_size(64 * KIB).expect("the size is set");
+        socket.writable().await.expect("the connection is open");
+        let sink = Sink::Socket(Rc::new(socket));
+        let key = worker.register(sink, Encoding::WebSocket, Subscription::none());
+        worker.connections[key].stage = Stage::Live;
+        let client = client.expect("the connection is open").into_std().expect("a socket");
+        client.set_nonblocking(false).expect("the socket blocks");
+        (key, client)
+    }
+
+    /// Queues frames that no other connection shares.
+    fn fill(worker: &mut Worker, key: usize, frames: usize) {
+        let mut buffer = Vec::with_capacity(frames * (FRAME + 4));
+        for _ in 0..frames {
+            encode_text(&mut buffer, |buffer| buffer.resize(buffer.len() + FRAME, b'x'));
+        }
+        let bytes = worker.memory.share(buffer);
+        worker.enqueue(key, bytes, frames);
+    }
+
+    /// Reads frames until the Close frame, and returns their number and the close code.
+    fn read_until_close(client: &mut net::TcpStream) -> (usize, u16) {
+        for frames in 0.. {
+            let mut header = [0; 4];
+            client.read_exact(&mut header).expect("a frame");
+            if header[0] == 0x88 {
+                return (frames, u16::from_be_bytes([header[2], header[3]]));
+            }
+            assert_eq!(header, [0x81, 126, 0xC8, 0x00], "a frame of {FRAME} bytes");
+            client.read_exact(&mut vec![0; FRAME]).expect("a complete frame");
+        }
+        unreachable!("the frames end")
+    }
+
+    #[tokio::test]
+    async fn largest_queue_is_closed_first_and_its_client_reads_complete_frames() {
+        let hub = start_hub("2MiB");
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let (small, _small_client) = connect(&mut worker).await;
+        let (large, mut large_client) = connect(&mut worker).await;
+        let (middle, _middle_client) = connect(&mut worker).await;
+        for (key, frames) in [(small, 8), (large, 20), (middle, 12)] {
+            fill(&mut worker, key, frames);
+            worker.flush();
+        }
+        let open = |worker: &Worker, key: usize| worker.connections[key].is_open();
+        assert_eq!([small, large, middle].map(|key| open(&worker, key)), [true, true, true]);
+        fill(&mut worker, small, 3);
+        worker.flush();
+        assert_eq!([small, large, middle].map(|key| open(&worker, key)), [true, false, true]);
+        assert!(!hub.memory.is_exceeded());
+        // Only the rest of one frame is left.
+        let rest = worker.connections[large].send_queue.bytes();
+        assert!(rest <= FRAME + 32, "{rest}");
+        let reading = tokio::task::spawn_blocking(move || read_until_close(&mut large_client));
+        while !reading.is_finished() {
+            worker.flush_connection(large);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (frames, code) = reading.await.expect("the client reads frames");
+        assert!((1..20).contains(&frames) && code == 4000, "{frames} frames, {code}");
+    }
+
+    #[tokio::test]
+    async fn worker_waits_while_another_one_has_the_largest_queue() {
+        let hub = start_hub("2MiB");
+        let mut one = Worker::new(hub.register().0, &hub);
+        let mut other = Worker::new(hub.register().0, &hub);
+        let (small, _small_client) = connect(&mut one).await;
+        let (large, _large_client) = connect(&mut other).await;
+        fill(&mut one, small, 18);
+        fill(&mut other, large, 30);
+        one.flush();
+        assert!(one.connections[small].is_open(), "the other worker has not reported");
+        other.flush();
+        assert!(!other.connections[large].is_open() && !hub.memory.is_exceeded());
+        assert!(one.connections[small].is_open());
+        one.tick(Instant::now());
+        assert!(one.connections[small].is_open());
+    }
+
+    #[tokio::test]
+    async fn connection_that_is_closing_is_dropped_if_memory_is_needed() {
+        let hub = start_hub("1MiB");
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let (key, _client) = connect(&mut worker).await;
+        fill(&mut worker, key, 18);
+        worker.flush();
+        // The queue is kept, because the client may still read it.
+        worker.close(key, &CloseCode::NoPong.into());
+        worker.flush();
+        assert_eq!(worker.connections[key].stage, Stage::Closing);
+        let (other, _other_client) = connect(&mut worker).await;
+        fill(&mut worker, other, 10);
+        worker.flush();
+        assert_eq!(worker.connections[key].stage, Stage::Closed);
+        assert!(worker.connections[other].is_open() && !hub.memory.is_exceeded());
+    }
 }

@@ -16,9 +16,13 @@ use super::{
     groups::{GroupKey, GroupSlot},
     send_queue::{SLICES_MAX, SendQueue},
 };
+use crate::hub::{ConnectionMemory, Reservation};
 
 /// A send queue with at most this many bytes has room for the next part of a replay.
 const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;
+/// Bytes of a response body that are passed on at once. actix-web copies them to its write buffer,
+/// which exceeds its own limit of 32 KiB by at most this size.
+const BODY_CHUNK_BYTES_MAX: usize = 16 * 1024;
 
 /// The destination of a connection's frames.
 pub(crate) enum Sink {
@@ -58,6 +62,10 @@ pub(crate) struct Connection {
     /// The membership in a group, while the connection is live.
     pub(crate) group_slot: Option<GroupSlot>,
     pub(crate) send_queue: SendQueue,
+    /// The memory of received bytes that are not processed, if they are many.
+    pub(crate) input: Reservation,
+    /// Since when frames have been waiting without any progress.
+    pub(crate) stalled_since: Option<Instant>,
     /// Whether the last write to the socket would have blocked.
     pub(crate) is_blocked: bool,
     /// Whether the connection is in the worker's list of connections to flush.
@@ -114,6 +122,7 @@ impl Connection {
         group_key: Rc<GroupKey>,
         now: Instant,
         first_ping_in: Duration,
+        memory: &ConnectionMemory,
     ) -> Self {
         Self {
             id: uuid::Uuid::now_v7(),
@@ -121,7 +130,9 @@ impl Connection {
             stage: Stage::Starting,
             group_key,
             group_slot: None,
-            send_queue: SendQueue::default(),
+            send_queue: SendQueue::new(memory),
+            input: memory.reserve(),
+            stalled_since: None,
             is_blocked: false,
             is_dirty: false,
             delivered_to: EntryId::START,
@@ -141,6 +152,21 @@ impl Connection {
     /// Returns whether the connection still receives frames.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closing | Stage::Closed)
+    }
+
+    /// Returns whether client frames are to be processed. A client that does not read the replies
+    /// must not cause more of them. After a Close frame of the server, input causes no replies.
+    pub(crate) fn accepts_input(&self) -> bool {
+        !self.is_open() || !self.send_queue.has_many_replies()
+    }
+
+    /// Returns the memory that the connection holds. Frames count even if other connections share
+    /// them.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.send_queue.bytes()
+            + self.send_queue.entries_bytes()
+            + self.input.bytes()
+            + self.group_key.names_bytes()
     }
 
     /// Returns whether the send queue has room for the next part of a replay.
@@ -166,22 +192,33 @@ impl Connection {
     /// Writes the send queue until it is empty or the socket would block.
     pub(crate) fn flush(&mut self) {
         let Sink::Socket(socket) = &self.sink else {
+            if !self.send_queue.is_empty() {
+                self.stalled_since.get_or_insert_with(Instant::now);
+                self.send_queue.count_entries();
+            }
             wake(&mut self.task_waker);
             return;
         };
         let queued = self.send_queue.bytes();
+        let accepted_input = self.accepts_input();
         match write_queue(socket, &mut self.send_queue) {
             Ok(()) => {
                 self.is_blocked = false;
+                self.stalled_since = None;
                 if self.is_close_handshake_done {
                     self.mark_closed();
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let has_progress = self.send_queue.bytes() < queued;
                 // A client that reads is alive, even if the ping is far behind in its queue.
-                if self.is_blocked && self.send_queue.bytes() < queued {
+                if self.is_blocked && has_progress {
                     self.pong_deadline = None;
                 }
+                if has_progress || self.stalled_since.is_none() {
+                    self.stalled_since = Some(Instant::now());
+                }
+                self.send_queue.count_entries();
                 if !self.is_blocked {
                     self.is_blocked = true;
                     wake(&mut self.task_waker);
@@ -189,12 +226,16 @@ impl Connection {
             }
             Err(_) => self.mark_closed(),
         }
+        if !accepted_input && self.accepts_input() {
+            wake(&mut self.task_waker);
+        }
         self.wake_replay();
     }
 
     /// Marks the connection as closed and wakes its tasks.
     pub(crate) fn mark_closed(&mut self) {
         self.stage = Stage::Closed;
+        self.send_queue.discard(|_, offset| (offset, 0));
         if let Sink::Sse(Some(handle)) = &self.sink {
             handle.shut_down();
         }
@@ -204,7 +245,9 @@ impl Connection {
 
     /// Removes and returns the next chunk of a response body.
     pub(crate) fn pop_chunk(&mut self) -> Option<Bytes> {
-        let chunk = self.send_queue.pop();
+        let chunk = self.send_queue.pop(BODY_CHUNK_BYTES_MAX);
+        let is_waiting = !self.send_queue.is_empty();
+        self.stalled_since = is_waiting.then(Instant::now);
         self.wake_replay();
         chunk
     }

@@ -3,16 +3,19 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use actix_web::rt;
-use mayfly_core::{Clock, SystemClock};
+use mayfly_core::Clock;
 use mayfly_hot::HotStore;
-use mayfly_runtime::ticker;
+use mayfly_runtime::{OutageLog, ticker};
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     time::Duration,
 };
 
 use super::{Worker, delivery::record_delivery_latency};
-use crate::{hub::Hub, worker_event::WorkerEvent};
+use crate::{
+    hub::{Hub, SentEvent},
+    worker_event::WorkerEvent,
+};
 
 /// Interval at which the timers of all connections are checked.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
@@ -34,19 +37,16 @@ pub(crate) struct WorkerContext {
     /// A store whose responses are processed on this thread.
     pub(crate) hot: HotStore,
     pub(crate) replay_reads: Semaphore,
+    /// The failed reads of clients that resume.
+    pub(crate) replay_outages: OutageLog,
     pub(crate) hub: Arc<Hub>,
 }
 
 impl WorkerContext {
     /// Creates the worker of this thread, registers it with the hub and starts its event loop.
     pub(crate) fn start(hub: &Arc<Hub>) -> Rc<Self> {
-        let (current_state, events) = hub.register();
-        let mut worker = Worker::new(
-            &hub.settings.fanout,
-            hub.position_interval(),
-            Arc::clone(&hub.delivered),
-            Arc::clone(&hub.host_registry),
-        );
+        let (number, current_state, events) = hub.register();
+        let mut worker = Worker::new(number, hub);
         for event in current_state {
             worker.handle(event);
         }
@@ -56,6 +56,7 @@ impl WorkerContext {
             read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             hot: hub.hot.with_dedicated_connections(),
             replay_reads: Semaphore::new(REPLAY_READS_MAX),
+            replay_outages: OutageLog::new("read messages for clients that resume"),
             hub: Arc::clone(hub),
         });
         rt::spawn(run_event_loop(Rc::clone(&context), events));
@@ -63,16 +64,17 @@ impl WorkerContext {
     }
 }
 
-async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<WorkerEvent>) {
+async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<SentEvent>) {
     let mut ticks = ticker(TICK_INTERVAL);
     loop {
         tokio::select! {
-            // Both branches are short, so neither delays the other.
+            // All branches are short, so none delays the others.
             event = events.recv() => match event {
                 Some(event) => handle_events(&context, event, &mut events),
                 None => return,
             },
             _ = ticks.tick() => context.worker.borrow_mut().tick(Instant::now()),
+            () = context.hub.memory.wait_until_exceeded() => context.worker.borrow_mut().flush(),
         }
         // Lets the tasks of ready sockets run.
         tokio::task::yield_now().await;
@@ -82,29 +84,24 @@ async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<W
 /// Handles the waiting events, up to a size limit, then flushes once.
 fn handle_events(
     context: &WorkerContext,
-    first: WorkerEvent,
-    events: &mut mpsc::Receiver<WorkerEvent>,
+    first: SentEvent,
+    events: &mut mpsc::Receiver<SentEvent>,
 ) {
     let mut worker = context.worker.borrow_mut();
     let (mut next, mut first_batch, mut bytes) = (Some(first), None, 0);
-    while let Some(event) = next {
-        match &event {
-            WorkerEvent::Batch(batch) => {
-                bytes += batch.size_bytes();
-                if batch.len() > 0 {
-                    first_batch.get_or_insert_with(|| Arc::clone(batch));
-                }
-            }
-            WorkerEvent::Plays(plays) => bytes += plays.size_bytes(),
-            WorkerEvent::Trend(frame) => bytes += frame.size_bytes(),
-            WorkerEvent::Repositioned(..) | WorkerEvent::State(_) | WorkerEvent::Drain(_) => {}
+    while let Some(SentEvent { event, .. }) = next {
+        bytes += event.size_bytes();
+        if let WorkerEvent::Batch(batch) = &event
+            && batch.len() > 0
+        {
+            first_batch.get_or_insert_with(|| Arc::clone(batch));
         }
         worker.handle(event);
         next = if bytes < EVENT_BYTES_PER_FLUSH { events.try_recv().ok() } else { None };
     }
     worker.flush();
     if let Some(batch) = first_batch {
-        record_delivery_latency(&batch, SystemClock.now().as_millis());
+        record_delivery_latency(&batch, context.hot.clock().now().as_millis());
     }
     drop(worker);
     context.advanced.notify_waiters();

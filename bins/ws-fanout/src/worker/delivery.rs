@@ -16,10 +16,13 @@ use super::{
     groups::GroupKey,
 };
 use crate::{
-    frames::{Batch, PlayFrames, Selection, encode_json},
+    frames::{Batch, PlayFrames, Selection, encode_json, encode_sse_retry},
     metrics as names,
     websocket::CloseCode,
 };
+
+/// Bytes of a part of a replay that a connection queues at once, unless a single frame is larger.
+pub(crate) const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 
 impl Worker {
     /// Delivers a batch to all live connections that subscribe to any of it.
@@ -28,7 +31,7 @@ impl Worker {
         self.position = Some(batch.end.clone());
         let (mut slow, mut delivered, now) = (Vec::new(), 0, Instant::now());
         for (group, entries) in self.groups.match_batch(batch) {
-            let GroupKey { encoding, subscription } = self.groups.key(group);
+            let GroupKey { encoding, subscription, .. } = self.groups.key(group);
             let Some(selection) = batch.select(*encoding, subscription, &entries) else {
                 continue;
             };
@@ -50,6 +53,7 @@ impl Worker {
 
     /// Delivers play counts to all connections that subscribe to them. Play counts are not
     /// coalesced like states: a client that does not read them is a slow consumer.
+    #[expect(clippy::mutable_key_type, reason = "the memory of the names is not part of the key")]
     pub(super) fn deliver_plays(&mut self, plays: &PlayFrames) {
         // Frames are selected once per subscription.
         let mut selections: HashMap<Rc<GroupKey>, Option<(Bytes, usize)>> = HashMap::new();
@@ -110,27 +114,29 @@ impl Worker {
     }
 
     /// Replays from the buffer to a connection that has received everything up to `from`, and makes
-    /// it live when it has caught up. Stops when the send queue is half full.
+    /// it live when it has caught up. Stops after [`REPLAY_PAGE_BYTES`].
     pub(crate) fn replay_buffered(&mut self, key: usize, from: EntryId) -> BufferedReplay {
         let Some(position) = self.position.clone() else { return BufferedReplay::NotBuffered };
         let Some((first, mut skip)) = self.find_after(from) else {
             return BufferedReplay::NotBuffered;
         };
         let group_key = Rc::clone(&self.connections[key].group_key);
-        let GroupKey { encoding, subscription } = &*group_key;
+        let GroupKey { encoding, subscription, .. } = &*group_key;
         let (mut bytes, mut frames) = (0, 0);
         for index in first.. {
             let Some(batch) = self.replay_buffer.get(index) else { break };
-            let is_half_full = bytes + batch.size_bytes() > self.queue_limits.bytes / 2
-                || frames > self.queue_limits.frames / 2;
-            if bytes > 0 && is_half_full {
+            if bytes >= REPLAY_PAGE_BYTES || frames > self.queue_limits.frames / 2 {
                 return BufferedReplay::Partial(batch.before.entry);
             }
             let entries = batch.find_matching(subscription, skip);
-            if let Some(selection) = batch.select(*encoding, subscription, &entries) {
+            let (part, end) = batch.take_part(*encoding, entries, REPLAY_PAGE_BYTES - bytes);
+            if let Some(selection) = batch.select(*encoding, subscription, &part) {
                 bytes += selection.bytes.len();
                 frames += selection.frames;
                 self.enqueue_replay(key, selection);
+            }
+            if let Some(end) = end {
+                return BufferedReplay::Partial(end);
             }
             skip = 0;
         }
@@ -160,14 +166,22 @@ impl Worker {
         }
         let mut bytes = Vec::new();
         encode_json(&mut bytes, connection.group_key.encoding, position, &frame.to_json());
-        self.enqueue(key, bytes.into(), 1);
+        let bytes = self.memory.share(bytes);
+        self.enqueue(key, bytes, 1);
     }
 
-    /// Enqueues the reply to a client frame. A client that sends frames without reading the replies
-    /// is a slow consumer.
-    pub(crate) fn send_reply(&mut self, key: usize, bytes: Bytes) {
-        if self.connections[key].has_room(bytes.len(), 1, self.queue_limits) {
-            self.enqueue(key, bytes, 1);
+    /// Enqueues the delay after which an `EventSource` reconnects.
+    pub(crate) fn send_retry(&mut self, key: usize, millis: u64) {
+        self.enqueue(key, encode_sse_retry(millis), 0);
+    }
+
+    /// Enqueues the reply to a client frame. A client whose send queue has no room for it is a slow
+    /// consumer.
+    pub(crate) fn send_reply(&mut self, key: usize, bytes: Vec<u8>) {
+        let connection = &mut self.connections[key];
+        if connection.has_room(bytes.len(), 1, self.queue_limits) {
+            connection.send_queue.push_reply(self.memory.share(bytes));
+            mark_dirty(&mut self.dirty, connection, key);
         } else {
             self.close(key, &CloseCode::SlowConsumer.into());
         }
@@ -196,8 +210,17 @@ impl Worker {
         mark_dirty(&mut self.dirty, connection, key);
     }
 
-    /// Flushes every connection with new frames.
+    /// Flushes every connection with new frames. If connections then hold too much memory, closes
+    /// the largest ones.
     pub(crate) fn flush(&mut self) {
+        self.flush_dirty();
+        if self.memory.is_exceeded() {
+            self.close_largest();
+            self.flush_dirty();
+        }
+    }
+
+    fn flush_dirty(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
         for &key in &dirty {
             self.connections[key].is_dirty = false;

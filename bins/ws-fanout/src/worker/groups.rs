@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
     rc::Rc,
 };
 
@@ -11,14 +12,48 @@ use slab::Slab;
 
 use crate::{
     frames::{Audience, Batch, Encoding, EntrySet},
-    subscription::{Channels, Subscription},
+    hub::{ConnectionMemory, Reservation},
+    subscription::Subscription,
 };
 
 /// The properties that all connections of a group share.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct GroupKey {
     pub(crate) encoding: Encoding,
     pub(crate) subscription: Subscription,
+    /// The memory of the subscribed names.
+    names: Reservation,
+}
+
+impl GroupKey {
+    pub(crate) fn new(
+        encoding: Encoding,
+        subscription: Subscription,
+        memory: &ConnectionMemory,
+    ) -> Self {
+        let mut names = memory.reserve();
+        names.set(subscription.names_bytes());
+        Self { encoding, subscription, names }
+    }
+
+    /// Returns the memory of the subscribed names.
+    pub(crate) fn names_bytes(&self) -> usize {
+        self.names.bytes()
+    }
+}
+
+impl PartialEq for GroupKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoding == other.encoding && self.subscription == other.subscription
+    }
+}
+
+impl Eq for GroupKey {}
+
+impl Hash for GroupKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.encoding.hash(state);
+        self.subscription.hash(state);
+    }
 }
 
 /// The groups of one worker.
@@ -129,7 +164,7 @@ impl Groups {
     fn with_named_channels(&self) -> impl Iterator<Item = usize> {
         let has_names = |(_, group): &(usize, &Group)| {
             let subscription = &group.key.subscription;
-            subscription.has_messages() && matches!(subscription.channels, Channels::Some(_))
+            subscription.has_messages() && !subscription.channels.is_all()
         };
         self.all.iter().filter(has_names).map(|(index, _)| index)
     }
@@ -139,15 +174,11 @@ impl Groups {
         let index = self.all.insert(group);
         self.by_key.insert(Rc::clone(key), index);
         if key.subscription.has_messages() {
-            match &key.subscription.channels {
-                Channels::All => {
-                    self.all_channels.insert(index);
-                }
-                Channels::Some(channels) => {
-                    for channel in channels {
-                        self.by_channel.entry(channel.as_str().into()).or_default().insert(index);
-                    }
-                }
+            if key.subscription.channels.is_all() {
+                self.all_channels.insert(index);
+            }
+            for channel in key.subscription.channels.names() {
+                self.by_channel.entry(channel.as_str().into()).or_default().insert(index);
             }
         }
         index
@@ -156,13 +187,11 @@ impl Groups {
     fn remove(&mut self, index: usize) {
         let group = self.all.remove(index);
         self.by_key.remove(&group.key);
-        if let Channels::Some(channels) = &group.key.subscription.channels {
-            for channel in channels {
-                if let Some(groups) = self.by_channel.get_mut(channel.as_str()) {
-                    groups.remove(&index);
-                    if groups.is_empty() {
-                        self.by_channel.remove(channel.as_str());
-                    }
+        for channel in group.key.subscription.channels.names() {
+            if let Some(groups) = self.by_channel.get_mut(channel.as_str()) {
+                groups.remove(&index);
+                if groups.is_empty() {
+                    self.by_channel.remove(channel.as_str());
                 }
             }
         }
@@ -175,13 +204,14 @@ mod tests {
     use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position};
 
     use super::*;
-    use crate::subscription::SubscriptionRequest;
+    use crate::subscription::NewSubscription;
 
     fn group_key(channels: &[&str]) -> Rc<GroupKey> {
-        let channels = channels.iter().map(|&name| name.to_owned()).collect();
-        let request = SubscriptionRequest { channels, ..SubscriptionRequest::default() };
-        let subscription = Subscription::try_from(request).expect("valid names");
-        Rc::new(GroupKey { encoding: Encoding::WebSocket, subscription })
+        let names: Vec<_> = channels.iter().map(|&name| name.to_owned()).collect();
+        let channels = (!names.is_empty()).then_some(names);
+        let names = NewSubscription { channels, ..NewSubscription::default() };
+        let subscription = Subscription::try_from(names).expect("valid names");
+        Rc::new(GroupKey::new(Encoding::WebSocket, subscription, &ConnectionMemory::new(0)))
     }
 
     fn batch(channels: &[&str]) -> Batch {
@@ -192,7 +222,8 @@ mod tests {
         };
         let entries: Vec<_> = channels.iter().enumerate().map(entry).collect();
         let end = entries.last().map_or(EntryId::START, |entry| entry.id);
-        Batch::encode(Position::new("e", EntryId::START), end, entries)
+        let memory = ConnectionMemory::new(0);
+        Batch::encode(Position::new("e", EntryId::START), end, entries, &memory)
     }
 
     #[test]

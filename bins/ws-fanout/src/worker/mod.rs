@@ -25,29 +25,32 @@ use std::{
 };
 
 use mayfly_core::{
-    Clock, EntryId, Feed, Position, SystemClock,
+    Clock, EntryId, Feed, Position, SynchronizedClock,
     frame::{ResumeFailure, ServerFrame},
 };
 use mayfly_runtime::settings::FanoutSettings;
 use metrics::{counter, gauge};
 use slab::Slab;
 
+pub(crate) use self::{
+    close::DRAIN_RETRY_MS,
+    connection::{Sink, Stage, wake},
+    context::WorkerContext,
+    delivery::{BufferedReplay, REPLAY_PAGE_BYTES},
+};
 use self::{
     close::count_closed,
     connection::{Connection, QueueLimits},
     drain::DrainSchedule,
-    groups::Groups,
+    groups::{GroupKey, Groups},
     replay_buffer::ReplayBuffer,
     watched_hosts::WatchedHosts,
 };
-pub(crate) use self::{
-    connection::{Sink, Stage, wake},
-    context::WorkerContext,
-    delivery::BufferedReplay,
-    groups::GroupKey,
-};
 use crate::{
-    frames::StateFrame, host_registry::HostRegistry, metrics as names, subscription::Subscription,
+    frames::{Encoding, StateFrame},
+    hub::{ConnectionMemory, Hub},
+    metrics as names,
+    subscription::Subscription,
     worker_event::WorkerEvent,
 };
 
@@ -65,6 +68,12 @@ pub(crate) struct Worker {
     /// Connections with new frames in their send queue.
     dirty: Vec<usize>,
     queue_limits: QueueLimits,
+    /// The number of the worker within the process.
+    number: usize,
+    /// The memory that the connections of all workers hold.
+    memory: ConnectionMemory,
+    /// The earliest time at which the largest connections are closed again.
+    next_closes_at: Option<Instant>,
     settings: FanoutSettings,
     /// Frames queued by all workers.
     delivered: Arc<AtomicU64>,
@@ -72,15 +81,14 @@ pub(crate) struct Worker {
     position_interval: Duration,
     drain: Option<DrainSchedule>,
     last_tick_at: Instant,
+    /// The clock of Redis, to which the expiry times of messages refer.
+    clock: Arc<SynchronizedClock>,
 }
 
 impl Worker {
-    pub(crate) fn new(
-        settings: &FanoutSettings,
-        position_interval: Duration,
-        delivered: Arc<AtomicU64>,
-        host_registry: Arc<HostRegistry>,
-    ) -> Self {
+    /// Creates the worker with this number.
+    pub(crate) fn new(number: usize, hub: &Hub) -> Self {
+        let settings = &hub.settings.fanout;
         let queue_limits =
             QueueLimits { frames: settings.queue_frames_max, bytes: settings.queue_bytes_max };
         Self {
@@ -88,15 +96,19 @@ impl Worker {
             groups: Groups::default(),
             replay_buffer: ReplayBuffer::default(),
             states: BTreeMap::new(),
-            watched_hosts: WatchedHosts::new(host_registry),
+            watched_hosts: WatchedHosts::new(Arc::clone(&hub.host_registry)),
             position: None,
             dirty: Vec::new(),
             queue_limits,
+            number,
+            memory: hub.memory.clone(),
+            next_closes_at: None,
             settings: settings.clone(),
-            delivered,
-            position_interval,
+            delivered: Arc::clone(&hub.delivered),
+            position_interval: hub.position_interval(),
             drain: None,
             last_tick_at: Instant::now(),
+            clock: Arc::clone(hub.hot.clock()),
         }
     }
 
@@ -133,11 +145,18 @@ impl Worker {
     }
 
     /// Adds a connection. It receives no frames before its `hello`.
-    pub(crate) fn register(&mut self, sink: Sink, group_key: GroupKey) -> usize {
+    pub(crate) fn register(
+        &mut self,
+        sink: Sink,
+        encoding: Encoding,
+        subscription: Subscription,
+    ) -> usize {
         gauge!(names::CONNECTIONS).increment(1);
         let first_ping_in = self.next_ping_delay();
-        add_to_subscription_gauges(&group_key.subscription, 1.0);
-        let connection = Connection::new(sink, Rc::new(group_key), Instant::now(), first_ping_in);
+        add_to_subscription_gauges(&subscription, 1.0);
+        let group_key = Rc::new(GroupKey::new(encoding, subscription, &self.memory));
+        let now = Instant::now();
+        let connection = Connection::new(sink, group_key, now, first_ping_in, &self.memory);
         let key = self.connections.insert(connection);
         self.update_watched_hosts(key, None);
         key
@@ -207,7 +226,7 @@ impl Worker {
             resumed,
             reason,
             ping_interval_ms: ping_interval_ms.unwrap_or(u64::MAX),
-            time: SystemClock.now(),
+            time: self.clock.now(),
         };
         self.send_frame(key, &hello, Some(position));
     }
@@ -221,9 +240,11 @@ impl Worker {
     }
 
     /// Changes the subscription of a connection and moves it to the matching group.
-    pub(crate) fn change_group(&mut self, key: usize, group_key: GroupKey) {
+    pub(crate) fn change_subscription(&mut self, key: usize, subscription: Subscription) {
         self.leave_group(key);
-        add_to_subscription_gauges(&group_key.subscription, 1.0);
+        add_to_subscription_gauges(&subscription, 1.0);
+        let encoding = self.connections[key].group_key.encoding;
+        let group_key = GroupKey::new(encoding, subscription, &self.memory);
         let before = std::mem::replace(&mut self.connections[key].group_key, Rc::new(group_key));
         add_to_subscription_gauges(&before.subscription, -1.0);
         self.update_watched_hosts(key, Some(&before.subscription));
@@ -246,6 +267,13 @@ impl Worker {
             .iter()
             .filter(move |(_, connection)| predicate(connection))
             .map(|(key, _)| key)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Workers that exit later must not wait for a report of this one.
+        self.memory.report_largest(self.number, 0);
     }
 }
 

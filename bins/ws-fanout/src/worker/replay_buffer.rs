@@ -57,6 +57,7 @@ mod tests {
     use mayfly_core::{LiveEntry, LiveEvent, Position};
 
     use super::*;
+    use crate::hub::ConnectionMemory;
 
     fn batch(before: u64, ids: &[u64], bytes: usize) -> Arc<Batch> {
         let id = |millis| EntryId { millis, number: 0 };
@@ -69,6 +70,7 @@ mod tests {
             Position::new("e", id(before)),
             end,
             ids.iter().map(entry).collect(),
+            &ConnectionMemory::new(0),
         ))
     }
 

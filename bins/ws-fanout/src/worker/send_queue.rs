@@ -4,13 +4,18 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::Bytes;
 
+use crate::hub::{ConnectionMemory, Reservation};
+
 /// Chunks per vectored write; the kernel accepts up to 1,024.
 pub(super) const SLICES_MAX: usize = 64;
 /// Chunk capacity that an idle connection retains.
 const IDLE_CHUNKS_MAX: usize = 4;
+/// Queued replies to client frames at which no further client frame is read.
+const REPLIES_MAX: usize = 32;
+/// Bytes of queued replies at which no further client frame is read.
+const REPLY_BYTES_MAX: usize = 16 * 1024;
 
 /// Chunks in the order in which they are written. Chunks are shared between connections.
-#[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
     /// Queued bytes.
@@ -19,19 +24,48 @@ pub(crate) struct SendQueue {
     frames: usize,
     /// Bytes of the first chunk that are already written.
     written: usize,
+    /// Queued replies to client frames.
+    replies: usize,
+    /// Bytes of the queued replies.
+    reply_bytes: usize,
+    /// The memory of the list of chunks.
+    entries: Reservation,
 }
 
-#[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
-    frames: usize,
+    frames: u32,
+    is_reply: bool,
 }
 
 impl SendQueue {
+    pub(crate) fn new(memory: &ConnectionMemory) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            frames: 0,
+            written: 0,
+            replies: 0,
+            reply_bytes: 0,
+            entries: memory.reserve(),
+        }
+    }
+
     pub(crate) fn push(&mut self, bytes: Bytes, frames: usize) {
         self.bytes += bytes.len();
         self.frames += frames;
-        self.chunks.push_back(Chunk { bytes, frames });
+        // A batch has at most a few thousand frames.
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.chunks.push_back(Chunk { bytes, frames, is_reply: false });
+    }
+
+    /// Appends the reply to a client frame.
+    pub(crate) fn push_reply(&mut self, bytes: Bytes) {
+        self.bytes += bytes.len();
+        self.frames += 1;
+        self.replies += 1;
+        self.reply_bytes += bytes.len();
+        self.chunks.push_back(Chunk { bytes, frames: 1, is_reply: true });
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -46,6 +80,23 @@ impl SendQueue {
     /// Returns the number of queued frames.
     pub(crate) fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// Returns whether so many replies are queued that no further client frame should be read.
+    pub(crate) fn has_many_replies(&self) -> bool {
+        self.replies >= REPLIES_MAX || self.reply_bytes >= REPLY_BYTES_MAX
+    }
+
+    /// Returns the memory of the list of chunks, as last counted.
+    pub(crate) fn entries_bytes(&self) -> usize {
+        self.entries.bytes()
+    }
+
+    /// Counts the memory of the list of chunks, unless it is small.
+    pub(crate) fn count_entries(&mut self) {
+        let capacity = self.chunks.capacity();
+        let counted = if capacity > IDLE_CHUNKS_MAX { capacity } else { 0 };
+        self.entries.set(counted * size_of::<Chunk>());
     }
 
     /// Fills `slices` with the next chunks and returns their number.
@@ -69,34 +120,68 @@ impl SendQueue {
                 return;
             }
             bytes -= left;
-            self.written = 0;
-            self.frames -= first.frames;
-            self.chunks.pop_front();
+            self.remove_first();
         }
-        if self.chunks.capacity() > IDLE_CHUNKS_MAX {
-            self.chunks.shrink_to(IDLE_CHUNKS_MAX);
-        }
+        self.release_entries();
     }
 
-    /// Removes and returns the unwritten part of the first chunk.
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let chunk = self.chunks.pop_front()?;
-        self.bytes -= chunk.bytes.len() - self.written;
-        self.frames -= chunk.frames;
-        let bytes = chunk.bytes.slice(std::mem::take(&mut self.written)..);
+    /// Removes and returns the unwritten part of the first chunk, at most `bytes_max` bytes.
+    pub(crate) fn pop(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let chunk = self.chunks.front()?;
+        let end = chunk.bytes.len().min(self.written + bytes_max);
+        let bytes = chunk.bytes.slice(self.written..end);
+        self.bytes -= bytes.len();
+        self.written = end;
+        if end == chunk.bytes.len() {
+            self.remove_first();
+        }
+        if self.chunks.is_empty() {
+            self.release_entries();
+        }
         Some(bytes)
     }
 
-    /// Discards all chunks except a partially written one, and returns the number of discarded
-    /// frames.
-    pub(crate) fn discard(&mut self) -> usize {
-        let retained = usize::from(self.written > 0);
-        let dropped = self.chunks.iter().skip(retained).map(|chunk| chunk.frames).sum();
-        self.chunks.truncate(retained);
-        self.chunks.shrink_to_fit();
-        self.bytes = self.chunks.front().map_or(0, |chunk| chunk.bytes.len() - self.written);
-        self.frames -= dropped;
-        dropped
+    /// Discards everything except the rest of a partially written frame, which is copied, so that
+    /// the chunk that contains it can be freed. Returns the number of discarded frames.
+    /// `find_frame` returns the end of the frame of a chunk that contains the given offset, and the
+    /// number of frames before it; a frame that begins at the offset is not partially written.
+    pub(crate) fn discard(
+        &mut self,
+        find_frame: impl FnOnce(&[u8], usize) -> (usize, u32),
+    ) -> usize {
+        let dropped = self.frames;
+        let partial = self.chunks.pop_front().filter(|_| self.written > 0);
+        self.chunks = VecDeque::new();
+        let written = std::mem::take(&mut self.written);
+        (self.bytes, self.frames, self.replies, self.reply_bytes) = (0, 0, 0, 0);
+        self.count_entries();
+        let Some(chunk) = partial else { return dropped };
+        let (end, before) = find_frame(&chunk.bytes, written);
+        if end <= written {
+            return dropped - (before.min(chunk.frames) as usize);
+        }
+        let retained = chunk.frames.min(before + 1) as usize;
+        let rest = self.entries.memory().share(chunk.bytes[written..end].to_vec());
+        self.push(rest, 0);
+        dropped - retained
+    }
+
+    fn remove_first(&mut self) {
+        let Some(first) = self.chunks.pop_front() else { return };
+        self.written = 0;
+        self.frames -= first.frames as usize;
+        if first.is_reply {
+            self.replies -= 1;
+            self.reply_bytes -= first.bytes.len();
+        }
+    }
+
+    /// Releases the memory of an empty list.
+    fn release_entries(&mut self) {
+        if self.chunks.capacity() > IDLE_CHUNKS_MAX {
+            self.chunks.shrink_to(IDLE_CHUNKS_MAX);
+            self.count_entries();
+        }
     }
 }
 
@@ -104,18 +189,18 @@ impl SendQueue {
 mod tests {
     use super::*;
 
-    fn queued(queue: &SendQueue) -> Vec<u8> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = queue.fill_slices(&mut slices);
-        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
-    }
-
     fn filled_queue() -> SendQueue {
-        let mut queue = SendQueue::default();
+        let mut queue = SendQueue::new(&ConnectionMemory::new(0));
         queue.push(Bytes::from_static(b"abc"), 1);
         queue.push(Bytes::from_static(b"de"), 2);
         queue.push(Bytes::from_static(b"f"), 3);
         queue
+    }
+
+    fn queued(queue: &SendQueue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = queue.fill_slices(&mut slices);
+        slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
     }
 
     #[test]
@@ -130,15 +215,66 @@ mod tests {
     }
 
     #[test]
-    fn partially_written_chunk_is_not_discarded() {
+    fn chunk_is_popped_in_parts() {
         let mut queue = filled_queue();
-        assert_eq!(queue.discard(), 6);
+        for (part, left, frames) in [("ab", 4, 6), ("c", 3, 5), ("de", 1, 3), ("f", 0, 0)] {
+            assert_eq!(queue.pop(2).as_deref(), Some(part.as_bytes()));
+            assert_eq!((queue.bytes(), queue.frames()), (left, frames));
+        }
+        assert_eq!(queue.pop(2), None);
+    }
+
+    #[test]
+    fn everything_but_the_rest_of_a_partially_written_frame_is_discarded() {
+        let none = |_: &[u8], _| unreachable!("no frame is partially written");
+        let mut queue = filled_queue();
+        assert_eq!(queue.discard(none), 6);
         assert!(queue.is_empty() && queue.bytes() == 0 && queue.frames() == 0);
+
+        // The second of the two frames of "de" begins at its second byte.
         let mut queue = filled_queue();
+        queue.advance(4);
+        assert_eq!(queue.discard(|chunk, at| (at, u32::from(chunk == b"de"))), 4);
+        assert!(queue.is_empty());
+
+        // "a" and "bc" are frames of one chunk, and the second one is partially written.
+        let mut queue = SendQueue::new(&ConnectionMemory::new(0));
+        queue.push(Bytes::from_static(b"abcdef"), 4);
+        queue.push(Bytes::from_static(b"g"), 1);
+        queue.advance(2);
+        assert_eq!(queue.discard(|_, _| (3, 1)), 3);
+        assert_eq!((queued(&queue), queue.bytes(), queue.frames()), (b"c".to_vec(), 1, 0));
+    }
+
+    #[test]
+    fn queued_replies_are_limited_by_number_and_size() {
+        let memory = ConnectionMemory::new(0);
+        let mut queue = SendQueue::new(&memory);
+        for _ in 0..REPLIES_MAX {
+            assert!(!queue.has_many_replies());
+            queue.push_reply(Bytes::from_static(b"x"));
+        }
+        assert!(queue.has_many_replies());
         queue.advance(1);
-        assert_eq!(queue.discard(), 5);
-        assert_eq!((queued(&queue), queue.frames()), (b"bc".to_vec(), 1));
-        assert_eq!(queue.pop().as_deref(), Some(&b"bc"[..]));
-        assert_eq!((queue.pop(), queue.bytes()), (None, 0));
+        assert!(!queue.has_many_replies());
+        queue.push_reply(vec![0; REPLY_BYTES_MAX].into());
+        assert!(queue.has_many_replies());
+        queue.advance(queue.bytes());
+        queue.push(vec![0; REPLY_BYTES_MAX].into(), 1);
+        assert!(!queue.has_many_replies(), "a message is not a reply");
+    }
+
+    #[test]
+    fn memory_of_many_chunks_is_counted() {
+        let memory = ConnectionMemory::new(0);
+        let mut queue = SendQueue::new(&memory);
+        queue.push(Bytes::from_static(b"x"), 1);
+        queue.count_entries();
+        assert_eq!(memory.bytes(), 0, "an idle connection has a short list");
+        (0..1_000).for_each(|_| queue.push(Bytes::from_static(b"x"), 1));
+        queue.count_entries();
+        assert!(memory.bytes() >= 1_001 * size_of::<Chunk>());
+        queue.advance(queue.bytes());
+        assert_eq!(memory.bytes(), 0);
     }
 }

@@ -36,6 +36,7 @@ impl Worker {
         if !stalled.is_zero() {
             for (_, connection) in &mut self.connections {
                 connection.pong_deadline = connection.pong_deadline.map(|at| at + stalled);
+                connection.stalled_since = connection.stalled_since.map(|at| at + stalled);
             }
         }
         let due: Vec<_> = self
@@ -49,13 +50,22 @@ impl Worker {
         }
         self.continue_drain(now);
         self.flush();
+        self.end_closing_largest();
     }
 
     fn is_due(&self, connection: &Connection, now: Instant) -> bool {
         now >= connection.next_ping_at
             || connection.pong_deadline.is_some_and(|at| now >= at)
             || connection.close_deadline.is_some_and(|at| now >= at)
+            || self.is_write_overdue(connection, now)
             || now >= connection.last_frame_at + self.position_interval
+    }
+
+    /// Returns whether the client has read nothing for so long that it cannot have read a ping. It
+    /// may have sent pongs nevertheless.
+    fn is_write_overdue(&self, connection: &Connection, now: Instant) -> bool {
+        let timeout = self.settings.ping_interval + self.settings.pong_timeout;
+        connection.stalled_since.is_some_and(|at| now >= at + timeout)
     }
 
     fn run_timers(&mut self, key: usize, now: Instant, position: Option<&Position>) {
@@ -71,10 +81,12 @@ impl Worker {
         if !connection.is_open() {
             return;
         }
-        if connection.pong_deadline.is_some_and(|at| now >= at) {
+        let is_pong_overdue = connection.pong_deadline.is_some_and(|at| now >= at);
+        if is_pong_overdue || self.is_write_overdue(&self.connections[key], now) {
             self.close(key, &CloseCode::NoPong.into());
             return;
         }
+        let connection = &mut self.connections[key];
         if now >= connection.next_ping_at {
             connection.next_ping_at = now + next_ping;
             let bytes = match connection.sink {

@@ -1,13 +1,15 @@
 //! The errors of the cold store, classified by how a caller can react.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::PoolError;
 use mayfly_core::{StoreError, StoreErrorKind};
+
+use super::pool::PoolError;
 
 /// A failed call to Postgres.
 #[derive(Debug, thiserror::Error)]
 pub enum ColdError {
-    /// Postgres cannot be reached, or closed the connection. Retry later.
+    /// Postgres cannot be reached, closed the connection, or cannot execute the statement now, such
+    /// as while it is read-only or its disk is full. Retry later.
     #[error("Postgres is unavailable: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// Postgres did not respond within the deadline. Retry later. The statement may have been
@@ -49,19 +51,79 @@ impl StoreError for ColdError {
 
 impl From<PoolError> for ColdError {
     fn from(error: PoolError) -> Self {
-        Self::Unavailable(Box::new(error))
+        match error {
+            PoolError::Backend(error) => Self::Unavailable(Box::new(error)),
+            PoolError::Timeout(_) => Self::Timeout,
+            other => Self::Unavailable(other.to_string().into()),
+        }
     }
 }
 
-impl From<DieselError> for ColdError {
-    fn from(error: DieselError) -> Self {
-        match &error {
+/// The class of an error by its SQLSTATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErrorClass {
+    /// Postgres, the session or the user cannot do it now. Another session may.
+    Unavailable,
+    /// A timeout canceled the statement.
+    Timeout,
+    /// A table, column or function does not exist.
+    Undefined,
+    /// Postgres rejects the statement itself.
+    Rejected,
+}
+
+impl ErrorClass {
+    /// Classifies an error that has an SQLSTATE.
+    pub(super) fn from_sqlstate(code: &str) -> Self {
+        match code {
+            // Canceled, or waited too long for a lock.
+            "57014" | "55P03" => Self::Timeout,
+            // Read-only; a missing right; an idle transaction that was ended.
+            "25006" | "42501" | "25P03" | "25P04" => Self::Unavailable,
+            "42P01" | "42703" | "42704" | "42883" | "3F000" => Self::Undefined,
+            _ => match &code[..2] {
+                // Connection, authorization, conflict with another transaction, resources (such as a
+                // full disk), intervention of an operator, input and output.
+                "08" | "28" | "3D" | "40" | "53" | "57" | "58" => Self::Unavailable,
+                _ => Self::Rejected,
+            },
+        }
+    }
+
+    /// Classifies an error without an SQLSTATE, which Postgres did not send.
+    pub(super) fn from_client_error(error: &DieselError) -> Self {
+        match error {
             DieselError::DatabaseError(
-                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ReadOnlyTransaction,
                 _,
             )
-            | DieselError::BrokenTransactionManager => Self::Unavailable(Box::new(error)),
-            _ => Self::Rejected(error),
+            | DieselError::BrokenTransactionManager => Self::Unavailable,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorClass;
+
+    #[test]
+    fn errors_are_classified_by_sqlstate() {
+        for code in
+            ["25006", "57P01", "57P03", "53100", "53300", "58030", "42501", "40P01", "08006"]
+        {
+            assert_eq!(ErrorClass::from_sqlstate(code), ErrorClass::Unavailable, "{code}");
+        }
+        for (code, class) in [
+            ("57014", ErrorClass::Timeout),
+            ("42P01", ErrorClass::Undefined),
+            ("22021", ErrorClass::Rejected),
+            ("23505", ErrorClass::Rejected),
+            ("P0001", ErrorClass::Rejected),
+        ] {
+            assert_eq!(ErrorClass::from_sqlstate(code), class, "{code}");
         }
     }
 }

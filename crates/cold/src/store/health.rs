@@ -1,13 +1,45 @@
-//! The health check of Postgres.
+//! The health check of Postgres: whether the service can do its work with it.
 
+use std::time::Duration;
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use mayfly_runtime::Component;
 
-use super::{ColdStore, metrics as names};
+use super::{ColdAccess, ColdError, ColdStore, metrics as names, requirements::Server};
+
+/// How long after a statement failed for lack of a resource the component stays down. Workers retry
+/// such a statement more often.
+const EXHAUSTED_FOR: Duration = Duration::from_secs(3);
 
 impl ColdStore {
-    /// Pings Postgres once a second and reports the result to a component and a gauge. Runs until it
-    /// is aborted.
-    pub async fn watch(self, component: Component) {
-        component.watch(names::POSTGRES_UP, async move || self.ping().await).await;
+    /// Checks once a second whether Postgres grants `access`, and reports the result to a component
+    /// and a gauge. Runs until it is aborted.
+    pub async fn watch(self, component: Component, access: ColdAccess) {
+        component.watch(names::POSTGRES_UP, async move || self.check_access(access).await).await;
+    }
+
+    /// Returns why Postgres does not grant `access`, in words.
+    pub async fn check_access(&self, access: ColdAccess) -> Result<(), String> {
+        let server = self.call(async |connection| {
+            let server = Server::read(connection, access).await?;
+            if access.is_writing() && server.is_read_only() {
+                // Discards the sessions of the pool: they stay read-only when Postgres is not.
+                return Err(DieselError::DatabaseError(
+                    DatabaseErrorKind::ReadOnlyTransaction,
+                    Box::new(server.find_obstacle().unwrap_or_default()),
+                ));
+            }
+            Ok(server)
+        });
+        match server.await {
+            Ok(server) => server.find_obstacle().map_or(Ok(()), Err)?,
+            Err(ColdError::Unavailable(cause)) => return Err(cause.to_string()),
+            Err(error) => return Err(error.to_string()),
+        }
+        let exhausted = self.exhausted.lock();
+        match exhausted.as_ref().filter(|(at, _)| at.elapsed() < EXHAUSTED_FOR) {
+            Some((_, cause)) => Err(cause.clone()),
+            None => Ok(()),
+        }
     }
 }

@@ -1,38 +1,47 @@
 //! The connection pool and the execution of queries. The subjects of the store, such as messages or
 //! plays, are modules of their own that add their handles to [`ColdStore`].
 
+mod connect;
 mod error;
 mod health;
 pub mod metrics;
+mod pool;
+mod requirements;
 mod schema;
+mod sqlstate;
 mod timestamp;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use diesel::{
-    ConnectionError,
-    result::{DatabaseErrorKind, Error as DieselError, QueryResult},
-};
-use diesel_async::{
-    AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
-};
-use futures_util::FutureExt;
+use diesel::result::{Error as DieselError, QueryResult};
+use diesel_async::AsyncPgConnection;
 use mayfly_runtime::settings;
-use secrecy::ExposeSecret;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-pub use error::ColdError;
-pub(crate) use schema::{dead_letters, early_expiries, ledger, messages};
-pub(crate) use timestamp::{from_pg, to_pg};
+pub use self::{connect::ConnectError, error::ColdError, requirements::ColdAccess};
+pub(crate) use self::{
+    connect::{Connector, Session},
+    requirements::Server,
+    schema::{dead_letters, early_expiries, messages},
+    timestamp::{from_pg, to_pg},
+};
+use self::{
+    error::ErrorClass,
+    pool::{Pool, PooledSession, SessionManager},
+    sqlstate::SqlState,
+};
+
+/// The longest statement timeout that Postgres accepts, in milliseconds.
+const STATEMENT_TIMEOUT_MILLIS_MAX: u128 = 2_147_483_647;
 
 /// The cold store. Cheap to clone; connects on first use.
 #[derive(Clone)]
 pub struct ColdStore {
-    pool: Pool<AsyncPgConnection>,
+    pool: Pool,
+    /// The last failure of Postgres to execute a statement for lack of a resource, such as disk
+    /// space. Reads and the health check may succeed at the same time.
+    exhausted: Arc<Mutex<Option<(Instant, String)>>>,
     /// The default timeout of a call, including the time to obtain a connection.
     timeout: Duration,
 }
@@ -55,41 +64,17 @@ impl ColdStore {
         settings: &settings::PostgresSettings,
         statement_timeout: Duration,
     ) -> Self {
-        let millis = statement_timeout.as_millis();
+        let millis = statement_timeout.as_millis().min(STATEMENT_TIMEOUT_MILLIS_MAX);
         // Compiling a statement takes about 0.3 s, longer than any statement of this crate runs.
         let setup = format!(
             "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; \
              SET jit = off"
         );
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(move |url| {
-            let setup = setup.clone();
-            async move {
-                let mut connection = AsyncPgConnection::establish(url).await?;
-                connection
-                    .batch_execute(&setup)
-                    .await
-                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
-                Ok(connection)
-            }
-            .boxed()
-        });
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(
-            settings.url.expose_secret(),
-            config,
-        );
+        let connector = Connector::new(&settings.url, setup);
+        let manager = SessionManager::new(connector, settings.timeout);
         let pool = Pool::builder(manager).max_size(settings.pool_size_max);
         let pool = pool.build().expect("invariant: a pool without timeouts needs no runtime");
-        Self { pool, timeout: settings.timeout }
-    }
-
-    /// Checks that Postgres responds.
-    pub async fn ping(&self) -> Result<(), ColdError> {
-        self.call(async |connection| {
-            diesel::sql_query("SELECT 1").execute(connection).await.map(|_| ())
-        })
-        .await
+        Self { pool, exhausted: Arc::default(), timeout: settings.timeout }
     }
 
     /// Returns whether the schema has this version or a later one.
@@ -105,7 +90,7 @@ impl ColdStore {
         self.call_within(self.timeout, query).await
     }
 
-    /// Runs a query within a timeout. A connection whose query timed out is discarded, as a late
+    /// Runs a query within a timeout. A session whose query timed out is discarded, as a late
     /// response could be mistaken for that of the next query.
     pub(crate) async fn call_within<T>(
         &self,
@@ -113,44 +98,66 @@ impl ColdStore {
         query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, ColdError> {
         let deadline = Instant::now() + timeout;
-        let mut connection =
+        let mut session =
             timeout_at(deadline, self.pool.get()).await.map_err(|_| ColdError::Timeout)??;
-        let result = match timeout_at(deadline, query(&mut connection)).await {
+        // Forgets the error of an earlier query.
+        session.sqlstate.take();
+        let result = match timeout_at(deadline, query(&mut session.connection)).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(classify(error, &mut connection, deadline).await),
+            Ok(Err(error)) => Err(self.classify(error, &mut session, deadline).await),
             Err(_) => Err(ColdError::Timeout),
         };
         if result.as_ref().is_err_and(ColdError::is_outage) {
-            drop(Object::take(connection));
+            drop(PooledSession::take(session));
         }
         result
     }
-}
 
-/// Classifies the error of a query.
-///
-/// diesel does not expose the SQLSTATE of a closing connection (57P01 to 57P03) or of an undefined
-/// table or function (42P01, 42883), and the language of the message depends on `lc_messages`. A
-/// probe on the same connection distinguishes them: it fails if Postgres closed the connection, and
-/// otherwise reports whether the schema exists.
-async fn classify(
-    error: DieselError,
-    connection: &mut AsyncPgConnection,
-    deadline: Instant,
-) -> ColdError {
-    if !matches!(error, DieselError::DatabaseError(DatabaseErrorKind::Unknown, _)) {
-        return error.into();
-    }
-    match timeout_at(deadline, schema::exists(connection)).await {
-        Ok(Ok(true)) => ColdError::Rejected(error),
-        Ok(Ok(false)) => ColdError::SchemaMissing(error),
-        Ok(Err(_)) => ColdError::Unavailable(Box::new(error)),
-        Err(_) => ColdError::Timeout,
+    /// Classifies the error of a query, and discards other sessions that have the same problem.
+    async fn classify(
+        &self,
+        error: DieselError,
+        session: &mut Session,
+        deadline: Instant,
+    ) -> ColdError {
+        let sqlstate = session.sqlstate.take();
+        let code = sqlstate.as_ref().map(SqlState::as_str);
+        let class =
+            code.map_or_else(|| ErrorClass::from_client_error(&error), ErrorClass::from_sqlstate);
+        match class {
+            ErrorClass::Timeout => ColdError::Timeout,
+            ErrorClass::Rejected => ColdError::Rejected(error),
+            ErrorClass::Undefined => {
+                match timeout_at(deadline, schema::exists(&mut session.connection)).await {
+                    Ok(Ok(true)) => ColdError::Rejected(error),
+                    Ok(Ok(false)) => ColdError::SchemaMissing(error),
+                    Ok(Err(_)) => ColdError::Unavailable(Box::new(error)),
+                    Err(_) => ColdError::Timeout,
+                }
+            }
+            ErrorClass::Unavailable => {
+                let cause = match code {
+                    Some(code) => format!("{error} (SQLSTATE {code})"),
+                    None => error.to_string(),
+                };
+                match code.map(|code| &code[..2]) {
+                    // A session keeps the access mode with which it was opened, and an operator who
+                    // ends one ends all.
+                    Some("25" | "57") => drop(self.pool.retain(|_, _| false)),
+                    Some("53" | "58") => {
+                        *self.exhausted.lock() = Some((Instant::now(), cause.clone()));
+                    }
+                    _ => {}
+                }
+                ColdError::Unavailable(cause.into())
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use diesel_async::RunQueryDsl;
     use mayfly_stack::SharedServers;
 
     use super::*;
@@ -176,7 +183,7 @@ mod tests {
         migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
         let result = execute(&store, "SELECT pg_terminate_backend(pg_backend_pid())").await;
         assert!(matches!(result, Err(ColdError::Unavailable(_))), "{result:?}");
-        store.ping().await.expect("the pool opens a new connection");
+        execute(&store, "SELECT 1").await.expect("the pool opens a new connection");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -187,6 +194,40 @@ mod tests {
         migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
         let result = execute(&store, "SELECT FROM no_such_table").await;
         assert!(matches!(result, Err(ColdError::Rejected(_))), "{result:?}");
+    }
+
+    /// Raises an error with an SQLSTATE and a message in another language.
+    fn raise(sqlstate: &str) -> String {
+        format!(
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', \
+             MESSAGE = 'Das geht gerade nicht'; END $$"
+        )
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn statement_that_fails_for_lack_of_a_resource_or_right_can_be_retried() {
+        let (settings, store) = create_store("exhausted").await;
+        migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
+        for sqlstate in ["25006", "42501", "40P01", "53100", "53200", "53300", "57P03", "58030"] {
+            let result = execute(&store, &raise(sqlstate)).await;
+            assert!(matches!(result, Err(ColdError::Unavailable(_))), "{sqlstate}: {result:?}");
+        }
+        for sqlstate in ["57014", "55P03"] {
+            let result = execute(&store, &raise(sqlstate)).await;
+            assert!(matches!(result, Err(ColdError::Timeout)), "{sqlstate}: {result:?}");
+        }
+        let result = execute(&store, &raise("22021")).await;
+        assert!(matches!(result, Err(ColdError::Rejected(_))), "{result:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn health_check_names_a_full_disk_while_statements_fail() {
+        let (settings, store) = create_store("full_disk").await;
+        migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
+        assert_eq!(store.check_access(ColdAccess::Store).await, Ok(()));
+        execute(&store, &raise("53100")).await.expect_err("the statement fails");
+        let cause = store.check_access(ColdAccess::Store).await.expect_err("the disk is full");
+        assert!(cause.contains("SQLSTATE 53100"), "{cause}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

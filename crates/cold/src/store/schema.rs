@@ -3,17 +3,20 @@
 use diesel::{QueryableByName, result::QueryResult, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Returns whether the newest function of the migrations exists.
+/// Returns whether the newest function and the newest table of the migrations exist.
 pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Bool)]
         is_present: bool,
     }
-    diesel::sql_query("SELECT to_regproc('store_samples_v1') IS NOT NULL AS is_present")
-        .get_result::<Row>(connection)
-        .await
-        .map(|row| row.is_present)
+    diesel::sql_query(
+        "SELECT to_regproc('store_samples_v1') IS NOT NULL \
+             AND to_regclass('ledger_reports') IS NOT NULL AS is_present",
+    )
+    .get_result::<Row>(connection)
+    .await
+    .map(|row| row.is_present)
 }
 
 diesel::table! {
@@ -45,18 +48,6 @@ diesel::table! {
         reason -> Text,
         attempts -> Integer,
         created_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    ledger (epoch, kind) {
-        epoch -> Text,
-        kind -> Text,
-        accepted -> BigInt,
-        stored -> BigInt,
-        dead_lettered -> BigInt,
-        started_at -> Timestamptz,
-        ended_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -11,7 +11,8 @@ use crate::create_database;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-async fn cold(name: &str) -> ColdStore {
+/// Creates an empty store with a database of its own.
+pub(crate) async fn cold(name: &str) -> ColdStore {
     let url = create_database(name).await;
     migrations::run(&url, |_| {}).await.expect("the migrations succeed");
     ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT })

@@ -1,6 +1,9 @@
 //! The store on a real Postgres.
 
 mod api_keys;
+mod connections;
+mod health;
+mod ledger;
 mod migrations;
 mod samples;
 

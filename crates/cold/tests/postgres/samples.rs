@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_cold::{ColdStore, migrations};
-use mayfly_core::{Host, HourTotals, PagePath, PageVisitors, Sample, Timestamp, TrendSnapshot};
+use mayfly_core::{
+    Clock, Host, HourTotals, PagePath, PageVisitors, Sample, SystemClock, Timestamp, TrendSnapshot,
+};
 use mayfly_runtime::settings::PostgresSettings;
 
 use crate::create_database;
@@ -185,14 +187,13 @@ async fn old_samples_are_deleted_in_chunks() {
     for batch in days.chunks(100) {
         cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
     }
-    let (before, hours_before) = (at(24 * HOUR), at(6 * HOUR));
+    let hours_before = at(6 * HOUR);
+    // A minute is left for the test. The next older rows are five minutes older.
+    let retention = |before: Timestamp| SystemClock.now().since(before) + Duration::from_secs(60);
+    let (samples, hours) = (retention(at(24 * HOUR)), retention(hours_before));
     // Concurrent callers skip each other's rows.
     let delete = async || {
-        while cold
-            .samples()
-            .delete_old(before, hours_before, 50)
-            .await
-            .expect("the deletion succeeds")
+        while cold.samples().delete_old(samples, hours, 50).await.expect("the deletion succeeds")
             > 0
         {}
     };

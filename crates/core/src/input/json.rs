@@ -1,7 +1,6 @@
 //! Parsing of JSON bodies, with the name of the field that is invalid.
 
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
 
 use super::error::{FieldErrors, InputError};
 
@@ -14,8 +13,6 @@ pub(crate) trait RequestBody<'a>: Deserialize<'a> {
         None
     }
 }
-
-impl<'a> RequestBody<'a> for Vec<&'a RawValue> {}
 
 /// Parses the value of an optional field.
 pub(crate) fn optional<I, T>(

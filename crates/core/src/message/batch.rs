@@ -1,27 +1,25 @@
 //! A batch of messages: one request that is accepted as a whole or not at all.
 
-use serde_json::value::RawValue;
-
 use super::NewMessage;
 use crate::{
-    input::{FieldErrors, InputError, parse_as, parse_items},
+    input::{FieldErrors, InputError, ItemRules, Items},
     limits,
 };
 
-/// Parses a batch sent as a JSON array.
-pub fn parse_array(json: &str) -> Result<Vec<NewMessage>, InputError> {
-    let items: Vec<&RawValue> = parse_as(json, '[', "must be an array")?;
-    parse_messages(items.into_iter().map(RawValue::get))
+const RULES: ItemRules<NewMessage> = ItemRules {
+    items_max: limits::BATCH_MESSAGES_MAX,
+    rule: "must contain 1 to 1000 messages",
+    parse_item,
+};
+
+/// Splits a batch sent as a JSON array.
+pub fn split_array(json: &str) -> Result<Items<'_, NewMessage>, InputError> {
+    Items::split_array(json, "must be an array", &RULES)
 }
 
-/// Parses a batch sent as NDJSON: one message per line. Blank lines are skipped.
-pub fn parse_lines(lines: &str) -> Result<Vec<NewMessage>, InputError> {
-    parse_messages(lines.lines().map(str::trim).filter(|line| !line.is_empty()))
-}
-
-fn parse_messages<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<NewMessage>, InputError> {
-    let rule = "must contain 1 to 1000 messages";
-    parse_items(items, limits::BATCH_MESSAGES_MAX, rule, parse_item)
+/// Splits a batch sent as NDJSON: one message per line. Blank lines are skipped.
+pub fn split_lines(lines: &str) -> Result<Items<'_, NewMessage>, InputError> {
+    Items::split_lines(lines, &RULES)
 }
 
 fn parse_item(item: &str) -> Result<NewMessage, InputError> {
@@ -35,6 +33,14 @@ fn parse_item(item: &str) -> Result<NewMessage, InputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse_array(json: &str) -> Result<Vec<NewMessage>, InputError> {
+        split_array(json)?.parse()
+    }
+
+    fn parse_lines(lines: &str) -> Result<Vec<NewMessage>, InputError> {
+        split_lines(lines)?.parse()
+    }
 
     #[test]
     fn errors_name_the_index_of_the_item() {

@@ -11,7 +11,7 @@ mod view;
 
 use serde::Serialize;
 
-pub use batch::{parse_array, parse_lines};
+pub use batch::{split_array, split_lines};
 pub use cursor::{Cursor, InvalidCursor, Order};
 pub use definition::{Message, MessageBody, MessageView, NewMessage};
 pub use document::{Document, DocumentError};

@@ -52,7 +52,7 @@ impl NewMessage {
         let text = optional(&mut errors, "text", body.text.take(), Text::parse);
         let data = body.data.and_then(|data| parse_document(&mut errors, data.get()));
         if is_empty_body(&errors, text.as_ref(), data.as_ref()) {
-            errors.push("text", "or data must be present");
+            errors.push("text", "is required unless data is present");
         }
         let message = Self { text, data, ..body.validate(&mut errors) };
         if errors.is_empty() { Ok(message) } else { Err(InputError::InvalidFields(errors)) }

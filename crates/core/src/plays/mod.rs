@@ -6,4 +6,4 @@ mod play;
 
 pub use count::{PlayCount, PublishedCount, VideoCount};
 pub use cursor::PlayCursor;
-pub use play::{Play, PlayId, PlayView, Plays, PlaysView, VideoId, fingerprint, parse_plays};
+pub use play::{Play, PlayId, PlayView, Plays, PlaysView, VideoId, fingerprint, split_plays};

@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
     input::{
-        FieldErrors, InputError, RequestBody, checked_text, has_chars, optional, parse_as,
-        parse_items, required,
+        FieldErrors, InputError, ItemRules, Items, RequestBody, checked_text, has_chars, optional,
+        parse_as, required,
     },
     limits,
 };
@@ -63,14 +62,15 @@ impl Play {
     }
 }
 
-/// Parses the body of `POST /v1/plays`: a play or an array of plays.
-pub fn parse_plays(json: &str) -> Result<Vec<Play>, InputError> {
-    if json.trim_ascii_start().starts_with('{') {
-        return Ok(vec![Play::from_json(json)?]);
-    }
-    let items: Vec<&RawValue> = parse_as(json, '[', "must be an object or an array")?;
-    let items = items.into_iter().map(RawValue::get);
-    parse_items(items, limits::PLAYS_MAX, "must contain 1 to 1000 plays", Play::from_json)
+const RULES: ItemRules<Play> = ItemRules {
+    items_max: limits::PLAYS_MAX,
+    rule: "must contain 1 to 1000 plays",
+    parse_item: Play::from_json,
+};
+
+/// Splits the body of `POST /v1/plays`: a play or an array of plays.
+pub fn split_plays(json: &str) -> Result<Items<'_, Play>, InputError> {
+    Items::split_object_or_array(json, &RULES)
 }
 
 /// The body of an entry of the stream `plays`: the plays of one accepted request.
@@ -139,6 +139,10 @@ pub fn fingerprint(video_id: &str, play_id: &str) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse_plays(json: &str) -> Result<Vec<Play>, InputError> {
+        split_plays(json)?.parse()
+    }
 
     fn parse_invalid(json: &str) -> Vec<(String, String)> {
         parse_plays(json).expect_err("it is invalid").into_fields()

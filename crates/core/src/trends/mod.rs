@@ -15,5 +15,5 @@ pub use ranking::{Increase, RankedPage, TrendRanking};
 pub use sample::{PageVisitors, Sample};
 pub use score::score;
 pub use trend::{PageTrend, TrendSnapshot};
-pub use visit::{CLASSES, ShortHash, Visit, Visitor, parse_visits};
+pub use visit::{CLASSES, ShortHash, Visit, Visitor, split_visits};
 pub use window::Window;

@@ -1,14 +1,13 @@
 //! Visits: heartbeats of a visitor on a page of a host.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Host, PagePath, PageTitle};
 use crate::{
     input::{
-        FieldErrors, InputError, RequestBody, checked_text, has_chars, optional, parse_as,
-        parse_items, required,
+        FieldErrors, InputError, ItemRules, Items, RequestBody, checked_text, has_chars, optional,
+        parse_as, required,
     },
     limits,
 };
@@ -61,14 +60,15 @@ impl Visit {
     }
 }
 
-/// Parses the body of `POST /v1/visits`: a visit or an array of visits.
-pub fn parse_visits(json: &str) -> Result<Vec<Visit>, InputError> {
-    if json.trim_ascii_start().starts_with('{') {
-        return Ok(vec![Visit::from_json(json)?]);
-    }
-    let items: Vec<&RawValue> = parse_as(json, '[', "must be an object or an array")?;
-    let items = items.into_iter().map(RawValue::get);
-    parse_items(items, limits::VISITS_MAX, "must contain 1 to 1000 visits", Visit::from_json)
+const RULES: ItemRules<Visit> = ItemRules {
+    items_max: limits::VISITS_MAX,
+    rule: "must contain 1 to 1000 visits",
+    parse_item: Visit::from_json,
+};
+
+/// Splits the body of `POST /v1/visits`: a visit or an array of visits.
+pub fn split_visits(json: &str) -> Result<Items<'_, Visit>, InputError> {
+    Items::split_object_or_array(json, &RULES)
 }
 
 /// An 8-byte hash of a page or visitor, used for counting. The probability of any collision among a
@@ -106,6 +106,10 @@ pub const CLASSES: u32 = 13;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse_visits(json: &str) -> Result<Vec<Visit>, InputError> {
+        split_visits(json)?.parse()
+    }
 
     #[test]
     fn body_is_a_visit_or_an_array_of_visits() {

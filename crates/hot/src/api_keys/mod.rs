@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, RedisError};
 use mayfly_core::{ApiKey, Host, KeyHash};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -92,18 +92,26 @@ impl ApiKeys<'_> {
         })
     }
 
-    /// Returns whether this version of the keys in Postgres is completely loaded.
+    /// Returns whether this version of the keys in Postgres is completely loaded. If another program
+    /// overwrote the keys or their version, none is.
     pub async fn has_version(self, version: i64) -> Result<bool, HotError> {
-        let loaded: Option<String> = self
+        let keys = &self.store.keys;
+        let (loaded, kind): (Result<Option<String>, RedisError>, Result<String, RedisError>) = self
             .store
             .call(async |connection| {
-                redis::cmd("GET")
-                    .arg(self.store.keys.api_keys_version())
+                redis::pipe()
+                    .ignore_errors()
+                    .get(keys.api_keys_version())
+                    .cmd("TYPE")
+                    .arg(keys.api_keys())
                     .query_async(connection)
                     .await
             })
             .await?;
-        Ok(loaded == Some(version.to_string()))
+        let loaded = self.store.skip_unreadable(&keys.api_keys_version(), loaded)?.flatten();
+        // Redis stores no empty hash.
+        let is_readable = matches!(kind?.as_str(), "hash" | "none");
+        Ok(is_readable && loaded == Some(version.to_string()))
     }
 
     /// Writes a key that was just created or revoked, and causes a reload of all keys. O(1).

@@ -5,6 +5,7 @@
 --
 -- KEYS  keys, version, new keys
 -- ARGV  digest, JSON
+-- Complexity: O(1).
 local call = redis.call
 call('HSET', KEYS[1], ARGV[1], ARGV[2])
 local version = call('GET', KEYS[2])

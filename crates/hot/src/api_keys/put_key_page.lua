@@ -6,6 +6,7 @@
 -- ARGV  token of the reload, timeout in ms, version with the last page else '';
 --       then per key: digest, JSON
 -- Returns 1 if the page was written, 0 if the reload has expired or was canceled.
+-- Complexity: O(k) for k keys of the page.
 local call = redis.call
 local new, keys, version = KEYS[1], KEYS[2], KEYS[3]
 if call('HGET', new, '') ~= ARGV[1] then

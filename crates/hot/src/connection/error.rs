@@ -1,6 +1,9 @@
 //! Errors of the hot store, classified by what a caller can do about them.
 
-use deadpool_redis::{PoolError, redis::RedisError};
+use deadpool_redis::{
+    PoolError,
+    redis::{ErrorKind, RedisError},
+};
 use mayfly_core::{StoreError, StoreErrorKind};
 
 /// A failed call to Redis.
@@ -13,7 +16,7 @@ pub enum HotError {
     #[error("Redis did not reply in time")]
     Timeout,
     /// Redis reached `maxmemory`. Nothing was written; reads still succeed.
-    #[error("Redis is out of memory")]
+    #[error("Redis is out of memory: it reached maxmemory and rejects writes")]
     OutOfMemory,
     /// Too many requests are waiting for Redis. Nothing was written.
     #[error("too many requests are waiting for Redis")]
@@ -26,7 +29,66 @@ pub enum HotError {
     Rejected(#[source] RedisError),
 }
 
+/// The codes with which Redis rejects commands that succeed in another state of this Redis, or with
+/// another user or node.
+const UNAVAILABLE_CODES: [&str; 18] = [
+    // It starts, fails over, or cannot persist or replicate writes.
+    "LOADING",
+    "MASTERDOWN",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    // The node does not serve the slot now.
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MOVED",
+    "ASK",
+    // The user may not do it.
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "DENIED",
+    // A script blocks it, or the scripts were flushed between two commands.
+    "BUSY",
+    "UNKILLABLE",
+    "NOSCRIPT",
+    // A transaction was discarded because Redis rejected one of its commands.
+    "EXECABORT",
+    "NOPROTO",
+];
+
+/// The beginnings of messages with the generic code `ERR` that have the same meaning. Redis does not
+/// translate its messages. Within a script, most rejections lose their code.
+const UNAVAILABLE_MESSAGES: [&str; 11] = [
+    "ACL failure in script",
+    "The user executing the script",
+    "Script attempted to access",
+    "Script attempted to execute",
+    "Can not execute the command on a stale replica",
+    "Error running script",
+    "script killed by user",
+    // A Sentinel, an old version, or a renamed command.
+    "unknown command",
+    "Unknown Redis command called from script",
+    "This Redis command is not allowed from script",
+    "max number of clients",
+];
+
 impl HotError {
+    /// Classifies an error while a connection is opened. It never concerns a command of a caller.
+    pub(crate) fn from_connecting(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        Self::Unavailable(match error.kind() {
+            // The client drops the error of Redis.
+            ErrorKind::AuthenticationFailed => {
+                "Redis rejected the username or the password of redis.url".to_owned()
+            }
+            _ => describe(error),
+        })
+    }
+
     /// Returns whether a command failed because its key does not exist.
     ///
     /// The code `ERR` is not sufficient: Redis also uses it for other failures, such as an unknown
@@ -51,22 +113,25 @@ impl StoreError for HotError {
 
 impl From<RedisError> for HotError {
     fn from(error: RedisError) -> Self {
-        match error.code() {
-            Some("OOM") => return Self::OutOfMemory,
-            // UNBLOCKED: the stream was deleted while a consumer was blocked on it.
-            Some("NOGROUP" | "UNBLOCKED") => return Self::NoGroup,
-            Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "READONLY" | "BUSY") => {
-                return Self::Unavailable(error.to_string());
-            }
-            _ => {}
+        if let Some((code, message)) = find_reply(&error) {
+            return match code.as_str() {
+                "OOM" => Self::OutOfMemory,
+                // UNBLOCKED: the stream was deleted while a consumer was blocked on it.
+                "NOGROUP" | "UNBLOCKED" => Self::NoGroup,
+                code if is_unavailable(code, &message) => Self::Unavailable(describe(&error)),
+                _ => Self::Rejected(error),
+            };
         }
-        if error.is_timeout() {
+        // A value has another form than Mayfly writes. A retry fails in the same way.
+        if error.kind() == ErrorKind::Parse {
+            Self::Rejected(error)
+        } else if error.is_timeout() {
             Self::Timeout
         } else if error.is_io_error()
             || error.is_connection_dropped()
             || error.is_unrecoverable_error()
         {
-            Self::Unavailable(error.to_string())
+            Self::Unavailable(describe(&error))
         } else {
             Self::Rejected(error)
         }
@@ -76,9 +141,101 @@ impl From<RedisError> for HotError {
 impl From<PoolError> for HotError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) => Self::from_connecting(&error),
             PoolError::Timeout(_) => Self::Timeout,
             other => Self::Unavailable(other.to_string()),
         }
+    }
+}
+
+fn is_unavailable(code: &str, message: &str) -> bool {
+    UNAVAILABLE_CODES.contains(&code)
+        || code == "ERR" && UNAVAILABLE_MESSAGES.iter().any(|known| message.starts_with(known))
+}
+
+/// Returns the code and the message of an error reply: the first one of a pipeline or transaction.
+fn find_reply(error: &RedisError) -> Option<(String, String)> {
+    let replies = error.clone().into_server_errors()?;
+    let (_, reply) = replies.first()?;
+    Some((reply.code().to_owned(), reply.details().unwrap_or_default().trim().to_owned()))
+}
+
+/// Describes an error as Redis sent it, such as `READONLY You can't write against a read only
+/// replica.`
+fn describe(error: &RedisError) -> String {
+    match find_reply(error) {
+        Some((code, message)) => {
+            // Redis appends the hash of the script.
+            let message = message.split(" script: ").next().unwrap_or_default();
+            format!("{code} {message}").trim_end().to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deadpool_redis::redis::{self, RedisError, Value, parse_redis_value};
+
+    use super::*;
+
+    /// Returns the error of a reply as Redis sends it.
+    fn reply(line: &str) -> RedisError {
+        match parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("a valid reply") {
+            Value::ServerError(error) => error.into(),
+            other => panic!("not an error: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn replies_that_mean_not_now_are_unavailable() {
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "READONLY You can't write against a read only replica.",
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "NOREPLICAS Not enough good replicas to write.",
+            "CLUSTERDOWN Hash slot not served",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "MOVED 1234 127.0.0.1:7000",
+            "ASK 1234 127.0.0.1:7000",
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "NOPERM User app has no permissions to run the 'evalsha' command",
+            "DENIED Redis is running in protected mode",
+            "BUSY Redis is busy running a script.",
+            "UNKILLABLE Sorry the script already executed write commands.",
+            "NOSCRIPT No matching script. Please use EVAL.",
+            "ERR ACL failure in script: User app has no permissions to run the 'xadd' command",
+            "ERR The user executing the script can't run this command or subcommand",
+            "ERR Script attempted to access a non local key in a cluster node script: 12ab",
+            "ERR Error running script (call to f_12ab): @user_script:1: -READONLY",
+            "ERR unknown command 'EVALSHA', with args beginning with: ",
+            "ERR max number of clients reached",
+        ] {
+            let error = HotError::from(reply(line));
+            assert!(matches!(error, HotError::Unavailable(_)), "{line}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn cause_is_the_reply_without_the_script() {
+        let error = HotError::from(reply("READONLY No writes. script: 12ab, on @user_script:1."));
+        assert_eq!(error.to_string(), "Redis is unavailable: READONLY No writes.");
+    }
+
+    #[test]
+    fn other_replies_have_their_own_kinds() {
+        let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+        assert!(matches!(HotError::from(reply(oom)), HotError::OutOfMemory));
+        for line in ["NOGROUP No such key", "UNBLOCKED the stream key no longer exists"] {
+            assert!(matches!(HotError::from(reply(line)), HotError::NoGroup), "{line}");
+        }
+        for line in ["WRONGTYPE Operation against a key", "ERR value is not an integer"] {
+            assert!(matches!(HotError::from(reply(line)), HotError::Rejected(_)), "{line}");
+        }
+        let malformed: Result<u64, _> = redis::from_redis_value(Value::BulkString(b"x".to_vec()));
+        let malformed = RedisError::from(malformed.expect_err("no number"));
+        assert!(matches!(HotError::from(malformed), HotError::Rejected(_)));
     }
 }

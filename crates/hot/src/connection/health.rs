@@ -1,13 +1,180 @@
-//! The health check of Redis.
+//! The health check of Redis: it does what the services do, and reads the configuration of the
+//! server.
 
-use mayfly_runtime::Component;
+use std::time::Duration;
 
-use crate::connection::{HotStore, metrics as names};
+use mayfly_runtime::{Component, OutageLog};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{
+    clock::ClockMonitor,
+    server::{AofOperation, ServerInfo},
+};
+use crate::{
+    connection::{HotError, HotStore, millis, script},
+    metrics as names,
+};
+
+script!(PROBE, include_str!("probe.lua"));
+
+/// The time to live of the key that the check writes.
+const PROBE_TTL: Duration = Duration::from_secs(5);
+/// The interval at which the configuration of the server is read while it is suitable.
+const INFO_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The components of a service that depend on Redis.
+#[derive(Debug, Clone)]
+pub struct RedisComponents {
+    /// Down while the service cannot use Redis.
+    pub redis: Component,
+    /// Down while Redis rejects publications, which delays live delivery and loses nothing. `None`
+    /// for a service that publishes nothing.
+    pub publications: Option<Component>,
+    /// Whether the service cannot work while Redis is out of memory. The others read, take and
+    /// acknowledge, which Redis still executes.
+    pub needs_memory: bool,
+}
 
 impl HotStore {
-    /// Pings Redis once a second and reports the result to a component and a gauge. Runs until it is
-    /// aborted.
-    pub async fn watch(self, component: Component) {
-        component.watch(names::REDIS_UP, async move || self.ping().await).await;
+    /// Checks Redis once a second and reports the result to the components and to metrics. Runs
+    /// until it is aborted.
+    pub async fn watch(self, components: RedisComponents) {
+        let redis = components.redis.clone();
+        let mut checks = Checks::new(self, components);
+        redis.watch(names::REDIS_UP, async move || checks.run().await).await;
     }
+}
+
+/// The checks of one process.
+struct Checks {
+    store: HotStore,
+    components: RedisComponents,
+    /// When the configuration is read next.
+    info_at: Instant,
+    /// The number of evicted keys as last read.
+    evicted_keys: Option<u64>,
+    /// Whether the log states that Redis has no append-only file, or that its state is unreadable.
+    has_warned: bool,
+    aof_errors: OutageLog,
+    clock: ClockMonitor,
+}
+
+impl Checks {
+    fn new(store: HotStore, components: RedisComponents) -> Self {
+        Self {
+            store,
+            components,
+            info_at: Instant::now(),
+            evicted_keys: None,
+            has_warned: false,
+            aof_errors: OutageLog::new("append-only file of Redis"),
+            clock: ClockMonitor::default(),
+        }
+    }
+
+    /// Returns why the service cannot use Redis.
+    async fn run(&mut self) -> Result<(), String> {
+        let (mut clock, store) = (std::mem::take(&mut self.clock), self.store.clone());
+        // Concurrent, so that an outage is detected within one deadline.
+        let (checked, clock_checked) = tokio::join!(self.check(), clock.check(&store));
+        self.clock = clock;
+        let result = checked.and(clock_checked.map_err(|error| error.to_string()));
+        if result.is_err() {
+            // The server may be another one after the outage.
+            self.info_at = Instant::now();
+        }
+        result
+    }
+
+    async fn check(&mut self) -> Result<(), String> {
+        if self.info_at <= Instant::now() {
+            let info = self.store.read_server_info().await.map_err(|error| error.to_string())?;
+            if let Some(info) = &info {
+                self.record(info);
+                if let Some(obstacle) = info.find_obstacle(self.store.allows_eviction()) {
+                    return Err(obstacle);
+                }
+            }
+            self.warn_once(info.as_ref());
+            self.info_at = Instant::now() + INFO_INTERVAL;
+        }
+        match self.store.probe().await {
+            Ok(publish_error) => {
+                if let Some(component) = &self.components.publications {
+                    match publish_error {
+                        None => component.mark_up(),
+                        Some(cause) => component.mark_down(cause),
+                    }
+                }
+                Ok(())
+            }
+            Err(HotError::OutOfMemory) if !self.components.needs_memory => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn record(&mut self, info: &ServerInfo) {
+        for (name, value) in [
+            (names::REDIS_MEMORY_BYTES, info.memory_bytes()),
+            (names::REDIS_MEMORY_MAX_BYTES, info.memory_max_bytes()),
+        ] {
+            if let Some(value) = value {
+                metrics::gauge!(name).set(as_f64(value));
+            }
+        }
+        if let Some(evicted) = info.evicted_keys() {
+            // The count restarts with the server.
+            let before = self.evicted_keys.replace(evicted).unwrap_or(evicted);
+            metrics::counter!(names::REDIS_EVICTED_KEYS_TOTAL)
+                .increment(evicted.checked_sub(before).unwrap_or(evicted));
+        }
+        if let Some(is_on) = info.has_append_only_file() {
+            metrics::gauge!(names::REDIS_AOF_ENABLED).set(f64::from(u8::from(is_on)));
+        }
+        let mut failed = Ok(());
+        for operation in AofOperation::ALL {
+            let has_failed = info.has_failed(operation);
+            metrics::gauge!(names::REDIS_AOF_FAILED, "operation" => operation.name())
+                .set(f64::from(u8::from(has_failed)));
+            if has_failed {
+                failed = Err(format!("the last {} failed; see the log of Redis", operation.name()));
+            }
+        }
+        self.aof_errors.record(&failed);
+    }
+
+    fn warn_once(&mut self, info: Option<&ServerInfo>) {
+        let message = match info {
+            None => {
+                "the user of redis.url may not run INFO: the version, the role and \
+                 maxmemory-policy of Redis are not checked"
+            }
+            Some(info) if info.has_append_only_file() == Some(false) => {
+                "the append-only file of Redis is off: accepted messages that are not stored yet \
+                 are lost if Redis stops"
+            }
+            Some(_) => return,
+        };
+        if !std::mem::replace(&mut self.has_warned, true) {
+            warn!(component = "redis", "{message}");
+        }
+    }
+}
+
+impl HotStore {
+    /// Does what the services do with Redis. Returns why Redis rejects publications, if it does.
+    pub(crate) async fn probe(&self) -> Result<Option<String>, HotError> {
+        let mut call = PROBE.prepare_invoke();
+        call.key(self.keys.probe()).key(self.keys.probe_missing());
+        call.arg(millis(PROBE_TTL)).arg(self.keys.probe_channel());
+        let cause: String =
+            self.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok((!cause.is_empty()).then_some(cause))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
 }

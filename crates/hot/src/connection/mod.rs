@@ -1,14 +1,18 @@
 //! Access to Redis: connections, errors, scripts and batched round trips.
 
 mod batcher;
+mod clock;
 mod error;
 mod health;
 pub mod metrics;
+mod pool;
 mod script;
+mod server;
 mod store;
 
 pub(crate) use self::{
-    batcher::{BatchCommand, Batcher},
+    batcher::{BatchCommand, BatchLimits, Batcher},
+    clock::{TimeReply, to_micros},
     script::{millis, script, unexpected_reply},
 };
-pub use self::{error::HotError, store::HotStore};
+pub use self::{error::HotError, health::RedisComponents, store::HotStore};

@@ -1,19 +1,20 @@
-//! The connection pool.
+//! The store: its connections, and calls within a deadline.
 
 use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
-    Connection, Manager, Pool, Runtime,
+    Connection, Pool, PoolError, TimeoutType, Timeouts,
     redis::{
-        self, AsyncConnectionConfig, Client, RedisError,
+        self, AsyncConnectionConfig, Client, RedisError, Value,
         aio::{MultiplexedConnection, PubSub},
     },
 };
-use mayfly_runtime::settings;
-use secrecy::ExposeSecret;
+use mayfly_core::{StoreError, SynchronizedClock, SystemClock};
+use mayfly_runtime::{ItemLog, settings};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{connection::HotError, keys::Keys};
+use super::pool::{create_client, create_pool};
+use crate::{connection::HotError, keys::Keys, write::AcceptedTotals};
 
 /// The hot store. Cheap to clone; connects on first use.
 #[derive(Clone)]
@@ -24,27 +25,29 @@ pub struct HotStore {
     pub(crate) keys: Arc<Keys>,
     /// The deadline of a call, including the time to get a connection.
     pub(crate) timeout: Duration,
+    /// The clock of Redis.
+    pub(crate) clock: Arc<SynchronizedClock>,
+    /// Keys that have a type or value that no version of Mayfly writes, and are skipped.
+    pub(crate) unreadable_keys: Arc<ItemLog>,
+    /// The numbers of accepted items that this process has seen.
+    pub(crate) accepted_totals: AcceptedTotals,
 }
 
 impl HotStore {
     /// Creates the connection pool without connecting.
     pub fn new(settings: &settings::RedisSettings) -> Result<Self, HotError> {
-        let url = settings.url.expose_secret();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.timeout))
-            .set_response_timeout(Some(settings.timeout));
-        let manager = Manager::new_with_config(url, config)?;
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size_max)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| HotError::Unavailable(error.to_string()))?;
+        let client = create_client(settings)?;
+        let pool = create_pool(&client, settings)?;
+        let database = client.get_connection_info().redis_settings().db();
         Ok(Self {
             pool,
-            client: Client::open(url)?,
+            client,
             settings: Arc::new(settings.clone()),
-            keys: Arc::new(Keys::new(&settings.prefix)),
+            keys: Arc::new(Keys::new(&settings.prefix, database)),
             timeout: settings.timeout,
+            clock: Arc::new(SynchronizedClock::new(SystemClock)),
+            unreadable_keys: Arc::new(ItemLog::new("read Redis keys")),
+            accepted_totals: AcceptedTotals::default(),
         })
     }
 
@@ -55,13 +58,25 @@ impl HotStore {
     /// Never: the settings were validated when `self` was created.
     #[must_use]
     pub fn with_dedicated_connections(&self) -> Self {
-        Self::new(&self.settings).expect("invariant: the settings were validated before")
+        let store =
+            Self::new(&self.settings).expect("invariant: the settings were validated before");
+        Self {
+            clock: Arc::clone(&self.clock),
+            unreadable_keys: Arc::clone(&self.unreadable_keys),
+            accepted_totals: self.accepted_totals.clone(),
+            ..store
+        }
     }
 
     /// Returns the key names, for tools and tests that access Redis directly.
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Returns whether a Redis that evicts keys is accepted.
+    pub(super) fn allows_eviction(&self) -> bool {
+        self.settings.allow_eviction
     }
 
     /// Sends `PING`.
@@ -87,9 +102,44 @@ impl HotStore {
         reply
     }
 
+    /// Returns the reply of commands on a key, or `None` if Redis rejects them because another
+    /// program overwrote the key: that must not end the work on other keys.
+    pub(crate) fn skip_unreadable<T, E: Into<HotError>>(
+        &self,
+        key: &str,
+        reply: Result<T, E>,
+    ) -> Result<Option<T>, HotError> {
+        self.unreadable_keys.isolate(key, reply.map_err(Into::into), HotError::is_rejection)
+    }
+
+    /// Records keys that a script skipped: for each its name and the error.
+    pub(crate) fn record_unreadable(&self, keys: &[Value]) {
+        for key in keys.chunks_exact(2) {
+            if let [Value::BulkString(name), Value::BulkString(error)] = key {
+                let text = String::from_utf8_lossy;
+                self.unreadable_keys.record_failure(text(name), text(error));
+            }
+        }
+    }
+
+    /// Returns how long a request may wait before it is sent. At least half of the timeout is left
+    /// for the response.
+    pub(crate) fn queue_timeout(&self) -> Duration {
+        self.settings.queue_timeout.min(self.timeout / 2)
+    }
+
     /// Returns a connection of the pool, which has checked that it is alive.
+    ///
+    /// # Errors
+    /// [`HotError::Overloaded`] if every connection stays in use for the queue timeout: a command
+    /// that is sent later may be executed for a caller that does not learn its outcome.
     pub(crate) async fn connection_until(&self, deadline: Instant) -> Result<Connection, HotError> {
-        Ok(timeout_at(deadline, self.pool.get()).await.map_err(|_| HotError::Timeout)??)
+        let timeouts = Timeouts { wait: Some(self.queue_timeout()), ..Timeouts::default() };
+        match timeout_at(deadline, self.pool.timeout_get(&timeouts)).await {
+            Ok(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(HotError::Overloaded),
+            Ok(connection) => Ok(connection?),
+            Err(_) => Err(HotError::Timeout),
+        }
     }
 
     /// Opens a connection without a response timeout, for blocking commands.
@@ -98,12 +148,14 @@ impl HotStore {
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        Ok(timeout(self.timeout, connecting).await.map_err(|_| HotError::Timeout)??)
+        let connected = timeout(self.timeout, connecting).await.map_err(|_| HotError::Timeout)?;
+        connected.map_err(|error| HotError::from_connecting(&error))
     }
 
     /// Opens a connection for pub/sub.
     pub(crate) async fn connection_for_subscription(&self) -> Result<PubSub, HotError> {
         let connecting = self.client.get_async_pubsub();
-        Ok(timeout(self.timeout, connecting).await.map_err(|_| HotError::Timeout)??)
+        let connected = timeout(self.timeout, connecting).await.map_err(|_| HotError::Timeout)?;
+        connected.map_err(|error| HotError::from_connecting(&error))
     }
 }

@@ -69,10 +69,41 @@ impl MessageStream<'_> {
         Ok(entries.collect())
     }
 
-    /// Returns whether the stream contains an entry.
+    /// Reads at most `count` entries after an entry, exclusively. Returns `None` if the stream does
+    /// not contain that entry, because others may be missing then as well; an entry that was deleted
+    /// by hand, without those around it, counts as contained.
+    pub async fn read_after(
+        self,
+        after: EntryId,
+        count: usize,
+    ) -> Result<Option<Vec<StreamEntry>>, HotError> {
+        if after == EntryId::START {
+            return self.read(after, count).await.map(Some);
+        }
+        let mut found = self.read(after, count + 1).await?;
+        if found.first().is_some_and(|first| first.id == after) {
+            found.remove(0);
+        } else if !self.is_deleted(after).await? {
+            return Ok(None);
+        }
+        found.truncate(count);
+        Ok(Some(found))
+    }
+
+    /// Returns whether the stream contains an entry, or did until the entry was deleted by hand.
     pub async fn has_entry(self, entry: EntryId) -> Result<bool, HotError> {
-        let found = self.read(entry, 1).await?;
-        Ok(found.first().is_some_and(|found| found.id == entry))
+        Ok(self.read_after(entry, 0).await?.is_some())
+    }
+
+    /// Returns whether a missing entry was deleted by hand: it is neither trimmed, as older entries
+    /// exist, nor lost, as it or a later one was deleted.
+    async fn is_deleted(self, entry: EntryId) -> Result<bool, HotError> {
+        let first = self.read(EntryId::START, 1).await?;
+        if first.first().is_none_or(|first| entry < first.id) {
+            return Ok(false);
+        }
+        let last_deleted = self.store.queue().find_last_deleted(Stream::Messages).await?;
+        Ok(last_deleted.is_some_and(|deleted| entry <= deleted))
     }
 
     /// Returns why an entry is missing: it was trimmed if all remaining entries are newer, and lost

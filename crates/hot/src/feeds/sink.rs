@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use mayfly_runtime::OutageLog;
 use tokio::sync::mpsc;
-use tracing::warn;
 
 /// The maximum number of queued publications. Dropped ones are not lost: a gap between messages is
 /// detected with the next one and filled from the stream, and the newest trend snapshot is stored.
@@ -28,8 +28,8 @@ pub struct BoundedSink {
     queued_bytes: Arc<AtomicUsize>,
     /// The kind of publication, for the log.
     kind: &'static str,
-    /// Whether the last publication was dropped.
-    is_full: bool,
+    /// Dropped publications.
+    outages: OutageLog,
 }
 
 impl Publications {
@@ -38,8 +38,8 @@ impl Publications {
     pub fn open(kind: &'static str) -> (BoundedSink, Self) {
         let (sender, receiver) = mpsc::channel(PUBLICATIONS_MAX);
         let queued_bytes = Arc::<AtomicUsize>::default();
-        let sink =
-            BoundedSink { sender, queued_bytes: Arc::clone(&queued_bytes), kind, is_full: false };
+        let outages = OutageLog::new("queue publications");
+        let sink = BoundedSink { sender, queued_bytes: Arc::clone(&queued_bytes), kind, outages };
         (sink, Self { receiver, queued_bytes })
     }
 
@@ -58,8 +58,7 @@ impl Publications {
 }
 
 impl BoundedSink {
-    /// Queues a publication, or drops it if the queue is full. Logs only the first drop of a
-    /// series.
+    /// Queues a publication, or drops it if the queue is full.
     pub(super) fn try_push(&mut self, publication: Bytes) {
         let bytes = publication.len();
         let fits = self.queued_bytes.load(Ordering::Relaxed) + bytes <= BYTES_MAX;
@@ -71,15 +70,14 @@ impl BoundedSink {
             }
             is_sent
         };
-        if !is_queued && !self.is_full {
-            warn!(
+        if is_queued {
+            self.outages.record_success();
+        } else {
+            self.outages.record_failure(format_args!(
+                "more than {PUBLICATIONS_MAX} publications of {kind} or {BYTES_MAX} bytes are \
+                 queued; they are read from Redis instead",
                 kind = self.kind,
-                publications.max = PUBLICATIONS_MAX,
-                bytes.max = BYTES_MAX,
-                "subscription: the queue of publications is full; dropping publications and \
-                 reading from Redis instead"
-            );
+            ));
         }
-        self.is_full = !is_queued;
     }
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use deadpool_redis::redis::aio::PubSub;
 use futures_util::StreamExt;
 use mayfly_core::{Feed, StateFeed};
+use mayfly_runtime::OutageLog;
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
-use tracing::warn;
 
 use crate::{
     connection::{HotError, HotStore},
@@ -79,30 +79,29 @@ async fn read(
     mut messages: BoundedSink,
     mut sinks: EventSinks,
 ) {
+    let dropped = OutageLog::new("receive publications (the others are read from Redis later)");
     let mut publications = pubsub.into_on_message();
     while let Some(publication) = publications.next().await {
         let (channel, payload) = (publication.get_channel_name(), publication.get_payload_bytes());
         if let Some((_, feed)) = channels.states.iter().find(|(name, _)| name == channel) {
             let is_sent = payload.len() <= STATE_BYTES_MAX
                 && sinks.states.try_send((*feed, Bytes::copy_from_slice(payload))).is_ok();
-            if !is_sent {
-                warn!(
-                    ?feed,
-                    bytes = payload.len(),
-                    bytes.max = STATE_BYTES_MAX,
-                    "subscription: a state is too long or the queue is full; dropping it"
-                );
+            if is_sent {
+                dropped.record_success();
+            } else {
+                dropped.record_failure(format_args!(
+                    "the state of {feed:?} is longer than {STATE_BYTES_MAX} bytes, or the queue is \
+                     full"
+                ));
             }
         } else if channel != channels.trends {
             messages.try_push(Bytes::copy_from_slice(payload));
         } else if payload.len() <= TREND_BYTES_MAX {
             sinks.trends.try_push(Bytes::copy_from_slice(payload));
         } else {
-            warn!(
-                bytes = payload.len(),
-                bytes.max = TREND_BYTES_MAX,
-                "subscription: a trend snapshot is too long; dropping it"
-            );
+            dropped.record_failure(format_args!(
+                "a trend snapshot is longer than {TREND_BYTES_MAX} bytes"
+            ));
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    connection::{HotError, HotStore, millis, script},
+    connection::{HotError, HotStore, TimeReply, millis, script, to_micros},
     metrics as names,
 };
 
@@ -67,6 +67,8 @@ impl Lease {
     }
 
     /// Acquires the lease if it is free, or renews it if this process holds it. O(1).
+    ///
+    /// The reply corrects [`HotStore::clock`], so a leader knows the clock of Redis.
     pub async fn acquire_or_renew(&mut self) -> Result<Role, HotError> {
         let keys = &self.store.keys;
         let mut call = RENEW.prepare_invoke();
@@ -74,13 +76,20 @@ impl Lease {
         call.arg(&self.holder).arg(millis(self.ttl));
         // Taken before the call, because in Redis the time to live starts later.
         let until = Instant::now() + self.ttl;
-        let reply: Result<(Option<u64>, u64), _> =
-            self.store.call(async |connection| call.invoke_async(connection).await).await;
-        if let Ok((token, _)) = &reply {
+        let reply = self
+            .store
+            .call(async |connection| {
+                let sent = std::time::Instant::now();
+                let reply: (Option<u64>, u64, TimeReply) = call.invoke_async(connection).await?;
+                Ok((sent, reply, std::time::Instant::now()))
+            })
+            .await;
+        if let Ok((sent, (token, _, time), received)) = &reply {
             self.held = token.map(|token| Held { token, until });
+            self.store.clock.observe(*sent, *received, to_micros(*time));
         }
         self.update_metric();
-        let (_, remaining_ms) = reply?;
+        let (_, (_, remaining_ms, _), _) = reply?;
         Ok(match self.held {
             Some(_) => Role::Leader,
             None => Role::Standby(Duration::from_millis(remaining_ms)),

@@ -3,6 +3,7 @@
 --
 -- KEYS  lease
 -- ARGV  its value
+-- Complexity: O(1).
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     return redis.call('DEL', KEYS[1])
 end

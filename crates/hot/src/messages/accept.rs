@@ -10,13 +10,13 @@ use mayfly_runtime::settings::Settings;
 use tokio::time::Instant;
 
 use crate::{
-    connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
+    connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore, millis, script},
     keys::Keys,
     metrics as names,
-    queue::{Stream, new_epoch},
+    queue::Stream,
     write::{
-        ClientLimit, IdempotentRequest, Origin, StoredOutcome, WriteOutcome, add_client_arguments,
-        request_header,
+        ClientLimit, ExhaustedClients, IdempotentRequest, Origin, StoredOutcome, WriteOutcome,
+        add_client_arguments, request_header,
     },
 };
 
@@ -64,6 +64,15 @@ pub struct MessageWriteRequest {
     pub idempotency: Option<IdempotentRequest>,
 }
 
+impl MessageWriteRequest {
+    /// Returns the approximate size of the request in memory and in a batch, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let messages = self.messages.iter();
+        messages.map(|message| message.json.len() + MESSAGE_OVERHEAD_BYTES).sum()
+    }
+}
+
 /// The stored outcome of a request that was accepted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedWrite {
@@ -76,7 +85,9 @@ pub struct ReplayedWrite {
 /// Accepts messages in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageWriter {
-    batcher: Batcher<AcceptMessages>,
+    store: HotStore,
+    clients: ExhaustedClients,
+    batcher: Batcher<SubmittedRequest, WriteOutcome<ReplayedWrite>>,
 }
 
 struct SubmittedRequest {
@@ -91,17 +102,22 @@ struct AcceptMessages {
 }
 
 impl MessageWriter {
-    /// Starts a writer.
+    /// Starts a writer. `clients` are those that are beyond their limit of messages.
     #[must_use]
-    pub fn start(store: &HotStore, settings: &Settings) -> Self {
+    pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptMessages {
             store: store.clone(),
             depth_max: settings.queue.depth_max,
             inbox_max: settings.inbox.messages_max,
         };
-        let ingest = &settings.ingest;
-        let (queue_max, weight_max) = (ingest.waiting_max, ingest.batch_bytes_max);
-        Self { batcher: Batcher::start(store.clone(), command, queue_max, weight_max) }
+        let batcher = Batcher::start(store, command, BatchLimits::from(&settings.ingest));
+        Self { store: store.clone(), clients, batcher }
+    }
+
+    /// Returns an error if a request with a body of this size and this number of messages would be
+    /// refused now.
+    pub fn check_capacity(&self, bytes: usize, messages: usize) -> Result<(), HotError> {
+        self.batcher.check_capacity(bytes + messages * MESSAGE_OVERHEAD_BYTES)
     }
 
     /// Accepts the messages of one request, all or none.
@@ -109,7 +125,14 @@ impl MessageWriter {
         &self,
         write: MessageWriteRequest,
     ) -> Result<WriteOutcome<ReplayedWrite>, HotError> {
-        self.batcher.submit(SubmittedRequest { write, submitted_at: Instant::now() }).await
+        let (kind, items) = (Stream::Messages.name(), write.messages.len());
+        let (limit, idempotency) = (write.limit.clone(), write.idempotency.clone());
+        let weight = write.weight();
+        let submission = async {
+            let request = SubmittedRequest { write, submitted_at: Instant::now() };
+            self.batcher.submit(request, weight).await
+        };
+        self.clients.submit(&self.store, kind, items, limit, idempotency, submission).await
     }
 }
 
@@ -121,11 +144,6 @@ impl BatchCommand for AcceptMessages {
     type Request = SubmittedRequest;
     type Response = WriteOutcome<ReplayedWrite>;
 
-    fn weight(&self, request: &SubmittedRequest) -> usize {
-        let messages = request.write.messages.iter();
-        messages.map(|message| message.json.len() + MESSAGE_OVERHEAD_BYTES).sum()
-    }
-
     async fn execute(
         &self,
         connection: &mut Connection,
@@ -134,13 +152,17 @@ impl BatchCommand for AcceptMessages {
         let keys = &self.store.keys;
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.waiting());
-        call.arg(new_epoch()).arg(keys.feed(Feed::Messages));
+        call.arg(self.store.new_epoch()).arg(keys.feed(Feed::Messages));
         call.arg(self.depth_max).arg(self.inbox_max);
         call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
         for request in requests {
             add_request(&mut call, keys, request);
         }
-        let reply: Vec<Value> = call.invoke_async(connection).await?;
+        let items = requests.iter().map(|request| request.write.messages.len()).sum();
+        let pending = self.store.accepted_totals.begin(Stream::Messages, items);
+        let reply: Result<Vec<Value>, RedisError> = call.invoke_async(connection).await;
+        pending.resolve(&reply, 1 + requests.len());
+        let reply = reply?;
         if reply.first() == Some(&Value::Int(1)) {
             metrics::counter!(names::PUBLISH_FAILURES_TOTAL).increment(1);
         }

@@ -9,11 +9,14 @@
 --       number of requests;
 --       then per request: header; origin; limit, window in ms; fingerprint, outcome to store;
 --         and per message: ID, channel, JSON, time to live in ms
--- Returns 1 if the publication failed else 0, then per request
+-- Returns 1 if the publication failed else 0; then per request
 --       0 accepted, or with a limit {0, remaining, ms until the window ends}
 --       1 an inbox is full, 2 the queue is full
 --       {3, remaining, ms until the window ends} beyond the limit
 --       {4, stored outcome} a replay, 5 the key was used for another request
+--       {9, key, error} a key of the request cannot be read;
+--       then, if messages were accepted, the epoch and the number of accepted messages in it
+-- Complexity: O(m log i + x) for m messages, i IDs in an inbox and x expired IDs that are removed.
 local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -48,7 +51,11 @@ end
 local function find_inbox(key)
     local inbox = inboxes[key]
     if not inbox then
-        local size = call('ZCARD', key)
+        local size, unreadable = read('ZCARD', key)
+        if unreadable then
+            inboxes[key] = { unreadable = unreadable, ttl = 0 }
+            return inboxes[key]
+        end
         if size % CLEAN_EVERY == CLEAN_EVERY - 1 then
             size = size - remove_expired(key)
         end
@@ -58,27 +65,34 @@ local function find_inbox(key)
     return inbox
 end
 
--- Reserves space in the inboxes of a request. Returns false, and reserves nothing, if one is full.
+-- Reserves space in the inboxes of a request. Returns the outcome of the request, and reserves
+-- nothing, if one is full or cannot be read.
 local function reserve_inboxes(key_at, argument_at, count)
     local reserved = {}
     for i = 0, count - 1 do
         local copy, key = KEYS[key_at + 2 * i], KEYS[key_at + 2 * i + 1]
         if key ~= copy and ARGV[argument_at + 4 * i + 3] ~= '0' then
             local inbox = find_inbox(key)
-            inbox.size = inbox.size + 1
-            reserved[#reserved + 1] = inbox
-            if inbox.size > inbox_max then
-                inbox.size = inbox.size - remove_expired(key)
+            local failure
+            if inbox.unreadable then
+                failure = { 9, key, inbox.unreadable }
+            else
+                inbox.size = inbox.size + 1
+                reserved[#reserved + 1] = inbox
+                if inbox.size > inbox_max then
+                    inbox.size = inbox.size - remove_expired(key)
+                end
+                failure = inbox.size > inbox_max and 1
             end
-            if inbox.size > inbox_max then
+            if failure then
                 for _, one in ipairs(reserved) do
                     one.size = one.size - 1
                 end
-                return false
+                return failure
             end
         end
     end
-    return true
+    return nil
 end
 
 local last, accepted = previous, 0
@@ -119,9 +133,7 @@ for _ = 1, tonumber(ARGV[6]) do
     if not outcome and waiting_count + accepted + count > waiting_max then
         outcome = 2
     end
-    if not outcome and not reserve_inboxes(key_at, argument_at, count) then
-        outcome = 1
-    end
+    outcome = outcome or reserve_inboxes(key_at, argument_at, count)
     if not outcome then
         outcome = admit(client, count, stored, outcome_ttl)
         local meta = epoch .. ' ' .. origin
@@ -156,11 +168,12 @@ if accepted > 0 then
         end
     end
     write_windows()
-    call('HINCRBY', ledger, 'messages.accepted', accepted)
+    local total = call('HINCRBY', ledger, 'messages.accepted', accepted)
     call('HSET', ledger, 'messages.last', last)
     local published = redis.pcall('PUBLISH', ARGV[2], table.concat(parts))
     if type(published) == 'table' and published.err then
         reply[1] = 1
     end
+    reply[#reply + 1], reply[#reply + 2] = epoch, total
 end
 return reply

@@ -1,13 +1,12 @@
 //! Early expiry of messages by a take or a deletion.
 
 use deadpool_redis::redis::{self, Value};
-use mayfly_core::{Feed, MessageId, Timestamp, limits};
+use mayfly_core::{Feed, MessageId, limits};
 
 use crate::{
     connection::{HotError, millis, script, unexpected_reply},
     messages::Messages,
     metrics as names,
-    queue::new_epoch,
     write::{IdempotentRequest, Origin, StoredOutcome},
 };
 
@@ -58,7 +57,6 @@ pub(crate) struct ExpireStep<'a> {
     pub ids: &'a [MessageId],
     /// The key of the inbox to remove them from.
     pub inbox: String,
-    pub at: Timestamp,
     /// The maximum size of the expired messages; at least one message is expired.
     pub bytes_max: usize,
     pub messages_max: usize,
@@ -70,21 +68,19 @@ pub(crate) struct ExpireStep<'a> {
 }
 
 impl Messages<'_> {
-    /// Expires one message; `known` is its JSON if it was found in the cold store. Returns whether
-    /// the message was live.
+    /// Expires one message by the clock of Redis; `known` is its JSON if it was found in the cold
+    /// store. Returns whether the message was live.
     pub async fn delete(
         self,
         id: MessageId,
         username: Option<&str>,
         known: Option<&[u8]>,
-        at: Timestamp,
         origin: &Origin,
     ) -> Result<bool, HotError> {
         let step = ExpireStep {
             ids: &[id],
             // A message without an inbox names one that cannot exist: usernames are not empty.
             inbox: self.store.keys.inbox(username.unwrap_or_default()),
-            at,
             bytes_max: limits::PAGE_BYTES_MAX,
             messages_max: 1,
             known,
@@ -118,9 +114,11 @@ impl Messages<'_> {
         let keys = &self.store.keys;
         let mut call = EXPIRE.prepare_invoke();
         call.key(keys.messages()).key(keys.epoch()).key(keys.ledger()).key(keys.taken());
-        call.key(step.inbox).arg(new_epoch()).arg(keys.feed(Feed::Messages)).arg(origin.as_str());
-        call.arg(step.at.as_millis()).arg(step.at.to_string());
-        call.arg(step.bytes_max).arg(step.messages_max).arg(step.known.unwrap_or_default());
+        call.key(step.inbox).arg(self.store.new_epoch()).arg(keys.feed(Feed::Messages));
+        call.arg(origin.as_str())
+            .arg(step.bytes_max)
+            .arg(step.messages_max)
+            .arg(step.known.unwrap_or_default());
         match step.idempotency {
             Some(request) => call.key(request.key(keys)).arg(request.fingerprint()),
             None => call.arg(""),

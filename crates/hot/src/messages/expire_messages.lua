@@ -4,26 +4,28 @@
 -- too. The script frees about as much memory as it allocates, therefore it may run when Redis is
 -- full.
 --
+-- The time is that of the clock of Redis, whatever the clocks of the callers show.
+--
 -- A take may have an idempotency key: the IDs that it expired are stored under the key for a while,
 -- and a replay expires nothing. A take that expires nothing is not stored.
 --
 -- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
 --       then the copy of each message
--- ARGV  candidate epoch, feed, origin, now in ms, now as text, bytes max, messages max,
---       JSON of the message if it was found in Postgres (single message only) else '',
---       fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox has more IDs
---       after these else 0; then the ID of each message
+-- ARGV  candidate epoch, feed, origin, bytes max, messages max, JSON of the message if it was found
+--       in Postgres (single message only) else '', fingerprint or '', time to live of the stored
+--       outcome in ms, 1 if the inbox has more IDs after these else 0; then the ID of each message
 -- Returns 1 if the publication failed else 0; then 0 if all IDs were processed, 1 if a maximum was
 --       reached and no live message remains, 2 if a maximum was reached and some remain; then the
 --       JSON of each expired message with its new expiry time.
 --       Or {0, 3, stored outcome} for a replay. Or {0, 4} if the key was used for another take.
+-- Complexity: O((m + e) log i) for m messages and e expired of i IDs in the inbox.
 local call = redis.call
 local stream, epoch_key, ledger, taken, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local at_ms, at, bytes_max, messages_max = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
-local known, fingerprint, outcome_ttl = ARGV[8], ARGV[9], ARGV[10]
-local has_more_ids = ARGV[11] == '1'
+local bytes_max, messages_max = tonumber(ARGV[4]), tonumber(ARGV[5])
+local known, fingerprint, outcome_ttl = ARGV[6], ARGV[7], ARGV[8]
+local has_more_ids = ARGV[9] == '1'
 -- The keys and arguments of the messages follow after these.
-local first_key, first_argument = 5, 11
+local first_key, first_argument = 5, 9
 
 local outcome_key
 if fingerprint ~= '' then
@@ -36,6 +38,34 @@ if fingerprint ~= '' then
         end
         return { 0, 3, string.sub(stored, size + 1) }
     end
+end
+
+-- Returns a time in RFC 3339. The date is computed in years that begin in March, as in
+-- H. Hinnant, "chrono-compatible low-level date algorithms".
+local function format_time(seconds, millis)
+    local floor = math.floor
+    local days, second = floor(seconds / 86400), seconds % 86400
+    local shifted = days + 719468
+    local era = floor(shifted / 146097)
+    local day_of_era = shifted % 146097
+    local year_of_era = floor((day_of_era - floor(day_of_era / 1460) + floor(day_of_era / 36524)
+        - floor(day_of_era / 146096)) / 365)
+    local day_of_year = day_of_era - 365 * year_of_era - floor(year_of_era / 4)
+        + floor(year_of_era / 100)
+    local shifted_month = floor((5 * day_of_year + 2) / 153)
+    local day = day_of_year - floor((153 * shifted_month + 2) / 5) + 1
+    local month = shifted_month < 10 and shifted_month + 3 or shifted_month - 9
+    local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+    return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+        floor(second / 3600), floor(second % 3600 / 60), second % 60, millis)
+end
+
+local time = call('TIME')
+local seconds, millis = tonumber(time[1]), math.floor(time[2] / 1000)
+local at_ms, at = string.format('%.0f', seconds * 1000 + millis), format_time(seconds, millis)
+-- The JSON of a message ends with the expiry time, a quote and a brace; times compare as texts.
+local function expiry_of(json)
+    return string.sub(json, -26, -3)
 end
 
 local reply, ids, channels, bytes = { 0, 0 }, {}, {}, 0
@@ -57,7 +87,7 @@ for i = 1, count do
     end
     local id, copy = ARGV[first_argument + i], KEYS[first_key + i]
     local json = call('GET', copy)
-    if not json and known ~= '' then
+    if not json and known ~= '' and at < expiry_of(known) then
         json = known
     end
     if json then
@@ -66,8 +96,7 @@ for i = 1, count do
             break
         end
         bytes = bytes + #json
-        -- The JSON ends with the expiry time, a quote and a brace; times compare as texts.
-        if at < string.sub(json, -26, -3) then
+        if at < expiry_of(json) then
             json = string.sub(json, 1, -27) .. at .. '"}'
         end
         call('DEL', copy)
@@ -80,6 +109,7 @@ for i = 1, count do
     -- Even if the copy has already expired: only live messages belong in an inbox.
     call('ZREM', inbox, id)
 end
+call('ZREMRANGEBYSCORE', inbox, '-inf', at_ms)
 
 if outcome_key and #ids > 0 then
     local has_more = (reply[2] == 2 or has_more_ids) and 'more' or 'all'

@@ -6,16 +6,17 @@ use deadpool_redis::{
 };
 use mayfly_core::{MessageId, stream::MESSAGE_V1};
 
-use crate::connection::{BatchCommand, Batcher, HotError, HotStore};
+use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore};
 
-const BATCH_IDS_MAX: usize = 256;
-const QUEUED_REQUESTS_MAX: usize = 10_000;
+/// The limits of a batcher; each ID weighs 1.
+const LIMITS: BatchLimits =
+    BatchLimits { waiting_requests: 10_000, waiting_weight: usize::MAX, batch_weight: 256 };
 
 /// Finds messages by ID, in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageFinder {
     store: HotStore,
-    copies: Batcher<FindCopies>,
+    copies: Batcher<MessageId, Option<Vec<u8>>>,
 }
 
 struct FindCopies {
@@ -25,10 +26,6 @@ struct FindCopies {
 impl BatchCommand for FindCopies {
     type Request = MessageId;
     type Response = Option<Vec<u8>>;
-
-    fn weight(&self, _: &MessageId) -> usize {
-        1
-    }
 
     async fn execute(
         &self,
@@ -48,13 +45,13 @@ impl MessageFinder {
     #[must_use]
     pub fn start(store: &HotStore) -> Self {
         let command = FindCopies { store: store.clone() };
-        let copies = Batcher::start(store.clone(), command, QUEUED_REQUESTS_MAX, BATCH_IDS_MAX);
+        let copies = Batcher::start(store, command, LIMITS);
         Self { store: store.clone(), copies }
     }
 
     /// Returns the JSON of a live message, from its hot copy.
     pub async fn find_copy(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
-        self.copies.submit(id).await
+        self.copies.submit(id, 1).await
     }
 
     /// Returns the JSON of a message that Redis is responsible for, live or not: its hot copy, else

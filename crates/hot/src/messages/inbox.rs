@@ -2,15 +2,18 @@
 
 use deadpool_redis::redis;
 use mayfly_core::{
-    MessageId, Timestamp,
+    MessageId,
     limits::{MESSAGE_BYTES_MAX, PAGE_BYTES_MAX},
 };
+use tokio::time::Instant;
 
 use crate::{
-    connection::{HotError, HotStore},
+    connection::{HotError, HotStore, script},
     messages::expire::{ExpireOutcome, ExpireStep, ReplayedTake},
     write::{IdempotentRequest, Origin},
 };
+
+script!(FIND_IDS, include_str!("find_inbox_ids.lua"));
 
 /// A page of an inbox.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +39,8 @@ pub enum TakeOutcome {
 const LIST_IDS_MAX: usize = 64;
 /// The minimum number of IDs in one step of a take: some of them may be expired.
 const TAKE_IDS_MIN: usize = 64;
+/// Copies whose existence one command checks, after the first 64.
+const EXISTENCE_IDS_MAX: usize = 1_000;
 /// A take continues while its response has this much space left, which is enough for any message.
 const MESSAGE_SPACE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 
@@ -74,30 +79,33 @@ impl Inbox<'_> {
     }
 
     /// Takes the oldest `limit` messages of an inbox: returned messages are expired in the same
-    /// atomic step, so each one is returned to exactly one caller.
+    /// atomic step, by the clock of Redis, so each one is returned to exactly one caller.
     ///
-    /// If Redis fails midway, the messages taken so far are returned. A take with an idempotency
+    /// If Redis fails midway, or half of the timeout has passed, the messages taken so far are
+    /// returned: the outcome of a further step might arrive too late. A take with an idempotency
     /// key ends with the first step that expires messages, so that the stored outcome of that step
     /// is the outcome of the take.
     pub async fn take(
         self,
         username: &str,
         limit: usize,
-        at: Timestamp,
         origin: &Origin,
         idempotency: Option<&IdempotentRequest>,
     ) -> Result<TakeOutcome, HotError> {
+        let started = Instant::now();
         let ids = self.find_ids(username).await?;
         let mut page = InboxPage::default();
         let (mut bytes, mut next) = (0, 0);
         // With a key, at least one step is needed: a replay must be found in an empty inbox too.
         while next < ids.len() || (next == 0 && idempotency.is_some()) {
+            if !page.messages.is_empty() && started.elapsed() > self.store.timeout / 2 {
+                return Ok(TakeOutcome::Taken(InboxPage { has_more: true, ..page }));
+            }
             let messages_max = limit - page.messages.len();
             let until = ids.len().min(next + messages_max.max(TAKE_IDS_MIN));
             let step = ExpireStep {
                 ids: &ids[next..until],
                 inbox: self.store.keys.inbox(username),
-                at,
                 bytes_max: PAGE_BYTES_MAX - bytes,
                 messages_max,
                 known: None,
@@ -131,19 +139,12 @@ impl Inbox<'_> {
         Ok(TakeOutcome::Taken(page))
     }
 
-    /// Returns all IDs of an inbox in order of acceptance; some may be expired.
+    /// Returns all live IDs of an inbox in order of acceptance; some may have been taken.
     async fn find_ids(self, username: &str) -> Result<Vec<MessageId>, HotError> {
-        let members: Vec<String> = self
-            .store
-            .call(async |connection| {
-                redis::cmd("ZRANGE")
-                    .arg(self.store.keys.inbox(username))
-                    .arg(0)
-                    .arg(-1)
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
+        let mut call = FIND_IDS.prepare_invoke();
+        call.key(self.store.keys.inbox(username));
+        let members: Vec<String> =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
         let mut ids: Vec<MessageId> =
             members.iter().filter_map(|member| member.parse().ok()).collect();
         ids.sort_unstable();
@@ -158,16 +159,20 @@ impl Inbox<'_> {
         self.store.call(async |connection| command.query_async(connection).await).await
     }
 
+    /// Checks the first IDs first: usually they are live.
     async fn is_any_live(self, ids: &[MessageId]) -> Result<bool, HotError> {
-        if ids.is_empty() {
-            return Ok(false);
+        let (first, rest) = ids.split_at(ids.len().min(LIST_IDS_MAX));
+        for chunk in first.chunks(LIST_IDS_MAX).chain(rest.chunks(EXISTENCE_IDS_MAX)) {
+            let mut command = redis::cmd("EXISTS");
+            for id in chunk {
+                command.arg(self.store.keys.message(*id));
+            }
+            let live: u64 =
+                self.store.call(async |connection| command.query_async(connection).await).await?;
+            if live > 0 {
+                return Ok(true);
+            }
         }
-        let mut command = redis::cmd("EXISTS");
-        for id in ids {
-            command.arg(self.store.keys.message(*id));
-        }
-        let live: u64 =
-            self.store.call(async |connection| command.query_async(connection).await).await?;
-        Ok(live > 0)
+        Ok(false)
     }
 }

@@ -4,6 +4,7 @@ mod accept;
 mod expire;
 mod find;
 mod inbox;
+mod inbox_slots;
 mod restore;
 
 pub use self::{
@@ -11,6 +12,7 @@ pub use self::{
     expire::ReplayedTake,
     find::MessageFinder,
     inbox::{Inbox, InboxPage, TakeOutcome},
+    inbox_slots::InboxSlots,
     restore::{LiveMessage, RestoreProgress},
 };
 

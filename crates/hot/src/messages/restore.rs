@@ -1,9 +1,7 @@
 //! Restoring hot copies and inboxes after Redis lost its data.
 
-use std::time::Duration;
-
-use deadpool_redis::redis;
-use mayfly_core::MessageId;
+use deadpool_redis::redis::{self, Value};
+use mayfly_core::{MessageId, Timestamp};
 
 use crate::{
     connection::{HotError, script},
@@ -21,8 +19,8 @@ pub struct LiveMessage {
     pub username: Option<String>,
     /// The message as clients receive it, one line of JSON.
     pub json: Vec<u8>,
-    /// Its remaining time to live.
-    pub remaining: Duration,
+    /// Its expiry time. If it is in the past by the clock of Redis, the message is not restored.
+    pub expires_at: Timestamp,
 }
 
 /// The progress of restoring the messages of an epoch.
@@ -66,7 +64,8 @@ impl Messages<'_> {
 
     /// Restores one page of messages and moves the progress from `from` to `to`. Existing copies
     /// are left unchanged. Returns false, without effect, if another worker has restored this page
-    /// or the epoch has changed. O(n log m) for n messages and m messages per inbox.
+    /// or the epoch has changed. An inbox whose key has another type is skipped: its messages are
+    /// found by ID. O(n log m) for n messages and m messages per inbox.
     pub async fn restore_page(
         self,
         epoch: &str,
@@ -84,11 +83,12 @@ impl Messages<'_> {
                 Some(username) => call.key(&key).key(keys.inbox(username)),
                 None => call.key(&key).key(&key),
             };
-            let ttl_ms = message.remaining.as_millis().max(1);
-            call.arg(message.id.to_string()).arg(&message.json).arg(ttl_ms);
+            call.arg(message.id.to_string()).arg(&message.json);
+            call.arg(message.expires_at.as_millis());
         }
-        let is_applied: u8 =
+        let reply: Vec<Value> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok(is_applied == 1)
+        self.store.record_unreadable(reply.get(1..).unwrap_or_default());
+        Ok(reply.first() == Some(&Value::Int(1)))
     }
 }

@@ -5,28 +5,34 @@
 -- KEYS  epoch, ledger, taken; then per message its copy and its inbox (the copy again if it has no
 --       inbox)
 -- ARGV  the epoch to restore, the expected progress, the progress after this page;
---       then per message: ID, JSON, time to live in ms
--- Returns 1 if the page was applied, 0 if another worker applied it or the epoch has changed.
+--       then per message: ID, JSON, expiry time in ms
+-- Returns {1} if the page was applied, then the key and the error of each inbox that has another
+-- type; {0} if another worker applied it or the epoch has changed.
+-- Complexity: O(m log i) for m messages and i IDs in their inboxes.
 local call = redis.call
 local epoch, ledger, taken = KEYS[1], KEYS[2], KEYS[3]
 
 local progress = call('HGET', ledger, 'messages.restored') or ''
 if call('GET', epoch) ~= ARGV[1] or progress ~= ARGV[2] then
-    return 0
+    return { 0 }
 end
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local reply = { 1 }
 for i = 4, #ARGV, 3 do
-    local id, json, ttl = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+    local id, json, expires_at = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+    local ttl = expires_at - now
     local key_at = 4 + (i - 4) / 3 * 2
     local copy, inbox = KEYS[key_at], KEYS[key_at + 1]
-    local is_taken = call('HEXISTS', taken, id) == 1
-    if not is_taken and call('SET', copy, json, 'PX', ttl, 'NX') and inbox ~= copy then
-        call('ZADD', inbox, now + ttl, id)
-        if call('PTTL', inbox) < ttl then
+    local is_live = ttl > 0 and call('HEXISTS', taken, id) == 0
+    if is_live and call('SET', copy, json, 'PX', ttl, 'NX') and inbox ~= copy then
+        local added = redis.pcall('ZADD', inbox, expires_at, id)
+        if type(added) == 'table' then
+            reply[#reply + 1], reply[#reply + 2] = inbox, added.err
+        elseif call('PTTL', inbox) < ttl then
             call('PEXPIRE', inbox, ttl)
         end
     end
 end
 call('HSET', ledger, 'messages.restored', ARGV[3])
-return 1
+return reply

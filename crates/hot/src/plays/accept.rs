@@ -9,10 +9,11 @@ use mayfly_core::limits;
 use mayfly_runtime::settings::Settings;
 
 use crate::{
-    connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
-    queue::{Stream, new_epoch},
+    connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore, millis, script},
+    queue::Stream,
     write::{
-        ClientLimit, IdempotentRequest, Origin, WriteOutcome, add_client_arguments, request_header,
+        ClientLimit, ExhaustedClients, IdempotentRequest, Origin, WriteOutcome,
+        add_client_arguments, request_header,
     },
 };
 
@@ -32,10 +33,20 @@ pub struct PlayWriteRequest {
     pub idempotency: Option<IdempotentRequest>,
 }
 
+impl PlayWriteRequest {
+    /// Returns the approximate size of the request in memory and in a batch, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.json.len() + REQUEST_OVERHEAD_BYTES
+    }
+}
+
 /// Accepts plays in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct PlayWriter {
-    batcher: Batcher<AcceptPlays>,
+    store: HotStore,
+    clients: ExhaustedClients,
+    batcher: Batcher<PlayWriteRequest, WriteOutcome>,
 }
 
 struct AcceptPlays {
@@ -44,18 +55,26 @@ struct AcceptPlays {
 }
 
 impl PlayWriter {
-    /// Starts a writer.
+    /// Starts a writer. `clients` are those that are beyond their limit of plays.
     #[must_use]
-    pub fn start(store: &HotStore, settings: &Settings) -> Self {
+    pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptPlays { store: store.clone(), depth_max: settings.queue.depth_max };
-        let ingest = &settings.ingest;
-        let (queue_max, weight_max) = (ingest.waiting_max, ingest.batch_bytes_max);
-        Self { batcher: Batcher::start(store.clone(), command, queue_max, weight_max) }
+        let batcher = Batcher::start(store, command, BatchLimits::from(&settings.ingest));
+        Self { store: store.clone(), clients, batcher }
+    }
+
+    /// Returns an error if a request with a body of this size would be refused now.
+    pub fn check_capacity(&self, bytes: usize) -> Result<(), HotError> {
+        self.batcher.check_capacity(bytes + REQUEST_OVERHEAD_BYTES)
     }
 
     /// Accepts the plays of one request, all or none.
     pub async fn write(&self, write: PlayWriteRequest) -> Result<WriteOutcome, HotError> {
-        self.batcher.submit(write).await
+        let (kind, items) = (Stream::Plays.name(), write.count);
+        let (limit, idempotency) = (write.limit.clone(), write.idempotency.clone());
+        let weight = write.weight();
+        let submission = self.batcher.submit(write, weight);
+        self.clients.submit(&self.store, kind, items, limit, idempotency, submission).await
     }
 }
 
@@ -67,10 +86,6 @@ impl BatchCommand for AcceptPlays {
     type Request = PlayWriteRequest;
     type Response = WriteOutcome;
 
-    fn weight(&self, request: &PlayWriteRequest) -> usize {
-        request.json.len() + REQUEST_OVERHEAD_BYTES
-    }
-
     async fn execute(
         &self,
         connection: &mut Connection,
@@ -79,12 +94,16 @@ impl BatchCommand for AcceptPlays {
         let keys = &self.store.keys;
         let mut call = ACCEPT.prepare_invoke();
         call.key(keys.plays()).key(keys.epoch()).key(keys.ledger());
-        call.arg(new_epoch()).arg(self.depth_max);
+        call.arg(self.store.new_epoch()).arg(self.depth_max);
         call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
         for request in requests {
             self.add_request(&mut call, request);
         }
-        let outcomes: Vec<Value> = call.invoke_async(connection).await?;
+        let items = requests.iter().map(|request| request.count).sum();
+        let pending = self.store.accepted_totals.begin(Stream::Plays, items);
+        let outcomes: Result<Vec<Value>, RedisError> = call.invoke_async(connection).await;
+        pending.resolve(&outcomes, requests.len());
+        let outcomes = outcomes?;
         let limits = requests.iter().map(|write| write.limit.as_ref());
         WriteOutcome::parse_batch(&outcomes, limits, |_| Some(()))
     }

@@ -12,6 +12,9 @@
 --       2 the queue is full
 --       {3, remaining, ms until the window ends} beyond the limit
 --       {4, ''} a replay, 5 the key was used for another request
+--       {9, key, error} a key of the request cannot be read;
+--       then, if plays were accepted, the epoch and the number of accepted plays in it
+-- Complexity: O(r) for r requests.
 local stream, epoch_key, ledger = KEYS[1], KEYS[2], KEYS[3]
 local waiting_max, outcome_ttl = tonumber(ARGV[2]), ARGV[3]
 
@@ -42,7 +45,8 @@ for i = 1, tonumber(ARGV[4]) do
 end
 if accepted > 0 then
     write_windows()
-    call('HINCRBY', ledger, 'plays.accepted', accepted)
+    reply[#reply + 1], reply[#reply + 2] =
+        epoch, call('HINCRBY', ledger, 'plays.accepted', accepted)
     call('HINCRBY', ledger, 'plays.waiting', accepted)
     call('HSET', ledger, 'plays.last', last)
 end

@@ -4,6 +4,7 @@
 -- KEYS  unsaved, published
 -- ARGV  maximum number of videos
 -- Returns per video its ID and its published count.
+-- Complexity: O(v) for v returned videos.
 local reply = {}
 for _, video in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[1])) do
     reply[#reply + 1] = video

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool_redis::redis::{self, aio::MultiplexedConnection};
 use mayfly_core::EntryId;
+use mayfly_runtime::LogBudget;
 use tracing::warn;
 
 use crate::{
@@ -12,6 +13,8 @@ use crate::{
     plays::{Plays, publish::FRAMES_RETAINED},
 };
 
+/// Reads before which frames were trimmed are logged individually up to this number per minute.
+const TRIMMED_LINES_PER_MINUTE: u32 = 2;
 /// Frames in one read.
 const READ_FRAMES_MAX: usize = 256;
 
@@ -19,7 +22,8 @@ impl Plays<'_> {
     /// Returns a reader that starts at the end of the frames.
     #[must_use]
     pub fn follow_frames(self) -> PlayFrameReader {
-        PlayFrameReader { store: self.store.clone(), connection: None, position: None }
+        let trimmed = LogBudget::new(TRIMMED_LINES_PER_MINUTE);
+        PlayFrameReader { store: self.store.clone(), connection: None, position: None, trimmed }
     }
 }
 
@@ -29,6 +33,8 @@ pub struct PlayFrameReader {
     connection: Option<MultiplexedConnection>,
     /// The last frame that was read; `None` until Redis was reached.
     position: Option<EntryId>,
+    /// Reads before which frames were trimmed.
+    trimmed: LogBudget,
 }
 
 impl PlayFrameReader {
@@ -65,16 +71,20 @@ impl PlayFrameReader {
             self.position = Some(position.min(last));
             return Ok(Vec::new());
         };
-        if frames.len() == READ_FRAMES_MAX && self.is_trimmed(position).await? {
+        if frames.len() == READ_FRAMES_MAX
+            && self.is_trimmed(position).await?
+            && let Some(suppressed) = self.trimmed.take()
+        {
             warn!(
                 frames.retained = FRAMES_RETAINED,
+                suppressed,
                 "play frame reader: frames were trimmed before they were read; \
                  clients receive these counts with the next change"
             );
         }
         self.position = frames.last().and_then(|(id, _)| id.parse().ok()).or(self.position);
         let counts = frames.into_iter().filter_map(|(_, fields)| {
-            let counts = fields.into_iter().find(|(name, _)| name == "counts");
+            let counts = fields.into_iter().find(|(name, _)| name == b"counts");
             counts.map(|(_, json)| Bytes::from(json))
         });
         Ok(counts.collect())
@@ -114,5 +124,5 @@ impl PlayFrameReader {
     }
 }
 
-/// The ID and the fields of a stream entry.
-type Frame = (String, Vec<(String, Vec<u8>)>);
+/// The ID and the fields of a stream entry. Another program may have written any bytes.
+type Frame = (String, Vec<(Vec<u8>, Vec<u8>)>);

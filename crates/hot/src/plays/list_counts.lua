@@ -7,6 +7,7 @@
 --       else ''
 -- Returns 1 if all counts are restored else 0, 1 if more follow else 0; then per video its ID, its
 -- count, and the time of its last play in ms.
+-- Complexity: O(log² n + v log n) for v listed videos of n.
 local call = redis.call
 local counts, updated = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])

@@ -3,6 +3,7 @@
 --
 -- KEYS  unsaved, published
 -- ARGV  per video its ID and the saved count
+-- Complexity: O(v) for v videos given.
 for i = 1, #ARGV, 2 do
     if (redis.call('HGET', KEYS[2], ARGV[i]) or '0') == ARGV[i + 1] then
         redis.call('SREM', KEYS[1], ARGV[i])

@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
 -- Mirrors counts of Postgres and marks increased ones for publishing. A count never decreases,
 -- whatever the order in which workers run this. It may run when Redis is full: entries can be
--- acknowledged only after it has run.
+-- acknowledged only after it has run. A set of changed videos that has another type does not stop
+-- the counting: its videos are published when they are played again.
 --
 -- KEYS  counts, updated, changed small, changed large
 -- ARGV  the smallest large count; then per video: ID, count, time of its last play in ms
+-- Complexity: O(v log n) for v videos given of n.
 local call = redis.call
 local counts, updated, changed_small, changed_large = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local large = tonumber(ARGV[1])
@@ -14,10 +16,10 @@ for i = 2, #ARGV, 3 do
         call('ZADD', counts, ARGV[i + 1], video)
         call('HSET', updated, video, ARGV[i + 2])
         if count < large then
-            call('SADD', changed_small, video)
+            redis.pcall('SADD', changed_small, video)
         else
-            call('SREM', changed_small, video)
-            call('SADD', changed_large, video)
+            redis.pcall('SREM', changed_small, video)
+            redis.pcall('SADD', changed_large, video)
         end
     end
 end

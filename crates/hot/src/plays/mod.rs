@@ -10,7 +10,7 @@ pub use self::{
     accept::{PlayWriteRequest, PlayWriter},
     counts::{CountsPage, CountsRead},
     frames::PlayFrameReader,
-    publish::CountsPublishOutcome,
+    publish::{CountsPublishOutcome, TickOutcome},
 };
 
 use crate::connection::HotStore;

@@ -6,7 +6,9 @@
 -- ARGV  value of the lease, maximum number of videos per frame, maximum number of frames in this
 --       step, frames retained
 -- Returns {0} if the lease was lost, {1} if the counts have not been restored since Redis was
--- started, else {2, number of published frames}.
+-- started, else {2, number of published frames}, then the key and the error of each set of videos
+-- that has another type.
+-- Complexity: O(v log n) for v videos, at most twice as many as fit into the frames, of n.
 --
 -- A Redis that was killed loses its last moments and the counts that it published in them.
 -- Therefore published counts stay in the unsaved set until they are in Postgres.
@@ -20,24 +22,39 @@ if call('HGET', ledger, 'plays.restored') ~= run_id then
     return { 1 }
 end
 local videos_max, frames_max, frames_retained = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+-- An error after a video was removed from its set would lose its count: check the types before.
+call('ZCARD', counts)
+call('HLEN', published)
+call('XLEN', frames)
+call('SCARD', unsaved)
 
--- Returns the next video whose count is not published yet.
-local set_at, popped = 7, {}
+-- Returns the next video whose count is not published yet. A step compares a limited number of
+-- videos, because their counts may all be published already.
+local compared_max = 2 * videos_max * frames_max
+local set_at, popped, unreadable, compared = 7, {}, {}, 0
 local function next_video()
-    while true do
+    while compared < compared_max do
         local video = table.remove(popped)
         while not video do
             if set_at > #KEYS then
                 return nil
             end
-            popped = call('SPOP', KEYS[set_at], videos_max)
+            popped = redis.pcall('SPOP', KEYS[set_at], videos_max)
+            if popped.err then
+                unreadable[#unreadable + 1], unreadable[#unreadable + 2] =
+                    KEYS[set_at], popped.err
+                popped = {}
+            end
             if #popped == 0 then
                 set_at = set_at + 1
             end
             video = table.remove(popped)
         end
+        compared = compared + 1
         local count = call('ZSCORE', counts, video)
-        if count and tonumber(count) > tonumber(call('HGET', published, video) or 0) then
+        -- A value that is no number was written by another program.
+        local known = tonumber(call('HGET', published, video) or 0) or 0
+        if count and tonumber(count) > known then
             return video, count
         end
     end
@@ -70,4 +87,4 @@ end
 for _, video in ipairs(popped) do
     call('SADD', KEYS[math.min(set_at, #KEYS)], video)
 end
-return { 2, frame_count }
+return { 2, frame_count, unpack(unreadable) }

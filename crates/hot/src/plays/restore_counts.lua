@@ -7,6 +7,7 @@
 --       count;
 --       then per video: ID, count, time of its last play in ms, count as published
 -- Returns 1 if the page was applied, 0 if the epoch or the run has changed.
+-- Complexity: O(v log n) for v videos of the page of n.
 local call = redis.call
 local counts, updated, published = KEYS[3], KEYS[4], KEYS[5]
 local changed_small, changed_large = KEYS[6], KEYS[7]
@@ -18,11 +19,13 @@ local large = tonumber(ARGV[4])
 for i = 5, #ARGV, 4 do
     local video, count, published_count = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
     local known = tonumber(call('ZSCORE', counts, video) or 0)
+    -- A value that is no number was written by another program.
+    local known_published = tonumber(call('HGET', published, video) or 0) or 0
     if count > known then
         call('ZADD', counts, ARGV[i + 1], video)
         call('HSET', updated, video, ARGV[i + 2])
     end
-    if published_count > tonumber(call('HGET', published, video) or 0) then
+    if published_count > known_published then
         call('HSET', published, video, ARGV[i + 3])
     end
     if count > known and count > published_count then

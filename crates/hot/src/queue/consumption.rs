@@ -27,17 +27,15 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Returns the consumption times of all items since Redis was last empty.
+    /// Returns the consumption times of all items since Redis was last empty. A key that cannot be
+    /// read has none.
     pub async fn find_consumption(self, stream: Stream) -> Result<Consumption, HotError> {
-        let fields: Vec<(String, u64)> = self
+        let key = self.store.keys.consumption(stream);
+        let fields: Result<Vec<(String, u64)>, _> = self
             .store
-            .call(async |connection| {
-                redis::cmd("HGETALL")
-                    .arg(self.store.keys.consumption(stream))
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
+            .call(async |connection| redis::cmd("HGETALL").arg(&key).query_async(connection).await)
+            .await;
+        let fields = self.store.skip_unreadable(&key, fields)?.unwrap_or_default();
         let mut total = Consumption::default();
         let (mut at, mut waited_ms) = (None, None);
         for (name, value) in fields {

@@ -28,7 +28,8 @@ pub struct PendingEntry {
     pub items: u64,
 }
 
-type Fields = Vec<(String, Vec<u8>)>;
+/// The names and values of the fields of an entry. Another program may have written any bytes.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Ledger<'_> {
     /// Counts the items of an epoch that follow an entry in a stream. O(n) for n entries.
@@ -64,6 +65,24 @@ impl Ledger<'_> {
             }
         }
         queue.count_from(stream, epoch, format!("({delivered}"), contents).await
+    }
+
+    /// Returns whether the oldest unacknowledged entry of a stream belongs to another epoch than
+    /// this one, which is the current one. O(log n) for n entries.
+    pub async fn has_earlier_entries(self, stream: Stream, epoch: &str) -> Result<bool, HotError> {
+        let queue = self.store.queue();
+        let (pending, from) = match queue.find_last_delivered(stream).await? {
+            Some(delivered) => (queue.read_pending(stream, "-", 1).await?, format!("({delivered}")),
+            None => (Vec::new(), "-".to_owned()),
+        };
+        let mut oldest = queue.read_range::<Fields>(stream, &from, "+", 1).await?;
+        for entry_id in &pending {
+            oldest.extend(queue.read_range::<Fields>(stream, entry_id, entry_id, 1).await?);
+        }
+        let is_earlier = |(_, fields): &(String, Fields)| {
+            find_meta(fields).is_some_and(|meta| meta.epoch != epoch)
+        };
+        Ok(oldest.iter().any(is_earlier))
     }
 }
 
@@ -116,7 +135,9 @@ impl EntryItems {
     /// Parses an entry; `None` if it has no items of its stream.
     fn parse(stream: Stream, fields: &Fields) -> Option<Self> {
         let field = |wanted: &str| {
-            fields.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_slice())
+            let mut fields = fields.iter();
+            let found = fields.find(|(name, _)| name == wanted.as_bytes());
+            found.map(|(_, value)| value.as_slice())
         };
         let (id, items) = match stream {
             Stream::Messages => {
@@ -127,7 +148,11 @@ impl EntryItems {
                 (plays.id, plays.plays.len() as u64)
             }
         };
-        let meta = entry::Meta::parse(&String::from_utf8_lossy(field(entry::META)?));
-        Some(Self { epoch: meta.epoch, id, items })
+        Some(Self { epoch: find_meta(fields)?.epoch, id, items })
     }
+}
+
+fn find_meta(fields: &Fields) -> Option<entry::Meta> {
+    let meta = fields.iter().find(|(name, _)| name == entry::META.as_bytes());
+    meta.map(|(_, value)| entry::Meta::parse(&String::from_utf8_lossy(value)))
 }

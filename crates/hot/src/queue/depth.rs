@@ -1,17 +1,24 @@
 //! The depth of a queue and the age of its oldest entry.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use deadpool_redis::redis::{self, Value};
+use deadpool_redis::redis::{self, ScriptInvocation, Value};
 use mayfly_core::{EntryId, Timestamp};
 
 use crate::{
-    connection::HotError,
-    queue::{Queue, Stream, delivery::arrival_time, entries::PAGE_ENTRIES},
+    connection::{HotError, script},
+    queue::{Queue, Stream, delivery::arrival_time},
 };
 
+script!(
+    FIND_DEPTH,
+    "#!lua flags=no-writes\n",
+    include_str!("groups.lua"),
+    include_str!("find_depth.lua"),
+);
+
 /// The unacknowledged entries of a queue.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {
     /// Entries that are not acknowledged, delivered or not.
     pub waiting: u64,
@@ -19,6 +26,8 @@ pub struct QueueDepth {
     pub pending: u64,
     /// The time of arrival of the oldest unacknowledged entry.
     pub oldest: Option<Timestamp>,
+    /// The age of that entry by the clock of Redis; zero if there is none.
+    pub oldest_age: Duration,
 }
 
 impl Queue<'_> {
@@ -32,22 +41,33 @@ impl Queue<'_> {
             .await
     }
 
-    /// Returns the depth of a queue. O(1), unless an entry was deleted by hand: then O(n) for n
-    /// undelivered entries.
+    /// Returns the depth of a queue. O(log n) for n entries.
+    ///
+    /// Exact, unless entries were deleted from the stream by hand and more than a few are
+    /// undelivered. Then it is derived from the number of waiting messages, or of waiting plays,
+    /// and not greater than the length of the stream.
     pub async fn depth(self, stream: Stream) -> Result<QueueDepth, HotError> {
-        let Some(group) = self.find_group(stream).await? else { return Ok(QueueDepth::default()) };
-        let lag = match group.lag {
-            Some(lag) => lag,
-            None => self.count_lag(stream, &group.last_delivered).await?,
+        let mut call = FIND_DEPTH.prepare_invoke();
+        self.add_queue_arguments(&mut call, stream);
+        let (undelivered, pending, oldest, age_ms): (u64, u64, String, u64) =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(QueueDepth {
+            waiting: undelivered + pending,
+            pending,
+            oldest: (!oldest.is_empty()).then(|| arrival_time(&oldest)),
+            oldest_age: Duration::from_millis(age_ms),
+        })
+    }
+
+    /// Adds the keys and arguments of a script that reads the depth of a queue: the stream and its
+    /// group, and where the number of waiting items is.
+    pub(super) fn add_queue_arguments(self, call: &mut ScriptInvocation<'_>, stream: Stream) {
+        let keys = &self.store.keys;
+        let (items, field) = match stream {
+            Stream::Messages => (keys.waiting(), String::new()),
+            Stream::Plays => (keys.ledger(), stream.ledger_field("waiting")),
         };
-        let oldest = if group.pending > 0 {
-            self.find_first_pending(stream).await?.map(|id| arrival_time(&id))
-        } else if lag > 0 {
-            self.find_first_arrival(stream, &group.last_delivered).await?
-        } else {
-            None
-        };
-        Ok(QueueDepth { waiting: lag + group.pending, pending: group.pending, oldest })
+        call.key(keys.stream(stream)).key(items).arg(stream.group()).arg(field);
     }
 
     /// Returns the last delivered entry; `None` if there is no consumer group.
@@ -94,44 +114,11 @@ impl Queue<'_> {
     async fn find_first_pending(self, stream: Stream) -> Result<Option<String>, HotError> {
         Ok(self.read_pending(stream, "-", 1).await?.into_iter().next())
     }
-
-    async fn find_first_arrival(
-        self,
-        stream: Stream,
-        after: &str,
-    ) -> Result<Option<Timestamp>, HotError> {
-        let entries = self.read_after(stream, after, 1).await?;
-        Ok(entries.first().map(|(id, _)| arrival_time(id)))
-    }
-
-    /// Counts the entries after `entry_id` page by page. Redis does not know the lag of a group if
-    /// an undelivered entry was deleted.
-    async fn count_lag(self, stream: Stream, entry_id: &str) -> Result<u64, HotError> {
-        let (mut count, mut from) = (0, entry_id.to_owned());
-        loop {
-            let entries = self.read_after(stream, &from, PAGE_ENTRIES).await?;
-            count += entries.len() as u64;
-            match entries.into_iter().nth(PAGE_ENTRIES - 1) {
-                Some((last, _)) => from = last,
-                None => return Ok(count),
-            }
-        }
-    }
-
-    async fn read_after(
-        self,
-        stream: Stream,
-        entry_id: &str,
-        count: usize,
-    ) -> Result<Vec<(String, Value)>, HotError> {
-        self.read_range(stream, &format!("({entry_id}"), "+", count).await
-    }
 }
 
 /// A consumer group as `XINFO GROUPS` describes it.
 struct Group {
     pending: u64,
-    lag: Option<u64>,
     last_delivered: String,
 }
 
@@ -149,7 +136,6 @@ impl Group {
         };
         (text("name").as_deref() == Some(stream.group())).then(|| Self {
             pending: number("pending").unwrap_or(0),
-            lag: number("lag"),
             last_delivered: text("last-delivered-id").unwrap_or_else(|| "0-0".into()),
         })
     }

@@ -1,19 +1,17 @@
 //! The ledger in Redis: the current epoch and the items accepted in it.
 
+use std::collections::HashMap;
+
 use deadpool_redis::redis::{self, Value};
-use uuid::Uuid;
+use mayfly_core::{Clock, EntryId};
+use uuid::{NoContext, Uuid};
 
 use crate::{
     connection::{HotError, HotStore, script},
-    queue::Stream,
+    queue::{Queue, Stream},
 };
 
 script!(BEGIN_EPOCH, include_str!("begin_epoch.lua"));
-
-/// Returns a name for a new epoch.
-pub(crate) fn new_epoch() -> String {
-    Uuid::now_v7().simple().to_string()
-}
 
 /// The ledger of a stream in the current epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +35,15 @@ impl HotStore {
     #[must_use]
     pub fn ledger(&self) -> Ledger<'_> {
         Ledger { store: self }
+    }
+
+    /// Returns a name for a new epoch: a UUIDv7 by the clock of Redis, so that smaller message IDs
+    /// are older than the epoch.
+    pub(crate) fn new_epoch(&self) -> String {
+        let millis = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
+        let (seconds, nanos) = (millis / 1_000, (millis % 1_000) as u32 * 1_000_000);
+        let timestamp = uuid::Timestamp::from_unix(NoContext, seconds, nanos);
+        Uuid::new_v7(timestamp).simple().to_string()
     }
 }
 
@@ -70,12 +77,16 @@ impl Ledger<'_> {
     }
 
     /// Returns whether Redis lost an entry that was once the newest: it is missing while older ones
-    /// exist, which trimming would have removed first.
+    /// exist, which trimming would have removed first, and it was not deleted by hand. O(log n) for
+    /// n entries.
     pub async fn is_entry_lost(self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
-        let exists = !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty();
+        if !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty() {
+            return Ok(false);
+        }
         let before = format!("({entry_id}");
-        Ok(!exists && !queue.read_range::<Value>(stream, "-", &before, 1).await?.is_empty())
+        let is_trimmed = queue.read_range::<Value>(stream, "-", &before, 1).await?.is_empty();
+        Ok(!is_trimmed && queue.find_last_deleted(stream).await? < entry_id.parse().ok())
     }
 
     /// Ends the epoch `previous`, because Redis lost data of it, and begins the next one. Returns
@@ -83,7 +94,39 @@ impl Ledger<'_> {
     pub async fn begin_epoch(self, previous: &str) -> Result<String, HotError> {
         let keys = &self.store.keys;
         let mut call = BEGIN_EPOCH.prepare_invoke();
-        call.key(keys.epoch()).key(keys.ledger()).arg(previous).arg(new_epoch());
+        call.key(keys.epoch()).key(keys.ledger()).arg(previous).arg(self.store.new_epoch());
         self.store.call(async |connection| call.invoke_async(connection).await).await
+    }
+}
+
+impl Queue<'_> {
+    /// Returns the last entry that was deleted from a stream by hand; the start of the stream if
+    /// there is none, and `None` if there is no stream. A trimmed entry does not count as deleted.
+    /// O(1).
+    pub(crate) async fn find_last_deleted(
+        self,
+        stream: Stream,
+    ) -> Result<Option<EntryId>, HotError> {
+        let info = self
+            .store
+            .call(async |connection| {
+                redis::cmd("XINFO")
+                    .arg("STREAM")
+                    .arg(self.store.keys.stream(stream))
+                    .query_async::<HashMap<String, Value>>(connection)
+                    .await
+            })
+            .await;
+        match info {
+            Ok(info) => Ok(match info.get("max-deleted-entry-id") {
+                Some(Value::BulkString(id)) => {
+                    str::from_utf8(id).ok().and_then(|id| id.parse().ok())
+                }
+                Some(Value::SimpleString(id)) => id.parse().ok(),
+                _ => None,
+            }),
+            Err(error) if error.is_missing_key() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

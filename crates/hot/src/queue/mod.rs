@@ -10,16 +10,21 @@ mod entries;
 mod ledger;
 mod maintenance;
 mod stream;
+mod trim;
+mod writers;
 
+pub(crate) use self::delivery::parse_entries;
 pub use self::{
     consumer::Consumer,
     contents::{PendingEntry, QueueContents},
     delivery::{Delivery, ReadBatch},
     depth::QueueDepth,
     ledger::{Ledger, StreamLedger},
+    maintenance::ReconciledMessages,
     stream::Stream,
+    trim::TrimOutcome,
+    writers::{WriterReport, Writers},
 };
-pub(crate) use self::{delivery::parse_entries, ledger::new_epoch};
 
 use crate::connection::HotStore;
 

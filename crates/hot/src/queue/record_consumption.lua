@@ -4,6 +4,7 @@
 -- KEYS  consumption
 -- ARGV  waiting time of the latest item, sum of all waiting times, both in ms;
 --       then per bucket: its number, number of items
+-- Complexity: O(b) for b buckets of the batch.
 local call = redis.call
 -- The clock of Redis, because those of the workers may differ.
 local now = call('TIME')

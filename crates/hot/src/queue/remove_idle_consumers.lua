@@ -4,6 +4,7 @@
 -- KEYS  stream
 -- ARGV  group, idle time in ms
 -- Returns the number of removed consumers.
+-- Complexity: O(c) for c consumers.
 local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])
 if consumers.err then
     -- The stream or the group does not exist.

@@ -1,57 +1,74 @@
-#!lua flags=allow-oom
--- Trims entries that every group has acknowledged and that are older than the resume window.
+-- Trims entries that Mayfly's group has acknowledged: those older than the resume window, and the
+-- oldest ones where the stream exceeds a size. Frees memory, therefore it may run when Redis is
+-- full. Follows groups.lua.
 --
 -- KEYS  stream
--- ARGV  start of the window in ms, bytes max
--- Returns the number of trimmed entries.
-local call = redis.call
-local stream, window, bytes_max = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+-- ARGV  group, resume window in ms, bytes max, bytes trimmed at most
+-- Returns {number of trimmed entries, 1 if more can be trimmed now else 0, the names of other groups
+-- that have not read all entries that may be trimmed}.
+-- Complexity: O(log n + t + g) for t trimmed of n entries and g groups.
+--
+-- Groups that are not Mayfly's hold nothing: a forgotten one would stop the trimming.
+local stream = KEYS[1]
+local window, bytes_max, step_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+-- Redis trims whole nodes of usually 100 entries.
+local STEP_ENTRIES_MIN, STEP_ENTRIES_MAX = 100, 10000
+-- More nodes make the size more exact where messages differ in size.
+local SIZE_SAMPLES = 100
+local GROUPS_MAX = 10
 
-if call('EXISTS', stream) == 0 then
-    return 0
-end
-local function parse_id(id)
-    local ms, seq = string.match(id, '(%d+)-(%d+)')
-    return tonumber(ms), tonumber(seq)
-end
-
-local bytes = call('MEMORY', 'USAGE', stream) or 0
-if bytes > bytes_max then
-    -- Shorten the window, assuming that the entries are spread evenly over time.
-    local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    local last = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-    if first then
-        local from, to = parse_id(first[1]), parse_id(last[1])
-        window = math.max(window, math.ceil(from + (to - from) * (1 - bytes_max / bytes)))
-    end
+local function find_oldest()
+    return (call('XRANGE', stream, '-', '+', 'COUNT', 1)[1] or {})[1]
 end
 
--- Keep the entry that was the newest when the window began: it is still the position of subscribers
--- that have received nothing since.
-local cut_ms, cut_seq = window, 0
-local edge = call('XREVRANGE', stream, string.format('%.0f', window), '-', 'COUNT', 1)[1]
-if edge then
-    cut_ms, cut_seq = parse_id(edge[1])
+local function min_id(a, b)
+    return is_before(b, a) and b or a
 end
 
-local groups = call('XINFO', 'GROUPS', stream)
-if #groups == 0 then
-    -- Nothing was read yet.
-    return 0
+-- Returns the ID before which a group has acknowledged all entries.
+local function find_floor(group)
+    local delivered = group['last-delivered-id']
+    return min_id(find_first_pending(stream, group) or delivered, delivered)
 end
-for _, fields in ipairs(groups) do
-    local group = {}
-    for i = 1, #fields, 2 do
-        group[fields[i]] = fields[i + 1]
-    end
-    local floor = group['last-delivered-id']
-    if group['pending'] > 0 then
-        floor = call('XPENDING', stream, group['name'])[2]
-    end
-    local ms, seq = parse_id(floor)
-    if ms < cut_ms or (ms == cut_ms and seq < cut_seq) then
-        cut_ms, cut_seq = ms, seq
+
+local own, others = find_groups(stream, ARGV[1])
+local oldest = own and find_oldest()
+if not oldest then
+    -- Nothing was read yet, or the stream is empty.
+    return { 0, 0, {} }
+end
+local floor = find_floor(own)
+local length = call('XLEN', stream)
+local bytes = math.max(call('MEMORY', 'USAGE', stream, 'SAMPLES', SIZE_SAMPLES) or 0, 1)
+local step = math.floor(step_bytes * length / bytes)
+step = math.min(math.max(step, STEP_ENTRIES_MIN), STEP_ENTRIES_MAX)
+
+-- By age. The entry that was the newest when the window began is kept: it is still the position of
+-- subscribers that have received nothing since. It is searched only if there is one: to find none,
+-- Redis would walk the whole stream.
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local edge_ms = string.format('%.0f', math.max(now - window, 0))
+local trimmed, cut = 0, nil
+if not is_before(edge_ms .. '-0', oldest) then
+    cut = min_id(call('XREVRANGE', stream, edge_ms, '-', 'COUNT', 1)[1][1], floor)
+    trimmed = call('XTRIM', stream, 'MINID', '~', cut, 'LIMIT', step)
+end
+
+-- By size: the oldest entries, but never the newest one.
+local excess = math.floor(length * (1 - bytes_max / bytes)) - trimmed
+if excess > 0 and trimmed < step then
+    local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
+    local limit = math.min(excess, step - trimmed)
+    trimmed = trimmed
+        + call('XTRIM', stream, 'MINID', '~', min_id(newest, floor), 'LIMIT', limit)
+    cut = find_oldest()
+end
+
+local behind = {}
+for _, group in ipairs(others) do
+    if cut and #behind < GROUPS_MAX and is_before(find_floor(group), cut) then
+        behind[#behind + 1] = group['name']
     end
 end
-local cut = string.format('%.0f-%.0f', cut_ms, cut_seq)
-return call('XTRIM', stream, 'MINID', '~', cut, 'LIMIT', 100000)
+return { trimmed, trimmed * 2 > step and 1 or 0, behind }

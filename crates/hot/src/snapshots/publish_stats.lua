@@ -5,14 +5,15 @@
 -- ARGV  value of the lease, statistics, their time, the latest plausible time, feed
 -- Returns {0} if the lease was lost, {1} if the stored statistics are as new, else
 -- {2, 1 if the publication failed else 0}.
+-- Complexity: O(s) for s subscribed processes.
 --
 -- Times are texts of the same length. A stored time that is not plausible was written by a wrong
--- clock and is overwritten.
+-- clock and is overwritten, as is a key of another type.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end
-local stored = redis.call('GET', KEYS[2])
-local is_json, stats = pcall(cjson.decode, stored or '')
+local stored = redis.pcall('GET', KEYS[2])
+local is_json, stats = pcall(cjson.decode, type(stored) == 'string' and stored or '')
 local at = is_json and type(stats) == 'table' and stats.generated_at
 if type(at) == 'string' and at >= ARGV[3] and at <= ARGV[4] then
     return { 1 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, FromRedisValue, RedisError, Value};
 
 use crate::{
     connection::HotError,
@@ -26,16 +26,15 @@ pub struct Totals {
 
 impl Snapshots<'_> {
     /// Returns the current totals and removes the reports of processes that no longer run. O(n) for
-    /// n ws-fanout processes.
+    /// n ws-fanout processes. A key that cannot be read counts as empty.
     pub async fn find_totals(self) -> Result<Totals, HotError> {
-        /// Time, accepted items per stream, waiting messages, waiting plays, reports.
-        type Reply = ((i64, i64), Vec<Option<u64>>, u64, Option<i64>, Vec<(String, String)>);
         let keys = &self.store.keys;
         let fields = Stream::ALL.map(|stream| stream.ledger_field("accepted"));
-        let (now, accepted, waiting, plays, reports): Reply = self
+        let replies: Vec<Result<Value, RedisError>> = self
             .store
             .call(async |connection| {
                 redis::pipe()
+                    .ignore_errors()
                     .cmd("TIME")
                     .hmget(keys.ledger(), &fields)
                     .hlen(keys.waiting())
@@ -45,6 +44,12 @@ impl Snapshots<'_> {
                     .await
             })
             .await?;
+        let mut replies = replies.into_iter();
+        let now: (i64, i64) = self.parse_reply("TIME", replies.next())?;
+        let accepted: Vec<Option<u64>> = self.parse_reply(&keys.ledger(), replies.next())?;
+        let waiting: u64 = self.parse_reply(&keys.waiting(), replies.next())?;
+        let plays: Option<i64> = self.parse_reply("plays.waiting", replies.next())?;
+        let reports: Vec<(String, String)> = self.parse_reply(&keys.fanouts(), replies.next())?;
         let now = now.0 * 1_000 + now.1 / 1_000;
         let mut totals = Totals {
             accepted: accepted.into_iter().flatten().sum(),
@@ -62,5 +67,15 @@ impl Snapshots<'_> {
         }
         self.store.fanouts().remove(&expired).await?;
         Ok(totals)
+    }
+
+    fn parse_reply<T: FromRedisValue + Default>(
+        self,
+        key: &str,
+        reply: Option<Result<Value, RedisError>>,
+    ) -> Result<T, HotError> {
+        let reply = reply.unwrap_or(Ok(Value::Nil));
+        let parsed = reply.and_then(|value| Ok(redis::from_redis_value(value)?));
+        Ok(self.store.skip_unreadable(key, parsed)?.unwrap_or_default())
     }
 }

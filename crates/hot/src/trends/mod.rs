@@ -14,7 +14,7 @@ pub use self::{
 use std::time::Duration;
 
 use bytes::Bytes;
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, RedisError};
 use mayfly_core::{Feed, Host, TrendSnapshot};
 
 use crate::{
@@ -32,6 +32,12 @@ pub(crate) const TREND_BYTES_MAX: usize = 1024 * 1024;
 const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);
 /// Hosts in one round trip.
 const HOSTS_PER_CALL: usize = 50;
+
+/// Parses the members of a set of hosts. Skips those that another program added and that are none.
+pub(crate) fn parse_hosts(members: Vec<Vec<u8>>) -> Vec<Host> {
+    let texts = members.into_iter().filter_map(|member| String::from_utf8(member).ok());
+    texts.filter_map(|text| Host::parse(text).ok()).collect()
+}
 
 /// Operations on trend snapshots and watched hosts.
 #[derive(Clone, Copy)]
@@ -78,18 +84,24 @@ impl Trends<'_> {
     }
 
     /// Returns the newest trend snapshots of those hosts that have one, JSON as it was published,
-    /// at most 1 MiB each.
+    /// at most 1 MiB each. A key of another type is skipped: the next publication overwrites it.
     pub async fn find_many(self, hosts: &[Host]) -> Result<Vec<Bytes>, HotError> {
         let mut found = Vec::new();
         for chunk in hosts.chunks(HOSTS_PER_CALL) {
             let mut pipe = redis::pipe();
+            pipe.ignore_errors();
             for host in chunk {
                 pipe.cmd("GETRANGE").arg(self.store.keys.rising(host)).arg(0).arg(TREND_BYTES_MAX);
             }
-            let values: Vec<Vec<u8>> =
+            let values: Vec<Result<Vec<u8>, RedisError>> =
                 self.store.call(async |connection| pipe.query_async(connection).await).await?;
-            let is_valid = |value: &Vec<u8>| (1..=TREND_BYTES_MAX).contains(&value.len());
-            found.extend(values.into_iter().filter(is_valid).map(Bytes::from));
+            for (host, value) in chunk.iter().zip(values) {
+                let key = self.store.keys.rising(host);
+                let value = self.store.skip_unreadable(&key, value)?.unwrap_or_default();
+                if (1..=TREND_BYTES_MAX).contains(&value.len()) {
+                    found.push(Bytes::from(value));
+                }
+            }
         }
         Ok(found)
     }

@@ -6,15 +6,16 @@
 --       time to live in ms
 -- Returns {0} if the lease was lost, {1} if there is a snapshot that is as new, else
 -- {2, 1 if the publication failed else 0}.
+-- Complexity: O(b + s) for b bytes of a snapshot and s subscribed processes.
 --
 -- Times are texts of the same length. A stored time that is not plausible was written by a wrong
--- clock and is overwritten. JSON escapes quotes within texts, so the first match is the sampling
+-- clock and is overwritten, as is a key of another type. JSON escapes quotes within texts, so the first match is the sampling
 -- time of the snapshot.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end
-local stored = redis.call('GET', KEYS[2]) or ''
-local at = string.match(stored, '"sampled_at":"([^"]*)"')
+local stored = redis.pcall('GET', KEYS[2])
+local at = type(stored) == 'string' and string.match(stored, '"sampled_at":"([^"]*)"')
 if at and at >= ARGV[3] and at <= ARGV[4] then
     return { 1 }
 end

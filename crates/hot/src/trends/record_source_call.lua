@@ -9,6 +9,7 @@
 --       accepted keys, time to live of a refusal in ms, of the state in ms, of accepted keys in ms,
 --       maximum delay until the call arrived at the source in ms
 -- Returns 1, or 0 if the lease was lost: then nothing is recorded, and the host stays requested.
+-- Complexity: O(k log k) for k keys of the host, at most 100, and the requested hosts.
 local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local refused, unregistered = KEYS[7], KEYS[8]

@@ -20,9 +20,10 @@ pub struct UnregisteredKey {
 }
 
 impl Source<'_> {
-    /// Returns some of the unregistered keys. O(n) for n returned keys.
+    /// Returns some of the unregistered keys, without those that are malformed. O(n) for n returned
+    /// keys.
     pub async fn find_unregistered_keys(self) -> Result<Vec<UnregisteredKey>, HotError> {
-        let found: Vec<(String, String)> = self
+        let found: Vec<(Vec<u8>, Vec<u8>)> = self
             .store
             .call(async |connection| {
                 redis::cmd("HRANDFIELD")
@@ -45,7 +46,8 @@ impl Source<'_> {
     }
 }
 
-fn parse_key(field: &str, start: &str) -> Option<UnregisteredKey> {
+fn parse_key(field: &[u8], start: &[u8]) -> Option<UnregisteredKey> {
+    let (field, start) = (str::from_utf8(field).ok()?, str::from_utf8(start).ok()?);
     let (digest, host) = field.split_once(' ')?;
     let host = Host::parse(host).ok()?;
     Some(UnregisteredKey { digest: KeyHash::from_hex(digest)?, start: start.to_owned(), host })

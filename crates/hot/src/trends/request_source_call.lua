@@ -7,6 +7,7 @@
 --       time to live of candidates in ms, freshness of an outcome in ms, time to live of the state
 --       in ms
 -- Returns 1, or 0 if too many are waiting.
+-- Complexity: O(log h) for h requested hosts, at most ARGV[4].
 --
 -- A caller has read the state before. If an outcome arrived in between, the next read finds it and
 -- no call is needed, so that hundreds of concurrent callers cause a single call.

@@ -8,7 +8,10 @@ use mayfly_core::{Host, KeyHash, Timestamp, limits};
 use crate::{
     connection::{HotError, millis, script, unexpected_reply},
     lease::Lease,
-    trends::source::{STATE_TTL, Source},
+    trends::{
+        parse_hosts,
+        source::{STATE_TTL, Source},
+    },
 };
 
 script!(TAKE, include_str!("take_source_call.lua"));
@@ -116,7 +119,7 @@ impl SourceOutcome {
 impl Source<'_> {
     /// Lists hosts with requested calls, by the time of the first request. O(n) for n hosts.
     pub async fn list_requested_hosts(self) -> Result<Vec<Host>, HotError> {
-        let hosts: Vec<String> = self
+        let hosts = self
             .store
             .call(async |connection| {
                 redis::cmd("ZRANGE")
@@ -127,7 +130,7 @@ impl Source<'_> {
                     .await
             })
             .await?;
-        Ok(hosts.into_iter().filter_map(|host| Host::parse(host).ok()).collect())
+        Ok(parse_hosts(hosts))
     }
 
     /// Decides whether the source is called for a host now, and with which key. The call counts as

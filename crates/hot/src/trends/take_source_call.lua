@@ -2,13 +2,15 @@
 -- Decides whether the source of visitors is called for a host now, and with which key. Records the
 -- call before it is made, so that neither another process nor a restarted one calls too soon.
 --
--- KEYS lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
---       version ARGV value of the lease, host, interval between calls in ms, calls per minute, 1 if
---       the host is called regardless of requests, the time since which it must have been sampled
---       or '', time to live of the state in ms Returns {0} if the lease was lost; {1, ms} if it is
---       too soon; {2} if there is nothing to do; {3, ms} if the source must not be called for this
---       time, in which case callers receive a failure; {4, 1 if the key is a candidate else 0, its
---       digest, the key, now in ms} if it is to be called.
+-- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
+--       version
+-- ARGV  value of the lease, host, interval between calls in ms, calls per minute, 1 if the host is
+--       called regardless of requests, the time since which it must have been sampled or '', time
+--       to live of the state in ms
+-- Returns {0} if the lease was lost; {1, ms} if it is too soon; {2} if there is nothing to do;
+-- {3, ms} if the source must not be called for this time, in which case callers receive a failure;
+-- {4, 1 if the key is a candidate else 0, its digest, the key, now in ms} if it is to be called.
+-- Complexity: O(k) for k keys of the host, at most 100 candidates and 100 accepted ones.
 local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local host = ARGV[2]

@@ -6,7 +6,7 @@ use mayfly_core::Host;
 
 use crate::{
     connection::{HotError, millis, script},
-    trends::Trends,
+    trends::{Trends, parse_hosts},
 };
 
 script!(WATCH, include_str!("watch_hosts.lua"));
@@ -35,8 +35,7 @@ impl Trends<'_> {
     pub async fn list_watched_hosts(self) -> Result<Vec<Host>, HotError> {
         let mut call = LIST.prepare_invoke();
         call.key(self.store.keys.watched_hosts()).arg(millis(WATCH_TTL)).arg(WATCHED_HOSTS_MAX);
-        let hosts: Vec<String> =
-            self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok(hosts.into_iter().filter_map(|host| Host::parse(host).ok()).collect())
+        let hosts = self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(parse_hosts(hosts))
     }
 }

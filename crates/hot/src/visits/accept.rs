@@ -8,8 +8,11 @@ use mayfly_core::{ShortHash, Visit, limits};
 use mayfly_runtime::settings::{self, Settings};
 
 use crate::{
-    connection::{BatchCommand, Batcher, HotError, HotStore, millis, script},
-    write::{ClientLimit, IdempotentRequest, WriteOutcome, add_client_arguments, request_header},
+    connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore, millis, script},
+    write::{
+        ClientLimit, ExhaustedClients, IdempotentRequest, WriteOutcome, add_client_arguments,
+        request_header,
+    },
 };
 
 script!(
@@ -26,10 +29,24 @@ const KIND: &str = "visits";
 pub struct VisitWriteRequest {
     /// The visits.
     pub visits: Vec<Visit>,
+    /// The identity of the client, which adds hosts that had no visitors before.
+    pub client: String,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,
     /// The idempotency key, if there is one.
     pub idempotency: Option<IdempotentRequest>,
+}
+
+impl VisitWriteRequest {
+    /// Returns the approximate size of the request in memory and in a batch, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let names = |visit: &Visit| {
+            let title = visit.title.as_ref().map_or(0, |title| title.as_str().len());
+            2 * visit.host.as_str().len() + visit.path.as_str().len() + title
+        };
+        self.visits.iter().map(|visit| names(visit) + VISIT_OVERHEAD_BYTES).sum()
+    }
 }
 
 /// Accepts visits in batches. Cheap to clone. O(log n) per visit for n visitors of its host.
@@ -40,7 +57,9 @@ pub struct VisitWriteRequest {
 /// number. A visit that is not in the sample is accepted like any other.
 #[derive(Clone)]
 pub struct VisitWriter {
-    batcher: Batcher<AcceptVisits>,
+    store: HotStore,
+    clients: ExhaustedClients,
+    batcher: Batcher<VisitWriteRequest, WriteOutcome>,
 }
 
 struct AcceptVisits {
@@ -49,18 +68,27 @@ struct AcceptVisits {
 }
 
 impl VisitWriter {
-    /// Starts a writer.
+    /// Starts a writer. `clients` are those that are beyond their limit of visits.
     #[must_use]
-    pub fn start(store: &HotStore, settings: &Settings) -> Self {
+    pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptVisits { store: store.clone(), settings: settings.visits.clone() };
-        let ingest = &settings.ingest;
-        let (queue_max, weight_max) = (ingest.waiting_max, ingest.batch_bytes_max);
-        Self { batcher: Batcher::start(store.clone(), command, queue_max, weight_max) }
+        let batcher = Batcher::start(store, command, BatchLimits::from(&settings.ingest));
+        Self { store: store.clone(), clients, batcher }
+    }
+
+    /// Returns an error if a request with a body of this size and this number of visits would be
+    /// refused now.
+    pub fn check_capacity(&self, bytes: usize, visits: usize) -> Result<(), HotError> {
+        self.batcher.check_capacity(bytes + visits * VISIT_OVERHEAD_BYTES)
     }
 
     /// Accepts the visits of one request, all or none.
     pub async fn write(&self, write: VisitWriteRequest) -> Result<WriteOutcome, HotError> {
-        self.batcher.submit(write).await
+        let items = write.visits.len();
+        let (limit, idempotency) = (write.limit.clone(), write.idempotency.clone());
+        let weight = write.weight();
+        let submission = self.batcher.submit(write, weight);
+        self.clients.submit(&self.store, KIND, items, limit, idempotency, submission).await
     }
 }
 
@@ -72,28 +100,23 @@ impl BatchCommand for AcceptVisits {
     type Request = VisitWriteRequest;
     type Response = WriteOutcome;
 
-    fn weight(&self, request: &VisitWriteRequest) -> usize {
-        let names = |visit: &Visit| {
-            let title = visit.title.as_ref().map_or(0, |title| title.as_str().len());
-            2 * visit.host.as_str().len() + visit.path.as_str().len() + title
-        };
-        request.visits.iter().map(|visit| names(visit) + VISIT_OVERHEAD_BYTES).sum()
-    }
-
     async fn execute(
         &self,
         connection: &mut Connection,
         requests: &[VisitWriteRequest],
     ) -> Result<Vec<WriteOutcome>, RedisError> {
-        let settings::VisitsSettings { ttl, exact_max, pages_max, hosts_max } = self.settings;
+        let settings::VisitsSettings { ttl, exact_max, pages_max, hosts_max, hosts_per_client_max } =
+            self.settings;
         let mut call = ACCEPT.prepare_invoke();
         call.key(self.store.keys.visited_hosts());
-        call.arg(millis(ttl)).arg(exact_max).arg(pages_max).arg(hosts_max);
+        call.arg(millis(ttl)).arg(exact_max).arg(pages_max);
+        call.arg(hosts_max).arg(hosts_per_client_max);
         call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
         for request in requests {
             self.add_request(&mut call, request);
         }
         let outcomes: Vec<Value> = call.invoke_async(connection).await?;
+        self.store.record_unreadable(outcomes.get(requests.len()..).unwrap_or_default());
         let limits = requests.iter().map(|write| write.limit.as_ref());
         WriteOutcome::parse_batch(&outcomes, limits, |_| Some(()))
     }
@@ -101,14 +124,15 @@ impl BatchCommand for AcceptVisits {
 
 impl AcceptVisits {
     fn add_request(&self, call: &mut ScriptInvocation<'_>, write: &VisitWriteRequest) {
-        let VisitWriteRequest { visits, limit, idempotency } = write;
+        let VisitWriteRequest { visits, client, limit, idempotency } = write;
         let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
         call.arg(request_header(visits.len(), limit, idempotency));
         add_client_arguments(call, &self.store.keys, KIND, limit, idempotency);
+        call.key(self.store.keys.added_hosts(client));
         for Visit { host, path, title, visitor } in visits {
             let page = ShortHash::new(path.as_str());
             let visitor = ShortHash::new(visitor.as_str());
-            call.key(self.store.keys.visits(host)).arg(host.as_str());
+            call.key(self.store.keys.visits(host).beginning()).arg(host.as_str());
             call.arg(page.to_hex()).arg(visitor.to_hex()).arg(visitor.class());
             call.arg(path.as_str()).arg(title.as_ref().map_or("", |title| title.as_str()));
         }

@@ -4,19 +4,27 @@
 --
 -- KEYS  hosts with visitors;
 --       then per request: the window of its client, if it has a limit; the stored outcome, if it
---       has an idempotency key; and per visit: its host
+--       has an idempotency key; the hosts that its client added; and per visit: the beginning of the
+--       keys of its host
 -- ARGV  lifetime of a heartbeat in ms; the maximum number of stored visits of a host, of pages of a
---       host, and of hosts; time to live of stored outcomes in ms, number of requests;
+--       host, of hosts, and of hosts that one client added; time to live of stored outcomes in ms,
+--       number of requests;
 --       then per request: header; limit, window in ms; fingerprint;
 --         and per visit: host, page, visitor, class, path, title or ''
 -- Returns per request
 --       0 accepted, or with a limit {0, remaining, ms until the window ends}
 --       {3, remaining, ms until the window ends} beyond the limit
 --       {4, ''} a replay, 5 the key was used for another request
---       6 a host has too many pages, 7 there are too many hosts
+--       6 a host has too many pages, 7 there are too many hosts, 8 the client added too many hosts
+--       {9, key, error} a key of the request cannot be read
+--       then per host whose visits could not be written: the beginning of its keys, the error
+-- Complexity: O(v log n) for v visits of n stored ones, and at most 1,000 removals per host.
+--
+-- The client of the first visit of a host adds it. The host counts for that client as long as the
+-- client visits it, so that one client can occupy only some of all hosts.
 local hosts_key = KEYS[1]
-local ttl, stored_max = tonumber(ARGV[1]), tonumber(ARGV[2])
-local pages_max, hosts_max, outcome_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local ttl, stored_max, pages_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local hosts_max, added_max, outcome_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local VISIT_ARGUMENTS = 6
 -- How long keys outlive the last heartbeat in ms. Hosts are listed until they were seen without
 -- visitors.
@@ -35,21 +43,40 @@ local hosts = {}
 local function find_host(key, name)
     local host = hosts[key]
     if not host then
-        local fields = call('HMGET', key, 'level', 'counted')
+        local state, names = key .. ':state', key .. ':names'
+        local fields, unreadable = read('HMGET', state, 'level', 'counted')
+        local page_count, names_unreadable = read('HLEN', names)
+        fields = fields or {}
         host = {
             key = key,
             name = name,
-            names = key .. ':names',
-            level = tonumber(fields[1] or 0),
-            counted = tonumber(fields[2] or 0),
+            state = state,
+            names = names,
+            error = unreadable or names_unreadable,
+            level = tonumber(fields[1] or 0) or 0,
+            counted = tonumber(fields[2] or 0) or 0,
             is_known = call('ZSCORE', hosts_key, name) ~= false,
-            page_count = call('HLEN', key .. ':names'),
+            page_count = page_count,
             pages = {},
             classes = {},
         }
         hosts[key] = host
     end
     return host
+end
+
+-- The clients of this batch, by the key of the hosts that they added. Each is read once.
+local clients = {}
+local function find_client(key)
+    local client = clients[key]
+    if not client then
+        local removed, unreadable =
+            read('ZREMRANGEBYSCORE', key, '-inf', expired_before - HOST_RETENTION)
+        client = { key = key, error = unreadable, added = {}, visited = {} }
+        client.count = removed and call('ZCARD', key) or 0
+        clients[key] = client
+    end
+    return client
 end
 
 local function is_page_known(host, page)
@@ -79,17 +106,35 @@ local function clean_host(host)
     end
 end
 
--- Returns 6 or 7 if the visits of a request exceed a capacity, else nil.
-local function find_exceeded(key_at, argument_at, count)
+-- Runs a function on a host. A key of another type ends only the visits of this host.
+local function try(action, host, ...)
+    local is_done, failure = pcall(action, host, ...)
+    if not is_done then
+        host.error = type(failure) == 'table' and failure.err or tostring(failure)
+    end
+end
+
+-- Returns 6, 7 or 8 if the visits of a request exceed a capacity, {9, key, error} if a key cannot be
+-- read, else nil.
+local function find_exceeded(client, key_at, argument_at, count)
+    if client.error then
+        return { 9, client.key, client.error }
+    end
     local new_hosts, hosts_seen, new_pages = 0, {}, {}
     for i = 0, count - 1 do
         local at = argument_at + VISIT_ARGUMENTS * i
         local host = find_host(KEYS[key_at + i], ARGV[at])
+        if host.error then
+            return { 9, host.key, host.error }
+        end
         if not host.is_known and not hosts_seen[host] then
             hosts_seen[host] = true
             new_hosts = new_hosts + 1
             if host_count + new_hosts > hosts_max then
                 return 7
+            end
+            if client.count + new_hosts > added_max then
+                return 8
             end
         end
         local page = ARGV[at + 1]
@@ -105,8 +150,8 @@ local function find_exceeded(key_at, argument_at, count)
                 end
                 -- Some pages may have expired visitors only. Start again, because their removal may
                 -- change which pages are new.
-                clean_host(host)
-                return find_exceeded(key_at, argument_at, count)
+                try(clean_host, host)
+                return find_exceeded(client, key_at, argument_at, count)
             end
         end
     end
@@ -124,7 +169,7 @@ local function thin(host)
         host.level = class + 1
         host.counted = math.max(host.counted, host.level)
         host.stored = count_stored(host.key, host.level)
-        call('HSET', host.key, 'level', host.level, 'counted', host.counted)
+        call('HSET', host.state, 'level', host.level, 'counted', host.counted)
     end
 end
 
@@ -161,21 +206,29 @@ local function write(host, page, visitor, class, path, title)
 end
 
 local reply = {}
-local key_at, argument_at = 2, 7
-for i = 1, tonumber(ARGV[6]) do
+local key_at, argument_at = 2, 8
+for i = 1, tonumber(ARGV[7]) do
     local count, has_limit, has_key = read_header(ARGV[argument_at])
-    local client
-    client, key_at, argument_at = read_client(has_limit, has_key, key_at, argument_at + 1)
-    local outcome = reject(client, count) or find_exceeded(key_at, argument_at, count)
+    local sender
+    sender, key_at, argument_at = read_client(has_limit, has_key, key_at, argument_at + 1)
+    local client = find_client(KEYS[key_at])
+    key_at = key_at + 1
+    local outcome = reject(sender, count) or find_exceeded(client, key_at, argument_at, count)
     if not outcome then
-        outcome = admit(client, count, '', outcome_ttl)
+        outcome = admit(sender, count, '', outcome_ttl)
         for visit = 0, count - 1 do
             local at = argument_at + VISIT_ARGUMENTS * visit
             local host = find_host(KEYS[key_at + visit], ARGV[at])
-            if not host.is_known then
+            if host.is_known then
+                client.visited[host.name] = true
+            else
                 host.is_known, host_count = true, host_count + 1
+                client.added[host.name], client.count = true, client.count + 1
             end
-            write(host, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5])
+            if not host.error then
+                try(write, host, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
+                    ARGV[at + 5])
+            end
         end
     end
     reply[i] = outcome
@@ -185,7 +238,7 @@ end
 for key, host in pairs(hosts) do
     if host.is_visited then
         call('ZADD', hosts_key, now, host.name)
-        call('PEXPIRE', key, ttl + KEY_RETENTION)
+        call('PEXPIRE', host.state, ttl + KEY_RETENTION)
         call('PEXPIRE', host.names, ttl + KEY_RETENTION)
         for class in pairs(host.classes) do
             for _, kind in ipairs({ ':p', ':c', ':v' }) do
@@ -195,5 +248,22 @@ for key, host in pairs(hosts) do
     end
 end
 call('PEXPIRE', hosts_key, ttl + HOST_RETENTION)
+
+for key, client in pairs(clients) do
+    for name in pairs(client.added) do
+        call('ZADD', key, now, name)
+    end
+    if client.count > 0 then
+        for name in pairs(client.visited) do
+            call('ZADD', key, 'XX', now, name)
+        end
+        call('PEXPIRE', key, ttl + HOST_RETENTION)
+    end
+end
 write_windows()
+for _, host in pairs(hosts) do
+    if host.error and host.is_visited then
+        reply[#reply + 1], reply[#reply + 2] = host.key, host.error
+    end
+end
 return reply

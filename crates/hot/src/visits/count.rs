@@ -91,7 +91,7 @@ impl Visits<'_> {
         settings: &settings::VisitsSettings,
     ) -> Result<bool, HotError> {
         let mut call = REMOVE_VISITORS.prepare_invoke();
-        call.key(self.store.keys.visits(host)).arg(millis(settings.ttl));
+        call.key(self.store.keys.visits(host).beginning()).arg(millis(settings.ttl));
         call.arg(REMOVALS_PER_CALL).arg(settings.exact_max);
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
@@ -99,11 +99,11 @@ impl Visits<'_> {
     /// Reads the visits of a host in one transaction, so that a new visitor is on both its page and
     /// its host, or on neither.
     async fn read_visits(self, host: &Host) -> Result<StoredVisits, HotError> {
-        let key = self.store.keys.visits(host);
+        let keys = self.store.keys.visits(host);
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("TIME").hget(&key, "counted").hlen(format!("{key}:names"));
+        pipe.atomic().cmd("TIME").hget(keys.state(), "counted").hlen(keys.names());
         for class in 0..CLASSES {
-            pipe.hgetall(format!("{key}:c{class}")).zcard(format!("{key}:v{class}"));
+            pipe.hgetall(keys.page_counts(class)).zcard(keys.visitors(class));
         }
         let replies: Vec<redis::Value> =
             self.store.call(async |connection| pipe.query_async(connection).await).await?;
@@ -116,17 +116,16 @@ impl Visits<'_> {
         host: &Host,
         visited: &HashSet<&String>,
     ) -> Result<(), HotError> {
-        let key = self.store.keys.visits(host);
+        let keys = self.store.keys.visits(host);
+        let names = keys.names();
         let pages: Vec<String> = self
             .store
-            .call(async |connection| {
-                redis::cmd("HKEYS").arg(format!("{key}:names")).query_async(connection).await
-            })
+            .call(async |connection| redis::cmd("HKEYS").arg(names).query_async(connection).await)
             .await?;
         let unvisited: Vec<_> = pages.iter().filter(|page| !visited.contains(page)).collect();
         for chunk in unvisited.chunks(PAGES_PER_CALL) {
             let mut call = REMOVE_PAGES.prepare_invoke();
-            call.key(&key).arg(chunk);
+            call.key(keys.beginning()).arg(chunk);
             self.store.call(async |connection| call.invoke_async::<()>(connection).await).await?;
         }
         Ok(())
@@ -137,7 +136,7 @@ impl Visits<'_> {
         host: &Host,
         visits: &StoredVisits,
     ) -> Result<Vec<PageVisitors>, HotError> {
-        let names_key = format!("{}:names", self.store.keys.visits(host));
+        let names_key = self.store.keys.visits(host).names();
         let mut pages = Vec::new();
         for chunk in visits.top_candidates().chunks(PAGES_PER_CALL) {
             let mut command = redis::cmd("HMGET");

@@ -3,6 +3,7 @@
 --
 -- KEYS  hosts with visitors
 -- ARGV  maximum age of a heartbeat in ms
+-- Complexity: O(h) for h hosts, at most visits.hosts_max.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[1]))

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use mayfly_core::Host;
 
-use crate::connection::{HotError, HotStore, millis, script};
+use crate::{
+    connection::{HotError, HotStore, millis, script},
+    trends::parse_hosts,
+};
 
 script!(LIST_HOSTS, include_str!("list_visited_hosts.lua"));
 script!(REMOVE_HOST, include_str!("remove_visited_host.lua"));
@@ -38,9 +41,8 @@ impl Visits<'_> {
     pub async fn list_hosts(self, ttl: Duration) -> Result<Vec<Host>, HotError> {
         let mut call = LIST_HOSTS.prepare_invoke();
         call.key(self.store.keys.visited_hosts()).arg(millis(ttl + HOST_RETENTION));
-        let hosts: Vec<String> =
-            self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok(hosts.into_iter().filter_map(|host| Host::parse(host).ok()).collect())
+        let hosts = self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        Ok(parse_hosts(hosts))
     }
 
     /// Removes a host without visitors. Has no effect if a heartbeat arrived in the meantime.

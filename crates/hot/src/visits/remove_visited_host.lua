@@ -3,6 +3,7 @@
 --
 -- KEYS  hosts with visitors
 -- ARGV  host, lifetime of a heartbeat in ms
+-- Complexity: O(log h) for h hosts.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local visited_at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)

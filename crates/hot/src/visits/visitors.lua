@@ -1,14 +1,17 @@
--- The visitors of a host. Scripts that read or write them begin with this file. KEYS name the hash
--- of a host; its other keys are derived from that name, so they have the same hash tag.
+-- The visitors of a host. Scripts that read or write them begin with this file. KEYS contain the
+-- common beginning of the keys of a host, in which its name is encoded; this file appends words, so
+-- the keys have the same hash tag.
 --
--- host               hash: level, the first class whose visits are stored; counted, the first class
---                    whose visits are counted, the same or one more; since, when it became one more
+-- host:state         hash: level, the first class whose visits are stored; counted, the first class
+--                    whose visits are counted, the same or one more; since, when it became one
+--                    more
 -- host:names         hash: page to its path, followed by a zero byte and its title if it has one
 -- host:p<class>      sorted set: page and visitor to the last heartbeat in ms
 -- host:c<class>      hash: page to its number of members in p<class>
 -- host:v<class>      sorted set: visitor to its last heartbeat in ms
 --
 -- Pages and visitors are hashes of 16 digits; the class is that of the visitor.
+-- Complexity: O(r log n) to remove r of n visits; O(1) for the rest.
 local call = redis.call
 local CLASS_MAX = 12
 

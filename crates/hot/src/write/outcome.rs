@@ -25,6 +25,14 @@ pub enum WriteOutcome<R = ()> {
     RateLimited(RateLimitStatus),
     /// A capacity limit is exceeded.
     CapacityExceeded(Capacity),
+    /// A key of the request has a type or value that no version of Mayfly writes. Nothing was
+    /// written.
+    UnreadableKey {
+        /// The name of the key.
+        key: String,
+        /// The error of Redis.
+        error: String,
+    },
 }
 
 /// A bounded resource of the hot store.
@@ -38,6 +46,8 @@ pub enum Capacity {
     PagesPerHost,
     /// The visited hosts.
     Hosts,
+    /// The visited hosts that one client added.
+    HostsPerClient,
 }
 
 impl<R> WriteOutcome<R> {
@@ -65,6 +75,7 @@ impl<R> WriteOutcome<R> {
             Value::Int(5) => Some(Self::KeyReused),
             Value::Int(6) => Some(Self::CapacityExceeded(Capacity::PagesPerHost)),
             Value::Int(7) => Some(Self::CapacityExceeded(Capacity::Hosts)),
+            Value::Int(8) => Some(Self::CapacityExceeded(Capacity::HostsPerClient)),
             Value::Array(parts) => match parts.as_slice() {
                 [Value::Int(0), rest @ ..] => {
                     parse_status(rest, limit).map(|status| Self::Accepted(Some(status)))
@@ -72,6 +83,10 @@ impl<R> WriteOutcome<R> {
                 [Value::Int(3), rest @ ..] => parse_status(rest, limit).map(Self::RateLimited),
                 [Value::Int(4), Value::BulkString(stored)] => {
                     Some(parse_stored(stored).map_or(Self::UnknownRecordFormat, Self::Replayed))
+                }
+                [Value::Int(9), Value::BulkString(key), Value::BulkString(error)] => {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    Some(Self::UnreadableKey { key: text(key), error: text(error) })
                 }
                 _ => None,
             },

@@ -1,6 +1,7 @@
 #!lua
 -- The rate limit and the idempotency key of a client. Scripts that accept write requests begin with
 -- this file.
+-- Complexity: O(1) per request.
 local call = redis.call
 
 -- Parses a request header, such as 3lk: the number of items, l if there is a limit, k if there is
@@ -15,10 +16,23 @@ local function read_header(header)
     return tonumber(count), flags == 'l' or flags == 'lk', flags == 'k' or flags == 'lk'
 end
 
+-- Runs a command that reads a key of one request. Returns its reply, or nil and the error if the
+-- key has another type: that must not fail the other requests of the batch.
+local function read(...)
+    local reply = redis.pcall(...)
+    if type(reply) == 'table' and reply.err then
+        return nil, reply.err
+    end
+    return reply
+end
+
 -- Returns {4, the stored outcome} if this request was accepted before, 5 if a different request was
--- accepted under its key, else nil.
+-- accepted under its key, {9, key, error} if the key cannot be read, else nil.
 local function find_stored(key, fingerprint)
-    local stored = call('GET', key)
+    local stored, unreadable = read('GET', key)
+    if unreadable then
+        return { 9, key, unreadable }
+    end
     if not stored then
         return nil
     end
@@ -34,11 +48,15 @@ local windows = {}
 local function find_window(key, length)
     local window = windows[key]
     if not window then
-        local sent = tonumber(call('GET', key) or 0)
-        if sent > 0 then
+        local value, unreadable = read('GET', key)
+        local sent = tonumber(value or 0)
+        if not sent then
+            sent, unreadable = 0, 'not a number'
+        elseif sent > 0 then
             length = call('PTTL', key)
         end
-        window = { sent = sent, is_new = sent == 0, resets_in = length, added = 0 }
+        window = { key = key, sent = sent, is_new = sent == 0, resets_in = length, added = 0 }
+        window.unreadable = unreadable
         windows[key] = window
     end
     return window
@@ -73,13 +91,17 @@ local function read_client(has_limit, has_key, key_at, argument_at)
 end
 
 -- Returns the reason why a client may not send `count` items: {4, stored outcome} for a replay, 5
--- for a reused key, {3, remaining, ms until the window ends} beyond the limit; nil if it may.
+-- for a reused key, {3, remaining, ms until the window ends} beyond the limit, {9, key, error} for
+-- a key that cannot be read; nil if it may.
 local function reject(client, count)
     local stored = client.outcome_key and find_stored(client.outcome_key, client.fingerprint)
     if stored then
         return stored
     end
     local window = client.window
+    if window and window.unreadable then
+        return { 9, window.key, window.unreadable }
+    end
     if window and window.sent + count > client.limit then
         return { 3, math.max(client.limit - window.sent, 0), window.resets_in }
     end

@@ -9,6 +9,7 @@ use mayfly_runtime::settings::Rate;
 use crate::{connection::millis, keys::Keys, write::IdempotentRequest};
 
 /// The rate limit of a client.
+#[derive(Debug, Clone)]
 pub struct ClientLimit {
     /// The identity of the client.
     pub client: String,

@@ -144,3 +144,18 @@ async fn key_of_an_unknown_format_is_not_loaded() {
     test.query::<()>(&["HSET", &test.keys().api_keys(), hash.as_str(), r#"{"v":2}"#]).await;
     assert_eq!(find(&test, "later").await, ApiKeyState::NotLoaded);
 }
+
+#[tokio::test]
+async fn keys_are_reloaded_whatever_has_overwritten_them() {
+    let test = TestStore::create().await;
+    let keys = test.keys();
+    let has_version = async || test.hot.api_keys().has_version(7).await.expect("Redis responds");
+    for planted in [keys.new_api_keys(), keys.api_keys_version(), keys.api_keys()] {
+        test.plant(&planted).await;
+        assert!(!has_version().await, "{planted}");
+        let reload = begin(&test).await;
+        assert!(put_page(&test, &reload, &[key("active")], Some(7)).await);
+        assert!(has_version().await, "{planted}");
+        assert_eq!(find(&test, "active").await, active(), "{planted}");
+    }
+}

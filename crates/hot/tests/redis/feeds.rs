@@ -8,6 +8,7 @@ use mayfly_core::{
     frame::ResumeFailure,
 };
 use mayfly_hot::{EventSinks, HotError, Publications, Stream, Subscription};
+use mayfly_stack::SharedRedis;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
@@ -94,7 +95,7 @@ async fn take_is_published_with_the_channels_of_its_messages() {
     test.accept(&messages).await;
     let mut subscriber = Subscriber::subscribe(&test).await;
     let before = *read_all(&test).await.last().expect("an entry");
-    test.hot.inbox().take("kiran", 10, now(), &origin(), None).await.expect("Redis responds");
+    test.hot.inbox().take("kiran", 10, &origin(), None).await.expect("Redis responds");
     let publication = subscriber.next().await;
     let expired = messages.iter().map(|message| ExpiredMessage {
         id: message.id,
@@ -126,6 +127,46 @@ async fn states_and_trends_are_sent_to_their_sinks() {
     let published = received(subscriber.trends.next()).await;
     assert_eq!(serde_json::from_slice::<TrendSnapshot>(&published).expect("valid JSON"), trend);
     assert!(subscriber.messages.try_next().is_none());
+}
+
+/// Publishes a message, a state and a trend snapshot. Returns the message.
+async fn publish_all(test: &TestStore, state: &[u8], host_name: &str) -> Message {
+    let (message, lease) = (message(r#"{"text":"x"}"#), test.replace_leader().await);
+    test.accept(std::slice::from_ref(&message)).await;
+    let snapshots = test.hot.snapshots();
+    snapshots.publish_state(&lease, StateFeed::Pulse, state).await.expect("Redis responds");
+    let (host, pages) = (host(host_name), vec![]);
+    let sample = Sample { host, sampled_at: now(), visitors: 0, exact: true, pages };
+    let trend = TrendSnapshot::new(sample, None, &HashMap::new());
+    test.hot.trends().publish(&lease, &trend).await.expect("Redis responds");
+    message
+}
+
+/// Channels are shared by all databases of a Redis.
+#[tokio::test]
+async fn databases_of_one_redis_have_separate_publications() {
+    let first = TestStore::create().await;
+    let url = format!("{}/1", SharedRedis::get().await.expect("Redis starts").url());
+    let second = TestStore::connect(&url, &first.settings.redis.prefix, &[]).await;
+    let mut subscribers =
+        [Subscriber::subscribe(&first).await, Subscriber::subscribe(&second).await];
+    // What one subscriber receives of the other database would arrive first, at one of them.
+    let of_second = publish_all(&second, b"{2}", "second.org").await;
+    let of_first = publish_all(&first, b"{1}", "first.org").await;
+    let expected = [(of_first, "{1}", "first.org"), (of_second, "{2}", "second.org")];
+    for (subscriber, (message, state, host)) in subscribers.iter_mut().zip(expected) {
+        assert_eq!(events(&subscriber.next().await), [event(&message)]);
+        assert_eq!(received(subscriber.states.recv()).await.1, Bytes::from(state));
+        let trend = received(subscriber.trends.next()).await;
+        let trend: TrendSnapshot = serde_json::from_slice(&trend).expect("valid JSON");
+        assert_eq!(trend.host.as_str(), host);
+        assert!(subscriber.messages.try_next().is_none());
+    }
+    // In the other order, for the other subscriber.
+    let again = publish_all(&first, b"{3}", "first.org").await;
+    let last = publish_all(&second, b"{4}", "second.org").await;
+    assert_eq!(events(&subscribers[1].next().await), [event(&last)]);
+    assert_eq!(events(&subscribers[0].next().await), [event(&again)]);
 }
 
 #[tokio::test]
@@ -183,6 +224,34 @@ async fn missing_entry_was_trimmed_if_all_others_are_newer_and_lost_otherwise() 
     test.append(Stream::Messages, "5-0").await;
     assert_eq!(find_loss("4-0").await, ResumeFailure::Window);
     assert_eq!(find_loss("6-0").await, ResumeFailure::DataLost);
+}
+
+#[tokio::test]
+async fn entry_that_was_deleted_by_hand_stays_a_position() {
+    let test = TestStore::create().await;
+    for entry in ["4-0", "5-0", "6-0", "7-0"] {
+        test.append(Stream::Messages, entry).await;
+    }
+    for entry in ["5-0", "7-0"] {
+        test.query::<()>(&["XDEL", &test.keys().messages(), entry]).await;
+    }
+    let stream = test.hot.message_stream();
+    let after = async |entry| {
+        let entries = stream.read_after(entry_id(entry), 10).await.expect("Redis responds");
+        entries.map(|entries| entries.iter().map(|entry| entry.id.to_string()).collect::<Vec<_>>())
+    };
+    let found = |entries: &[&str]| Some(entries.iter().map(ToString::to_string).collect());
+    assert_eq!(after("0-0").await, found(&["4-0", "6-0"]));
+    assert_eq!(after("4-0").await, found(&["6-0"]));
+    assert_eq!(after("5-0").await, found(&["6-0"]));
+    assert_eq!(after("7-0").await, found(&[]), "the newest one");
+    // Before the first one, and never written.
+    assert_eq!((after("3-0").await, after("8-0").await), (None, None));
+    assert_eq!(
+        stream.read_after(entry_id("5-0"), 0).await.expect("Redis responds").map(|all| all.len()),
+        Some(0)
+    );
+    assert!(stream.has_entry(entry_id("5-0")).await.expect("Redis responds"));
 }
 
 #[tokio::test]

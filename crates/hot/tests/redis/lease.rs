@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mayfly_core::Clock;
 use mayfly_hot::Role;
 
 use crate::{JOB, LONG, TestStore, is_fresh};
@@ -88,4 +89,13 @@ async fn token_is_not_less_than_the_time_and_greater_than_a_later_one() {
     lease.release().await.expect("Redis responds");
     test.query::<()>(&["SET", &test.keys().lease_token(JOB), "9000000000000000"]).await;
     assert_eq!(test.lead().await.token(), Some(9_000_000_000_000_001));
+}
+
+#[tokio::test]
+async fn renewal_reads_the_clock_of_redis() {
+    let test = TestStore::create().await;
+    assert!(!test.hot.clock().is_synchronized());
+    let _leader = test.lead().await;
+    test.assert_now(async { (test.hot.clock().now(), ()) }).await;
+    assert!(test.hot.clock().is_synchronized());
 }

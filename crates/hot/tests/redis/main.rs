@@ -1,6 +1,8 @@
 //! The store on a real Redis.
 
 mod api_keys;
+mod connection;
+mod cost;
 mod feeds;
 mod lease;
 mod messages;
@@ -46,18 +48,28 @@ impl TestStore {
     }
 
     async fn connect(url: &str, prefix: &str, env: &[(&str, &str)]) -> Self {
+        let client = redis::Client::open(url).expect("a valid URL");
+        let connection = client.get_multiplexed_async_connection().await.expect("Redis responds");
+        let settings = Self::create_settings(url, prefix, env);
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        Self { hot, settings, connection }
+    }
+
+    /// Creates a store that may be unable to connect.
+    fn create_store(url: &str, prefix: &str, env: &[(&str, &str)]) -> HotStore {
+        HotStore::new(&Self::create_settings(url, prefix, env).redis).expect("a valid URL")
+    }
+
+    fn create_settings(url: &str, prefix: &str, env: &[(&str, &str)]) -> Settings {
         let own = [
             ("MAYFLY_REDIS__URL", url),
             ("MAYFLY_REDIS__PREFIX", prefix),
             // A busy machine must not fail a test.
             ("MAYFLY_REDIS__TIMEOUT", "20s"),
+            ("MAYFLY_REDIS__QUEUE_TIMEOUT", "10s"),
         ];
         let env = own.iter().chain(env).map(|(name, value)| ((*name).into(), (*value).into()));
-        let settings = Settings::from_layers(None, env).expect("valid settings");
-        let client = redis::Client::open(url).expect("a valid URL");
-        let connection = client.get_multiplexed_async_connection().await.expect("Redis responds");
-        let hot = HotStore::new(&settings.redis).expect("a valid URL");
-        Self { hot, settings, connection }
+        Settings::from_layers(None, env).expect("valid settings")
     }
 
     /// Returns a store on the same keys whose Redis user has further ACL rules.
@@ -80,6 +92,12 @@ impl TestStore {
         let mut command = redis::cmd(command);
         command.arg(arguments);
         command.query_async(&mut self.connection.clone()).await.expect("a valid command")
+    }
+
+    /// Replaces a key with a list, which no key of Mayfly is.
+    async fn plant(&self, key: &str) {
+        self.query::<()>(&["DEL", key]).await;
+        self.query::<()>(&["RPUSH", key, "x"]).await;
     }
 
     /// Returns a field of the ledger.
@@ -120,6 +138,18 @@ impl TestStore {
     async fn replace_leader(&self) -> Lease {
         self.query::<()>(&["DEL", &self.keys().lease(JOB)]).await;
         self.lead().await
+    }
+
+    /// Runs `action` and asserts that the time that it returns is the current one by the clock of
+    /// Redis.
+    async fn assert_now<T>(&self, action: impl Future<Output = (Timestamp, T)>) -> (Timestamp, T) {
+        // Redis caches its time for about a millisecond.
+        let slack = Duration::from_millis(2);
+        let before = self.now().await.minus(slack);
+        let (at, result) = action.await;
+        let after = self.now().await.plus(slack);
+        assert!((before..=after).contains(&at), "{before} {at} {after}");
+        (at, result)
     }
 
     /// Returns in a later millisecond by the clock of Redis.

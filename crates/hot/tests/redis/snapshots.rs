@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mayfly_core::{StateFeed, Timestamp};
-use mayfly_hot::{FanoutReport, Lease, PublishOutcome};
+use mayfly_core::{Consumption, StateFeed, Timestamp};
+use mayfly_hot::{FanoutReport, Lease, PublishOutcome, Stream};
 
-use crate::{TestStore, is_fresh, now};
+use crate::{TestStore, is_fresh, messages::messages_to, now};
 
 fn stats(at: Timestamp) -> Vec<u8> {
     format!(r#"{{"generated_at":"{at}"}}"#).into_bytes()
@@ -146,4 +146,36 @@ async fn report_of_a_process_that_exited_is_removed() {
     let mut names: Vec<String> = test.query(&["HKEYS", &key]).await;
     names.sort();
     assert_eq!(names, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn statistics_overwrite_a_key_of_another_type() {
+    let test = TestStore::create().await;
+    let lease = test.lead().await;
+    test.plant(&test.keys().state(StateFeed::Stats)).await;
+    let snapshots = test.hot.snapshots();
+    assert_eq!(snapshots.find_state(StateFeed::Stats).await.expect("Redis responds"), None);
+    let published = snapshots.publish_stats(&lease, b"{}", now()).await.expect("Redis responds");
+    assert_eq!(published, PublishOutcome::Published);
+    let found = snapshots.find_state(StateFeed::Stats).await.expect("Redis responds");
+    assert_eq!(found.as_deref(), Some(&b"{}"[..]));
+}
+
+#[tokio::test]
+async fn totals_have_the_values_that_are_readable() {
+    let test = TestStore::create().await;
+    test.accept(&messages_to("kiran", 3)).await;
+    let report = FanoutReport { connections: 4, delivered: 5 };
+    test.hot.fanouts().report("one", report).await.expect("Redis responds");
+    let find = async || test.hot.snapshots().find_totals().await.expect("Redis responds");
+    test.query::<()>(&["HSET", &test.keys().ledger(), "plays.waiting", "many"]).await;
+    assert_eq!((find().await.accepted, find().await.waiting), (3, 3));
+    test.plant(&test.keys().waiting()).await;
+    assert_eq!((find().await.accepted, find().await.waiting), (3, 0));
+    test.plant(&test.keys().ledger()).await;
+    let totals = find().await;
+    assert_eq!((totals.accepted, totals.fanouts["one"]), (0, report));
+    test.plant(&test.keys().consumption(Stream::Plays)).await;
+    let consumption = test.hot.queue().find_consumption(Stream::Plays).await;
+    assert_eq!(consumption.expect("Redis responds"), Consumption::default());
 }

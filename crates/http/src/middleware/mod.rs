@@ -4,7 +4,6 @@
 //! future of the inner service once more per request.
 
 mod api_version;
-mod cors;
 mod held_payload;
 mod request_metrics;
 mod resource_layer;
@@ -23,20 +22,29 @@ use actix_web::{
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
 };
 use futures_util::future::LocalBoxFuture;
-use mayfly_runtime::{Lifecycle, Process, Settings};
+use mayfly_runtime::{FailureLog, Lifecycle, Process, Settings};
 use tracing::{Instrument, debug_span};
 
-pub(crate) use self::{cors::cors, request_metrics::count_upgrade, resource_layer::ResourceLayer};
 use self::{
     held_payload::HeldPayload, request_metrics::RequestMetrics, response::ResponseFinisher,
 };
-use crate::{Code, Problem, request::Context, response::encoding};
+pub(crate) use self::{request_metrics::count_upgrade, resource_layer::ResourceLayer};
+use crate::{
+    Code, Problem,
+    access::{check_host, strip_disallowed_preflight},
+    connection::ConnectionState,
+    request::Context,
+    response::{encoding, errors_url},
+};
 
 /// The outermost middleware of every server.
 #[derive(Clone)]
 pub(crate) struct RequestLayer {
     lifecycle: Lifecycle,
     settings: Arc<Settings>,
+    /// The URL of the error documentation.
+    errors_url: Arc<str>,
+    failures: FailureLog,
     /// The request metrics; `None` on the admin port.
     metrics: Option<RequestMetrics>,
 }
@@ -52,8 +60,33 @@ impl RequestLayer {
         Self {
             lifecycle: process.lifecycle.clone(),
             settings: Arc::clone(&process.settings),
+            errors_url: errors_url(process.service, &process.settings.public).into(),
+            failures: process.failures.clone(),
             metrics: None,
         }
+    }
+
+    fn is_admin_port(&self) -> bool {
+        self.metrics.is_none()
+    }
+
+    /// Returns the problem with which to reject a request on any path. The rejection happens inside of
+    /// the other layers, so that the response has all headers.
+    fn reject(&self, request: &ServiceRequest) -> Option<Problem> {
+        let connection = request.conn_data::<Rc<ConnectionState>>();
+        if let Some(problem) = connection.and_then(|connection| connection.begin_request()) {
+            return Some(problem);
+        }
+        // The admin port is not part of the API, and probes address it by many names.
+        if self.is_admin_port() {
+            return None;
+        }
+        let hosts = &self.settings.http.allowed_hosts;
+        if let Err(problem) = check_host(request.uri(), request.headers(), hosts) {
+            return Some(problem);
+        }
+        let is_acceptable = api_version::is_acceptable(request.headers());
+        (!is_acceptable).then(|| Problem::new(Code::NotAcceptable))
     }
 }
 
@@ -94,7 +127,8 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let context = Context::from_headers(request.headers());
+        let mut context = Context::from_headers(request.headers());
+        context.rejection = self.layer.reject(&request).into();
         let finisher = ResponseFinisher {
             request_id: context.request_id.clone(),
             traceparent: context.traceparent.clone(),
@@ -109,11 +143,7 @@ where
             http.method = request.method().as_str(),
             http.path = request.uri().path(),
         );
-        if !api_version::is_acceptable(request.headers()) {
-            let response = request.error_response(Problem::new(Code::NotAcceptable));
-            return Box::pin(async move { Ok(finisher.finish(response).await) }.instrument(span));
-        }
-        cors::strip_disallowed_preflight(
+        strip_disallowed_preflight(
             &self.layer.settings.http.allowed_origins,
             request.headers_mut(),
         );

@@ -9,7 +9,7 @@ use crate::metrics as names;
 
 /// The label value of paths without a resource and of unusual methods. Clients choose both, and the
 /// number of label values must be bounded.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// The route of all WebSocket upgrades.
 const UPGRADE: &str = "upgrade";
 

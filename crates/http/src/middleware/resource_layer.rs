@@ -1,24 +1,33 @@
 //! The middleware of one resource: records the route and enforces the deadline.
 
-use std::future::{Ready, ready};
+use std::{
+    future::{Ready, ready},
+    rc::Rc,
+};
 
 use actix_web::{
     Error, HttpMessage,
     body::{BoxBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    http::Method,
 };
 use futures_util::future::LocalBoxFuture;
+use mayfly_runtime::AllowedOrigins;
 
 use crate::{
     Code, Problem,
+    access::check_origin,
     request::{Context, Deadline},
 };
 
-/// Records the route of a request, and responds 503 if `http.request_timeout` expires.
-#[derive(Clone, Copy)]
+/// Records the route of a request, rejects it if a foreign page must not send it, and responds 503 if
+/// `http.request_timeout` expires.
+#[derive(Clone)]
 pub(crate) struct ResourceLayer {
     /// The path pattern of the resource.
     pub(crate) route: &'static str,
+    /// The methods that write, take or delete.
+    pub(crate) unsafe_methods: Rc<[Method]>,
 }
 
 impl<S, B> Transform<S, ServiceRequest> for ResourceLayer
@@ -34,14 +43,28 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(ResourceService { service, route: self.route }))
+        ready(Ok(ResourceService { service, layer: self.clone() }))
     }
 }
 
 /// The middleware of one resource on one server thread.
 pub(crate) struct ResourceService<S> {
     service: S,
-    route: &'static str,
+    layer: ResourceLayer,
+}
+
+impl<S> ResourceService<S> {
+    /// Checks a request before it has any effect.
+    fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
+        Context::check_rejection(request)?;
+        if !self.layer.unsafe_methods.contains(request.method()) {
+            return Ok(());
+        }
+        match request.app_data::<AllowedOrigins>() {
+            Some(origins) => check_origin(request.headers(), origins),
+            None => check_origin(request.headers(), &AllowedOrigins::default()),
+        }
+    }
 }
 
 impl<S, B> Service<ServiceRequest> for ResourceService<S>
@@ -59,8 +82,12 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let deadline = Deadline::start(&request);
         if let Some(context) = request.extensions().get::<Context>() {
-            context.set_route(self.route);
+            context.set_route(self.layer.route);
             context.set_deadline(&deadline);
+        }
+        if let Err(problem) = self.check(&request) {
+            let response = request.error_response(problem);
+            return Box::pin(async move { Ok(response) });
         }
         // actix-web requires unique ownership of the request only until the path is matched.
         let handle = request.request().clone();

@@ -1,6 +1,6 @@
 //! Completion of every response: problem document, compression, headers, log, metrics.
 
-use std::{borrow::Cow, mem, rc::Rc, time::Instant};
+use std::{mem, rc::Rc, time::Instant};
 
 use actix_web::{
     HttpMessage,
@@ -8,16 +8,18 @@ use actix_web::{
     dev::ServiceResponse,
     http::{
         ConnectionType, StatusCode,
-        header::{CACHE_CONTROL, HeaderValue},
+        header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     },
 };
-use tracing::{debug, error};
+use mayfly_runtime::FailedRequest;
+use tracing::debug;
 
-use super::RequestLayer;
+use super::{RequestLayer, request_metrics::OTHER};
 use crate::{
     Code, Problem, RequestId, Traceparent,
+    connection::ConnectionState,
     request::{Context, TRACEPARENT, X_REQUEST_ID},
-    response::encoding,
+    response::{PacedBody, browsable::render_for_browser, encoding},
 };
 
 /// The facts about a request that are needed to complete its response.
@@ -36,9 +38,11 @@ impl ResponseFinisher {
         self,
         response: ServiceResponse<BoxBody>,
     ) -> ServiceResponse<BoxBody> {
-        let response = self.write_problem(response);
-        let mut response = encoding::compress(response, self.accepts_gzip).await;
+        let mut response = self.write_problem(response);
         self.write_headers(&mut response);
+        let response = render_for_browser(response);
+        let response = encoding::compress(response, self.accepts_gzip).await;
+        let mut response = pace(response);
         self.close_if_needed(&mut response);
         self.record_metrics(&response);
         response
@@ -62,9 +66,9 @@ impl ResponseFinisher {
         let mut headers = mem::take(response.headers_mut());
         let problem = find_problem(&response);
         let body = problem.map(|problem| {
-            self.log(&response, problem.cause().as_deref());
+            self.log(&response, problem.get());
             problem.get().write_headers(&mut headers);
-            problem.get().write_body(self.request_id.as_str())
+            problem.get().write_body(self.request_id.as_str(), &self.layer.errors_url)
         });
         *response.headers_mut() = headers;
         match body {
@@ -73,21 +77,24 @@ impl ResponseFinisher {
         }
     }
 
-    fn log(&self, response: &ServiceResponse<BoxBody>, cause: Option<&str>) {
-        let status = response.status();
+    fn log(&self, response: &ServiceResponse<BoxBody>, problem: &Problem) {
+        let (status, cause) = (response.status(), problem.cause());
         if !status.is_server_error() {
-            debug!(http.status = status.as_u16(), cause, "request rejected");
+            let cause = cause.map(mayfly_runtime::redact);
+            debug!(http.status = status.as_u16(), cause = cause.as_deref(), "request rejected");
             return;
         }
         let request = response.request();
-        error!(
-            request.id = self.request_id.as_str(),
-            http.method = request.method().as_str(),
-            http.path = request.uri().path(),
-            http.status = status.as_u16(),
+        let route = request.extensions().get::<Context>().and_then(Context::route);
+        self.layer.failures.record(&FailedRequest {
+            route: route.unwrap_or(OTHER),
+            code: problem.code().as_str(),
+            status: status.as_u16(),
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            request_id: self.request_id.as_str(),
             cause,
-            "request failed"
-        );
+        });
     }
 
     fn write_headers(&self, response: &mut ServiceResponse<BoxBody>) {
@@ -97,6 +104,8 @@ impl ResponseFinisher {
         if !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
+        // A browser must not take JSON for a script, a style sheet or a page.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 
     /// Closes the connection after the response if the server drains or the request body was not read
@@ -113,6 +122,19 @@ impl ResponseFinisher {
     }
 }
 
+/// Passes a large body on in pieces, and counts it until the client has read it.
+fn pace(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    if PacedBody::is_unnecessary(response.response().body().size()) {
+        return response;
+    }
+    let connection = response.request().conn_data::<Rc<ConnectionState>>().cloned();
+    let Some(connection) = connection else { return response };
+    response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new(PacedBody::new(bytes, connection)),
+        Err(streamed) => streamed,
+    })
+}
+
 /// A problem of a handler, or one converted from an error of the HTTP library.
 enum FoundProblem<'a> {
     Handler(&'a Problem),
@@ -125,10 +147,6 @@ impl FoundProblem<'_> {
             Self::Handler(problem) => problem,
             Self::Library(problem) => problem,
         }
-    }
-
-    fn cause(&self) -> Option<Cow<'_, str>> {
-        self.get().cause().map(mayfly_runtime::redact)
     }
 }
 

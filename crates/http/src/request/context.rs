@@ -1,7 +1,7 @@
 //! Per-request state that the middleware shares with extractors.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     future::{Ready, ready},
     rc::Rc,
 };
@@ -15,6 +15,8 @@ use crate::{Code, Problem};
 pub(crate) struct Context {
     pub(crate) request_id: RequestId,
     pub(crate) traceparent: Traceparent,
+    /// The problem with which the resource must reject the request.
+    pub(crate) rejection: Cell<Option<Problem>>,
     /// The path pattern, set if a resource matches.
     route: OnceCell<&'static str>,
     /// The deadline, set if a resource matches.
@@ -27,6 +29,7 @@ impl Context {
         Self {
             request_id: RequestId::from_headers(headers),
             traceparent: Traceparent::from_headers(headers),
+            rejection: Cell::new(None),
             route: OnceCell::new(),
             deadline: OnceCell::new(),
         }
@@ -40,6 +43,18 @@ impl Context {
     pub(crate) fn set_route(&self, route: &'static str) {
         // The outermost resource determines the route.
         let _ = self.route.set(route);
+    }
+
+    /// Rejects the request if the outermost middleware decided so.
+    ///
+    /// # Errors
+    /// Returns the problem.
+    pub(crate) fn check_rejection(request: &impl HttpMessage) -> Result<(), Problem> {
+        let extensions = request.extensions();
+        match extensions.get::<Self>().and_then(|context| context.rejection.take()) {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
     }
 
     /// Returns the deadline if a resource matched.

@@ -13,9 +13,10 @@ mod request_id;
 mod traceparent;
 
 pub use self::{
-    body::{BodyFormat, BodyLimit, FormBody, JsonBody, NdjsonOrJsonBody, read_body},
+    body::{Body, BodyFormat, BodyLimit, BodyMemory, UnreadBody},
     caller::Caller,
     client_address::ClientAddress,
+    form::Integer,
     idempotency_key::IdempotencyKey,
     path_param::PathParam,
     query::{NoQuery, Query, parse_form},
@@ -23,7 +24,7 @@ pub use self::{
     traceparent::Traceparent,
 };
 pub(crate) use self::{
-    body::{BodyTimeout, set_body_limit},
+    body::{BodyBudget, BodyTimeout, set_body_limit},
     context::Context,
     deadline::{Deadline, RequestTimeout},
     request_id::X_REQUEST_ID,

@@ -11,28 +11,31 @@ use actix_web::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
+use super::accept::alternatives;
+
 /// Bodies up to this size are not compressed.
 const UNCOMPRESSED_BYTES_MAX: u64 = 1024;
 /// Bodies above this size are compressed on the blocking thread pool instead of a server thread.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Returns whether the client accepts gzip.
+/// Returns whether the client accepts gzip, and does not prefer a response without compression.
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let mut accepts_any = false;
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        for coding in value.to_str().unwrap_or_default().split(',') {
-            let mut parts = coding.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default();
-            let is_accepted = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .is_none_or(|q| q.parse().is_ok_and(|q: f32| q > 0.0));
-            if name.eq_ignore_ascii_case("gzip") {
-                return is_accepted;
-            }
-            accepts_any |= name == "*" && is_accepted;
+    // Fast path: most programs send no header.
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return false;
+    }
+    let (mut gzip, mut identity, mut any) = (None, None, 0);
+    for coding in alternatives(headers, ACCEPT_ENCODING) {
+        if coding.name.eq_ignore_ascii_case("gzip") || coding.name.eq_ignore_ascii_case("x-gzip") {
+            gzip = gzip.max(Some(coding.weight));
+        } else if coding.name.eq_ignore_ascii_case("identity") {
+            identity = Some(coding.weight);
+        } else if coding.name == "*" {
+            any = coding.weight;
         }
     }
-    accepts_any
+    let gzip = gzip.unwrap_or(any);
+    gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
 /// Compresses a body that is complete and large enough, if `gzip` is accepted.
@@ -115,10 +118,26 @@ mod tests {
             accepts_gzip(&headers)
         };
         assert!(!accepts_gzip(&HeaderMap::new()));
-        for accepted in ["gzip", "br, GZIP;q=0.5", "*", "deflate, *;q=0.1"] {
+        for accepted in [
+            "gzip",
+            "br, GZIP;q=0.5",
+            "*",
+            "deflate, *;q=0.1",
+            "x-gzip",
+            "gzip;q=0.5, identity;q=0.5",
+        ] {
             assert!(accepts(accepted), "{accepted}");
         }
-        for rejected in ["", "br", "gzip;q=0", "gzip;q=0.0, *", "*;q=0", "identity"] {
+        for rejected in [
+            "",
+            "br",
+            "gzip;q=0",
+            "gzip; Q=0",
+            "gzip;q=0.0, *",
+            "*;q=0",
+            "identity",
+            "gzip;q=0.5, identity",
+        ] {
             assert!(!accepts(rejected), "{rejected}");
         }
     }

@@ -1,10 +1,16 @@
-//! Responses: problems, rate-limit headers, compression.
+//! Responses: problems, rate-limit headers, negotiation, compression, pages for browsers.
 
+pub(crate) mod accept;
+pub(crate) mod browsable;
 pub(crate) mod encoding;
+mod paced_body;
 mod problem;
 mod rate_limit;
 
-pub(crate) use self::problem::{ERRORS_PATH, render_error_page};
+pub(crate) use self::{
+    paced_body::{PacedBody, SharedBody},
+    problem::{ERRORS_PATH, errors_url, render_error_page},
+};
 pub use self::{
     problem::{Code, Problem},
     rate_limit::RateLimit,

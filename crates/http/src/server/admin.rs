@@ -1,22 +1,32 @@
 //! The admin port: health, version and metrics, for operators.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
+use actix_server::Server as ActixServer;
+use actix_service::IntoServiceFactory;
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, HttpRequest, HttpResponse,
     http::header::{ContentType, RETRY_AFTER},
     web::{self, Data},
 };
-use anyhow::Context;
+use anyhow::Context as _;
 use mayfly_runtime::{Process, VERSION};
 use serde_json::json;
 use tracing::error;
 
-use super::endpoint::resource;
-use crate::{Code, NoQuery, Problem, middleware::RequestLayer, request::RequestTimeout};
+use super::{endpoint::resource, protocol::HttpProtocol};
+use crate::{
+    Code, NoQuery, Problem,
+    middleware::RequestLayer,
+    request::{Context, RequestTimeout},
+};
 
-/// Probes and scrapers need few connections.
-const CONNECTIONS_MAX: usize = 256;
+/// Probes and scrapers need few connections. As many descriptors are reserved for them, see
+/// `open_files` in the runtime.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long an idle connection is kept open. Idle connections must not exclude a probe.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Starts the admin server on its own thread and returns. It runs until the process exits, also
 /// during the drain, and depends on no other component.
@@ -28,31 +38,38 @@ pub async fn serve_admin(
     process: &Process,
 ) -> anyhow::Result<()> {
     let for_app = process.clone();
-    let server = HttpServer::new(move || {
-        App::new()
+    let builder = ActixServer::build()
+        .workers(1)
+        .max_concurrent_connections(CONNECTIONS_MAX)
+        .disable_signals();
+    let protocol = HttpProtocol::new(&process.settings.http, &builder).keep_alive(KEEP_ALIVE);
+    let service = move || {
+        let app = App::new()
             .app_data(Data::new(for_app.clone()))
             .app_data(RequestTimeout(for_app.settings.http.request_timeout))
             .service(resource("/livez").get(get_livez))
             .service(resource("/readyz").get(get_readyz))
             .service(resource("/version").get(get_version))
             .service(resource("/metrics").get(get_metrics))
-            .default_service(web::to(|| async {
-                Err::<HttpResponse, _>(Problem::new(Code::NotFound))
-            }))
-            .wrap(RequestLayer::for_admin_port(&for_app))
-    })
-    .workers(1)
-    .max_connections(CONNECTIONS_MAX)
-    .disable_signals()
-    .listen(listener.into())
-    .context("cannot serve the admin port")?
-    .run();
+            .default_service(web::to(reject_unmatched))
+            .wrap(RequestLayer::for_admin_port(&for_app));
+        protocol.serve(app.into_factory())
+    };
+    let server = builder
+        .listen("admin", listener.into(), service)
+        .context("cannot serve the admin port")?
+        .run();
     tokio::spawn(async move {
         if let Err(error) = server.await {
             error!(%error, "admin server failed; health checks and metrics are unavailable");
         }
     });
     Ok(())
+}
+
+async fn reject_unmatched(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Context::check_rejection(&request)?;
+    Err(Problem::new(Code::NotFound))
 }
 
 async fn get_livez() -> HttpResponse {

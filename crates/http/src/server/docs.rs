@@ -1,5 +1,7 @@
 //! The documentation of an API: its files, and the redirect from `/`.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{ACCEPT, HeaderMap, LOCATION, VARY},
@@ -7,7 +9,13 @@ use actix_web::{
 };
 
 use super::{StaticFile, resource};
-use crate::{Code, Problem};
+use crate::{
+    Code, Problem,
+    response::{
+        accept::alternatives,
+        browsable::{OperationFragments, STYLE, STYLE_PATH},
+    },
+};
 
 /// The documentation files of an API. Clones share the files.
 #[derive(Clone, Debug)]
@@ -15,16 +23,28 @@ pub struct Docs {
     files: Vec<StaticFile>,
     /// The URL to which `/` redirects browsers.
     page: String,
+    fragments: OperationFragments,
 }
 
 impl Docs {
     /// Creates the documentation from its files. `/` redirects browsers to `page`.
-    pub fn new(files: Vec<StaticFile>, page: &str) -> Self {
-        Self { files, page: page.to_owned() }
+    pub fn new(mut files: Vec<StaticFile>, page: &str) -> Self {
+        files.push(StaticFile::new(STYLE_PATH, "text/css; charset=utf-8", STYLE));
+        Self { files, page: page.to_owned(), fragments: OperationFragments::default() }
+    }
+
+    /// Sets the fragments of the page, such as `#/messages/list_messages`, that describe the `GET`
+    /// operations of routes, such as `/v1/messages`. The pages that browsers receive in place of JSON
+    /// link to them.
+    #[must_use]
+    pub fn operations(mut self, fragments: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.fragments = OperationFragments(Arc::new(fragments.into_iter().collect()));
+        self
     }
 
     /// Registers the files and the redirect.
     pub fn configure(&self, config: &mut ServiceConfig) {
+        config.app_data(self.fragments.clone());
         for file in &self.files {
             config.service(file.endpoint());
         }
@@ -48,16 +68,10 @@ fn redirect_browser(page: &str, request: &HttpRequest) -> Result<HttpResponse, P
     Err(Problem::new(Code::NotFound))
 }
 
+/// Returns whether the client accepts HTML explicitly.
 fn accepts_html(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_html = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("text/html"));
-        let is_excluded = parts
-            .filter_map(|part| part.strip_prefix("q="))
-            .any(|q| q.parse().is_ok_and(|q: f32| q <= 0.0));
-        is_html && !is_excluded
-    })
+    let mut ranges = alternatives(headers, ACCEPT);
+    ranges.any(|range| range.name.eq_ignore_ascii_case("text/html") && range.weight > 0)
 }
 
 #[cfg(test)]

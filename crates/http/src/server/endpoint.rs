@@ -19,11 +19,14 @@ pub struct Endpoint {
     path: &'static str,
     resource: Resource,
     methods: Vec<Method>,
+    /// The methods that write, take or delete.
+    unsafe_methods: Vec<Method>,
 }
 
 /// Creates an endpoint without handlers for a path such as `/v1/messages/{id}`.
 pub fn resource(path: &'static str) -> Endpoint {
-    Endpoint { path, resource: web::resource(path), methods: Vec::new() }
+    let resource = web::resource(path);
+    Endpoint { path, resource, methods: Vec::new(), unsafe_methods: Vec::new() }
 }
 
 impl Endpoint {
@@ -41,14 +44,15 @@ impl Endpoint {
         self
     }
 
-    /// Handles `GET` but not `HEAD`, for a `GET` that writes.
+    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Foreign pages cannot send it.
     #[must_use]
-    pub fn get_without_head<F, Args>(self, handler: F) -> Self
+    pub fn get_without_head<F, Args>(mut self, handler: F) -> Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
+        self.unsafe_methods.push(Method::GET);
         self.on(Method::GET, handler)
     }
 
@@ -63,25 +67,27 @@ impl Endpoint {
         self.on(Method::HEAD, handler)
     }
 
-    /// Handles `POST`.
+    /// Handles `POST`. Foreign pages cannot send it.
     #[must_use]
-    pub fn post<F, Args>(self, handler: F) -> Self
+    pub fn post<F, Args>(mut self, handler: F) -> Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
+        self.unsafe_methods.push(Method::POST);
         self.on(Method::POST, handler)
     }
 
-    /// Handles `DELETE`.
+    /// Handles `DELETE`. Foreign pages cannot send it.
     #[must_use]
-    pub fn delete<F, Args>(self, handler: F) -> Self
+    pub fn delete<F, Args>(mut self, handler: F) -> Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
+        self.unsafe_methods.push(Method::DELETE);
         self.on(Method::DELETE, handler)
     }
 
@@ -124,7 +130,7 @@ impl HttpServiceFactory for Endpoint {
         self.resource
             .route(options)
             .default_service(web::to(reject))
-            .wrap(ResourceLayer { route: self.path })
+            .wrap(ResourceLayer { route: self.path, unsafe_methods: self.unsafe_methods.into() })
             .register(config);
     }
 }

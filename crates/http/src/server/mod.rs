@@ -5,6 +5,7 @@ mod connection_handle;
 mod docs;
 mod endpoint;
 mod graceful_close;
+mod protocol;
 pub mod routes;
 mod static_file;
 mod upgrade;
@@ -16,21 +17,20 @@ use std::{
     time::Duration,
 };
 
-use actix_http::HttpService;
-use actix_server::{Server as ActixServer, ServerHandle};
+use actix_server::{Server as ActixServer, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, Error, HttpRequest, HttpResponse, HttpServer,
+    App, Error, HttpRequest, HttpResponse,
     body::BoxBody,
     dev::{AppConfig, ServiceFactory, ServiceRequest, ServiceResponse},
     http::{
-        KeepAlive, Method,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType, X_CONTENT_TYPE_OPTIONS},
+        Method,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType},
     },
     middleware::Condition,
     web,
 };
-use anyhow::Context;
+use anyhow::Context as _;
 use mayfly_runtime::{Process, Service, Settings};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -42,11 +42,15 @@ pub use self::{
     static_file::{StaticFile, content_security_policy},
     upgrade::{UpgradeRequest, UpgradedSocket, upgrade_required},
 };
-use self::{endpoint::respond_options, graceful_close::GracefulClose};
+use self::{
+    endpoint::respond_options, graceful_close::GracefulClose, protocol::HttpProtocol,
+    upgrade::UpgradeContext,
+};
 use crate::{
     Code, NoQuery, Problem,
-    middleware::{RequestLayer, cors},
-    request::{BodyTimeout, RequestTimeout},
+    access::cors,
+    middleware::RequestLayer,
+    request::{BodyBudget, BodyTimeout, Context, RequestTimeout},
     response::{ERRORS_PATH, render_error_page},
 };
 
@@ -113,22 +117,15 @@ where
     F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
 {
     let settings = &process.settings;
-    let workers = count_workers(settings);
     let for_app = process.clone();
     let listener = listener.into();
     let close = GracefulClose::new(&listener).context("cannot serve")?;
-    let server = HttpServer::new(move || build_app(&for_app, configure.clone()))
-        .workers(workers)
-        .max_connections(settings.http.connections_max.div_ceil(workers))
-        .keep_alive(KeepAlive::Timeout(settings.http.keep_alive))
-        .client_request_timeout(settings.http.body_timeout)
-        .client_disconnect_timeout(LINGER)
-        .tcp_nodelay(true)
-        .shutdown_timeout(shutdown_seconds_left(settings))
-        .disable_signals()
-        .listen(listener)
-        .context("cannot serve")?
-        .run();
+    let builder = build_server(settings).shutdown_timeout(shutdown_seconds_left(settings));
+    let protocol = HttpProtocol::new(&settings.http, &builder);
+    let bodies = BodyBudget::new(settings.http.bodies_bytes_max);
+    let service =
+        move || protocol.serve(build_app(&for_app, &bodies, configure.clone()).into_factory());
+    let server = builder.listen("http", listener, service).context("cannot serve")?.run();
     // Polled first when the drain begins, so the delay starts then.
     let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
     run_until_drained(server, close, process, drain).await
@@ -154,59 +151,57 @@ where
     U: AsyncFn(UpgradeRequest) + Clone + 'static,
 {
     let settings = &process.settings;
-    let workers = count_workers(settings);
     let for_app = process.clone();
     let listener = listener.into();
     let close = GracefulClose::new(&listener).context("cannot serve")?;
-    let builder = ActixServer::build();
-    let stopping = builder.graceful_shutdown_signal();
+    let builder = build_server(settings).shutdown_timeout(LINGER.as_secs());
+    let protocol = HttpProtocol::new(&settings.http, &builder);
+    let context = UpgradeContext::new(process);
+    let bodies = BodyBudget::new(settings.http.bodies_bytes_max);
     let service = move || {
-        let http = &for_app.settings.http;
-        let stopping = stopping.clone();
         let (configure, upgrade) = local();
-        let app = build_app(&for_app, configure).into_factory();
-        HttpService::build()
-            .keep_alive(KeepAlive::Timeout(http.keep_alive))
-            .client_request_timeout(http.body_timeout)
-            .client_disconnect_timeout(LINGER)
-            .tcp_nodelay(true)
-            // The shutdown must not wait for idle keep-alive connections.
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
+        let app = build_app(&for_app, &bodies, configure).into_factory();
+        let context = context.clone();
+        let upgrade = fn_service(move |(request, framed)| {
+            let upgrade = upgrade.clone();
+            let request = UpgradeRequest::new(request, framed, context.clone());
+            async move {
+                match request.find_rejection() {
+                    Some(problem) => request.reject(problem).await,
+                    None => upgrade(request).await,
+                }
+                Ok::<(), Infallible>(())
+            }
+        });
+        let http = protocol
+            .build()
             // Stops writing an event stream when the client has closed its side.
             .h1_allow_half_closed(false)
-            .on_connect_ext(ConnectionHandle::register)
-            .upgrade(fn_service(move |(request, framed)| {
-                let upgrade = upgrade.clone();
-                async move {
-                    upgrade(UpgradeRequest::new(request, framed)).await;
-                    Ok::<(), Infallible>(())
-                }
-            }))
+            .upgrade(upgrade)
             .finish(map_config(app.map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
-            }))
-            .tcp()
+            }));
+        protocol.accept().and_then(http)
     };
-    let server = builder
-        .backlog(u32::try_from(BACKLOG).unwrap_or_default())
-        .workers(workers)
-        .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
-        .shutdown_timeout(LINGER.as_secs())
-        .disable_signals()
-        .listen("live", listener, service)
-        .context("cannot serve")?
-        .run();
+    let server = builder.listen("live", listener, service).context("cannot serve")?.run();
     let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
     run_until_drained(server, close, process, drain).await
+}
+
+/// Returns the builder of the server of a public port.
+fn build_server(settings: &Settings) -> ServerBuilder {
+    let workers = count_workers(settings);
+    ActixServer::build()
+        .workers(workers)
+        .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
+        .disable_signals()
 }
 
 /// Builds the application of a public port: the common resources and middleware, and the resources of
 /// the service.
 fn build_app<F>(
     process: &Process,
+    bodies: &BodyBudget,
     configure: F,
 ) -> App<
     impl ServiceFactory<
@@ -225,7 +220,9 @@ where
     App::new()
         .app_data(BodyTimeout(http.body_timeout))
         .app_data(RequestTimeout(http.request_timeout))
+        .app_data(bodies.clone())
         .app_data(http.trusted_proxies.clone())
+        .app_data(http.allowed_origins.clone())
         .configure(configure)
         .service(resource("/health").get(get_health))
         .service(resource(ERRORS_PATH).get(get_errors))
@@ -282,7 +279,6 @@ async fn get_errors(_: NoQuery) -> HttpResponse {
         .content_type(ContentType::html())
         .insert_header((CACHE_CONTROL, "max-age=3600"))
         .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(render_error_page())
 }
 
@@ -290,6 +286,7 @@ async fn get_errors(_: NoQuery) -> HttpResponse {
 /// unsupported methods receive the same response as there, because a reverse proxy in front of both
 /// APIs sends some of them here. All other requests receive 404.
 fn respond_unmatched(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    Context::check_rejection(request)?;
     let is_api = matches!(service, Service::IngestApi | Service::ListApi);
     let methods = routes::find_methods(request.uri().path()).filter(|_| is_api);
     match methods {

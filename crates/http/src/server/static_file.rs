@@ -9,17 +9,17 @@ use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-            X_CONTENT_TYPE_OPTIONS,
-        },
+        header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY},
     },
     web,
 };
 use bytes::Bytes;
 
 use super::{Endpoint, resource};
-use crate::{NoQuery, Problem, response::encoding};
+use crate::{
+    NoQuery, Problem,
+    response::{SharedBody, encoding},
+};
 
 /// A file that does not change while the process runs. Clones share the content.
 #[derive(Clone, Debug)]
@@ -99,7 +99,6 @@ impl StaticFile {
         response.insert_header((ETAG, self.etag.as_str()));
         // Clients revalidate every time, mostly with a 304, so they never mix files of two builds.
         response.insert_header((CACHE_CONTROL, "no-cache"));
-        response.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
         for (name, value) in &self.headers {
             response.insert_header((*name, value.as_str()));
         }
@@ -113,9 +112,9 @@ impl StaticFile {
             response
                 .insert_header((CONTENT_ENCODING, "gzip"))
                 .insert_header((VARY, "Accept-Encoding"));
-            return Ok(response.body(compressed));
+            return Ok(response.body(SharedBody::new(compressed)));
         }
-        Ok(response.body(self.body.clone()))
+        Ok(response.body(SharedBody::new(self.body.clone())))
     }
 
     fn is_not_modified(&self, request: &HttpRequest) -> bool {

@@ -1,6 +1,6 @@
 //! WebSocket upgrades: the opening handshake of RFC 6455, section 4.2.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{Request, h1::Codec, ws::hash_key};
 use actix_web::{
@@ -8,21 +8,24 @@ use actix_web::{
     http::{
         Method, StatusCode, Version,
         header::{
-            CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue,
-            ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+            CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
+            SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
         },
     },
     rt::net::TcpStream,
 };
 use bytes::{Bytes, BytesMut};
-use mayfly_runtime::AllowedOrigins;
+use mayfly_runtime::{Process, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
 use crate::{
     Code, Problem, RequestId, Traceparent,
+    access::{check_host, find_forbidden_origin, write_cors_headers},
+    connection::{Connection, ConnectionState},
     middleware::count_upgrade,
     request::{TRACEPARENT, X_REQUEST_ID},
+    response::errors_url,
 };
 
 /// How long the server waits for a client to read the response.
@@ -42,6 +45,23 @@ pub struct UpgradeRequest {
     unwritten: BytesMut,
     request_id: RequestId,
     traceparent: Traceparent,
+    context: UpgradeContext,
+}
+
+/// The settings that apply to upgrade requests, which do not pass the middleware.
+#[derive(Clone)]
+pub(crate) struct UpgradeContext {
+    settings: Arc<Settings>,
+    errors_url: Arc<str>,
+}
+
+impl UpgradeContext {
+    pub(crate) fn new(process: &Process) -> Self {
+        Self {
+            settings: Arc::clone(&process.settings),
+            errors_url: errors_url(process.service, &process.settings.public).into(),
+        }
+    }
 }
 
 /// A socket after the switch to the WebSocket protocol.
@@ -53,18 +73,35 @@ pub struct UpgradedSocket {
 }
 
 impl UpgradeRequest {
-    pub(crate) fn new(request: Request, framed: actix_codec::Framed<TcpStream, Codec>) -> Self {
+    pub(crate) fn new(
+        request: Request,
+        framed: actix_codec::Framed<Connection, Codec>,
+        context: UpgradeContext,
+    ) -> Self {
         let parts = framed.into_parts();
+        let (socket, held) = parts.io.into_parts();
+        let mut received = parts.read_buf;
+        received.unsplit(held);
         let request_id = RequestId::from_headers(request.headers());
         let traceparent = Traceparent::from_headers(request.headers());
         Self {
             request,
-            socket: parts.io,
-            received: parts.read_buf,
+            socket,
+            received,
             unwritten: parts.write_buf,
             request_id,
             traceparent,
+            context,
         }
+    }
+
+    /// Returns the problem with which a server rejects the request whatever its path is.
+    pub(crate) fn find_rejection(&self) -> Option<Problem> {
+        let connection = self.request.conn_data::<Rc<ConnectionState>>();
+        let rejection = connection.and_then(|connection| connection.begin_request());
+        let hosts = &self.context.settings.http.allowed_hosts;
+        let host = || check_host(self.request.uri(), self.request.headers(), hosts).err();
+        rejection.or_else(host)
     }
 
     /// Returns the undecoded path.
@@ -82,19 +119,21 @@ impl UpgradeRequest {
         &self.request_id
     }
 
-    /// Validates the handshake and the origin. A browser must send the same or an allowed origin; a
-    /// request without `Origin` does not come from a browser.
+    /// Returns the origin if it is not allowed. Scripts cannot read the response to a rejected
+    /// upgrade, so the handler should accept it and report the origin when it closes the WebSocket.
+    pub fn find_forbidden_origin(&self) -> Option<String> {
+        let origins = &self.context.settings.http.allowed_origins;
+        find_forbidden_origin(self.request.headers(), origins)
+    }
+
+    /// Validates the handshake.
     ///
     /// # Errors
     /// Returns the problem with which to reject the request.
-    pub fn validate(&self, origins: &AllowedOrigins) -> Result<(), Problem> {
+    pub fn validate(&self) -> Result<(), Problem> {
         let headers = self.request.headers();
         if self.request.method() != Method::GET {
             return Err(Problem::new(Code::MethodNotAllowed).allow("GET, HEAD, OPTIONS"));
-        }
-        if !is_origin_allowed(headers, origins) {
-            return Err(Problem::new(Code::Forbidden)
-                .detail("The origin is not allowed: add it to MAYFLY_HTTP__ALLOWED_ORIGINS."));
         }
         let head = self.request.head();
         let is_upgrade = head.upgrade() && head.version == Version::HTTP_11;
@@ -139,9 +178,12 @@ impl UpgradeRequest {
             "upgrade rejected"
         );
         count_upgrade(status);
-        let body = problem.write_body(self.request_id.as_str());
+        let body = problem.write_body(self.request_id.as_str(), &self.context.errors_url);
         let mut headers = HeaderMap::new();
         problem.write_headers(&mut headers);
+        let origins = &self.context.settings.http.allowed_origins;
+        write_cors_headers(self.request.headers(), origins, &mut headers);
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -188,15 +230,4 @@ fn write_header(head: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let _ = write!(head, "{name}: ");
     head.extend_from_slice(value.as_bytes());
     head.extend_from_slice(b"\r\n");
-}
-
-/// Returns whether `Origin` is missing, the same origin (host and port), or allowed.
-fn is_origin_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let is_same =
-        authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host));
-    is_same || origins.allows(origin)
 }

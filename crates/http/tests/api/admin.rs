@@ -55,7 +55,22 @@ async fn version_and_metrics_are_served_and_other_paths_are_404() {
     let (status, version) = get(&url, "/version").await;
     assert_eq!(status, 200);
     assert_eq!(version, format!(r#"{{"service":"ws-fanout","version":"{VERSION}"}}"#));
-    assert_eq!(get(&url, "/metrics").await.0, 200);
+    for accept in [
+        "*/*",
+        "text/plain;version=0.0.4",
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+         text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        "application/openmetrics-text;version=1.0.0",
+        "application/json; version=2",
+    ] {
+        let request = client().get(format!("{url}/metrics")).header("accept", accept);
+        let response = request.send().await.expect("a response");
+        assert_eq!(response.status(), 200, "{accept}");
+        let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+    }
     let response = client().get(format!("{url}/nowhere")).send().await.expect("a response");
     assert_eq!(problem(response).await["code"], "not_found");
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::server::{exchange, problem, read_to_end, start};
+use crate::server::{TestServer, exchange, problem, read_to_end, read_until, start};
 
 #[tokio::test]
 async fn json_media_types_are_accepted() {
@@ -167,4 +167,91 @@ async fn unread_body_without_end_closes_the_connection() {
     let head = "POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n";
     let response = exchange(&mut connection, head).await;
     assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
+}
+
+/// Sends a request whose body is declared with this length, of which only a part is sent.
+async fn send_part(server: &TestServer, length: usize, sent: usize) -> TcpStream {
+    let mut connection = server.connect().await;
+    let head = format!(
+        "POST /plain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.expect("written");
+    connection.write_all(&vec![b'x'; sent]).await.expect("written");
+    connection
+}
+
+async fn post_json(server: &TestServer, bytes: usize) -> reqwest::Response {
+    let request = server.post("/plain").header("content-type", "application/json");
+    request.body("x".repeat(bytes)).send().await.expect("a response and no reset")
+}
+
+/// Posts bodies of this size until one is refused.
+async fn wait_until_refused(server: &TestServer, bytes: usize) -> reqwest::Response {
+    for _ in 0..10_000 {
+        let response = post_json(server, bytes).await;
+        if response.status() != 200 {
+            return response;
+        }
+    }
+    panic!("no body is refused")
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_memory_of_the_process_are_refused() {
+    let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB")]).await;
+    let mut held = send_part(&server, 30_000, 29_999).await;
+    let refused = wait_until_refused(&server, 20_000).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let refused = problem(refused).await;
+    assert_eq!(refused["code"], "overloaded");
+    assert!(refused["detail"].as_str().expect("text").contains("Nothing was written"), "{refused}");
+    assert_eq!(post_json(&server, 5_000).await.status(), 200, "a smaller one fits");
+    held.write_all(b"x").await.expect("written");
+    let response = read_until(&mut held, &"x".repeat(30_000)).await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response:.100}");
+    assert_eq!(post_json(&server, 20_000).await.status(), 200, "the memory is released");
+}
+
+#[tokio::test]
+async fn memory_grows_with_the_bytes_that_arrive() {
+    let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB")]).await;
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        let mut connection = send_part(&server, 30_000, 1).await;
+        connection.write_all(b"x").await.expect("written");
+        connections.push(connection);
+    }
+    for _ in 0..20 {
+        assert_eq!(post_json(&server, 30_000).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn connection_is_kept_if_the_refused_body_ends_soon() {
+    let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB")]).await;
+    let mut connection = send_part(&server, 50_000, 50_000).await;
+    let response = read_until(&mut connection, "\"instance\"").await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(!response.contains("connection: close"), "{response}");
+    let next = "GET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let response = exchange(&mut connection, next).await;
+    assert!(response.contains("HTTP/1.1 200 "), "{response}");
+
+    let mut slow = send_part(&server, 60_000, 45_000).await;
+    let response = read_to_end(&mut slow).await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("connection: close"), "{response}");
+}
+
+#[tokio::test]
+async fn body_that_is_too_slow_releases_its_memory() {
+    let server =
+        start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB"), ("MAYFLY_HTTP__BODY_TIMEOUT", "1s")])
+            .await;
+    let mut slow = send_part(&server, 30_000, 29_999).await;
+    assert_eq!(wait_until_refused(&server, 20_000).await.status(), 503);
+    let response = read_to_end(&mut slow).await;
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+    assert_eq!(post_json(&server, 20_000).await.status(), 200);
 }

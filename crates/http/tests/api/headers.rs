@@ -82,3 +82,12 @@ async fn body_above_1_kib_is_compressed_if_accepted() {
         .expect("a response");
     assert!(!small.headers().contains_key("content-encoding"));
 }
+
+#[tokio::test]
+async fn browsers_must_not_guess_the_type_of_a_response() {
+    let server = start(&[]).await;
+    for path in ["/plain", "/query", "/nowhere", "/problem/internal", "/docs", "/docs/errors"] {
+        let response = server.get(path).send().await.expect("a response");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
+    }
+}

@@ -32,7 +32,7 @@ fn capture_log() {
         tracing_subscriber::fmt()
             .json()
             .flatten_event(true)
-            .with_env_filter("mayfly_http=debug")
+            .with_env_filter("mayfly_http=debug,mayfly_runtime=info")
             .with_writer(|| Memory)
             .init();
     });

@@ -3,7 +3,7 @@
 mod admin;
 mod bodies;
 mod browsers;
-mod drain;
+mod connections;
 mod files;
 mod headers;
 mod logs;

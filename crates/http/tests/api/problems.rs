@@ -61,6 +61,7 @@ async fn unsupported_version_is_not_acceptable() {
     let server = start(&[]).await;
     let get = |accept: &'static str| server.get("/plain").header("accept", accept).send();
     assert_eq!(get("application/json; version=1").await.expect("a response").status(), 200);
+    assert_eq!(get("application/json;version=1.0").await.expect("a response").status(), 200);
     assert_eq!(get("text/html").await.expect("a response").status(), 200);
     let response = get("application/json; version=2").await.expect("a response");
     assert_eq!(response.status(), 406);
@@ -88,4 +89,15 @@ async fn type_of_a_problem_leads_to_its_documentation() {
     assert_eq!(page.status(), 200);
     let page = page.text().await.expect("a body");
     assert!(page.contains(&format!("id=\"{id}\"")), "{page}");
+}
+
+#[tokio::test]
+async fn type_is_absolute_if_the_public_url_is_known() {
+    let base = "https://example.org/list";
+    let server = start(&[("MAYFLY_PUBLIC__LIST_URL", base)]).await;
+    for path in ["/nowhere", "/problem/invalid_cursor"] {
+        let problem = problem(server.get(path).send().await.expect("a response")).await;
+        let url = problem["type"].as_str().expect("a URL");
+        assert!(url.starts_with(&format!("{base}/docs/errors#")), "{url}");
+    }
 }

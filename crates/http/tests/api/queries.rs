@@ -2,17 +2,18 @@
 
 use crate::server::{problem, start};
 
-const UNKNOWN: &str = "is unknown; expected one of limit, order, username, channel";
+const UNKNOWN: &str = "is unknown; expected one of limit, order, username, channel, size";
 
 #[tokio::test]
 async fn valid_query_is_parsed() {
     let server = start(&[]).await;
     let response = server
-        .get("/query?limit=5&order=desc&username=a%2Fb+c&channel=x")
+        .get("/query?limit=5&order=desc&username=a%2Fb+c&channel=x&size=1000")
         .send()
         .await
         .expect("a response");
     assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-size"], "1000");
     let read: serde_json::Value = response.json().await.expect("JSON");
     assert_eq!(
         read,
@@ -27,9 +28,14 @@ async fn invalid_parameter_is_rejected_by_name() {
     for (query, field, message) in [
         ("colour=red", "colour", UNKNOWN),
         ("limit=5&limit=6", "limit", "must be given only once"),
-        ("limit=five", "limit", "must be an integer between 0 and 65535"),
-        ("limit=", "limit", "must be an integer between 0 and 65535"),
-        ("limit=70000", "limit", "must be an integer between 0 and 65535"),
+        ("size=-1", "size", "must be an integer between 1 and 1000"),
+        ("size=0", "size", "must be an integer between 1 and 1000"),
+        ("size=1001", "size", "must be an integer between 1 and 1000"),
+        ("size=99999999999", "size", "must be an integer between 1 and 1000"),
+        ("size=abc", "size", "must be an integer between 1 and 1000"),
+        ("size=1.5", "size", "must be an integer between 1 and 1000"),
+        ("size=+5", "size", "must be an integer between 1 and 1000"),
+        ("size=", "size", "must be an integer between 1 and 1000"),
         ("order=up", "order", "must be one of asc, desc"),
         ("username=%FF", "username", "must be percent-encoded UTF-8"),
         ("=x", "", UNKNOWN),

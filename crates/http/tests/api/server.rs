@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, web};
+use bytes::Bytes;
 use mayfly_http::{
-    BoundListener, Code, Docs, FormBody, JsonBody, NdjsonOrJsonBody, NoQuery, Problem, Query,
-    RequestId, StaticFile, Traceparent, resource, serve,
+    BoundListener, Code, Docs, Integer, NoQuery, Problem, Query, RequestId, StaticFile,
+    Traceparent, UnreadBody, resource, serve,
 };
 use mayfly_runtime::{Process, Service, Settings};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub struct TestServer {
     pub started: Arc<Semaphore>,
     /// A permit completes one request of `/slow`.
     pub finish: Arc<Semaphore>,
+    /// Receives a permit for every body of `/held` that is released.
+    pub released: Arc<Semaphore>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -38,6 +41,8 @@ pub struct Parameters {
     username: Option<String>,
     #[serde(default)]
     channel: Vec<String>,
+    #[serde(default, skip_serializing)]
+    size: Option<Integer<1, 1000>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +56,7 @@ enum Order {
 struct SlowGate {
     started: Arc<Semaphore>,
     finish: Arc<Semaphore>,
+    released: Arc<Semaphore>,
 }
 
 /// Starts a server with the default settings and `env`.
@@ -63,14 +69,14 @@ pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
     let process = Process::new(service, settings(env));
     let server = BoundListener::bind(process.settings.http.listen).expect("a free port");
     let address = server.address();
-    let gate =
-        SlowGate { started: Arc::new(Semaphore::new(0)), finish: Arc::new(Semaphore::new(0)) };
-    let (started, finish) = (Arc::clone(&gate.started), Arc::clone(&gate.finish));
+    let closed = || Arc::new(Semaphore::new(0));
+    let gate = SlowGate { started: closed(), finish: closed(), released: closed() };
+    let SlowGate { started, finish, released } = gate.clone();
     let running = tokio::spawn({
         let process = process.clone();
         async move { serve(server, &process, move |config| configure(config, &gate)).await }
     });
-    TestServer { address, process, client: client(), started, finish, running }
+    TestServer { address, process, client: client(), started, finish, released, running }
 }
 
 /// Returns test settings (free ports, no drain delay) with `env`.
@@ -168,10 +174,8 @@ pub async fn problem(response: reqwest::Response) -> serde_json::Value {
     let problem: serde_json::Value = response.json().await.expect("JSON");
     assert_eq!(problem["status"], status.as_u16());
     assert_eq!(problem["instance"], format!("urn:mayfly:request:{request_id}"));
-    assert_eq!(
-        problem["type"],
-        format!("/docs/errors#{}", problem["code"].as_str().expect("a code"))
-    );
+    let fragment = format!("/docs/errors#{}", problem["code"].as_str().expect("a code"));
+    assert!(problem["type"].as_str().is_some_and(|url| url.ends_with(&fragment)), "{problem}");
     assert!(problem["title"].is_string() && problem["detail"].is_string());
     problem
 }
@@ -183,42 +187,82 @@ fn configure(config: &mut web::ServiceConfig, gate: &SlowGate) {
             .header("referrer-policy", "no-referrer"),
         StaticFile::new("/document", "application/json", "{}").reject_query(),
     ];
-    Docs::new(files, "/docs").configure(config);
+    let operation = ("/query".to_owned(), "#/queries/run_query".to_owned());
+    Docs::new(files, "/docs").operations([operation]).configure(config);
+    let released = Arc::clone(&gate.released);
     config
         .service(
-            resource("/plain").get(async |_: NoQuery| "plain").post(async |body: JsonBody| body.0),
+            resource("/plain")
+                .get(async |_: NoQuery| "plain")
+                .post(async |body: UnreadBody| body.read_json().await.map(|body| body.bytes)),
         )
         .service(resource("/documents").body_limit(1000).post(post_documents))
-        .service(
-            resource("/form")
-                .post(async |form: FormBody| form.parse::<Parameters>().map(web::Json)),
-        )
+        .service(resource("/form").post(async |form: UnreadBody| {
+            form.read_form().await?.parse_form::<Parameters>().map(web::Json)
+        }))
         .service(
             resource("/message/write")
                 .get_without_head(async || "written")
                 .post(async || "written"),
         )
         .service(resource("/v1/messages/{id}").get(async || "a message"))
-        .service(
-            resource("/query")
-                .get(async |Query(parameters): Query<Parameters>| web::Json(parameters)),
-        )
+        .service(resource("/query").get(async |Query(parameters): Query<Parameters>| {
+            let size = parameters.size.map_or(0, Integer::get);
+            HttpResponse::Ok().insert_header(("x-size", size)).json(parameters)
+        }))
         .service(resource("/ids").get(async |id: RequestId, trace: Traceparent| {
             format!("{} {}", id.as_str(), trace.as_str())
         }))
         .service(resource("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
+        .service(resource("/held/{bytes}").get(move |bytes: web::Path<usize>| {
+            let body = Held { bytes: vec![b'x'; *bytes], released: Arc::clone(&released) };
+            async move { HttpResponse::Ok().body(Bytes::from_owner(body)) }
+        }))
+        .service(
+            resource("/beacon").post(async |body: UnreadBody| {
+                body.read_json_or_beacon().await.map(|body| body.bytes)
+            }),
+        )
+        .service(resource("/list").get(get_list))
         .service(resource("/problem/{code}").get(get_problem))
         .service(resource("/stuck").get(async || std::future::pending::<HttpResponse>().await))
         .service(resource("/slow").get(move || respond_slowly(gate.clone())));
 }
 
-async fn post_documents(body: NdjsonOrJsonBody) -> String {
-    format!("{:?} {}", body.format, body.bytes.len())
+async fn post_documents(body: UnreadBody) -> Result<String, Problem> {
+    let (format, body) = body.read_json_or_ndjson().await?;
+    Ok(format!("{format:?} {}", body.bytes.len()))
 }
 
 async fn get_problem(code: web::Path<String>) -> Result<HttpResponse, Problem> {
     let code = Code::ALL.into_iter().find(|known| known.as_str() == code.as_str());
     Err(Problem::new(code.unwrap_or(Code::NotFound)).caused_by("an internal secret"))
+}
+
+/// A list with a next page and text that is not HTML.
+async fn get_list() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("link", "</list?cursor=2>; rel=\"next\""))
+        .content_type("application/json")
+        .body(r#"{"items":[{"text":"<script>alert(1)</script>"}],"has_more":true}"#)
+}
+
+/// A body that reports when it is released.
+struct Held {
+    bytes: Vec<u8>,
+    released: Arc<Semaphore>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.released.add_permits(1);
+    }
 }
 
 async fn respond_slowly(gate: SlowGate) -> &'static str {

@@ -47,10 +47,11 @@ fn get_chats() -> Operation {
     let taken = array(schema_ref("Message"), 0, limits::PAGE_ITEMS_MAX as usize);
     Operation::new(List, HttpMethod::Get, "/chats/{username}", "get_chats", "Take an inbox with GET")
         .tag(TAG)
-        .description("The returned messages expire in the same atomic step. With `MAYFLY_LIST__CHATS_GET=off`, the response is 405.")
+        .description("The returned messages expire in the same atomic step. Without `MAYFLY_LIST__CHATS_GET=on`, the response is 405.")
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_MAX)
         .response(200, "The taken messages.", JSON, content(taken, json!([messages::example()])))
         .problems(&[Code::MethodNotAllowed])
+        .rejects_foreign_pages()
         .store_problems()
 }

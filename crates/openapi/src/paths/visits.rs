@@ -9,12 +9,13 @@ use crate::{
     operation::{Api::Ingest, Operation},
     schema::{
         AnySchema, array, closed_object, content, host, integer, nullable, object, page_path,
-        page_title, schema_ref, visitor, with_required,
+        page_title, schema_ref, string, visitor, with_required,
     },
 };
 
 pub(crate) const TAG: &str = "visits";
 const JSON: &str = "application/json";
+const BEACON: &str = "text/plain";
 
 pub(crate) fn schemas() -> Vec<(&'static str, AnySchema)> {
     vec![("Visit", visit()), ("Visits", visits()), ("AcceptedVisits", accepted_visits())]
@@ -37,14 +38,20 @@ fn post_visits() -> Operation {
     .tag(TAG)
     .description(format!(
         "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all of them or \
-         none. A heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); for a \
+         none. A web page can send it with `navigator.sendBeacon` as a text (`text/plain`), also to another origin \
+         if its own is allowed; other clients send JSON. A heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); for a \
          visitor who stays on the page, send the next one before then. A visitor counts once per page and once \
          per host, regardless of the number of heartbeats. Pages are identified by their path; a title replaces \
-         the stored one. Errors name the index of the item, as in `[3].path`.",
+         the stored one. One client can add at most `MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX` (100 by default) hosts \
+         that had no visitors before; beyond that, its visits to new hosts are rejected with 429. \
+         Errors name the index of the item, as in `[3].path`.",
         limits::VISITS_MAX,
         limits::BATCH_BYTES_MAX
     ))
-    .required_body([(JSON, content(schema_ref("Visits"), example))])
+    .required_body([
+        (JSON, content(schema_ref("Visits"), example.clone())),
+        (BEACON, content(string(), example.to_string())),
+    ])
     .problems(&[Code::InvalidJson])
     .response(202, "All items are accepted.", JSON, content(schema_ref("AcceptedVisits"), json!({"accepted": 1})))
     .accepts_items()

@@ -23,12 +23,13 @@ pub(crate) fn operations() -> Vec<Operation> {
 fn get_write(path: &'static str, id: &str) -> Operation {
     Operation::new(Ingest, HttpMethod::Get, path, id, "Send a message with query parameters")
         .tag(TAG)
-        .description("This `GET` writes, so it does not support `HEAD`. With `MAYFLY_INGEST__WRITE_BY_GET=off`, the response is 405.")
+        .description("This `GET` writes, so it does not support `HEAD`. Without `MAYFLY_INGEST__WRITE_BY_GET=on`, the response is 405.")
         .required_query("username", username(), "The username of the sender.")
         .required_query("city", place(), "The city of the sender.")
         .required_query("state", place(), "The state in which the city is located.")
         .required_query("message", text(), "The text of the message.")
         .problems(&[Code::MethodNotAllowed])
+        .rejects_foreign_pages()
         .accepts_message(202)
         .writes_to_inbox()
 }

@@ -10,10 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::report::{ComponentReport, ComponentStatus};
-use crate::{redact, ticker};
+use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
 
 /// The interval between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,11 +43,20 @@ struct Inner {
     state: Mutex<State>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     NotChecked,
     Up,
-    Down(String),
+    Down(Outage),
+}
+
+/// The time during which a component is down.
+#[derive(Debug)]
+struct Outage {
+    reason: String,
+    since: Instant,
+    logged_at: Instant,
+    failed_checks: u64,
 }
 
 impl Component {
@@ -79,31 +89,49 @@ impl Component {
             return;
         }
         let mut state = self.inner.state.lock();
-        if *state != State::Up {
-            *state = State::Up;
-            self.inner.is_up.store(true, Ordering::Release);
-            info!(component = self.inner.name, "component is up");
+        self.inner.is_up.store(true, Ordering::Release);
+        match std::mem::replace(&mut *state, State::Up) {
+            State::Up => {}
+            State::NotChecked => info!(component = self.inner.name, "component is up"),
+            State::Down(Outage { since, failed_checks, .. }) => info!(
+                component = self.inner.name,
+                checks.failed = failed_checks,
+                seconds = since.elapsed().as_secs(),
+                "component is up again"
+            ),
         }
     }
 
-    /// Records that the component does not respond, and why. Connection strings in `reason` are
-    /// redacted.
+    /// Records that the component does not respond, and why. The log states it when an outage
+    /// begins and once a minute while it lasts. Connection strings in `reason` are redacted.
     pub fn mark_down(&self, reason: impl Into<String>) {
         let reason = reason.into();
         let reason = redact(&reason).into_owned();
+        let consequence = match self.inner.criticality {
+            Criticality::Required => "the service is not ready",
+            Criticality::Optional => "the service is degraded",
+        };
+        let component = self.inner.name;
+        let now = Instant::now();
         let mut state = self.inner.state.lock();
-        if !matches!(*state, State::Down(_)) {
-            let consequence = match self.inner.criticality {
-                Criticality::Required => "the service is not ready",
-                Criticality::Optional => "the service is degraded",
-            };
-            warn!(
-                component = self.inner.name,
-                reason, "component is down; {consequence} and keeps retrying"
-            );
-        }
-        *state = State::Down(reason);
         self.inner.is_up.store(false, Ordering::Release);
+        if let State::Down(outage) = &mut *state {
+            outage.failed_checks += 1;
+            outage.reason = reason;
+            if now.duration_since(outage.logged_at) >= REPEAT_INTERVAL {
+                outage.logged_at = now;
+                warn!(
+                    component,
+                    reason = outage.reason,
+                    checks.failed = outage.failed_checks,
+                    seconds = outage.since.elapsed().as_secs(),
+                    "component is still down; {consequence} and keeps retrying"
+                );
+            }
+            return;
+        }
+        warn!(component, reason, "component is down; {consequence} and keeps retrying");
+        *state = State::Down(Outage { reason, since: now, logged_at: now, failed_checks: 1 });
     }
 
     /// Returns whether the last check succeeded.
@@ -123,7 +151,7 @@ impl Component {
         let reason = match &*self.inner.state.lock() {
             State::Up => return ComponentReport { status: ComponentStatus::Up, reason: None },
             State::NotChecked => "not checked yet".to_owned(),
-            State::Down(reason) => reason.clone(),
+            State::Down(outage) => outage.reason.clone(),
         };
         ComponentReport { status: ComponentStatus::Down, reason: Some(reason) }
     }

@@ -13,7 +13,15 @@ pub use self::{
 
 /// Always 1; the labels `service` and `version` identify the build.
 pub const BUILD_INFO: &str = "mayfly_build_info";
+/// Items that a `task` skipped because they failed, such as hosts that cannot be sampled.
+pub const SKIPPED_ITEMS_TOTAL: &str = "mayfly_skipped_items_total";
 
 /// The metrics of this crate, which every service exports.
-pub const METRICS: &[Metric] =
-    &[Metric::gauge(BUILD_INFO, "Version of the running service; always 1", Series::Later)];
+pub const METRICS: &[Metric] = &[
+    Metric::gauge(BUILD_INFO, "Version of the running service; always 1", Series::Later),
+    Metric::counter(
+        SKIPPED_ITEMS_TOTAL,
+        "Items that a task skipped because they failed",
+        Series::Later,
+    ),
+];

@@ -15,7 +15,7 @@ pub use self::{
     lifecycle::Lifecycle,
     run::{ServiceFuture, run},
 };
-use crate::{Health, MetricsHandle, Service, Settings, VERSION};
+use crate::{FailureLog, Health, MetricsHandle, Service, Settings, VERSION};
 
 /// A running service: its configuration, lifecycle, health and metrics.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Process {
     pub health: Health,
     /// The metrics shown by `/metrics`.
     pub metrics: MetricsHandle,
+    /// The log of failed requests.
+    pub failures: FailureLog,
 }
 
 impl Process {
@@ -45,7 +47,8 @@ impl Process {
     ) -> Self {
         let lifecycle = Lifecycle::new(settings.lifecycle.shutdown_timeout);
         let health = Health::new(lifecycle.clone());
-        Self { service, settings: Arc::new(settings), lifecycle, health, metrics }
+        let failures = FailureLog::default();
+        Self { service, settings: Arc::new(settings), lifecycle, health, metrics, failures }
     }
 
     /// Logs that the service has started and its listen addresses, such as

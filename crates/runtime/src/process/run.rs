@@ -36,7 +36,7 @@ pub fn run(
     body: fn(Process) -> ServiceFuture,
 ) -> ExitCode {
     let command_line = CommandLine::parse(service);
-    let settings = match Settings::load() {
+    let settings = match Settings::load_for(service) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("{error}");
@@ -67,11 +67,11 @@ pub fn run(
 
 fn run_process(
     service: Service,
-    settings: Settings,
+    mut settings: Settings,
     metrics: &[&[Metric]],
     body: fn(Process) -> ServiceFuture,
 ) -> anyhow::Result<()> {
-    open_files::raise_limit();
+    open_files::fit_connections(service, &mut settings);
     let metrics = MetricsHandle::install(service, metrics)?;
     let process = Process::with_metrics(service, settings, metrics.clone());
     let lifecycle = process.lifecycle.clone();
@@ -81,6 +81,7 @@ fn run_process(
         let signals = Signals::install().context("cannot install the signal handlers")?;
         tokio::spawn(signals.run(lifecycle.clone()));
         tokio::spawn(metrics.run_upkeep());
+        tokio::spawn(process.failures.clone().run());
         tokio::select! {
             outcome = body(process) => outcome,
             () = wait_for_shutdown_timeout(&lifecycle) => {

@@ -15,6 +15,8 @@ pub struct SettingsError {
 pub(super) enum Source {
     /// An environment variable.
     Env(String),
+    /// An environment variable that names a file, whose path is no secret.
+    EnvFile(String),
     /// A key in a file, and the name of the file.
     File(String, String),
     /// A key that is not set.
@@ -36,7 +38,9 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
         match &self.source {
-            Source::Env(name) => write!(f, "{}{value}", name.escape_debug())?,
+            Source::Env(name) | Source::EnvFile(name) => {
+                write!(f, "{}{value}", name.escape_debug())?;
+            }
             Source::File(key, file) => {
                 write!(f, "{}{value} in {}", key.escape_debug(), file.escape_debug())?;
             }
@@ -48,10 +52,12 @@ impl fmt::Display for SettingsError {
 
 /// Formats a value for one line. A value that may contain a secret is redacted.
 fn display_value(source: &Source, value: &str) -> String {
-    let (Source::Env(name) | Source::File(name, _) | Source::Default(name)) = source;
+    let (Source::Env(name) | Source::EnvFile(name) | Source::File(name, _) | Source::Default(name)) =
+        source;
     let name = name.to_ascii_lowercase();
     let is_secret =
         ["url", "secret", "password", "token", "key"].iter().any(|part| name.contains(part));
+    let is_secret = is_secret && !matches!(source, Source::EnvFile(_));
     if (is_secret && !name.contains("public")) || value.contains('@') {
         return "<redacted>".to_owned();
     }

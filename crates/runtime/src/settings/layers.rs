@@ -6,6 +6,7 @@ use toml::{Table, Value};
 use super::{
     Settings,
     error::{SettingsError, Source},
+    values::url::is_endpoint,
 };
 
 /// Every key with its default and its meaning.
@@ -22,6 +23,14 @@ const ALIASES: [(&str, &str); 4] = [
     ("MESSY_BUCKET", "stats.bucket"),
     ("MESSY_KEY", "stats.key"),
 ];
+
+/// The keys whose value can be in a file, which `MAYFLY_SECTION__KEY_FILE` names.
+const SECRETS: [&str; 2] = ["redis.url", "postgres.url"];
+const FILE_SUFFIX: &str = "_FILE";
+
+/// Variables of the S3 client that name an endpoint. They are not part of the schema, but an invalid
+/// value would only fail when the client is used.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
 
 /// An environment variable that sets a key.
 struct Variable {
@@ -103,6 +112,7 @@ pub(super) fn is_setting(name: &str) -> bool {
     name == CONFIG_FILE
         || name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))
         || ALIASES.iter().any(|(alias, _)| *alias == name)
+        || ENDPOINTS.contains(&name)
 }
 
 /// Reads the file that `MAYFLY_CONFIG` names.
@@ -134,6 +144,16 @@ fn read_env(
             if !value.is_empty() {
                 aliases.push(Variable { name, key: (*key).to_owned(), value });
             }
+        } else if ENDPOINTS.contains(&name.as_str()) {
+            if !value.is_empty() && !is_endpoint(&value) {
+                let message = "must be an absolute URL that starts with http:// or https://, has \
+                     a valid host and port, and has no user, no query and no fragment";
+                return Err(SettingsError::new(Source::Env(name), Some(&value), message));
+            }
+        } else if let Some(rest) = name.strip_prefix(PREFIX)
+            && let Some(key) = find_secret(rest)
+        {
+            variables.push(read_secret(&name, key, &value)?);
         } else if let Some(rest) = name.strip_prefix(PREFIX)
             && rest.contains("__")
         {
@@ -148,9 +168,44 @@ fn read_env(
             variables.push(Variable { name, key, value });
         }
     }
+    reject_duplicates(&variables)?;
     // Later variables take precedence.
     aliases.append(&mut variables);
     Ok(aliases)
+}
+
+/// Returns the secret whose file a variable names.
+fn find_secret(rest: &str) -> Option<&'static str> {
+    let rest = rest.strip_suffix(FILE_SUFFIX)?;
+    SECRETS.into_iter().find(|secret| {
+        secret
+            .split_once('.')
+            .is_some_and(|(section, key)| env_name(section, key).strip_prefix(PREFIX) == Some(rest))
+    })
+}
+
+/// Reads a secret from a file, without the line break at its end.
+fn read_secret(name: &str, key: &str, path: &str) -> Result<Variable, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("must be the path of a file; it cannot be read: {error}");
+        SettingsError::new(Source::EnvFile(name.to_owned()), Some(path), message)
+    })?;
+    let value = text.trim_end_matches(['\r', '\n']).to_owned();
+    Ok(Variable { name: name.to_owned(), key: key.to_owned(), value })
+}
+
+/// Rejects a key that is set by a variable and by a file.
+fn reject_duplicates(variables: &[Variable]) -> Result<(), SettingsError> {
+    for (index, variable) in variables.iter().enumerate() {
+        let mut others = variables[..index].iter();
+        if let Some(other) =
+            others.find(|other| other.key == variable.key && other.name != variable.name)
+        {
+            let message = format!("must not be set together with {}", other.name);
+            return Err(SettingsError::new(Source::Env(variable.name.clone()), None, message));
+        }
+    }
+    Ok(())
 }
 
 fn find_key(known: &Table, rest: &str) -> Option<String> {

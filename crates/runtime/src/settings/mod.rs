@@ -13,6 +13,7 @@ mod values;
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use self::layers::Layers;
@@ -26,12 +27,15 @@ pub use self::{
         RisingSettings, RisingSource, SlowConsumer, StatsSettings, VisitsSettings,
     },
     values::{
+        certificates::Certificates,
         duration::parse_duration,
+        hosts::AllowedHosts,
         origin::{AllowedOrigin, AllowedOrigins},
         proxies::TrustedProxies,
         rate::Rate,
     },
 };
+use crate::Service;
 
 /// Time that a commit may take in addition to its statement. An entry that is claimed earlier would
 /// be stored twice.
@@ -85,6 +89,23 @@ impl Settings {
     /// # Errors
     /// The first key that is unknown, has an invalid value, or contradicts another key.
     pub fn load() -> Result<Self, SettingsError> {
+        Self::load_checked(Self::validate)
+    }
+
+    /// Reads the configuration like [`Settings::load`], and checks that a service can use it.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load_for(service: Service) -> Result<Self, SettingsError> {
+        Self::load_checked(|settings| {
+            settings.validate()?;
+            settings.validate_for(service)
+        })
+    }
+
+    fn load_checked(
+        check: impl FnOnce(&Self) -> Result<(), SettingsConflict>,
+    ) -> Result<Self, SettingsError> {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| {
                 Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
@@ -93,7 +114,7 @@ impl Settings {
             .collect();
         let file = layers::read_named_file(&env)?;
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        Self::from_layers(file, env.into_iter())
+        Self::from_checked_layers(file, env.into_iter(), check)
     }
 
     /// Reads the configuration from a file, given as name and text, and from environment variables.
@@ -104,9 +125,17 @@ impl Settings {
         file: Option<(&str, &str)>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
+        Self::from_checked_layers(file, env, Self::validate)
+    }
+
+    fn from_checked_layers(
+        file: Option<(&str, &str)>,
+        env: impl Iterator<Item = (String, String)>,
+        check: impl FnOnce(&Self) -> Result<(), SettingsConflict>,
+    ) -> Result<Self, SettingsError> {
         let layers = Layers::read(file, env)?;
         let settings = layers.merge()?;
-        match settings.validate() {
+        match check(&settings) {
             Ok(()) => Ok(settings),
             Err(conflict) => Err(layers.locate_error(conflict.key, &conflict.message)),
         }
@@ -125,6 +154,11 @@ impl Settings {
             );
             return Err(SettingsConflict { key: "queue.claim_after", message });
         }
+        if self.redis.ca_file.is_some() && !self.redis.url.expose_secret().starts_with("rediss://")
+        {
+            let message = "must be empty unless redis.url starts with rediss://".to_owned();
+            return Err(SettingsConflict { key: "redis.ca_file", message });
+        }
         if self.rising.source == RisingSource::Chartbeat && self.rising.chartbeat_url.is_empty() {
             let message = "must not be empty if rising.source is chartbeat".to_owned();
             return Err(SettingsConflict { key: "rising.chartbeat_url", message });
@@ -133,6 +167,26 @@ impl Settings {
             let message =
                 format!("must be longer than http.drain_delay ({:?})", self.http.drain_delay);
             return Err(SettingsConflict { key: "lifecycle.shutdown_timeout", message });
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Rejects values that a service cannot use together.
+    ///
+    /// # Errors
+    /// As [`Settings::validate`].
+    pub fn validate_for(&self, service: Service) -> Result<(), SettingsConflict> {
+        let (http, admin) = (self.http.listen, self.admin.listen);
+        let overlap = http.port() == admin.port()
+            && http.port() != 0
+            && (http.ip() == admin.ip()
+                || http.ip().is_unspecified()
+                || admin.ip().is_unspecified());
+        if service.has_public_port() && overlap {
+            let message = format!("must have another port than http.listen ({http})");
+            return Err(SettingsConflict { key: "admin.listen", message });
         }
         Ok(())
     }

@@ -14,12 +14,31 @@ struct KeyEntry {
     default: String,
 }
 
+/// The variables of the AWS SDK, which are not keys of the configuration: their meaning and names. They
+/// have no defaults, and a variable that is set to nothing could hide another source of credentials.
+const AWS_VARIABLES: [(&str, &[&str]); 3] = [
+    (
+        "Credentials for S3. Without them, the AWS SDK uses profiles, the web identity of a pod or \
+         the role of the instance.",
+        &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
+    ),
+    ("Region of the bucket, such as us-east-1.", &["AWS_REGION"]),
+    ("Endpoint of an S3-compatible store. Unset means AWS.", &["AWS_ENDPOINT_URL"]),
+];
+
 /// Renders an environment file with every key, its meaning and its default.
 pub fn render_env_example() -> String {
     let mut example = String::from("# Every configuration key of Mayfly with its default.\n");
     for KeyEntry { name, comment, default } in list_keys() {
         let value = quote(&default);
         example.extend(["\n", comment.as_str(), name.as_str(), "=", value.as_str(), "\n"]);
+    }
+    example.push_str(
+        "\n# The variables of the AWS SDK, with which stats-publisher and list-api access S3.\n",
+    );
+    for (meaning, names) in AWS_VARIABLES {
+        example.extend(["\n# ", meaning, "\n"]);
+        example.extend(names.iter().flat_map(|name| ["#", name, "=\n"]));
     }
     example
 }

@@ -5,6 +5,22 @@ use std::{collections::BTreeSet, time::Duration};
 use secrecy::ExposeSecret;
 
 use super::{Settings, layers, render_env_example};
+use crate::Service;
+
+/// A certificate of an authority, valid for 100 years.
+pub(super) const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBgDCCASWgAwIBAgIUG2o5/5U8ivsKt7He/bT3BhpwMocwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJYXV0aG9yaXR5MCAXDTI2MTEzMDAyNTAyOFoYDzIxMjYxMTA2
+MDI1MDI4WjAUMRIwEAYDVQQDDAlhdXRob3JpdHkwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATIXex85mHQcyTk+ate+/NM9TJ5wwQK6tRwbtwGU5eE/JTOvApWRj4p
+YBkAt27TnuGu8fWzunFKmuMO1MI1qqHHo1MwUTAdBgNVHQ4EFgQU8x1pcS+2yOiX
+fJXajfgLaorichMwHwYDVR0jBBgwFoAU8x1pcS+2yOiXfJXajfgLaorichMwDwYD
+VR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEA2u+H/MlwtYBx5Fe4zS+H
+YgGnL/mCxNW/t4wzBu7Xe18CIQCRzjty404QSQVnCQv1xR0P5I576sVkPAovaA9V
+EFqyVg==
+-----END CERTIFICATE-----
+";
 
 fn load(file: Option<&str>, env: &[(&str, &str)]) -> Result<Settings, String> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -24,7 +40,8 @@ fn default_file_has_exactly_the_keys_of_the_structs() {
     assert_eq!(settings.http.connections_max, 25_000);
     assert_eq!(settings.queue.resume_bytes_max, 1 << 30);
     assert_eq!(settings.persist.rows_per_second_max, None);
-    assert!(settings.ingest.write_by_get);
+    assert!(!settings.ingest.write_by_get && !settings.list.chats_get);
+    assert_eq!(settings.limits.visits.map(|rate| rate.items), Some(600));
 }
 
 #[test]
@@ -66,6 +83,71 @@ fn aliases_set_keys_and_mayfly_names_override_them() {
 }
 
 #[test]
+fn secret_is_read_from_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("redis-url");
+    std::fs::write(&path, "redis://:hunter2@there\n").expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let settings = load(None, &[("MAYFLY_REDIS__URL_FILE", path), ("REDIS_URL", "redis://plain")]);
+    let settings = settings.expect("settings");
+    assert_eq!(settings.redis.url.expose_secret(), "redis://:hunter2@there");
+
+    std::fs::write(path, "redis://:hunter2@a,b").expect("a file");
+    let line = load_error(None, &[("MAYFLY_REDIS__URL_FILE", path)]);
+    assert!(line.starts_with("MAYFLY_REDIS__URL_FILE=<redacted>: must be a URL"), "{line}");
+    let both = [("MAYFLY_REDIS__URL_FILE", path), ("MAYFLY_REDIS__URL", "redis://x")];
+    assert!(load_error(None, &both).contains("must not be set together with"), "both");
+    let line = load_error(None, &[("MAYFLY_POSTGRES__URL_FILE", "/nowhere/url")]);
+    assert!(line.starts_with("MAYFLY_POSTGRES__URL_FILE=\"/nowhere/url\": must be"), "{line}");
+    assert!(load_error(None, &[("MAYFLY_REDIS__PREFIX_FILE", path)]).contains("unknown key"));
+}
+
+#[test]
+fn invalid_endpoint_of_s3_is_rejected() {
+    let line = load_error(None, &[("AWS_ENDPOINT_URL", "localhost:9000")]);
+    assert!(line.starts_with("AWS_ENDPOINT_URL=<redacted>: must be an absolute URL"), "{line}");
+    assert!(load(None, &[("AWS_ENDPOINT_URL", "http://localhost:9000")]).is_ok());
+}
+
+#[test]
+fn ports_of_a_service_must_differ() {
+    let same = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:8080")];
+    let settings = load(None, &same).expect("settings");
+    assert!(settings.validate_for(Service::IngestApi).is_err(), "0.0.0.0:8080 includes it");
+    assert!(settings.validate_for(Service::PersistWorker).is_ok(), "it has no public port");
+    let free = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"), ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")];
+    assert!(load(None, &free).expect("settings").validate_for(Service::IngestApi).is_ok());
+}
+
+#[test]
+fn value_that_would_exhaust_a_process_at_its_start_is_rejected() {
+    for name in [
+        "MAYFLY_REDIS__POOL_SIZE_MAX",
+        "MAYFLY_POSTGRES__POOL_SIZE_MAX",
+        "MAYFLY_INGEST__WAITING_MAX",
+        "MAYFLY_PERSIST__WRITERS",
+    ] {
+        let line = load_error(None, &[(name, "18446744073709551615")]);
+        assert!(line.contains("must be a whole number above 0, at most"), "{line}");
+    }
+}
+
+#[test]
+fn authority_of_redis_is_read_from_a_file_with_certificates() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, CERTIFICATE).expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let tls = [("REDIS_URL", "rediss://there"), ("MAYFLY_REDIS__CA_FILE", path)];
+    let settings = load(None, &tls).expect("settings");
+    assert_eq!(settings.redis.ca_file.expect("certificates").pem(), CERTIFICATE.as_bytes());
+    let line = load_error(None, &[("MAYFLY_REDIS__CA_FILE", path)]);
+    assert!(line.ends_with("must be empty unless redis.url starts with rediss://"), "{line}");
+    let missing = [("REDIS_URL", "rediss://there"), ("MAYFLY_REDIS__CA_FILE", "/nowhere/ca.pem")];
+    assert!(load_error(None, &missing).contains("it cannot be read"));
+}
+
+#[test]
 fn name_without_two_underscores_is_ignored() {
     let links = [
         ("MAYFLY_INGEST_API_PORT", "tcp://10.0.0.1:80"),
@@ -79,7 +161,7 @@ fn name_without_two_underscores_is_ignored() {
 fn unknown_name_is_rejected_with_the_valid_keys() {
     assert_eq!(
         load_error(None, &[("MAYFLY_LIST__CHATS", "on")]),
-        "MAYFLY_LIST__CHATS=\"on\": unknown key; the keys of [list] are chats_get"
+        "MAYFLY_LIST__CHATS=\"on\": unknown key; the keys of [list] are chats_get, inboxes_max"
     );
     let line = load_error(None, &[("MAYFLY_NOWHERE__X", "1")]);
     assert!(
@@ -107,6 +189,7 @@ fn invalid_value_is_rejected_with_the_valid_values() {
         ("MAYFLY_HTTP__WORKERS", "-1", "a whole number from 0"),
         ("MAYFLY_HTTP__CONNECTIONS_MAX", "0", "a whole number above 0"),
         ("MAYFLY_HTTP__ALLOWED_ORIGINS", "example.org", "a list of origins"),
+        ("MAYFLY_HTTP__ALLOWED_HOSTS", "example.org:80", "a list of hosts"),
         ("MAYFLY_INGEST__BATCH_BYTES_MAX", "4", "such as 512B, 64KiB"),
         ("MAYFLY_INGEST__WRITE_BY_GET", "yes", "on or off"),
         ("MAYFLY_PERSIST__ROWS_PER_SECOND_MAX", "0", "off, or a whole number"),
@@ -136,7 +219,7 @@ fn invalid_file_is_rejected_with_key_and_file() {
     );
     assert_eq!(
         load_error(Some("[list]\nchat = true\n"), &[]),
-        "list.chat=\"true\" in mayfly.toml: unknown key; the keys of [list] are chats_get"
+        "list.chat=\"true\" in mayfly.toml: unknown key; the keys of [list] are chats_get, inboxes_max"
     );
     assert!(
         load_error(Some("[lists]\n"), &[])
@@ -202,6 +285,9 @@ fn example_environment_has_every_key_with_its_default() {
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name, value.trim_matches('\'')))
         .collect();
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"] {
+        assert!(example.contains(&format!("\n#{name}=\n")), "{name}");
+    }
     let defaults = load(None, &[]).expect("the defaults");
     let sourced = load(None, &variables).expect("the example");
     assert_eq!(format!("{sourced:?}"), format!("{defaults:?}"));

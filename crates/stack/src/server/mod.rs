@@ -1,5 +1,6 @@
-//! The stack's own servers: Redis, Postgres and S3.
+//! The stack's own servers: Redis, Postgres and S3, and a firewall in front of one for tests.
 
+pub(crate) mod firewall;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod s3;

@@ -26,6 +26,9 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
 /// Pages from every loopback origin may use the local stack.
 const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*";
+/// The local stack is addressed by loopback names only. A page whose own name resolves to a loopback
+/// address (DNS rebinding) has the same origin as the stack, but another host.
+const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
 /// The configuration of each process.
 pub(super) type Launches = BTreeMap<Instance, Arc<Launch>>;
@@ -199,6 +202,9 @@ fn environment(
     set("MAYFLY_LIMITS__PLAYS", "off".to_owned());
     set("MAYFLY_LIMITS__VISITS", "off".to_owned());
     set("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS.to_owned());
+    set("MAYFLY_HTTP__ALLOWED_HOSTS", LOOPBACK_HOSTS.to_owned());
+    set("MAYFLY_INGEST__WRITE_BY_GET", "on".to_owned());
+    set("MAYFLY_LIST__CHATS_GET", "on".to_owned());
     for (name, of) in PUBLIC_URLS {
         addresses.public_url(of).map(|url| set(name, url));
     }

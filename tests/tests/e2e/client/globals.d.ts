@@ -1,12 +1,16 @@
-/** The globals that harness.js defines for cases.js. */
+/** The globals that harness.js defines for the tests. */
 
 import type { Live, Options } from '../../../../web/client/mayfly.js';
 
 declare global {
+  /** The tests by name. */
   var cases: Record<string, (world: World) => Promise<void>>;
+  var addCases: (more: Record<string, (world: World) => Promise<void>>) => void;
   var makeWorld: () => World;
   /** Compares the JSON of two values. */
   var assertEqual: (actual: unknown, expected: unknown, message: unknown) => void;
+  /** Returns the error that a function throws or that a promise is rejected with. */
+  var findError: (call: () => unknown) => Promise<(Error & { code?: string }) | null>;
 
   interface World {
     sockets: FakeSocket[];
@@ -14,15 +18,19 @@ declare global {
     readonly socket: FakeSocket;
     /** The local clock minus the server's clock. */
     clockSkewMs: number;
+    /** The server's time, as a frame contains it. */
+    readonly serverTime: string;
     Socket: any;
     /** Runs all microtasks. */
     flush(): Promise<void>;
-    /** Dispatches an event of the window. */
-    dispatch(event: string): void;
+    /** Dispatches an event of the window or the document. */
+    dispatch(event: string, details?: object): void;
     countListeners(): number;
     countTimers(): number;
     /** Advances the clock, timer by timer. */
     advance(ms: number): Promise<void>;
+    /** Time passes, but neither for timers nor for `performance.now()`. */
+    sleep(ms: number): void;
     /** Connects and records every event. */
     connect(options?: Options): Promise<{
       live: Live & { state: any };
@@ -30,20 +38,35 @@ declare global {
       events(type: string): any[];
       states(): string[];
     }>;
+    /** Loses the connection, and waits until the client has opened another one. */
+    reconnect(offlineMs?: number): Promise<void>;
   }
 
   interface FakeSocket {
-    url: URL;
-    sent: any[];
+    url: string;
+    /** The first frame of the client. */
+    readonly connectFrame: any;
+    /** All other frames of the client. */
+    readonly sent: any[];
     isOpen: boolean;
     onmessage(event: { data: string }): void;
-    query(key: string): string[];
     receive(frame: object): void;
     receiveHello(more?: object): void;
     receiveMessage(
       id: string,
-      options?: { ttl?: number; position?: string; channel?: string },
+      options?: {
+        ttl?: number;
+        position?: string;
+        channel?: string;
+        /** The time since the message was accepted. */
+        ageMs?: number;
+        /** The clock that set the times of the message, minus the server's clock. */
+        clockMs?: number;
+      },
     ): void;
+    /** Confirms the oldest frame of the client that was not answered. */
+    confirm(): void;
+    refuse(code: string): void;
     /** Closes the connection from the server's side. */
     disconnect(code: number, reason?: string): void;
   }

@@ -1,33 +1,47 @@
 // A clock, a network and a server for mayfly.js that are controlled by the test.
 
+globalThis.cases = {};
+/** @type {(more: Record<string, (world: World) => Promise<void>>) => void} */
+globalThis.addCases = (more) => {
+  Object.assign(cases, more);
+};
+
 globalThis.makeWorld = () => {
   const start = Date.UTC(2026, 10, 20, 19, 7);
   let elapsed = 1000;
+  let slept = 0;
   let lastTimer = 0;
   /** @type {Map<number, { at: number, call: () => void }>} */
   const timers = new Map();
-  /** @type {Map<string, () => void>} */
+  /** @type {Map<string, (event: object) => void>} */
   const listeners = new Map();
+  const serverNow = () => start + elapsed + slept;
 
-  Date.now = () => start + world.clockSkewMs + elapsed;
+  Date.now = () => serverNow() + world.clockSkewMs;
   performance.now = () => elapsed;
-  Object.assign(globalThis, {
+  const target = {
+    addEventListener: (/** @type {string} */ event, /** @type {() => void} */ call) =>
+      listeners.set(event, call),
+    removeEventListener: (/** @type {string} */ event) => listeners.delete(event),
+  };
+  Object.assign(document, target);
+  Object.assign(globalThis, target, {
     setTimeout(/** @type {() => void} */ call, ms = 0) {
-      if (ms > 2 ** 31 - 1) throw new Error(`a timer of ${ms} ms would fire immediately`);
+      if (!(ms <= 2 ** 31 - 1)) throw new Error(`a timer of ${ms} ms would fire immediately`);
       timers.set(++lastTimer, { at: elapsed + Math.max(0, ms), call });
       return lastTimer;
     },
     clearTimeout: (/** @type {number} */ timer) => timers.delete(timer),
-    addEventListener: (/** @type {string} */ event, /** @type {() => void} */ call) =>
-      listeners.set(event, call),
-    removeEventListener: (/** @type {string} */ event) => listeners.delete(event),
   });
 
   /** @implements {FakeSocket} */
   class Socket {
     /** @type {any[]} */
-    sent = [];
+    #frames = [];
+    /** The number of answered frames, including the first one. */
+    #answered = 1;
     isOpen = true;
+    onopen = () => {};
     /** @type {(event: { data: string }) => void} */
     onmessage = () => {};
     /** @type {(event: { code: number, reason: string }) => void} */
@@ -35,18 +49,25 @@ globalThis.makeWorld = () => {
 
     /** @param {string} url */
     constructor(url) {
-      this.url = new URL(url);
+      this.url = url;
       world.sockets.push(this);
+      queueMicrotask(() => this.onopen());
     }
 
-    /** @param {string} key */
-    query(key) {
-      return this.url.searchParams.getAll(key);
+    get connectFrame() {
+      return this.#frames[0];
+    }
+
+    get sent() {
+      return this.#frames.slice(1);
     }
 
     /** @param {string} text */
     send(text) {
-      this.sent.push(JSON.parse(text));
+      const bytes = new TextEncoder().encode(text).length;
+      const bytesMax = this.#frames.length ? 4096 : 65_536;
+      if (bytes > bytesMax) throw new Error(`a frame of ${bytes} bytes`);
+      this.#frames.push(JSON.parse(text));
     }
 
     close() {
@@ -62,16 +83,30 @@ globalThis.makeWorld = () => {
 
     receiveHello(more = {}) {
       const hello = { connection: 'c1', position: 'p0', ping_interval_ms: 25000 };
-      this.receive({ type: 'hello', ...hello, ...more });
+      this.receive({ type: 'hello', ...hello, time: world.serverTime, ...more });
     }
 
     /** @param {string} id */
-    receiveMessage(id, { ttl = 60, position = `p-${id}`, channel = 'lobby' } = {}) {
-      const created = start + elapsed;
+    receiveMessage(
+      id,
+      { ttl = 60, position = `p-${id}`, channel = 'lobby', ageMs = 0, clockMs = 0 } = {},
+    ) {
+      const created = serverNow() - ageMs + clockMs;
       const created_at = new Date(created).toISOString();
       const expires_at = new Date(created + ttl * 1000).toISOString();
       const message = { id, channel, created_at, expires_at };
       this.receive({ type: 'message', position, message });
+    }
+
+    confirm() {
+      const { type } = this.#frames[this.#answered++];
+      this.receive({ type: `${type}d` });
+    }
+
+    /** @param {string} code */
+    refuse(code) {
+      this.#answered++;
+      this.receive({ type: 'error', code, message: 'no' });
     }
 
     /** @param {number} code */
@@ -90,11 +125,14 @@ globalThis.makeWorld = () => {
     clockSkewMs: 0,
     Socket,
     flush,
-    dispatch: (event) => listeners.get(event)?.(),
+    dispatch: (event, details = {}) => listeners.get(event)?.(details),
     countListeners: () => listeners.size,
     countTimers: () => timers.size,
     get socket() {
       return world.sockets[world.sockets.length - 1];
+    },
+    get serverTime() {
+      return new Date(serverNow()).toISOString();
     },
 
     async advance(ms) {
@@ -109,6 +147,10 @@ globalThis.makeWorld = () => {
       }
       elapsed = end;
       await flush();
+    },
+
+    sleep(ms) {
+      slept += ms;
     },
 
     async connect(options = {}) {
@@ -130,6 +172,13 @@ globalThis.makeWorld = () => {
       await flush();
       return { live, events, states: () => events('state').map(({ state }) => state) };
     },
+
+    async reconnect(offlineMs = 0) {
+      world.socket.disconnect(1006);
+      await world.advance(offlineMs);
+      world.dispatch('online');
+      await flush();
+    },
   };
   return world;
 };
@@ -138,4 +187,15 @@ globalThis.makeWorld = () => {
 globalThis.assertEqual = (actual, expected, message) => {
   const [a, b] = [actual, expected].map((value) => JSON.stringify(value));
   if (a !== b) throw new Error(`${message}: expected ${b}, got ${a}`);
+};
+
+/** @type {(call: () => unknown) => Promise<(Error & { code?: string }) | null>} */
+globalThis.findError = async (call) => {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw new Error(`not an error: ${error}`);
+  }
+  return null;
 };

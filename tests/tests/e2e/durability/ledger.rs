@@ -74,6 +74,36 @@ async fn loss_is_detected_even_if_as_many_messages_were_accepted_since() {
     .await;
 }
 
+/// The workers have not noted the last messages: only ingest-api knows how many it has accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
+    let world = Setup::new().dedicated_servers().start().await;
+    post_batches(&world, 1).await;
+    let before = world.wait_until_processed(DEFAULT_TIMEOUT).await;
+    let (passed, output) = world.audit_with(&["--all"]).await;
+    assert!(passed && !output.contains("lost"), "{output}");
+    let frozen = Frozen::freeze(world.stack.env().pids(Service::PersistWorker));
+    post_batches(&world, 5).await;
+    let mut redis = world.redis().await;
+    redis::cmd("FLUSHALL").exec_async(&mut redis).await.expect("Redis is flushed");
+    drop(frozen);
+    wait_for_new_epoch(&world, &before.epoch).await;
+    let (passed, output) = world.audit_with(&["--all"]).await;
+    let stored = world.query_count("SELECT count(*) FROM messages").await;
+    let line = format!("accepted 600, stored {stored}, dead-lettered 0, lost: {}", 600 - stored);
+    assert!(!passed && stored < 600 && output.contains(&line), "{output}");
+    assert!(world.audit().await.0, "the current epoch is balanced");
+    eventually(DEFAULT_TIMEOUT, "the loss is a metric", async || {
+        let (_, metrics) = world.admin(Service::PersistWorker, "/metrics").await;
+        let lost = |line: &&str| line.starts_with("mayfly_lost_items") && line.contains("messages");
+        let lines: Vec<_> = metrics.lines().filter(lost).map(str::to_owned).collect();
+        let count = format!(" {}", 600 - stored);
+        let has_loss = lines.len() == 2 && lines.iter().all(|line| line.ends_with(&count));
+        if has_loss { Ok(()) } else { Err(lines) }
+    })
+    .await;
+}
+
 /// Posts batches of 100.
 async fn post_batches(world: &World, count: usize) {
     for batch in 0..count {

@@ -137,7 +137,13 @@ async fn version_1_is_accepted_and_others_return_406() {
         let get = |accept: &'static str| {
             ApiResponse::send(world.http.get(world.url(service, path)).header("accept", accept))
         };
-        for accept in ["application/json; version=1", "application/json", "*/*", "text/html"] {
+        for accept in [
+            "application/json; version=1",
+            "application/json;version=1.0",
+            "application/json",
+            "*/*",
+            "text/html",
+        ] {
             assert_eq!(get(accept).await.status, 200, "{accept}");
         }
         for accept in ["application/json; version=2", "application/json;version=\"0\""] {
@@ -209,9 +215,13 @@ async fn cors_allows_configured_origins_only() {
             "link",
             "etag",
             "ratelimit",
+            "ratelimit-policy",
             "retry-after",
             "x-request-id",
             "idempotent-replayed",
+            "mayfly-accepted",
+            "mayfly-stale",
+            "age",
         ] {
             assert!(exposed.split([',', ' ']).any(|one| one == name), "{name} is not in {exposed}");
         }
@@ -260,4 +270,45 @@ async fn request_id_is_accepted_or_generated_and_logged_by_every_service() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn foreign_page_neither_writes_nor_takes() {
+    let world = World::shared().await;
+    let name = "not-for-foreigners";
+    let message = world.post_message(&json!({"username": name, "text": "x"})).await;
+    let id = message_id(&message).to_owned();
+    let write = format!("/message/write/?username={name}&city=c&state=s&message=m");
+    let foreign = [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")];
+    for (header, value) in foreign {
+        for request in [
+            world.http.post(world.ingest_url("/v1/messages")).json(&json!({"username": name})),
+            world.http.post(world.ingest_url(&write)),
+            world.http.get(world.ingest_url(&write)),
+            world.http.post(world.list_url(&format!("/v1/users/{name}/messages/take"))),
+            world.http.get(world.list_url(&format!("/chats/{name}"))),
+            world.http.delete(world.list_url(&format!("/v1/messages/{id}"))),
+        ] {
+            let response = ApiResponse::send(request.header(header, value)).await;
+            response.expect_problem(403, "forbidden");
+        }
+    }
+    let other_host = world.http.get(world.list_url("/v1/messages")).header("host", "evil.example");
+    ApiResponse::send(other_host).await.expect_problem(403, "forbidden");
+    assert_eq!(world.take(name).await.len(), 1, "nothing was written, taken or deleted");
+}
+
+#[tokio::test]
+async fn beacon_of_an_allowed_page_is_a_visit() {
+    let world = World::shared().await;
+    let visit = json!({"host": "beacon.test", "path": "/", "visitor": "v"}).to_string();
+    let post = |origin: &'static str| {
+        let request = world.http.post(world.ingest_url("/v1/visits")).body(visit.clone());
+        let request = request.header("content-type", "text/plain;charset=UTF-8");
+        ApiResponse::send(request.header("origin", origin))
+    };
+    post("http://evil.example").await.expect_problem(403, "forbidden");
+    post("http://localhost:3000").await.expect_status(202);
+    let (_, pages) = world.get("/v1/hosts/beacon.test/pages").await;
+    assert_eq!(pages["visitors"], 1);
 }

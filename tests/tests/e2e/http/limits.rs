@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, eventually};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, ServiceProcess, Setup, World, eventually};
 use reqwest::RequestBuilder;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -172,4 +172,25 @@ async fn reads_and_takes_are_not_limited() {
         let take = world.http.post(world.list_url("/v1/users/nobody/messages/take"));
         ApiResponse::send(take.header("x-forwarded-for", client)).await.expect_status(200);
     }
+}
+
+/// As in the default of `MAYFLY_LIMITS__VISITS`, which the test of the settings checks.
+#[tokio::test]
+async fn hundred_visitors_behind_one_address_stay_within_the_limit_of_visits() {
+    let world = World::shared().await;
+    let settings = [("MAYFLY_LIMITS__VISITS", "600/minute")];
+    let service = ServiceProcess::start_with(&world, Service::IngestApi, &settings).await;
+    let host = "office.test";
+    let visit = |visitor: usize| json!({"host": host, "path": "/", "visitor": visitor.to_string()});
+    let beat = async |visitor: usize| {
+        ApiResponse::send(world.http.post(service.url("/v1/visits")).json(&visit(visitor))).await
+    };
+    // A heartbeat of each visitor every 10 seconds, for a minute.
+    for _ in 0..6 {
+        let sent = join_all((0..100).map(beat)).await;
+        assert!(sent.iter().all(|response| response.status == 202), "{:?}", sent.last());
+    }
+    let (_, pages) = world.get(&format!("/v1/hosts/{host}/pages")).await;
+    assert_eq!(pages["visitors"], 100);
+    beat(0).await.expect_problem(429, "rate_limited");
 }

@@ -7,3 +7,4 @@ mod malformed;
 mod openapi;
 mod reverse_proxy;
 mod slow_requests;
+mod unread_responses;

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 /// Returns the stack with two ws-fanout instances and default settings that is shared by tests with
 /// their own channels.
-async fn shared() -> World {
+pub(crate) async fn shared() -> World {
     static LIVE: OnceCell<World> = OnceCell::const_new();
     Setup::new().scale(Service::WsFanout, 2).share(&LIVE).await
 }

@@ -217,10 +217,10 @@ async fn retry_after_a_kill_between_write_and_response_replays_the_response() {
     let warm = world.http.post(&url).json(&json!({"channel": "warm", "text": "x"}));
     ApiResponse::send(warm).await.expect_status(202);
 
-    proxy.hold_script_replies();
+    let inbox = world.key("inbox:between");
+    proxy.hold_script_replies(&inbox);
     let unanswered = tokio::spawn(send(&url).send());
     let mut redis = world.redis().await;
-    let inbox = world.key("inbox:between");
     let ids: Vec<String> = eventually(DEFAULT_TIMEOUT, "the message is written", async || {
         let ids: Vec<String> = redis.zrange(&inbox, 0, -1).await.expect("Redis responds");
         if ids.is_empty() { Err(()) } else { Ok(ids) }

@@ -166,10 +166,12 @@ async fn retry_after_a_kill_between_take_and_response_returns_the_items() {
     let send = |url: String| world.http.post(url).header("idempotency-key", "lost");
 
     let path = "/v1/users/lost/messages/take";
-    proxy.hold_script_replies();
+    let inbox = world.key("inbox:lost");
+    // Of the key, because the take begins with a script that only reads the inbox.
+    let outcome = world.key("idempotency:v1:take:127.0.0.1:lost");
+    proxy.hold_script_replies(&outcome);
     let unanswered = tokio::spawn(send(killed.url(path)).send());
     let mut redis = world.redis().await;
-    let inbox = world.key("inbox:lost");
     eventually(DEFAULT_TIMEOUT, "the inbox is taken", async || {
         let remaining: u64 = redis.zcard(&inbox).await.expect("Redis responds");
         if remaining == 0 { Ok(()) } else { Err(remaining) }

@@ -3,5 +3,7 @@
 mod admin;
 mod api_keys;
 mod configuration;
+mod logs;
 mod metrics;
+mod open_files;
 mod simulate;

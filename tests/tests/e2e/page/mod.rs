@@ -1,5 +1,8 @@
 //! The web page in a browser, with all services running.
 
+mod feed;
+mod fields;
+mod load;
 mod plays;
 mod rising;
 mod stats;
@@ -7,7 +10,7 @@ mod stats;
 use mayfly_stack::Service;
 use mayfly_tests::{Browser, DEFAULT_TIMEOUT, Setup, World, eventually, send_signal};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 const WIDE: u32 = 1280;
@@ -213,112 +216,6 @@ async fn user_input_is_text_and_does_not_break_the_layout() {
         assert_eq!(tab.run(injected).await, 0);
         assert_eq!(tab.run("return document.title").await, "Mayfly");
     }
-}
-
-#[tokio::test]
-async fn validation_errors_are_shown_at_their_fields() {
-    let browser = Browser::open().await;
-    let world = shared().await;
-    let tab = browser.open_tab(&page_url(&world), NARROW).await;
-    tab.wait_for_text("#status-text", "Live").await;
-    tab.fill("#text", "never accepted").await;
-    tab.fill("#ttl", "99999999").await;
-    tab.fill("#channel", "no blanks").await;
-    tab.click("#post button").await;
-    tab.wait_for_text("#ttl-error", "whole number").await;
-    tab.wait_until("document.querySelector('#channel-error').textContent !== ''").await;
-    let state =
-        "return ['ttl', 'channel', 'text'].map((id) => document.getElementById(id).ariaInvalid)";
-    assert_eq!(tab.run(state).await, json!(["true", "true", null]));
-    assert_eq!(tab.run("return document.activeElement.id").await, "channel");
-    assert_eq!(tab.run("return document.querySelector('#text').value").await, "never accepted");
-    tab.fill("#ttl", "1").await;
-    tab.fill("#channel", "lobby").await;
-    tab.wait_until("!document.querySelector('#post [aria-invalid]')").await;
-    tab.click("#post button").await;
-    tab.wait_for_text("#post-status", "Accepted").await;
-}
-
-#[tokio::test]
-async fn feed_shows_the_newest_200_messages_of_the_selected_channels() {
-    let browser = Browser::open().await;
-    let world = Setup::new().scale(Service::WsFanout, 1).start().await;
-    let tab = browser.open_tab(&page_url(&world), WIDE).await;
-    tab.wait_for_text("#status-text", "Live").await;
-    let id = tab.run("return document.querySelector('#connection-id').textContent").await;
-    tab.fill("#channels", "page-many, page-other").await;
-    tab.click("#filter button").await;
-    tab.wait_until(&format!("document.querySelector('#connection-id').textContent !== {id}")).await;
-    tab.wait_for_text("#status-text", "Live").await;
-    let message = |n| json!({"text": format!("many {n}"), "channel": "page-many", "ttl": 600});
-    let many: Vec<Value> = (0..250).map(message).collect();
-    let answer = world.post("/v1/messages/batch", &many.into()).await;
-    assert_eq!(answer.status(), 202);
-    world.post_message(&json!({"text": "not selected", "ttl": 600})).await;
-    world.post_message(&json!({"text": "the last", "channel": "page-other", "ttl": 600})).await;
-    tab.wait_until(&format!("{} === 1", feed_count("the last"))).await;
-    tab.wait_until("document.querySelectorAll('#feed > li').length === 200").await;
-    tab.wait_for_text("#feed-more", "newest 200").await;
-    let shown = tab.run("return document.querySelector('#feed').innerText").await.to_string();
-    assert!(shown.contains("many 249") && !shown.contains("not selected"));
-}
-
-#[tokio::test]
-async fn mayfly_js_works_on_another_origin() {
-    let browser = Browser::open().await;
-    let world = shared().await;
-    // Any document of another origin.
-    let tab = browser.open_tab(&world.list_url("/health"), WIDE).await;
-    let live = world.url(Service::WsFanout, "");
-    let classic = format!(
-        "const script = document.createElement('script');
-         script.src = '{live}/mayfly.js';
-         await new Promise((done, failed) => {{
-             Object.assign(script, {{ onload: done, onerror: failed }});
-             document.documentElement.append(script);
-         }});
-         return [typeof mayfly.connect, typeof connect]"
-    );
-    assert_eq!(tab.run(&classic).await, json!(["function", "undefined"]), "as a script");
-    let module = format!(
-        "delete globalThis.mayfly;
-         const module = await import('{live}/mayfly.js');
-         return [typeof module.connect, module.default === globalThis.mayfly]"
-    );
-    assert_eq!(tab.run(&module).await, json!(["function", true]), "as a module");
-
-    let channel = "page-foreign";
-    tab.run(&format!(
-        "globalThis.received = [];
-         const live = mayfly.connect({{ url: '{live}', channels: ['{channel}'] }});
-         live.on('message', ({{ text }}) => received.push(text));
-         live.on('expired', ({{ by_time }}) => received.push(by_time));
-         live.on('state', ({{ state }}) => received.push(state));
-         globalThis.live = live"
-    ))
-    .await;
-    tab.wait_until("received.includes('open')").await;
-    assert_eq!(tab.run("return live.subscribe('page-second')").await, true);
-    world.post_message(&json!({"text": "first", "channel": channel, "ttl": 600})).await;
-    world.post_message(&json!({"text": "second", "channel": "page-second", "ttl": 1})).await;
-    world.post_message(&json!({"text": "third", "channel": "page-none", "ttl": 600})).await;
-    tab.wait_until("received.includes('second') && received.includes(true)").await;
-    tab.run("live.close()").await;
-    let received = json!(["connecting", "open", "first", "second", true, "closed"]);
-    assert_eq!(tab.run("return received").await, received);
-
-    // A new client resumes from the position of another one.
-    let position = tab.run("return live.position").await;
-    world.post_message(&json!({"text": "fourth", "channel": channel, "ttl": 600})).await;
-    let again = format!(
-        "const live = mayfly.connect({{ url: '{live}', channels: '{channel}', since: {position} }});
-         const resumed = new Promise((done) => live.on('resumed', ({{ resumed }}) => done(resumed)));
-         const message = new Promise((done) => live.on('message', ({{ text }}) => done(text)));
-         const both = await Promise.all([resumed, message]);
-         live.close();
-         return both"
-    );
-    assert_eq!(tab.run(&again).await, json!([true, "fourth"]));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Reads the ledger from Redis and Postgres.
 
 use anyhow::{Context as _, Result};
-use mayfly_cold::{ColdError, ColdStore, LedgerRow};
+use mayfly_cold::{ColdError, ColdStore, LedgerRow, Loss};
 use mayfly_core::MessageId;
 use mayfly_hot::{HotStore, PendingEntry, Stream};
 
@@ -41,6 +41,20 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Returns whether nothing of this ledger will change without new items.
+    pub(super) fn is_final(&self) -> bool {
+        let has_missing_reports = |row: &LedgerRow| row.is_recent() && !row.is_reported;
+        self.balances.iter().all(Balance::is_final)
+            && !self.earlier_epochs.iter().any(has_missing_reports)
+    }
+
+    /// Returns the loss of an earlier epoch, if the queue has at most `queue_max` items.
+    pub(super) fn loss(&self, row: &LedgerRow, queue_max: u64) -> Loss {
+        let of_kind = self.balances.iter().filter(|balance| balance.stream.name() == row.kind);
+        let queued = of_kind.map(|balance| balance.queued_of_earlier_epochs).sum();
+        row.loss(queue_max).minus_queued(queued)
+    }
+
     /// Reads all streams.
     pub(super) async fn read(hot: &HotStore, cold: &ColdStore) -> Result<Self> {
         let mut ledger = Self::default();

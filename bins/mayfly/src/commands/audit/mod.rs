@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use mayfly_cold::{ColdStore, LedgerRow};
+use mayfly_cold::{ColdStore, LedgerRow, Loss};
 use mayfly_hot::{HotStore, Stream};
 use mayfly_live_client::terminal::print;
 use tokio::time::Instant;
@@ -22,17 +22,22 @@ pub(crate) async fn audit(options: Audit) -> Result<ExitCode> {
     let hot = HotStore::new(&settings.redis)?;
     let cold = ColdStore::new(&settings.postgres);
     let deadline = Instant::now() + options.wait;
-    let Ledger { balances, earlier_epochs } = loop {
+    let ledger = loop {
         let ledger = Ledger::read(&hot, &cold).await?;
-        if ledger.balances.iter().all(Balance::is_final) || Instant::now() >= deadline {
+        if ledger.is_final() || Instant::now() >= deadline {
             break ledger;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     };
-    let lost: u64 = earlier_epochs.iter().map(print_earlier_epoch).sum();
-    print_current_epoch(&balances);
-    let has_acceptable_loss = lost == 0 || !options.all;
-    let is_balanced = balances.iter().all(Balance::is_balanced);
+    let mut has_loss = false;
+    for row in &ledger.earlier_epochs {
+        let loss = ledger.loss(row, settings.queue.depth_max);
+        print_earlier_epoch(row, loss);
+        has_loss |= loss.at_most > 0;
+    }
+    print_current_epoch(&ledger.balances);
+    let has_acceptable_loss = !has_loss || !options.all;
+    let is_balanced = ledger.balances.iter().all(Balance::is_balanced);
     Ok(if is_balanced && has_acceptable_loss { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -44,15 +49,16 @@ pub(super) async fn count_queued_messages(hot: &HotStore, cold: &ColdStore) -> R
     Ok(balances.map(|balance| balance.queued + balance.queued_of_earlier_epochs).sum())
 }
 
-/// Prints an earlier epoch and returns the number of lost items.
-fn print_earlier_epoch(row: &LedgerRow) -> u64 {
-    let lost = row.accepted.saturating_sub(row.stored + row.dead_lettered);
+fn print_earlier_epoch(row: &LedgerRow, loss: Loss) {
     let ended = row.ended_at.map_or_else(|| "just now".to_owned(), |at| at.to_string());
     print(&format!(
-        "epoch {} ended {ended}: {} accepted {}, stored {}, dead-lettered {}, lost: {lost}",
-        row.epoch, row.kind, row.accepted, row.stored, row.dead_lettered
+        "epoch {} ended {ended}: {} accepted {}, stored {}, dead-lettered {}, lost: {loss}",
+        row.epoch,
+        row.kind,
+        row.known_accepted(),
+        row.stored,
+        row.dead_lettered
     ));
-    lost
 }
 
 fn print_current_epoch(balances: &[Balance]) {

@@ -13,7 +13,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use mayfly_core::{Clock, Host, SystemClock};
+use mayfly_core::{Clock, Host, Timestamp};
+use mayfly_runtime::OutageLog;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use tracing::{debug, warn};
@@ -62,11 +63,14 @@ pub struct Chartbeat {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// The URL without the query.
     base_url: String,
+    /// The clock to which times in responses are compared.
+    clock: Box<dyn Clock>,
+    outages: OutageLog,
 }
 
 impl Chartbeat {
     /// Creates a client of the service at the configured URL.
-    pub fn new(url: &str) -> Self {
+    pub fn new(url: &str, clock: impl Clock + 'static) -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -76,31 +80,34 @@ impl Chartbeat {
             .enable_http1()
             .wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { client, base_url: base_url(url) }
+        let outages = OutageLog::new("call the source of visitor counts");
+        Self { client, base_url: base_url(url), clock: Box::new(clock), outages }
     }
 
     /// Requests the top pages of a host. The URL contains the key and is never logged.
     pub async fn call(&self, host: &Host, key: &str) -> CallResult {
         let url = format!("{}?{}", self.base_url, query(host, key));
-        let Ok(uri) = url.parse::<Uri>() else { return unusable(host, "the URL is invalid") };
+        let Ok(uri) = url.parse::<Uri>() else { return self.unusable(host, "the URL is invalid") };
         match tokio::time::timeout(TIMEOUT, self.get(uri, host)).await {
             Ok(result) => result,
-            Err(_) => unusable(host, "the call timed out"),
+            Err(_) => self.unusable(host, "the call timed out"),
         }
     }
 
     async fn get(&self, uri: Uri, host: &Host) -> CallResult {
         let request = Request::get(uri).header("accept", "application/json");
         let Ok(request) = request.body(Empty::new()) else {
-            return unusable(host, "the URL is invalid");
+            return self.unusable(host, "the URL is invalid");
         };
         let response = match self.client.request(request).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return unusable(host, "the connection failed"),
-            Err(_) => return unusable(host, "the connection was closed"),
+            Err(error) if error.is_connect() => {
+                return self.unusable(host, "the connection failed");
+            }
+            Err(_) => return self.unusable(host, "the connection was closed"),
         };
         let status = response.status();
-        let pause = find_pause(status, response.headers(), now());
+        let pause = find_pause(status, response.headers(), to_system_time(self.clock.now()));
         let answer = match status {
             StatusCode::OK => {
                 let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
@@ -109,7 +116,7 @@ impl Chartbeat {
                     None => {
                         return CallResult {
                             pause,
-                            ..unusable(host, "the response body is invalid")
+                            ..self.unusable(host, "the response body is invalid")
                         };
                     }
                 }
@@ -121,20 +128,27 @@ impl Chartbeat {
             status if status.is_client_error() => Answer::Rejected { is_for_key: false },
             _ => Answer::Unusable,
         };
-        if !matches!(answer, Answer::Pages(_)) {
-            debug!(%host, status = status.as_u16(), "the upstream source returned no pages");
+        match answer {
+            Answer::Pages(_) => self.outages.record_success(),
+            Answer::RateLimited | Answer::Unusable => {
+                self.outages.record_failure(format_args!("{host}: status {}", status.as_u16()));
+            }
+            // The key of a caller: only the caller can fix it.
+            Answer::Rejected { .. } => {
+                debug!(%host, status = status.as_u16(), "the source rejected a call");
+            }
         }
         CallResult { answer, pause }
     }
+
+    fn unusable(&self, host: &Host, reason: &'static str) -> CallResult {
+        self.outages.record_failure(format_args!("{host}: {reason}"));
+        CallResult { answer: Answer::Unusable, pause: None }
+    }
 }
 
-fn unusable(host: &Host, reason: &'static str) -> CallResult {
-    debug!(%host, reason, "the upstream source returned no pages");
-    CallResult { answer: Answer::Unusable, pause: None }
-}
-
-fn now() -> SystemTime {
-    let millis = u64::try_from(SystemClock.now().as_millis()).unwrap_or(0);
+fn to_system_time(at: Timestamp) -> SystemTime {
+    let millis = u64::try_from(at.as_millis()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
 }
 

@@ -3,30 +3,36 @@
 //! A key is registered before callers see it as accepted. If Postgres is unavailable, the key is
 //! accepted anyway, and Redis stores it until it is registered.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mayfly_cold::ColdStore;
 use mayfly_hot::{HotStore, SourceCall};
+use mayfly_runtime::{LogBudget, OutageLog};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// How long a caller waits for Postgres.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_millis(500);
+/// Keys that Postgres rejects are logged individually up to this number per minute.
+const REJECTIONS_PER_MINUTE: u32 = 20;
 /// The interval of checks for unregistered keys.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Registers a key that the source has just accepted, and returns whether it succeeded.
-pub async fn register_key(cold: &ColdStore, call: &SourceCall) -> bool {
+pub async fn register_key(cold: &ColdStore, call: &SourceCall, outages: &OutageLog) -> bool {
     let start = call.key_start();
     let api_keys = cold.api_keys();
     let registration = api_keys.register_source_key(&call.digest, &start, &call.host);
     match timeout(REGISTRATION_TIMEOUT, registration).await {
-        Ok(Ok(())) => return true,
-        Ok(Err(error)) => debug!(%error, host = %call.host, "cannot register a key yet; retrying"),
-        Err(_) => debug!(host = %call.host, "the registration of a key timed out; retrying"),
+        Ok(Ok(())) => {
+            outages.record_success();
+            return true;
+        }
+        Ok(Err(error)) => outages.record_failure(error),
+        Err(_) => outages.record_failure("the registration of a key timed out"),
     }
     false
 }
@@ -37,12 +43,26 @@ pub struct KeyRegistration {
     cold: ColdStore,
     task: Option<JoinHandle<()>>,
     next_at: Instant,
+    outages: OutageLog,
+    rejections: Arc<LogBudget>,
 }
 
 impl KeyRegistration {
     /// Creates a registration that is due immediately.
     pub fn new(hot: HotStore, cold: ColdStore) -> Self {
-        Self { hot, cold, task: None, next_at: Instant::now() }
+        Self {
+            hot,
+            cold,
+            task: None,
+            next_at: Instant::now(),
+            outages: OutageLog::new("register source keys"),
+            rejections: Arc::new(LogBudget::new(REJECTIONS_PER_MINUTE)),
+        }
+    }
+
+    /// Returns the log of registrations.
+    pub fn outages(&self) -> &OutageLog {
+        &self.outages
     }
 
     /// Spawns the registration if it is due and not in progress.
@@ -52,28 +72,36 @@ impl KeyRegistration {
             return;
         }
         self.next_at = Instant::now() + POLL_INTERVAL;
-        self.task = Some(tokio::spawn(register_all(self.hot.clone(), self.cold.clone())));
+        let (hot, cold, outages) = (self.hot.clone(), self.cold.clone(), self.outages.clone());
+        let rejections = Arc::clone(&self.rejections);
+        self.task = Some(tokio::spawn(async move {
+            outages.record(&register_all(&hot, &cold, &rejections).await);
+        }));
     }
 }
 
 /// Registers all keys. If it is interrupted, a key is registered again without effect.
-async fn register_all(hot: HotStore, cold: ColdStore) {
-    let keys = match hot.source().find_unregistered_keys().await {
-        Ok(keys) => keys,
-        Err(error) => return debug!(%error, "cannot read the unregistered keys; retrying"),
-    };
-    for key in keys {
+async fn register_all(
+    hot: &HotStore,
+    cold: &ColdStore,
+    rejections: &LogBudget,
+) -> anyhow::Result<()> {
+    for key in hot.source().find_unregistered_keys().await? {
         match cold.api_keys().register_source_key(&key.digest, &key.start, &key.host).await {
             Ok(()) => {}
-            Err(error) if error.is_retryable() => {
-                return debug!(%error, "cannot register keys yet; retrying");
-            }
+            Err(error) if error.is_retryable() => return Err(error.into()),
             Err(error) => {
-                warn!(%error, host = %key.host, "Postgres rejected a key: it is not registered");
+                if let Some(suppressed) = rejections.take() {
+                    warn!(
+                        %error,
+                        host = %key.host,
+                        suppressed,
+                        "Postgres rejected a key: it is not registered"
+                    );
+                }
             }
         }
-        if let Err(error) = hot.source().mark_key_registered(&key).await {
-            return debug!(%error, "cannot mark a key as registered; retrying");
-        }
+        hot.source().mark_key_registered(&key).await?;
     }
+    Ok(())
 }

@@ -13,8 +13,9 @@ mod response;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use mayfly_core::{Clock, Host, Sample, SystemClock, Timestamp};
+use mayfly_core::{Clock, Host, Sample, StoreError, Timestamp};
 use mayfly_hot::{CallDenied, CallReason, HotError, Role, SourceCall, SourceOutcome};
+use mayfly_runtime::ItemLog;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -72,13 +73,16 @@ pub struct UpstreamSampler {
     watched_read_at: Option<Instant>,
     refresh: Refresh,
     key_registration: KeyRegistration,
+    hosts: ItemLog,
+    steps: ItemLog,
 }
 
 impl UpstreamSampler {
     /// Creates a sampler.
     pub fn new(context: SamplingContext) -> Self {
         let SamplingContext { settings, hot, cold, .. } = &context;
-        let chartbeat = Arc::new(Chartbeat::new(&settings.rising.chartbeat_url));
+        let clock = hot.clock().clone();
+        let chartbeat = Arc::new(Chartbeat::new(&settings.rising.chartbeat_url, clock));
         let refresh = Refresh::new(cold.clone(), settings.rising.refresh);
         let key_registration = KeyRegistration::new(hot.clone(), cold.clone());
         Self {
@@ -92,6 +96,8 @@ impl UpstreamSampler {
             watched_read_at: None,
             refresh,
             key_registration,
+            hosts: ItemLog::new(Self::DESCRIPTION),
+            steps: ItemLog::new("list the hosts to be sampled"),
         }
     }
 
@@ -119,12 +125,16 @@ impl UpstreamSampler {
                 continue;
             }
             decisions += 1;
-            match self.call(&host, CallReason::Requested, leadership).await? {
-                Err(CallDenied::NotLeader) => return Ok(false),
-                Err(CallDenied::TooSoon(left)) => {
+            let decision = self.call(&host, CallReason::Requested, leadership).await;
+            match self.hosts.isolate(&host, decision, HotError::is_rejection)? {
+                Some(Err(CallDenied::NotLeader)) => return Ok(false),
+                Some(Err(CallDenied::TooSoon(left))) => {
                     self.blocked_until.insert(host, Instant::now() + left);
                 }
-                Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_)) => {}
+                Some(Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_))) => {}
+                None => {
+                    self.blocked_until.insert(host, Instant::now() + SKIP_DURATION);
+                }
             }
         }
         Ok(true)
@@ -151,10 +161,13 @@ impl UpstreamSampler {
             if self.in_progress.contains_key(&host) {
                 continue;
             }
-            let pause = match self.call(&host, CallReason::Watched, leadership).await? {
-                Err(CallDenied::NotLeader) => return Ok(false),
-                Err(CallDenied::TooSoon(left)) => left,
-                Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_)) => SKIP_DURATION,
+            let decision = self.call(&host, CallReason::Watched, leadership).await;
+            let pause = match self.hosts.isolate(&host, decision, HotError::is_rejection)? {
+                Some(Err(CallDenied::NotLeader)) => return Ok(false),
+                Some(Err(CallDenied::TooSoon(left))) => left,
+                Some(Ok(()) | Err(CallDenied::NothingToDo | CallDenied::Paused(_))) | None => {
+                    SKIP_DURATION
+                }
             };
             self.watched.insert(host, Instant::now() + pause);
         }
@@ -167,23 +180,26 @@ impl UpstreamSampler {
             if refreshes >= REFRESHES_MAX || self.calls.len() >= CALLS_MAX {
                 break;
             }
-            let Some((host, since)) = self.refresh.next(SystemClock.now()).await else { break };
+            let now = self.context.hot.clock().now();
+            let Some((host, since)) = self.refresh.next(now).await else { break };
             if self.in_progress.contains_key(&host) {
                 self.refresh.put_back(host, SKIP_DURATION);
                 continue;
             }
-            match self.call(&host, CallReason::Refresh(since), leadership).await {
+            let decision = self.call(&host, CallReason::Refresh(since), leadership).await;
+            match self.hosts.isolate(&host, decision, HotError::is_rejection) {
                 Err(error) => {
                     self.refresh.put_back(host, RETRY_INTERVAL);
                     return Err(error);
                 }
-                Ok(Err(CallDenied::NotLeader)) => return Ok(false),
-                Ok(Err(CallDenied::TooSoon(left))) => self.refresh.put_back(host, left),
-                Ok(Err(CallDenied::Paused(left))) => {
+                Ok(None) => self.refresh.put_back(host, SKIP_DURATION),
+                Ok(Some(Err(CallDenied::NotLeader))) => return Ok(false),
+                Ok(Some(Err(CallDenied::TooSoon(left)))) => self.refresh.put_back(host, left),
+                Ok(Some(Err(CallDenied::Paused(left)))) => {
                     self.refresh.put_back(host, left.max(SKIP_DURATION));
                 }
                 // No call is possible for a host without an accepted key.
-                Ok(Ok(()) | Err(CallDenied::NothingToDo)) => {}
+                Ok(Some(Ok(()) | Err(CallDenied::NothingToDo))) => {}
             }
         }
         Ok(true)
@@ -204,12 +220,13 @@ impl UpstreamSampler {
         // Killed here: no call is made, and the next leader makes one after the call interval.
         let (chartbeat, cold, started) =
             (Arc::clone(&self.chartbeat), cold.clone(), Instant::now());
+        let outages = self.key_registration.outages().clone();
         self.in_progress.insert(host.clone(), call.is_refresh);
         self.calls.spawn(async move {
             let result = chartbeat.call(&call.host, &call.key).await;
             let at = call.called_at.plus(started.elapsed());
             let is_new_key = call.is_trial && matches!(result.answer, Answer::Pages(_));
-            let is_registered = !is_new_key || register_key(&cold, &call).await;
+            let is_registered = !is_new_key || register_key(&cold, &call, &outages).await;
             CompletedCall { call, result, at, is_registered }
         });
         Ok(Ok(()))
@@ -222,8 +239,10 @@ impl UpstreamSampler {
             self.completed.extend(completed);
         }
         while let Some(completed) = self.completed.pop() {
-            self.in_progress.remove(&completed.call.host);
-            self.record(completed, leadership).await?;
+            let host = completed.call.host.clone();
+            self.in_progress.remove(&host);
+            let recorded = self.record(completed, leadership).await;
+            self.hosts.isolate(&host, recorded, HotError::is_rejection)?;
         }
         if self.calls.is_empty() {
             self.in_progress.clear();
@@ -275,8 +294,13 @@ impl LeaderJob for UpstreamSampler {
         self.key_registration.spawn_if_due();
         let now = Instant::now();
         self.blocked_until.retain(|_, until| *until > now);
-        let is_leader = self.call_requested(leadership).await?
-            && self.call_watched(leadership).await?
+        // A list that cannot be read does not stop the calls for the others.
+        let requested = self.call_requested(leadership).await;
+        let requested = self.steps.isolate("requested hosts", requested, HotError::is_rejection)?;
+        let watched = self.call_watched(leadership).await;
+        let watched = self.steps.isolate("watched hosts", watched, HotError::is_rejection)?;
+        let is_leader = requested != Some(false)
+            && watched != Some(false)
             && self.call_to_refresh(leadership).await?;
         Ok(if is_leader { POLL_INTERVAL } else { RETRY_INTERVAL })
     }

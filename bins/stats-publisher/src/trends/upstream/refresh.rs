@@ -7,6 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore};
 use mayfly_core::{Host, Timestamp};
+use mayfly_runtime::OutageLog;
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
@@ -28,6 +29,7 @@ pub struct Refresh {
     /// The query of the hosts in progress, and its period.
     query: Option<(Timestamp, HostQuery)>,
     retry_at: Instant,
+    outages: OutageLog,
 }
 
 impl Refresh {
@@ -40,6 +42,7 @@ impl Refresh {
             remaining: VecDeque::new(),
             query: None,
             retry_at: Instant::now(),
+            outages: OutageLog::new("list the hosts to be refreshed"),
         }
     }
 
@@ -72,13 +75,15 @@ impl Refresh {
     async fn list_hosts(&mut self, period: Timestamp) {
         if let Some((of, query)) = self.query.take_if(|(_, query)| query.is_finished()) {
             match query.await {
-                Ok(Ok(hosts)) => {
-                    self.period = Some(of);
-                    self.remaining = hosts.into_iter().map(|host| (host, Instant::now())).collect();
-                }
-                Ok(Err(error)) => {
-                    debug!(%error, "cannot list the hosts to be refreshed; retrying");
-                    self.retry_at = Instant::now() + RETRY_INTERVAL;
+                Ok(found) => {
+                    self.outages.record(&found);
+                    if let Ok(hosts) = found {
+                        self.period = Some(of);
+                        let now = Instant::now();
+                        self.remaining = hosts.into_iter().map(|host| (host, now)).collect();
+                    } else {
+                        self.retry_at = Instant::now() + RETRY_INTERVAL;
+                    }
                 }
                 Err(error) => debug!(%error, "the query of the hosts was canceled; retrying"),
             }

@@ -5,13 +5,22 @@ use std::time::Duration;
 use mayfly_core::{Message, Timestamp, Username};
 use mayfly_hot::{HotError, MessageFinder, Stream};
 
-use super::{json_expired_at, message};
-use crate::{TestStore, now, origin};
+use super::{expiry_of, json_expired_at, message};
+use crate::{TestStore, origin};
 
-async fn delete(test: &TestStore, message: &Message, known: Option<&[u8]>, at: Timestamp) -> bool {
+async fn delete(test: &TestStore, message: &Message, known: Option<&[u8]>) -> bool {
     let username = message.username.as_ref().map(Username::as_str);
-    let deleted = test.hot.messages().delete(message.id, username, known, at, &origin()).await;
+    let deleted = test.hot.messages().delete(message.id, username, known, &origin()).await;
     deleted.expect("Redis responds")
+}
+
+/// Deletes a live message. Returns the time of the deletion by the clock of Redis.
+async fn delete_now(test: &TestStore, message: &Message, known: Option<&[u8]>) -> Timestamp {
+    let deleting = async {
+        assert!(delete(test, message, known).await);
+        (expiry_of(&test.find(message.id).await.expect("it is kept")), ())
+    };
+    test.assert_now(deleting).await.0
 }
 
 async fn accept_one(test: &TestStore) -> Message {
@@ -24,9 +33,8 @@ async fn accept_one(test: &TestStore) -> Message {
 async fn deleted_message_expires_once() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
-    let at = now();
-    assert!(delete(&test, &message, None, at).await);
-    assert!(!delete(&test, &message, None, at).await);
+    let at = delete_now(&test, &message, None).await;
+    assert!(!delete(&test, &message, None).await);
     assert!(!test.is_live(message.id).await);
     assert!(!test.has_key(&test.keys().inbox("kiran")).await);
     assert_eq!(test.find(message.id).await, Some(json_expired_at(&message, at)));
@@ -38,7 +46,7 @@ async fn message_without_an_inbox_is_deleted() {
     let test = TestStore::create().await;
     let message = message(r#"{"text":"hi"}"#);
     test.accept(std::slice::from_ref(&message)).await;
-    assert!(delete(&test, &message, None, now()).await);
+    assert!(delete(&test, &message, None).await);
     assert!(!test.is_live(message.id).await);
 }
 
@@ -47,7 +55,7 @@ async fn expired_message_is_not_deleted_and_leaves_its_inbox() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     test.let_expire(std::slice::from_ref(&message)).await;
-    assert!(!delete(&test, &message, None, now()).await);
+    assert!(!delete(&test, &message, None).await);
     assert!(!test.has_key(&test.keys().inbox("kiran")).await);
     assert_eq!(test.hot.queue().length(Stream::Messages).await.expect("Redis responds"), 1);
 }
@@ -56,8 +64,7 @@ async fn expired_message_is_not_deleted_and_leaves_its_inbox() {
 async fn message_known_from_the_cold_store_is_deleted_without_a_copy() {
     let test = TestStore::create().await;
     let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
-    let at = now();
-    assert!(delete(&test, &message, Some(&message.to_json()), at).await);
+    let at = delete_now(&test, &message, Some(&message.to_json())).await;
     assert_eq!(test.find(message.id).await, Some(json_expired_at(&message, at)));
     // It is the first entry of an epoch.
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
@@ -66,10 +73,27 @@ async fn message_known_from_the_cold_store_is_deleted_without_a_copy() {
 }
 
 #[tokio::test]
+async fn message_known_to_be_expired_is_not_deleted() {
+    let test = TestStore::create().await;
+    let message = message(r#"{"username":"kiran","text":"hi","ttl":60}"#);
+    // As if it had been accepted an hour ago.
+    let (hour, life) = (Duration::from_secs(3_600), Duration::from_secs(60));
+    let created_at = test.now().await.minus(hour);
+    let expired = Message { created_at, expires_at: created_at.plus(life), ..message };
+    assert!(!delete(&test, &expired, Some(&expired.to_json())).await);
+    assert_eq!(test.hot.queue().length(Stream::Messages).await.expect("Redis responds"), 0);
+}
+
+#[tokio::test]
 async fn deletion_never_extends_the_time_to_live() {
     let test = TestStore::create().await;
-    let message = accept_one(&test).await;
-    assert!(delete(&test, &message, None, now().plus(Duration::from_secs(3_600))).await);
+    let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
+    // As accepted by a process whose clock is an hour behind.
+    let created_at = message.created_at.minus(Duration::from_secs(3_600));
+    let expires_at = created_at.plus(Duration::from_secs(600));
+    let message = Message { created_at, expires_at, ..message };
+    test.accept(std::slice::from_ref(&message)).await;
+    assert!(delete(&test, &message, None).await);
     assert_eq!(test.find(message.id).await, Some(message.to_json()));
 }
 
@@ -91,8 +115,7 @@ async fn message_is_found_until_it_is_acknowledged() {
 async fn deleted_message_is_found_until_its_expiry_is_acknowledged() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
-    let at = now();
-    delete(&test, &message, None, at).await;
+    let at = delete_now(&test, &message, None).await;
     let queue = test.hot.queue();
     queue.ack_messages(&[], &[message.id], &[]).await.expect("Redis responds");
     assert_eq!(test.find(message.id).await, Some(json_expired_at(&message, at)));
@@ -107,7 +130,7 @@ async fn deletion_succeeds_without_permission_to_publish() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     let restricted = test.restrict(&["resetchannels"]).await;
-    assert!(delete(&restricted, &message, None, now()).await);
+    assert!(delete(&restricted, &message, None).await);
     assert!(!test.is_live(message.id).await);
 }
 
@@ -116,7 +139,7 @@ async fn key_of_another_type_rejects_the_deletion() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     test.query::<()>(&["SET", &test.keys().taken(), "x"]).await;
-    let deleted = test.hot.messages().delete(message.id, None, None, now(), &origin()).await;
+    let deleted = test.hot.messages().delete(message.id, None, None, &origin()).await;
     let error = deleted.expect_err("the hash is a string");
     assert!(matches!(&error, HotError::Rejected(cause) if cause.code() == Some("WRONGTYPE")));
 }

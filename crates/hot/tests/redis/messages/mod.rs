@@ -6,10 +6,10 @@ mod inbox;
 mod restore;
 mod take;
 
-use mayfly_core::{Message, MessageId, NewMessage, Timestamp};
+use mayfly_core::{Message, MessageId, NewMessage, Timestamp, message::MessageView};
 use mayfly_hot::{
-    Capacity, MessageFinder, MessageWrite, MessageWriteRequest, MessageWriter, ReplayedWrite,
-    WriteOutcome,
+    Capacity, ExhaustedClients, MessageFinder, MessageWrite, MessageWriteRequest, MessageWriter,
+    ReplayedWrite, WriteOutcome,
 };
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ pub(crate) fn write_request(messages: &[Message]) -> MessageWriteRequest {
 
 impl TestStore {
     pub(crate) fn message_writer(&self) -> MessageWriter {
-        MessageWriter::start(&self.hot, &self.settings)
+        MessageWriter::start(&self.hot, &self.settings, ExhaustedClients::default())
     }
 
     /// Writes messages in one request.
@@ -87,6 +87,11 @@ pub(crate) fn jsons(messages: &[Message]) -> Vec<Vec<u8>> {
 /// Returns the JSON of a message with another expiry time.
 pub(crate) fn json_expired_at(message: &Message, at: Timestamp) -> Vec<u8> {
     Message { expires_at: at, ..message.clone() }.to_json()
+}
+
+/// Returns the expiry time in the JSON of a message.
+pub(crate) fn expiry_of(json: &[u8]) -> Timestamp {
+    MessageView::from_json(json).expect("a message").expires_at
 }
 
 pub(crate) const FULL_QUEUE: WriteOutcome<ReplayedWrite> =

@@ -15,7 +15,7 @@ fn live(message: &Message) -> LiveMessage {
         id: message.id,
         username: message.username.as_ref().map(|username| username.as_str().to_owned()),
         json: message.to_json(),
-        remaining: REMAINING,
+        expires_at: now().plus(REMAINING),
     }
 }
 
@@ -87,8 +87,7 @@ async fn live_and_deleted_messages_are_left_unchanged() {
     let test = TestStore::create().await;
     let messages = messages_to("kiran", 2);
     test.accept(&messages).await;
-    let deleted =
-        test.hot.messages().delete(messages[1].id, Some("kiran"), None, now(), &origin()).await;
+    let deleted = test.hot.messages().delete(messages[1].id, Some("kiran"), None, &origin()).await;
     assert!(deleted.expect("Redis responds"));
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
     let changed = Message { text: None, ..messages[0].clone() };
@@ -96,4 +95,33 @@ async fn live_and_deleted_messages_are_left_unchanged() {
     assert!(restore(&test, &epoch, (&start(), &RestoreProgress::Done), &page).await);
     let page = test.hot.inbox().list("kiran", 10).await.expect("Redis responds");
     assert_eq!(page.messages, jsons(&messages[..1]));
+}
+
+#[tokio::test]
+async fn message_that_expired_by_the_clock_of_redis_is_not_restored() {
+    let test = TestStore::create().await;
+    let epoch = begin_epoch(&test).await;
+    let messages = messages_to("kiran", 2);
+    let live = LiveMessage { expires_at: test.now().await.plus(REMAINING), ..live(&messages[0]) };
+    let expired = LiveMessage { expires_at: test.now().await, ..self::live(&messages[1]) };
+    let step = (&start(), &RestoreProgress::Done);
+    let page = [live, expired];
+    let restored = test.hot.messages().restore_page(&epoch, step.0, step.1, &page).await;
+    assert!(restored.expect("Redis responds"));
+    assert!(is_fresh(test.ttl(&test.keys().message(messages[0].id)).await, REMAINING));
+    assert!(!test.is_live(messages[1].id).await);
+}
+
+#[tokio::test]
+async fn messages_of_other_inboxes_are_restored_beside_a_key_of_another_type() {
+    let test = TestStore::create().await;
+    let epoch = begin_epoch(&test).await;
+    test.plant(&test.keys().inbox("planted")).await;
+    let messages = [messages_to("planted", 1), messages_to("kiran", 1)].concat();
+    assert!(restore(&test, &epoch, (&start(), &RestoreProgress::Done), &messages).await);
+    for message in &messages {
+        assert!(test.is_live(message.id).await);
+    }
+    let page = test.hot.inbox().list("kiran", 10).await.expect("Redis responds");
+    assert_eq!(page.messages, jsons(&messages[1..]));
 }

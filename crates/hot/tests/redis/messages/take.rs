@@ -6,21 +6,23 @@ use futures_util::future::join_all;
 use mayfly_core::{Message, MessageId, Timestamp, limits::PAGE_BYTES_MAX};
 use mayfly_hot::{IdempotentRequest, InboxPage, ReplayedTake, TakeOutcome};
 
-use super::{json_expired_at, message, message_in, messages_to};
+use super::{expiry_of, json_expired_at, message, message_in, messages_to};
 use crate::{TestStore, is_fresh, now, origin};
+
+/// The difference of a wrong clock.
+const SKEW: Duration = Duration::from_secs(300);
 
 async fn take_with(
     test: &TestStore,
     limit: usize,
-    at: Timestamp,
     request: Option<&IdempotentRequest>,
 ) -> TakeOutcome {
-    let taken = test.hot.inbox().take("kiran", limit, at, &origin(), request).await;
+    let taken = test.hot.inbox().take("kiran", limit, &origin(), request).await;
     taken.expect("Redis responds")
 }
 
 async fn take(test: &TestStore, limit: usize) -> InboxPage {
-    match take_with(test, limit, now(), None).await {
+    match take_with(test, limit, None).await {
         TakeOutcome::Taken(page) => page,
         other => panic!("{other:?}"),
     }
@@ -39,8 +41,11 @@ async fn oldest_messages_are_taken_and_expire_at_the_time_of_the_take() {
     let test = TestStore::create().await;
     let messages = messages_to("kiran", 5);
     test.accept(&messages).await;
-    let at = now();
-    let TakeOutcome::Taken(page) = take_with(&test, 3, at, None).await else { panic!("taken") };
+    let taking = async {
+        let page = take(&test, 3).await;
+        (expiry_of(&page.messages[0]), page)
+    };
+    let (at, page) = test.assert_now(taking).await;
     let expected: Vec<_> = messages[..3].iter().map(|one| json_expired_at(one, at)).collect();
     assert_eq!((page.messages, page.has_more), (expected, true));
     for (number, message) in messages.iter().enumerate() {
@@ -56,12 +61,28 @@ async fn oldest_messages_are_taken_and_expire_at_the_time_of_the_take() {
 }
 
 #[tokio::test]
+async fn taken_message_never_expires_in_the_future() {
+    let test = TestStore::create().await;
+    // As accepted by a process whose clock is five minutes ahead, or behind.
+    let skewed = |at: Timestamp| {
+        let message = message(r#"{"username":"kiran","text":"x"}"#);
+        let life = message.expires_at.since(message.created_at);
+        Message { created_at: at, expires_at: at.plus(life), ..message }
+    };
+    let (ahead, behind) = (now().plus(SKEW), now().minus(SKEW));
+    let messages = [skewed(ahead), skewed(behind)];
+    test.accept(&messages).await;
+    let page = take(&test, 10).await;
+    assert!(expiry_of(&page.messages[0]) <= test.now().await.plus(Duration::from_millis(2)));
+    assert_eq!(page.messages[1], messages[1].to_json(), "it was expired before");
+}
+
+#[tokio::test]
 async fn take_is_one_stream_entry_with_ids_and_channels() {
     let test = TestStore::create().await;
     let messages = ["lobby", "a:b"].map(|channel| message_in(channel, "kiran"));
     test.accept(&messages).await;
-    let at = now();
-    take_with(&test, 10, at, None).await;
+    let at = expiry_of(&take(&test, 10).await.messages[0]);
     let entries = test.entries(&test.keys().messages()).await;
     let (entry_id, fields) = entries.last().expect("an entry");
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
@@ -109,8 +130,7 @@ async fn take_with_a_key_skips_expired_messages() {
     let messages = messages_to("kiran", 203);
     test.accept(&messages).await;
     test.let_expire(&messages[..200]).await;
-    let TakeOutcome::Taken(first) = take_with(&test, 1, now(), Some(&request("key", ""))).await
-    else {
+    let TakeOutcome::Taken(first) = take_with(&test, 1, Some(&request("key", ""))).await else {
         panic!("the key is new")
     };
     assert_eq!((first.messages.len(), first.has_more), (1, true));
@@ -151,13 +171,12 @@ async fn repeated_take_with_a_key_is_replayed() {
     test.accept(&messages).await;
     for (key, from, has_more) in [("one", 0, true), ("two", 3, false)] {
         let request = request(key, "limit 3");
-        let TakeOutcome::Taken(page) = take_with(&test, 3, now(), Some(&request)).await else {
+        let TakeOutcome::Taken(page) = take_with(&test, 3, Some(&request)).await else {
             panic!("{key} is new")
         };
         let expected = &messages[from..messages.len().min(from + 3)];
         assert_eq!((page.messages.len(), page.has_more), (expected.len(), has_more), "{key}");
-        let TakeOutcome::Replayed(replayed) = take_with(&test, 3, now(), Some(&request)).await
-        else {
+        let TakeOutcome::Replayed(replayed) = take_with(&test, 3, Some(&request)).await else {
             panic!("{key} is repeated")
         };
         assert_eq!(replayed, ReplayedTake { ids: ids(expected), has_more }, "{key}");
@@ -170,7 +189,7 @@ async fn concurrent_takes_with_one_key_take_once() {
     let messages = messages_to("kiran", 10);
     test.accept(&messages).await;
     let request = request("once", "");
-    let takes = join_all((0..16).map(|_| take_with(&test, 2, now(), Some(&request)))).await;
+    let takes = join_all((0..16).map(|_| take_with(&test, 2, Some(&request)))).await;
     let expected = ReplayedTake { ids: ids(&messages[..2]), has_more: true };
     let is_replayed = |take: &&TakeOutcome| match take {
         TakeOutcome::Replayed(replayed) => *replayed == expected,
@@ -184,8 +203,8 @@ async fn concurrent_takes_with_one_key_take_once() {
 async fn key_of_another_take_is_reported_as_reused() {
     let test = TestStore::create().await;
     test.accept(&messages_to("kiran", 2)).await;
-    take_with(&test, 1, now(), Some(&request("key", "limit 1"))).await;
-    let reused = take_with(&test, 2, now(), Some(&request("key", "limit 2"))).await;
+    take_with(&test, 1, Some(&request("key", "limit 1"))).await;
+    let reused = take_with(&test, 2, Some(&request("key", "limit 2"))).await;
     assert!(matches!(reused, TakeOutcome::KeyReused), "{reused:?}");
     assert_eq!(take(&test, 10).await.messages.len(), 1);
 }
@@ -195,13 +214,13 @@ async fn outcome_of_a_take_is_stored_for_ten_minutes_without_messages() {
     let test = TestStore::create().await;
     let messages = messages_to("kiran", 1);
     test.accept(&messages).await;
-    take_with(&test, 1, now(), Some(&request("key", ""))).await;
+    take_with(&test, 1, Some(&request("key", ""))).await;
     let key = test.keys().idempotency("take", "client", "key");
     assert!(is_fresh(test.ttl(&key).await, Duration::from_secs(600)));
     let stored: Vec<u8> = test.query(&["GET", &key]).await;
     assert_eq!(&stored[32..], format!("all {}", messages[0].id).as_bytes());
     test.query::<()>(&["DEL", &key]).await;
-    let again = take_with(&test, 1, now(), Some(&request("key", ""))).await;
+    let again = take_with(&test, 1, Some(&request("key", ""))).await;
     assert!(matches!(&again, TakeOutcome::Taken(page) if page.messages.is_empty()), "{again:?}");
 }
 
@@ -209,10 +228,10 @@ async fn outcome_of_a_take_is_stored_for_ten_minutes_without_messages() {
 async fn take_of_an_empty_inbox_is_not_stored_under_its_key() {
     let test = TestStore::create().await;
     let request = request("key", "");
-    take_with(&test, 1, now(), Some(&request)).await;
+    take_with(&test, 1, Some(&request)).await;
     assert!(!test.has_key(&test.keys().idempotency("take", "client", "key")).await);
     test.accept(&messages_to("kiran", 1)).await;
-    let taken = take_with(&test, 1, now(), Some(&request)).await;
+    let taken = take_with(&test, 1, Some(&request)).await;
     assert!(matches!(&taken, TakeOutcome::Taken(page) if page.messages.len() == 1), "{taken:?}");
 }
 
@@ -222,7 +241,7 @@ async fn take_with_a_key_is_replayed_from_an_empty_inbox() {
     let messages = messages_to("kiran", 1);
     test.accept(&messages).await;
     let request = request("key", "");
-    take_with(&test, 10, now(), Some(&request)).await;
-    let replayed = take_with(&test, 10, now(), Some(&request)).await;
+    take_with(&test, 10, Some(&request)).await;
+    let replayed = take_with(&test, 10, Some(&request)).await;
     assert!(matches!(&replayed, TakeOutcome::Replayed(one) if one.ids == ids(&messages)));
 }

@@ -4,9 +4,10 @@ mod accept;
 mod counts;
 mod frames;
 mod publish;
+mod unreadable_keys;
 
 use mayfly_core::{PlayCount, PublishedCount, Timestamp};
-use mayfly_hot::{CountsRead, PlayWriteRequest, PlayWriter};
+use mayfly_hot::{CountsRead, ExhaustedClients, PlayWriteRequest, PlayWriter};
 
 use crate::{TestStore, origin};
 
@@ -28,7 +29,7 @@ pub(crate) fn write_request(count: usize) -> PlayWriteRequest {
 
 impl TestStore {
     pub(crate) fn play_writer(&self) -> PlayWriter {
-        PlayWriter::start(&self.hot, &self.settings)
+        PlayWriter::start(&self.hot, &self.settings, ExhaustedClients::default())
     }
 
     /// Begins an epoch in which all counts are restored; there are none.

@@ -1,7 +1,9 @@
 //! Publishing counts.
 
-use mayfly_core::{Timestamp, VideoCount};
-use mayfly_hot::{CountsPublishOutcome, Lease};
+use std::time::Duration;
+
+use mayfly_core::VideoCount;
+use mayfly_hot::{CountsPublishOutcome, Lease, TickOutcome};
 
 use super::{EPOCH, count};
 use crate::TestStore;
@@ -18,10 +20,17 @@ fn published_full(frames: usize) -> CountsPublishOutcome {
     CountsPublishOutcome::Published { frames, is_full: true }
 }
 
-/// Begins a tick at one of the first seconds of 1970, while it is the tenth.
-async fn begin_tick(test: &TestStore, lease: &Lease, second: i64) -> bool {
-    let at = |second| Timestamp::from_millis(1_000 * second);
-    test.hot.plays().begin_tick(lease, at(second), at(10)).await.expect("Redis responds")
+/// The interval between ticks. No tick begins during a test unless the last one is changed.
+const INTERVAL: Duration = Duration::from_secs(50 * 365 * 24 * 3_600);
+
+async fn begin_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
+    test.hot.plays().begin_tick(lease, INTERVAL).await.expect("Redis responds")
+}
+
+/// Begins a tick as if the interval of the last one had passed.
+async fn begin_next_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
+    test.query::<()>(&["DEL", &test.keys().plays_tick()]).await;
+    begin_tick(test, lease).await
 }
 
 /// Returns the counts of all frames, in order.
@@ -56,7 +65,7 @@ async fn small_counts_are_published_immediately_and_large_ones_with_the_tick() {
     test.mirror(&[count("small", 99), count("large", 100)]).await;
     assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await, [frame(&[("small", 99)])]);
-    assert!(begin_tick(&test, &lease, 1).await);
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
     assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await[1..], [frame(&[("large", 100)])]);
 }
@@ -69,7 +78,7 @@ async fn count_that_becomes_large_waits_for_the_tick() {
     test.mirror(&[count("video", 99)]).await;
     test.mirror(&[count("video", 100)]).await;
     assert_eq!(publish(&test, &lease).await, published(0));
-    assert!(begin_tick(&test, &lease, 1).await);
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
     assert_eq!(publish(&test, &lease).await, published(1));
 }
 
@@ -97,7 +106,7 @@ async fn restored_counts_are_published_unless_they_were_before() {
     assert!(test.restore(&counts, true).await);
     assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await, [frame(&[("changed", 3)])]);
-    assert!(begin_tick(&test, &lease, 1).await);
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
     assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(frames(&test).await[1..], [frame(&[("large", 200)])]);
     // An older copy of Postgres neither decreases nor repeats a published count.
@@ -161,7 +170,8 @@ async fn former_leader_publishes_no_counts_and_begins_no_tick() {
     test.mirror(&[count("a", 1)]).await;
     test.replace_leader().await;
     assert_eq!(publish(&test, &former).await, CountsPublishOutcome::NotLeader);
-    assert!(!begin_tick(&test, &former, 1).await);
+    assert_eq!(begin_tick(&test, &former).await, TickOutcome::Unchanged);
+    assert!(!test.has_key(&test.keys().plays_tick()).await);
     assert!(!test.has_key(&test.keys().plays_frames()).await);
 }
 
@@ -169,36 +179,67 @@ async fn former_leader_publishes_no_counts_and_begins_no_tick() {
 async fn tick_begins_once_for_all_leaders() {
     let test = TestStore::create().await;
     let mut first = test.lead().await;
-    assert!(begin_tick(&test, &first, 3).await);
-    assert!(!begin_tick(&test, &first, 3).await);
+    assert_eq!(begin_tick(&test, &first).await, TickOutcome::Begun);
+    assert_eq!(begin_tick(&test, &first).await, TickOutcome::Unchanged);
     first.release().await.expect("Redis responds");
     let second = test.lead().await;
-    assert!(!begin_tick(&test, &second, 3).await);
-    assert!(begin_tick(&test, &second, 4).await);
-    assert!(!begin_tick(&test, &second, 3).await);
+    assert_eq!(begin_tick(&test, &second).await, TickOutcome::Unchanged);
+    assert_eq!(begin_next_tick(&test, &second).await, TickOutcome::Begun);
+}
+
+#[tokio::test]
+async fn ticks_begin_with_the_intervals_of_the_clock_of_redis() {
+    let test = TestStore::create().await;
+    let lease = test.lead().await;
+    let interval = Duration::from_secs(100);
+    let before = test.now().await.as_millis();
+    test.hot.plays().begin_tick(&lease, interval).await.expect("Redis responds");
+    let after = test.now().await.as_millis();
+    let tick: i64 = test.query(&["GET", &test.keys().plays_tick()]).await;
+    assert!(tick % 100_000 == 0 && tick > before - 100_000 && tick <= after, "{tick} {after}");
 }
 
 #[tokio::test]
 async fn tick_of_a_wrong_clock_is_ignored() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
-    assert!(begin_tick(&test, &lease, 11).await);
-    assert!(begin_tick(&test, &lease, 3).await);
-    assert!(!begin_tick(&test, &lease, 3).await);
+    test.query::<()>(&["SET", &test.keys().plays_tick(), "9999999999999"]).await;
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Unchanged);
 }
 
 #[tokio::test]
-async fn counts_that_a_former_leader_did_not_publish_are_published_with_the_next_tick() {
+async fn tick_begins_after_the_counts_that_a_former_leader_did_not_publish() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.restore_no_counts().await;
     test.mirror(&[count("due", 100)]).await;
-    assert!(begin_tick(&test, &lease, 1).await);
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
     test.mirror(&[count("later", 100)]).await;
-    assert!(begin_tick(&test, &lease, 2).await);
+    assert_eq!(begin_next_tick(&test, &lease).await, TickOutcome::Waiting);
+    assert_eq!(publish(&test, &lease).await, published(1));
+    assert_eq!(begin_tick(&test, &lease).await, TickOutcome::Begun);
     assert!(!test.has_key(&test.keys().plays_changed_large()).await);
     assert_eq!(publish(&test, &lease).await, published(1));
-    assert_eq!(frames(&test).await, [frame(&[("due", 100), ("later", 100)])]);
+    assert_eq!(frames(&test).await, [frame(&[("due", 100)]), frame(&[("later", 100)])]);
+}
+
+#[tokio::test]
+async fn step_compares_a_limited_number_of_videos() {
+    let test = TestStore::create().await;
+    let lease = test.lead().await;
+    test.restore_no_counts().await;
+    let changed = test.keys().plays_changed_small();
+    let videos: Vec<_> = (0..4_500).map(|number| format!("unknown {number}")).collect();
+    for videos in videos.chunks(1_500) {
+        let add = ["SADD", &changed].into_iter().chain(videos.iter().map(String::as_str));
+        test.query::<()>(&add.collect::<Vec<_>>()).await;
+    }
+    let left = async || test.query::<u64>(&["SCARD", &changed]).await;
+    for expected in [2_500, 500, 0] {
+        assert_eq!(publish(&test, &lease).await, published(0));
+        assert_eq!(left().await, expected);
+    }
 }
 
 #[tokio::test]

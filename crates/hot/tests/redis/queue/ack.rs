@@ -5,7 +5,7 @@ use std::time::Duration;
 use mayfly_hot::Stream;
 
 use super::read;
-use crate::{TestStore, is_fresh, messages::messages_to, now, origin};
+use crate::{TestStore, is_fresh, messages::messages_to, origin};
 
 #[tokio::test]
 async fn acknowledged_messages_leave_nothing_in_the_queue() {
@@ -13,7 +13,7 @@ async fn acknowledged_messages_leave_nothing_in_the_queue() {
     test.create_group(Stream::Messages).await;
     let messages = messages_to("kiran", 3);
     test.accept(&messages).await;
-    test.hot.inbox().take("kiran", 1, now(), &origin(), None).await.expect("Redis responds");
+    test.hot.inbox().take("kiran", 1, &origin(), None).await.expect("Redis responds");
     let batch = read(&mut test.consumer(Stream::Messages, "one"), 10).await;
     let entry_ids: Vec<_> = batch.deliveries.iter().map(|one| one.entry_id.as_str()).collect();
     let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
@@ -67,5 +67,15 @@ async fn attempts_are_counted_per_entry_for_a_day() {
         queue.clear_attempts(stream, "1-0").await.expect("Redis responds");
         assert_eq!(count(stream, "1-0").await, 1, "{stream:?}");
         assert_eq!(count(stream, "2-0").await, 2, "{stream:?}");
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_counted_from_one_if_their_key_has_another_type() {
+    let test = TestStore::create().await;
+    test.plant(&test.keys().attempts(Stream::Messages, "1-0")).await;
+    for attempts in 1..=3 {
+        let counted = test.hot.queue().count_attempt(Stream::Messages, "1-0").await;
+        assert_eq!(counted.expect("Redis responds"), attempts);
     }
 }

@@ -9,7 +9,11 @@ use mayfly_core::{
 use mayfly_hot::{Consumer, ReadBatch, Stream};
 
 use super::{NO_WAIT, entry_ids, read};
-use crate::{TestStore, messages::messages_to, now, origin};
+use crate::{
+    TestStore,
+    messages::{expiry_of, messages_to},
+    origin,
+};
 
 async fn claim(consumer: &mut Consumer, idle: Duration) -> (ReadBatch, Vec<u64>) {
     let claimed = consumer.claim_batch(idle, 10).await.expect("Redis responds");
@@ -33,12 +37,12 @@ async fn entries_are_delivered_decoded_and_in_order() {
     let messages = messages_to("kiran", 2);
     let before = test.now().await;
     test.accept(&messages).await;
-    let at = now();
-    test.hot.inbox().take("kiran", 10, at, &origin(), None).await.expect("Redis responds");
+    test.hot.inbox().take("kiran", 10, &origin(), None).await.expect("Redis responds");
     let mut consumer = test.consumer(Stream::Messages, "one");
     let batch = read(&mut consumer, 10).await;
     let entries: Vec<_> = batch.deliveries.iter().map(|one| one.entry.clone()).collect();
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+    let at = expiry_of(&test.find(ids[0]).await.expect("it was taken"));
     let expected = [
         Ok(Entry::Message(messages[0].to_json())),
         Ok(Entry::Message(messages[1].to_json())),

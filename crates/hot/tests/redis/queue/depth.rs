@@ -1,16 +1,18 @@
 //! The depth of a queue.
 
+use std::time::Duration;
+
 use mayfly_core::{EntryId, Timestamp};
 use mayfly_hot::{QueueDepth, Stream};
 
 use super::read;
-use crate::{TestStore, entry_id};
+use crate::{TestStore, entry_id, messages::messages_to};
 
 const STREAM: Stream = Stream::Messages;
 
 async fn depth(test: &TestStore) -> (u64, u64, Option<i64>) {
     let depth = test.hot.queue().depth(STREAM).await.expect("Redis responds");
-    let QueueDepth { waiting, pending, oldest } = depth;
+    let QueueDepth { waiting, pending, oldest, .. } = depth;
     (waiting, pending, oldest.map(Timestamp::as_millis))
 }
 
@@ -25,7 +27,7 @@ async fn unacknowledged_entries_are_counted_delivered_or_not() {
     for entry in ["1-0", "2-0", "3-0"] {
         test.append(STREAM, entry).await;
     }
-    assert_eq!(depth(&test).await, (0, 0, None), "without a group");
+    assert_eq!(depth(&test).await, (3, 0, Some(1)), "without a group");
     test.create_group(STREAM).await;
     assert_eq!(depth(&test).await, (3, 0, Some(1)));
     read(&mut test.consumer(STREAM, "one"), 2).await;
@@ -38,15 +40,66 @@ async fn unacknowledged_entries_are_counted_delivered_or_not() {
 }
 
 #[tokio::test]
-async fn depth_is_exact_after_an_entry_was_deleted() {
+async fn age_of_the_oldest_entry_is_measured_by_the_clock_of_redis() {
     let test = TestStore::create().await;
     test.create_group(STREAM).await;
-    test.append_many(STREAM, 1_203).await;
-    read(&mut test.consumer(STREAM, "one"), 2).await;
-    for deleted in ["4-0", "5-0"] {
-        test.query::<()>(&["XDEL", &test.keys().messages(), deleted]).await;
+    let hour = Duration::from_secs(3_600);
+    let entry = format!("{}-0", test.now().await.minus(hour).as_millis());
+    let age = async || test.hot.queue().depth(STREAM).await.expect("Redis responds").oldest_age;
+    assert_eq!(age().await, Duration::ZERO);
+    test.append(STREAM, &entry).await;
+    for _ in ["undelivered", "pending"] {
+        assert!((hour..hour * 2).contains(&age().await));
+        read(&mut test.consumer(STREAM, "one"), 1).await;
     }
-    assert_eq!(depth(&test).await, (1_201, 2, Some(1)));
+    test.hot.queue().ack_messages(&[entry.as_str()], &[], &[]).await.expect("Redis responds");
+    assert_eq!(age().await, Duration::ZERO);
+    test.append(STREAM, "9999999999999-0").await;
+    assert_eq!(age().await, Duration::ZERO, "an entry of a clock that is ahead");
+}
+
+#[tokio::test]
+async fn depth_of_a_short_queue_is_exact_after_an_entry_was_deleted() {
+    let test = TestStore::create().await;
+    test.create_group(STREAM).await;
+    test.append_many(STREAM, 17).await;
+    read(&mut test.consumer(STREAM, "one"), 2).await;
+    for (deleted, left) in [("4-0", 16), ("17-0", 15), ("3-0", 14), ("1-0", 14)] {
+        test.query::<()>(&["XDEL", &test.keys().messages(), deleted]).await;
+        assert_eq!(depth(&test).await.0, left, "{deleted}");
+    }
+}
+
+#[tokio::test]
+async fn depth_of_a_long_queue_is_close_after_an_entry_was_deleted() {
+    let test = TestStore::create().await;
+    test.create_group(STREAM).await;
+    test.accept(&messages_to("kiran", 300)).await;
+    let entries = test.entries(&test.keys().messages()).await;
+    read(&mut test.consumer(STREAM, "one"), 2).await;
+    for deleted in [4, 100, 299] {
+        test.query::<()>(&["XDEL", &test.keys().messages(), &entries[deleted].0]).await;
+    }
+    let waiting = depth(&test).await.0;
+    assert!((297..=300).contains(&waiting), "{waiting}");
+    // Redis does not know the lag while a deleted entry is ahead, nor when the group has passed it.
+    read(&mut test.consumer(STREAM, "one"), 200).await;
+    let waiting = depth(&test).await.0;
+    assert!((297..=300).contains(&waiting), "{waiting}");
+}
+
+#[tokio::test]
+async fn queue_that_was_trimmed_by_hand_is_empty() {
+    let test = TestStore::create().await;
+    test.create_group(STREAM).await;
+    test.append_many(STREAM, 1_000).await;
+    test.query::<()>(&["XTRIM", &test.keys().messages(), "MAXLEN", "0"]).await;
+    assert_eq!(depth(&test).await, (0, 0, None));
+    // One more than the number that is counted without the help of Redis.
+    for number in 0..17 {
+        test.append(STREAM, &format!("{}-0", 2_000 + number)).await;
+    }
+    assert_eq!(depth(&test).await, (17, 0, Some(2_000)));
 }
 
 #[tokio::test]

@@ -2,103 +2,145 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis::Script;
+use deadpool_redis::redis::{self, Script};
 use mayfly_core::{Consumption, Timestamp};
-use mayfly_hot::Stream;
+use mayfly_hot::{ReconciledMessages, Stream};
 
-use super::read;
-use crate::TestStore;
+use super::{entry_ids, read};
+use crate::{TestStore, messages::messages_to};
 
 const STREAM: Stream = Stream::Messages;
-/// Redis trims whole nodes of this many entries.
-const NODE_ENTRIES: u64 = 100;
-/// The greatest integer that Lua represents exactly.
-const NO_LIMIT: u64 = (1 << 53) - 1;
-
-/// Appends 500 entries.
-async fn fill(test: &TestStore) {
-    test.create_group(STREAM).await;
-    test.append_many(STREAM, 5 * NODE_ENTRIES).await;
-}
 
 /// Reads the next entries and acknowledges them.
 async fn store(test: &TestStore, count: usize) {
     let batch = read(&mut test.consumer(STREAM, "one"), count).await;
-    let entry_ids = super::entry_ids(&batch);
-    test.hot.queue().ack_messages(&entry_ids, &[], &[]).await.expect("Redis responds");
+    let delivered = entry_ids(&batch);
+    test.hot.queue().ack_messages(&delivered, &[], &[]).await.expect("Redis responds");
 }
 
-/// Trims with a window that begins at this time in milliseconds. Returns the number of trimmed
-/// entries.
-async fn trim_to(test: &TestStore, millis: i64, bytes_max: u64) -> u64 {
-    let window = Duration::from_secs(600);
-    let now = Timestamp::from_millis(millis).plus(window);
-    test.hot.queue().trim(STREAM, window, bytes_max, now).await.expect("Redis responds")
+/// Compares all waiting messages with the queue. Returns the numbers of deleted and of discarded
+/// ones.
+async fn reconcile(test: &TestStore) -> (u64, u64) {
+    let (mut cursor, mut deleted_total, mut discarded_total) = ("0".to_owned(), 0, 0);
+    loop {
+        let outcome = test.hot.queue().reconcile_waiting_messages(&cursor).await;
+        let ReconciledMessages { cursor: next, deleted, discarded } = outcome.expect("a reply");
+        deleted_total += deleted;
+        discarded_total += discarded;
+        if next == "0" {
+            return (deleted_total, discarded_total);
+        }
+        cursor = next;
+    }
 }
 
-#[tokio::test]
-async fn acknowledged_entries_before_the_window_are_trimmed() {
-    let test = TestStore::create().await;
-    assert_eq!(trim_to(&test, 300, NO_LIMIT).await, 0, "without a stream");
-    fill(&test).await;
-    store(&test, 500).await;
-    assert_eq!(trim_to(&test, 301, NO_LIMIT).await, 3 * NODE_ENTRIES);
-    assert_eq!(test.hot.queue().length(STREAM).await.expect("Redis responds"), 200);
-    assert_eq!(trim_to(&test, 301, NO_LIMIT).await, 0);
-}
-
-#[tokio::test]
-async fn newest_entry_before_the_window_is_kept() {
-    let test = TestStore::create().await;
-    fill(&test).await;
-    store(&test, 500).await;
-    // All entries are older than the window.
-    assert_eq!(trim_to(&test, 10_000, NO_LIMIT).await, 4 * NODE_ENTRIES);
-    let newest: Vec<(String, Vec<String>)> =
-        test.query(&["XREVRANGE", &test.keys().messages(), "+", "-", "COUNT", "1"]).await;
-    assert_eq!(newest[0].0, "500-0");
+/// Returns the lag of the workers' group as Redis reports it.
+async fn find_lag(test: &TestStore, stream: Stream) -> Option<u64> {
+    let groups: Vec<std::collections::HashMap<String, redis::Value>> =
+        test.query(&["XINFO", "GROUPS", &test.keys().stream(stream)]).await;
+    match groups[0]["lag"] {
+        redis::Value::Int(lag) => u64::try_from(lag).ok(),
+        _ => None,
+    }
 }
 
 #[tokio::test]
-async fn newest_entry_before_the_window_is_kept_with_entries_in_the_window() {
+async fn messages_whose_entries_were_deleted_by_hand_cease_to_wait() {
     let test = TestStore::create().await;
-    fill(&test).await;
-    test.append(STREAM, "10000-0").await;
-    store(&test, 501).await;
-    assert_eq!(trim_to(&test, 5_000, NO_LIMIT).await, 4 * NODE_ENTRIES);
+    assert_eq!(reconcile(&test).await, (0, 0), "without a stream");
+    test.create_group(STREAM).await;
+    let messages = messages_to("kiran", 8);
+    test.accept(&messages).await;
+    let entries = test.entries(&test.keys().messages()).await;
+    let pending = read(&mut test.consumer(STREAM, "one"), 3).await;
+    // A pending, an unread and the newest one.
+    for deleted in [1, 5, 7] {
+        test.query::<()>(&["XDEL", &test.keys().messages(), &entries[deleted].0]).await;
+    }
+    assert_eq!(reconcile(&test).await, (0, 0), "their group has not passed them");
+    store(&test, 10).await;
+    let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
+    let queue = test.hot.queue();
+    queue.ack_messages(&[], &[ids[3], ids[4], ids[6]], &[]).await.expect("Redis responds");
+    // The newest one is passed only when another entry is read.
+    assert_eq!(reconcile(&test).await, (1, 0));
+    test.accept(&messages_to("other", 1)).await;
+    read(&mut test.consumer(STREAM, "one"), 1).await;
+    assert_eq!(reconcile(&test).await, (1, 0));
+    queue.ack_messages(&entry_ids(&pending), &[ids[0], ids[2]], &[]).await.expect("a reply");
+    assert_eq!(reconcile(&test).await, (1, 0), "the pending one is acknowledged");
+    let waiting: u64 = test.query(&["HLEN", &test.keys().waiting()]).await;
+    assert_eq!(waiting, 1, "one is pending");
 }
 
 #[tokio::test]
-async fn entries_that_are_not_acknowledged_are_never_trimmed() {
+async fn entries_of_a_deleted_consumer_are_delivered_again() {
     let test = TestStore::create().await;
-    fill(&test).await;
-    assert_eq!(trim_to(&test, 10_000, NO_LIMIT).await, 0, "nothing is read");
-    store(&test, 150).await;
-    assert_eq!(trim_to(&test, 10_000, NO_LIMIT).await, NODE_ENTRIES, "350 are undelivered");
-    read(&mut test.consumer(STREAM, "two"), 100).await;
-    store(&test, 250).await;
-    assert_eq!(trim_to(&test, 10_000, NO_LIMIT).await, 0, "from 151 on they are pending");
-    let depth = test.hot.queue().depth(STREAM).await.expect("Redis responds");
-    assert_eq!((depth.waiting, depth.pending), (100, 100));
+    test.create_group(STREAM).await;
+    let messages = messages_to("kiran", 4);
+    test.accept(&messages).await;
+    let batch = read(&mut test.consumer(STREAM, "deleted"), 3).await;
+    let delivered = entry_ids(&batch);
+    let queue = test.hot.queue();
+    queue.ack_messages(&delivered[..1], &[messages[0].id], &[]).await.expect("Redis responds");
+    let stream = test.keys().messages();
+    test.query::<()>(&["XGROUP", "DELCONSUMER", &stream, STREAM.group(), "deleted"]).await;
+    assert_eq!(reconcile(&test).await, (0, 2));
+    assert_eq!(reconcile(&test).await, (0, 0), "they are pending");
+    let mut worker = test.consumer(STREAM, "two");
+    let claimed = worker.claim_batch(Duration::from_secs(30), 10).await.expect("Redis responds");
+    assert_eq!(entry_ids(&claimed.0), delivered[1..]);
+    assert_eq!(entry_ids(&read(&mut worker, 10).await).len(), 1);
 }
 
 #[tokio::test]
-async fn stream_without_a_group_is_not_trimmed() {
+async fn many_waiting_messages_are_compared_in_steps() {
     let test = TestStore::create().await;
-    fill(&test).await;
-    test.query::<()>(&["XGROUP", "DESTROY", &test.keys().messages(), STREAM.group()]).await;
-    assert_eq!(trim_to(&test, 10_000, NO_LIMIT).await, 0);
+    test.create_group(STREAM).await;
+    test.accept(&messages_to("kiran", 1)).await;
+    let mut pipe = redis::pipe();
+    for number in 0..5_000 {
+        pipe.cmd("HSET").arg(test.keys().waiting()).arg(format!("deleted {number}")).arg("1-1");
+        pipe.ignore();
+    }
+    pipe.query_async::<()>(&mut test.connection.clone()).await.expect("Redis responds");
+    read(&mut test.consumer(STREAM, "one"), 1).await;
+    let first = test.hot.queue().reconcile_waiting_messages("0").await.expect("Redis responds");
+    assert!((1..3_000).contains(&first.deleted), "{first:?}");
+    assert_eq!(first.deleted + reconcile(&test).await.0, 5_000);
 }
 
 #[tokio::test]
-async fn window_is_shortened_to_the_maximum_size() {
+async fn lag_is_known_again_when_everything_was_read() {
     let test = TestStore::create().await;
-    fill(&test).await;
-    store(&test, 500).await;
-    let bytes: u64 = test.query(&["MEMORY", "USAGE", &test.keys().messages()]).await;
-    assert_eq!(trim_to(&test, 0, bytes).await, 0);
-    let trimmed = trim_to(&test, 0, bytes / 2).await;
-    assert!((NODE_ENTRIES..=3 * NODE_ENTRIES).contains(&trimmed), "{trimmed}");
+    let queue = test.hot.queue();
+    assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "without a stream");
+    test.create_group(STREAM).await;
+    test.append_many(STREAM, 10).await;
+    assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "it is known");
+    read(&mut test.consumer(STREAM, "one"), 5).await;
+    // The newest one: the group never reaches it.
+    test.query::<()>(&["XDEL", &test.keys().messages(), "10-0"]).await;
+    assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "entries are unread");
+    read(&mut test.consumer(STREAM, "one"), 5).await;
+    queue.reconcile_lag(STREAM).await.expect("Redis responds");
+    assert_eq!(find_lag(&test, STREAM).await, Some(0));
+    test.append(STREAM, "11-0").await;
+    assert_eq!(entry_ids(&read(&mut test.consumer(STREAM, "one"), 5).await), ["11-0"]);
+    assert_eq!(find_lag(&test, STREAM).await, Some(0));
+}
+
+#[tokio::test]
+async fn lag_is_estimated_behind_a_deleted_entry() {
+    let test = TestStore::create().await;
+    test.create_group(STREAM).await;
+    test.accept(&messages_to("kiran", 100)).await;
+    let entries = test.entries(&test.keys().messages()).await;
+    test.query::<()>(&["XDEL", &test.keys().messages(), &entries[20].0]).await;
+    read(&mut test.consumer(STREAM, "one"), 50).await;
+    test.hot.queue().reconcile_lag(STREAM).await.expect("Redis responds");
+    // One of them was deleted.
+    assert!(matches!(find_lag(&test, STREAM).await, Some(49 | 50)));
 }
 
 #[tokio::test]

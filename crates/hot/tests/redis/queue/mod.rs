@@ -5,6 +5,7 @@ mod consumer;
 mod depth;
 mod ledger;
 mod maintenance;
+mod trim;
 
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use mayfly_hot::{Consumer, ReadBatch, Stream};
 
 use crate::TestStore;
 
+/// Entries that one script appends.
+const STEP_ENTRIES: usize = 5_000;
 /// As long as a read may wait if there is nothing to read.
 const NO_WAIT: Duration = Duration::from_millis(1);
 
@@ -39,6 +42,19 @@ impl TestStore {
             pipe.ignore();
         }
         pipe.query_async::<()>(&mut self.connection.clone()).await.expect("Redis responds");
+    }
+}
+
+impl TestStore {
+    /// Appends this many entries now.
+    async fn append_now(&self, stream: Stream, count: u64) {
+        let script =
+            "for _ = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], '*', 'kind', 'x') end";
+        for part in (0..count).step_by(STEP_ENTRIES) {
+            let count = (count - part).min(STEP_ENTRIES as u64).to_string();
+            let key = self.keys().stream(stream);
+            self.query::<()>(&["EVAL", script, "1", &key, &count]).await;
+        }
     }
 }
 

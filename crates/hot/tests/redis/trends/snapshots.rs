@@ -89,3 +89,16 @@ async fn snapshots_of_many_hosts_are_found_without_missing_and_too_long_ones() {
     let parsed: TrendSnapshot = serde_json::from_slice(&found[109]).expect("a snapshot");
     assert_eq!((parsed.host, found[110].len()), (hosts[109].clone(), long.len()));
 }
+
+#[tokio::test]
+async fn key_of_another_type_is_skipped_and_overwritten_by_the_next_snapshot() {
+    let test = TestStore::create().await;
+    let (lease, hosts) = (test.lead().await, [host(HOST), host("b.org")]);
+    publish(&test, &lease, &snapshot("b.org", now())).await;
+    test.plant(&test.keys().rising(&hosts[0])).await;
+    let found = test.hot.trends().find_many(&hosts).await.expect("Redis responds");
+    assert_eq!(found.len(), 1);
+    let next = snapshot(HOST, now());
+    assert_eq!(publish(&test, &lease, &next).await, PublishOutcome::Published);
+    assert_eq!(find(&test).await, Some(next));
+}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mayfly_hot::{Capacity, WriteOutcome};
+use mayfly_core::Visit;
+use mayfly_hot::{Capacity, VisitWriteRequest, WriteOutcome};
 
 use super::{HOST, crowd, on_host, visit, write_request};
 use crate::{TestStore, host, is_fresh};
@@ -11,6 +12,25 @@ use crate::{TestStore, host, is_fresh};
 const TTL: Duration = Duration::from_secs(30);
 const TOO_MANY_PAGES: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::PagesPerHost);
 const TOO_MANY_HOSTS: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::Hosts);
+const TOO_MANY_ADDED: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::HostsPerClient);
+const ACCEPTED: WriteOutcome = WriteOutcome::Accepted(None);
+
+/// Returns a request of a client for one visit of each host.
+fn request_of(client: &str, hosts: &[&str]) -> VisitWriteRequest {
+    let visits = hosts.iter().map(|name| on_host(name, visit("/", "v"))).collect();
+    VisitWriteRequest { client: client.into(), ..write_request(visits) }
+}
+
+async fn visit_as(test: &TestStore, client: &str, hosts: &[&str]) -> WriteOutcome {
+    test.visit_writer().write(request_of(client, hosts)).await.expect("Redis responds")
+}
+
+/// Writes requests in one batch.
+async fn write_batch(test: &TestStore, requests: Vec<VisitWriteRequest>) -> Vec<WriteOutcome> {
+    let writer = test.visit_writer();
+    let outcomes = join_all(requests.into_iter().map(|request| writer.write(request))).await;
+    outcomes.into_iter().map(|one| one.expect("Redis responds")).collect()
+}
 
 async fn list_hosts(test: &TestStore) -> Vec<String> {
     let hosts = test.hot.visits().list_hosts(TTL).await.expect("Redis responds");
@@ -42,17 +62,15 @@ async fn request_above_the_page_limit_is_rejected_as_a_whole() {
 async fn capacities_hold_within_a_batch() {
     let env = [("MAYFLY_VISITS__PAGES_MAX", "1"), ("MAYFLY_VISITS__HOSTS_MAX", "2")];
     let test = TestStore::create_with(&env).await;
-    let writer = test.visit_writer();
     let visits = [
         visit("/1", "v"),
         visit("/2", "v"),
         on_host("b.org", visit("/1", "v")),
         on_host("c.org", visit("/1", "v")),
     ];
-    let outcomes = join_all(visits.map(|one| writer.write(write_request(vec![one])))).await;
-    let outcomes: Vec<_> = outcomes.into_iter().map(|one| one.expect("Redis responds")).collect();
-    let accepted = WriteOutcome::Accepted(None);
-    assert_eq!(outcomes, [accepted.clone(), TOO_MANY_PAGES, accepted, TOO_MANY_HOSTS]);
+    let requests = visits.map(|one| write_request(vec![one])).into();
+    let outcomes = write_batch(&test, requests).await;
+    assert_eq!(outcomes, [ACCEPTED, TOO_MANY_PAGES, ACCEPTED, TOO_MANY_HOSTS]);
 }
 
 #[tokio::test]
@@ -118,11 +136,127 @@ async fn keys_of_a_host_expire_with_its_visitors() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__EXACT_MAX", "70")]).await;
     test.visit(crowd("/", 0, 100)).await;
     let own = test.keys().visits(&host(HOST));
-    let keys: Vec<String> = test.query(&["KEYS", &format!("{own}*")]).await;
+    let keys: Vec<String> = test.query(&["KEYS", &format!("{}:*", own.beginning())]).await;
     assert!(keys.len() > 10, "{keys:?}");
     for key in keys {
         assert!(is_fresh(test.ttl(&key).await, TTL + Duration::from_secs(10)), "{key}");
     }
     let hosts = test.ttl(&test.keys().visited_hosts()).await;
     assert!(is_fresh(hosts, TTL + Duration::from_secs(60)), "{hosts:?}");
+}
+
+#[tokio::test]
+async fn one_client_cannot_occupy_all_hosts() {
+    let env = [("MAYFLY_VISITS__HOSTS_MAX", "4"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "2")];
+    let test = TestStore::create_with(&env).await;
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, TOO_MANY_ADDED);
+    assert_eq!(list_hosts(&test).await, Vec::<String>::new(), "rejected as a whole");
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "one", &["3.org"]).await, TOO_MANY_ADDED);
+    assert_eq!(visit_as(&test, "two", &["3.org", "1.org"]).await, ACCEPTED);
+    // Hosts that another client added do not count.
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["4.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "three", &["5.org"]).await, TOO_MANY_HOSTS);
+}
+
+#[tokio::test]
+async fn hosts_of_a_client_are_limited_within_a_batch() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
+    let requests = vec![
+        request_of("one", &["1.org"]),
+        request_of("one", &["2.org"]),
+        request_of("two", &["2.org"]),
+        request_of("one", &["2.org", "1.org"]),
+    ];
+    assert_eq!(write_batch(&test, requests).await, [ACCEPTED, TOO_MANY_ADDED, ACCEPTED, ACCEPTED]);
+}
+
+#[tokio::test]
+async fn host_counts_for_its_client_as_long_as_the_client_visits_it() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
+    let added = test.keys().added_hosts("one");
+    let let_age = async |age: Duration| {
+        let at = test.now().await.minus(age).as_millis().to_string();
+        test.query::<()>(&["ZADD", &added, "XX", &at, "1.org"]).await;
+    };
+    assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED);
+    assert!(is_fresh(test.ttl(&added).await, TTL + Duration::from_secs(60)));
+    let_age(TTL + Duration::from_secs(50)).await;
+    assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED, "the heartbeat renews it");
+    let_age(TTL + Duration::from_secs(50)).await;
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, TOO_MANY_ADDED);
+    let_age(TTL + Duration::from_secs(61)).await;
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, ACCEPTED);
+}
+
+/// Names that were parts of other keys, or looked like them.
+#[tokio::test]
+async fn visits_of_any_host_leave_the_keys_of_others_alone() {
+    let test = TestStore::create().await;
+    let names = [
+        "zz",
+        "zz:v0",
+        "zz:p0",
+        "zz:names",
+        "zz:state",
+        "hosts",
+        "hosts:added",
+        "a",
+        "a:names",
+        "added:a",
+        "zz:v0:names",
+    ];
+    let visits = |names: &[&str]| -> Vec<Visit> {
+        let paths = ["/1", "/2", "/3"].into_iter();
+        let visit = |path| names.iter().map(move |name| on_host(name, visit(path, "v")));
+        paths.flat_map(visit).collect()
+    };
+    for round in 0..2 {
+        test.visit(visits(&names)).await;
+        for name in names {
+            let host = host(name);
+            let sample = test.hot.visits().count_visitors(&host, &test.settings.visits).await;
+            let sample = sample.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!((sample.visitors, sample.pages.len()), (1, 3), "{name} in round {round}");
+        }
+    }
+    // Another program added something that is no host.
+    let script = "return redis.call('ZADD', KEYS[1], ARGV[1], '\\255', ARGV[1], 'no host')";
+    let at = test.now().await.as_millis().to_string();
+    test.query::<()>(&["EVAL", script, "1", &test.keys().visited_hosts(), &at]).await;
+    let mut listed = names.map(str::to_owned);
+    listed.sort();
+    assert_eq!(list_hosts(&test).await, listed);
+}
+
+#[tokio::test]
+async fn host_with_a_key_of_another_type_rejects_only_its_visits() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__PAGES_MAX", "2")]).await;
+    let keys = |name| test.keys().visits(&host(name));
+    let class = mayfly_core::ShortHash::new("v").class();
+    let planted = [keys("1.org").state(), keys("2.org").names(), keys("3.org").visits(class)];
+    for key in &planted {
+        test.query::<()>(&["SET", key, "x"]).await;
+    }
+    let requests = ["1.org", "2.org", "3.org", "4.org"].map(|name| request_of("one", &[name]));
+    let outcomes = write_batch(&test, requests.into()).await;
+    for outcome in &outcomes[..2] {
+        let is_unreadable = matches!(outcome, WriteOutcome::UnreadableKey { error, .. }
+            if error.starts_with("WRONGTYPE"));
+        assert!(is_unreadable, "{outcome:?}");
+    }
+    assert_eq!(outcomes[2..], [ACCEPTED, ACCEPTED]);
+    let sample = test.hot.visits().count_visitors(&host("4.org"), &test.settings.visits).await;
+    assert_eq!(sample.expect("Redis responds").visitors, 1);
+}
+
+#[tokio::test]
+async fn client_with_a_key_of_another_type_rejects_only_its_visits() {
+    let test = TestStore::create().await;
+    test.query::<()>(&["SET", &test.keys().added_hosts("one"), "x"]).await;
+    let requests = vec![request_of("one", &["1.org"]), request_of("two", &["1.org"])];
+    let outcomes = write_batch(&test, requests).await;
+    assert!(matches!(outcomes[0], WriteOutcome::UnreadableKey { .. }), "{outcomes:?}");
+    assert_eq!(outcomes[1], ACCEPTED);
 }

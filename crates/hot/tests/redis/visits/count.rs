@@ -62,8 +62,8 @@ async fn more_expired_visits_than_one_step_removes_are_removed() {
     let visits = crowd("/1", 0, 6_000);
     test.visit(visits).await;
     for class in 0..13 {
-        for kind in ["p", "v"] {
-            let key = format!("{}:{kind}{class}", test.keys().visits(&host(HOST)));
+        let keys = test.keys().visits(&host(HOST));
+        for key in [keys.visits(class), keys.visitors(class)] {
             let members: Vec<String> = test.query(&["ZRANGE", &key, "0", "-1"]).await;
             let scores: Vec<&str> = members.iter().flat_map(|one| ["1", one.as_str()]).collect();
             if !scores.is_empty() {

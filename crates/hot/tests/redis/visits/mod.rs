@@ -10,7 +10,7 @@ use mayfly_core::{
     Sample, ShortHash, Visit,
     trends::{PagePath, PageTitle, Visitor},
 };
-use mayfly_hot::{VisitWriteRequest, VisitWriter, WriteOutcome};
+use mayfly_hot::{ExhaustedClients, VisitWriteRequest, VisitWriter, WriteOutcome};
 
 use crate::{TestStore, host};
 
@@ -39,12 +39,12 @@ fn crowd(path: &str, from: u32, visitors: u32) -> Vec<Visit> {
 }
 
 pub(crate) fn write_request(visits: Vec<Visit>) -> VisitWriteRequest {
-    VisitWriteRequest { visits, limit: None, idempotency: None }
+    VisitWriteRequest { visits, client: "client".into(), limit: None, idempotency: None }
 }
 
 impl TestStore {
     pub(crate) fn visit_writer(&self) -> VisitWriter {
-        VisitWriter::start(&self.hot, &self.settings)
+        VisitWriter::start(&self.hot, &self.settings, ExhaustedClients::default())
     }
 
     async fn write_visits(&self, visits: Vec<Visit>) -> WriteOutcome {
@@ -72,11 +72,11 @@ impl TestStore {
         let at = self.now().await.minus(age).as_millis().to_string();
         for Visit { host, path, visitor, .. } in visits {
             let (page, visitor) = (ShortHash::new(path.as_str()), ShortHash::new(visitor.as_str()));
-            let (key, class) = (self.keys().visits(host), visitor.class());
+            let (keys, class) = (self.keys().visits(host), visitor.class());
             let visitor = visitor.to_hex();
             let member = format!("{}{visitor}", page.to_hex());
-            self.query::<()>(&["ZADD", &format!("{key}:p{class}"), "XX", &at, &member]).await;
-            self.query::<()>(&["ZADD", &format!("{key}:v{class}"), "XX", &at, &visitor]).await;
+            self.query::<()>(&["ZADD", &keys.visits(class), "XX", &at, &member]).await;
+            self.query::<()>(&["ZADD", &keys.visitors(class), "XX", &at, &visitor]).await;
         }
     }
 
@@ -87,6 +87,6 @@ impl TestStore {
 
     /// Returns the number of pages whose names are stored.
     async fn stored_names(&self) -> u64 {
-        self.query(&["HLEN", &format!("{}:names", self.keys().visits(&host(HOST)))]).await
+        self.query(&["HLEN", &self.keys().visits(&host(HOST)).names()]).await
     }
 }

@@ -21,7 +21,8 @@ fn spread(from: u32, visitors: u32) -> Vec<Visit> {
 
 /// Returns the level of a host: the first class of visitors that is stored.
 async fn level(test: &TestStore) -> u32 {
-    let level: Option<u32> = test.query(&["HGET", &test.keys().visits(&host(HOST)), "level"]).await;
+    let level: Option<u32> =
+        test.query(&["HGET", &test.keys().visits(&host(HOST)).state(), "level"]).await;
     level.unwrap_or(0)
 }
 
@@ -29,7 +30,7 @@ async fn level(test: &TestStore) -> u32 {
 async fn stored(test: &TestStore) -> u32 {
     let mut stored = 0;
     for class in 0..13 {
-        let key = format!("{}:p{class}", test.keys().visits(&host(HOST)));
+        let key = test.keys().visits(&host(HOST)).visits(class);
         stored += test.query::<u32>(&["ZCARD", &key]).await;
     }
     stored
@@ -88,10 +89,10 @@ async fn each_class_counts_its_visits_by_page_and_by_visitor() {
     test.visit(spread(0, 1_000)).await;
     let mut all = 0;
     for class in 0..13 {
-        let key = |kind| format!("{}:{kind}{class}", test.keys().visits(&host(HOST)));
-        let visits: u64 = test.query(&["ZCARD", &key("p")]).await;
-        let visitors: u64 = test.query(&["ZCARD", &key("v")]).await;
-        let counts: Vec<u64> = test.query(&["HVALS", &key("c")]).await;
+        let keys = test.keys().visits(&host(HOST));
+        let visits: u64 = test.query(&["ZCARD", &keys.visits(class)]).await;
+        let visitors: u64 = test.query(&["ZCARD", &keys.visitors(class)]).await;
+        let counts: Vec<u64> = test.query(&["HVALS", &keys.page_counts(class)]).await;
         assert_eq!((visitors, counts.iter().sum()), (visits, visits), "{class}");
         assert!(class >= level(&test).await || visits == 0, "{class}");
         all += visits;
@@ -112,7 +113,7 @@ async fn repeated_heartbeats_do_not_change_the_estimate() {
 async fn full_last_class_counts_no_new_visitors() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__EXACT_MAX", "2")]).await;
     let last = 12;
-    let key = test.keys().visits(&host(HOST));
+    let key = test.keys().visits(&host(HOST)).state();
     let level = last.to_string();
     test.query::<()>(&["HSET", &key, "level", &level, "counted", &level]).await;
     let of_last_class = |number: &u32| ShortHash::new(&number.to_string()).class() == last;
@@ -148,7 +149,7 @@ async fn counts_become_exact_again_one_class_at_a_time() {
     assert!(full >= 2);
     test.let_visits_expire(&crowd).await;
     let few = spread(0, 12);
-    let key = test.keys().visits(&host(HOST));
+    let key = test.keys().visits(&host(HOST)).state();
     for stored_from in (0..full).rev() {
         test.visit(few.clone()).await;
         // Few visitors are left, therefore one more class is stored, and not yet counted.
@@ -168,7 +169,7 @@ async fn counts_become_exact_again_one_class_at_a_time() {
 #[tokio::test]
 async fn key_of_another_type_rejects_the_count() {
     let test = create().await;
-    test.query::<()>(&["SET", &test.keys().visits(&host(HOST)), "x"]).await;
+    test.query::<()>(&["SET", &test.keys().visits(&host(HOST)).state(), "x"]).await;
     let sample = test.hot.visits().count_visitors(&host(HOST), &test.settings.visits).await;
     let error = sample.expect_err("the hash is a string");
     assert!(matches!(&error, HotError::Rejected(cause) if cause.code() == Some("WRONGTYPE")));

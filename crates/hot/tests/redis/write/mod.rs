@@ -1,7 +1,9 @@
 //! Rate limits and idempotency keys of writes.
 
+mod exhausted_clients;
 mod idempotency;
 mod rate_limit;
+mod unreadable_keys;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mayfly_hot::{
-    HotError, IdempotentRequest, MessageWriteRequest, MessageWriter, PlayWriteRequest,
-    RateLimitStatus, VisitWriteRequest, WriteOutcome,
+    IdempotentRequest, MessageWriteRequest, MessageWriter, PlayWriteRequest, RateLimitStatus,
+    VisitWriteRequest, WriteOutcome,
 };
 
 use super::{limit, rate, remaining};
@@ -66,6 +66,8 @@ async fn window_begins_with_the_first_item_and_is_not_extended() {
     assert!(is_fresh(rejected.resets_in, Duration::from_secs(60)), "{rejected:?}");
     assert!(is_fresh(test.ttl(&key).await, Duration::from_secs(60)));
     test.query::<()>(&["DEL", &key]).await;
+    // Another process, which has not seen the rejection.
+    let writer = test.message_writer();
     assert_eq!(write(&writer, "client", 2, 2).await, Ok(0), "in the next window");
     let rejected = write(&writer, "client", 2, 1).await.expect_err("none remain");
     assert!(is_fresh(rejected.resets_in, HOUR), "{rejected:?}");
@@ -174,12 +176,13 @@ async fn request_without_a_limit_is_not_counted() {
 }
 
 #[tokio::test]
-async fn counter_of_another_type_fails_the_write() {
+async fn counter_of_another_type_rejects_the_write() {
     let test = TestStore::create().await;
     test.query::<()>(&["LPUSH", &rate_key(&test, "messages", "client"), "x"]).await;
     let request = messages::write_request(&messages_to("kiran", 1));
     let limited = MessageWriteRequest { limit: Some(limit("client", 5)), ..request };
-    let error = test.message_writer().write(limited).await.expect_err("a list");
-    assert!(matches!(&error, HotError::Unavailable(cause) if cause.contains("WRONGTYPE")));
+    let outcome = test.message_writer().write(limited).await.expect("Redis responds");
+    assert!(matches!(&outcome, WriteOutcome::UnreadableKey { error, .. }
+        if error.contains("WRONGTYPE")));
     assert!(!test.has_key(&test.keys().messages()).await, "nothing is written");
 }

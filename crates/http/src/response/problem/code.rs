@@ -208,7 +208,7 @@ impl Code {
     }
 
     /// Returns the URL of the section of the error documentation that explains this code, relative
-    /// to the public port.
+    /// to the public port. If the service has a public URL, problems contain the absolute URL.
     pub fn documentation_url(self) -> String {
         format!("{ERRORS_PATH}#{}", self.as_str())
     }

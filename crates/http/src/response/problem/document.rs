@@ -26,11 +26,12 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// Serializes the body of the response to the request `request_id`.
-    pub(crate) fn write_body(&self, request_id: &str) -> Bytes {
+    /// Serializes the body of the response to the request `request_id`. Its `type` is a URL of the
+    /// error documentation at `errors_url`.
+    pub(crate) fn write_body(&self, request_id: &str, errors_url: &str) -> Bytes {
         let code = self.inner.code;
         let document = Document {
-            r#type: code.documentation_url(),
+            r#type: format!("{errors_url}#{}", code.as_str()),
             title: code.title(),
             status: code.status().as_u16(),
             detail: self.detail_text(),

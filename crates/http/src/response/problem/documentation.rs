@@ -2,10 +2,24 @@
 
 use std::fmt::Write;
 
+use mayfly_runtime::{Service, settings::PublicSettings};
+
 use super::Code;
 
 /// The path of the page. Every public port serves it.
 pub(crate) const ERRORS_PATH: &str = "/docs/errors";
+
+/// Returns the URL of the page. A relative URL would be wrong behind a proxy that serves the port under
+/// a path prefix, so it is absolute if the public URL of the service is known.
+pub(crate) fn errors_url(service: Service, public: &PublicSettings) -> String {
+    let base = match service {
+        Service::IngestApi => public.ingest_url.as_str(),
+        Service::ListApi => public.list_url.as_str(),
+        Service::WsFanout => public.live_url.as_str(),
+        Service::PersistWorker | Service::StatsPublisher => "",
+    };
+    format!("{base}{ERRORS_PATH}")
+}
 
 /// Renders the page, with one section per code whose ID is the code.
 pub(crate) fn render_error_page() -> String {
@@ -36,9 +50,10 @@ fn explain(code: Code) -> &'static str {
              <code>detail</code> names the position. Fix the body."
         }
         Code::InvalidField => {
-            "A field, parameter or header is missing, unknown or out of range. <code>errors</code> \
-             lists each of them with its rule; items of a batch have their index, as in \
-             <code>[3].text</code>. Fix the listed fields."
+            "A field, parameter or header is missing, unknown or out of range, or the request target \
+             contains a character that must be percent-encoded. <code>errors</code> lists each field \
+             with its rule; items of a batch have their index, as in <code>[3].text</code>. Fix the \
+             listed fields."
         }
         Code::InvalidCursor => {
             "The cursor was not issued by this service, or was issued for a different \
@@ -54,8 +69,10 @@ fn explain(code: Code) -> &'static str {
              valid key."
         }
         Code::Forbidden => {
-            "The <code>Origin</code> of the request is not allowed, or the caller lacks permission. \
-             The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code>."
+            "A page whose origin is not allowed tried to write, take or delete; or the request \
+             addresses a host that is not allowed; or the caller lacks permission. The operator allows \
+             origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and hosts with \
+             <code>MAYFLY_HTTP__ALLOWED_HOSTS</code>."
         }
         Code::NotFound => "The path or the resource does not exist. Check the path and the ID.",
         Code::MethodNotAllowed => {
@@ -64,11 +81,13 @@ fn explain(code: Code) -> &'static str {
         }
         Code::NotAcceptable => {
             "The <code>Accept</code> header requests an API version that does not exist. Send \
-             <code>application/json</code> or <code>application/json; version=1</code>."
+             <code>application/json</code> or <code>application/json; version=1</code> (or \
+             <code>version=1.0</code>)."
         }
         Code::RequestTimeout => {
-            "The request body did not arrive within <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send it \
-             over a faster connection or in smaller requests."
+            "The head or the body of the request did not arrive within \
+             <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send it over a faster connection or in smaller \
+             requests."
         }
         Code::InboxFull => {
             "The inbox of the username contains <code>MAYFLY_INBOX__MESSAGES_MAX</code> unexpired \

@@ -19,7 +19,7 @@ use actix_web::{
 use mayfly_core::limits;
 
 pub use self::code::Code;
-pub(crate) use self::documentation::{ERRORS_PATH, render_error_page};
+pub(crate) use self::documentation::{ERRORS_PATH, errors_url, render_error_page};
 
 /// An error response.
 ///

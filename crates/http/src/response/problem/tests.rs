@@ -7,13 +7,13 @@ use actix_web::http::header::{HeaderMap, RETRY_AFTER};
 use super::{Code, Problem};
 
 fn body(problem: &Problem) -> serde_json::Value {
-    serde_json::from_slice(&problem.write_body("r-1")).expect("JSON")
+    serde_json::from_slice(&problem.write_body("r-1", "/docs/errors")).expect("JSON")
 }
 
 #[test]
 fn document_has_all_members_and_errors_only_for_invalid_fields() {
     assert_eq!(
-        String::from_utf8_lossy(&Problem::new(Code::NotFound).write_body("r-1")),
+        String::from_utf8_lossy(&Problem::new(Code::NotFound).write_body("r-1", "/docs/errors")),
         r#"{"type":"/docs/errors#not_found","title":"Not found","status":404,"detail":"The resource was not found.","instance":"urn:mayfly:request:r-1","code":"not_found"}"#
     );
     let problem =
@@ -68,5 +68,5 @@ fn temporary_errors_have_retry_after() {
 #[test]
 fn cause_is_not_sent() {
     let problem = Problem::new(Code::Internal).caused_by("redis://:hunter2@there");
-    assert!(!String::from_utf8_lossy(&problem.write_body("r")).contains("hunter2"));
+    assert!(!String::from_utf8_lossy(&problem.write_body("r", "/docs/errors")).contains("hunter2"));
 }

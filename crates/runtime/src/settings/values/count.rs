@@ -6,7 +6,11 @@ use serde::{Deserializer, de::Error};
 
 use super::{Scalar, parse_scalar};
 
-const THREADS_MAX: u64 = 1024;
+const THREADS_MAX: u64 = 512;
+/// Limits of what a process allocates or starts when it starts.
+const CONNECTIONS_MAX: u64 = 10_000;
+const TASKS_MAX: u64 = 1024;
+const QUEUE_LENGTH_MAX: u64 = 100_000_000;
 
 /// Parses a whole number above 0.
 pub(crate) fn positive<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -19,9 +23,32 @@ where
     T::try_from(number).map_err(|_| D::Error::custom(ALLOWED))
 }
 
+/// Parses the size of a connection pool.
+pub(crate) fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    from_1_to(deserializer, CONNECTIONS_MAX)
+}
+
+/// Parses a number of concurrent tasks.
+pub(crate) fn tasks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    from_1_to(deserializer, TASKS_MAX)
+}
+
+/// Parses the length of a queue.
+pub(crate) fn queue_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    from_1_to(deserializer, QUEUE_LENGTH_MAX)
+}
+
+fn from_1_to<'de, D: Deserializer<'de>>(deserializer: D, max: u64) -> Result<usize, D::Error> {
+    parse_scalar(deserializer, &format!("a whole number above 0, at most {max}"), |value| {
+        as_whole(value)
+            .filter(|number| (1..=max).contains(number))
+            .and_then(|number| usize::try_from(number).ok())
+    })
+}
+
 /// Parses a number of threads; 0 means one per core.
 pub(crate) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    parse_scalar(deserializer, "a whole number from 0 to 1024", |value| {
+    parse_scalar(deserializer, "a whole number from 0 to 512", |value| {
         as_whole(value).filter(|&n| n <= THREADS_MAX).and_then(|n| usize::try_from(n).ok())
     })
 }

@@ -9,6 +9,9 @@ use super::{Scalar, parse_scalar};
 /// Ten years. Arithmetic with instants further away overflows on some platforms.
 const MILLISECONDS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 
+/// The longest time of a TCP keep-alive timer.
+const KERNEL_SECONDS_MAX: u64 = 32_767;
+
 /// Parses a duration above 0.
 pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_scalar(deserializer, "a duration above 0, such as 250ms, 30s, 10m or 24h", |value| {
@@ -19,6 +22,15 @@ pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
 /// Parses a duration that may be 0.
 pub(crate) fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_scalar(deserializer, "a duration, such as 0s, 250ms, 30s, 10m or 24h", parse)
+}
+
+/// Parses a duration of whole seconds above 0, up to the limit of the kernel for its timers.
+pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_scalar(deserializer, "whole seconds from 1s to 32767s", |value| {
+        let duration = parse(value)?;
+        let is_whole = duration.subsec_nanos() == 0;
+        (is_whole && (1..=KERNEL_SECONDS_MAX).contains(&duration.as_secs())).then_some(duration)
+    })
 }
 
 /// Parses a duration in the notation of the configuration, such as `250ms`, `30s`, `10m` or `24h`.

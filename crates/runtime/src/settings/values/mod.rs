@@ -1,8 +1,10 @@
 //! Parsers of the value types that configuration keys have.
 
 pub(crate) mod address;
+pub(crate) mod certificates;
 pub(crate) mod count;
 pub(crate) mod duration;
+pub(crate) mod hosts;
 pub(crate) mod origin;
 pub(crate) mod proxies;
 pub(crate) mod rate;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::parse_scalar;
+use super::{
+    parse_scalar,
+    url::{check_host, split_port},
+};
 
 /// An allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +46,11 @@ impl AllowedOrigin {
         }
         let (scheme, host) = text.split_once("://")?;
         let (host, any_port) = host.strip_suffix(":*").map_or((host, false), |host| (host, true));
-        let is_host_char =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        let (name, port) = split_port(host).ok()?;
         let is_valid = !scheme.is_empty()
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-            && !host.is_empty()
-            && host.chars().all(is_host_char);
+            && check_host(name).is_ok()
+            && !(any_port && port.is_some());
         let origin = format!("{scheme}://{host}").to_ascii_lowercase();
         is_valid.then_some(if any_port { Self::AnyPort(origin) } else { Self::Exact(origin) })
     }
@@ -126,9 +128,19 @@ mod tests {
 
     #[test]
     fn invalid_origin_is_rejected() {
-        for rejected in
-            ["example.org", "https://", "https://example.org/", "https://*", "https://a b", ""]
-        {
+        for rejected in [
+            "example.org",
+            "https://",
+            "https://example.org/",
+            "https://*",
+            "https://a b",
+            "https://a:99999",
+            "https://a:b:c",
+            "https://a:1:*",
+            "https://[::g]",
+            "https://me@a",
+            "",
+        ] {
             assert_eq!(origins(rejected), None, "{rejected}");
         }
         assert!(

@@ -108,6 +108,11 @@ fn version_2(request: &Request) -> Case {
     case(Plain, other, 406, "not_acceptable")
 }
 
+/// Returns the rejection of a request that a page of another site caused.
+fn foreign(request: &Request) -> Case {
+    case(Plain, request.clone().header("origin", "http://evil.example"), 403, "forbidden")
+}
+
 /// Returns the cases of write operations.
 pub fn for_writers() -> Vec<Case> {
     let all = writers().into_iter().enumerate();
@@ -126,6 +131,7 @@ pub fn for_writers() -> Vec<Case> {
             after(RateLimited, limited(&request), limited(&another), 429, "rate_limited"),
             after(SmallQueue, request.clone(), another, 503, "overloaded"),
             case(NoStores, request.clone(), 503, "unavailable"),
+            foreign(&request),
         ]);
         if has_inbox {
             cases.push(after(SmallInbox, request.clone(), request.clone(), 409, "inbox_full"));
@@ -191,6 +197,11 @@ pub fn for_readers(id: &str) -> Vec<Case> {
             case(NoStores, request, 503, "unavailable"),
         ]);
     }
+    cases.extend([
+        foreign(&Request::new("delete_message").name(id)),
+        foreign(&Request::new("take_inbox").name("fred")),
+        foreign(&Request::new("get_chats").name("fred")),
+    ]);
     let take = |inbox: &str, limit: &str| {
         Request::new("take_inbox").name(inbox).query(limit).header("idempotency-key", inbox)
     };
@@ -213,7 +224,8 @@ pub fn for_readers(id: &str) -> Vec<Case> {
         case(Plain, list("limit=1000&order=desc&channel=none"), 200, ""),
         case(Plain, list("limit=0"), 400, "invalid_field"),
         case(Plain, list("cursor=x"), 400, "invalid_cursor"),
-        case(Corrupt, list(""), 500, "internal"),
+        // Tables without their columns are those of another version.
+        case(Corrupt, list(""), 503, "unavailable"),
         case(NoStores, list(""), 503, "unavailable"),
     ]);
     cases
@@ -225,10 +237,14 @@ pub fn for_counts(video: &str) -> Vec<Case> {
     let list = |query: &str| Request::new("list_plays").query(query);
     let pulse = Request::new("get_pulse");
     let mut cases = Vec::new();
-    for request in [&one, &list("limit=1"), &pulse] {
+    // A state of another type is missing until it is published again.
+    let (internal, missing) = ((500, "internal"), (503, "unavailable"));
+    for (request, (status, code)) in
+        [(&one, internal), (&list("limit=1"), internal), (&pulse, missing)]
+    {
         cases.extend(common(request));
         cases.extend([
-            case(Corrupt, request.clone(), 500, "internal"),
+            case(Corrupt, request.clone(), status, code),
             case(NoStores, request.clone(), 503, "unavailable"),
         ]);
     }
@@ -254,10 +270,15 @@ pub fn for_hosts() -> Vec<Case> {
     let increases = |query: &str| Request::new("list_increases").query(query);
     let valid = increases("apikey=good&host=fred");
     let mut cases = Vec::new();
-    for request in [&pages, &rising, &history, &valid] {
+    for (request, status, code) in [
+        (&pages, 200, ""),
+        (&rising, 200, ""),
+        (&history, 503, "unavailable"),
+        (&valid, 500, "internal"),
+    ] {
         cases.extend(common(request));
         cases.extend([
-            case(Corrupt, request.clone(), 500, "internal"),
+            case(Corrupt, request.clone(), status, code),
             case(NoStores, request.clone(), 503, "unavailable"),
         ]);
     }
@@ -299,7 +320,7 @@ pub fn for_stats() -> Vec<Case> {
             case(WithStatistics, request.clone(), 302, ""),
             case(Plain, request.clone(), 503, "unavailable"),
             case(NoStores, request.clone(), 503, "unavailable"),
-            case(Corrupt, request, 500, "internal"),
+            case(Corrupt, request, 503, "unavailable"),
         ]);
         cases
     })

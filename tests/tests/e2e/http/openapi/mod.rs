@@ -25,13 +25,9 @@ use self::{
 const APIS: [Service; 2] = [Service::IngestApi, Service::ListApi];
 /// The number of concurrent cases.
 const CONCURRENT_CASES: usize = 8;
-/// Documented outcomes that a test cannot provoke quickly: they need ten thousand requests waiting
-/// for Redis.
-const UNTESTED: [(&str, u16, &str); 3] = [
-    ("get_message", 503, "overloaded"),
-    ("get_chat", 503, "overloaded"),
-    ("delete_message", 503, "overloaded"),
-];
+/// Documented outcomes of every operation that accesses a store, which a test cannot provoke
+/// everywhere: they need more requests than the store can execute, or an error that nobody expects.
+const UNTESTED: [(u16, &str); 2] = [(503, "overloaded"), (500, "internal")];
 
 async fn read_document(world: &World) -> Document {
     let response = ApiResponse::send(world.http.get(world.list_url("/openapi.json"))).await;
@@ -232,6 +228,6 @@ async fn documented_and_actual_responses_are_the_same() {
     for outcome in recorder.outcomes() {
         missing.remove(&outcome);
     }
-    missing.retain(|(id, status, code)| !UNTESTED.contains(&(id, *status, code)));
+    missing.retain(|(_, status, code)| !UNTESTED.contains(&(*status, code)));
     assert!(missing.is_empty(), "documented, but not returned: {missing:#?}");
 }

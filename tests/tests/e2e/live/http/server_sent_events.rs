@@ -1,15 +1,19 @@
 //! The live feeds as server-sent events.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use mayfly_stack::Service;
 use mayfly_tests::{
-    DEFAULT_TIMEOUT, World, eventually,
+    ApiResponse, DEFAULT_TIMEOUT, World, eventually,
     live::{Event, Events, LiveSocket, PacedLoad},
 };
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, header::HeaderValue};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::TcpSocket};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use crate::live::{frame_position, post_text, read_metrics, shared, start_instance};
 
@@ -97,9 +101,124 @@ async fn only_allowed_origins_can_read_events() {
     let from = |origin| request(&world, "channel=events-origin").header("origin", origin);
     let (events, _) = start(from("http://localhost:3000")).await;
     assert_eq!(events.header("access-control-allow-origin"), "http://localhost:3000");
-    if let Ok(events) = Events::open(from("https://evil.example")).await {
-        assert_eq!(events.header("access-control-allow-origin"), "");
+    for origin in ["https://evil.example", "null"] {
+        let refused = Events::open(from(origin)).await.expect_err(origin);
+        assert_eq!(refused.header("access-control-allow-origin"), "", "{origin}");
+        refused.expect_problem(403, "forbidden");
     }
+}
+
+#[tokio::test]
+async fn proxies_are_told_not_to_store_transform_or_buffer_the_stream() {
+    let world = shared().await;
+    let (events, _) = start(request(&world, "channel=events-headers")).await;
+    assert_eq!(events.header("content-type"), "text/event-stream");
+    assert_eq!(events.header("cache-control"), "no-store, no-transform");
+    assert_eq!(events.header("x-accel-buffering"), "no");
+    let url = world.url(Service::WsFanout, "/v1/events?channel=events-headers");
+    let head = ApiResponse::send(world.http.head(url)).await;
+    assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
+    assert_eq!(head.header("cache-control"), "no-store, no-transform");
+    assert_eq!(head.header("content-length"), "", "the length of a stream is unknown");
+}
+
+/// `EventSource` in JavaScript cannot set the header.
+#[tokio::test]
+async fn position_in_the_query_is_like_the_header() {
+    let world = shared().await;
+    let (_events, hello) = open(&world, "channel=events-poly").await;
+    post_text(&world, "events-poly", "one").await;
+    let by_query = format!("channel=events-poly&since=garbage&lastEventId={}", hello.id);
+    let by_header = "channel=events-poly&since=garbage&lastEventId=garbage";
+    let by_header = request(&world, by_header).header("last-event-id", &hello.id);
+    let empty = format!("channel=events-poly&lastEventId=&since={}", hello.id);
+    let empty = request(&world, &empty).header("last-event-id", "");
+    for request in [request(&world, &by_query), by_header, empty] {
+        let (mut events, resumed) = start(request).await;
+        assert_eq!(resumed.json()["resumed"], true, "{resumed:?}");
+        assert_eq!(events.next().await.json()["message"]["text"], "one");
+    }
+    let (_events, first) = open(&world, "channel=events-poly&lastEventId=").await;
+    assert!(first.json().get("resumed").is_none(), "an empty position is none: {first:?}");
+}
+
+/// A 400 would make `EventSource` give up.
+#[tokio::test]
+async fn unknown_position_is_replaced_by_the_current_one() {
+    let world = shared().await;
+    for (position, reason) in [
+        (&b"garbage"[..], "unknown_position"),
+        (b"\xff\xfe", "unknown_position"),
+        (b"1.none.1-0", "data_lost"),
+    ] {
+        let position = HeaderValue::from_bytes(position).expect("a valid value");
+        let lost = request(&world, "channel=events-lost").header("last-event-id", position);
+        let (_events, hello) = start(lost).await;
+        assert_eq!(hello.json()["reason"], reason, "{hello:?}");
+        assert_eq!(hello.id, frame_position(&hello.json()));
+        let again = request(&world, "channel=events-lost").header("last-event-id", &hello.id);
+        let (_events, resumed) = start(again).await;
+        assert_eq!(resumed.json()["resumed"], true, "{resumed:?}");
+    }
+}
+
+/// Reads everything that the server sends until it closes the connection or `is_complete`.
+async fn read_raw(at: SocketAddr, request: &str, is_complete: impl Fn(&str) -> bool) -> String {
+    let mut stream = TcpStream::connect(at).await.expect("the connection is accepted");
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut all = Vec::new();
+    let reading = async {
+        while stream.read_buf(&mut all).await.expect("the response is readable") > 0
+            && !is_complete(&String::from_utf8_lossy(&all))
+        {}
+    };
+    timeout(DEFAULT_TIMEOUT, reading).await.expect("the response arrives in time");
+    String::from_utf8(all).expect("the response is text")
+}
+
+#[tokio::test]
+async fn client_of_http_1_0_receives_a_stream_without_chunks() {
+    let world = shared().await;
+    let fanout = start_instance(&world, &[]).await;
+    let at = fanout.http.expect("the service accepts requests");
+    for connection in ["", "connection: keep-alive\r\n"] {
+        let request = format!("GET /v1/events?channel=events-1-0 HTTP/1.0\r\n{connection}\r\n");
+        let response = read_raw(at, &request, |text| text.contains("\"hello\"")).await;
+        let (head, body) = response.split_once("\r\n\r\n").expect("the head is complete");
+        let head = head.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.0 200"), "{head}");
+        assert!(!head.contains("transfer-encoding") && !head.contains("keep-alive"), "{head}");
+        assert!(body.starts_with("retry: "), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn stream_begins_with_the_delay_before_reconnecting() {
+    let world = shared().await;
+    let mut events = Events::open(request(&world, "channel=events-retry")).await.expect("200");
+    let retry = events.next_block().await.expect("the stream stays open").retry;
+    let range = Duration::from_secs(1)..=Duration::from_secs(5);
+    assert!(retry.is_some_and(|retry| range.contains(&retry)), "{retry:?}");
+}
+
+#[tokio::test]
+async fn full_instance_tells_an_event_source_to_come_back() {
+    let world = shared().await;
+    let fanout = start_instance(&world, &[("MAYFLY_FANOUT__CONNECTIONS_MAX", "1")]).await;
+    let url = fanout.url("/v1/events?channel=events-full");
+    let (first, _) = start(world.http.get(&url)).await;
+    let mut refused = Events::open(world.http.get(&url)).await.expect("EventSource expects 200");
+    let retry = refused.next_block().await.expect("a delay").retry.expect("a delay");
+    assert!(retry >= Duration::from_secs(1), "{retry:?}");
+    assert_eq!(refused.next_block().await, None, "the response ends");
+    assert_eq!(read_metrics(&world, &fanout).await.sum("connections"), 1);
+    drop(first);
+    eventually(DEFAULT_TIMEOUT, "a stream is accepted again", async || {
+        let mut events = Events::open(world.http.get(&url)).await.expect("200");
+        events.next_block().await;
+        events.next_block().await.ok_or("the response ends")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -141,6 +260,29 @@ async fn unread_stream_is_closed_and_its_memory_is_freed() {
     .await;
 }
 
+/// A draining instance accepts connections until all others are closed.
+#[tokio::test]
+async fn draining_instance_tells_an_event_source_to_come_back() {
+    let world = shared().await;
+    let fanout = start_instance(&world, &[("MAYFLY_FANOUT__DRAIN", "3s")]).await;
+    let url = fanout.url("/v1/events?channel=events-drain");
+    let (_events, _) = start(world.http.get(&url)).await;
+    let left = tokio::spawn(fanout.terminate(Duration::from_secs(20)));
+    let refused = eventually(DEFAULT_TIMEOUT, "the instance drains", async || {
+        let mut events = Events::open(world.http.get(&url)).await.expect("EventSource expects 200");
+        let blocks = [events.next_block().await, events.next_block().await];
+        match blocks {
+            [Some(block), None] => Ok(block),
+            other => Err(other),
+        }
+    })
+    .await;
+    let retry = refused.retry.expect("the delay before reconnecting");
+    assert!((100..=2_000).contains(&retry.as_millis()), "{retry:?}");
+    let (status, _, log) = left.await.expect("the process exits");
+    assert!(status.success(), "{status}: {log:?}");
+}
+
 #[tokio::test]
 async fn stream_ends_on_drain_and_resumes_on_another_instance() {
     let world = shared().await;
@@ -152,7 +294,12 @@ async fn stream_ends_on_drain_and_resumes_on_another_instance() {
     let before = events.next().await;
     assert_eq!(before.json()["message"]["text"], "before");
     let left = tokio::spawn(fanout.terminate(Duration::from_secs(10)));
-    while events.next_block().await.is_some() {}
+    let mut last = Event::default();
+    while let Some(block) = events.next_block().await {
+        last = block;
+    }
+    let retry = last.retry.expect("the delay before reconnecting");
+    assert!((100..=2_000).contains(&retry.as_millis()), "{retry:?}");
     let (status, _, log) = left.await.expect("the process exits");
     assert!(status.success(), "{status}: {log:?}");
     let back = request(&world, "channel=events-drain").header("last-event-id", &before.id);

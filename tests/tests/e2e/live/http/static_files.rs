@@ -15,16 +15,19 @@ async fn get(world: &World, path: &str) -> ApiResponse {
 #[tokio::test]
 async fn client_is_readable_from_every_origin() {
     let world = shared().await;
-    for path in ["/mayfly.js", "/mayfly.d.ts"] {
+    for path in ["/mayfly.js", "/mayfly.mjs", "/mayfly.d.ts", "/mayfly.d.mts"] {
         let request = world.http.get(world.url(Service::WsFanout, path));
         let answer = ApiResponse::send(request.header("origin", "https://any.example")).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+        assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin", "{path}");
         assert!(!answer.header("cache-control").is_empty(), "{path}");
         assert!(!answer.body.is_empty(), "{path}");
     }
-    let kind = get(&world, "/mayfly.js").await;
-    assert!(kind.header("content-type").starts_with("text/javascript"), "{kind:?}");
+    for path in ["/mayfly.js", "/mayfly.mjs"] {
+        let kind = get(&world, path).await;
+        assert!(kind.header("content-type").starts_with("text/javascript"), "{kind:?}");
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,7 @@ async fn every_documented_frame_is_sent_and_matches_its_schema() {
     document.validate_until(&mut live, "position").await;
 
     send_client_frames(&mut document, &mut live).await;
+    send_connect_frames(&mut document, &world).await;
     publish_snapshot(&document, &world).await;
     let (mut stats, _) = document.open(&world.live_url("feed=stats")).await;
     document.validate_until(&mut stats, "stats").await;
@@ -182,7 +183,8 @@ async fn send_client_frames(document: &mut Document, live: &mut LiveSocket) {
     for (name, operation) in
         document.json["operations"].clone().as_object().expect("the value is an object")
     {
-        if operation["action"] != "receive" {
+        // A `connect` frame starts a connection.
+        if operation["action"] != "receive" || name == "connect" {
             continue;
         }
         for example in document.examples(name) {
@@ -212,6 +214,19 @@ async fn send_client_frames(document: &mut Document, live: &mut LiveSocket) {
         live.send_text(text).await;
         assert_eq!(document.validate_until(live, "error").await["code"], code);
     }
+}
+
+/// Opens a connection with every documented `connect` frame, and one with an invalid frame.
+async fn send_connect_frames(document: &mut Document, world: &World) {
+    let url = world.live_url("connect=frame");
+    for example in document.examples("connect") {
+        let mut live = LiveSocket::connect(&url).await;
+        live.send_text(&example.to_string()).await;
+        document.validate_until(&mut live, "hello").await;
+    }
+    let mut live = LiveSocket::connect(&url).await;
+    live.send_text(r#"{"type":"ping"}"#).await;
+    document.validate_until(&mut live, "error").await;
 }
 
 /// Publishes the snapshot of the document, like stats-publisher.
@@ -264,8 +279,16 @@ async fn documented_query_parameters_and_close_codes_are_correct() {
     let live = &document.json["channels"]["live"];
     let parameters = live["bindings"]["ws"]["query"]["properties"].as_object();
     for name in parameters.expect("the query has parameters").keys() {
-        let value = if name == "feed" { "stats" } else { "x" };
-        LiveSocket::connect_with_hello(&world.live_url(&format!("{name}={value}"))).await;
+        let value = match name.as_str() {
+            "feed" => "stats",
+            "connect" => "frame",
+            _ => "x",
+        };
+        let mut live = LiveSocket::connect(&world.live_url(&format!("{name}={value}"))).await;
+        if name == "connect" {
+            live.send_text(r#"{"type":"connect"}"#).await;
+        }
+        assert_eq!(live.next_frame().await["type"], "hello", "{name}");
     }
     let codes = live["x-close-codes"].as_array().expect("the channel has close codes");
     let described = |code: u16| {
@@ -276,6 +299,9 @@ async fn documented_query_parameters_and_close_codes_are_correct() {
         let (closed, _) = LiveSocket::connect(&world.live_url(query)).await.next_close().await;
         assert_eq!((closed, &described(closed)["may_reconnect"]), (code, &json!(false)));
     }
+    let foreign = UpgradeRequest::new(&world.live_url("")).header("origin", "https://evil.example");
+    let (closed, _) = foreign.send().await.expect("the socket opens").next_close().await;
+    assert_eq!((closed, &described(closed)["may_reconnect"]), (4504, &json!(false)));
     let too_long = "x".repeat(4097);
     for (frame, code) in [
         (encode(FIN | 0x3, b""), 1002),

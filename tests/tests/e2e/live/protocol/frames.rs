@@ -172,6 +172,64 @@ async fn emptied_set_does_not_mean_all() {
 }
 
 #[tokio::test]
+async fn asterisk_means_all_channels() {
+    let world = shared().await;
+    let hear = async |live: &mut LiveSocket, channel: &str| {
+        post_text(&world, channel, channel).await;
+        // Messages of other tests arrive as well.
+        while live.next_of_type("message").await["message"]["channel"] != channel {}
+    };
+    let query = world.live_url("channel=*&channel=asterisk-a");
+    let (mut by_query, _) = LiveSocket::connect_with_hello(&query).await;
+    hear(&mut by_query, "asterisk-b").await;
+    let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("channel=asterisk-a")).await;
+    let all = live.exchange(&json!({"type": "subscribe", "channels": ["*"]})).await;
+    assert_eq!(all, subscription_set("subscribed", &["*"], &["messages"]));
+    // A name does not narrow what another part of the page has subscribed to.
+    live.send_text(r#"{"type":"subscribe","channels":["asterisk-a"]}"#).await;
+    assert_eq!(live.next_of_type("subscribed").await["channels"], json!(["*"]));
+    hear(&mut live, "asterisk-c").await;
+    live.send_text(r#"{"type":"unsubscribe","channels":["*"]}"#).await;
+    assert_eq!(live.next_of_type("unsubscribed").await["channels"], json!([]));
+    post_text(&world, "asterisk-a", "unheard").await;
+    live.exchange(&json!({"type": "subscribe", "channels": ["asterisk-d"]})).await;
+    post_text(&world, "asterisk-d", "heard").await;
+    assert_eq!(live.texts_until("heard").await, ["heard"]);
+}
+
+#[tokio::test]
+async fn empty_list_of_channels_adds_none() {
+    let world = shared().await;
+    let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("channel=adds-none")).await;
+    let answer = live.exchange(&json!({"type": "subscribe", "channels": []})).await;
+    assert_eq!(answer, subscription_set("subscribed", &["adds-none"], &["messages"]));
+    live.exchange(&json!({"type": "unsubscribe", "channels": ["adds-none"]})).await;
+    let answer = live.exchange(&json!({"type": "subscribe", "channels": []})).await;
+    assert_eq!(answer, subscription_set("subscribed", &[], &["messages"]));
+}
+
+#[tokio::test]
+async fn emptied_set_of_videos_does_not_mean_all() {
+    let world = shared().await;
+    let query = world.live_url("feed=plays&video=emptied-1");
+    let (mut live, _) = LiveSocket::connect_with_hello(&query).await;
+    live.exchange(&json!({"type": "unsubscribe", "videos": ["emptied-1"]})).await;
+    let publish = async |video: &str| {
+        let counts = json!([{"video_id": video, "count": 1}]).to_string();
+        let mut add = redis::cmd("XADD");
+        add.arg(world.key("plays:frames")).arg("*").arg("counts").arg(counts);
+        add.exec_async(&mut world.redis().await).await.expect("Redis is available");
+    };
+    let (mut other, _) =
+        LiveSocket::connect_with_hello(&world.live_url("feed=plays&video=emptied-1")).await;
+    publish("emptied-1").await;
+    assert_eq!(other.next_frame().await["counts"][0]["video_id"], "emptied-1");
+    live.exchange(&json!({"type": "subscribe", "videos": ["emptied-2"]})).await;
+    publish("emptied-2").await;
+    assert_eq!(live.next_frame().await["counts"][0]["video_id"], "emptied-2");
+}
+
+#[tokio::test]
 async fn invalid_frames_are_rejected_and_change_nothing() {
     let world = shared().await;
     let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("channel=wrong")).await;
@@ -192,7 +250,12 @@ async fn invalid_frames_are_rejected_and_change_nothing() {
         r#"{"type":"subscribe","channels":["fine",""]}"#,
         r#"{"type":"subscribe","channels":[7]}"#,
         r#"{"type":"subscribe","feeds":["news"]}"#,
+        r#"{"type":"subscribe","channels":null}"#,
+        r#"{"type":"subscribe","channels":["**"]}"#,
         r#"{"type":"unsubscribe","channels":["with a space"]}"#,
+        r#"{"type":"unsubscribe","more":[]}"#,
+        r#"{"type":"connect"}"#,
+        r#"{"type":"connect","channels":["x"]}"#,
     ] {
         expect_error(&mut live, text, "invalid_field").await;
     }

@@ -3,7 +3,7 @@
 use mayfly_stack::Service;
 use mayfly_tests::{
     ApiResponse, DEFAULT_TIMEOUT,
-    live::{LiveSocket, UpgradeRequest},
+    live::{LiveSocket, SocketEvent, UpgradeRequest},
 };
 use serde_json::json;
 
@@ -42,6 +42,11 @@ async fn invalid_query_is_reported_by_a_close_code_after_the_upgrade() {
         "feed=rising",
         "feed=messages,rising",
         "since=a&since=b",
+        "channel=**",
+        "connect=",
+        "connect=query",
+        "connect=frame&channel=with%20blank",
+        "lastEventId=x",
     ] {
         let mut live = LiveSocket::connect(&world.live_url(query)).await;
         let (code, reason) = live.next_close().await;
@@ -80,30 +85,37 @@ async fn feeds_can_be_a_list_or_repeated() {
 }
 
 #[tokio::test]
-async fn only_allowed_origins_can_open_a_socket() {
+async fn forbidden_origin_is_reported_by_a_close_code_with_the_origin() {
     let world = shared().await;
     let url = world.live_url("channel=origins");
-    for origin in ["https://evil.example", "http://localhost.evil.example", "null"] {
-        let refused = UpgradeRequest::new(&url).header("origin", origin).expect_rejection().await;
-        refused.expect_problem(403, "forbidden");
+    let long = format!("https://{}.example", "x".repeat(200));
+    for origin in ["https://evil.example", "http://localhost.evil.example", "null", &long] {
+        let opening = UpgradeRequest::new(&url).header("origin", origin);
+        let mut live = opening.send().await.expect("the upgrade is accepted");
+        let reason = format!("origin_not_allowed: {origin}");
+        let reason = reason[..reason.len().min(123)].to_owned();
+        assert_eq!(live.receive().await, SocketEvent::Close(4504, reason), "nothing is delivered");
+        assert!(live.is_closed_by_server().await, "{origin}");
     }
     let own = world.url(Service::WsFanout, "");
     for origin in [own.as_str(), "http://localhost:3000"] {
         let opened = UpgradeRequest::new(&url).header("origin", origin).send().await;
-        opened.unwrap_or_else(|error| panic!("{origin}: {error:?}"));
+        let mut live = opened.unwrap_or_else(|error| panic!("{origin}: {error:?}"));
+        assert_eq!(live.next_frame().await["type"], "hello", "{origin}");
     }
 }
 
 #[tokio::test]
-async fn without_allowed_origins_only_the_own_origin_is_accepted() {
+async fn without_allowed_origins_only_the_own_origin_is_accepted_and_others_are_logged_once() {
     let world = shared().await;
     let fanout = start_instance(&world, &[("MAYFLY_HTTP__ALLOWED_ORIGINS", "")]).await;
     let url = feed_url(&fanout, "channel=origins");
-    let refused = UpgradeRequest::new(&url)
-        .header("origin", "http://localhost:3000")
-        .expect_rejection()
-        .await;
-    refused.expect_problem(403, "forbidden");
+    let foreign = "http://localhost:3000";
+    for _ in 0..2 {
+        let opening = UpgradeRequest::new(&url).header("origin", foreign);
+        let mut live = opening.send().await.expect("the upgrade is accepted");
+        assert_eq!(live.next_close().await.0, 4504);
+    }
     let own = format!("http://{}", fanout.http.expect("the service accepts requests"));
     for origin in [None, Some(&own)] {
         let opening = UpgradeRequest::new(&url);
@@ -111,8 +123,12 @@ async fn without_allowed_origins_only_the_own_origin_is_accepted() {
             Some(origin) => opening.header("origin", origin),
             None => opening,
         };
-        opening.send().await.unwrap_or_else(|error| panic!("{origin:?}: {error:?}"));
+        let mut live = opening.send().await.unwrap_or_else(|error| panic!("{origin:?}: {error:?}"));
+        assert_eq!(live.next_frame().await["type"], "hello", "{origin:?}");
     }
+    let (_, _, log) = fanout.terminate(DEFAULT_TIMEOUT).await;
+    let logged = log.iter().filter(|line| line.contains(foreign) && line.contains("WARN")).count();
+    assert_eq!(logged, 1, "{log:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod asyncapi;
 mod conformance;
+mod connect_frame;
 mod frames;
 mod handshake;
 mod pings;

@@ -1,6 +1,7 @@
 //! Visits: validation, counting and sampling.
 
 mod crowd;
+mod isolation;
 mod publishers;
 mod rejections;
 mod sampled;

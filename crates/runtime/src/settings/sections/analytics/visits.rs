@@ -22,4 +22,7 @@ pub struct VisitsSettings {
     /// Hosts with visitors; visits to further hosts are rejected as overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_max: u64,
+    /// Hosts with visitors that one client added; visits to further hosts are rejected.
+    #[serde(deserialize_with = "count::positive")]
+    pub hosts_per_client_max: u64,
 }

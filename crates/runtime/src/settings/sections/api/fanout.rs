@@ -19,6 +19,12 @@ pub struct FanoutSettings {
     /// Bytes in the send queue of one connection.
     #[serde(deserialize_with = "size::positive")]
     pub queue_bytes_max: usize,
+    /// Bytes that all connections of the process hold.
+    #[serde(deserialize_with = "size::positive")]
+    pub queued_bytes_max: usize,
+    /// Bytes of replays that the process reads or has queued.
+    #[serde(deserialize_with = "size::positive")]
+    pub replay_bytes_max: usize,
     /// The policy for a connection whose send queue is full.
     pub slow_consumer: SlowConsumer,
     /// Interval of pings.

@@ -11,10 +11,13 @@ pub struct IngestSettings {
     /// Whether `GET /message/write/` is enabled.
     #[serde(deserialize_with = "switch::on_off")]
     pub write_by_get: bool,
-    /// Bytes per round trip to Redis.
+    /// Bytes per round trip to Redis; a single request may have more.
     #[serde(deserialize_with = "size::positive")]
     pub batch_bytes_max: usize,
-    /// Requests that may wait for Redis, per server thread.
-    #[serde(deserialize_with = "count::positive")]
+    /// Requests that may wait for Redis, per queue.
+    #[serde(deserialize_with = "count::queue_length")]
     pub waiting_max: usize,
+    /// Bytes of the requests that may wait for Redis, per queue.
+    #[serde(deserialize_with = "size::positive")]
+    pub waiting_bytes_max: usize,
 }

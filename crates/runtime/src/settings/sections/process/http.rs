@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use serde::Deserialize;
 
 use crate::settings::values::{
-    address, count, duration, origin::AllowedOrigins, proxies::TrustedProxies,
+    address, count, duration, hosts::AllowedHosts, origin::AllowedOrigins, proxies::TrustedProxies,
+    size,
 };
 
 /// Addresses, timeouts and limits of the public HTTP server.
@@ -17,6 +18,8 @@ pub struct HttpSettings {
     pub listen: SocketAddr,
     /// The origins whose web pages may call the API from a browser.
     pub allowed_origins: AllowedOrigins,
+    /// The hosts under which clients may address the server.
+    pub allowed_hosts: AllowedHosts,
     /// How long the server keeps accepting requests after the first signal.
     #[serde(deserialize_with = "duration::any")]
     pub drain_delay: Duration,
@@ -26,6 +29,12 @@ pub struct HttpSettings {
     /// Time limit for receiving the body of a request.
     #[serde(deserialize_with = "duration::positive")]
     pub body_timeout: Duration,
+    /// How long the server waits for a client that does not read its response.
+    #[serde(deserialize_with = "duration::positive")]
+    pub write_timeout: Duration,
+    /// Bytes per process of request bodies, and separately of responses that clients have not read.
+    #[serde(deserialize_with = "size::positive")]
+    pub bodies_bytes_max: usize,
     /// Open connections per process.
     #[serde(deserialize_with = "count::positive")]
     pub connections_max: usize,

@@ -14,7 +14,7 @@ pub struct PersistSettings {
     #[serde(deserialize_with = "duration::any")]
     pub batch_interval: Duration,
     /// Batches that one process writes concurrently.
-    #[serde(deserialize_with = "count::positive")]
+    #[serde(deserialize_with = "count::tasks")]
     pub writers: usize,
     /// Rows per second and worker; `None` means unlimited.
     #[serde(deserialize_with = "count::positive_or_off")]

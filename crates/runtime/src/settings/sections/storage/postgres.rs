@@ -18,6 +18,6 @@ pub struct PostgresSettings {
     #[serde(deserialize_with = "duration::positive")]
     pub timeout: Duration,
     /// Connections per process.
-    #[serde(deserialize_with = "count::positive")]
+    #[serde(deserialize_with = "count::connections")]
     pub pool_size_max: usize,
 }

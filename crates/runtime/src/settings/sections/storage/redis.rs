@@ -5,7 +5,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use crate::settings::values::{count, duration, parse_scalar, url};
+use crate::settings::values::{
+    certificates::{self, Certificates},
+    count, duration, parse_scalar, switch, url,
+};
 
 /// The connection to Redis.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,9 +23,22 @@ pub struct RedisSettings {
     /// Time limit for a response from Redis.
     #[serde(deserialize_with = "duration::positive")]
     pub timeout: Duration,
+    /// How long a request may wait before it is sent to Redis.
+    #[serde(deserialize_with = "duration::positive")]
+    pub queue_timeout: Duration,
     /// Connections per server thread, and for everything else.
-    #[serde(deserialize_with = "count::positive")]
+    #[serde(deserialize_with = "count::connections")]
     pub pool_size_max: usize,
+    /// Idle time after which the kernel checks a connection.
+    #[serde(deserialize_with = "duration::seconds")]
+    pub tcp_keep_alive: Duration,
+    /// The certificates of the authorities that may sign the certificate of the server; `None`
+    /// means those of the operating system.
+    #[serde(deserialize_with = "certificates::file")]
+    pub ca_file: Option<Certificates>,
+    /// Whether a Redis that evicts keys is accepted.
+    #[serde(deserialize_with = "switch::on_off")]
+    pub allow_eviction: bool,
 }
 
 /// Parses a key prefix. Braces are rejected, because they would override the hash tag that keeps

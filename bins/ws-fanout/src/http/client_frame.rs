@@ -1,0 +1,168 @@
+//! Frames from clients.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::subscription::{NewSubscription, Subscription, SubscriptionError, SubscriptionRequest};
+
+/// A frame from a client.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum ClientFrame {
+    Connect(ConnectRequest),
+    Subscribe(SubscriptionRequest),
+    Unsubscribe(SubscriptionRequest),
+    Ping {},
+}
+
+/// A request for a new connection, from the query or from the first frame. A missing field has its
+/// default; an empty list means none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ConnectRequest {
+    // `null` is not a default: it could mean that the client has lost its list.
+    #[serde(deserialize_with = "deserialize_list")]
+    pub(super) channels: Option<Vec<String>>,
+    #[serde(deserialize_with = "deserialize_list")]
+    pub(super) feeds: Option<Vec<String>>,
+    #[serde(deserialize_with = "deserialize_list")]
+    pub(super) videos: Option<Vec<String>>,
+    #[serde(deserialize_with = "deserialize_list")]
+    pub(super) hosts: Option<Vec<String>>,
+    /// The resume position, unparsed: a malformed position does not reject the connection.
+    pub(super) since: Option<String>,
+    /// Reserved for authentication, and ignored until then.
+    #[serde(rename = "token")]
+    pub(super) _token: Option<String>,
+}
+
+/// A valid request for a new connection.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) subscription: Subscription,
+    pub(super) since: Option<String>,
+}
+
+/// The reason why a client frame is rejected: the content of an `error` frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FrameError {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl ClientFrame {
+    pub(super) fn parse(text: &str) -> Result<Self, FrameError> {
+        serde_json::from_str(text).map_err(|error| FrameError {
+            code: if error.is_data() { "invalid_field" } else { "invalid_json" },
+            message: error.to_string(),
+        })
+    }
+}
+
+impl ConnectRequest {
+    /// Replaces missing fields with those of `query`.
+    pub(super) fn or(self, query: Self) -> Self {
+        Self {
+            channels: self.channels.or(query.channels),
+            feeds: self.feeds.or(query.feeds),
+            videos: self.videos.or(query.videos),
+            hosts: self.hosts.or(query.hosts),
+            since: self.since.or(query.since),
+            _token: None,
+        }
+    }
+}
+
+impl TryFrom<ConnectRequest> for Start {
+    type Error = SubscriptionError;
+
+    fn try_from(request: ConnectRequest) -> Result<Self, SubscriptionError> {
+        let subscription = Subscription::try_from(NewSubscription {
+            channels: request.channels,
+            feeds: request.feeds,
+            videos: request.videos.unwrap_or_default(),
+            hosts: request.hosts.unwrap_or_default(),
+        })?;
+        Ok(Self { subscription, since: request.since })
+    }
+}
+
+impl From<SubscriptionError> for FrameError {
+    fn from(error: SubscriptionError) -> Self {
+        let code = match error {
+            SubscriptionError::InvalidField { .. } => "invalid_field",
+            SubscriptionError::TooMany(_) => "too_many_channels",
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+fn deserialize_list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(fields: &str) -> Result<Start, FrameError> {
+        let frame = ClientFrame::parse(&format!(r#"{{"type":"connect"{fields}}}"#))?;
+        let ClientFrame::Connect(request) = frame else { panic!("another type: {frame:?}") };
+        Ok(Start::try_from(request)?)
+    }
+
+    fn channels(fields: &str) -> Vec<String> {
+        connect(fields).expect("a valid frame").subscription.to_set().channels
+    }
+
+    #[test]
+    fn missing_fields_of_connect_have_the_defaults_of_the_query() {
+        let start = connect("").expect("a valid frame");
+        assert_eq!(start.subscription.to_set().channels, ["*"]);
+        assert_eq!(start.subscription.to_set().feeds, ["messages"]);
+        assert_eq!(start.since, None);
+        let start = connect(r#","since":"x","token":"t""#).expect("a valid frame");
+        assert_eq!(start.since.as_deref(), Some("x"));
+        assert!(connect(r#","since":null,"token":null"#).is_ok());
+    }
+
+    #[test]
+    fn empty_list_of_channels_means_none_and_an_asterisk_all() {
+        assert_eq!(channels(r#","channels":[]"#), [""; 0]);
+        assert_eq!(channels(r#","channels":["*"]"#), ["*"]);
+        assert_eq!(channels(r#","channels":["b","a"]"#), ["a", "b"]);
+        let feeds = connect(r#","feeds":[]"#).expect("a valid frame").subscription.to_set().feeds;
+        assert_eq!(feeds, [""; 0]);
+    }
+
+    #[test]
+    fn invalid_connect_is_rejected() {
+        for invalid in [
+            r#","channel":["a"]"#,
+            r#","channels":null"#,
+            r#","channels":"a""#,
+            r#","channels":["a b"]"#,
+            r#","feeds":["rising"]"#,
+            r#","since":7"#,
+        ] {
+            let error = connect(invalid).expect_err(invalid);
+            assert_eq!(error.code, "invalid_field", "{invalid}");
+        }
+        let many: Vec<_> = (0..129).map(|number| format!("c{number}")).collect();
+        let many = format!(r#","channels":{}"#, serde_json::json!(many));
+        assert_eq!(connect(&many).expect_err("too many").code, "too_many_channels");
+        let error = ClientFrame::parse("{").expect_err("invalid JSON");
+        assert_eq!(error.code, "invalid_json");
+    }
+
+    #[test]
+    fn fields_of_the_frame_replace_those_of_the_query() {
+        let list = |name: &str| Some(vec![name.to_owned()]);
+        let query =
+            ConnectRequest { channels: list("a"), feeds: list("plays"), ..Default::default() };
+        let frame = ConnectRequest { channels: Some(Vec::new()), ..Default::default() };
+        let both = frame.or(query);
+        assert_eq!((both.channels, both.feeds), (Some(Vec::new()), list("plays")));
+    }
+}

@@ -1,0 +1,227 @@
+//! The process-wide state: all workers, the events that they receive, and the limits that apply to
+//! all of them together.
+
+mod in_flight;
+mod memory;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use mayfly_core::{Feed, Position};
+use mayfly_hot::{FanoutReport, HotStore};
+use mayfly_http::{Code, Problem};
+use mayfly_runtime::{Lifecycle, Settings};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tracing::warn;
+
+use self::in_flight::InFlight;
+pub(crate) use self::{
+    in_flight::SentEvent,
+    memory::{ConnectionMemory, Reservation, StoredBytes},
+};
+use crate::{
+    frames::StateFrame, host_registry::HostRegistry, http::OriginLog, resume::ReplayBudget,
+    worker_event::WorkerEvent,
+};
+
+/// How long the server tries to send a Close frame before it drops the connection.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Capacity of a worker's event channel. When it is full, the feeds wait, and Redis keeps the data.
+const WORKER_EVENTS_MAX: usize = 64;
+/// Upper bound of [`Hub::position_interval`].
+const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Position frames that an idle connection receives per resume window.
+const POSITIONS_PER_WINDOW: u32 = 3;
+/// `Retry-After` of rejected connections.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Part of the shutdown timeout that is reserved for the last Close frames and the HTTP server.
+const DRAIN_MARGIN: Duration = Duration::from_secs(9);
+/// Interval at which a drain checks whether all connections are closed.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// All workers of the process.
+pub(crate) struct Hub {
+    pub(crate) hot: HotStore,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) lifecycle: Lifecycle,
+    /// Admitted connections, including those that are still being set up.
+    connections: AtomicUsize,
+    /// Frames queued for connections since the start.
+    pub(crate) delivered: Arc<AtomicU64>,
+    pub(crate) host_registry: Arc<HostRegistry>,
+    /// The memory that all connections hold.
+    pub(crate) memory: ConnectionMemory,
+    pub(crate) replay_budget: ReplayBudget,
+    pub(crate) origin_log: OriginLog,
+    in_flight: InFlight,
+    /// Notified when a worker exits before the process drains.
+    worker_failed: Notify,
+    shared: Mutex<Shared>,
+}
+
+/// State under a single lock, so that a worker that registers late neither misses nor repeats an
+/// event.
+#[derive(Default)]
+struct Shared {
+    workers: Vec<mpsc::Sender<SentEvent>>,
+    position: Option<Position>,
+    states: BTreeMap<Feed, Arc<StateFrame>>,
+}
+
+impl Hub {
+    pub(crate) fn new(hot: HotStore, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
+        let fanout = &settings.fanout;
+        let memory = ConnectionMemory::new(fanout.queued_bytes_max);
+        let replay_budget = ReplayBudget::new(fanout.replay_bytes_max);
+        Arc::new(Self {
+            hot,
+            settings,
+            lifecycle,
+            connections: AtomicUsize::new(0),
+            delivered: Arc::default(),
+            host_registry: Arc::default(),
+            memory,
+            replay_budget,
+            origin_log: OriginLog::default(),
+            in_flight: InFlight::default(),
+            worker_failed: Notify::new(),
+            shared: Mutex::default(),
+        })
+    }
+
+    /// Registers a worker. Returns its number, the events that bring it to the current state, and
+    /// the receiver of all later events.
+    pub(crate) fn register(&self) -> (usize, Vec<WorkerEvent>, mpsc::Receiver<SentEvent>) {
+        let (sender, events) = mpsc::channel(WORKER_EVENTS_MAX);
+        let mut shared = self.shared.lock();
+        shared.workers.push(sender);
+        let position = shared.position.iter();
+        let position = position.map(|at| WorkerEvent::Repositioned(at.clone(), None));
+        let states = shared.states.values().map(|state| WorkerEvent::State(Arc::clone(state)));
+        (self.memory.add_worker(), position.chain(states).collect(), events)
+    }
+
+    /// Sends an event to all workers. Waits while the channel of a worker is full, or while too
+    /// many bytes are on their way.
+    pub(crate) async fn broadcast(&self, event: WorkerEvent) {
+        let sent = self.in_flight.admit(event).await;
+        let event = &sent.event;
+        let workers = {
+            let mut shared = self.shared.lock();
+            match event {
+                WorkerEvent::Batch(batch) => shared.position = Some(batch.end.clone()),
+                WorkerEvent::Repositioned(position, _) => shared.position = Some(position.clone()),
+                WorkerEvent::State(state) => {
+                    shared.states.insert(state.feed, Arc::clone(state));
+                }
+                WorkerEvent::Plays(_) | WorkerEvent::Trend(_) | WorkerEvent::Drain(_) => {}
+            }
+            shared.workers.clone()
+        };
+        for worker in workers {
+            // During a drain, workers exit one after the other.
+            if worker.send(sent.clone()).await.is_err() && !self.lifecycle.is_draining() {
+                self.worker_failed.notify_one();
+            }
+        }
+    }
+
+    /// Waits until a worker has exited unexpectedly: its connections no longer receive anything.
+    pub(crate) async fn wait_for_worker_failure(&self) {
+        self.worker_failed.notified().await;
+    }
+
+    /// Returns how long a connection stays without a positioned frame until it receives a position
+    /// frame, which keeps its position within the resume window.
+    pub(crate) fn position_interval(&self) -> Duration {
+        (self.settings.queue.resume_window / POSITIONS_PER_WINDOW).min(POSITION_INTERVAL_MAX)
+    }
+
+    /// Returns the number of connections and of delivered frames.
+    pub(crate) fn report(&self) -> FanoutReport {
+        FanoutReport {
+            connections: self.connections.load(Ordering::Relaxed) as u64,
+            delivered: self.delivered.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Admits one more connection.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<ConnectionPermit, Refusal> {
+        if self.lifecycle.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        let permit = ConnectionPermit { hub: Arc::clone(self) };
+        let others = self.connections.fetch_add(1, Ordering::Relaxed);
+        if others < self.settings.fanout.connections_max {
+            return Ok(permit);
+        }
+        Err(Refusal::Full)
+    }
+
+    /// Closes all connections when the process starts to drain. Connections that are still open
+    /// after the last close timeout are dropped with the process.
+    pub(crate) async fn drain(self: Arc<Self>) {
+        let available = self.settings.lifecycle.shutdown_timeout.saturating_sub(DRAIN_MARGIN);
+        let duration = self.settings.fanout.drain.min(available);
+        if duration < self.settings.fanout.drain {
+            warn!(
+                drain = ?duration,
+                "hub: fanout.drain does not fit into lifecycle.shutdown_timeout; \
+                 connections are closed over a shorter time"
+            );
+        }
+        self.broadcast(WorkerEvent::Drain(duration)).await;
+        let all_closed = async {
+            while self.connections.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
+            }
+        };
+        let timeout = duration + CLOSE_TIMEOUT + Duration::from_secs(1);
+        if tokio::time::timeout(timeout, all_closed).await.is_err() {
+            let connections = self.connections.load(Ordering::Relaxed);
+            warn!(
+                connections,
+                "hub: connections did not close within the drain timeout; dropping them"
+            );
+        }
+    }
+}
+
+/// The reason why a connection is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The process is draining.
+    Draining,
+    /// The connection limit is reached.
+    Full,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let problem = match refusal {
+            Refusal::Draining => Self::new(Code::Unavailable)
+                .detail("This instance is shutting down. Reconnect to another instance."),
+            Refusal::Full => Self::new(Code::Overloaded)
+                .detail("This instance has reached its connection limit. Retry later."),
+        };
+        problem.retry_after(RETRY_AFTER)
+    }
+}
+
+/// A permit for one connection, returned to the hub on drop.
+pub(crate) struct ConnectionPermit {
+    hub: Arc<Hub>,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.hub.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,102 @@
+//! The limit of the replays that a process reads or has queued for clients.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Unit of the budget.
+const KIB: usize = 1024;
+
+/// The bytes that all replays together may use. Connections wait for their turn in the order in
+/// which they ask, before each page.
+pub(crate) struct ReplayBudget {
+    free_kib: Arc<Semaphore>,
+    kib_max: usize,
+    /// Connections that wait.
+    waiting: AtomicUsize,
+}
+
+/// A part of the budget, returned on drop.
+pub(super) struct ReplayShare(OwnedSemaphorePermit);
+
+impl ReplayBudget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let kib_max = (bytes_max / KIB).clamp(1, u32::MAX as usize);
+        Self { free_kib: Arc::new(Semaphore::new(kib_max)), kib_max, waiting: AtomicUsize::new(0) }
+    }
+
+    /// Waits until this many bytes are free, or the whole budget if it is smaller.
+    pub(super) async fn take(&self, bytes: usize) -> ReplayShare {
+        let kib = u32::try_from(bytes.div_ceil(KIB).min(self.kib_max)).unwrap_or(u32::MAX);
+        if let Ok(permit) = Arc::clone(&self.free_kib).try_acquire_many_owned(kib) {
+            return ReplayShare(permit);
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        let permit = Arc::clone(&self.free_kib).acquire_many_owned(kib).await;
+        ReplayShare(permit.expect("invariant: the semaphore is never closed"))
+    }
+
+    /// Returns whether connections wait for their turn.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl ReplayShare {
+    /// Returns what exceeds this many bytes to the budget.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(KIB));
+        drop(self.0.split(surplus));
+    }
+}
+
+/// Counts a waiting connection, also if its task is aborted.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_wait_for_their_turn_in_order() {
+        let budget = ReplayBudget::new(4 * KIB);
+        let mut first = budget.take(3 * KIB).await;
+        let (mut second, mut third) = (Box::pin(budget.take(2 * KIB)), Box::pin(budget.take(KIB)));
+        assert!(!budget.is_exhausted());
+        assert!(second.as_mut().now_or_never().is_none() && budget.is_exhausted());
+        assert!(third.as_mut().now_or_never().is_none(), "the second is first in line");
+        first.shrink(2 * KIB - 1);
+        let second = second.now_or_never().expect("it fits");
+        assert!(third.as_mut().now_or_never().is_none());
+        drop((first, second));
+        assert!(third.now_or_never().is_some() && !budget.is_exhausted());
+    }
+
+    #[tokio::test]
+    async fn page_larger_than_the_budget_takes_all_of_it() {
+        let budget = ReplayBudget::new(1);
+        let mut share = budget.take(100 * KIB).await;
+        assert!(budget.take(1).now_or_never().is_none(), "the budget is taken");
+        share.shrink(100 * KIB);
+        share.shrink(0);
+        assert!(budget.take(1).now_or_never().is_some());
+    }
+}

@@ -1,0 +1,361 @@
+//! Resuming a connection: checks whether its position is still known, and replays missed messages.
+
+mod budget;
+mod page_size;
+
+use std::{future::poll_fn, rc::Rc, str::FromStr, task::Poll, time::Duration};
+
+use actix_web::rt;
+use mayfly_core::{EntryId, LiveEntry, Position, frame::ResumeFailure};
+use mayfly_hot::{HotError, StreamEntry};
+use metrics::counter;
+use tokio::{task::JoinHandle, time::Instant};
+
+pub(crate) use self::budget::ReplayBudget;
+use self::{budget::ReplayShare, page_size::PageSize};
+use crate::{
+    frames::{Batch, EntrySet},
+    metrics as names,
+    websocket::CloseCode,
+    worker::{BufferedReplay, REPLAY_PAGE_BYTES, Stage, WorkerContext, wake},
+};
+
+/// How long a connection waits for Redis before it is closed with `overloaded`.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long a client may read nothing of a replay while other connections wait for their turn.
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which a replay that waits for its client checks whether others wait for their turn.
+const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Spawns a task that sends `hello` to a connection and replays missed messages. The caller must
+/// abort the task when the connection closes.
+pub(crate) fn start(
+    context: &Rc<WorkerContext>,
+    key: usize,
+    since: Option<String>,
+) -> JoinHandle<()> {
+    let context = Rc::clone(context);
+    // Boxed, because a task keeps the memory of its future until its handle is dropped.
+    rt::spawn(Box::pin(async move {
+        if let Some(since) = send_hello(&context, key, since.as_deref()).await {
+            replay(&context, key, since).await;
+        }
+    }))
+}
+
+/// Sends `hello`, and returns the position to replay from if the connection resumes.
+async fn send_hello(context: &WorkerContext, key: usize, since: Option<&str>) -> Option<Position> {
+    let resolving = async {
+        wait_for_first_position(context).await;
+        match since {
+            None => Ok(None),
+            Some(since) => resolve_position(context, since).await.map(Some),
+        }
+    };
+    let Ok(resolved) = tokio::time::timeout(REDIS_TIMEOUT, resolving).await else {
+        close_overloaded(context, key);
+        return None;
+    };
+    let mut worker = context.worker.borrow_mut();
+    if !worker.connections[key].is_open() {
+        return None;
+    }
+    let since = match resolved {
+        Ok(None) => {
+            worker.start_live(key, None);
+            None
+        }
+        Ok(Some(position)) => {
+            count_resume("resumed");
+            worker.start_replay(key, &position);
+            Some(position)
+        }
+        Err(failure) => {
+            count_resume(failure.as_str());
+            worker.start_live(key, Some(failure));
+            None
+        }
+    };
+    worker.flush();
+    wake(&mut worker.connections[key].task_waker);
+    since
+}
+
+fn count_resume(result: &'static str) {
+    counter!(names::RESUMES_TOTAL, "result" => result).increment(1);
+}
+
+fn close_overloaded(context: &WorkerContext, key: usize) {
+    let mut worker = context.worker.borrow_mut();
+    worker.close(key, &CloseCode::Overloaded.into());
+    worker.flush();
+}
+
+/// Waits until Redis was reached for the first time.
+async fn wait_for_first_position(context: &WorkerContext) {
+    loop {
+        let advanced = context.advanced.notified();
+        if context.worker.borrow().position().is_some() {
+            return;
+        }
+        advanced.await;
+    }
+}
+
+/// Parses a position and checks that it is still known. Retries while Redis is unavailable.
+async fn resolve_position(context: &WorkerContext, since: &str) -> Result<Position, ResumeFailure> {
+    let position = Position::from_str(since).map_err(|_| ResumeFailure::UnknownPosition)?;
+    if context.worker.borrow().can_replay_from(&position) {
+        return Ok(position);
+    }
+    loop {
+        match find_failure(context, &position).await {
+            Ok(None) => {
+                context.replay_outages.record_success();
+                return Ok(position);
+            }
+            Ok(Some(failure)) => return Err(failure),
+            Err(error) => {
+                context.replay_outages.record_failure(error);
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Checks a position in Redis. Returns the reason why it cannot be resumed, or `None` if it can.
+async fn find_failure(
+    context: &WorkerContext,
+    position: &Position,
+) -> Result<Option<ResumeFailure>, HotError> {
+    let Ok(_permit) = context.replay_reads.acquire().await else {
+        return Ok(Some(ResumeFailure::Window));
+    };
+    let newest = context.hot.message_stream().find_position().await?;
+    if newest.epoch != position.epoch || newest.entry < position.entry {
+        return Ok(Some(ResumeFailure::DataLost));
+    }
+    // The newest position is known even if its entry was trimmed.
+    if newest.entry == position.entry {
+        return Ok(None);
+    }
+    if position.entry == EntryId::START {
+        let is_known = context.hot.message_stream().has_first_entry().await?;
+        return Ok((!is_known).then_some(ResumeFailure::Window));
+    }
+    if context.hot.message_stream().has_entry(position.entry).await? {
+        return Ok(None);
+    }
+    context.hot.message_stream().find_loss(position.entry).await.map(Some)
+}
+
+/// Replays everything after `since`, in stream order and at the pace of the client, until the
+/// connection is live. Each page waits for a share of the budget of the process, which is returned
+/// when the client has received the page.
+async fn replay(context: &WorkerContext, key: usize, since: Position) {
+    let (mut cursor, mut page_size) = (since.entry, PageSize::default());
+    let mut share: Option<ReplayShare> = None;
+    let mut deadline = Instant::now() + REDIS_TIMEOUT;
+    loop {
+        let waits_since = Instant::now();
+        if !wait_for_room(context, key, share.is_some()).await {
+            return;
+        }
+        drop(share.take());
+        let bytes = page_size.bytes_max().max(REPLAY_PAGE_BYTES);
+        let mut taken = context.hub.replay_budget.take(bytes).await;
+        // The deadline is one for Redis, not for the client or other connections.
+        deadline += waits_since.elapsed();
+        let advanced = context.advanced.notified();
+        let mut step = replay_step(context, key, &since, &mut cursor);
+        if step == ReplayStep::ReadStream {
+            step = replay_page(context, key, &since, &mut cursor, &mut page_size).await;
+        }
+        taken.shrink(context.worker.borrow().connections[key].send_queue.bytes());
+        share = Some(taken);
+        match step {
+            ReplayStep::Done => return,
+            ReplayStep::Advanced => deadline = Instant::now() + REDIS_TIMEOUT,
+            ReplayStep::WaitForWorker => {
+                let _ = tokio::time::timeout(RETRY_PAUSE, advanced).await;
+            }
+            ReplayStep::ReadStream => tokio::time::sleep(RETRY_PAUSE).await,
+        }
+        if Instant::now() > deadline {
+            return close_overloaded(context, key);
+        }
+    }
+}
+
+/// The outcome of a step of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReplayStep {
+    /// The replay has ended.
+    Done,
+    /// Messages were enqueued, and more follow.
+    Advanced,
+    /// The cursor is ahead of the worker.
+    WaitForWorker,
+    /// The next messages must be read from Redis, which may have to be retried.
+    ReadStream,
+}
+
+fn replay_step(
+    context: &WorkerContext,
+    key: usize,
+    since: &Position,
+    cursor: &mut EntryId,
+) -> ReplayStep {
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage != Stage::Replaying {
+        return ReplayStep::Done;
+    }
+    let Some(position) = worker.position().cloned() else { return ReplayStep::WaitForWorker };
+    if position.epoch != since.epoch {
+        worker.start_live(key, Some(ResumeFailure::DataLost));
+        worker.flush();
+        return ReplayStep::Done;
+    }
+    let step = match worker.replay_buffered(key, *cursor) {
+        BufferedReplay::CaughtUp => ReplayStep::Done,
+        BufferedReplay::Partial(entry) => {
+            *cursor = entry;
+            ReplayStep::Advanced
+        }
+        BufferedReplay::NotBuffered if position.entry < *cursor => ReplayStep::WaitForWorker,
+        BufferedReplay::NotBuffered => ReplayStep::ReadStream,
+    };
+    worker.flush();
+    step
+}
+
+/// Reads a page from Redis and enqueues it.
+async fn replay_page(
+    context: &WorkerContext,
+    key: usize,
+    since: &Position,
+    cursor: &mut EntryId,
+    page_size: &mut PageSize,
+) -> ReplayStep {
+    match read_page(context, since, *cursor, page_size.entries()).await {
+        // Redis has fewer entries than this process: it lost data and changes the epoch soon.
+        Ok(Ok(page)) if page.is_empty() => ReplayStep::ReadStream,
+        Ok(Ok(page)) => {
+            context.replay_outages.record_success();
+            let bytes = page.iter().filter_map(|entry| entry.entry.as_ref()).map(LiveEntry::bytes);
+            page_size.adapt(page.len(), bytes.sum());
+            *cursor = send_page(context, key, since, *cursor, page);
+            ReplayStep::Advanced
+        }
+        Ok(Err(failure)) => {
+            abandon_replay(context, key, failure);
+            ReplayStep::Done
+        }
+        Err(error) => {
+            context.replay_outages.record_failure(error);
+            ReplayStep::ReadStream
+        }
+    }
+}
+
+/// Reads the entries after the cursor. Fails if entries were trimmed or belong to another epoch.
+async fn read_page(
+    context: &WorkerContext,
+    since: &Position,
+    cursor: EntryId,
+    entries: usize,
+) -> Result<Result<Vec<StreamEntry>, ResumeFailure>, HotError> {
+    let Ok(_permit) = context.replay_reads.acquire().await else {
+        return Ok(Err(ResumeFailure::Window));
+    };
+    let Some(page) = context.hot.message_stream().read_after(cursor, entries).await? else {
+        return Ok(Err(ResumeFailure::Window));
+    };
+    // A position may point to the last entry of the previous epoch, but to no earlier one.
+    let is_same_epoch = page.iter().all(|entry| *entry.epoch == *since.epoch);
+    Ok(if is_same_epoch { Ok(page) } else { Err(ResumeFailure::DataLost) })
+}
+
+/// Enqueues the subscribed part of a page, up to [`REPLAY_PAGE_BYTES`], and returns the last entry
+/// that was considered.
+fn send_page(
+    context: &WorkerContext,
+    key: usize,
+    since: &Position,
+    cursor: EntryId,
+    page: Vec<StreamEntry>,
+) -> EntryId {
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage != Stage::Replaying {
+        return cursor;
+    }
+    let group_key = Rc::clone(&worker.connections[key].group_key);
+    let (mut entries, mut bytes, mut end) = (Vec::new(), 0, cursor);
+    for StreamEntry { id, entry, .. } in page {
+        let subscribed = entry.filter(|entry| group_key.subscription.has_event(&entry.event));
+        let entry_bytes = subscribed.as_ref().map_or(0, LiveEntry::bytes);
+        if bytes > 0 && bytes + entry_bytes > REPLAY_PAGE_BYTES {
+            break;
+        }
+        bytes += entry_bytes;
+        end = id;
+        entries.extend(subscribed);
+    }
+    if !entries.is_empty() {
+        let before = Position { entry: cursor, ..since.clone() };
+        let batch = Batch::encode(before, end, entries, &context.hub.memory);
+        let all = EntrySet::From(0);
+        if let Some(selection) = batch.select(group_key.encoding, &group_key.subscription, &all) {
+            worker.enqueue_replay(key, selection);
+            worker.flush();
+        }
+    }
+    end
+}
+
+/// Reports to a connection that its replay failed, and continues with live delivery.
+fn abandon_replay(context: &WorkerContext, key: usize, failure: ResumeFailure) {
+    let mut worker = context.worker.borrow_mut();
+    if worker.connections[key].stage == Stage::Replaying {
+        worker.start_live(key, Some(failure));
+        worker.flush();
+    }
+}
+
+/// Waits until the send queue has room for the next part of a replay. Returns false if the replay
+/// has ended. A connection that holds a share of the budget is closed if its client reads nothing
+/// while others wait.
+async fn wait_for_room(context: &WorkerContext, key: usize, has_share: bool) -> bool {
+    loop {
+        let room = poll_for_room(context, key);
+        let Ok(has_room) = tokio::time::timeout(STALL_CHECK_INTERVAL, room).await else {
+            if has_share && context.hub.replay_budget.is_exhausted() && is_stalled(context, key) {
+                close_overloaded(context, key);
+            }
+            continue;
+        };
+        return has_room;
+    }
+}
+
+fn is_stalled(context: &WorkerContext, key: usize) -> bool {
+    let stalled_since = context.worker.borrow().connections[key].stalled_since;
+    stalled_since.is_some_and(|at| at.elapsed() >= STALL_TIMEOUT)
+}
+
+async fn poll_for_room(context: &WorkerContext, key: usize) -> bool {
+    poll_fn(|cx| {
+        let mut worker = context.worker.borrow_mut();
+        let connection = &mut worker.connections[key];
+        if connection.stage != Stage::Replaying {
+            return Poll::Ready(false);
+        }
+        if connection.is_ready_for_replay() {
+            return Poll::Ready(true);
+        }
+        connection.register_replay(cx);
+        Poll::Pending
+    })
+    .await
+}

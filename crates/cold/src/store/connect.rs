@@ -1,0 +1,230 @@
+//! Opens sessions with Postgres.
+
+use std::{error::Error, fmt::Write, io, net::IpAddr, path::Path, time::Duration};
+
+use diesel_async::AsyncPgConnection;
+use secrecy::{ExposeSecret, SecretString};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_postgres::{
+    Client, Config, NoTls, SimpleQueryMessage,
+    config::{Host, LoadBalanceHosts, TargetSessionAttrs},
+};
+
+use super::sqlstate::{LastSqlState, SqlStateStream};
+
+const PORT: u16 = 5432;
+/// When the kernel checks an idle connection, unless the URL states it: the client's default, two
+/// hours, is longer than firewalls remember one.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// A session with Postgres.
+pub(crate) struct Session {
+    pub(crate) connection: AsyncPgConnection,
+    /// The SQLSTATE of the last error in this session.
+    pub(super) sqlstate: LastSqlState,
+}
+
+/// Why a session could not be opened, without secrets: such as `password authentication failed for
+/// user "me" (SQLSTATE 28P01)`.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ConnectError(String);
+
+impl From<tokio_postgres::Error> for ConnectError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self(match error.as_db_error() {
+            Some(error) => format!("{} (SQLSTATE {})", error.message(), error.code().code()),
+            None => describe(&error),
+        })
+    }
+}
+
+impl ConnectError {
+    fn new(address: &str, error: &io::Error) -> Self {
+        Self(format!("cannot connect to {address}: {}", describe(error)))
+    }
+}
+
+/// Opens sessions with one of the hosts of a URL.
+pub(crate) struct Connector {
+    config: Result<Config, ConnectError>,
+    /// Statements that every session executes first.
+    setup: String,
+}
+
+impl Connector {
+    pub(crate) fn new(url: &SecretString, setup: String) -> Self {
+        Self { config: url.expose_secret().parse().map_err(ConnectError::from), setup }
+    }
+
+    /// Opens a session with the first host that accepts it.
+    pub(crate) async fn open(&self) -> Result<Session, ConnectError> {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let mut addresses = list_addresses(config);
+        if config.get_load_balance_hosts() == LoadBalanceHosts::Random && !addresses.is_empty() {
+            let first = fastrand::usize(..addresses.len());
+            addresses.rotate_left(first);
+        }
+        let mut failed = Err(ConnectError("the URL contains no host".to_owned()));
+        for address in addresses {
+            match self.open_at(config, &address).await {
+                Err(error) => failed = Err(error),
+                opened => return opened,
+            }
+        }
+        failed
+    }
+
+    async fn open_at(&self, config: &Config, address: &Address) -> Result<Session, ConnectError> {
+        let opening = async {
+            match address {
+                Address::Tcp(host, port) => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await;
+                    let stream =
+                        stream.and_then(|stream| set_options(&stream, config).map(|()| stream));
+                    let stream = stream
+                        .map_err(|error| ConnectError::new(&format!("{host}:{port}"), &error))?;
+                    self.start(config, stream).await
+                }
+                Address::Unix(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    let stream = stream.map_err(|error| ConnectError::new(path, &error))?;
+                    self.start(config, stream).await
+                }
+            }
+        };
+        match config.get_connect_timeout() {
+            Some(limit) => timeout(*limit, opening)
+                .await
+                .unwrap_or_else(|_| Err(ConnectError("connect_timeout has expired".to_owned()))),
+            None => opening.await,
+        }
+    }
+
+    async fn start<S>(&self, config: &Config, stream: S) -> Result<Session, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let sqlstate = LastSqlState::default();
+        let stream = SqlStateStream::new(stream, sqlstate.clone());
+        let (client, connection) = config.connect_raw(stream, NoTls).await?;
+        // Ends when the client is dropped, or when the connection breaks.
+        tokio::spawn(connection);
+        check_target(&client, config.get_target_session_attrs()).await?;
+        client.batch_execute(&self.setup).await?;
+        let connection = AsyncPgConnection::try_from(client)
+            .await
+            .map_err(|error| ConnectError(describe(&error)))?;
+        Ok(Session { connection, sqlstate })
+    }
+}
+
+/// The address of a server.
+#[derive(Debug, PartialEq, Eq)]
+enum Address {
+    Tcp(String, u16),
+    /// The path of a Unix socket.
+    Unix(String),
+}
+
+fn list_addresses(config: &Config) -> Vec<Address> {
+    let (hosts, addresses, ports) =
+        (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let count = hosts.len().max(addresses.len());
+    (0..count)
+        .filter_map(|index| {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(PORT);
+            match (addresses.get(index), hosts.get(index)) {
+                (_, Some(Host::Unix(directory))) => Some(socket_address(directory, port)),
+                (Some(address), _) => Some(Address::Tcp(IpAddr::to_string(address), port)),
+                (None, Some(Host::Tcp(host))) => Some(Address::Tcp(host.clone(), port)),
+                (None, None) => None,
+            }
+        })
+        .collect()
+}
+
+fn socket_address(directory: &Path, port: u16) -> Address {
+    Address::Unix(directory.join(format!(".s.PGSQL.{port}")).to_string_lossy().into_owned())
+}
+
+fn set_options(stream: &TcpStream, config: &Config) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    if config.get_keepalives() {
+        let idle = config.get_keepalives_idle();
+        let idle = if idle == CLIENT_KEEP_ALIVE_IDLE { KEEP_ALIVE_IDLE } else { idle };
+        let keep_alive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(config.get_keepalives_interval().unwrap_or(KEEP_ALIVE_INTERVAL))
+            .with_retries(config.get_keepalives_retries().unwrap_or(KEEP_ALIVE_PROBES));
+        socket.set_tcp_keepalive(&keep_alive)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(config.get_tcp_user_timeout().copied())?;
+    Ok(())
+}
+
+/// Checks that the session has the attributes that the URL requests.
+async fn check_target(client: &Client, target: TargetSessionAttrs) -> Result<(), ConnectError> {
+    let expected = match target {
+        TargetSessionAttrs::ReadWrite => "off",
+        TargetSessionAttrs::ReadOnly => "on",
+        _ => return Ok(()),
+    };
+    let rows = client.simple_query("SHOW transaction_read_only").await?;
+    let is_expected = rows.iter().any(|row| match row {
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some(expected),
+        _ => false,
+    });
+    if is_expected {
+        Ok(())
+    } else {
+        Err(ConnectError("the session does not match target_session_attrs".to_owned()))
+    }
+}
+
+/// Describes an error and its causes.
+fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(url: &str) -> Vec<Address> {
+        list_addresses(&url.parse().expect("a valid URL"))
+    }
+
+    #[test]
+    fn addresses_have_ports_and_the_order_of_the_url() {
+        let tcp = |host: &str, port| Address::Tcp(host.to_owned(), port);
+        assert_eq!(addresses("postgres://a,b:5433/x"), [tcp("a", 5432), tcp("b", 5433)]);
+        assert_eq!(addresses("postgres://[::1]:1/x"), [tcp("::1", 1)]);
+        assert_eq!(
+            addresses("postgres:///x?host=/run/postgresql"),
+            [Address::Unix("/run/postgresql/.s.PGSQL.5432".to_owned())]
+        );
+        assert_eq!(addresses("postgres://name:7/x?hostaddr=10.0.0.1"), [tcp("10.0.0.1", 7)]);
+        assert_eq!(addresses("postgres:///x?hostaddr=10.0.0.1"), [tcp("10.0.0.1", 5432)]);
+    }
+}

@@ -1,0 +1,221 @@
+//! What the services require of a Postgres server: its version, encoding, access mode and rights.
+
+use diesel::{
+    QueryableByName,
+    result::QueryResult,
+    sql_types::{Array, Bool, Integer, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// The oldest supported version, as `server_version_num` states it.
+const VERSION_NUM_MIN: i32 = 150_000;
+const VERSION_MIN: u32 = 15;
+/// The only encoding that can store every message.
+const ENCODING: &str = "UTF8";
+
+/// How a service uses Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColdAccess {
+    /// Reads messages, play counts and samples.
+    Read,
+    /// Stores messages and counts plays.
+    Store,
+    /// Reads totals, and stores samples and published counts.
+    Publish,
+    /// Changes the schema.
+    Migrate,
+}
+
+/// The rights that persist-worker needs for its batches.
+const STORE_RIGHTS: &[(&str, &[&str])] = &[
+    ("messages", &["SELECT", "INSERT", "UPDATE"]),
+    ("message_sequence", &["SELECT", "UPDATE"]),
+    ("early_expiries", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("ledger", &["SELECT", "INSERT", "UPDATE"]),
+    ("ledger_reports", &["SELECT", "INSERT", "UPDATE"]),
+    ("ledger_reports", &["SELECT", "INSERT", "UPDATE"]),
+    ("dead_letters", &["SELECT", "INSERT"]),
+    ("message_totals", &["SELECT", "UPDATE"]),
+    ("message_seconds", &["SELECT", "INSERT", "UPDATE"]),
+    ("usernames", &["INSERT"]),
+    ("cities", &["INSERT"]),
+    ("city_counts", &["SELECT", "INSERT", "UPDATE"]),
+    ("top_cities", &["SELECT", "UPDATE"]),
+    ("play_counts", &["SELECT", "INSERT", "UPDATE"]),
+    ("play_totals", &["SELECT", "UPDATE"]),
+    ("top_videos", &["SELECT", "UPDATE"]),
+    ("counted_entries", &["SELECT", "INSERT"]),
+    ("known_plays", &["SELECT", "INSERT", "UPDATE"]),
+];
+
+const READ_RIGHTS: &[(&str, &[&str])] = &[
+    ("messages", &["SELECT"]),
+    ("play_counts", &["SELECT"]),
+    ("hosts", &["SELECT"]),
+    ("page_samples", &["SELECT"]),
+    ("page_hours", &["SELECT"]),
+];
+
+const PUBLISH_RIGHTS: &[(&str, &[&str])] = &[
+    ("message_totals", &["SELECT"]),
+    ("message_seconds", &["SELECT"]),
+    ("statistics_fill", &["SELECT"]),
+    ("top_cities", &["SELECT"]),
+    ("play_totals", &["SELECT"]),
+    ("top_videos", &["SELECT"]),
+    ("published_counts", &["SELECT", "INSERT", "UPDATE"]),
+    ("hosts", &["SELECT", "INSERT", "UPDATE"]),
+    ("page_samples", &["SELECT", "INSERT", "UPDATE"]),
+    ("page_hours", &["SELECT", "INSERT", "UPDATE"]),
+];
+
+impl ColdAccess {
+    pub(super) fn is_writing(self) -> bool {
+        self != Self::Read
+    }
+
+    fn rights(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Read => READ_RIGHTS,
+            Self::Store => STORE_RIGHTS,
+            Self::Publish => PUBLISH_RIGHTS,
+            Self::Migrate => &[],
+        }
+    }
+}
+
+/// The state of a server and of a session with it.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct Server {
+    #[diesel(sql_type = Integer)]
+    version_num: i32,
+    #[diesel(sql_type = Text)]
+    version: String,
+    #[diesel(sql_type = Text)]
+    encoding: String,
+    #[diesel(sql_type = Text)]
+    database: String,
+    #[diesel(sql_type = Text)]
+    username: String,
+    #[diesel(sql_type = Bool)]
+    is_replica: bool,
+    #[diesel(sql_type = Bool)]
+    is_read_only: bool,
+    /// The missing rights, such as `INSERT on messages`.
+    #[diesel(sql_type = Text)]
+    missing_rights: String,
+    /// Whether the access includes writes.
+    #[diesel(sql_type = Bool)]
+    needs_write: bool,
+}
+
+impl Server {
+    /// Reads the state with one query, whose cost does not depend on the data. Tables that do not
+    /// exist yet are not checked.
+    pub(crate) async fn read(
+        connection: &mut AsyncPgConnection,
+        access: ColdAccess,
+    ) -> QueryResult<Self> {
+        let rights = access.rights().iter();
+        let (tables, privileges): (Vec<&str>, Vec<&str>) = rights
+            .flat_map(|(table, privileges)| privileges.iter().map(move |one| (*table, *one)))
+            .unzip();
+        diesel::sql_query(
+            "SELECT current_setting('server_version_num')::int AS version_num, \
+             current_setting('server_version') AS version, \
+             current_setting('server_encoding') AS encoding, \
+             current_database()::text AS database, \
+             current_user::text AS username, \
+             pg_is_in_recovery() AS is_replica, \
+             current_setting('transaction_read_only') = 'on' AS is_read_only, \
+             coalesce((SELECT string_agg(privilege || ' on ' || name, ', ') \
+                 FROM unnest($1, $2) AS needed (name, privilege) \
+                 WHERE NOT has_table_privilege(to_regclass(name), privilege)), '') \
+                 AS missing_rights, \
+             $3 AS needs_write",
+        )
+        .bind::<Array<Text>, _>(tables)
+        .bind::<Array<Text>, _>(privileges)
+        .bind::<Bool, _>(access.is_writing())
+        .get_result(connection)
+        .await
+    }
+
+    /// Returns whether the session cannot write.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_replica || self.is_read_only
+    }
+
+    /// Returns why the server does not grant the access, in words.
+    pub(crate) fn find_obstacle(&self) -> Option<String> {
+        let Self { version, encoding, database, username, .. } = self;
+        if self.version_num < VERSION_NUM_MIN {
+            return Some(format!(
+                "the version of Postgres is {version}; Mayfly requires {VERSION_MIN} or later"
+            ));
+        }
+        if encoding != ENCODING {
+            return Some(format!(
+                "the encoding of the database {database} is {encoding}; Mayfly requires {ENCODING}: \
+                 create the database with ENCODING 'UTF8' TEMPLATE template0"
+            ));
+        }
+        if self.needs_write && self.is_replica {
+            return Some("the server is a read-only replica; the primary is needed".to_owned());
+        }
+        if self.needs_write && self.is_read_only {
+            return Some(format!(
+                "the database {database} is read-only (default_transaction_read_only is on)"
+            ));
+        }
+        let missing = &self.missing_rights;
+        (!missing.is_empty()).then(|| format!("the user {username} lacks rights: {missing}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            version_num: 150_004,
+            version: "15.4".into(),
+            encoding: "UTF8".into(),
+            database: "mayfly".into(),
+            username: "app".into(),
+            is_replica: false,
+            is_read_only: false,
+            missing_rights: String::new(),
+            needs_write: true,
+        }
+    }
+
+    #[test]
+    fn unsuitable_server_is_described() {
+        assert_eq!(server().find_obstacle(), None);
+        for (server, part) in [
+            (
+                Server { version_num: 140_009, version: "14.9".into(), ..server() },
+                "the version of Postgres is 14.9; Mayfly requires 15 or later",
+            ),
+            (Server { encoding: "LATIN1".into(), ..server() }, "is LATIN1; Mayfly requires UTF8"),
+            (Server { is_replica: true, is_read_only: true, ..server() }, "read-only replica"),
+            (Server { is_read_only: true, ..server() }, "mayfly is read-only"),
+            (
+                Server { missing_rights: "INSERT on messages".into(), ..server() },
+                "the user app lacks rights: INSERT on messages",
+            ),
+        ] {
+            let found = server.find_obstacle().expect("an obstacle");
+            assert!(found.contains(part), "{found}");
+        }
+    }
+
+    #[test]
+    fn reader_accepts_a_replica() {
+        let replica =
+            Server { is_replica: true, is_read_only: true, needs_write: false, ..server() };
+        assert_eq!(replica.find_obstacle(), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The queue of one batch worker: admission, batches and expiry.
+
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
+
+use super::{BatchLimits, TimeLimits, service_time::ServiceTime};
+use crate::connection::{HotError, metrics as names};
+
+/// The receiver of a response.
+pub(super) type Response<R> = oneshot::Receiver<Result<R, HotError>>;
+/// The sender of a response.
+pub(super) type Responder<R> = oneshot::Sender<Result<R, HotError>>;
+
+/// The requests that wait for the next round trip.
+pub(super) struct RequestQueue<Q, R> {
+    limits: BatchLimits,
+    time: TimeLimits,
+    state: Mutex<State<Q, R>>,
+    /// Wakes the worker up.
+    arrival: Notify,
+}
+
+struct State<Q, R> {
+    pending: VecDeque<Pending<Q, R>>,
+    /// The weight of the pending requests.
+    weight: usize,
+    /// When the current round trip began, and its weight.
+    trip: Option<(Instant, usize)>,
+    service_time: ServiceTime,
+    is_closed: bool,
+}
+
+struct Pending<Q, R> {
+    request: Q,
+    weight: usize,
+    submitted_at: Instant,
+    responder: Responder<R>,
+}
+
+/// Requests to be executed in one round trip.
+pub(super) struct Batch<Q, R> {
+    pub(super) requests: Vec<Q>,
+    /// Where to send the response to each request.
+    pub(super) responders: Vec<Responder<R>>,
+    /// When the round trip times out.
+    pub(super) deadline: Instant,
+}
+
+/// Returns the error of requests whose worker stopped.
+pub(super) fn stopped() -> HotError {
+    HotError::Unavailable("the batch worker stopped".to_owned())
+}
+
+/// Returns the error of a request that is not sent, and counts it.
+fn refuse(reason: &'static str) -> HotError {
+    metrics::counter!(names::REQUESTS_SHED_TOTAL, "reason" => reason).increment(1);
+    HotError::Overloaded
+}
+
+impl<Q, R> RequestQueue<Q, R> {
+    /// Creates an empty queue.
+    pub(super) fn new(limits: BatchLimits, time: TimeLimits) -> Self {
+        let state = State {
+            pending: VecDeque::new(),
+            weight: 0,
+            trip: None,
+            service_time: ServiceTime::new(limits.batch_weight),
+            is_closed: false,
+        };
+        Self { limits, time, state: Mutex::new(state), arrival: Notify::new() }
+    }
+
+    /// Adds a request and returns the receiver of its response.
+    pub(super) fn push(&self, request: Q, weight: usize) -> Result<Response<R>, HotError> {
+        let now = Instant::now();
+        let (responder, response) = oneshot::channel();
+        let mut state = self.state.lock();
+        self.admit(&state, weight, now)?;
+        state.weight += weight;
+        state.pending.push_back(Pending { request, weight, submitted_at: now, responder });
+        // A worker whose round trip is in flight looks at the queue when that completes.
+        let is_idle = state.trip.is_none();
+        drop(state);
+        if is_idle {
+            self.arrival.notify_one();
+        }
+        Ok(response)
+    }
+
+    /// Returns an error if a request of this weight would be refused now.
+    pub(super) fn check(&self, weight: usize) -> Result<(), HotError> {
+        self.admit(&self.state.lock(), weight, Instant::now())
+    }
+
+    fn admit(&self, state: &State<Q, R>, weight: usize, now: Instant) -> Result<(), HotError> {
+        if state.is_closed {
+            return Err(stopped());
+        }
+        let is_full = state.pending.len() >= self.limits.waiting_requests
+            || (!state.pending.is_empty()
+                && state.weight.saturating_add(weight) > self.limits.waiting_weight);
+        if is_full {
+            return Err(refuse("full"));
+        }
+        if state.expected_wait(self.time.queue, now) > self.time.queue {
+            return Err(refuse("wait"));
+        }
+        Ok(())
+    }
+
+    /// Waits for requests and returns those of the next round trip, which begins now. Returns `None`
+    /// if the queue is closed.
+    pub(super) async fn next_batch(&self) -> Option<Batch<Q, R>> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if state.is_closed {
+                    return None;
+                }
+                if let Some(batch) = self.take_batch(&mut state, Instant::now()) {
+                    return Some(batch);
+                }
+            }
+            self.arrival.notified().await;
+        }
+    }
+
+    /// Takes requests up to the maximum weight, without those that waited for too long or whose
+    /// caller disconnected.
+    fn take_batch(&self, state: &mut State<Q, R>, now: Instant) -> Option<Batch<Q, R>> {
+        self.remove_expired(state, now);
+        let (mut requests, mut responders) = (Vec::new(), Vec::new());
+        let (mut weight, mut oldest) = (0, now);
+        while let Some(next) = state.pending.front() {
+            let is_cancelled = next.responder.is_closed();
+            let exceeds = weight + next.weight > self.limits.batch_weight;
+            if !is_cancelled && exceeds && !requests.is_empty() {
+                break;
+            }
+            let Some(next) = state.pop() else { break };
+            if is_cancelled {
+                continue;
+            }
+            if requests.is_empty() {
+                oldest = next.submitted_at;
+            }
+            weight += next.weight;
+            requests.push(next.request);
+            responders.push(next.responder);
+        }
+        if requests.is_empty() {
+            return None;
+        }
+        state.trip = Some((now, weight));
+        Some(Batch { requests, responders, deadline: oldest + self.time.total })
+    }
+
+    /// Ends the current round trip. Only a completed one is measured.
+    pub(super) fn end_trip(&self, is_completed: bool) {
+        let mut state = self.state.lock();
+        if let Some((began, weight)) = state.trip.take()
+            && is_completed
+        {
+            state.service_time.record(weight, began.elapsed());
+        }
+    }
+
+    /// Returns when to call [`Self::expire`] next.
+    pub(super) fn next_expiry(&self) -> Instant {
+        let state = self.state.lock();
+        let oldest = state.pending.front().map_or_else(Instant::now, |one| one.submitted_at);
+        oldest + self.time.queue
+    }
+
+    /// Removes the requests that waited for too long.
+    pub(super) fn expire(&self) {
+        self.remove_expired(&mut self.state.lock(), Instant::now());
+    }
+
+    fn remove_expired(&self, state: &mut State<Q, R>, now: Instant) {
+        while state.pending.front().is_some_and(|one| one.submitted_at + self.time.queue <= now) {
+            if let Some(expired) = state.pop() {
+                // The send fails if the caller disconnected.
+                drop(expired.responder.send(Err(refuse("expired"))));
+            }
+        }
+    }
+
+    /// Closes the queue. The callers of pending requests receive an error.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.weight = 0;
+        state.pending.clear();
+        drop(state);
+        self.arrival.notify_one();
+    }
+}
+
+impl<Q, R> State<Q, R> {
+    fn pop(&mut self) -> Option<Pending<Q, R>> {
+        let first = self.pending.pop_front()?;
+        self.weight -= first.weight;
+        Some(first)
+    }
+
+    /// Returns how long a request that is submitted now is expected to wait.
+    fn expected_wait(&self, wait_max: Duration, now: Instant) -> Duration {
+        let queued = self.service_time.expect(self.weight);
+        let Some((began, weight)) = self.trip else { return queued };
+        let elapsed = now - began;
+        if elapsed > wait_max {
+            // Redis does not respond, or much later than expected.
+            return elapsed;
+        }
+        self.service_time.expect_trip(weight).saturating_sub(elapsed).saturating_add(queued)
+    }
+}

@@ -1,0 +1,47 @@
+//! The measured duration of round trips.
+
+use std::time::Duration;
+
+/// The part of a new measurement in the average.
+const NEW_PART: f64 = 0.25;
+
+/// The average time per unit of weight, from which the duration of a round trip is predicted.
+///
+/// A batch that is not full counts as a full one: most of its duration does not depend on its
+/// weight. The prediction is therefore optimistic until batches are full. That is the safe
+/// direction, because a request that waits for too long is not sent.
+#[derive(Debug)]
+pub(super) struct ServiceTime {
+    full_weight: usize,
+    seconds_per_weight: Option<f64>,
+}
+
+impl ServiceTime {
+    /// Creates the measurement for batches of at most `full_weight`.
+    pub(super) fn new(full_weight: usize) -> Self {
+        Self { full_weight, seconds_per_weight: None }
+    }
+
+    /// Adds the duration of a round trip.
+    pub(super) fn record(&mut self, weight: usize, duration: Duration) {
+        let new = duration.as_secs_f64() / to_f64(weight.max(self.full_weight));
+        let average = self.seconds_per_weight.map_or(new, |old| old + (new - old) * NEW_PART);
+        self.seconds_per_weight = Some(average);
+    }
+
+    /// Returns the expected duration of a round trip of this weight; zero if none was measured.
+    pub(super) fn expect_trip(&self, weight: usize) -> Duration {
+        self.expect(weight.max(self.full_weight))
+    }
+
+    /// Returns the expected time to execute requests of this weight that share full batches.
+    pub(super) fn expect(&self, weight: usize) -> Duration {
+        let seconds = self.seconds_per_weight.unwrap_or_default() * to_f64(weight);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn to_f64(weight: usize) -> f64 {
+    weight as f64
+}

@@ -1,0 +1,92 @@
+//! The clock of Redis, by which all processes decide what expires, is trimmed or is due.
+
+use std::{sync::Arc, time::Instant};
+
+use deadpool_redis::redis;
+use mayfly_core::{SynchronizedClock, Timestamp};
+use tracing::{info, warn};
+
+use crate::{
+    connection::{HotError, HotStore},
+    metrics as names,
+};
+
+/// A greater difference between the clock of this process and that of Redis is logged.
+const DIFFERENCE_MAX_MS: u64 = 2_000;
+
+/// A reading of the clock of Redis, as `TIME` returns it: seconds and microseconds.
+pub(crate) type TimeReply = (i64, i64);
+
+impl HotStore {
+    /// Returns the clock of Redis as this process estimates it. Its cost is that of the system
+    /// clock. All clones of a store share it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<SynchronizedClock> {
+        &self.clock
+    }
+
+    /// Reads the clock of Redis, and corrects [`Self::clock`]. O(1).
+    pub async fn read_clock(&self) -> Result<Timestamp, HotError> {
+        let (sent, reply, received): (_, TimeReply, _) = self
+            .call(async |connection| {
+                let sent = Instant::now();
+                let reply = redis::cmd("TIME").query_async(connection).await?;
+                Ok((sent, reply, Instant::now()))
+            })
+            .await?;
+        self.clock.observe(sent, received, to_micros(reply));
+        Ok(Timestamp::from_millis(to_micros(reply).div_euclid(1_000)))
+    }
+
+    /// Reads the clock of Redis unless it was read before. A process whose own clock is wrong calls
+    /// this before [`Self::clock`] decides anything that is stored.
+    pub async fn synchronize_clock(&self) -> Result<(), HotError> {
+        if self.clock.is_synchronized() {
+            return Ok(());
+        }
+        self.read_clock().await.map(drop)
+    }
+}
+
+/// Returns the microseconds since the Unix epoch.
+pub(crate) fn to_micros((seconds, micros): TimeReply) -> i64 {
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
+}
+
+/// Reports the difference between the clock of this process and that of Redis.
+#[derive(Debug, Default)]
+pub(super) struct ClockMonitor {
+    is_different: bool,
+}
+
+impl ClockMonitor {
+    /// Reads the clock of Redis, exports the difference, and logs when it begins and ceases to be
+    /// too large.
+    pub(super) async fn check(&mut self, store: &HotStore) -> Result<(), HotError> {
+        store.read_clock().await?;
+        self.record(store.clock.difference_ms());
+        Ok(())
+    }
+
+    fn record(&mut self, difference_ms: i64) {
+        metrics::gauge!(names::CLOCK_DIFFERENCE_SECONDS).set(to_seconds(difference_ms));
+        let is_different = difference_ms.unsigned_abs() > DIFFERENCE_MAX_MS;
+        let was_different = std::mem::replace(&mut self.is_different, is_different);
+        if is_different && !was_different {
+            warn!(
+                component = "clock",
+                difference_ms,
+                "the clock of this machine differs from that of Redis by more than 2 s: Mayfly \
+                 uses the clock of Redis, but log lines have the time of this machine; \
+                 synchronize both clocks"
+            );
+        } else if was_different && !is_different {
+            info!(component = "clock", difference_ms, "the clock agrees with that of Redis again");
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+fn to_seconds(millis: i64) -> f64 {
+    millis as f64 / 1_000.0
+}

@@ -1,0 +1,106 @@
+//! The encoding of names in keys.
+//!
+//! A key is the prefix of the installation, the hash tag, and parts that are joined by colons. A
+//! part is a word of this crate or a name that a caller chose. In a name, `%`, `:`, `{` and `}` are
+//! percent-encoded; all other characters stay as they are. Therefore no name contains a separator,
+//! and two different lists of parts never form the same key.
+
+use std::fmt::{self, Display, Write};
+
+/// A part of a key.
+pub(super) enum Part<'a> {
+    /// A word of this crate, without characters that are encoded.
+    Word(&'static str),
+    /// A name that a caller chose.
+    Name(&'a dyn Display),
+}
+
+/// Appends parts to a key, separated by colons.
+pub(super) fn append_parts(key: &mut String, parts: &[Part<'_>]) {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            key.push(':');
+        }
+        match part {
+            Part::Word(word) => key.push_str(word),
+            Part::Name(name) => {
+                write!(Encoder(key), "{name}").expect("invariant: a string accepts every text");
+            }
+        }
+    }
+}
+
+/// Encodes the text that is written to it.
+struct Encoder<'a>(&'a mut String);
+
+impl Write for Encoder<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(['%', ':', '{', '}']) {
+            self.0.push_str(&rest[..at]);
+            // All of them are ASCII.
+            write!(self.0, "%{:02X}", rest.as_bytes()[at])?;
+            rest = &rest[at + 1..];
+        }
+        self.0.push_str(rest);
+        Ok(())
+    }
+}
+
+/// Splits parts that [`append_parts`] joined, and decodes each of them. Returns `None` if a part is
+/// not encoded as this module encodes it.
+#[cfg(test)]
+pub(super) fn split_parts(text: &str) -> Option<Vec<String>> {
+    text.split(':').map(decode).collect()
+}
+
+#[cfg(test)]
+fn decode(part: &str) -> Option<String> {
+    let mut decoded = String::new();
+    let mut pieces = part.split('%');
+    decoded.push_str(pieces.next()?);
+    for piece in pieces {
+        let (code, rest) = piece.split_at_checked(2)?;
+        let letter = [('%', "25"), (':', "3A"), ('{', "7B"), ('}', "7D")]
+            .into_iter()
+            .find_map(|(letter, known)| (known == code).then_some(letter))?;
+        decoded.push(letter);
+        decoded.push_str(rest);
+    }
+    Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn join(names: &[String]) -> String {
+        let mut key = String::new();
+        let parts: Vec<_> = names.iter().map(|name| Part::Name(name)).collect();
+        append_parts(&mut key, &parts);
+        key
+    }
+
+    #[test]
+    fn only_separators_braces_and_percent_signs_are_encoded() {
+        let names = ["kiran", "Jürgen B. <j@b.org>", "a:b", "{x}", "100%", ""].map(str::to_owned);
+        let key = "kiran:Jürgen B. <j@b.org>:a%3Ab:%7Bx%7D:100%25:";
+        assert_eq!(join(&names), key);
+        assert_eq!(split_parts(key).as_deref(), Some(&names[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn names_round_trip(names in proptest::collection::vec("[a%:{}0-9A-F ü]{0,6}|.*", 1..5)) {
+            prop_assert_eq!(split_parts(&join(&names)), Some(names));
+        }
+
+        #[test]
+        fn encoded_name_contains_no_separator(name in "[a%:{}]{0,8}") {
+            let has_separator = join(&[name]).contains([':', '{', '}']);
+            prop_assert!(!has_separator);
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The names of all keys. They start with the prefix of the installation, so that several can share
+//! a Redis, and have the same hash tag, so that scripts are atomic on a cluster too. The prefix
+//! contains no braces and names are encoded, so that no name of a caller changes the slot.
+//!
+//! Two kinds of keys with the same number of parts differ in a word at the same place. Together
+//! with the encoding of names, no two different things have one key.
+
+mod encoding;
+mod visits;
+
+use mayfly_core::{Feed, Host, MessageId, StateFeed};
+
+use self::encoding::{Part, append_parts};
+pub use self::visits::VisitKeys;
+use crate::queue::Stream;
+
+/// The names of all keys of one installation.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    root: String,
+    /// The number of the database. Keys of different databases are separate, pub/sub channels are
+    /// not.
+    database: i64,
+}
+
+/// Defines the functions that return keys: each key is a list of parts, a literal for a word and an
+/// argument for a name.
+macro_rules! define_keys {
+    ($(
+        $(#[$doc:meta])*
+        $visibility:vis $function:ident($($argument:ident: $type:ty),*) = $($part:tt)/+;
+    )+) => {
+        impl Keys {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                $visibility fn $function(&self, $($argument: $type),*) -> String {
+                    self.join(&[$(part!($part)),+])
+                }
+            )+
+        }
+
+        /// The parts of every kind of key; `None` stands for a name.
+        #[cfg(test)]
+        const KINDS: &[(&str, &[Option<&str>])] =
+            &[$((stringify!($function), &[$(kind!($part)),+])),+];
+    };
+}
+
+macro_rules! part {
+    ($word:literal) => {
+        Part::Word($word)
+    };
+    ($name:ident) => {
+        Part::Name(&$name)
+    };
+}
+
+#[cfg(test)]
+macro_rules! kind {
+    ($word:literal) => {
+        Some($word)
+    };
+    ($name:ident) => {
+        None
+    };
+}
+
+define_keys! {
+    /// Stream: accepted messages, takes and deletions, to be stored in Postgres.
+    pub messages() = "messages";
+
+    /// Stream: accepted plays, to be counted.
+    pub plays() = "plays";
+
+    /// Sorted set, video to count: a mirror of the play counts in Postgres.
+    pub play_counts() = "plays" / "counts";
+
+    /// Hash, video to ms: the time at which its last play was counted.
+    pub play_updates() = "plays" / "updated";
+
+    /// Hash, video to count: the count as last published.
+    pub plays_published() = "plays" / "published";
+
+    /// Set: videos whose published count is not saved in Postgres yet.
+    pub plays_unsaved() = "plays" / "unsaved";
+
+    /// Set: videos with a small count that changed and is published immediately.
+    pub plays_changed_small() = "plays" / "changed" / "small";
+
+    /// Set: videos with a large count that changed and is published at the next tick.
+    pub plays_changed_large() = "plays" / "changed" / "large";
+
+    /// Set: videos to be published in the current tick.
+    pub plays_publishing() = "plays" / "publishing";
+
+    /// String: the time of the last tick in ms.
+    pub plays_tick() = "plays" / "tick";
+
+    /// Stream: the latest frames of counts, which every ws-fanout reads.
+    pub plays_frames() = "plays" / "frames";
+
+    consumption_of(stream: &str) = "consumption" / stream;
+
+    /// Hash, name of a ws-fanout to its last report.
+    pub fanouts() = "fanouts";
+
+    /// Sorted set, host to ms: hosts with visitors, by the last heartbeat.
+    pub visited_hosts() = "visits" / "hosts";
+
+    visits_beginning(host: &Host) = "visits" / host;
+
+    /// Sorted set with a TTL, host to ms: the hosts with visitors that a client added, by its last
+    /// heartbeat.
+    pub added_hosts(client: &str) = "visits" / "hosts" / "added" / client;
+
+    /// String with a TTL: the newest trend snapshot of a host, JSON.
+    pub rising(host: &Host) = "rising" / "host" / host;
+
+    /// Sorted set, host to ms: hosts that live clients watch, by the last report.
+    pub watched_hosts() = "rising" / "watched";
+
+    /// Sorted set, host to ms: hosts that callers request to be sampled, by the first request.
+    pub requested_hosts() = "rising" / "requested";
+
+    /// Hash with a TTL, digest of a source key to `ms:key`: keys to be tried for a host, by the
+    /// time of the request.
+    pub candidate_keys(host: &Host) = "rising" / "candidates" / host;
+
+    /// Hash with a TTL: the outcome of the last source call for a host.
+    pub source(host: &Host) = "rising" / "source" / host;
+
+    /// Sorted set with a TTL, digest of a source key to ms: keys that the source accepted for a
+    /// host, by the last time.
+    pub source_keys(host: &Host) = "rising" / "keys" / host;
+
+    /// Hash with a TTL, digest of a source key to the key itself.
+    pub source_secrets(host: &Host) = "rising" / "secrets" / host;
+
+    /// Hash, `digest host` to the beginning of a source key: accepted keys that are not registered
+    /// in Postgres yet.
+    pub unregistered_keys() = "rising" / "unregistered";
+
+    /// String with a TTL: exists if the source refused a key (by its digest) for a host.
+    pub refused_key(key_hash: &str, host: &Host) = "rising" / "refused" / key_hash / host;
+
+    /// Hash, digest of an API key to its hosts and state, JSON.
+    pub api_keys() = "keys";
+
+    /// Hash with a TTL: the API keys of a reload in progress, and its token.
+    pub new_api_keys() = "keys" / "new";
+
+    /// String: the version of the API keys in Postgres; missing if they are not completely loaded.
+    pub api_keys_version() = "keys" / "version";
+
+    /// String with a TTL: the hot copy of a message, as clients receive it.
+    pub message(id: MessageId) = "message" / id;
+
+    /// Hash, message ID to stream entry: accepted messages that are not stored yet.
+    pub waiting() = "waiting";
+
+    /// Hash, message ID to JSON: taken and deleted messages whose new expiry time is not in
+    /// Postgres yet.
+    pub taken() = "taken";
+
+    /// Sorted set with a TTL: the IDs of a username's live messages, by expiry time.
+    pub inbox(username: &str) = "inbox" / username;
+
+    /// String: the epoch, which changes whenever the streams lose data.
+    pub epoch() = "epoch";
+
+    /// Hash: the number of items accepted in the epoch and the newest entry, per stream.
+    pub ledger() = "ledger";
+
+    message_attempts(entry_id: &str) = "attempts" / entry_id;
+
+    play_attempts(entry_id: &str) = "attempts" / "plays" / entry_id;
+
+    /// String with a TTL: the outcome stored under a client's `Idempotency-Key`, in format 1.
+    pub idempotency(route: &str, client: &str, key: &str) =
+        "idempotency" / "v1" / route / client / key;
+
+    /// String with a TTL: the number of items of a kind that a client sent in the current window.
+    pub rate(kind: &str, window_seconds: u64, client: &str) =
+        "rate" / kind / window_seconds / client;
+
+    /// String with a TTL: the holder of the lease of a job.
+    pub lease(job: &str) = "lease" / job;
+
+    /// String: the last fencing token of the lease of a job.
+    pub lease_token(job: &str) = "lease" / job / "token";
+
+    /// String with a TTL: written by the health check.
+    pub probe() = "probe";
+
+    /// Never exists: the health check runs commands on it that have no effect.
+    pub probe_missing() = "probe" / "missing";
+
+    /// Pub/sub channel: the publications of the health check, which nothing subscribes to.
+    pub probe_channel() = "feed" / "probe" / "health";
+
+    stats_state() = "stats";
+
+    pulse_state() = "pulse";
+
+    feed_of_first_database(feed: &str) = "feed" / feed;
+
+    feed_of_database(feed: &str, database: i64) = "feed" / feed / "database" / database;
+}
+
+impl Keys {
+    /// Returns the keys of the installation with this prefix in this database.
+    #[must_use]
+    pub fn new(prefix: &str, database: i64) -> Self {
+        Self { root: format!("{prefix}:{{0}}:"), database }
+    }
+
+    fn join(&self, parts: &[Part<'_>]) -> String {
+        let mut key = String::with_capacity(self.root.len() + 64);
+        key.push_str(&self.root);
+        append_parts(&mut key, parts);
+        key
+    }
+
+    /// Returns the key of a stream.
+    #[must_use]
+    pub fn stream(&self, stream: Stream) -> String {
+        match stream {
+            Stream::Messages => self.messages(),
+            Stream::Plays => self.plays(),
+        }
+    }
+
+    /// Hash, bucket to number of items: the consumption times of a stream.
+    #[must_use]
+    pub fn consumption(&self, stream: Stream) -> String {
+        self.consumption_of(stream.name())
+    }
+
+    /// Returns the keys of the visits of a host.
+    #[must_use]
+    pub fn visits(&self, host: &Host) -> VisitKeys {
+        VisitKeys::new(self.visits_beginning(host))
+    }
+
+    /// String with a TTL: the number of failed attempts to process an entry.
+    #[must_use]
+    pub fn attempts(&self, stream: Stream, entry_id: &str) -> String {
+        match stream {
+            Stream::Messages => self.message_attempts(entry_id),
+            Stream::Plays => self.play_attempts(entry_id),
+        }
+    }
+
+    /// String: the state of a feed as last published, JSON. With a TTL if the feed has one.
+    #[must_use]
+    pub fn state(&self, feed: StateFeed) -> String {
+        match feed {
+            StateFeed::Stats => self.stats_state(),
+            StateFeed::Pulse => self.pulse_state(),
+        }
+    }
+
+    /// Pub/sub channel: the publications of a feed. That of `plays` is unused: its frames are a
+    /// stream. Channels are shared by all databases of a Redis, therefore the channel of each
+    /// database except the first one contains its number.
+    #[must_use]
+    pub fn feed(&self, feed: Feed) -> String {
+        match self.database {
+            0 => self.feed_of_first_database(feed.as_str()),
+            database => self.feed_of_database(feed.as_str(), database),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use mayfly_core::trends::CLASSES;
+    use proptest::{prelude::*, sample::select};
+
+    use super::{encoding::split_parts, *};
+
+    /// The keys of a host's visits have three parts and end in one of these words.
+    const VISITS: (&str, &[Option<&str>]) = ("visits", &[Some("visits"), None, None]);
+
+    fn keys() -> Keys {
+        Keys::new("mayfly", 0)
+    }
+
+    fn host(name: &str) -> Host {
+        Host::parse(name).expect("a host")
+    }
+
+    /// The kinds of keys, where the beginning of the keys of a host's visits stands for all of them.
+    fn kinds() -> Vec<(&'static str, &'static [Option<&'static str>])> {
+        let is_key = |(name, _): &(&str, &[Option<&str>])| *name != "visits_beginning";
+        KINDS.iter().copied().filter(is_key).chain([VISITS]).collect()
+    }
+
+    /// Returns the key of a kind with these names in the places of names.
+    fn key_of(kind: &[Option<&'static str>], names: &[String]) -> String {
+        let mut names = names.iter();
+        let part = |word: Option<&'static str>| match word {
+            Some(word) => Part::Word(word),
+            None => Part::Name(names.next().expect("enough names")),
+        };
+        let parts: Vec<_> = kind.iter().copied().map(part).collect();
+        keys().join(&parts)
+    }
+
+    /// The slot of a key in a cluster: CRC16 of the text between the first brace and the next one
+    /// that closes it, modulo 16384 (the cluster specification of Redis).
+    fn slot(key: &str) -> u16 {
+        let tag = key
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .map(|(tag, _)| tag)
+            .filter(|tag| !tag.is_empty())
+            .unwrap_or(key);
+        let crc = tag.bytes().fold(0_u16, |crc, byte| {
+            (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            })
+        });
+        crc % 16_384
+    }
+
+    /// Texts that contain separators, braces, and words of keys.
+    fn name() -> impl Strategy<Value = String> {
+        const WORDS: &[&str] = &[
+            "hosts",
+            "names",
+            "state",
+            "p0",
+            "v0",
+            "added",
+            "token",
+            "plays",
+            "host",
+            "new",
+            "%3A",
+            "database",
+            "0",
+            ":",
+            "::",
+            "a:names",
+            "zz:v0",
+            "hosts:added:a",
+            "{1}",
+            "}",
+            "a}b{c",
+        ];
+        prop_oneof![select(WORDS).prop_map(str::to_owned), "[a:%{}]{0,5}", ".{0,12}"]
+    }
+
+    #[test]
+    fn all_keys_share_a_prefix_and_a_hash_tag() {
+        let keys = keys();
+        assert_eq!(keys.messages(), "mayfly:{0}:messages");
+        assert_eq!(keys.state(StateFeed::Stats), "mayfly:{0}:stats");
+        assert_eq!(keys.feed(Feed::Messages), "mayfly:{0}:feed:messages");
+        assert_eq!(keys.inbox("Fred B."), "mayfly:{0}:inbox:Fred B.");
+        assert_eq!(keys.inbox("a}b{c:"), "mayfly:{0}:inbox:a%7Db%7Bc%3A");
+        assert_eq!(keys.visits(&host("a.org:80")).names(), "mayfly:{0}:visits:a.org%3A80:names");
+    }
+
+    #[test]
+    fn kinds_with_the_same_number_of_parts_differ_in_a_word() {
+        let kinds = kinds();
+        for (index, (one, words)) in kinds.iter().enumerate() {
+            for (other, others) in &kinds[..index] {
+                let mut pairs = words.iter().zip(*others);
+                let differ =
+                    pairs.any(|(word, other)| word.is_some() && other.is_some() && word != other);
+                let is_distinct = words.len() != others.len() || differ;
+                assert!(is_distinct, "{one} and {other} may have the same key");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_one_host_are_distinct() {
+        let keys = keys().visits(&host("a.org"));
+        let per_class = (0..CLASSES)
+            .flat_map(|class| [keys.visits(class), keys.page_counts(class), keys.visitors(class)]);
+        let all: Vec<_> = per_class.chain([keys.state(), keys.names()]).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+
+    #[test]
+    fn channels_of_databases_are_distinct() {
+        let channels = |database| Feed::ALL.map(|feed| Keys::new("mayfly", database).feed(feed));
+        let all: HashSet<_> = [0, 1, 15].into_iter().flat_map(channels).collect();
+        assert_eq!(all.len(), 15);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn different_things_have_different_keys(
+            one in select(kinds()), other in select(kinds()),
+            names in [name(), name(), name()], other_names in [name(), name(), name()],
+        ) {
+            let count = |kind: &[Option<&str>]| kind.iter().filter(|word| word.is_none()).count();
+            let (names, other_names) = (&names[..count(one.1)], &other_names[..count(other.1)]);
+            let is_same = one.0 == other.0 && names == other_names;
+            prop_assert_eq!(key_of(one.1, names) == key_of(other.1, other_names), is_same);
+        }
+
+        #[test]
+        fn key_round_trips_to_its_kind_and_names(
+            kind in select(kinds()), names in [name(), name(), name()],
+        ) {
+            let key = key_of(kind.1, &names);
+            let parts = split_parts(key.strip_prefix("mayfly:{0}:").expect("the root"));
+            let mut names = names.into_iter();
+            let expected: Vec<_> = kind.1.iter().map(|word| match word {
+                Some(word) => (*word).to_owned(),
+                None => names.next().expect("enough names"),
+            }).collect();
+            prop_assert_eq!(parts, Some(expected));
+        }
+
+        #[test]
+        fn no_name_changes_the_slot(kind in select(kinds()), names in [name(), name(), name()]) {
+            prop_assert_eq!(slot(&key_of(kind.1, &names)), slot("{0}"));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+-- Compares some of the references to waiting messages with the queue. A reference is removed before
+-- its entry is acknowledged. Therefore a delivered entry that has a reference and is not pending was
+-- changed by hand. If it is missing, it was deleted from the stream, and the reference is removed.
+-- If it exists, it was discarded with its consumer or acknowledged by hand, and it becomes pending
+-- again, so that a worker claims it. Follows groups.lua.
+--
+-- KEYS  waiting, stream
+-- ARGV  group, cursor, number of references to compare, consumer that receives discarded entries,
+--       their idle time in ms
+-- Returns {next cursor, number of removed references, number of discarded entries}.
+-- Complexity: O(c log n) for c compared references and n entries.
+local waiting, stream = KEYS[1], KEYS[2]
+local group = find_groups(stream, ARGV[1])
+if not group then
+    return { '0', 0, 0 }
+end
+
+-- Parsed once, because most references are of entries that are not delivered yet.
+local last_ms, last_seq = string.match(group['last-delivered-id'], '^(%d+)-(%d+)$')
+local function is_delivered(ms, seq)
+    if ms ~= last_ms then
+        return is_smaller(ms, last_ms)
+    end
+    return not is_smaller(last_seq, seq)
+end
+
+local function is_pending(entry)
+    return #call('XPENDING', stream, ARGV[1], entry, entry, 1) > 0
+end
+
+local scanned = call('HSCAN', waiting, ARGV[2], 'COUNT', ARGV[3])
+local references = scanned[2]
+local removed, discarded = 0, 0
+for i = 1, #references, 2 do
+    local id, entry = references[i], references[i + 1]
+    local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
+    if not ms or is_delivered(ms, seq) and not is_pending(entry) then
+        if ms and #call('XRANGE', stream, entry, entry) > 0 then
+            call('XCLAIM', stream, ARGV[1], ARGV[4], 0, entry, 'IDLE', ARGV[5], 'FORCE', 'JUSTID')
+            discarded = discarded + 1
+        else
+            call('HDEL', waiting, id)
+            removed = removed + 1
+        end
+    end
+end
+return { scanned[1], removed, discarded }

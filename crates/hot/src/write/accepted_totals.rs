@@ -1,0 +1,303 @@
+//! The numbers of accepted items that this process has seen.
+//!
+//! Redis counts the accepted items of an epoch and returns the number with every write. When Redis
+//! loses its data, it also loses the number. The greatest one that any process has seen is then the
+//! exact number, because Redis executes writes one after the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use deadpool_redis::redis::{RedisError, Value};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::{connection::HotError, queue::Stream};
+
+/// How long the numbers of an ended epoch are kept: they are reported repeatedly, because Redis may
+/// lose the report too.
+const REPORTED_FOR: Duration = Duration::from_secs(60);
+/// The maximum number of writes of unknown outcome that are counted separately.
+const UNRESOLVED_MAX: usize = 1_000;
+
+/// The numbers of all streams. Cheap to clone; all connections of a process share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AcceptedTotals {
+    streams: Arc<[Mutex<StreamTotals>; Stream::ALL.len()]>,
+}
+
+/// The last number of an ended epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EndedEpoch {
+    pub stream: Stream,
+    pub epoch: String,
+    /// The greatest number of accepted items.
+    pub accepted: u64,
+    /// The items of later writes whose outcome is unknown.
+    pub unresolved: u64,
+}
+
+#[derive(Debug, Default)]
+struct StreamTotals {
+    /// The number of writes that were begun.
+    begun: u64,
+    /// The writes in flight, by their number.
+    in_flight: BTreeSet<u64>,
+    /// Epochs in their order: their names are UUIDv7.
+    epochs: BTreeMap<String, EpochTotals>,
+}
+
+#[derive(Debug, Default)]
+struct EpochTotals {
+    accepted: u64,
+    /// Writes whose outcome is unknown: the number of writes begun at that time, and their items.
+    unresolved: Vec<(u64, u64)>,
+    /// The end of the epoch, if it was observed.
+    end: Option<EpochEnd>,
+}
+
+impl EpochTotals {
+    fn add_unresolved(&mut self, begun: u64, items: u64) {
+        let is_full = self.unresolved.len() >= UNRESOLVED_MAX;
+        match self.unresolved.last_mut() {
+            Some(last) if last.0 == begun || is_full => *last = (begun, last.1 + items),
+            _ => self.unresolved.push((begun, items)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EpochEnd {
+    /// Later writes cannot belong to the epoch.
+    begun: u64,
+    observed_at: Instant,
+}
+
+/// A write that is in flight. If it is dropped without a result, its outcome is unknown.
+#[must_use]
+pub(crate) struct PendingWrite {
+    totals: AcceptedTotals,
+    stream: Stream,
+    number: u64,
+    items: u64,
+    is_resolved: bool,
+}
+
+impl AcceptedTotals {
+    fn of(&self, stream: Stream) -> &Mutex<StreamTotals> {
+        &self.streams[stream as usize]
+    }
+
+    /// Begins a write of up to `items` items.
+    pub(crate) fn begin(&self, stream: Stream, items: usize) -> PendingWrite {
+        let mut totals = self.of(stream).lock();
+        totals.begun += 1;
+        let number = totals.begun;
+        totals.in_flight.insert(number);
+        drop(totals);
+        let items = items as u64;
+        PendingWrite { totals: self.clone(), stream, number, items, is_resolved: false }
+    }
+
+    /// Returns the epochs of which a number is known.
+    pub(crate) fn known_epochs(&self) -> BTreeSet<String> {
+        let streams = Stream::ALL.into_iter();
+        streams
+            .flat_map(|stream| self.of(stream).lock().epochs.keys().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Records that `current` is the epoch of Redis, or that there is none. The other ones of `known`,
+    /// which were known before Redis was asked, have ended.
+    pub(crate) fn observe_epoch(
+        &self,
+        current: Option<&str>,
+        known: &BTreeSet<String>,
+        now: Instant,
+    ) {
+        for stream in Stream::ALL {
+            let mut totals = self.of(stream).lock();
+            let begun = totals.begun;
+            for (epoch, seen) in &mut totals.epochs {
+                let has_ended = Some(epoch.as_str()) != current && known.contains(epoch);
+                if has_ended && seen.end.is_none() {
+                    seen.end = Some(EpochEnd { begun, observed_at: now });
+                }
+            }
+            if let Some(current) = current {
+                totals.epochs.entry(current.to_owned()).or_default();
+            }
+            totals.epochs.retain(|_, seen| {
+                seen.end.as_ref().is_none_or(|end| now < end.observed_at + REPORTED_FOR)
+            });
+        }
+    }
+
+    /// Returns the ended epochs to which no write in flight can belong.
+    pub(crate) fn ended_epochs(&self) -> Vec<EndedEpoch> {
+        let mut ended = Vec::new();
+        for stream in Stream::ALL {
+            let totals = self.of(stream).lock();
+            let first_in_flight = totals.in_flight.first().copied().unwrap_or(u64::MAX);
+            for (epoch, seen) in &totals.epochs {
+                if seen.end.as_ref().is_some_and(|end| end.begun < first_in_flight) {
+                    ended.push(EndedEpoch {
+                        stream,
+                        epoch: epoch.clone(),
+                        accepted: seen.accepted,
+                        unresolved: seen.unresolved.iter().map(|(_, items)| items).sum(),
+                    });
+                }
+            }
+        }
+        ended
+    }
+}
+
+impl PendingWrite {
+    /// Records the reply to a write. If items were accepted, it ends with the epoch and the number
+    /// of accepted items, which begin at `index`.
+    pub(crate) fn resolve(self, reply: &Result<Vec<Value>, RedisError>, index: usize) {
+        match reply.as_ref().map(|reply| reply.get(index..).unwrap_or_default()) {
+            Ok([Value::BulkString(epoch), Value::Int(accepted)]) => {
+                let accepted = u64::try_from(*accepted).unwrap_or(0);
+                self.record_accepted(&String::from_utf8_lossy(epoch), accepted);
+            }
+            Ok(_) => self.record_nothing(),
+            Err(error) if is_refusal(error) => self.record_nothing(),
+            // The outcome is unknown.
+            Err(_) => drop(self),
+        }
+    }
+
+    /// Records the number of items that Redis has accepted in an epoch, including this write.
+    fn record_accepted(mut self, epoch: &str, accepted: u64) {
+        let number = self.number;
+        let mut totals = self.remove();
+        let seen = totals.epochs.entry(epoch.to_owned()).or_default();
+        seen.accepted = seen.accepted.max(accepted);
+        // The number includes all writes that Redis executed before.
+        seen.unresolved.retain(|(begun, _)| *begun >= number);
+    }
+
+    /// Records that nothing was written.
+    fn record_nothing(mut self) {
+        drop(self.remove());
+    }
+
+    fn remove(&mut self) -> MutexGuard<'_, StreamTotals> {
+        self.is_resolved = true;
+        let mut totals = self.totals.of(self.stream).lock();
+        totals.in_flight.remove(&self.number);
+        totals
+    }
+}
+
+impl Drop for PendingWrite {
+    fn drop(&mut self) {
+        if self.is_resolved {
+            return;
+        }
+        let (number, items) = (self.number, self.items);
+        let mut totals = self.remove();
+        let begun = totals.begun;
+        // The write may belong to any epoch that had not ended before it was begun.
+        for seen in totals.epochs.values_mut() {
+            if seen.end.as_ref().is_none_or(|end| end.begun >= number) {
+                seen.add_unresolved(begun, items);
+            }
+        }
+    }
+}
+
+/// Returns whether Redis replied that it does not execute the script. An error within a script may
+/// follow a write.
+fn is_refusal(error: &RedisError) -> bool {
+    let is_reply = error.code().is_some();
+    is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGES: Stream = Stream::Messages;
+
+    /// Observes an epoch as the periodic report does.
+    fn observe(totals: &AcceptedTotals, current: Option<&str>) {
+        totals.observe_epoch(current, &totals.known_epochs(), Instant::now());
+    }
+
+    fn accept(totals: &AcceptedTotals, epoch: &str, accepted: u64) {
+        totals.begin(MESSAGES, 1).record_accepted(epoch, accepted);
+    }
+
+    /// Returns the accepted and unresolved messages of each ended epoch.
+    fn ended(totals: &AcceptedTotals) -> Vec<(String, u64, u64)> {
+        let ended = totals.ended_epochs().into_iter().filter(|one| one.stream == MESSAGES);
+        ended.map(|one| (one.epoch, one.accepted, one.unresolved)).collect()
+    }
+
+    #[test]
+    fn ended_epoch_has_the_greatest_number() {
+        let totals = AcceptedTotals::default();
+        observe(&totals, Some("e1"));
+        accept(&totals, "e1", 20);
+        accept(&totals, "e1", 10);
+        assert_eq!(ended(&totals), []);
+        observe(&totals, Some("e2"));
+        assert_eq!(ended(&totals), [("e1".into(), 20, 0)]);
+        observe(&totals, None);
+        assert_eq!(ended(&totals), [("e1".into(), 20, 0), ("e2".into(), 0, 0)]);
+    }
+
+    #[test]
+    fn epoch_ends_when_the_writes_that_began_before_are_resolved() {
+        let totals = AcceptedTotals::default();
+        observe(&totals, Some("e1"));
+        let (early, lost) = (totals.begin(MESSAGES, 5), totals.begin(MESSAGES, 7));
+        observe(&totals, Some("e2"));
+        let late = totals.begin(MESSAGES, 1);
+        drop(lost);
+        assert_eq!(ended(&totals), []);
+        early.record_accepted("e1", 5);
+        assert_eq!(ended(&totals), [("e1".into(), 5, 7)]);
+        late.record_accepted("e2", 1);
+    }
+
+    #[test]
+    fn later_number_includes_writes_of_unknown_outcome() {
+        let totals = AcceptedTotals::default();
+        observe(&totals, Some("e1"));
+        let overlapping = totals.begin(MESSAGES, 1);
+        drop(totals.begin(MESSAGES, 7));
+        overlapping.record_accepted("e1", 1);
+        totals.begin(MESSAGES, 3).record_nothing();
+        let before = totals.of(MESSAGES).lock().epochs["e1"].unresolved.len();
+        accept(&totals, "e1", 9);
+        observe(&totals, Some("e2"));
+        assert_eq!((before, ended(&totals)), (1, vec![("e1".into(), 9, 0)]));
+    }
+
+    #[test]
+    fn epoch_that_began_while_redis_was_asked_has_not_ended() {
+        let totals = AcceptedTotals::default();
+        observe(&totals, Some("e1"));
+        let known = totals.known_epochs();
+        accept(&totals, "e2", 1);
+        totals.observe_epoch(None, &known, Instant::now());
+        assert_eq!(ended(&totals), [("e1".into(), 0, 0)]);
+    }
+
+    #[test]
+    fn ended_epoch_is_forgotten_after_a_minute() {
+        let totals = AcceptedTotals::default();
+        observe(&totals, Some("e1"));
+        observe(&totals, Some("e2"));
+        let later = Instant::now() + REPORTED_FOR;
+        totals.observe_epoch(Some("e2"), &totals.known_epochs(), later);
+        assert_eq!(ended(&totals), []);
+    }
+}

@@ -1,0 +1,150 @@
+//! The health check.
+
+use std::time::Duration;
+
+use mayfly_hot::{HotStore, RedisComponents};
+use mayfly_runtime::{ComponentStatus, Criticality, Health, Lifecycle};
+use tokio::task::AbortHandle;
+
+use super::{eventually, server::Server};
+
+/// A running health check.
+struct Watch {
+    health: Health,
+    task: AbortHandle,
+}
+
+impl Watch {
+    fn start(hot: HotStore, needs_memory: bool) -> Self {
+        let health = Health::new(Lifecycle::new(Duration::from_secs(1)));
+        let redis = health.register("redis", Criticality::Required);
+        let publications = Some(health.register("publications", Criticality::Optional));
+        let components = RedisComponents { redis, publications, needs_memory };
+        let task = tokio::spawn(hot.watch(components)).abort_handle();
+        Self { health, task }
+    }
+
+    /// Waits until a component is down for a reason that contains `text`.
+    async fn expect_down(&self, component: &str, text: &str) {
+        eventually(text, async || {
+            let report = self.health.report();
+            let found = &report.components[component];
+            let reason = found.reason.clone().unwrap_or_default();
+            if reason.contains(text) { Ok(()) } else { Err(report) }
+        })
+        .await;
+    }
+
+    /// Waits until a component is up.
+    async fn expect_up(&self, component: &str) {
+        eventually(component, async || {
+            let report = self.health.report();
+            match report.components[component].status {
+                ComponentStatus::Up => Ok(()),
+                ComponentStatus::Down => Err(report),
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts a server and expects that its health check names the cause.
+async fn expect_unusable(arguments: &[&str], text: &str) {
+    let server = Server::start(arguments).await;
+    Watch::start(server.store(&[]), true).expect_down("redis", text).await;
+}
+
+#[tokio::test]
+async fn suitable_server_is_up_and_the_check_leaves_nothing_behind() {
+    let server = Server::start(&["--appendonly", "yes"]).await;
+    let watch = Watch::start(server.store(&[]), true);
+    watch.expect_up("redis").await;
+    watch.expect_up("publications").await;
+    drop(watch);
+    let keys: Vec<String> = server.query(&["KEYS", "*"]).await;
+    for key in keys {
+        let ttl: i64 = server.query(&["PTTL", &key]).await;
+        assert_ne!(ttl, -1, "{key} has a time to live or has expired");
+    }
+}
+
+#[tokio::test]
+async fn replica_is_down_and_its_primary_is_named() {
+    expect_unusable(&["--replicaof", "127.0.0.1", "7"], "its primary is 127.0.0.1:7").await;
+}
+
+#[tokio::test]
+async fn cluster_node_without_the_slot_is_down() {
+    expect_unusable(&["--cluster-enabled", "yes"], "CLUSTERDOWN").await;
+}
+
+#[tokio::test]
+async fn server_without_enough_replicas_is_down() {
+    expect_unusable(&["--min-replicas-to-write", "1"], "NOREPLICAS").await;
+}
+
+#[tokio::test]
+async fn sentinel_is_down() {
+    let server = Server::start_sentinel().await;
+    let watch = Watch::start(server.store(&[]), false);
+    watch.expect_down("redis", "names a Sentinel").await;
+}
+
+#[tokio::test]
+async fn evicting_server_is_down_unless_it_is_allowed_and_recovers() {
+    let server = Server::start(&["--maxmemory-policy", "volatile-lru"]).await;
+    let watch = Watch::start(server.store(&[]), false);
+    watch.expect_down("redis", "maxmemory-policy is volatile-lru").await;
+    let allowed = server.store(&[("MAYFLY_REDIS__ALLOW_EVICTION", "on")]);
+    Watch::start(allowed, false).expect_up("redis").await;
+    server.query::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
+    watch.expect_up("redis").await;
+}
+
+#[tokio::test]
+async fn full_server_is_down_only_for_a_service_that_needs_memory() {
+    let server = Server::start(&[]).await;
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let watch = Watch::start(server.store(&[]), true);
+    watch.expect_down("redis", "out of memory").await;
+    Watch::start(server.store(&[]), false).expect_up("redis").await;
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    watch.expect_up("redis").await;
+}
+
+#[tokio::test]
+async fn user_without_a_right_is_down_and_the_command_is_named() {
+    let server = Server::start(&[]).await;
+    server.query::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-xadd"]).await;
+    let server = server.with_credentials("app:pw@");
+    let watch = Watch::start(server.store(&[]), false);
+    watch.expect_down("redis", "(XADD)").await;
+    server.query::<()>(&["ACL", "SETUSER", "app", "+xadd"]).await;
+    watch.expect_up("redis").await;
+}
+
+#[tokio::test]
+async fn user_who_may_not_publish_degrades_only_publications() {
+    let server = Server::start(&[]).await;
+    server
+        .query::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@all", "resetchannels"])
+        .await;
+    let server = server.with_credentials("app:pw@");
+    let watch = Watch::start(server.store(&[]), false);
+    watch.expect_down("publications", "channel").await;
+    watch.expect_up("redis").await;
+}
+
+#[tokio::test]
+async fn user_who_may_not_read_the_configuration_is_accepted() {
+    let server = Server::start(&[]).await;
+    server.query::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info"]).await;
+    let server = server.with_credentials("app:pw@");
+    Watch::start(server.store(&[]), false).expect_up("redis").await;
+}

@@ -1,0 +1,105 @@
+//! A Redis server of one test.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use deadpool_redis::redis::{self, FromRedisValue, aio::MultiplexedConnection};
+use mayfly_stack::{ReservedPort, find_tool, reserve_free_port};
+use tempfile::TempDir;
+
+use super::eventually;
+use crate::TestStore;
+
+/// A server that is killed when this is dropped.
+pub(super) struct Server {
+    process: Child,
+    port: ReservedPort,
+    directory: TempDir,
+    /// The credentials in URLs, with an `@` at the end, or empty.
+    credentials: String,
+}
+
+impl Server {
+    /// Starts a server with additional arguments and returns when it accepts connections.
+    pub(super) async fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = reserve_free_port().expect("a free port");
+        let number = port.port.to_string();
+        let mut command = redis_server(directory.path());
+        command.args(["--port", &number, "--save", "", "--maxmemory-policy", "noeviction"]);
+        Self::spawn(command.args(arguments), port, directory).await
+    }
+
+    /// Starts a Sentinel, which monitors nothing.
+    pub(super) async fn start_sentinel() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = reserve_free_port().expect("a free port");
+        // A Sentinel requires a configuration file that it can write.
+        let file = directory.path().join("sentinel.conf");
+        fs::write(&file, format!("port {}\n", port.port)).expect("a file");
+        let mut command = redis_server(directory.path());
+        Self::spawn(command.arg(&file).arg("--sentinel"), port, directory).await
+    }
+
+    async fn spawn(command: &mut Command, port: ReservedPort, directory: TempDir) -> Self {
+        let process = command.spawn().expect("redis-server starts");
+        let server = Self { process, port, directory, credentials: String::new() };
+        eventually("the server accepts connections", async || server.try_connect().await).await;
+        server
+    }
+
+    /// Sets the credentials of the URLs, such as `user:password@`.
+    pub(super) fn with_credentials(mut self, credentials: &str) -> Self {
+        credentials.clone_into(&mut self.credentials);
+        self
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://{}127.0.0.1:{}", self.credentials, self.port.port)
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.port)
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Returns a new store on this server.
+    pub(super) fn store(&self, env: &[(&str, &str)]) -> mayfly_hot::HotStore {
+        TestStore::create_store(&self.url(), "mayfly", env)
+    }
+
+    /// Sends a command as the default user, given as words, and returns the reply.
+    pub(super) async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let (command, arguments) = words.split_first().expect("a command");
+        let mut connection = self.try_connect().await.expect("Redis responds");
+        let mut command = redis::cmd(command);
+        command.arg(arguments);
+        command.query_async(&mut connection).await.expect("a valid command")
+    }
+
+    pub(super) async fn try_connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(format!("redis://{}", self.address()))?;
+        client.get_multiplexed_async_connection().await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails if it has exited.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Returns the command of a server in a directory.
+pub(super) fn redis_server(directory: &Path) -> Command {
+    let mut command = Command::new(find_tool("redis-server").expect("Redis is installed"));
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}

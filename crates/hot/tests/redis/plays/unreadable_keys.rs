@@ -1,0 +1,64 @@
+//! Keys that another program overwrote with another type or value: they affect the videos that they
+//! belong to and no others.
+
+use mayfly_core::VideoCount;
+use mayfly_hot::CountsPublishOutcome;
+
+use super::count;
+use crate::TestStore;
+
+const ONE_FRAME: CountsPublishOutcome =
+    CountsPublishOutcome::Published { frames: 1, is_full: false };
+
+/// Publishes the changed counts, in one frame, and returns their videos.
+async fn publish(test: &TestStore) -> Vec<String> {
+    let lease = test.lead().await;
+    let published = test.hot.plays().publish_counts(&lease).await.expect("Redis responds");
+    assert_eq!(published, ONE_FRAME);
+    let frames = test.entries(&test.keys().plays_frames()).await;
+    let (_, fields) = frames.last().expect("a frame");
+    let counts: Vec<VideoCount> = serde_json::from_str(&fields[0].1).expect("valid JSON");
+    let mut videos: Vec<_> = counts.into_iter().map(|count| count.video_id).collect();
+    videos.sort();
+    videos
+}
+
+#[tokio::test]
+async fn large_counts_are_published_without_the_set_of_small_ones() {
+    let test = TestStore::create().await;
+    test.restore_no_counts().await;
+    test.plant(&test.keys().plays_changed_small()).await;
+    test.mirror(&[count("small", 1), count("large", 200)]).await;
+    let keys = test.keys();
+    test.query::<()>(&["RENAME", &keys.plays_changed_large(), &keys.plays_publishing()]).await;
+    assert_eq!(publish(&test).await, ["large"]);
+}
+
+#[tokio::test]
+async fn video_whose_published_count_is_no_number_does_not_stop_others() {
+    let test = TestStore::create().await;
+    test.restore_no_counts().await;
+    let plant = async || {
+        let published = test.keys().plays_published();
+        test.query::<()>(&["HSET", &published, "planted", "x"]).await;
+    };
+    plant().await;
+    assert!(test.restore(&[(count("planted", 3), 0), (count("valid", 4), 0)], true).await);
+    assert_eq!(publish(&test).await, ["planted", "valid"]);
+    plant().await;
+    let unsaved = test.hot.plays().find_unsaved_counts(10).await.expect("Redis responds");
+    assert_eq!(unsaved, [("valid".to_owned(), 4)]);
+}
+
+#[tokio::test]
+async fn no_count_is_lost_while_the_published_counts_are_unreadable() {
+    let test = TestStore::create().await;
+    test.restore_no_counts().await;
+    test.mirror(&[count("video", 3)]).await;
+    test.plant(&test.keys().plays_published()).await;
+    let lease = test.lead().await;
+    assert!(test.hot.plays().publish_counts(&lease).await.is_err());
+    test.query::<()>(&["DEL", &test.keys().plays_published()]).await;
+    let published = test.hot.plays().publish_counts(&lease).await.expect("Redis responds");
+    assert_eq!(published, ONE_FRAME);
+}

@@ -1,0 +1,119 @@
+//! The head of a request: where it ends, and how its body is framed.
+
+use super::{
+    chunked::ChunkedFraming,
+    target::{InvalidTarget, check_target},
+};
+
+/// The body that follows a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    /// This number of bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(ChunkedFraming),
+    /// An upgrade, or a tunnel. It ends with the connection.
+    Endless,
+}
+
+/// A complete head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) body: BodyFraming,
+    /// The request target, if it is invalid.
+    pub(super) invalid_target: Option<InvalidTarget>,
+}
+
+/// Returns the length of the head at the start of `bytes`, including the empty line, or `None` if it
+/// is incomplete. The first `searched` bytes are known to contain no end.
+pub(super) fn find_head_end(bytes: &[u8], searched: usize) -> Option<usize> {
+    // Empty lines before a request are ignored (RFC 9112, section 2.2).
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let mut at = start.max(searched.saturating_sub(3));
+    while let Some(line_end) = bytes[at..].iter().position(|byte| *byte == b'\n') {
+        at += line_end + 1;
+        match bytes[at..] {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+impl Head {
+    /// Reads a complete head. Everything that is malformed, except the request target, is left to the
+    /// HTTP library, which rejects it and closes the connection.
+    pub(super) fn parse(head: &[u8]) -> Self {
+        let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| is_empty(line));
+        let request_line = lines.next().unwrap_or_default();
+        let mut length = 0;
+        let (mut is_chunked, mut is_stream) = (false, request_line.starts_with(b"CONNECT "));
+        for line in lines {
+            // Fast path: only three headers are of interest.
+            if !matches!(line.first().map(u8::to_ascii_lowercase), Some(b'c' | b't' | b'u')) {
+                continue;
+            }
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if name.eq_ignore_ascii_case(b"content-length") {
+                length = std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|value| value.parse().ok())
+                    .unwrap_or(0);
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                is_chunked |= value.eq_ignore_ascii_case(b"chunked");
+            } else if name.eq_ignore_ascii_case(b"upgrade") {
+                is_stream |= value.eq_ignore_ascii_case(b"websocket");
+            }
+        }
+        // The order of precedence of the HTTP library.
+        let body = if is_chunked {
+            BodyFraming::Chunked(ChunkedFraming::new())
+        } else if is_stream {
+            BodyFraming::Endless
+        } else {
+            BodyFraming::Length(length)
+        };
+        Self { body, invalid_target: check_target(request_line) }
+    }
+}
+
+fn is_empty(line: &[u8]) -> bool {
+    line.is_empty() || line == b"\r"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_ends_with_the_first_empty_line_after_it_began() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let more = [head.as_slice(), b"GET /2 HTTP/1.1\r\n\r\n"].concat();
+        assert_eq!(find_head_end(&more, 0), Some(head.len()));
+        for searched in 0..head.len() {
+            assert_eq!(find_head_end(&head[..searched], 0), None, "{searched}");
+            assert_eq!(find_head_end(head, searched), Some(head.len()), "{searched}");
+        }
+        assert_eq!(find_head_end(b"GET / HTTP/1.1\nHost: x\n\nrest", 0), Some(24));
+        assert_eq!(find_head_end(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n", 0), Some(22));
+        assert_eq!(find_head_end(b"\r\n\r\n", 0), None);
+    }
+
+    #[test]
+    fn body_follows_the_headers() {
+        let body = |headers: &str| {
+            Head::parse(format!("POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).body
+        };
+        assert_eq!(body(""), BodyFraming::Length(0));
+        assert_eq!(body("CONTENT-LENGTH:  17 \r\n"), BodyFraming::Length(17));
+        assert_eq!(body("Content-Length: x\r\n"), BodyFraming::Length(0));
+        assert_eq!(body("X-Content-Length: 5\r\n"), BodyFraming::Length(0));
+        let chunked = BodyFraming::Chunked(ChunkedFraming::new());
+        assert_eq!(body("Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n"), chunked);
+        assert_eq!(body("Upgrade: WebSocket\r\nContent-Length: 5\r\n"), BodyFraming::Endless);
+        assert_eq!(body("Upgrade: h2c\r\n"), BodyFraming::Length(0));
+        assert_eq!(Head::parse(b"CONNECT a:1 HTTP/1.1\r\n\r\n").body, BodyFraming::Endless);
+    }
+}

@@ -1,0 +1,127 @@
+//! Connections of a server: sockets that bound the work and the memory of one client.
+//!
+//! actix-http parses and buffers without these bounds: it decodes every pipelined request that fits
+//! into its read buffer, appends responses to its write buffer while the client does not read, and
+//! limits the time for the head of the first request only. A [`Connection`] stands between
+//! actix-http and the socket and decides which bytes pass.
+
+mod chunked;
+mod head;
+mod reader;
+mod state;
+mod target;
+mod unread;
+mod writer;
+
+use std::{
+    io,
+    os::fd::AsRawFd,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::rt::net::TcpStream;
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::{reader::RequestReader, writer::ResponseWriter};
+pub(crate) use self::{state::ConnectionState, unread::UnreadResponses};
+
+/// Time limits of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionTimeouts {
+    /// Time limit for receiving the head of a request.
+    pub(crate) head: Duration,
+    /// How long a client may read nothing while bytes of a response wait for it.
+    pub(crate) write: Duration,
+}
+
+/// The socket of a client.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Dropped first, because a descriptor that is still listed must be open.
+    listing: Listing,
+    socket: TcpStream,
+    reader: RequestReader,
+    writer: ResponseWriter,
+}
+
+/// Removes the connection from the list of stalled ones when it is dropped.
+#[derive(Debug)]
+struct Listing(Rc<ConnectionState>);
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.0.clear_stalled();
+    }
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    pub(crate) fn new(
+        socket: TcpStream,
+        timeouts: ConnectionTimeouts,
+        unread: &Arc<UnreadResponses>,
+    ) -> Self {
+        let state = Rc::new(ConnectionState::new(socket.as_raw_fd(), Arc::clone(unread)));
+        Self {
+            listing: Listing(state),
+            socket,
+            reader: RequestReader::new(timeouts.head),
+            writer: ResponseWriter::new(timeouts.write),
+        }
+    }
+
+    /// Returns the state that the middleware shares.
+    pub(crate) fn state(&self) -> &Rc<ConnectionState> {
+        &self.listing.0
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Returns the socket and the bytes that were received and not yet passed on. No limit applies
+    /// anymore.
+    pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.socket, self.reader.into_held())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // A client that does not read its responses must not request more of them.
+        if this.writer.is_stalled() {
+            this.listing.0.wait_to_read(cx.waker());
+            return Poll::Pending;
+        }
+        this.reader.poll_read(&mut this.socket, &this.listing.0, cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.writer.poll_write(&mut this.socket, &this.listing.0, cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,359 @@
+//! Reading of requests: follows their framing, and passes on complete heads only.
+//!
+//! The HTTP library parses the whole head again whenever a part of it arrives, so a head in many
+//! small parts would cost quadratic time. Here it is held until it is complete.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_web::rt::net::TcpStream;
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use super::{
+    ConnectionState,
+    head::{BodyFraming, Head, find_head_end},
+};
+use crate::{Code, Problem, metrics as names};
+
+/// The largest head that is held. The HTTP library rejects larger ones.
+const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// Free space before a read.
+const READ_BYTES: usize = 8 * 1024;
+/// The request in place of a head that did not arrive in time. The middleware rejects it.
+const LATE_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: late\r\nConnection: close\r\n\r\n";
+
+/// The reading side of a connection.
+#[derive(Debug)]
+pub(super) struct RequestReader {
+    head_timeout: Duration,
+    /// Ends when a head that has begun is late. `None` between heads.
+    head_timer: Option<Pin<Box<Sleep>>>,
+    position: Position,
+    /// Received bytes that are not passed on: a part of a head, or pipelined requests.
+    held: BytesMut,
+    /// How many of the first held bytes can be passed on.
+    admitted: usize,
+    /// How many of the first held bytes contain no end of a head.
+    searched: usize,
+}
+
+/// The position in the stream of requests.
+#[derive(Debug)]
+enum Position {
+    Head,
+    Body(BodyFraming),
+    /// Behind the last request: the connection is about to be closed.
+    End,
+}
+
+/// A head that must be replaced before it is passed on.
+struct ReplacedHead {
+    /// Its length.
+    length: usize,
+    replacement: Vec<u8>,
+}
+
+impl RequestReader {
+    pub(super) fn new(head_timeout: Duration) -> Self {
+        Self {
+            head_timeout,
+            head_timer: None,
+            position: Position::Head,
+            held: BytesMut::new(),
+            admitted: 0,
+            searched: 0,
+        }
+    }
+
+    /// Returns the bytes that were received and not passed on.
+    pub(super) fn into_held(self) -> BytesMut {
+        self.held
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &mut TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            self.pass_on(buf);
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if self.must_wait(state) {
+                state.wait_to_read(cx.waker());
+                return Poll::Pending;
+            }
+            if self.admit_held(state) {
+                continue;
+            }
+            let is_open = if self.held.is_empty() {
+                ready!(self.read_directly(socket, state, cx, buf))?
+            } else {
+                ready!(self.read_held(socket, state, cx))?
+            };
+            // The client has closed its side. A part of a head is useless.
+            if !is_open {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Passes on admitted bytes.
+    fn pass_on(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.admitted.min(buf.remaining());
+        if count > 0 {
+            buf.put_slice(&self.held[..count]);
+            self.held.advance(count);
+            self.admitted -= count;
+        }
+        if self.held.is_empty() && self.held.capacity() > 0 {
+            // An idle connection holds no memory.
+            self.held = BytesMut::new();
+        }
+    }
+
+    /// Returns whether earlier requests must start before more bytes can be passed on.
+    fn must_wait(&self, state: &ConnectionState) -> bool {
+        match self.position {
+            Position::Head => !state.accepts_request(),
+            // An upgrade takes the held bytes. Without one, they are the body.
+            Position::Body(BodyFraming::Endless) => !state.has_started_all(),
+            Position::Body(_) => false,
+            Position::End => true,
+        }
+    }
+
+    /// Reads into the buffer of the HTTP library, and holds what cannot be passed on. Returns false
+    /// if the client has closed its side.
+    fn read_directly(
+        &mut self,
+        socket: &mut TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(socket).poll_read(cx, buf))?;
+        let bytes = &buf.filled()[before..];
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(false));
+        }
+        let (admitted, replaced) = self.admit(bytes, state);
+        self.hold(&bytes[admitted..], replaced);
+        buf.set_filled(before + admitted);
+        Poll::Ready(Ok(true))
+    }
+
+    /// Reads behind the held part of a head. Returns false if the client has closed its side.
+    fn read_held(
+        &mut self,
+        socket: &mut TcpStream,
+        state: &ConnectionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        while let Poll::Ready(is_ready) = socket.poll_read_ready(cx) {
+            is_ready?;
+            self.held.reserve(READ_BYTES);
+            match socket.try_read_buf(&mut self.held) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(|count| count > 0)),
+            }
+        }
+        let timeout = self.head_timeout;
+        let timer = self.head_timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(timer.as_mut().poll(cx));
+        self.replace_late_head(state);
+        Poll::Ready(Ok(true))
+    }
+
+    /// Admits held bytes. Returns whether it admitted any.
+    fn admit_held(&mut self, state: &ConnectionState) -> bool {
+        if self.held.is_empty() {
+            return false;
+        }
+        let held = std::mem::take(&mut self.held);
+        match self.admit(&held, state) {
+            (0, Some(replaced)) => self.hold(&held, Some(replaced)),
+            // A head that must be replaced is found again when the bytes before it are passed on.
+            (admitted, _) => {
+                self.held = held;
+                self.admitted = admitted;
+            }
+        }
+        self.admitted > 0
+    }
+
+    /// Holds bytes. A head at their start is replaced, and the replacement is admitted.
+    fn hold(&mut self, bytes: &[u8], replaced: Option<ReplacedHead>) {
+        self.held.clear();
+        let length = replaced.map_or(0, |ReplacedHead { length, replacement }| {
+            self.held.extend_from_slice(&replacement);
+            self.admitted = replacement.len();
+            length
+        });
+        self.held.extend_from_slice(&bytes[length..]);
+    }
+
+    /// Replaces the part of a head that arrived in time.
+    fn replace_late_head(&mut self, state: &ConnectionState) {
+        metrics::counter!(
+            names::HTTP_CONNECTIONS_CLOSED_TOTAL,
+            "reason" => names::CLOSED_HEAD_TIMEOUT
+        )
+        .increment(1);
+        let detail = "The head of the request did not arrive in time. Send it faster.";
+        state.add_request(Some(Problem::new(Code::RequestTimeout).detail(detail)));
+        self.head_timer = None;
+        self.position = Position::End;
+        self.hold(&[], Some(ReplacedHead { length: 0, replacement: LATE_REQUEST.to_vec() }));
+    }
+
+    /// Returns how many of `bytes` can be passed on. Stops at a head that must be replaced.
+    fn admit(&mut self, bytes: &[u8], state: &ConnectionState) -> (usize, Option<ReplacedHead>) {
+        let mut at = 0;
+        let mut searched = std::mem::take(&mut self.searched);
+        while at < bytes.len() && !self.must_wait(state) {
+            let rest = &bytes[at..];
+            match &mut self.position {
+                Position::Head => {
+                    let Some(length) = find_head_end(rest, searched) else {
+                        if rest.len() < HEAD_BYTES_MAX {
+                            self.searched = rest.len();
+                            break;
+                        }
+                        // The HTTP library rejects the head and closes the connection.
+                        self.position = Position::Body(BodyFraming::Endless);
+                        return (bytes.len(), None);
+                    };
+                    searched = 0;
+                    let head = Head::parse(&rest[..length]);
+                    if let Some(target) = head.invalid_target {
+                        if at > 0 {
+                            // The bytes before it are passed on first.
+                            break;
+                        }
+                        let replacement = target.replace_in(&rest[..length]);
+                        self.begin_body(head.body);
+                        state.add_request(Some(target.into_problem()));
+                        return (0, Some(ReplacedHead { length, replacement }));
+                    }
+                    self.begin_body(head.body);
+                    state.add_request(None);
+                    at += length;
+                }
+                Position::Body(BodyFraming::Length(left)) => {
+                    let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    *left -= taken as u64;
+                    at += taken;
+                    if *left == 0 {
+                        self.position = Position::Head;
+                    }
+                }
+                Position::Body(BodyFraming::Chunked(framing)) => {
+                    let (taken, is_complete) = framing.advance(rest);
+                    at += taken;
+                    if is_complete {
+                        self.position = Position::Head;
+                    }
+                }
+                Position::Body(BodyFraming::Endless) => at = bytes.len(),
+                Position::End => break,
+            }
+        }
+        (at, None)
+    }
+
+    /// Follows the body behind a complete head.
+    fn begin_body(&mut self, body: BodyFraming) {
+        self.head_timer = None;
+        self.position = match body {
+            BodyFraming::Length(0) => Position::Head,
+            body => Position::Body(body),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::connection::UnreadResponses;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+
+    fn start() -> (RequestReader, ConnectionState) {
+        let unread = Arc::new(UnreadResponses::new(1));
+        (RequestReader::new(Duration::from_secs(1)), ConnectionState::new(-1, unread))
+    }
+
+    #[test]
+    fn complete_requests_are_passed_on_and_a_part_of_a_head_is_not() {
+        let (mut reader, state) = start();
+        let bytes = [GET, POST, b"GET /part"].concat();
+        assert_eq!(reader.admit(&bytes, &state).0, GET.len() + POST.len());
+        assert_eq!(reader.searched, b"GET /part".len());
+    }
+
+    #[test]
+    fn part_of_a_body_is_passed_on() {
+        let (mut reader, state) = start();
+        for split in POST.len() - 3..POST.len() {
+            assert_eq!(reader.admit(&POST[..split], &state).0, split);
+            let next = [&POST[split..], GET].concat();
+            assert_eq!(reader.admit(&next, &state).0, next.len());
+            state.begin_request();
+            state.begin_request();
+        }
+    }
+
+    #[test]
+    fn at_most_16_requests_are_passed_on_before_the_first_one_starts() {
+        let (mut reader, state) = start();
+        let many = GET.repeat(100);
+        assert_eq!(reader.admit(&many, &state).0, 16 * GET.len());
+        assert_eq!(reader.admit(&many, &state).0, 0);
+        state.begin_request();
+        state.begin_request();
+        assert_eq!(reader.admit(&many, &state).0, 2 * GET.len());
+    }
+
+    #[test]
+    fn bytes_behind_an_upgrade_are_passed_on_only_if_it_is_an_ordinary_request() {
+        let (mut reader, state) = start();
+        let upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n";
+        let bytes = [upgrade, b"frames".as_slice()].concat();
+        assert_eq!(reader.admit(&bytes, &state).0, upgrade.len());
+        assert_eq!(reader.admit(b"frames", &state).0, 0);
+        state.begin_request();
+        assert_eq!(reader.admit(b"frames", &state).0, 6);
+    }
+
+    #[test]
+    fn request_with_an_invalid_target_is_replaced_and_rejected_in_its_turn() {
+        let (mut reader, state) = start();
+        let bytes = [GET, b"GET /<id> HTTP/1.1\r\nHost: x\r\n\r\n", GET].concat();
+        let (admitted, replaced) = reader.admit(&bytes, &state);
+        assert!(admitted == GET.len() && replaced.is_none());
+        let (_, replaced) = reader.admit(&bytes[admitted..], &state);
+        let replaced = replaced.expect("it is replaced");
+        assert!(replaced.replacement.starts_with(b"GET /%3Cid%3E HTTP/1.1\r\nHost: x\r\n"));
+        assert_eq!(reader.admit(&bytes[admitted + replaced.length..], &state).0, GET.len());
+        assert!(state.begin_request().is_none());
+        assert!(state.begin_request().is_some_and(|problem| problem.code() == Code::InvalidField));
+        assert!(state.begin_request().is_none());
+    }
+}

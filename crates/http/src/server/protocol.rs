@@ -1,0 +1,143 @@
+//! HTTP/1.1 on the connections of a server.
+
+use std::{
+    future::{Ready, ready},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_http::{HttpServiceBuilder, Request, Response, error::DispatchError};
+use actix_server::{GracefulShutdownSignal, ServerBuilder};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    Error,
+    body::BoxBody,
+    dev::{AppConfig, ServiceResponse},
+    http::KeepAlive,
+    rt::net::TcpStream,
+};
+use mayfly_runtime::settings::HttpSettings;
+
+use super::{ConnectionHandle, LINGER};
+use crate::connection::{Connection, ConnectionTimeouts, UnreadResponses};
+
+/// Time by which the HTTP library waits longer for the head of the first request, so that a late head
+/// is rejected with a problem.
+const HEAD_MARGIN: Duration = Duration::from_secs(1);
+
+/// Maximum number of bytes that the kernel holds for a connection and cannot send, because the client
+/// does not read. Without it, the kernel holds up to 4 MiB, which counts as memory of the container.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+/// The settings of HTTP/1.1, and the state that the connections of a server share.
+#[derive(Clone)]
+pub(super) struct HttpProtocol {
+    keep_alive: Duration,
+    timeouts: ConnectionTimeouts,
+    unread: Arc<UnreadResponses>,
+    stopping: GracefulShutdownSignal,
+}
+
+/// An accepted connection in the form that the HTTP library expects.
+type Accepted = (Connection, actix_http::Protocol, Option<SocketAddr>);
+
+impl HttpProtocol {
+    /// Creates the protocol of the server that `builder` builds.
+    pub(super) fn new(http: &HttpSettings, builder: &ServerBuilder) -> Self {
+        Self {
+            keep_alive: http.keep_alive,
+            timeouts: ConnectionTimeouts { head: http.body_timeout, write: http.write_timeout },
+            unread: Arc::new(UnreadResponses::new(http.bodies_bytes_max)),
+            stopping: builder.graceful_shutdown_signal(),
+        }
+    }
+
+    /// Sets how long an idle connection is kept open.
+    pub(super) fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Returns the service of the connections of one server thread, which serves an application.
+    pub(super) fn serve<S>(
+        &self,
+        app: S,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    > + use<S>
+    where
+        S: ServiceFactory<
+                Request,
+                Config = AppConfig,
+                Response = ServiceResponse<BoxBody>,
+                Error = Error,
+                InitError = (),
+            > + 'static,
+    {
+        let app =
+            map_config(app.map_err(|error| error.error_response()), |()| AppConfig::default());
+        self.accept().and_then(self.build().finish(app))
+    }
+
+    /// Returns the builder of the service that speaks HTTP/1.1.
+    pub(super) fn build<S>(&self) -> HttpServiceBuilder<Connection, S>
+    where
+        S: ServiceFactory<Request, Config = ()>,
+        S::Error: Into<Response<BoxBody>> + 'static,
+        S::InitError: std::fmt::Debug,
+        <S::Service as Service<Request>>::Future: 'static,
+    {
+        let stopping = self.stopping.clone();
+        HttpServiceBuilder::default()
+            .keep_alive(KeepAlive::Timeout(self.keep_alive))
+            .client_request_timeout(self.timeouts.head + HEAD_MARGIN)
+            .client_disconnect_timeout(LINGER)
+            // The shutdown must not wait for idle keep-alive connections.
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|connection: &Connection, data| {
+                ConnectionHandle::register(connection.socket(), data);
+                data.insert(Rc::clone(connection.state()));
+            })
+    }
+
+    /// Returns the service that takes over accepted sockets.
+    pub(super) fn accept(
+        &self,
+    ) -> impl ServiceFactory<
+        TcpStream,
+        Config = (),
+        Response = Accepted,
+        Error = DispatchError,
+        InitError = (),
+    > + use<> {
+        let (timeouts, unread) = (self.timeouts, Arc::clone(&self.unread));
+        fn_service(move |socket: TcpStream| -> Ready<Result<Accepted, DispatchError>> {
+            // An error means that the client has disconnected, which the first read reports.
+            let _ = socket.set_nodelay(true);
+            limit_unsent_bytes(&socket);
+            let peer = socket.peer_addr().ok();
+            let connection = Connection::new(socket, timeouts, &unread);
+            ready(Ok((connection, actix_http::Protocol::Http1, peer)))
+        })
+    }
+}
+
+/// Limits the bytes in the send buffer of a socket that the kernel cannot send.
+#[cfg(target_os = "linux")]
+fn limit_unsent_bytes(socket: &TcpStream) {
+    // An error means that the client has disconnected.
+    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_unsent_bytes(_: &TcpStream) {}

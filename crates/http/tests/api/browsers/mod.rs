@@ -1,0 +1,5 @@
+//! Requests of web pages and browsers.
+
+mod cors;
+mod origins;
+mod pages;

@@ -1,0 +1,118 @@
+//! Requests that foreign pages cause, and the hosts that requests address.
+
+use reqwest::RequestBuilder;
+
+use crate::server::{exchange, problem, start};
+
+const ALLOWED: (&str, &str) = ("MAYFLY_HTTP__ALLOWED_ORIGINS", "https://example.org");
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+async fn expect_forbidden(request: RequestBuilder) {
+    let response = request.send().await.expect("a response");
+    assert_eq!(response.status(), 403);
+    let problem = problem(response).await;
+    assert_eq!(problem["code"], "forbidden");
+}
+
+#[tokio::test]
+async fn foreign_page_cannot_write() {
+    for settings in [&[][..], &[ALLOWED][..]] {
+        let server = start(settings).await;
+        for origin in ["http://evil.example", "null", "https://example.org.evil.net"] {
+            for path in ["/message/write", "/plain", "/form", "/documents"] {
+                expect_forbidden(server.post(path).header("origin", origin)).await;
+            }
+            // A `GET` that writes or takes, sent by `fetch` without CORS.
+            expect_forbidden(server.get("/message/write").header("origin", origin)).await;
+        }
+        for path in ["/message/write", "/plain"] {
+            let post = server.post(path).header("sec-fetch-site", "cross-site");
+            expect_forbidden(post).await;
+        }
+        // An image or a link of a foreign page.
+        let image = server.get("/message/write").header("sec-fetch-site", "cross-site");
+        expect_forbidden(image).await;
+    }
+}
+
+#[tokio::test]
+async fn own_and_allowed_pages_and_programs_can_write() {
+    let server = start(&[ALLOWED]).await;
+    let own = format!("http://{}", server.address);
+    for headers in [
+        &[][..],
+        &[("origin", own.as_str()), ("sec-fetch-site", "same-origin")],
+        &[("origin", "https://example.org"), ("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "same-site")],
+    ] {
+        let with = |request: RequestBuilder| {
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+        };
+        let post = with(server.post("/plain").header(JSON.0, JSON.1).body("{}"));
+        assert_eq!(post.send().await.expect("a response").status(), 200, "{headers:?}");
+        let get = with(server.get("/message/write"));
+        assert_eq!(get.send().await.expect("a response").status(), 200, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_page_can_read_what_it_can_read_without_credentials() {
+    let server = start(&[ALLOWED]).await;
+    for path in ["/plain", "/health", "/docs"] {
+        let request = server.get(path).header("sec-fetch-site", "cross-site");
+        let response = request.header("origin", "http://evil.example").send().await;
+        let response = response.expect("a response");
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(!response.headers().contains_key("access-control-allow-origin"), "{path}");
+    }
+    // The method does not exist, so it has no effect either.
+    let request = server.request("DELETE", "/plain").header("origin", "http://evil.example");
+    assert_eq!(request.send().await.expect("a response").status(), 405);
+}
+
+#[tokio::test]
+async fn beacon_of_a_page_is_json_declared_as_text() {
+    let server = start(&[ALLOWED]).await;
+    let post = |origin: Option<&str>, kind: &str| {
+        let request = server.post("/beacon").header("content-type", kind).body("{}");
+        match origin {
+            Some(origin) => request.header("origin", origin).send(),
+            None => request.send(),
+        }
+    };
+    let allowed = Some("https://example.org");
+    for kind in ["text/plain;charset=UTF-8", "text/plain", "application/json"] {
+        assert_eq!(post(allowed, kind).await.expect("a response").status(), 200, "{kind}");
+    }
+    assert_eq!(post(allowed, "text/html").await.expect("a response").status(), 415);
+    let foreign = post(Some("http://evil.example"), "text/plain;charset=UTF-8").await;
+    assert_eq!(foreign.expect("a response").status(), 403);
+    assert_eq!(post(None, "text/plain").await.expect("a response").status(), 415);
+    assert_eq!(post(None, "application/json").await.expect("a response").status(), 200);
+}
+
+#[tokio::test]
+async fn other_hosts_are_rejected_everywhere_but_at_the_health_check() {
+    let server = start(&[("MAYFLY_HTTP__ALLOWED_HOSTS", "localhost,127.0.0.1")]).await;
+    let send = async |target: &str, host: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        exchange(&mut server.connect().await, &request).await
+    };
+    for host in ["localhost", "LOCALHOST:1234", "127.0.0.1:80"] {
+        assert!(send("/plain", host).await.starts_with("HTTP/1.1 200 "), "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example", ""] {
+        for target in ["/plain", "/nowhere", "/docs"] {
+            let response = send(target, host).await;
+            assert!(response.starts_with("HTTP/1.1 403 "), "{host}: {response}");
+            assert!(response.contains("\"code\":\"forbidden\""), "{response}");
+        }
+        assert!(send("/health", host).await.starts_with("HTTP/1.1 200 "), "{host}");
+    }
+    let response = send("http://evil.example/plain", "localhost").await;
+    assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
+    let old = "GET /plain HTTP/1.0\r\n\r\n";
+    let response = exchange(&mut server.connect().await, old).await;
+    assert!(response.starts_with("HTTP/1.0 200 "), "a program without a host: {response}");
+}

@@ -1,0 +1,145 @@
+//! Connections: pipelined requests, and clients that do not read.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+
+use crate::server::{TestServer, exchange, read_until, start};
+
+const GET: &str = "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n";
+/// More than the buffers of the kernel hold.
+const LARGE: usize = 24 << 20;
+
+/// Requests a large response and does not read it.
+async fn request_unread(server: &TestServer, bytes: usize) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(64 << 10).expect("a small buffer");
+    let mut connection = socket.connect(server.address).await.expect("a connection");
+    let request = format!("GET /held/{bytes} HTTP/1.1\r\nHost: x\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.expect("written");
+    connection
+}
+
+async fn wait_for_release(server: &TestServer) {
+    let released = server.released.acquire();
+    let released = tokio::time::timeout(Duration::from_secs(20), released).await;
+    released.expect("the response is released in time").expect("the semaphore is open").forget();
+}
+
+/// Reads until the connection ends, and returns the number of bytes.
+async fn count_bytes(connection: &mut TcpStream) -> usize {
+    let mut chunk = vec![0; 1 << 20];
+    let mut count = 0;
+    while let Ok(read @ 1..) = connection.read(&mut chunk).await {
+        count += read;
+    }
+    count
+}
+
+#[tokio::test]
+async fn many_pipelined_requests_are_answered_in_order() {
+    let server = start(&[]).await;
+    let requests: String = (0..500)
+        .map(|number| format!("GET /ids HTTP/1.1\r\nHost: x\r\nX-Request-Id: n{number}\r\n\r\n"))
+        .chain(["GET /ids HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned()])
+        .collect();
+    let responses = exchange(&mut server.connect().await, &requests).await;
+    let mut from = 0;
+    for number in 0..500 {
+        let id = format!("\r\n\r\nn{number} ");
+        from += responses[from..].find(&id).unwrap_or_else(|| panic!("{id} after {from}"));
+    }
+    assert_eq!(responses.matches("HTTP/1.1 200 ").count(), 501);
+}
+
+#[tokio::test]
+async fn request_in_single_bytes_and_behind_bodies_is_answered() {
+    let server = start(&[]).await;
+    let mut connection = server.connect().await;
+    connection.set_nodelay(true).expect("set");
+    for byte in GET.bytes() {
+        connection.write_all(&[byte]).await.expect("written");
+        tokio::task::yield_now().await;
+    }
+    read_until(&mut connection, "\r\n\r\nplain").await;
+    let json = "Host: x\r\nContent-Type: application/json\r\n";
+    let requests = format!(
+        "POST /plain HTTP/1.1\r\n{json}Content-Length: 4\r\n\r\n1234\
+         POST /plain HTTP/1.1\r\n{json}Transfer-Encoding: chunked\r\n\r\n2\r\n56\r\n0\r\n\r\n\
+         \r\nGET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    );
+    let responses = exchange(&mut connection, &requests).await;
+    let bodies: Vec<_> = responses
+        .split("HTTP/1.1 200 OK")
+        .filter_map(|response| response.split_once("\r\n\r\n").map(|(_, body)| body))
+        .collect();
+    assert_eq!(bodies, ["1234", "56", "plain"]);
+}
+
+#[tokio::test]
+async fn client_that_reads_nothing_is_disconnected() {
+    let server = start(&[("MAYFLY_HTTP__WRITE_TIMEOUT", "300ms")]).await;
+    let mut connection = request_unread(&server, LARGE).await;
+    wait_for_release(&server).await;
+    assert!(count_bytes(&mut connection).await < LARGE);
+    let mut next = server.connect().await;
+    next.write_all(GET.as_bytes()).await.expect("written");
+    read_until(&mut next, "\r\n\r\nplain").await;
+}
+
+#[tokio::test]
+async fn client_that_reads_slowly_receives_everything() {
+    let server = start(&[("MAYFLY_HTTP__WRITE_TIMEOUT", "1s")]).await;
+    let mut connection = request_unread(&server, LARGE).await;
+    let mut chunk = vec![0; 256 << 10];
+    let mut count = 0;
+    let started = Instant::now();
+    while count < LARGE {
+        let read = connection.read(&mut chunk).await.expect("it is open");
+        assert_ne!(read, 0, "closed after {count} bytes");
+        count += read;
+        // Longer than the timeout in total, shorter than it each time.
+        if started.elapsed() < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_do_not_read_are_closed_beyond_the_limit() {
+    let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40MiB")]).await;
+    let mut first = request_unread(&server, LARGE).await;
+    // The second one begins when the first one is stalled.
+    read_until(&mut first, "HTTP/1.1 200 ").await;
+    let mut second = request_unread(&server, LARGE).await;
+    wait_for_release(&server).await;
+    assert!(count_bytes(&mut first).await < LARGE, "it reads nothing for the longest time");
+    let mut received = 0;
+    let mut chunk = vec![0; 1 << 20];
+    while received < LARGE {
+        let read = second.read(&mut chunk).await.expect("it is open");
+        assert_ne!(read, 0, "closed after {received} bytes");
+        received += read;
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_cannot_request_more() {
+    let server = start(&[]).await;
+    let mut connection = request_unread(&server, LARGE).await;
+    // Responses without a body would be appended to the unread one without end. The buffers of the
+    // kernel hold less than this.
+    let head = "HEAD /plain HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let mut sent = 0;
+    while sent < 16 << 20 {
+        let write = connection.write(head.as_bytes());
+        match tokio::time::timeout(Duration::from_secs(1), write).await {
+            Ok(written) => sent += written.expect("it is open"),
+            Err(_) => return,
+        }
+    }
+    panic!("the server reads on after {sent} bytes");
+}

@@ -1,0 +1,139 @@
+//! URLs: connection URLs of the stores, which are secrets, and public URLs of the services.
+//!
+//! The rules are stricter than those of the clients: every accepted URL is one that the client
+//! accepts, so that `--check-config` and the start agree.
+
+mod authority;
+mod postgres;
+mod redis;
+
+use secrecy::SecretString;
+use serde::{Deserializer, de::Error};
+
+pub(in crate::settings) use self::authority::{check_host, split_port};
+use super::parse_scalar;
+
+/// Why a URL is invalid, phrased to follow "must be a URL such as …: ".
+pub(in crate::settings) type Rule = &'static str;
+
+/// Parses a connection URL of Redis.
+pub(crate) fn redis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    parse_store(deserializer, &redis::FORMAT, redis::check)
+}
+
+/// Parses a connection URL of Postgres.
+pub(crate) fn postgres<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SecretString, D::Error> {
+    parse_store(deserializer, &postgres::FORMAT, postgres::check)
+}
+
+/// Parses the public URL of a service and removes a trailing slash. Empty text stays empty.
+pub(crate) fn public<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const ALLOWED: &str = "empty, or an absolute URL that starts with http:// or https://, has a \
+         valid host and port, and has no user, no query and no fragment";
+    parse_scalar(deserializer, ALLOWED, |value| parse_public(value.as_text()?))
+}
+
+/// The URLs that a store accepts.
+struct Format {
+    schemes: [&'static str; 2],
+    example: &'static str,
+}
+
+fn parse_store<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    format: &Format,
+    check: impl FnOnce(&str) -> Result<(), Rule>,
+) -> Result<SecretString, D::Error> {
+    let [first, second] = format.schemes;
+    let allowed = format!("a URL that starts with {first} or {second}");
+    let url = parse_scalar(deserializer, &allowed, |value| {
+        let text = value.as_text()?;
+        let has_scheme = format.schemes.iter().any(|scheme| text.starts_with(scheme));
+        has_scheme.then(|| text.to_owned())
+    })?;
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let checked = if is_header_safe(&url) {
+        check(rest)
+    } else {
+        Err("spaces, control characters, quotes, angle brackets and backslashes must be \
+             percent-encoded")
+    };
+    match checked {
+        Ok(()) => Ok(SecretString::from(url)),
+        Err(rule) => Err(D::Error::custom(format!(
+            "a URL such as {example}: {rule}",
+            example = format.example
+        ))),
+    }
+}
+
+/// Returns whether text is the URL of an endpoint that is not part of the schema, such as
+/// `AWS_ENDPOINT_URL`.
+pub(in crate::settings) fn is_endpoint(text: &str) -> bool {
+    !text.is_empty() && parse_public(text).is_some()
+}
+
+fn parse_public(url: &str) -> Option<String> {
+    if url.is_empty() {
+        return Some(String::new());
+    }
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, _) = split_port(authority).ok()?;
+    let is_valid =
+        check_host(host).is_ok() && is_header_safe(url) && !rest.contains(['?', '#', '@']);
+    is_valid.then(|| url.trim_end_matches('/').to_owned())
+}
+
+/// Returns whether a URL can be written into a header without escaping.
+fn is_header_safe(url: &str) -> bool {
+    url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
+}
+
+/// Parses text like a value of the configuration.
+#[cfg(test)]
+fn parse_text<T>(
+    parse: impl FnOnce(
+        serde::de::value::StringDeserializer<serde::de::value::Error>,
+    ) -> Result<T, serde::de::value::Error>,
+    text: &str,
+) -> Result<T, String> {
+    use serde::de::IntoDeserializer;
+    parse(text.to_owned().into_deserializer()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_public;
+
+    #[test]
+    fn public_url_is_absolute_and_loses_its_trailing_slash() {
+        assert_eq!(parse_public("").as_deref(), Some(""));
+        assert_eq!(parse_public("https://example.org/").as_deref(), Some("https://example.org"));
+        assert_eq!(parse_public("http://[::1]:8080/in").as_deref(), Some("http://[::1]:8080/in"));
+        for rejected in [
+            "example.org",
+            "/in",
+            "ws://example.org",
+            "http://",
+            "http:///x",
+            "http://:80",
+            "http://a b",
+            "http://a?b",
+            "http://a#b",
+            "http://a/b@c",
+            "http://me@a",
+            "http://a:99999",
+            "http://a:b",
+            "http://a:",
+            "http://a,b",
+            "http://[::1",
+            "http://[::g]",
+            "http://1.2.3.400",
+        ] {
+            assert_eq!(parse_public(rejected), None, "{rejected}");
+        }
+    }
+}

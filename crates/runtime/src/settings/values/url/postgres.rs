@@ -1,0 +1,144 @@
+//! The connection URL of Postgres.
+
+use super::{
+    Format, Rule,
+    authority::{
+        CREDENTIALS_RULE, HOST_RULE, check_credentials, check_host, decode, parse_port,
+        split_credentials, split_port,
+    },
+};
+
+pub(super) const FORMAT: Format = Format {
+    schemes: ["postgres://", "postgresql://"],
+    example: "postgres://user:password@host:5432/database",
+};
+
+const TLS_RULE: Rule = "TLS is not supported: sslmode must be disable or prefer";
+
+/// Checks a URL without its scheme.
+pub(super) fn check(rest: &str) -> Result<(), Rule> {
+    if rest.contains('#') {
+        return Err("a fragment (#) is not allowed; write # within the password as %23");
+    }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, addresses) = split_credentials(authority)?;
+    if let Some(credentials) = credentials {
+        check_credentials(credentials)?;
+    }
+    // The client looks for the end of the credentials in the whole URL.
+    if database.contains('@') || query.contains('@') {
+        return Err(CREDENTIALS_RULE);
+    }
+    if database.contains('/') || decode(database)?.contains('\0') {
+        return Err("the path must be the name of a database");
+    }
+    let mut has_host = !addresses.is_empty();
+    if has_host {
+        addresses.split(',').try_for_each(check_address)?;
+    }
+    for parameter in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) =
+            parameter.split_once('=').ok_or("a parameter must be written as name=value")?;
+        let value = decode(value)?;
+        has_host |= matches!(name, "host" | "hostaddr");
+        check_parameter(name, &value)?;
+    }
+    if has_host { Ok(()) } else { Err("it must contain a host") }
+}
+
+/// Checks one of several hosts: a name or an IP address, or the percent-encoded path of the
+/// directory of a Unix socket.
+fn check_address(address: &str) -> Result<(), Rule> {
+    let (host, _) = split_port(address)?;
+    if decode(host)?.starts_with('/') { Ok(()) } else { check_host(host) }
+}
+
+fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
+    let is_one_of = |values: &[&str]| values.contains(&value);
+    let is_number = !value.is_empty()
+        && value.bytes().all(|byte| byte.is_ascii_digit())
+        && value.parse::<u32>().is_ok();
+    match name {
+        "host" if value.starts_with('/') => Ok(()),
+        "host" => check_host(value),
+        "hostaddr" => {
+            let mut addresses = value.split(',');
+            let is_valid = addresses.all(|one| one.parse::<std::net::IpAddr>().is_ok());
+            if is_valid { Ok(()) } else { Err(HOST_RULE) }
+        }
+        "port" => value.split(',').try_for_each(|port| parse_port(port).map(|_| ())),
+        "user" | "password" | "dbname" | "options" | "application_name" => Ok(()),
+        "sslmode" | "channel_binding" if is_one_of(&["disable", "prefer"]) => Ok(()),
+        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "sslnegotiation" => Err(TLS_RULE),
+        "channel_binding" => Err("channel_binding must be disable or prefer"),
+        "target_session_attrs" if is_one_of(&["any", "read-write", "read-only"]) => Ok(()),
+        "target_session_attrs" => Err("target_session_attrs must be any, read-write or read-only"),
+        "load_balance_hosts" if is_one_of(&["disable", "random"]) => Ok(()),
+        "load_balance_hosts" => Err("load_balance_hosts must be disable or random"),
+        "connect_timeout"
+        | "tcp_user_timeout"
+        | "keepalives"
+        | "keepalives_idle"
+        | "keepalives_interval"
+        | "keepalives_retries" => {
+            if is_number {
+                Ok(())
+            } else {
+                Err("timeouts and keepalives must be whole numbers")
+            }
+        }
+        _ => Err("the query has an unknown parameter; known are application_name, \
+                  channel_binding, connect_timeout, dbname, host, hostaddr, keepalives, \
+                  keepalives_idle, keepalives_interval, keepalives_retries, load_balance_hosts, \
+                  options, password, port, sslmode, target_session_attrs, tcp_user_timeout, user"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse_text, postgres};
+
+    #[test]
+    fn url_of_postgres_names_one_or_more_hosts() {
+        for url in [
+            "postgres://127.0.0.1/mayfly",
+            "postgresql://user:p%40ss@db.example.org:5432/mayfly",
+            "postgres://a:5432,b:5433/mayfly?target_session_attrs=read-write",
+            "postgres://me@[::1]:5432/mayfly?sslmode=prefer&connect_timeout=3",
+            "postgres:///mayfly?host=/var/run/postgresql&user=me",
+            "postgres://%2Fvar%2Frun%2Fpostgresql/mayfly",
+            "postgres://h",
+        ] {
+            assert!(parse_text(postgres, url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn url_that_the_client_rejects_is_rejected_with_the_rule() {
+        for (url, rule) in [
+            ("mysql://h/x", "starts with postgres:// or postgresql://"),
+            ("postgres://", "it must contain a host"),
+            ("postgres:///mayfly", "it must contain a host"),
+            ("postgres://:p@ss/w@h/x", "%40"),
+            ("postgres://me:p/w@h/x", "%2F"),
+            ("postgres://a:b@c:d@e/x", "%40"),
+            ("postgres://h:99999/x", "the port must be"),
+            ("postgres://h:0/x", "the port must be"),
+            ("postgres://a,,b/x", "the host must be"),
+            ("postgres://h/x/y", "the name of a database"),
+            ("postgres://h/x#y", "a fragment"),
+            ("postgres://h/x?sslmode=require", "TLS is not supported"),
+            ("postgres://h/x?sslmode=verify-full", "TLS is not supported"),
+            ("postgres://h/x?sslrootcert=/ca.pem", "TLS is not supported"),
+            ("postgres://h/x?pool_timeout=10", "unknown parameter"),
+            ("postgres://h/x?connect_timeout=soon", "whole numbers"),
+            ("postgres://h/x?target_session_attrs=primary", "target_session_attrs must be"),
+            ("postgres://h/x?sslmode", "name=value"),
+            ("postgres://h/x?password=a@b", "%40"),
+        ] {
+            let error = parse_text(postgres, url).map(|_| ()).expect_err(url);
+            assert!(error.contains(rule), "{url}: {error}");
+        }
+    }
+}

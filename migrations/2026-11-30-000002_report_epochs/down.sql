@@ -1,0 +1,2 @@
+DROP TABLE ledger_reports;
+ALTER TABLE ledger DROP COLUMN newest, DROP COLUMN resumed, DROP COLUMN writers;

@@ -1,0 +1,56 @@
+//! Clients that do not read the responses they request.
+
+use std::time::Duration;
+
+use mayfly_stack::Service;
+use mayfly_tests::{
+    ServiceProcess, World, eventually,
+    live::{Metrics, rss_bytes},
+    with_slack,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+const CONNECTIONS: usize = 150;
+const REQUESTS: usize = 30;
+/// The largest file: more than 1 MiB.
+const FILE: &str = "/docs/swagger-ui-bundle.js";
+/// Memory of the connections in total. The responses of one request each would take up 200 MiB.
+const MEMORY_MAX: u64 = 64 << 20;
+
+/// Requests files without reading them until the service has closed all connections. Returns the
+/// largest memory of the service.
+async fn leave_unread(world: &World, service: &ServiceProcess, closed_before: usize) -> u64 {
+    let (pid, admin) = (service.pid(), format!("http://{}", service.admin));
+    let address = service.url("").replace("http://", "");
+    let request = format!("GET {FILE} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(REQUESTS);
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = TcpStream::connect(&address).await.expect("it listens");
+        connection.write_all(request.as_bytes()).await.expect("written");
+        connections.push(connection);
+    }
+    let mut most = 0;
+    let closed = "http_connections_closed_total{reason=\"write_timeout\"}";
+    eventually(with_slack(Duration::from_secs(20)), "all connections are closed", async || {
+        most = most.max(rss_bytes(pid));
+        let metrics = Metrics::read(&world.http, &admin).await;
+        let state = (metrics.sum(closed), metrics.sum("http_unread_bytes"));
+        if state == ((closed_before + CONNECTIONS) as u64, 0) { Ok(()) } else { Err(state) }
+    })
+    .await;
+    most
+}
+
+#[tokio::test]
+async fn unread_responses_share_the_file_and_their_connections_are_closed() {
+    let world = World::shared().await;
+    let settings = [("MAYFLY_HTTP__WRITE_TIMEOUT", "2s")];
+    let service = ServiceProcess::start_with(&world, Service::ListApi, &settings).await;
+    world.http.get(service.url(FILE)).send().await.expect("a response");
+    let before = rss_bytes(service.pid());
+    let first = leave_unread(&world, &service, 0).await;
+    assert!(first < before + MEMORY_MAX, "{before} grew to {first}");
+    // The allocator keeps some memory, which the next responses use.
+    let second = leave_unread(&world, &service, CONNECTIONS).await;
+    assert!(second < first + MEMORY_MAX / 8, "{first} grew to {second}");
+}

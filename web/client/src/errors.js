@@ -1,0 +1,18 @@
+/** Errors for callers, and errors of callers. */
+
+/**
+ * Creates an error with a code for programs: a code of the server, or `closed`.
+ * @param {new (message: string) => Error} Type
+ * @param {string} message
+ */
+export function createError(Type, message, code = 'invalid_field') {
+  return Object.assign(new Type(`mayfly: ${message}`), { code });
+}
+
+/**
+ * Reports an error as if nobody had caught it, without ending a Node process.
+ * @param {unknown} error
+ */
+export function report(error) {
+  (globalThis.reportError ?? console.error)(error);
+}

@@ -1,0 +1,2 @@
+/** The environment of a CommonJS module. */
+declare const module: { exports?: object } | undefined;

@@ -1,0 +1,122 @@
+/** The names that callers subscribed to. */
+
+import { createError } from './errors.js';
+import { KINDS } from './names.js';
+
+/** @import { Kind, NameLists } from './names.js' */
+/** @import { Selection } from './selection.js' */
+
+/** The server's limit of names of each kind. */
+const NAMES_MAX = 128;
+
+/** Counts how often each name is subscribed, so that callers do not affect each other. */
+export class Subscriptions {
+  /** @type {{ [kind in Kind]: Map<string, number> }} */
+  #counts = { channels: new Map(), videos: new Map(), hosts: new Map(), feeds: new Map() };
+  /** The kinds of which any name was given, or none by an empty list of `connect`. All channels and
+   * all videos are subscribed until then.
+   * @type {Set<Kind>} */
+  #named;
+  /** Those that were named only by calls that the server may still refuse.
+   * @type {Set<Kind>} */
+  #unconfirmed = new Set();
+  /** @type {Selection} */
+  #selection;
+
+  /** @param {NameLists} names */
+  constructor(names) {
+    this.#named = new Set(KINDS.filter((kind) => names[kind]));
+    this.#selection = this.#select();
+    this.check(names);
+    this.add({ feeds: ['messages'], ...names });
+  }
+
+  /** The selection that the server should use. */
+  get selection() {
+    return this.#selection;
+  }
+
+  /**
+   * Throws if the server would not accept these names in addition to the others.
+   * @param {NameLists} names
+   */
+  check(names) {
+    for (const kind of KINDS) {
+      const all = new Set([...this.#counts[kind].keys(), ...(names[kind] ?? [])]);
+      all.delete('*');
+      if (all.size <= NAMES_MAX) continue;
+      throw createError(RangeError, `at most ${NAMES_MAX} ${kind}`, 'too_many_channels');
+    }
+    if (names.feeds?.includes('rising') && !names.hosts && !this.#named.has('hosts')) {
+      throw createError(TypeError, 'the feed rising requires hosts');
+    }
+  }
+
+  /** @param {NameLists} names */
+  add(names) {
+    for (const kind of KINDS) {
+      if (!names[kind]?.length || this.#named.has(kind)) continue;
+      this.#named.add(kind);
+      this.#unconfirmed.add(kind);
+    }
+    this.#count(names, 1);
+  }
+
+  /**
+   * Records that the server has accepted names.
+   * @param {NameLists} names
+   */
+  confirm(names) {
+    for (const kind of KINDS) if (names[kind]?.length) this.#unconfirmed.delete(kind);
+  }
+
+  /**
+   * Undoes `add`.
+   * @param {NameLists} names
+   */
+  undo(names) {
+    this.#count(names, -1);
+    for (const kind of this.#unconfirmed) {
+      if (this.#counts[kind].size) continue;
+      this.#unconfirmed.delete(kind);
+      this.#named.delete(kind);
+    }
+    this.#selection = this.#select();
+  }
+
+  /** @param {NameLists} names */
+  remove(names) {
+    // Nobody subscribed to all channels by name: this is the end of the default.
+    if (names.channels?.includes('*')) this.#named.add('channels');
+    this.#count(names, -1);
+  }
+
+  /**
+   * @param {NameLists} names
+   * @param {1 | -1} change
+   */
+  #count(names, change) {
+    for (const kind of KINDS) {
+      const counts = this.#counts[kind];
+      for (const name of new Set(names[kind])) {
+        const count = (counts.get(name) ?? 0) + change;
+        if (count > 0) counts.set(name, count);
+        else counts.delete(name);
+      }
+    }
+    this.#selection = this.#select();
+  }
+
+  /** @returns {Selection} */
+  #select() {
+    const [channels, videos, hosts, feeds] = KINDS.map(
+      (kind) => new Set(this.#counts[kind].keys()),
+    );
+    // To the server, no videos means all videos, and the feed `rising` requires a host.
+    if (this.#named.has('videos') && !videos.size) feeds.delete('plays');
+    if (!hosts.size) feeds.delete('rising');
+    const isDefault = !this.#named.has('channels');
+    const hasAll = isDefault || channels.has('*');
+    return { channels: hasAll ? null : channels, isDefault, videos, hosts, feeds };
+  }
+}

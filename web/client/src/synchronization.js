@@ -1,0 +1,216 @@
+/** Keeps the selection that the server uses equal to the subscriptions of the callers. */
+
+import { createError } from './errors.js';
+import { KINDS, checkMembers, countBytes, parseNames } from './names.js';
+import { findChanges } from './selection.js';
+import { Subscriptions } from './subscriptions.js';
+
+/** @import { Names } from '../mayfly.js' */
+/** @import { NameLists } from './names.js' */
+/** @import { Change, Selection } from './selection.js' */
+
+/** The server accepts a `connect` frame of up to 64 KiB. */
+const CONNECT_BYTES_MAX = 64_000;
+
+/**
+ * A call of `subscribe` or `unsubscribe`, which waits until the server has executed the frames
+ * before it.
+ * @typedef {Change & { settle: (error?: Error) => void, error?: Error }} Call
+ */
+/**
+ * A frame that the server has not confirmed, and the call that caused it.
+ * @typedef {Change & { call?: Call }} Frame
+ */
+
+export class Synchronization {
+  #subscriptions;
+  /** The selection of the server, as soon as it has executed all frames.
+   * @type {Selection} */
+  #requested;
+  /** Frames in the order of their confirmations, and the calls that wait for them.
+   * @type {(Frame | Call)[]} */
+  #sent = [];
+  /** The calls that wait for a connection.
+   * @type {Call[]} */
+  #waiting = [];
+  /** Sends a frame, while the connection is open.
+   * @type {((frame: object) => void) | null} */
+  #send = null;
+  /** The reason why there will not be another connection.
+   * @type {string | undefined} */
+  #closedBy;
+
+  /** @param {NameLists} names */
+  constructor(names) {
+    this.#subscriptions = new Subscriptions(names);
+    this.#requested = this.#subscriptions.selection;
+  }
+
+  /** The selection that callers want. The server may still use another one. */
+  get selection() {
+    return this.#subscriptions.selection;
+  }
+
+  /**
+   * Adds the whole selection to a `connect` frame, so that it is in effect from the start. Videos
+   * that do not fit follow later: they are not replayed.
+   * @param {object} frame
+   */
+  writeConnect(frame) {
+    const { selection } = this;
+    const { channels, isDefault, hosts, feeds, videos } = selection;
+    const full = {
+      ...frame,
+      channels: isDefault ? undefined : channels ? [...channels] : ['*'],
+      hosts: [...hosts],
+      feeds: [...feeds],
+      videos: [''],
+    };
+    let room = CONNECT_BYTES_MAX - countBytes(full);
+    full.videos = [...videos].filter((name) => (room -= countBytes(name)) > 0);
+    this.#requested = { ...selection, videos: new Set(full.videos) };
+    return full;
+  }
+
+  /**
+   * Starts to send changes on a connection that has received `hello`.
+   * @param {(frame: object) => void} send
+   */
+  start(send) {
+    this.#send = send;
+    this.#sendChanges();
+    this.#sent.push(...this.#waiting.splice(0));
+    this.#settleCalls();
+  }
+
+  /** The connection is lost. The next `connect` frame replaces the frames on the way. */
+  pause() {
+    this.#send = null;
+    this.#waiting.unshift(...this.#sent.splice(0).filter(isCall));
+  }
+
+  /**
+   * There will not be another connection.
+   * @param {string} reason
+   */
+  close(reason) {
+    this.pause();
+    this.#closedBy = reason;
+    for (const call of this.#waiting.splice(0)) this.#settle(call);
+  }
+
+  /**
+   * @param {Change['type']} type
+   * @param {Names | string | readonly string[]} given
+   * @returns {Promise<true>}
+   */
+  request(type, given) {
+    const isList = typeof given === 'string' || Array.isArray(given);
+    const kinds = /** @type {Names} */ (isList ? { channels: given } : given);
+    const names = parseNames(checkMembers('name', kinds, KINDS));
+    if (type === 'subscribe') this.#subscriptions.check(names);
+    /** @type {Promise<true>} */
+    const promise = new Promise((resolve, reject) => {
+      /** @param {Error} [error] */
+      const settle = (error) => (error ? reject(error) : resolve(true));
+      this.#execute({ type, names, settle });
+    });
+    // A caller may ignore the result. In Node, an unhandled rejection would end the process.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  /**
+   * Handles the response to the oldest frame.
+   * @param {{ code: string, message: string }} [refusal]
+   */
+  confirm(refusal) {
+    const frame = /** @type {Frame | undefined} */ (this.#sent.shift());
+    if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code));
+    this.#settleCalls();
+  }
+
+  /** @param {Call} call */
+  #execute(call) {
+    const { type, names } = call;
+    const { channels } = names;
+    if (type === 'subscribe') this.#subscriptions.add(names);
+    else if (this.selection.isDefault && channels?.length && !channels.includes('*')) {
+      const rule = 'all channels are subscribed; unsubscribe from * first';
+      return call.settle(createError(Error, `${channels} cannot be removed: ${rule}`));
+    } else this.#subscriptions.remove(names);
+    if (this.#closedBy !== undefined) return this.#settle(call);
+    if (!this.#send) return void this.#waiting.push(call);
+    this.#sendChanges(call);
+    this.#sent.push(call);
+    this.#settleCalls();
+  }
+
+  /**
+   * Sends the frames for the difference between the selections of the callers and of the server.
+   * @param {Call} [call]
+   */
+  #sendChanges(call) {
+    const changes = findChanges(this.#requested, this.selection);
+    this.#requested = this.selection;
+    for (const { type, names } of changes) {
+      this.#sent.push({ type, names, call });
+      this.#send?.({ type, ...names });
+    }
+  }
+
+  /**
+   * Undoes a call that the server refused.
+   * @param {Frame} frame
+   * @param {Error} error
+   */
+  #undo({ type, names, call }, error) {
+    const isFirst = call && !call.error;
+    if (isFirst) call.error = error;
+    if (type === 'unsubscribe') return;
+    if (isFirst) this.#subscriptions.undo(call.names);
+    // The server refuses a frame as a whole. Other calls that waited for it get frames of their own.
+    const others = this.#sent.filter(isCall).filter((other) => {
+      const hasAny = KINDS.some((kind) =>
+        names[kind]?.some((name) => other.names[kind]?.includes(name)),
+      );
+      return other.type === 'subscribe' && !other.error && hasAny;
+    });
+    this.#sent = this.#sent.filter((entry) => !isCall(entry) || !others.includes(entry));
+    for (const other of others) this.#subscriptions.undo(other.names);
+    // Names that nobody waits for are not requested again before the next connection.
+    const { channels, isDefault } = this.selection;
+    if (!channels) this.#requested = { ...this.#requested, channels, isDefault };
+    for (const kind of KINDS) {
+      for (const name of names[kind] ?? []) {
+        if (!this.selection[kind]?.has(name)) this.#requested[kind]?.delete(name);
+      }
+    }
+    this.#sendChanges();
+    for (const other of others) this.#execute(other);
+  }
+
+  /** Settles the calls that no longer wait for a frame. */
+  #settleCalls() {
+    while (this.#sent.length && isCall(this.#sent[0])) {
+      this.#settle(/** @type {Call} */ (this.#sent.shift()));
+    }
+  }
+
+  /** @param {Call} call */
+  #settle({ type, names, settle, error }) {
+    if (error || type === 'unsubscribe') settle(error);
+    else if (this.#closedBy !== undefined) {
+      settle(createError(Error, `the connection is closed: ${this.#closedBy}`, 'closed'));
+    } else {
+      this.#subscriptions.confirm(names);
+      settle();
+    }
+  }
+}
+
+/**
+ * @param {Frame | Call} entry
+ * @returns {entry is Call}
+ */
+const isCall = (entry) => 'settle' in entry;

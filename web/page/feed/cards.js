@@ -1,0 +1,167 @@
+/**
+ * The elements of the feed. Only messages near the visible ones have elements, and the messages in
+ * view do not move while the list is scrolled down.
+ */
+
+import { reorderChildren } from '../ui/dom.js';
+import { ANIMATED_MAX, MessageView, removeViews } from '../ui/message.js';
+
+/** @import { Entry } from './list.js' */
+
+/** The number of cards at first, and of those added each time the end is reached. */
+export const CARDS_STEP = 50;
+
+export class Cards {
+  #list;
+  #scroller;
+  #onTop;
+  #isAtTop = true;
+  #max = CARDS_STEP;
+  /** The cards by message ID.
+   * @type {Map<string, MessageView>} */
+  #views = new Map();
+
+  /**
+   * @param {HTMLElement} list
+   * @param {HTMLElement} scroller
+   * @param {() => void} onTop called when the list is scrolled back to its top
+   */
+  constructor(list, scroller, onTop) {
+    this.#list = list;
+    this.#scroller = scroller;
+    this.#onTop = onTop;
+    scroller.addEventListener('scroll', () => this.#checkScroll(), { passive: true });
+  }
+
+  /** Whether the user reads the cards: they are scrolled, focused or selected. */
+  get isReading() {
+    const selection = getSelection();
+    return (
+      !this.#isAtTop ||
+      this.#list.contains(document.activeElement) ||
+      Boolean(selection && !selection.isCollapsed && this.#list.contains(selection.anchorNode))
+    );
+  }
+
+  /** The maximum number of cards. */
+  get max() {
+    return this.#max;
+  }
+
+  get size() {
+    return this.#views.size;
+  }
+
+  /** @param {string} id */
+  get(id) {
+    return this.#views.get(id);
+  }
+
+  /** Allows more cards, since the end of the list is visible. */
+  extend() {
+    this.#max += CARDS_STEP;
+  }
+
+  scrollToTop() {
+    const selection = getSelection();
+    if (selection && this.#list.contains(selection.anchorNode)) selection.removeAllRanges();
+    const isFocused = this.#list.contains(document.activeElement);
+    if (isFocused) this.#scroller.focus({ preventScroll: true });
+    this.#scroller.scrollTop = 0;
+    this.#isAtTop = true;
+    this.#max = CARDS_STEP;
+  }
+
+  /**
+   * Shows the first of these entries, in this order.
+   * @param {Entry[]} entries
+   */
+  show(entries) {
+    /** @type {Map<string, MessageView>} */
+    const views = new Map();
+    const arrived = [];
+    for (const entry of entries.slice(0, this.#max)) {
+      const { id } = entry.message;
+      let view = this.#views.get(id);
+      if (!view) arrived.push((view = createCard(entry)));
+      views.set(id, view);
+    }
+    const before = [...this.#views.keys()];
+    this.#views = views;
+    if (before.length === views.size && [...views.keys()].every((id, i) => id === before[i]))
+      return;
+    if (arrived.length <= ANIMATED_MAX) arrived.forEach(animateArrival);
+    const elements = [...views.values()].map(({ element }) => element);
+    this.keepPosition(() => reorderChildren(this.#list, elements));
+  }
+
+  /**
+   * Removes the cards of messages that are no longer in the list.
+   * @param {Entry[]} entries
+   */
+  remove(entries) {
+    /** @type {MessageView[]} */
+    const removed = [];
+    for (const { message } of entries) {
+      const view = this.#views.get(message.id);
+      if (view) removed.push(view);
+      this.#views.delete(message.id);
+    }
+    if (removed.length === 0) return;
+    this.keepPosition(() => removeViews(removed, this.#isAtTop));
+  }
+
+  /**
+   * Updates the time that is left on each card.
+   * @param {number} now
+   */
+  update(now) {
+    this.keepPosition(() => {
+      for (const view of this.#views.values()) view.update(now);
+    });
+    // A list that became shorter may be at its top without having been scrolled.
+    if (!this.#isAtTop) this.#checkScroll();
+  }
+
+  /**
+   * Changes cards so that those in view stay in place. Not all browsers anchor the scroll
+   * position themselves.
+   * @param {() => void} change
+   */
+  keepPosition(change) {
+    if (this.#isAtTop) return change();
+    const { top } = this.#scroller.getBoundingClientRect();
+    const anchor = [...this.#views.values()].find(
+      ({ element }) => element.isConnected && element.getBoundingClientRect().bottom > top,
+    );
+    const before = anchor?.element.getBoundingClientRect().top ?? 0;
+    change();
+    const after = anchor?.element.getBoundingClientRect().top ?? 0;
+    if (after !== before) this.#scroller.scrollTop += after - before;
+  }
+
+  #checkScroll() {
+    const isAtTop = this.#scroller.scrollTop <= 1;
+    if (isAtTop === this.#isAtTop) return;
+    this.#isAtTop = isAtTop;
+    if (!isAtTop) return;
+    this.#max = CARDS_STEP;
+    this.#onTop();
+  }
+}
+
+/** @param {Entry} entry */
+function createCard(entry) {
+  const view = new MessageView(entry.message, entry.expiresAt);
+  if (entry.isOwn) view.markOwn();
+  if (entry.state === 'expired') view.markExpired();
+  if (entry.state === 'removed') view.markRemoved();
+  return view;
+}
+
+/** @param {MessageView} view */
+function animateArrival({ element }) {
+  element.classList.add('arriving');
+  const end = () => element.classList.remove('arriving');
+  element.addEventListener('animationend', end, { once: true });
+}
