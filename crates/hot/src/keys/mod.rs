@@ -169,7 +169,8 @@ define_keys! {
     /// String: the epoch, which changes whenever the streams lose data.
     pub epoch() = "epoch";
 
-    /// Hash: the number of items accepted in the epoch and the newest entry, per stream.
+    /// Hash: the number of items accepted in the epoch and the newest entry, per stream; the
+    /// processes that accept items, and their reports about ended epochs.
     pub ledger() = "ledger";
 
     message_attempts(entry_id: &str) = "attempts" / entry_id;

@@ -123,7 +123,7 @@ mod tests {
             let max = (2 * length).max(SEGMENT_BYTES_MIN).min(length + SEGMENT_BYTES_MAX);
             assert!(buffer.capacity <= max, "{} bytes for {length}", buffer.capacity);
         }
-        let one = collect(&[0; 50_000], 50_000);
+        let one = collect(&vec![0; 50_000], 50_000);
         assert_eq!(one.capacity, 0, "a body of one chunk is not copied");
     }
 }
