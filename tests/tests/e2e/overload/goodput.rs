@@ -34,10 +34,13 @@ async fn run(world: &World, clients: &Clients) -> Outcomes {
     let written = count_written(world).await - before;
     let answered = (outcomes.accepted.len() * BATCH) as u64;
     println!(
-        "{} accepted (p99 {:?}), {} refused (p99 {:?}), {written} of {answered} messages written",
+        "{} accepted (median {:?}, p99 {:?}), {} refused (median {:?}, p99 {:?}), {written} of \
+         {answered} messages written",
         outcomes.accepted.len(),
+        quantile(&outcomes.accepted, 0.5),
         quantile(&outcomes.accepted, 0.99),
         outcomes.refused.len(),
+        quantile(&outcomes.refused, 0.5),
         quantile(&outcomes.refused, 0.99),
     );
     let difference = written.abs_diff(answered);
@@ -52,11 +55,11 @@ async fn run(world: &World, clients: &Clients) -> Outcomes {
 /// message is not written.
 #[tokio::test(flavor = "multi_thread")]
 async fn overload_is_refused_and_goodput_stays() {
-    let setup = Setup::new().dedicated_servers().scale(Service::PersistWorker, 0);
-    let setup = setup.scale(Service::ListApi, 0);
+    let setup = Setup::new().dedicated_servers().set("MAYFLY_QUEUE__DEPTH_MAX", "10000000");
+    let setup = setup.scale(Service::PersistWorker, 0).scale(Service::ListApi, 0);
     let world = if is_full() { setup.default_timeouts() } else { setup }.start().await;
     let address = world.ingest_url("").replace("http://", "").parse().expect("an address");
-    let duration = Duration::from_millis(short_or_full(1_000, 10_000));
+    let duration = Duration::from_millis(short_or_full(1_000, 4_000));
     let busy = Clients {
         address,
         path: "/v1/messages/batch",

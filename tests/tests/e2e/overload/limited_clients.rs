@@ -1,8 +1,11 @@
 //! Clients beyond their rate limit.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use mayfly_stack::Service;
@@ -33,6 +36,8 @@ async fn exceed_limit(
         match response.status {
             202 => accepted += 1,
             429 => rejected += 1,
+            // The first batches of all clients arrive at the same time.
+            503 => tokio::time::sleep(Duration::from_millis(100)).await,
             _ => panic!("{}", response.text()),
         }
     }

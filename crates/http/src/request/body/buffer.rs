@@ -7,7 +7,7 @@ use crate::Problem;
 
 /// The sizes of a segment. Allocations of the same size are reused soon, also if a body is refused
 /// midway.
-const SEGMENT_BYTES_MIN: usize = 4 * 1024;
+const SEGMENT_BYTES_MIN: usize = 512;
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Collects the chunks of a body in segments. Its memory grows with what has arrived, not with what
@@ -20,12 +20,14 @@ pub(super) struct BodyBuffer {
     segments: Vec<Vec<u8>>,
     capacity: usize,
     length: usize,
+    length_max: usize,
 }
 
 impl BodyBuffer {
-    /// Creates an empty buffer, whose size is counted in `memory`.
-    pub(super) fn new(memory: BodyMemory) -> Self {
-        Self { memory, first: Bytes::new(), segments: Vec::new(), capacity: 0, length: 0 }
+    /// Creates an empty buffer for at most `length_max` bytes, whose size is counted in `memory`.
+    pub(super) fn new(memory: BodyMemory, length_max: usize) -> Self {
+        let (first, segments) = (Bytes::new(), Vec::new());
+        Self { memory, first, segments, capacity: 0, length: 0, length_max }
     }
 
     /// Returns the number of received bytes.
@@ -64,9 +66,10 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// Adds a segment that doubles the capacity, up to the maximum size.
+    /// Adds a segment that doubles the capacity, up to the maximum size and the rest of the body.
     fn add_segment(&mut self, needed: usize) -> Result<(), Problem> {
         let size = self.capacity.max(needed).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let size = size.min(self.length_max.saturating_sub(self.capacity)).max(1);
         self.memory.resize(self.capacity + size)?;
         self.capacity += size;
         self.segments.push(Vec::with_capacity(size));
@@ -98,7 +101,7 @@ mod tests {
 
     /// Returns a buffer with these chunks of a text.
     fn collect(text: &[u8], chunk: usize) -> BodyBuffer {
-        let mut buffer = BodyBuffer::new(BodyMemory::new(None));
+        let mut buffer = BodyBuffer::new(BodyMemory::new(None), usize::MAX);
         for chunk in text.chunks(chunk) {
             buffer.push(Bytes::copy_from_slice(chunk)).expect("memory is not bounded");
         }
@@ -114,6 +117,16 @@ mod tests {
             assert_eq!(buffer.into_parts().0, text, "{size}");
         }
         assert!(collect(&[], 1).into_parts().0.is_empty());
+    }
+
+    #[test]
+    fn memory_does_not_exceed_the_declared_length() {
+        let mut buffer = BodyBuffer::new(BodyMemory::new(None), 30_000);
+        for length in [29_999, 1] {
+            buffer.push(vec![0; length].into()).expect("memory is not bounded");
+        }
+        assert_eq!(buffer.capacity, 30_000);
+        assert_eq!(buffer.into_parts().0.len(), 30_000);
     }
 
     #[test]

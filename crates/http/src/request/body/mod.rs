@@ -163,7 +163,8 @@ impl UnreadBody {
     /// Reads the complete body.
     async fn read(mut self) -> Result<Body, Problem> {
         let BodyLimit(limit) = self.request.app_data().copied().unwrap_or_default();
-        if self.content_length().is_some_and(|length| length > limit) {
+        let length_max = self.content_length().unwrap_or(limit);
+        if length_max > limit {
             return Err(too_large(limit));
         }
         let BodyTimeout(body_timeout) = self.request.app_data().copied().unwrap_or_default();
@@ -171,8 +172,8 @@ impl UnreadBody {
         if let Some(deadline) = &deadline {
             deadline.pause_for(body_timeout);
         }
-        let memory = BodyMemory::new(self.request.app_data());
-        let collected = timeout(body_timeout, collect(&mut self.payload, limit, memory));
+        let buffer = BodyBuffer::new(BodyMemory::new(self.request.app_data()), length_max);
+        let collected = timeout(body_timeout, collect(&mut self.payload, buffer, limit));
         let body = collected.await.unwrap_or_else(|_| Err(Problem::new(Code::RequestTimeout)));
         if matches!(&body, Err(problem) if problem.code() == Code::Overloaded) {
             self.discard().await;
@@ -203,8 +204,11 @@ impl FromRequest for UnreadBody {
     }
 }
 
-async fn collect(payload: &mut Payload, limit: usize, memory: BodyMemory) -> Result<Body, Problem> {
-    let mut buffer = BodyBuffer::new(memory);
+async fn collect(
+    payload: &mut Payload,
+    mut buffer: BodyBuffer,
+    limit: usize,
+) -> Result<Body, Problem> {
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             Problem::new(Code::InvalidJson)
