@@ -10,13 +10,15 @@ BINARIES = --workspace $(addprefix --bin ,ingest-api list-api persist-worker ws-
 # The stack runs its own Redis, Postgres and S3. Variables on make's command line replace them; the environment does not.
 option = $(if $(filter command line,$(origin $(1))),$(2) "$$$(1)")
 servers = $(call option,REDIS_URL,--redis-url) $(call option,DATABASE_URL,--database-url) $(call option,S3_ENDPOINT,--s3-endpoint)
+apply = $(if $(APPLY),--apply)
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables for up and run: SCALE="ws-fanout=2 persist-worker=3", MAYFLY_PORT_BASE=9000, MAYFLY_SECTION__KEY=value'
+	@echo 'Variables for up and run: SCALE="ws-fanout=2 persist-worker=3", MAYFLY_PORT_BASE=9000, MAYFLY_SECTION__KEY=value,'
+	@echo 'APPLY=1 (apply them although variables of the running stack are missing)'
 
 .PHONY: build
 build: ## Build all binaries in release mode
@@ -30,11 +32,11 @@ $(MAYFLY):
 
 .PHONY: run
 run: build ## Start the local stack in the foreground, show its log, stop it on Ctrl-C
-	@$(MAYFLY) run $(servers)
+	@$(MAYFLY) run $(apply) $(servers)
 
 .PHONY: up
 up: build ## Start the local stack in the background, or apply changes to it
-	@$(MAYFLY) up $(servers)
+	@$(MAYFLY) up $(apply) $(servers)
 
 .PHONY: down
 down: $(MAYFLY) ## Stop the local stack
@@ -53,8 +55,8 @@ stop: $(MAYFLY) ## Stop a service, redis, postgres or s3: NAME=persist-worker
 	@$(MAYFLY) stop $(NAME)
 
 .PHONY: reset
-reset: $(MAYFLY) ## Stop the local stack and delete its data
-	@$(MAYFLY) reset
+reset: $(MAYFLY) ## Stop the local stack and delete its data; ask first on a terminal
+	@if [ -t 0 ] && [ -t 2 ]; then $(MAYFLY) reset; else $(MAYFLY) reset --yes; fi
 
 # More threads than cores, because many tests wait for an interval or a process to exit.
 TEST_THREADS ?= 8
@@ -66,7 +68,7 @@ test: build ## Run all tests
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 # All but the end-to-end tests. They start their own Redis and Postgres, and need no binaries.
-CHECKED = --lib --bins --examples $(addprefix --test ,api architecture postgres process redis stack)
+CHECKED = --lib --bins $(addprefix --test ,api architecture postgres process redis stack)
 .PHONY: check
 check: ## Check the format and lints, and run the unit and crate tests
 	@echo 'Checking the format, the lints, and the unit and crate tests…'

@@ -168,6 +168,14 @@ is_in_s3() { curl -sfL "http://${http[list-api]}/v1/stats" | grep '"total":1'; }
 eventually is_in_s3
 echo "counted in the statistics, read from the S3 server"
 
+# --- The operator's command, as executed in its own pod
+
+audit=$(exec_in_image mayfly audit --wait 30s) || fail "the audit failed: $audit"
+echo "mayfly audit: $(tail -n 1 <<< "$audit")"
+key=$(exec_in_image mayfly keys create --name image --host example.org 2> "$work/key.log")
+[ -n "$key" ] || fail "no key was printed"
+echo "mayfly keys list: $(exec_in_image mayfly keys list | grep -c example.org) key"
+
 # --- Graceful shutdown
 
 for binary in "${services[@]}" mayfly; do kill -TERM "${pid_of[$binary]}"; done

@@ -8,12 +8,15 @@ import copy
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
 
+import memory
 import routing
 import settings
 import validation
@@ -23,8 +26,12 @@ ROOT = K8S.parent
 # The first version of kubectl whose kustomize supports these files.
 KUBECTL_MIN = (1, 21)
 SERVICES = ("ingest-api", "list-api", "ws-fanout", "persist-worker", "stats-publisher")
+BINARIES = (*SERVICES, "mayfly")
+# No name server can resolve a name under `.invalid` (RFC 2606), so no image of another account is ever pulled.
+REGISTRY = "registry.invalid/mayfly/"
 
-# The secrets of each container. A container must have exactly these.
+# The secrets of each container. A container must have exactly these. Those of AWS are optional: without them, the AWS
+# SDK uses the role of the pod or of the node, from the addresses below.
 SECRETS = {
     "ingest-api": {"REDIS_URL"},
     "ws-fanout": {"REDIS_URL"},
@@ -32,7 +39,11 @@ SECRETS = {
     "persist-worker": {"REDIS_URL", "DATABASE_URL"},
     "stats-publisher": {"REDIS_URL", "DATABASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "migrate": {"DATABASE_URL"},
+    "mayfly-cli": {"REDIS_URL", "DATABASE_URL"},
+    "mayfly-audit": {"REDIS_URL", "DATABASE_URL"},
 }
+# The instance metadata service of AWS and EKS Pod Identity, over IPv4 and IPv6, on port 80.
+IDENTITY_NETWORKS = {"169.254.169.254/32", "169.254.170.23/32", "fd00:ec2::254/128", "fd00:ec2::23/128"}
 
 problems = []
 
@@ -60,9 +71,9 @@ def find_kubectl():
 
 
 def render(kubectl, overlay):
-    result = subprocess.run([kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True)
+    result = subprocess.run([kubectl, "kustomize", overlay], capture_output=True, text=True)
     if result.returncode != 0:
-        sys.exit(f"kubectl kustomize k8s/overlays/{overlay}: {result.stderr.strip()}")
+        sys.exit(f"kubectl kustomize {overlay}: {result.stderr.strip()}")
     return list(yaml.safe_load_all(result.stdout))
 
 
@@ -87,7 +98,7 @@ def check_schemas(scope, resources):
 
 def check_that_unknown_fields_are_rejected(resources):
     """Adds an unknown field to one object of each schema and expects its rejection."""
-    for kind in ("Deployment", "ScaledObject", "TriggerAuthentication", "HTTPRoute"):
+    for kind in ("Deployment", "CronJob", "ScaledObject", "HTTPRoute"):
         invalid = copy.deepcopy(next(resource for resource in resources if resource["kind"] == kind))
         invalid["spec"]["unknownField"] = "value"
         error = validation.find_error(invalid)
@@ -95,17 +106,25 @@ def check_that_unknown_fields_are_rejected(resources):
         print(f"an unknown field is rejected: {error}")
 
 
+def read_settings(container):
+    """Returns the settings that apply to one container only. They take precedence over the ConfigMap."""
+    variables = container.get("env", []) if container["name"] in SERVICES else []
+    return {variable["name"]: variable["value"] for variable in variables if "value" in variable}
+
+
 def check_configuration(scope, resources):
-    for resource in resources:
-        for name, value in resource["data"].items() if resource["kind"] == "ConfigMap" else ():
-            error = settings.find_error(name, value)
-            expect(not error, f"{scope}: {name}={value}: {error}")
+    values = [resource["data"] for resource in resources if resource["kind"] == "ConfigMap"]
+    values.extend(read_settings(container) for _, container in list_containers(resources))
+    for name, value in (item for group in values for item in group.items()):
+        error = settings.find_error(name, value)
+        expect(not error, f"{scope}: {name}={value}: {error}")
 
 
 def check_secrets(scope, resources):
     secrets = {resource["metadata"]["name"]: resource for resource in resources if resource["kind"] == "Secret"}
     for deployment, container in list_containers(resources):
-        variables = container.get("env", [])
+        own = read_settings(container)
+        variables = [variable for variable in container.get("env", []) if variable["name"] not in own]
         names = {variable["name"] for variable in variables}
         expected = SECRETS.get(container["name"], names)
         expect(
@@ -117,6 +136,12 @@ def check_secrets(scope, resources):
         for variable in variables:
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             expect(reference or container["name"] not in SECRETS, f"{scope}: {variable['name']} must be in a Secret")
+            is_optional = (reference or {}).get("optional", False)
+            is_credential = container["name"] in SECRETS and variable["name"].startswith("AWS_")
+            expect(
+                is_optional == is_credential,
+                f"{scope}: {deployment}: only the credentials of AWS must be optional, not {variable['name']}",
+            )
             if reference and secrets:
                 keys = secrets.get(reference["name"], {}).get("data", {})
                 expect(reference["key"] in keys, f"{scope}: {deployment}: no Secret contains {reference}")
@@ -126,17 +151,24 @@ def list_deployments(resources):
     return [resource for resource in resources if resource["kind"] == "Deployment"]
 
 
+def list_pods(resources):
+    """Yields the Deployments and CronJobs with the specifications of their pods."""
+    for resource in resources:
+        if resource["kind"] == "Deployment":
+            yield resource, resource["spec"]["template"]["spec"]
+        if resource["kind"] == "CronJob":
+            yield resource, resource["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
 def list_containers(resources):
-    for deployment in list_deployments(resources):
-        pod = deployment["spec"]["template"]["spec"]
+    for resource, pod in list_pods(resources):
         for container in pod.get("initContainers", []) + pod["containers"]:
-            yield deployment["metadata"]["name"], container
+            yield resource["metadata"]["name"], container
 
 
 def check_hardening(scope, resources):
-    for deployment in list_deployments(resources):
-        pod = deployment["spec"]["template"]["spec"]
-        prefix = f"{scope}: {format_name(deployment)}"
+    for resource, pod in list_pods(resources):
+        prefix = f"{scope}: {format_name(resource)}"
         for field in ("enableServiceLinks", "automountServiceAccountToken"):
             expect(pod.get(field) is False, f"{prefix}: {field} must be false")
         security = pod["securityContext"]
@@ -192,18 +224,115 @@ def check_exposure(resources):
             expect("externalIPs" not in resource["spec"], f"{prefix}: must not be reachable from outside the cluster")
 
 
+def check_images(scope, resources):
+    """Checks that every image of Mayfly has a name that cannot be resolved until a registry is set."""
+    for name, container in list_containers(resources):
+        image = container["image"]
+        if any(image.split(":")[0].endswith(f"/{binary}") for binary in BINARIES):
+            expect(image.startswith(REGISTRY), f"{scope}: {name}: the image {image} must be in {REGISTRY}")
+
+
+def check_registry_in_one_place(kubectl):
+    """Renders the production overlay with another registry and expects it in all images."""
+    with tempfile.TemporaryDirectory() as directory:
+        for part in ("base", "overlays"):
+            shutil.copytree(K8S / part, Path(directory, part))
+        overlay = Path(directory, "overlays/production/kustomization.yaml")
+        overlay.write_text(overlay.read_text().replace(f"newName: {REGISTRY}", "newName: registry.example.org/mayfly/"))
+        for name, container in list_containers(render(kubectl, overlay.parent)):
+            is_set = container["image"].startswith("registry.example.org/mayfly/")
+            expect(is_set, f"production: {name}: the overlay does not set the registry of {container['image']}")
+
+
 def check_scaling(resources):
+    """Checks that every service scales on its limit, and that no query includes other installations."""
     scaled = {format_name(resource): resource.get("spec") for resource in resources}
     for name in ("ingest-api", "list-api"):
         expect(f"HorizontalPodAutoscaler {name}" in scaled, f"production: HorizontalPodAutoscaler {name} is missing")
     threshold = float(scaled["ScaledObject ws-fanout"]["triggers"][0]["metadata"]["threshold"])
     limit = settings.DEFAULTS["fanout"]["connections_max"]
     expect(threshold < limit, f"production: ws-fanout scales on {threshold} connections, must be below {limit}")
-    worker = scaled["ScaledObject persist-worker"]
-    queues = {(trigger["metadata"]["stream"], trigger["metadata"]["consumerGroup"]) for trigger in worker["triggers"]}
-    expected = {("mayfly:{0}:messages", "persist"), ("mayfly:{0}:plays", "count")}
-    expect(queues == expected, f"production: persist-worker scales on {queues}, expected {expected}")
-    expect(worker["minReplicaCount"] >= 1, "production: persist-worker must have at least one replica")
+    replicas = scaled["Deployment persist-worker"].get("replicas", 1)
+    expect(replicas >= 2, "production: persist-worker must have two replicas, for failover")
+    for resource in resources:
+        if resource["kind"] != "ScaledObject":
+            continue
+        prefix = f"production: {format_name(resource)}"
+        pause = f"annotate scaledobject/{resource['metadata']['name']} autoscaling.keda.sh/paused-replicas=0"
+        expect(pause in (K8S / "README.md").read_text(), f"{prefix}: README.md does not explain how to stop its pods")
+        for trigger in resource["spec"]["triggers"]:
+            # Single files have no namespace: the overlays set it.
+            selector = f'{{namespace="{resource["metadata"].get("namespace", "mayfly")}"}}'
+            query = trigger["metadata"].get("query", selector)
+            metrics = re.findall(r"[a-z]+_\w+(?:\{.*?\})?", query)
+            for metric in metrics:
+                expect(metric.endswith(selector), f"{prefix}: {metric} must have the selector {selector}")
+
+
+def check_audit(resources):
+    audit = next((resource["spec"] for resource in resources if format_name(resource) == "CronJob mayfly-audit"), None)
+    expect(audit, "production: CronJob mayfly-audit is missing")
+    if audit:
+        rules = (ROOT / "deploy/prometheus/rules.yml").read_text()
+        expect('cronjob="mayfly-audit"' in rules, "rules.yml has no alert about CronJob mayfly-audit")
+        expect(re.fullmatch(r"\d+ \* \* \* \*", audit["schedule"]), "production: mayfly-audit must run hourly")
+        expect(not audit.get("suspend"), "production: mayfly-audit must not be suspended")
+
+
+def check_network_policies(scope, resources):
+    """Checks that each pod has a policy, and that pods with AWS credentials can obtain them from a role."""
+    policies = [resource["spec"] for resource in resources if resource["kind"] == "NetworkPolicy"]
+    for name, labels in list_pod_labels(resources):
+        if labels.get("app.kubernetes.io/part-of") != "mayfly":
+            continue
+        selected = [
+            policy
+            for policy in policies
+            if policy["podSelector"].get("matchLabels", {}).items() <= labels.items()
+            and not policy["podSelector"].get("matchExpressions")
+        ]
+        for direction in ("Ingress", "Egress"):
+            has_policy = any(direction in policy["policyTypes"] for policy in selected)
+            expect(has_policy, f"{scope}: {name}: has no policy for {direction}")
+        reachable = {
+            peer["ipBlock"]["cidr"]
+            for policy in selected
+            for rule in policy.get("egress", [])
+            for peer in rule.get("to", [])
+            if "ipBlock" in peer and {"port": 80} in rule["ports"]
+        }
+        expected = IDENTITY_NETWORKS if any("AWS" in secret for secret in SECRETS.get(name, ())) else set()
+        expect(reachable == expected, f"{scope}: {name} can reach {sorted(reachable)}, expected {sorted(expected)}")
+
+
+def list_pod_labels(resources):
+    for resource, _ in list_pods(resources):
+        template = resource["spec"].get("jobTemplate", resource)["spec"]["template"]
+        yield resource["metadata"]["name"], template["metadata"]["labels"]
+
+
+def check_load_balancers(ingress, resources):
+    """Checks that the policy for clients that are not pods selects exactly the services with a public port."""
+    policy = next(resource["spec"] for resource in ingress if resource["kind"] == "NetworkPolicy")
+    names = set(policy["podSelector"]["matchExpressions"][0]["values"])
+    public = {
+        deployment["metadata"]["name"]
+        for deployment in list_deployments(resources)
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+        if any(port["name"] == "http" for port in container.get("ports", []))
+    }
+    expect(names == public, f"ingress: network-policy.yaml selects {sorted(names)}, expected {sorted(public)}")
+
+
+def check_memory(scope, resources):
+    """Checks the memory limits of the services against the formulas in OPERATIONS.md and the settings."""
+    shared, values, limits = {}, {}, {}
+    for resource in resources:
+        shared.update(resource["data"] if resource["kind"] == "ConfigMap" else {})
+    for _, container in list_containers(resources):
+        values[container["name"]] = shared | read_settings(container)
+        limits[container["name"]] = container["resources"]["limits"]["memory"]
+    problems.extend(f"{scope}: {problem}" for problem in memory.find_problems(limits, values, SERVICES))
 
 
 def check_redis(resources):
@@ -216,16 +345,10 @@ def check_redis(resources):
         if directive[:1] == ["maxmemory"]:
             is_present = any(present[0] == "maxmemory" for present in directives)
         expect(not directive or is_present, f"local: the arguments of redis lack `{line}`")
-    limit = parse_memory(redis["resources"]["limits"]["memory"])
-    maxmemory = next((parse_memory(present[1]) for present in directives if present[0] == "maxmemory"), 0)
+    limit = memory.parse_size(redis["resources"]["limits"]["memory"])
+    maxmemory = next((memory.parse_size(present[1]) for present in directives if present[0] == "maxmemory"), 0)
     # A rewrite of the append-only file copies the pages that change in the meantime.
     expect(0 < maxmemory <= 0.7 * limit, "local: maxmemory of redis does not fit into its memory limit")
-
-
-def parse_memory(text):
-    """Returns the bytes of a memory limit in the notation of Kubernetes or of Redis."""
-    number, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", text).groups()
-    return int(number) << {"Mi": 20, "mb": 20, "Gi": 30, "gb": 30}[unit]
 
 
 def check_entry_point(resources):
@@ -242,9 +365,14 @@ def check_project_rules(overlays, ingress):
         check_secrets(overlay, resources)
         check_hardening(overlay, resources)
         check_services(overlay, resources)
+        check_images(overlay, resources)
+        check_network_policies(overlay, resources)
+        check_memory(overlay, resources)
     check_that_unknown_fields_are_rejected(overlays["production"] + ingress)
     check_exposure(overlays["production"])
     check_scaling(overlays["production"])
+    check_audit(overlays["production"])
+    check_load_balancers(ingress, overlays["production"])
     check_redis(overlays["local"])
     check_entry_point(ingress)
 
@@ -254,7 +382,7 @@ def main():
     base, ingress = read_files("base"), read_files("ingress")
     if kubectl:
         print(f"kubectl {kubectl[1]}, schemas of Kubernetes {' and '.join(validation.VERSIONS)}")
-        overlays = {overlay: render(kubectl[0], overlay) for overlay in ("local", "production")}
+        overlays = {overlay: render(kubectl[0], K8S / "overlays" / overlay) for overlay in ("local", "production")}
     else:
         minimum = ".".join(map(str, KUBECTL_MIN))
         print(f"k8s: kubectl {minimum} or newer not found: checking single files without patches", file=sys.stderr)
@@ -268,6 +396,8 @@ def main():
     # The rules of the project assume valid objects.
     if not problems:
         check_project_rules(overlays, ingress)
+        if kubectl:
+            check_registry_in_one_place(kubectl[0])
     for problem in problems:
         print(f"k8s: {problem}", file=sys.stderr)
     sys.exit(1 if problems else 0)

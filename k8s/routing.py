@@ -46,8 +46,8 @@ def parse_nginx(text):
         # Without its slash, the path of a prefix is an exact location in nginx, and part of the prefix in an HTTPRoute.
         if exact and path != "/" and path in prefixes:
             continue
-        is_mapped, target = re.search(r"proxy_pass http://(\$?)(\w+);", body).groups()
-        targets = re.findall(r"(\S+)\s+(\w+);", maps[target]) if is_mapped else [("default", target)]
+        target = re.search(r"proxy_pass http://\$(\w+);", body)[1]
+        targets = re.findall(r"(\S+)\s+\$(\w+);", maps[target]) if target in maps else [("default", target)]
         for methods, upstream in targets:
             for method in parse_methods(methods):
                 table[format_path(path, exact), method] = upstream.replace("_", "-")

@@ -11,7 +11,7 @@ VERSIONS = ("1.30", "1.37")
 # Written from the documentation of KEDA and of the Gateway API.
 OWN_SCHEMAS = {
     kind: json.loads(Path(__file__).with_name("schemas").joinpath(f"{kind.lower()}.json").read_text())
-    for kind in ("HTTPRoute", "ScaledObject", "TriggerAuthentication")
+    for kind in ("HTTPRoute", "ScaledObject")
 }
 
 

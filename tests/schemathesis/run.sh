@@ -23,7 +23,9 @@ url() {
     sed -n "s/^$1=//p" "$stack/.mayfly/stack.env"
 }
 
-trap 'mayfly reset; rm -r "$stack"' EXIT
+trap 'mayfly reset --yes; rm -r "$stack"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 mayfly up

@@ -22,7 +22,7 @@ pub use http::{ApiResponse, RawConnection, RawResponse};
 pub use load::{Load, LoadReport, USERS, user};
 pub use metrics::exported_metrics;
 pub use plays::{Counts, PlaysFrame, PlaysRecorder, parse_counts};
-pub use process::{ChildGuard, Frozen, ServiceProcess, send_signal};
+pub use process::{ChildGuard, ExitCommand, Frozen, ServiceProcess, send_signal};
 pub use run_mode::{is_full, short_or_full, with_slack};
 pub use servers::{FakeChartbeat, RedisProxy, ReverseProxy, SourceCall, SourceReply};
 pub use world::{LedgerSums, PERSISTENT_KEYS, Setup, World, bin_dir, message_id, message_ids};

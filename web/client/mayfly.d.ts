@@ -80,8 +80,8 @@ export interface MessageFrame {
   position: string;
   message: Message;
   /**
-   * How long the message lives from now on: its time to live, less its age if it was replayed. Use
-   * this rather than `expires_at`, which was set by a clock that may differ from all others.
+   * The remaining life of the message: its time to live, less its age if it was replayed. Use this
+   * rather than `expires_at`, which was set by a clock that may differ from all others.
    */
   expires_in_ms: number;
 }
@@ -117,18 +117,23 @@ export interface Gap {
  * `resumed` is false, messages may be missing. The server can also report this while the connection
  * is open.
  */
-export type Resumed =
-  | { type: 'hello'; resumed: true; position: string; connection: string }
+export type Resumed = {
+  type: 'hello';
+  connection: string;
+  position: string;
+  ping_interval_ms: number;
+  /** The time of the server. */
+  time: string;
+} & (
+  | { resumed: true }
   | {
-      type: 'hello';
       resumed: false;
       /**
        * The position is too old; stream data was lost; or the server does not know the position.
        */
       reason: 'window' | 'data_lost' | 'unknown_position';
-      position: string;
-      connection: string;
-    };
+    }
+);
 
 export type State =
   | { state: 'connecting' }
@@ -229,7 +234,7 @@ export interface Pulse {
 
 /** The reason why `subscribe` or `unsubscribe` failed. */
 export interface SubscribeError extends Error {
-  /** The code of the server, or `closed` if there is no connection and will not be another one. */
+  /** The code of the server, or `closed` if the connection is closed permanently. */
   code: Refusal['code'] | 'closed';
 }
 
@@ -265,8 +270,9 @@ export interface Live {
   /**
    * Adds names. Resolves when the server has confirmed them: everything published from then on is
    * delivered. Without a connection, that is after the next one is open. Rejects with a
-   * `SubscribeError` if the server refuses them or the connection is closed for good; a rejection
-   * that nobody handles has no effect. Throws immediately if a name is invalid or unknown.
+   * `SubscribeError` if the server refuses them or the connection is closed permanently; an
+   * unhandled rejection has no effect. Throws a `TypeError` immediately if a name is invalid or
+   * unknown, and a `RangeError` if there are too many.
    *
    * A name is subscribed until `unsubscribe` was called as often as `subscribe`, so that parts of a
    * program do not affect each other. The names of `connect` count as well.
@@ -274,7 +280,8 @@ export interface Live {
   subscribe(names: Names | string | readonly string[]): Promise<true>;
   /**
    * Removes names, and resolves when the server has confirmed it. A set that becomes empty stays
-   * empty; it does not mean "all".
+   * empty; it does not mean "all". While all channels are subscribed because none were named, only
+   * `'*'` can be removed: other channels are rejected with the code `invalid_field`.
    */
   unsubscribe(names: Names | string | readonly string[]): Promise<true>;
   /** Closes the connection permanently. */

@@ -600,7 +600,11 @@
       }
       if (!frame?.type) return;
       if ([ "message", "expired", "position" ].includes(frame.type)) this.#position = frame.position;
-      this.#dispatch(connection, frame);
+      try {
+        this.#dispatch(connection, frame);
+      } catch (error) {
+        report(error);
+      }
       if (connection.openedAt) this.#receivedAt = this.#clock.elapsed;
     }
     #dispatch(connection, frame) {

@@ -4,6 +4,8 @@ const TIMEOUT_MS = 15_000;
 
 /** @typedef {{ ingest_url: string, list_url: string, live_url: string }} ServiceUrls */
 /** @typedef {{ field?: string, message: string }} FieldError */
+/** The services, and the clock of the messages.
+ * @typedef {{ urls: Promise<ServiceUrls>, clock: import('./clock.js').Clock }} Context */
 
 /**
  * Returns the base URLs of the services. An empty URL means the origin of this page.

@@ -2,6 +2,7 @@
 
 import { connect } from '../mayfly.mjs';
 import { loadServiceUrls } from './api.js';
+import { Clock } from './clock.js';
 import { Heartbeat } from './heartbeat.js';
 import { ConnectionPanel } from './panels/connection.js';
 import { FeedPanel } from './panels/feed.js';
@@ -24,16 +25,17 @@ const CHANNELS_MAX = 128;
 /** @type {Live | undefined} */
 let live;
 const urls = loadServiceUrls();
-const now = () => live?.now ?? Date.now();
+/** It outlives the connections. */
+const clock = new Clock();
 const connection = new ConnectionPanel({ onToggle: toggle, onMissed: showMissed });
-const feed = new FeedPanel({ urls, now });
+const feed = new FeedPanel({ urls, clock });
 const rising = new RisingPanel();
 const panels = [
   connection,
   feed,
-  new InboxPanel({ urls, now }),
-  new StatsPanel({ urls, now }),
-  new PlaysPanel({ urls, now }),
+  new InboxPanel({ urls, clock }),
+  new StatsPanel({ urls, clock }),
+  new PlaysPanel({ urls, clock }),
   new PulsePanel(),
   rising,
 ];
@@ -57,7 +59,7 @@ open();
 async function open() {
   const { live_url } = await urls;
   const channels = readChannels(load('channels') ?? '').filter((name) => CHANNEL.test(name));
-  live = connect({
+  const opened = connect({
     url: live_url || new URL('..', import.meta.url).href,
     feeds: ['messages', 'stats', 'plays', 'pulse', 'rising'],
     hosts: rising.hosts,
@@ -65,7 +67,10 @@ async function open() {
     channels: channels.length > 0 ? channels : '*',
   });
   feed.setChannels(channels);
-  for (const panel of panels) panel.watch(live);
+  // Before the panels, which use the clock.
+  opened.on('state', ({ state }) => state === 'open' && clock.synchronize(opened.now));
+  for (const panel of panels) panel.watch(opened);
+  live = opened;
 }
 
 /**

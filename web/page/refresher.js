@@ -1,6 +1,6 @@
 /**
- * Reads state from a service while connected: at most one request at a time, not more often than
- * once per interval, and again after a failure that may pass.
+ * Reads state from a service while connected: at most one request at a time, at most one per
+ * interval, and again after a transient failure.
  */
 
 import { ApiError } from './api.js';
@@ -25,7 +25,7 @@ export class Refresher {
     this.#read = read;
   }
 
-  /** Reads after this call, soon. Calls in between are combined. */
+  /** Requests a read that starts after this call. Calls before it starts are combined. */
   request() {
     this.#isRequested = true;
     this.#isCancelled = false;

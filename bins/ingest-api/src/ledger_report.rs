@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use mayfly_hot::HotStore;
-use mayfly_runtime::run_periodically;
+use mayfly_runtime::{exit_on_panic, run_periodically};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Registers this process periodically. After Redis lost its data, the number of accepted items is
-/// known only to the processes that accepted them.
+/// Registers this process periodically. After Redis loses its data, only the processes that
+/// accepted items know their number.
 pub struct LedgerReport {
     hot: HotStore,
     writer: String,
@@ -22,14 +22,14 @@ impl LedgerReport {
     pub fn start(hot: HotStore) -> Self {
         let writer = Uuid::now_v7().simple().to_string();
         let (store, name) = (hot.clone(), writer.clone());
-        let task =
-            tokio::spawn(run_periodically(INTERVAL, "report to the ledger", async move || {
-                store.ledger().report_writer(&name).await
-            }));
+        let reports = run_periodically(INTERVAL, "report to the ledger", async move || {
+            store.ledger().report_writer(&name).await
+        });
+        let task = tokio::spawn(exit_on_panic("report to the ledger", reports));
         Self { hot, writer, task }
     }
 
-    /// Removes the registration, when this process accepts nothing anymore.
+    /// Removes the registration. Call it after the last write.
     pub async fn stop(self) {
         self.task.abort();
         // If this fails, the registration expires.

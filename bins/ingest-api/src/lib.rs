@@ -17,7 +17,7 @@ mod write_response;
 
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 
 use self::ledger_report::LedgerReport;
 pub use self::metrics::METRICS;
@@ -34,13 +34,13 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let publications = process.health.register("publications", Criticality::Optional);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
-    let listening = [("http", http.address()), ("admin", admin.address())];
+    let addresses = [http.addresses(), admin.addresses()].map(<[_]>::to_vec);
 
     mayfly_http::serve_admin(admin, &process).await?;
     let components =
         RedisComponents { redis, publications: Some(publications), needs_memory: true };
-    let watch = tokio::spawn(hot.clone().watch(components));
-    process.log_started(&listening);
+    let watch = tokio::spawn(exit_on_panic("watch Redis", hot.clone().watch(components)));
+    process.log_started(&[("http", &addresses[0]), ("admin", &addresses[1])]);
     let report = LedgerReport::start(hot.clone());
     let routes = routes::configure(hot, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;

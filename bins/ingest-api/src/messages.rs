@@ -22,8 +22,8 @@ pub struct MessageIngestion {
     writer: MessageWriter,
     /// Shared by all threads, so that the IDs of a process increase within a millisecond too.
     ids: Arc<IdGenerator>,
-    /// Its clock is that of Redis, so that a message lives as long as its TTL, whatever the clock
-    /// of this machine shows.
+    /// Provides the clock of Redis, so that a message lives as long as its TTL even if the clock of
+    /// this machine is wrong.
     hot: HotStore,
     limits: RateLimits,
     /// The prefix of `Location`; empty if clients use one origin.
@@ -59,7 +59,7 @@ impl MessageIngestion {
         }
     }
 
-    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    /// Rejects a request with a body of this size early if it would be rejected later anyway.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }

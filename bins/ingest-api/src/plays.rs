@@ -18,7 +18,7 @@ use crate::{
 /// Accepts plays. Each HTTP thread has its own instance.
 pub struct PlayIngestion {
     writer: PlayWriter,
-    /// Its clock is that of Redis.
+    /// Provides the clock of Redis.
     hot: HotStore,
     limits: RateLimits,
     outcomes: OutcomeMapper,
@@ -35,7 +35,7 @@ impl PlayIngestion {
         }
     }
 
-    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    /// Rejects a request with a body of this size early if it would be rejected later anyway.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }

@@ -1,4 +1,4 @@
-//! The rate limit of the clients, as far as it is checked before any work.
+//! Rate limits that are checked before a request is parsed.
 
 use mayfly_hot::{ExhaustedClients, RateLimitStatus};
 use mayfly_http::{Problem, RateLimit};

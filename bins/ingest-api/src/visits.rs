@@ -31,7 +31,7 @@ impl VisitIngestion {
         }
     }
 
-    /// Rejects a request whose body has this size if it is known that it would be rejected later.
+    /// Rejects a request with a body of this size early if it would be rejected later anyway.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }

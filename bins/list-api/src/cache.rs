@@ -1,22 +1,52 @@
 //! A single-flight cache: concurrent requests for the same key share one fetch and its result.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use mayfly_core::StoreError;
 use mayfly_http::{Code, Problem};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-/// The maximum number of entries of a cache. A cache that would exceed it is cleared.
+/// The maximum number of entries of a cache. A cache that would exceed it loses its expired entries,
+/// or all if that is not enough.
 const ENTRIES_MAX: usize = 10_000;
+/// The maximum size of the values of a cache, in bytes. At this size, it loses entries as above.
+const VALUES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A cache that is shared by all threads of the process.
 pub struct SingleFlightCache<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
+    /// The size of all cached values.
+    bytes: Arc<AtomicUsize>,
+}
+
+/// A value that a cache can hold.
+pub trait CacheValue: Clone + Send + Sync + 'static {
+    /// Returns the size of the value on the heap, in bytes.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// A part of the size of a cache. It is subtracted when this is dropped.
+#[derive(Debug)]
+struct CachedBytes {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
 }
 
 /// An entry, or `None` until its fetch completes.
-type Slot<V> = watch::Receiver<Option<CacheEntry<V>>>;
+type Slot<V> = watch::Receiver<Option<CachedEntry<V>>>;
+
+/// A cached entry with its size.
+type CachedEntry<V> = (CacheEntry<V>, CachedBytes);
 
 /// The result of a fetch, and how long it can be reused.
 #[derive(Debug, Clone)]
@@ -81,10 +111,25 @@ impl<V> CacheEntry<V> {
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K, V> {
+impl CachedBytes {
+    /// Adds the size of an entry to that of the cache.
+    fn add<V: CacheValue>(entry: &CacheEntry<V>, total: &Arc<AtomicUsize>) -> Self {
+        let bytes = entry.value.as_ref().map_or(0, V::heap_bytes);
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Self { total: Arc::clone(total), bytes }
+    }
+}
+
+impl Drop for CachedBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
     /// Creates an empty cache.
     pub fn new() -> Self {
-        Self { slots: Mutex::default() }
+        Self { slots: Mutex::default(), bytes: Arc::default() }
     }
 
     /// Returns the cached value, waits for a fetch in progress, or fetches.
@@ -111,16 +156,14 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K
         let mut slots = self.slots.lock();
         let extended = slots.get(key).and_then(|slot| {
             let entry = slot.borrow();
-            let entry = entry.as_ref()?;
+            let (entry, _) = entry.as_ref()?;
             let expires_at = Some(entry.due_expiry(ahead)? + extension);
             let value = entry.value.clone();
             Some(CacheEntry { value, expires_at, refresh: Refresh::InProgress })
         });
-        let is_due = extended.is_some();
-        if is_due {
-            slots.insert(key.clone(), watch::channel(extended).1);
-        }
-        is_due
+        let Some(extended) = extended else { return false };
+        slots.insert(key.clone(), self.create_slot(extended));
+        true
     }
 
     /// Inserts an entry unless a fetch is in progress: its waiters receive the result of that
@@ -128,8 +171,28 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K
     pub fn insert(&self, key: K, entry: CacheEntry<V>) {
         let mut slots = self.slots.lock();
         if !matches!(inspect(slots.get(&key)), Lookup::Fetching(_)) {
-            insert_bounded(&mut slots, key, watch::channel(Some(entry)).1);
+            let slot = self.create_slot(entry);
+            self.insert_bounded(&mut slots, key, slot);
         }
+    }
+
+    fn create_slot(&self, entry: CacheEntry<V>) -> Slot<V> {
+        let bytes = CachedBytes::add(&entry, &self.bytes);
+        watch::channel(Some((entry, bytes))).1
+    }
+
+    fn insert_bounded(&self, slots: &mut HashMap<K, Slot<V>>, key: K, slot: Slot<V>) {
+        let size = |slots: &HashMap<K, Slot<V>>| (slots.len(), self.bytes.load(Ordering::Relaxed));
+        let (entries, bytes) = size(slots);
+        if (entries >= ENTRIES_MAX && !slots.contains_key(&key)) || bytes >= VALUES_BYTES_MAX {
+            slots.retain(|_, slot| !matches!(inspect(Some(slot)), Lookup::Missing));
+            // Much must be free afterwards, because this takes time.
+            let (entries, bytes) = size(slots);
+            if entries > ENTRIES_MAX / 2 || bytes > VALUES_BYTES_MAX / 2 {
+                slots.clear();
+            }
+        }
+        slots.insert(key, slot);
     }
 
     async fn get_or_fetch<F>(&self, key: &K, fetch: &impl Fn() -> F) -> Result<V, FetchError>
@@ -142,7 +205,7 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K
         };
         match slot.wait_for(Option::is_some).await {
             Ok(entry) => {
-                entry.as_ref().map_or(Err(FetchError::Cancelled), |entry| entry.value.clone())
+                entry.as_ref().map_or(Err(FetchError::Cancelled), |(entry, _)| entry.value.clone())
             }
             Err(_) => Err(FetchError::Cancelled),
         }
@@ -163,20 +226,17 @@ impl<K: Clone + Eq + Hash, V: Clone + Send + Sync + 'static> SingleFlightCache<K
             Lookup::Fetching(slot) => Err(slot),
             Lookup::Missing => {
                 let (sender, slot) = watch::channel(None);
-                insert_bounded(&mut slots, key.clone(), slot.clone());
-                let fetch = fetch();
-                tokio::spawn(async move { sender.send_replace(Some(fetch.await)) });
+                self.insert_bounded(&mut slots, key.clone(), slot.clone());
+                let (fetch, total) = (fetch(), Arc::clone(&self.bytes));
+                tokio::spawn(async move {
+                    let entry = fetch.await;
+                    let bytes = CachedBytes::add(&entry, &total);
+                    sender.send_replace(Some((entry, bytes)));
+                });
                 Err(slot)
             }
         }
     }
-}
-
-fn insert_bounded<K: Eq + Hash, V>(slots: &mut HashMap<K, Slot<V>>, key: K, slot: Slot<V>) {
-    if slots.len() >= ENTRIES_MAX && !slots.contains_key(&key) {
-        slots.clear();
-    }
-    slots.insert(key, slot);
 }
 
 fn inspect<V: Clone>(slot: Option<&Slot<V>>) -> Lookup<V> {
@@ -184,9 +244,16 @@ fn inspect<V: Clone>(slot: Option<&Slot<V>>) -> Lookup<V> {
     // Read before the entry: a fetch stores its entry before it drops the sender.
     let is_closed = slot.has_changed().is_err();
     match &*slot.borrow() {
-        Some(entry) if entry.is_fresh() => Lookup::Fresh(entry.value.clone()),
+        Some((entry, _)) if entry.is_fresh() => Lookup::Fresh(entry.value.clone()),
         None if !is_closed => Lookup::Fetching(slot.clone()),
         _ => Lookup::Missing,
+    }
+}
+
+/// A response as JSON; `None` for an unknown host.
+impl CacheValue for Option<Bytes> {
+    fn heap_bytes(&self) -> usize {
+        self.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -222,6 +289,15 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3_600);
     /// The duration of a fetch.
     const FETCH_DURATION: Duration = Duration::from_millis(200);
+
+    /// The size that the values of the tests claim to have.
+    const VALUE_BYTES: usize = 100;
+
+    impl CacheValue for usize {
+        fn heap_bytes(&self) -> usize {
+            VALUE_BYTES
+        }
+    }
 
     /// Counts its fetches; the count is also the value.
     #[derive(Clone, Default)]
@@ -317,9 +393,36 @@ mod tests {
             assert_eq!(value.ok(), Some(key));
         }
         assert_eq!(cache.slots.lock().len(), 2);
+        assert_eq!(cache.bytes.load(Ordering::Relaxed), 2 * VALUE_BYTES);
         for key in 0..=ENTRIES_MAX {
             cache.insert(key, CacheEntry::new(key, expires_at));
         }
         assert!(cache.slots.lock().len() <= ENTRIES_MAX);
+    }
+
+    #[tokio::test]
+    async fn size_of_the_values_is_bounded() {
+        const VALUE: usize = VALUES_BYTES_MAX / 100;
+        let cache = SingleFlightCache::new();
+        let value = Some(Bytes::from(vec![0; VALUE]));
+        let get = async |key: usize, ttl: Duration| {
+            let entry = CacheEntry::new(value.clone(), Instant::now() + ttl);
+            let fetch = || std::future::ready(entry.clone());
+            assert!(cache.get(&key, fetch).await.is_ok());
+            let bytes = cache.bytes.load(Ordering::Relaxed);
+            assert_eq!(bytes, cache.slots.lock().len() * VALUE);
+            bytes
+        };
+        for key in 0..250 {
+            assert!(get(key, LONG).await <= VALUES_BYTES_MAX + VALUE);
+        }
+        // Expired entries are removed, and others are kept.
+        cache.slots.lock().clear();
+        get(0, LONG).await;
+        for key in 1..=100 {
+            get(key, Duration::ZERO).await;
+        }
+        assert_eq!(get(101, LONG).await, 2 * VALUE);
+        assert!(cache.slots.lock().contains_key(&0));
     }
 }

@@ -14,7 +14,7 @@ use mayfly_runtime::{Settings, settings::RisingSource};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    cache::{CacheEntry, SingleFlightCache},
+    cache::{CacheEntry, CacheValue, SingleFlightCache},
     json::increases_to_json,
     problems::{keys_not_loaded, unauthorized, upstream_failed, upstream_rejected},
     upstream::{
@@ -58,6 +58,12 @@ enum KeyStatus {
     Revoked,
     Unknown,
     Active,
+}
+
+impl CacheValue for KeyStatus {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The pages of a host whose visitors increased.

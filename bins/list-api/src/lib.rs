@@ -19,7 +19,7 @@ mod upstream;
 use mayfly_cold::{ColdAccess, ColdStore};
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use tokio::task::JoinSet;
 
 pub use self::metrics::METRICS;
@@ -33,24 +33,26 @@ pub fn run(process: Process) -> ServiceFuture {
 async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = HotStore::new(&settings.redis)?;
-    let cold = ColdStore::new(&settings.postgres);
+    let cold = ColdStore::for_requests(&settings.postgres);
     let redis = process.health.register("redis", Criticality::Required);
     let publications = process.health.register("publications", Criticality::Optional);
     let postgres = process.health.register("postgres", Criticality::Optional);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
-    let listening = [("http", http.address()), ("admin", admin.address())];
+    let addresses = [http.addresses(), admin.addresses()].map(<[_]>::to_vec);
 
     mayfly_http::serve_admin(admin, &process).await?;
     let components =
         RedisComponents { redis, publications: Some(publications), needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(components));
-    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Read));
+    background_tasks.spawn(exit_on_panic("watch Redis", hot.clone().watch(components)));
+    let watch = cold.clone().watch(postgres, ColdAccess::Read);
+    background_tasks.spawn(exit_on_panic("watch Postgres", watch));
     let snapshot_url = SnapshotUrl::new(&settings.stats);
     let (stats, health) = (settings.stats.clone(), process.health.clone());
-    background_tasks.spawn(snapshot_url.clone().sign_periodically(hot.clone(), stats, health));
-    process.log_started(&listening);
+    let sign = snapshot_url.clone().sign_periodically(hot.clone(), stats, health);
+    background_tasks.spawn(exit_on_panic("sign the URL of the snapshot", sign));
+    process.log_started(&[("http", &addresses[0]), ("admin", &addresses[1])]);
     let routes = routes::configure(hot, cold, snapshot_url, settings.clone());
     let served = mayfly_http::serve(http, &process, routes).await;
     background_tasks.shutdown().await;

@@ -41,6 +41,8 @@ pub struct SnapshotUrl {
     url: Url,
     /// Whether a snapshot was seen. From then on one exists, even if Redis loses its data.
     is_published: AtomicBool,
+    /// Whether the object was missing at the last check: its bucket or key is new, or it was deleted.
+    is_missing: AtomicBool,
 }
 
 enum Url {
@@ -55,7 +57,7 @@ struct UrlSigner {
     hot: HotStore,
     s3: SnapshotStore,
     component: Component,
-    /// The reason why S3 denied access at the last check.
+    /// The reason why S3 denied access at the last check, or that the object is missing.
     access_denied: Option<String>,
     check_at: Instant,
 }
@@ -68,7 +70,11 @@ impl SnapshotUrl {
         } else {
             Url::Public(settings.public_url.clone())
         };
-        Arc::new(Self { url, is_published: AtomicBool::new(false) })
+        Arc::new(Self {
+            url,
+            is_published: AtomicBool::new(false),
+            is_missing: AtomicBool::new(false),
+        })
     }
 
     /// Signs the URL periodically until aborted. Returns immediately if the URL is public.
@@ -128,7 +134,8 @@ impl SnapshotQueries {
 
     /// Returns the URL of the snapshot.
     pub async fn find_url(&self) -> Result<String, Problem> {
-        if !self.url.is_published(&self.hot).await? {
+        let is_missing = self.url.is_missing.load(Ordering::Relaxed);
+        if is_missing || !self.url.is_published(&self.hot).await? {
             return Err(Problem::new(Code::Unavailable)
                 .detail("No statistics have been published yet.")
                 .retry_after(FIRST_SNAPSHOT_RETRY));
@@ -170,12 +177,15 @@ impl UrlSigner {
             return false;
         }
         // Before the first snapshot a read fails, with an error that depends on other permissions.
-        let result = match url.is_published(&self.hot).await {
-            Ok(true) => self.s3.check_readable().await,
-            Ok(false) | Err(_) => self.s3.check().await,
-        };
+        let is_published = url.is_published(&self.hot).await.unwrap_or(false);
+        let result =
+            if is_published { self.s3.check_readable().await } else { self.s3.check().await };
+        if let Ok(exists) = result {
+            url.is_missing.store(is_published && !exists, Ordering::Relaxed);
+        }
         let access_denied = match result {
-            Ok(()) => None,
+            Ok(false) if is_published => Some(format!("{} is missing", self.s3.location())),
+            Ok(_) => None,
             // Inconclusive: S3 did not respond. Missing credentials are reported by the signature.
             Err(S3Error::Unavailable(_) | S3Error::Timeout(_) | S3Error::NoCredentials(_)) => {
                 self.access_denied.clone()

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{CacheEntry, FetchError},
+    cache::{CacheEntry, CacheValue, FetchError},
     json::increases_to_json,
 };
 
@@ -45,6 +45,21 @@ pub enum UpstreamAnswer<T> {
     Rejected,
     /// The source failed and has no recent answer.
     Failed,
+}
+
+impl CacheValue for UpstreamAnswer<Bytes> {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Fresh(value) | Self::Stale { value, .. } => value.len(),
+            Self::Rejected | Self::Failed => 0,
+        }
+    }
+}
+
+impl CacheValue for UpstreamAnswer<()> {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The API key of a caller and the host that it requests.

@@ -9,6 +9,7 @@ mod stack_options;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mayfly_live_client::terminal::print_err;
 
 use command_line::CommandLine;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     match commands::run(CommandLine::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("mayfly: {error:#}");
+            print_err(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,24 +1,26 @@
 //! Signals that stop a command.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use mayfly_runtime::StopSignals;
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that is canceled by SIGINT, SIGTERM or SIGHUP. From now on, these signals do
-/// not terminate the process.
+/// Returns a token that is canceled by SIGINT, SIGTERM, SIGQUIT or SIGHUP. From now on, these
+/// signals do not terminate the process.
 pub(crate) fn cancel_on_signal() -> Result<CancellationToken> {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [interrupt, terminate, hangup] = kinds.map(signal);
-    let (mut interrupt, mut terminate, mut hangup) = (interrupt?, terminate?, hangup?);
+    let mut signals = StopSignals::install()?;
     let token = CancellationToken::new();
     let signalled = token.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        signals.receive().await;
         signalled.cancel();
     });
     Ok(token)
+}
+
+/// Returns the exit code of a command that a signal interrupted.
+pub(crate) fn interrupted(signal: SignalKind) -> ExitCode {
+    ExitCode::from(u8::try_from(128 + signal.as_raw_value()).unwrap_or(u8::MAX))
 }

@@ -1,9 +1,9 @@
 //! Determines the outcome of every entry (stored, retried or dead-lettered) and then acknowledges
 //! it.
 //!
-//! Processing can be interrupted at any point. An entry is then either still pending, and another
-//! worker processes it again, which has no effect if it was stored; or its outcome is committed to
-//! Postgres, and that worker acknowledges it.
+//! Processing can be interrupted at any point. The entry is then still pending, and another worker
+//! claims and processes it again. If its outcome was already committed to Postgres, this has no
+//! effect but the acknowledgment.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,9 +31,11 @@ use crate::{
 #[error("the worker shuts down while a store is unavailable")]
 pub struct ShuttingDown;
 
-/// The maximum number of rejected entries to be retried soon. Further entries stay pending and are
+/// The maximum number of rejected entries that are kept for an early retry. Further entries stay pending and are
 /// retried when they are claimed.
 const REJECTED_ENTRIES_MAX: usize = 1_000;
+/// The size of the rejected entries at which no further ones are kept.
+const REJECTED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The initial pause between two attempts while a store is unavailable. It doubles with each
 /// attempt.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -223,6 +225,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
             warn!(
                 entry.id = entry_id,
                 request.id = delivery.meta.request_id,
+                trace.parent = delivery.meta.traceparent,
                 attempts,
                 reason,
                 suppressed,
@@ -239,7 +242,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 })
                 .await;
         }
-        if self.rejected.len() < REJECTED_ENTRIES_MAX {
+        let bytes: usize = self.rejected.iter().map(|entry| H::size(&entry.delivery)).sum();
+        if self.rejected.len() < REJECTED_ENTRIES_MAX && bytes < REJECTED_BYTES_MAX {
             let retry_at = Instant::now() + self.settings.persist.retry_after;
             self.rejected.push(RejectedEntry { delivery: delivery.clone(), retry_at });
         }
@@ -260,6 +264,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 entry.id = delivery.entry_id,
                 entry.kind = delivery.kind,
                 request.id = delivery.meta.request_id,
+                trace.parent = delivery.meta.traceparent,
                 attempts,
                 reason,
                 suppressed,

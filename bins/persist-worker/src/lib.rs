@@ -13,14 +13,14 @@ mod stream_handler;
 mod throttle;
 mod worker;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use mayfly_cold::{ColdAccess, ColdStore};
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Component, Criticality, Process, ServiceFuture};
-use tokio::task::JoinSet;
+use mayfly_runtime::{Component, Criticality, Process, ServiceFuture, exit_on_panic};
+use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::metrics::METRICS;
@@ -45,23 +45,27 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let postgres = process.health.register("postgres", Criticality::Required);
     let schema = process.health.register("schema", Criticality::Required);
     let admin = BoundListener::bind(settings.admin.listen)?;
-    process.log_started(&[("admin", admin.address())]);
+    process.log_started(&[("admin", admin.addresses())]);
 
     mayfly_http::serve_admin(admin, &process).await?;
     let components = RedisComponents { redis, publications: None, needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(components));
-    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Store));
+    background_tasks.spawn(exit_on_panic("watch Redis", hot.clone().watch(components)));
+    let watch = cold.clone().watch(postgres, ColdAccess::Store);
+    background_tasks.spawn(exit_on_panic("watch Postgres", watch));
     restore::spawn(&mut background_tasks, &hot, &cold);
-    background_tasks.spawn(sample_retention::run(cold.clone()));
+    let retention = sample_retention::run(cold.clone());
+    background_tasks.spawn(exit_on_panic("delete expired samples", retention));
     let draining = process.lifecycle.draining();
     let queues = QueueMaintenance::new(hot.clone(), settings.clone());
-    background_tasks.spawn(queues.run(draining.clone()));
-    background_tasks.spawn(LedgerMaintenance::new(&hot, cold.clone(), settings).run());
+    background_tasks.spawn(exit_on_panic("maintain the queues", queues.run(draining.clone())));
+    let ledger = LedgerMaintenance::new(&hot, cold.clone(), settings);
+    background_tasks.spawn(exit_on_panic("maintain the ledger", ledger.run()));
 
     if wait_for_schema(&cold, &schema, &draining).await {
         let timeout = settings.persist.statement_timeout;
         let outages = WorkerOutages::new();
+        let reading = Arc::new(Mutex::new(()));
         let message_workers = (0..throttle::writer_count(&settings.persist)).map(|_| {
             let handler = MessageHandler::new(hot.clone(), cold.clone(), timeout);
             let settings = settings.clone();
@@ -72,6 +76,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
                 settings,
                 draining.clone(),
                 outages.clone(),
+                Arc::clone(&reading),
             )
             .run()
         });
@@ -85,6 +90,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
             settings.clone(),
             draining.clone(),
             outages.clone(),
+            Arc::default(),
         );
         tokio::join!(join_all(message_workers), play_worker.run());
     }

@@ -7,7 +7,7 @@ use mayfly_runtime::metrics::{Metric, Series};
 
 /// Items stored in Postgres, by `kind`.
 pub(crate) const STORED_TOTAL: &str = "mayfly_stored_total";
-/// Entries that wait to be stored, by `stream`.
+/// Messages, or plays, that wait to be stored, by `stream`.
 pub(crate) const QUEUE_DEPTH: &str = "mayfly_queue_depth";
 /// All entries of a stream, including stored ones within the resume window, by `stream`.
 pub(crate) const QUEUE_LENGTH: &str = "mayfly_queue_length";
@@ -29,7 +29,7 @@ pub(crate) const BATCH_ENTRIES: &str = "mayfly_batch_entries";
 
 /// Upper bounds of the buckets of [`BATCH_ENTRIES`].
 const BATCH_BUCKETS: &[f64] =
-    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
+    &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0];
 
 /// All tables: those of the libraries, then the service's own.
 pub const METRICS: &[&[Metric]] =
@@ -41,7 +41,7 @@ const OWN: &[Metric] = &[
         "Items stored in Postgres",
         Series::Each("kind", &[Stream::Messages.name(), Stream::Plays.name()]),
     ),
-    Metric::gauge(QUEUE_DEPTH, "Entries that wait to be stored", Series::Later),
+    Metric::gauge(QUEUE_DEPTH, "Messages, or plays, that wait to be stored", Series::Later),
     Metric::gauge(
         QUEUE_LENGTH,
         "All entries of a stream, including stored ones within the resume window",
@@ -57,7 +57,7 @@ const OWN: &[Metric] = &[
         "Age in seconds of the oldest entry that waits to be stored",
         Series::Later,
     ),
-    Metric::duration_histogram(
+    Metric::wait_histogram(
         QUEUE_WAIT_SECONDS,
         "Time in seconds from the acceptance of an entry until it was stored",
         Series::One,

@@ -3,10 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mayfly_cold::ColdStore;
-use mayfly_core::limits::MESSAGE_BYTES_MAX;
 use mayfly_hot::{Consumer, Delivery, HotError, HotStore, ReadBatch};
 use mayfly_runtime::Settings;
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
@@ -23,15 +22,35 @@ use crate::{
 const READ_BLOCK: Duration = Duration::from_millis(500);
 /// The pause after a failed read.
 const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// The target size of a batch. The number of its entries follows from the average entry size of the
-/// previous batch.
+/// The size at which a batch is complete, even if it contains fewer than `persist.batch_rows_max`
+/// entries. The last read can exceed it.
 const BATCH_BYTES_TARGET: usize = 8 * 1024 * 1024;
-/// The minimum number of entries of a batch, regardless of their size.
-const BATCH_ROWS_MIN: usize = 16;
+/// The size of a read whose entries all have the maximum size. A batch is read in several steps: the
+/// size of its entries is unknown in advance, and one large read would take a lot of memory.
+const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The minimum number of entries of a read, regardless of their size.
+const READ_ROWS_MIN: usize = 16;
+
+/// Returns the maximum number of entries of one read.
+const fn read_rows(entry_bytes_max: usize) -> usize {
+    let rows = READ_BYTES_MAX / entry_bytes_max;
+    if rows > READ_ROWS_MIN { rows } else { READ_ROWS_MIN }
+}
+
+/// Entries that were read.
+#[derive(Default)]
+struct Batch {
+    read: ReadBatch,
+    /// Whether more entries may follow immediately.
+    is_full: bool,
+}
 
 /// A worker: one consumer of the consumer group of a stream.
 pub struct Worker<H> {
     consumer: Consumer,
+    /// Held while this worker reads a batch, so that the batches of the workers of a process do not
+    /// interleave: messages of one request would be stored out of order.
+    reading: Arc<Mutex<()>>,
     name: String,
     processor: BatchProcessor<H>,
     settings: Arc<Settings>,
@@ -40,14 +59,12 @@ pub struct Worker<H> {
     outages: WorkerOutages,
     /// The time of the next attempt to claim abandoned entries.
     claim_at: Instant,
-    /// The average entry size of the previous batch, or the maximum while it is unknown.
-    entry_bytes: usize,
     /// The earliest time of the next read: entries that arrive before it form one batch.
     read_at: Instant,
 }
 
 impl<H: StreamHandler> Worker<H> {
-    /// Creates a worker with a unique consumer name.
+    /// Creates a worker with a unique consumer name. The workers of a stream share `reading`.
     pub fn new(
         handler: H,
         hot: HotStore,
@@ -55,10 +72,12 @@ impl<H: StreamHandler> Worker<H> {
         settings: Arc<Settings>,
         draining: CancellationToken,
         outages: WorkerOutages,
+        reading: Arc<Mutex<()>>,
     ) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
         Self {
             consumer: Consumer::new(hot.clone(), H::STREAM, name.clone()),
+            reading,
             processor: BatchProcessor::new(
                 handler,
                 hot,
@@ -73,7 +92,6 @@ impl<H: StreamHandler> Worker<H> {
             draining,
             outages,
             claim_at: Instant::now(),
-            entry_bytes: MESSAGE_BYTES_MAX,
             read_at: Instant::now(),
         }
     }
@@ -99,22 +117,25 @@ impl<H: StreamHandler> Worker<H> {
 
     /// Processes a batch and reads the next one concurrently.
     async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, ShuttingDown> {
-        let rows = self.batch_rows(&batch);
         let started = Instant::now();
         let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
         let first_delivery = HashMap::new();
         let process = self.processor.process(&batch, &first_delivery, &heartbeat);
+        let rows = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
         let (processed, read) = tokio::join!(process, async {
             tokio::time::sleep_until(self.read_at).await;
-            self.consumer.read_batch(rows, READ_BLOCK).await
+            let _turn = self.reading.lock().await;
+            if self.draining.is_cancelled() {
+                return Ok(Batch::default());
+            }
+            read_batch::<H>(&mut self.consumer, rows).await
         });
         processed?;
-        self.read_at = self.next_read_at(&read, rows);
+        self.read_at = self.next_read_at(&read);
         self.outages.read.record(&read);
-        let next = if let Ok(read) = read {
-            self.ack_missing(read).await?
+        let next = if let Ok(batch) = read {
+            self.ack_missing(batch.read).await?
         } else {
-            self.expect_large_entries();
             self.pause_after_failed_read().await;
             Vec::new()
         };
@@ -128,8 +149,8 @@ impl<H: StreamHandler> Worker<H> {
     /// Returns the time of the next read: immediately after a full batch, since there is a backlog,
     /// else after the batch interval, since a few large transactions cost Postgres less than many
     /// small ones.
-    fn next_read_at(&self, read: &Result<ReadBatch, HotError>, rows: usize) -> Instant {
-        let is_full = read.as_ref().is_ok_and(|read| read.deliveries.len() >= rows);
+    fn next_read_at(&self, read: &Result<Batch, HotError>) -> Instant {
+        let is_full = read.as_ref().is_ok_and(|batch| batch.is_full);
         let pause = if is_full { Duration::ZERO } else { self.settings.persist.batch_interval };
         Instant::now() + pause
     }
@@ -144,11 +165,32 @@ impl<H: StreamHandler> Worker<H> {
         self.draining.run_until_cancelled(tokio::time::sleep(READ_RETRY_INTERVAL)).await;
     }
 
-    /// Claims and processes the entries of workers that crashed or hang.
+    /// Claims and processes up to `rows` entries of workers that crashed or hang.
     async fn claim_abandoned(&mut self, rows: usize) -> Result<(), ShuttingDown> {
         if Instant::now() < self.claim_at {
             return Ok(());
         }
+        let mut claimed = 0;
+        while claimed < rows && !self.draining.is_cancelled() {
+            let step = read_rows(H::ENTRY_BYTES_MAX).min(rows - claimed);
+            let count = self.claim_step(step).await?;
+            claimed += count;
+            if count < step {
+                break;
+            }
+        }
+        if claimed > 0 {
+            info!(
+                stream = H::STREAM.name(),
+                entries = claimed,
+                "claimed pending entries of another worker"
+            );
+        }
+        Ok(())
+    }
+
+    /// Claims and processes up to `rows` entries. Returns their number.
+    async fn claim_step(&mut self, rows: usize) -> Result<usize, ShuttingDown> {
         let idle = self.settings.queue.claim_after;
         let claimed = self.consumer.claim_batch(idle, rows).await;
         if !matches!(claimed, Err(HotError::NoGroup)) {
@@ -160,38 +202,16 @@ impl<H: StreamHandler> Worker<H> {
                 let pause = if read.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
                 self.claim_at = Instant::now() + pause;
                 let claimed = self.ack_missing(read).await?;
-                if !claimed.is_empty() {
-                    info!(
-                        stream = H::STREAM.name(),
-                        entries = claimed.len(),
-                        "claimed pending entries of another worker"
-                    );
-                }
                 let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
-                self.processor.process(&claimed, &delivery_counts, &heartbeat).await
+                self.processor.process(&claimed, &delivery_counts, &heartbeat).await?;
+                Ok(claimed.len())
             }
-            Err(HotError::NoGroup) => Ok(()),
+            Err(HotError::NoGroup) => Ok(0),
             Err(_) => {
-                self.expect_large_entries();
                 self.claim_at = Instant::now() + READ_RETRY_INTERVAL;
-                Ok(())
+                Ok(0)
             }
         }
-    }
-
-    /// Returns how many entries to read, given the entry size of the previous batch.
-    fn batch_rows(&mut self, previous: &[Delivery]) -> usize {
-        if !previous.is_empty() {
-            self.entry_bytes = previous.iter().map(H::size).sum::<usize>() / previous.len();
-        }
-        let rows_max = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
-        let target = BATCH_BYTES_TARGET / self.entry_bytes.max(1);
-        target.max(BATCH_ROWS_MIN).min(rows_max)
-    }
-
-    /// Makes the next batch small after a failed read, which may have been too large.
-    fn expect_large_entries(&mut self) {
-        self.entry_bytes = MESSAGE_BYTES_MAX;
     }
 
     async fn throttle(&self, rows: usize, started: Instant) {
@@ -199,5 +219,28 @@ impl<H: StreamHandler> Worker<H> {
         if !pause.is_zero() {
             self.draining.run_until_cancelled(tokio::time::sleep(pause)).await;
         }
+    }
+}
+
+/// Waits for entries and reads up to `rows` of them, or fewer if they are large. After an error, the
+/// entries of the preceding steps are still pending: the consumer reads them again.
+async fn read_batch<H: StreamHandler>(
+    consumer: &mut Consumer,
+    rows: usize,
+) -> Result<Batch, HotError> {
+    const NO_WAIT: Duration = Duration::ZERO;
+    let (mut batch, mut bytes, mut wait) = (ReadBatch::default(), 0, READ_BLOCK);
+    loop {
+        let step = read_rows(H::ENTRY_BYTES_MAX).min(rows - batch.deliveries.len());
+        let read = consumer.read_batch(step, wait).await?;
+        let is_step_full = read.deliveries.len() >= step;
+        bytes += read.deliveries.iter().map(H::size).sum::<usize>();
+        batch.deliveries.extend(read.deliveries);
+        batch.deleted.extend(read.deleted);
+        let is_full = batch.deliveries.len() >= rows || bytes >= BATCH_BYTES_TARGET;
+        if is_full || !is_step_full {
+            return Ok(Batch { read: batch, is_full });
+        }
+        wait = NO_WAIT;
     }
 }

@@ -1,4 +1,4 @@
-//! Leader election: of all instances of stats-publisher, one runs each job.
+//! Leader election: each job runs on one instance of stats-publisher at a time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A job that one instance runs as the leader while the others are on standby.
 pub trait LeaderJob {
-    /// What the job does, for the log: "publish play counts".
+    /// The description of the job in the log, such as "publish play counts".
     const DESCRIPTION: &'static str;
 
     /// Runs one step and returns the pause before the next one.
@@ -90,7 +90,7 @@ impl Leadership {
         Ok(role)
     }
 
-    /// Makes the next call of [`role`](Self::role) ask Redis.
+    /// Makes the next call to [`role`](Self::role) ask Redis.
     pub fn invalidate(&mut self) {
         self.renewed_at = None;
     }
@@ -105,7 +105,7 @@ impl Leadership {
         self.renew_interval().min(expires_in)
     }
 
-    /// Returns how long this instance certainly remains the leader.
+    /// Returns how long this instance is guaranteed to remain the leader.
     pub fn remaining(&self) -> Duration {
         self.lease.remaining()
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use mayfly_cold::{ColdAccess, ColdStore};
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use mayfly_s3::SnapshotStore;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -44,16 +44,17 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let s3_health = S3Health::register(&process.health);
     let component = process.health.register("snapshot", Criticality::Optional);
     let admin = BoundListener::bind(settings.admin.listen)?;
-    let listening = [("admin", admin.address())];
+    let addresses = admin.addresses().to_vec();
 
     mayfly_http::serve_admin(admin, &process).await?;
     let components =
         RedisComponents { redis, publications: Some(publications), needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(components));
-    background_tasks.spawn(cold.clone().watch(postgres, ColdAccess::Publish));
-    background_tasks.spawn(s3_health.clone().watch(s3.clone()));
-    process.log_started(&listening);
+    background_tasks.spawn(exit_on_panic("watch Redis", hot.clone().watch(components)));
+    let watch = cold.clone().watch(postgres, ColdAccess::Publish);
+    background_tasks.spawn(exit_on_panic("watch Postgres", watch));
+    background_tasks.spawn(exit_on_panic("watch S3", s3_health.clone().watch(s3.clone())));
+    process.log_started(&[("admin", &addresses)]);
     let draining = process.lifecycle.draining();
     let published = Arc::<Notify>::default();
     let play_counts =

@@ -64,8 +64,8 @@ impl HostRegistry {
         }
     }
 
-    /// Returns up to `count` watched hosts in the order of their names, from the one after `after`
-    /// on, and continues with the first one after the last.
+    /// Returns up to `count` watched hosts in the order of their names, starting after `after` and
+    /// wrapping around at the end.
     pub(crate) fn next_hosts(&self, after: Option<&Host>, count: usize) -> Vec<Host> {
         let by_name = &self.hosts.lock().by_name;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
-use mayfly_runtime::{Criticality, Process, ServiceFuture};
+use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use tokio::task::JoinSet;
 
 pub use self::metrics::METRICS;
@@ -51,16 +51,18 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let redis = process.health.register("redis", Criticality::Optional);
     let listener = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
-    let addresses = [("http", listener.address()), ("admin", admin.address())];
+    let addresses = [listener.addresses(), admin.addresses()].map(<[_]>::to_vec);
 
     mayfly_http::serve_admin(admin, &process).await?;
     let components = RedisComponents { redis, publications: None, needs_memory: false };
     let mut background_tasks = JoinSet::new();
-    background_tasks.spawn(hot.clone().watch(components));
-    background_tasks.spawn(StreamFollower::new(&hub).run(subscription));
-    background_tasks.spawn(follow_plays(Arc::clone(&hub), hot.clone()));
-    background_tasks.spawn(run_reports(Arc::clone(&hub), hot));
-    process.log_started(&addresses);
+    background_tasks.spawn(exit_on_panic("watch Redis", hot.clone().watch(components)));
+    let follower = StreamFollower::new(&hub).run(subscription);
+    background_tasks.spawn(exit_on_panic("follow the stream", follower));
+    let plays = follow_plays(Arc::clone(&hub), hot.clone());
+    background_tasks.spawn(exit_on_panic("follow the plays", plays));
+    background_tasks.spawn(exit_on_panic("report", run_reports(Arc::clone(&hub), hot)));
+    process.log_started(&[("http", &addresses[0]), ("admin", &addresses[1])]);
     let (drain, workers) = (Arc::clone(&hub).drain(), Arc::clone(&hub));
     let new_worker = move || {
         let context = WorkerContext::start(&hub);

@@ -67,7 +67,7 @@ const OWN: &[Metric] = &[
         "Connections that requested a replay from a position",
         Series::Each("result", &["resumed", "window", "data_lost", "unknown_position"]),
     ),
-    Metric::duration_histogram(
+    Metric::wait_histogram(
         DELIVERY_LATENCY_SECONDS,
         "Time in seconds from the acceptance of a message until it was written to the connections",
         Series::One,

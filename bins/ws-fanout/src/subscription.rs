@@ -118,6 +118,15 @@ pub(crate) enum SubscriptionError {
     TooMany(SubscriptionField),
 }
 
+impl NewSubscription {
+    /// Checks the names, but not their number and their combination.
+    pub(crate) fn check_names(self) -> Result<(), SubscriptionError> {
+        let Self { channels, feeds, videos, hosts } = self;
+        let (channels, feeds) = (channels.unwrap_or_default(), feeds.unwrap_or_default());
+        CheckedNames::try_from(SubscriptionRequest { channels, feeds, videos, hosts }).map(drop)
+    }
+}
+
 impl TryFrom<NewSubscription> for Subscription {
     type Error = SubscriptionError;
 

@@ -151,6 +151,8 @@ impl ApiKeys<'_> {
     /// Stores a key with its hosts and returns its ID. If the digest exists, adds the hosts to that
     /// key, unless it is revoked. Rejected if there are already [`limits::API_KEYS_MAX`] keys, or
     /// if the key would have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
+    ///
+    /// Complexity: O(k + h log n) for k keys if the key is new, h hosts of the key and n hosts.
     pub async fn create(self, key: &NewApiKey) -> Result<Uuid, ColdError> {
         let hosts: Vec<&str> = key.hosts.iter().map(Host::as_str).collect();
         self.store
@@ -169,6 +171,8 @@ impl ApiKeys<'_> {
     }
 
     /// Lists the keys after an ID, in the order of creation.
+    ///
+    /// Complexity: O(log k + p) for k keys, and p listed ones with their hosts.
     pub async fn list(self, after: Uuid, limit: u32) -> Result<Vec<StoredApiKey>, ColdError> {
         self.store
             .call(async |connection| {
@@ -183,6 +187,8 @@ impl ApiKeys<'_> {
     }
 
     /// Revokes the key that has this ID, these first characters, or this value; idempotent.
+    ///
+    /// Complexity: O(k) for k keys, at most 100,000: the first characters have no index.
     pub async fn revoke(self, which: &str) -> Result<Revocation, ColdError> {
         let (id, hash) = (Uuid::parse_str(which).ok(), KeyHash::from_key(which));
         self.store
@@ -211,6 +217,8 @@ impl ApiKeys<'_> {
     }
 
     /// Returns the version of the set of keys, which changes with every change of a key.
+    ///
+    /// Complexity: O(1).
     pub async fn find_version(self) -> Result<i64, ColdError> {
         self.store
             .call(async |connection| {

@@ -8,10 +8,13 @@ use diesel::{
     sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use mayfly_core::{MessageId, message::expire_json};
+use mayfly_core::{EntryId, MessageId, message::expire_json};
 use uuid::Uuid;
 
-use crate::store::{ColdError, ColdStore, dead_letters, early_expiries, from_pg};
+use crate::{
+    plays::to_i64,
+    store::{ColdError, ColdStore, ReadKind, dead_letters, early_expiries, from_pg},
+};
 
 /// The handle for dead letters.
 #[derive(Clone, Copy)]
@@ -58,7 +61,12 @@ const INSERT: &str = "WITH inserted AS ( \
              attempts, items, plays_id) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 \
          WHERE NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = $5) \
-             AND NOT EXISTS (SELECT 1 FROM counted_entries WHERE $11 = ANY (ids)) \
+             AND ($11 IS NULL OR NOT EXISTS ( \
+                 SELECT 1 FROM counted_entries \
+                 WHERE (last_ms, last_number) >= ($12, $13) \
+                     AND (first_ms, first_number) <= ($12, $13) \
+                     AND $11 = ANY (ids) \
+             )) \
          ON CONFLICT (stream, epoch, entry_id) DO NOTHING \
          RETURNING items \
      ) \
@@ -86,6 +94,9 @@ impl ColdStore {
 
 impl DeadLetters<'_> {
     /// Inserts a dead letter; idempotent. Returns whether its message had been taken or deleted.
+    ///
+    /// Complexity: O(log m + c) for m messages and dead letters, and c records of counted entries
+    /// since the entry, if it contains plays.
     pub async fn insert(self, letter: &DeadLetter, timeout: Duration) -> Result<bool, ColdError> {
         self.store
             .call_within(timeout, async |connection| {
@@ -96,10 +107,12 @@ impl DeadLetters<'_> {
 
     /// Finds the JSON of a dead-lettered message, with the expiry time that a take or a deletion
     /// set.
+    ///
+    /// Complexity: O(log d) for d dead letters.
     pub async fn find_message(self, id: MessageId) -> Result<Option<Vec<u8>>, ColdError> {
         let found: Option<(Vec<u8>, Option<PgTimestamp>)> = self
             .store
-            .call(async |connection| {
+            .read(ReadKind::MessagesById, async |connection| {
                 dead_letters::table
                     .left_join(
                         early_expiries::table
@@ -118,7 +131,9 @@ impl DeadLetters<'_> {
         }))
     }
 
-    /// Counts the dead letters.
+    /// Returns the number of dead letters, which a trigger maintains.
+    ///
+    /// Complexity: O(1).
     pub async fn count(self) -> Result<u64, ColdError> {
         #[derive(diesel::QueryableByName)]
         struct Count {
@@ -127,7 +142,7 @@ impl DeadLetters<'_> {
         }
         self.store
             .call(async |connection| {
-                diesel::sql_query("SELECT count(*) AS count FROM dead_letters")
+                diesel::sql_query("SELECT letters AS count FROM dead_letter_totals")
                     .get_result::<Count>(connection)
                     .await
             })
@@ -140,6 +155,7 @@ async fn insert(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> Quer
     // Postgres does not support U+0000 in a text.
     let clean = |text: &str| text.replace('\0', "\u{fffd}");
     let message_id = letter.message_id.map(MessageId::as_uuid);
+    let position: EntryId = letter.entry_id.parse().unwrap_or(EntryId::START);
     for lock in LOCKS {
         diesel::sql_query(lock).execute(connection).await?;
     }
@@ -155,6 +171,8 @@ async fn insert(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> Quer
         .bind::<Integer, _>(i32::try_from(letter.attempts).unwrap_or(i32::MAX))
         .bind::<Integer, _>(i32::try_from(letter.items).unwrap_or(i32::MAX))
         .bind::<Nullable<SqlUuid>, _>(letter.plays_id)
+        .bind::<BigInt, _>(to_i64(position.millis))
+        .bind::<BigInt, _>(to_i64(position.number))
         .execute(connection)
         .await?;
     diesel::sql_query(IS_EXPIRED)

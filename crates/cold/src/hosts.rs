@@ -34,6 +34,8 @@ impl ColdStore {
 
 impl Hosts<'_> {
     /// Lists all hosts, at most 100,000, oldest first.
+    ///
+    /// Complexity: O(h) for h listed hosts.
     pub async fn list(self) -> Result<Vec<Host>, ColdError> {
         let rows: Vec<HostRow> = self
             .store

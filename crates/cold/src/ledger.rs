@@ -12,8 +12,8 @@ use mayfly_core::Timestamp;
 
 use crate::store::{ColdError, ColdStore, from_pg};
 
-/// How long after the end of an epoch processes may still report. They check the epoch every second,
-/// and a write may be in flight.
+/// How long processes may still report after the end of an epoch. They check the epoch every
+/// second, and a write may be in flight.
 const REPORT_DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// The handle for the ledger.
@@ -81,9 +81,9 @@ pub struct LedgerRow {
 /// The number of lost items of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// So many items are certainly lost.
+    /// The number of items that are certainly lost.
     pub at_least: u64,
-    /// No more items can be lost.
+    /// The maximum number of items that may be lost.
     pub at_most: u64,
 }
 
@@ -98,8 +98,8 @@ impl LedgerRow {
         }
     }
 
-    /// Returns whether the epoch ended so recently, or its end was not observed yet, that reports may
-    /// be missing.
+    /// Returns whether reports may still be missing, because the epoch ended recently or its end
+    /// was not observed yet.
     #[must_use]
     pub fn is_recent(&self) -> bool {
         self.ended_for.is_none_or(|ended_for| ended_for < REPORT_DELAY_MAX)
@@ -119,7 +119,7 @@ impl LedgerRow {
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();
-        // What Redis lost before the resumed items is known to a second only.
+        // The number accepted before the loss may be up to a second old.
         let accepted_max = self.accepted.max(self.reported) + self.resumed + self.unresolved;
         let is_certain = self.is_reported && accepted_max >= self.accounted();
         let at_most = if is_certain { accepted_max - self.accounted() } else { queue_max };
@@ -128,7 +128,7 @@ impl LedgerRow {
 }
 
 impl Loss {
-    /// Returns the loss if this number of items may be queued still.
+    /// Returns the loss if this number of items may still be queued.
     #[must_use]
     pub fn minus_queued(self, queued: u64) -> Self {
         Self { at_least: self.at_least.saturating_sub(queued), ..self }
@@ -255,6 +255,8 @@ impl ColdStore {
 
 impl Ledger<'_> {
     /// Lists the ledger of one kind of item by epoch, oldest first.
+    ///
+    /// Complexity: O(e + r) for e epochs and r reports; an epoch begins when Redis loses data.
     pub async fn list(self, kind: &str) -> Result<Vec<LedgerRow>, ColdError> {
         let rows: Vec<Row> = self
             .store
@@ -266,6 +268,8 @@ impl Ledger<'_> {
     }
 
     /// Finds the ledger of one kind of item in one epoch.
+    ///
+    /// Complexity: O(r) for r reports about the epoch.
     pub async fn find(self, epoch: &str, kind: &str) -> Result<Option<LedgerRow>, ColdError> {
         let rows: Vec<Row> = self
             .store
@@ -282,6 +286,8 @@ impl Ledger<'_> {
 
     /// Records the state of the current epoch and ends all other epochs. A worker that stalled since
     /// it read Redis may pass an epoch that has ended; the next observation corrects that.
+    ///
+    /// Complexity: O(e) for e epochs.
     pub async fn observe(self, kind: &str, state: EpochState<'_>) -> Result<(), ColdError> {
         self.store
             .call(async |connection| {
@@ -300,6 +306,8 @@ impl Ledger<'_> {
 
     /// Records that Redis lost data of an epoch after `accepted` items were accepted, and that
     /// `resumed` further ones were accepted before the loss was detected.
+    ///
+    /// Complexity: O(log e) for e epochs.
     pub async fn record_loss(
         self,
         epoch: &str,
@@ -322,6 +330,8 @@ impl Ledger<'_> {
     }
 
     /// Records the report of a process about an ended epoch; idempotent.
+    ///
+    /// Complexity: O(log r) for r reports.
     pub async fn report(self, kind: &str, report: EpochReport<'_>) -> Result<(), ColdError> {
         self.store
             .call(async |connection| {
@@ -359,9 +369,9 @@ mod tests {
 
     #[test]
     fn reported_number_makes_the_loss_exact() {
-        let noted = row(59_000, 59_000, 0);
-        assert_eq!(loss(&noted), "0");
-        assert_eq!(loss(&LedgerRow { reported: 60_000, ..noted.clone() }), "1000");
+        let observed = row(59_000, 59_000, 0);
+        assert_eq!(loss(&observed), "0");
+        assert_eq!(loss(&LedgerRow { reported: 60_000, ..observed.clone() }), "1000");
         let all_stored = LedgerRow { reported: 60_000, ..row(59_000, 59_990, 10) };
         assert_eq!((loss(&all_stored), all_stored.known_accepted()), ("0".into(), 60_000));
     }

@@ -21,7 +21,8 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 pub use hosts::Hosts;
 pub use ledger::{EpochReport, EpochState, Ledger, LedgerRow, Loss};
 pub use messages::{
-    Expiry, MessageBatch, Messages, NewMessageRow, Page, PageRequest, StoreOutcome, StoredMessage,
+    Expiry, LivePage, MessageBatch, Messages, NewMessageRow, Page, PageRequest, StoreOutcome,
+    StoredMessage,
 };
 pub use outcome::EntryOutcome;
 pub use plays::{CountedPlays, NewPlays, PlayCounts, Plays, PlaysBatch};

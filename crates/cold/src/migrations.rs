@@ -26,9 +26,9 @@ pub enum MigrationError {
     /// The server or the database does not meet the requirements. Nothing was changed.
     #[error("Postgres is not suitable: {0}")]
     Unsuitable(String),
-    /// The advisory lock could not be acquired.
-    #[error("the migration lock could not be acquired: {0}")]
-    Lock(#[from] diesel::result::Error),
+    /// The advisory lock could not be acquired, or an incomplete index could not be dropped.
+    #[error("the migrations could not be prepared: {0}")]
+    Prepare(#[from] diesel::result::Error),
     /// A migration failed. Its changes were rolled back, or it continues where it stopped when it
     /// is run again. The migrations before it were applied.
     #[error("a migration failed: {0}")]
@@ -50,7 +50,8 @@ pub async fn run(
     database_url: &SecretString,
     mut report: impl FnMut(Step<'_>),
 ) -> Result<Vec<String>, MigrationError> {
-    let connection = connect_locked(database_url, || report(Step::Waiting)).await?;
+    let mut connection = connect_locked(database_url, || report(Step::Waiting)).await?;
+    drop_invalid_indexes(&mut connection).await?;
     let mut harness = AsyncMigrationHarness::new(connection);
     let mut applied = Vec::new();
     for migration in harness.pending_migrations(MIGRATIONS).map_err(MigrationError::Run)? {
@@ -59,6 +60,28 @@ pub async fn run(
         applied.push(version.to_string());
     }
     Ok(applied)
+}
+
+/// Drops the indexes of messages that an interrupted `CREATE INDEX CONCURRENTLY` left behind: no
+/// query uses them, and they prevent the index from being created again. Indexes that an operator is
+/// building are also invalid, and are kept.
+async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
+    #[derive(diesel::QueryableByName)]
+    struct Index {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        name: String,
+    }
+    let indexes: Vec<Index> = diesel::sql_query(
+        "SELECT indexrelid::regclass::text AS name FROM pg_index \
+         WHERE indrelid = to_regclass('messages') AND NOT indisvalid AND NOT EXISTS ( \
+             SELECT FROM pg_stat_progress_create_index WHERE index_relid = indexrelid)",
+    )
+    .get_results(connection)
+    .await?;
+    for Index { name } in indexes {
+        diesel::sql_query(format!("DROP INDEX CONCURRENTLY {name}")).execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// Reverts all migrations, newest first.
@@ -81,10 +104,11 @@ async fn connect_locked(
         #[diesel(sql_type = diesel::sql_types::Bool)]
         locked: bool,
     }
-    let Session { mut connection, .. } = Connector::new(database_url, String::new()).open().await?;
+    let Session { mut connection, .. } =
+        Connector::new(database_url, String::new(), None).open().await?;
     let server = Server::read(&mut connection, ColdAccess::Migrate).await?;
-    if let Some(obstacle) = server.find_obstacle() {
-        return Err(MigrationError::Unsuitable(obstacle));
+    if let Some(requirement) = server.find_unmet_requirement() {
+        return Err(MigrationError::Unsuitable(requirement));
     }
     let mut has_reported = false;
     loop {

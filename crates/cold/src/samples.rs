@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use diesel::{
     OptionalExtension, QueryableByName,
     data_types::PgTimestamp,
-    sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 use mayfly_core::{
@@ -13,7 +13,7 @@ use mayfly_core::{
 };
 use serde::Serialize;
 
-use crate::store::{ColdError, ColdStore, from_pg, to_pg};
+use crate::store::{ColdError, ColdStore, ReadKind, from_pg, to_pg};
 
 /// The maximum length of a list of hours: the entire retention.
 const HOURS_MAX: i32 = 24 * 400;
@@ -22,6 +22,8 @@ const BASELINE_PAGES_MAX: i32 = 10_000;
 /// The number of days that a baseline averages.
 const BASELINE_DAYS: i64 = 14;
 const HOUR_MILLIS: i64 = 3_600_000;
+/// The maximum number of hosts whose old rows one statement deletes.
+const DELETE_HOSTS: i64 = 1_000;
 /// The timeout of a deletion, which runs in the background.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Greater numbers of visitors are stored as this number, so that no sum overflows in Postgres.
@@ -29,21 +31,29 @@ const VISITORS_MAX: u64 = 1 << 40;
 
 const STORE: &str = "SELECT store_samples_v1($1, $2, $3, $4, $5::jsonb[], $6::jsonb[])";
 
-const FIND_SAMPLE: &str = "SELECT sampled_at, visitors, exact, page_samples.pages::text AS pages \
-     FROM page_samples JOIN hosts ON hosts.id = host_id \
-     WHERE host = $1 AND sampled_at <= $2 ORDER BY sampled_at DESC LIMIT 1";
+/// A join would read and sort all samples of the host: the planner does not use that there is only
+/// one host.
+const FIND_SAMPLE: &str = "SELECT sampled_at, visitors, exact, pages::text AS pages \
+     FROM page_samples \
+     WHERE host_id = (SELECT id FROM hosts WHERE host = $1) AND sampled_at <= $2 \
+     ORDER BY sampled_at DESC LIMIT 1";
 
 const FIND_BASELINE: &str = "SELECT min(path) AS path, \
          sum(visitors_sum)::float8 / sum(samples)::float8 AS average \
-     FROM page_hours JOIN hosts ON hosts.id = host_id \
-     WHERE host = $1 AND hour = ANY ($2) \
+     FROM page_hours \
+     WHERE host_id = (SELECT id FROM hosts WHERE host = $1) AND hour = ANY ($2) \
      GROUP BY page ORDER BY sum(visitors_sum) DESC, page LIMIT $3";
 
 const LIST_HOURS: &str = "SELECT hour, samples, visitors_sum, least, most \
-     FROM page_hours JOIN hosts ON hosts.id = host_id \
-     WHERE host = $1 AND page = substring(sha256(convert_to($2, 'UTF8')) FOR 16) \
+     FROM page_hours \
+     WHERE host_id = (SELECT id FROM hosts WHERE host = $1) \
+         AND page = substring(sha256(convert_to($2, 'UTF8')) FOR 16) \
          AND hour >= $3 AND hour < $4 \
      ORDER BY hour LIMIT $5";
+
+/// Selects the end of the next hosts.
+const NEXT_HOSTS: &str = "SELECT max(id) AS last_id \
+     FROM (SELECT id FROM hosts WHERE id > $1 ORDER BY id LIMIT $2) AS next";
 
 /// Deletes host by host, by primary key and the clock of Postgres. Skips rows that another worker is
 /// deleting.
@@ -54,15 +64,21 @@ const DELETE: [&str; 2] = [
              WHERE host_id = hosts.id AND sampled_at < now() - $1 * interval '1 second' \
              ORDER BY sampled_at LIMIT $2 \
              FOR UPDATE SKIP LOCKED \
-         ) AS old LIMIT $2)",
+         ) AS old WHERE hosts.id > $3 AND hosts.id <= $4 LIMIT $2)",
     "DELETE FROM page_hours WHERE (host_id, hour, page) IN ( \
          SELECT host_id, old.hour, old.page FROM hosts CROSS JOIN LATERAL ( \
              SELECT host_id, hour, page FROM page_hours \
              WHERE host_id = hosts.id AND hour < now() - $1 * interval '1 second' \
              ORDER BY hour, page LIMIT $2 \
              FOR UPDATE SKIP LOCKED \
-         ) AS old LIMIT $2)",
+         ) AS old WHERE hosts.id > $3 AND hosts.id <= $4 LIMIT $2)",
 ];
+
+#[derive(QueryableByName)]
+struct NextHosts {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_id: Option<i64>,
+}
 
 #[derive(QueryableByName)]
 struct SampleRow {
@@ -166,6 +182,8 @@ impl ColdStore {
 impl Samples<'_> {
     /// Stores samples and adds them to the hourly rollups, in one transaction; idempotent per
     /// sample.
+    ///
+    /// Complexity: O(p log r) for p pages of all samples, and r hourly rows.
     pub async fn store(
         self,
         snapshots: &[TrendSnapshot],
@@ -192,10 +210,12 @@ impl Samples<'_> {
     }
 
     /// Finds the newest sample of a host taken at or before `at`.
+    ///
+    /// Complexity: O(log s) for s samples.
     pub async fn find(self, host: &Host, at: Timestamp) -> Result<Option<Sample>, ColdError> {
         let row: Option<SampleRow> = self
             .store
-            .call(async |connection| {
+            .read(ReadKind::History, async |connection| {
                 diesel::sql_query(FIND_SAMPLE)
                     .bind::<Text, _>(host.as_str())
                     .bind::<Timestamptz, _>(to_pg(at))
@@ -210,6 +230,8 @@ impl Samples<'_> {
     /// Returns the baseline of the pages of a host: for each path, the average number of visitors
     /// in the same hour (UTC) of the preceding 14 days, over the samples that contain the page.
     /// Covers at most 10,000 pages, those with the most visitors.
+    ///
+    /// Complexity: O(log r + p) for r hourly rows, and p pages of the host in these hours.
     pub async fn find_baseline(
         self,
         host: &Host,
@@ -232,6 +254,8 @@ impl Samples<'_> {
 
     /// Lists the hours of a page that start at `from` or later and before `to`, oldest first, at
     /// most 24 * 400.
+    ///
+    /// Complexity: O(log r + h) for r hourly rows and h listed hours.
     pub async fn list_hours(
         self,
         host: &Host,
@@ -240,7 +264,7 @@ impl Samples<'_> {
         to: Timestamp,
     ) -> Result<Vec<HourTotals>, ColdError> {
         self.store
-            .call(async |connection| {
+            .read(ReadKind::History, async |connection| {
                 diesel::sql_query(LIST_HOURS)
                     .bind::<Text, _>(host.as_str())
                     .bind::<Text, _>(path.as_str())
@@ -255,30 +279,72 @@ impl Samples<'_> {
     }
 
     /// Deletes samples that are older than `samples` by the clock of Postgres, and hours that started
-    /// more than `hours` ago, at most `limit` of each. Returns the greater of both numbers: if it
-    /// equals the limit, there may be more. Safe to call concurrently.
+    /// more than `hours` ago, and returns their number. A statement deletes at most `limit` rows of
+    /// at most 1,000 hosts. Safe to call concurrently.
+    ///
+    /// Complexity: O(h log r + d) for h hosts, r rows and d deleted ones, in bounded statements.
     pub async fn delete_old(
         self,
         samples: Duration,
         hours: Duration,
         limit: u32,
     ) -> Result<u64, ColdError> {
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let mut most = 0;
-        for (delete, retention) in DELETE.into_iter().zip([samples, hours]) {
-            let deleted = self
+        let (mut deleted, mut after) = (0, 0);
+        while let Some(up_to) = self.find_next_hosts(after).await? {
+            for (delete, retention) in DELETE.into_iter().zip([samples, hours]) {
+                deleted += self.delete_chunks(delete, retention, limit, after, up_to).await?;
+            }
+            after = up_to;
+        }
+        Ok(deleted)
+    }
+
+    /// Returns the ID of the last of the next hosts after an ID.
+    ///
+    /// Complexity: O(log h) for h hosts, and the limited number of next ones.
+    async fn find_next_hosts(self, after: i64) -> Result<Option<i64>, ColdError> {
+        self.store
+            .call(async |connection| {
+                diesel::sql_query(NEXT_HOSTS)
+                    .bind::<BigInt, _>(after)
+                    .bind::<BigInt, _>(DELETE_HOSTS)
+                    .get_result::<NextHosts>(connection)
+                    .await
+            })
+            .await
+            .map(|row| row.last_id)
+    }
+
+    /// Deletes the old rows of the hosts after one ID and up to another, chunk by chunk.
+    ///
+    /// Complexity: O(log r + d) for r rows and d deleted ones, for each host.
+    async fn delete_chunks(
+        self,
+        delete: &str,
+        retention: Duration,
+        limit: u32,
+        after: i64,
+        up_to: i64,
+    ) -> Result<u64, ColdError> {
+        let mut deleted = 0;
+        loop {
+            let chunk = self
                 .store
                 .call_within(DELETE_TIMEOUT, async |connection| {
                     diesel::sql_query(delete)
                         .bind::<Double, _>(retention.as_secs_f64())
-                        .bind::<Integer, _>(limit)
+                        .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
+                        .bind::<BigInt, _>(after)
+                        .bind::<BigInt, _>(up_to)
                         .execute(connection)
                         .await
                 })
                 .await?;
-            most = most.max(deleted as u64);
+            deleted += chunk as u64;
+            if chunk < limit as usize {
+                return Ok(deleted);
+            }
         }
-        Ok(most)
     }
 }
 

@@ -28,6 +28,6 @@ pub use stats::{Consumption, Pulse, Snapshot};
 pub use store_error::{StoreError, StoreErrorKind};
 pub use stream::{EntryId, ExpiredMessage, LiveEntry, LiveEvent, Position, Publication};
 pub use trends::{
-    History, Host, HourTotals, Increase, PagePath, PageTitle, PageVisitors, Sample, ShortHash,
-    TrendRanking, TrendSnapshot, Visit, Visitor, Window,
+    History, Host, HourTotals, Increase, PagePath, PageTitle, PageTrend, PageVisitors, Sample,
+    ShortHash, TrendRanking, TrendSnapshot, Visit, Visitor, Window,
 };

@@ -8,7 +8,7 @@ pub const HTTP_REQUESTS_TOTAL: &str = "mayfly_http_requests_total";
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_seconds";
 /// Bytes of responses that clients have not read.
 pub const HTTP_UNREAD_BYTES: &str = "mayfly_http_unread_bytes";
-/// Requests refused because there was no memory for their bodies.
+/// Requests refused because there was no memory for their heads or bodies.
 pub const HTTP_BODIES_REFUSED_TOTAL: &str = "mayfly_http_bodies_refused_total";
 /// Connections that the server closed because of their clients, by `reason`.
 pub const HTTP_CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_http_connections_closed_total";
@@ -17,7 +17,7 @@ pub const HTTP_CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_http_connections_closed_
 pub(crate) const CLOSED_HEAD_TIMEOUT: &str = "head_timeout";
 /// The client read nothing for `http.write_timeout`.
 pub(crate) const CLOSED_WRITE_TIMEOUT: &str = "write_timeout";
-/// Clients had not read more than `http.bodies_bytes_max`.
+/// The unread bytes of all clients exceeded `http.bodies_bytes_max`.
 pub(crate) const CLOSED_UNREAD: &str = "unread";
 
 /// Metrics of every process that serves a public port.
@@ -28,15 +28,15 @@ pub const METRICS: &[Metric] = &[
         "Time in seconds from receiving the head of a request until its response is ready to be sent",
         Series::Later,
     ),
-    Metric::counter(
-        HTTP_BODIES_REFUSED_TOTAL,
-        "Requests refused because there was no memory for their bodies",
-        Series::One,
-    ),
 ];
 
 /// Metrics of every process: of the connections of its public and admin ports.
 pub const CONNECTIONS: &[Metric] = &[
+    Metric::counter(
+        HTTP_BODIES_REFUSED_TOTAL,
+        "Requests refused because there was no memory for their heads or bodies",
+        Series::One,
+    ),
     Metric::gauge(HTTP_UNREAD_BYTES, "Bytes of responses that clients have not read", Series::One),
     Metric::counter(
         HTTP_CONNECTIONS_CLOSED_TOTAL,

@@ -194,8 +194,9 @@ impl Operation {
         self
     }
 
-    /// Adds the problem of a `GET` that writes or takes, which foreign pages must not cause.
-    pub(crate) fn rejects_foreign_pages(self) -> Self {
+    /// Adds the problem of a `GET` that writes or takes, which pages of other origins must not
+    /// cause.
+    pub(crate) fn rejects_cross_origin(self) -> Self {
         self.problems(&[Code::Forbidden])
     }
 

@@ -1,12 +1,18 @@
 //! Logging of failed requests.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, error};
 
 use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
+
+/// The interval before the second line about failures of one kind. It doubles with each line, up to
+/// [`REPEAT_INTERVAL`].
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// The maximum number of requests that one line names, so that log collectors do not split it.
+const NAMED_MAX: usize = 100;
 
 /// A request that failed because of the service or of its dependencies.
 #[derive(Clone, Copy, Debug)]
@@ -23,44 +29,53 @@ pub struct FailedRequest<'a> {
     pub path: &'a str,
     /// The request ID.
     pub request_id: &'a str,
+    /// The trace context.
+    pub traceparent: &'a str,
     /// The internal cause.
     pub cause: Option<&'a str>,
 }
 
 /// The log of failed requests of a process. Clones share one state.
 ///
-/// Of the requests that fail on one route with one code, the first one is logged immediately, and
-/// then the number per minute with one example. Every failure is logged at `debug`; metrics count
-/// all of them. The number of lines therefore does not depend on the number of requests.
+/// Of the requests that fail on one route with one code, the first one is logged immediately. Then a
+/// line after 1 s, 2 s, 4 s and so on, up to once a minute, states their number and one cause, and
+/// names up to [`NAMED_MAX`] of them by request ID and trace context. Every failure is logged at
+/// `debug`; metrics count all of them. The number of lines therefore does not depend on the number of
+/// requests, and a request ID can be found unless very many requests fail.
 #[derive(Clone, Debug, Default)]
 pub struct FailureLog {
-    failures: Arc<Mutex<HashMap<(&'static str, &'static str), Failures>>>,
+    failures: Arc<Mutex<HashMap<Kind, Failures>>>,
 }
 
-/// The failures on one route with one code since the last line.
+/// A route and a code.
+type Kind = (&'static str, &'static str);
+
+/// The failures of one kind since the last line.
 #[derive(Debug)]
 struct Failures {
     logged_at: Instant,
+    /// The time from the last line to the next one.
+    interval: Duration,
     count: u64,
-    example: Example,
-}
-
-#[derive(Debug, Default)]
-struct Example {
+    /// The status and the cause of the first one.
     status: u16,
-    request_id: String,
     cause: Option<String>,
+    /// Request IDs and trace contexts.
+    request_ids: Vec<String>,
+    traceparents: Vec<String>,
 }
 
 impl FailureLog {
     /// Logs or counts a failed request. Connection strings in its cause are redacted.
     pub fn record(&self, request: &FailedRequest<'_>) {
-        let FailedRequest { route, code, status, method, path, request_id, cause } = *request;
+        let FailedRequest { route, code, status, method, path, request_id, traceparent, cause } =
+            *request;
         let cause = cause.map(redact);
         let cause = cause.as_deref();
         if self.count(request, cause, Instant::now()) {
             error!(
                 request.id = request_id,
+                trace.parent = traceparent,
                 http.method = method,
                 http.path = path,
                 http.route = route,
@@ -70,63 +85,97 @@ impl FailureLog {
                 "request failed"
             );
         } else {
-            debug!(request.id = request_id, http.status = status, code, cause, "request failed");
+            debug!(
+                request.id = request_id,
+                trace.parent = traceparent,
+                http.status = status,
+                code,
+                cause,
+                "request failed"
+            );
         }
     }
 
-    /// Logs the failures of the last minute, once a minute. Never completes.
+    /// Logs the failures that are due, periodically. Never completes.
     pub(crate) async fn run(self) {
-        let mut ticks = ticker(REPEAT_INTERVAL / 4);
+        let mut ticks = ticker(FIRST_INTERVAL);
         loop {
             ticks.tick().await;
-            for (route, code, failures) in self.take_due(Instant::now()) {
-                error!(
-                    http.route = route,
-                    http.status = failures.example.status,
-                    code,
-                    requests.failed = failures.count,
-                    request.id = failures.example.request_id,
-                    cause = failures.example.cause,
-                    "requests failed; one of them is named"
-                );
-            }
+            log_failures(&self.take_due(Instant::now(), false));
         }
+    }
+
+    /// Logs all failures that are not logged yet.
+    pub(crate) fn flush(&self) {
+        log_failures(&self.take_due(Instant::now(), true));
     }
 
     /// Counts a failure. Returns whether it is the first one.
     fn count(&self, request: &FailedRequest<'_>, cause: Option<&str>, now: Instant) -> bool {
         let mut all = self.failures.lock();
-        let key = (request.route, request.code);
-        let Some(failures) = all.get_mut(&key) else {
-            all.insert(key, Failures { logged_at: now, count: 0, example: Example::default() });
+        let kind = (request.route, request.code);
+        let Some(failures) = all.get_mut(&kind) else {
+            all.insert(kind, Failures::start(now, FIRST_INTERVAL));
             return true;
         };
+        if failures.count == 0 {
+            failures.status = request.status;
+            failures.cause = cause.map(str::to_owned);
+        }
         failures.count += 1;
-        if failures.count == 1 {
-            failures.example = Example {
-                status: request.status,
-                request_id: request.request_id.to_owned(),
-                cause: cause.map(str::to_owned),
-            };
+        if failures.request_ids.len() < NAMED_MAX {
+            failures.request_ids.push(request.request_id.to_owned());
+            failures.traceparents.push(request.traceparent.to_owned());
         }
         false
     }
 
-    /// Takes the failures whose last line is a minute old. Forgets those without new failures.
-    fn take_due(&self, now: Instant) -> Vec<(&'static str, &'static str, Failures)> {
+    /// Returns the failures whose next line is due, or all of them, and starts counting them anew.
+    /// Removes those without new failures in the last minute.
+    fn take_due(&self, now: Instant, all: bool) -> Vec<(Kind, Failures)> {
         let mut due = Vec::new();
-        self.failures.lock().retain(|&(route, code), failures| {
-            if now.duration_since(failures.logged_at) < REPEAT_INTERVAL {
-                return true;
-            }
+        self.failures.lock().retain(|&kind, failures| {
+            let elapsed = now.duration_since(failures.logged_at);
             if failures.count == 0 {
-                return false;
+                return elapsed < REPEAT_INTERVAL;
             }
-            let next = Failures { logged_at: now, count: 0, example: Example::default() };
-            due.push((route, code, std::mem::replace(failures, next)));
+            if all || elapsed >= failures.interval {
+                let interval = (failures.interval * 2).min(REPEAT_INTERVAL);
+                due.push((kind, std::mem::replace(failures, Failures::start(now, interval))));
+            }
             true
         });
         due
+    }
+}
+
+impl Failures {
+    /// Starts counting after a line.
+    fn start(logged_at: Instant, interval: Duration) -> Self {
+        Self {
+            logged_at,
+            interval,
+            count: 0,
+            status: 0,
+            cause: None,
+            request_ids: Vec::new(),
+            traceparents: Vec::new(),
+        }
+    }
+}
+
+fn log_failures(due: &[(Kind, Failures)]) {
+    for ((route, code), failures) in due {
+        error!(
+            http.route = route,
+            http.status = failures.status,
+            code,
+            cause = failures.cause,
+            requests.failed = failures.count,
+            request.ids = failures.request_ids.join(" "),
+            trace.parents = failures.traceparents.join(" "),
+            "requests failed"
+        );
     }
 }
 
@@ -134,7 +183,7 @@ impl FailureLog {
 mod tests {
     use super::*;
 
-    fn request(route: &'static str, request_id: &'static str) -> FailedRequest<'static> {
+    fn request<'a>(route: &'static str, request_id: &'a str) -> FailedRequest<'a> {
         FailedRequest {
             route,
             code: "unavailable",
@@ -142,12 +191,19 @@ mod tests {
             method: "POST",
             path: route,
             request_id,
+            traceparent: "00-ab-cd-01",
             cause: Some("Redis is unavailable"),
         }
     }
 
+    /// Returns the numbers and the request IDs of the failures that are due.
+    fn take(log: &FailureLog, now: Instant) -> Vec<(u64, Vec<String>)> {
+        let due = log.take_due(now, false);
+        due.into_iter().map(|(_, failures)| (failures.count, failures.request_ids)).collect()
+    }
+
     #[test]
-    fn failures_are_summarized_once_a_minute_per_route_and_code() {
+    fn failures_are_summarized_per_route_and_code_with_their_request_ids() {
         let (log, start) = (FailureLog::default(), Instant::now());
         let count = |route, id| log.count(&request(route, id), Some("cause"), start);
         assert!(count("/a", "first"));
@@ -155,17 +211,37 @@ mod tests {
             assert!(!count("/a", id));
         }
         assert!(count("/b", "other route"));
-        assert!(log.take_due(start).is_empty());
+        assert!(take(&log, start).is_empty());
 
-        let later = start + REPEAT_INTERVAL;
-        let due = log.take_due(later);
-        let [(route, code, failures)] = due.as_slice() else { panic!("one summary: {due:?}") };
+        let later = start + FIRST_INTERVAL;
+        let due = log.take_due(later, false);
+        let [((route, code), failures)] = due.as_slice() else { panic!("one summary: {due:?}") };
         assert_eq!((*route, *code, failures.count), ("/a", "unavailable", 2));
-        assert_eq!(failures.example.request_id, "second");
-        assert!(count("/b", "after a minute without failures"), "it is forgotten");
+        assert_eq!((failures.status, failures.cause.as_deref()), (503, Some("cause")));
+        assert_eq!(failures.request_ids, ["second", "third"]);
+        assert_eq!(failures.traceparents, ["00-ab-cd-01"; 2]);
+        assert!(take(&log, later).is_empty(), "it was just logged");
 
-        assert!(log.take_due(later).is_empty(), "it was just logged");
-        log.take_due(later + REPEAT_INTERVAL);
+        assert!(!count("/b", "second"));
+        assert_eq!(log.take_due(later, true).len(), 1, "at exit");
+        log.take_due(later + REPEAT_INTERVAL, false);
         assert!(count("/a", "after a minute without failures"), "it is forgotten");
+    }
+
+    #[test]
+    fn lines_become_rare_and_name_a_limited_number_of_requests() {
+        let (log, start) = (FailureLog::default(), Instant::now());
+        let mut lines = Vec::new();
+        for second in 0..240 {
+            let now = start + Duration::from_secs(second);
+            for number in 0..50 {
+                log.count(&request("/a", &number.to_string()), None, now);
+            }
+            lines.extend(take(&log, now).iter().map(|(count, ids)| (second, *count, ids.len())));
+        }
+        let seconds: Vec<_> = lines.iter().map(|(second, ..)| *second).collect();
+        assert_eq!(seconds, [1, 3, 7, 15, 31, 63, 123, 183]);
+        assert_eq!(lines[0], (1, 99, 99), "all but the first one, which has its own line");
+        assert_eq!(lines[7], (183, 3_000, NAMED_MAX));
     }
 }

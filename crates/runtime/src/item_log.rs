@@ -1,4 +1,4 @@
-//! Isolation of the items of a task: an item that fails must not end the task for all others.
+//! Isolation of the items of a task: an item that fails must not stop the task for all others.
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{metrics::SKIPPED_ITEMS_TOTAL, redact};
 /// The maximum number of items whose failures are remembered. Further ones are logged at each
 /// failure at `debug`.
 const FAILING_MAX: usize = 1_000;
-/// How long after its last failure an item is forgotten, unless it succeeds before.
+/// How long an item is remembered after its last failure, unless it succeeds earlier.
 const FAILING_TTL: Duration = Duration::from_secs(600);
 
 /// The log of a task that processes many items and skips those that fail: one warning when an item

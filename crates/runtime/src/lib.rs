@@ -24,12 +24,12 @@ pub use self::{
     metrics::MetricsHandle,
     outage_log::OutageLog,
     periodic::{run_periodically, ticker},
-    process::{Lifecycle, Process, ServiceFuture, run},
+    process::{Lifecycle, Process, ServiceFuture, StopSignals, exit_on_panic, run, wait_for_panic},
     redact::redact,
     service::Service,
     settings::{
-        AllowedHosts, AllowedOrigin, AllowedOrigins, LogFormat, Settings, SettingsError,
-        TrustedProxies, render_env_example, render_key_table,
+        AllowedHosts, AllowedOrigin, AllowedOrigins, ListenAddress, LogFormat, Settings,
+        SettingsError, TrustedProxies, render_env_example, render_key_table,
     },
 };
 

@@ -1,21 +1,21 @@
-//! A bound of the lines that one kind of event can log.
+//! A limit on the number of log lines for one kind of event.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::outage_log::REPEAT_INTERVAL;
 
-/// The number of lines per minute that one kind of event may log, for events that are worth a line
-/// each as long as they are rare.
+/// The number of lines per minute that one kind of event may log. Each event has its own line while
+/// such events are rare.
 #[derive(Debug)]
 pub struct LogBudget {
     lines_max: u32,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// When the current minute began, and the lines that it has.
+struct BudgetState {
+    /// The beginning of the current minute, and the number of its lines.
     minute: Option<(Instant, u32)>,
     suppressed: u64,
 }
@@ -26,14 +26,14 @@ impl LogBudget {
         Self { lines_max, state: Mutex::default() }
     }
 
-    /// Takes a line. Returns the number of events since the last line that had none, or `None` if
-    /// the budget is used up.
+    /// Takes a line. Returns the number of events that were suppressed since the last line, or
+    /// `None` if the budget is used up.
     pub fn take(&self) -> Option<u64> {
         self.state.lock().take(self.lines_max, Instant::now())
     }
 }
 
-impl State {
+impl BudgetState {
     fn take(&mut self, lines_max: u32, now: Instant) -> Option<u64> {
         let (began, lines) = self
             .minute
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn lines_per_minute_are_bounded_and_suppressed_events_are_counted() {
-        let (mut state, start) = (State::default(), Instant::now());
+        let (mut state, start) = (BudgetState::default(), Instant::now());
         let taken: Vec<_> = (0..5).map(|_| state.take(2, start)).collect();
         assert_eq!(taken, [Some(0), Some(0), None, None, None]);
         assert_eq!(state.take(2, start + REPEAT_INTERVAL), Some(3));

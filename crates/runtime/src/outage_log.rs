@@ -28,19 +28,19 @@ const OUTAGES_MAX: u32 = 5;
 /// Clones share one state: several tasks with the same dependency have one log.
 #[derive(Clone, Debug)]
 pub struct OutageLog {
-    inner: Arc<Inner>,
+    inner: Arc<SharedLog>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct SharedLog {
     task: &'static str,
-    /// Mirrors whether there is an outage, because every success checks it.
+    /// Whether there is an outage. Every success checks it without locking `state`.
     is_failing: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<OutageState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct OutageState {
     outage: Option<Outage>,
     /// The outages that began in the current interval, and when it began.
     interval: Option<(Instant, u32)>,
@@ -55,20 +55,20 @@ struct Outage {
     failures: u64,
 }
 
-/// What to log about a failure.
+/// The line to log for a failure.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+pub(crate) enum Line {
     Begin,
-    /// The number of failures, and how long the outage lasts.
-    Last(u64, Duration),
-    Nothing,
+    /// The outage lasts: the number of failures, and its duration.
+    Repeat(u64, Duration),
+    None,
 }
 
 impl OutageLog {
     /// Creates the log of a task that has not failed yet.
     pub fn new(task: &'static str) -> Self {
         let (is_failing, state) = (AtomicBool::new(false), Mutex::default());
-        Self { inner: Arc::new(Inner { task, is_failing, state }) }
+        Self { inner: Arc::new(SharedLog { task, is_failing, state }) }
     }
 
     /// Records the result of a run. Connection strings in the error are redacted.
@@ -86,8 +86,8 @@ impl OutageLog {
         }
         let mut state = self.inner.state.lock();
         self.inner.is_failing.store(false, Ordering::Release);
-        if let Some(Outage { since, is_reported: true, failures, .. }) = state.outage.take() {
-            let seconds = since.elapsed().as_secs();
+        if let Some((failures, lasted)) = state.recover() {
+            let seconds = lasted.as_secs();
             info!(task = self.inner.task, failures, seconds, "task recovered");
         }
     }
@@ -104,29 +104,37 @@ impl OutageLog {
         };
         match line {
             Line::Begin => warn!(task, error, "task failed; retrying"),
-            Line::Last(failures, lasting) => {
+            Line::Repeat(failures, lasting) => {
                 warn!(
                     task,
                     error,
                     failures,
                     seconds = lasting.as_secs(),
-                    "task still fails; retrying"
+                    "task is still failing; retrying"
                 );
             }
-            Line::Nothing => {}
+            Line::None => {}
         }
     }
 }
 
-impl State {
-    fn fail(&mut self, now: Instant) -> Line {
+impl OutageState {
+    /// Ends the outage, if there is one. Returns the number of failures and its duration if the log
+    /// contains its beginning.
+    pub(crate) fn recover(&mut self) -> Option<(u64, Duration)> {
+        let Outage { since, is_reported, failures, .. } = self.outage.take()?;
+        is_reported.then(|| (failures, since.elapsed()))
+    }
+
+    /// Records a failure.
+    pub(crate) fn fail(&mut self, now: Instant) -> Line {
         if let Some(outage) = &mut self.outage {
             outage.failures += 1;
             if now.duration_since(outage.reported_at) < REPEAT_INTERVAL {
-                return Line::Nothing;
+                return Line::None;
             }
             (outage.reported_at, outage.is_reported) = (now, true);
-            return Line::Last(outage.failures, now.duration_since(outage.since));
+            return Line::Repeat(outage.failures, now.duration_since(outage.since));
         }
         let (began, before) = self
             .interval
@@ -135,12 +143,12 @@ impl State {
         self.interval = Some((began, before + 1));
         let is_reported = before < OUTAGES_MAX;
         self.outage = Some(Outage { since: now, reported_at: now, is_reported, failures: 1 });
-        if is_reported { Line::Begin } else { Line::Nothing }
+        if is_reported { Line::Begin } else { Line::None }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io;
 
     use tracing::Level;
@@ -161,7 +169,7 @@ mod tests {
     }
 
     /// Returns the lines that `record` logs at `level` and above.
-    fn log_lines(level: Level, record: impl FnOnce()) -> Vec<String> {
+    pub(crate) fn log_lines(level: Level, record: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -176,7 +184,7 @@ mod tests {
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
-    fn levels(lines: &[String]) -> Vec<&str> {
+    pub(crate) fn levels(lines: &[String]) -> Vec<&str> {
         lines.iter().filter_map(|line| line.split_whitespace().next()).collect()
     }
 
@@ -198,14 +206,14 @@ mod tests {
 
     #[test]
     fn lasting_outage_is_repeated_once_a_minute_with_its_failures() {
-        let (mut state, start) = (State::default(), Instant::now());
+        let (mut state, start) = (OutageState::default(), Instant::now());
         assert_eq!(state.fail(start), Line::Begin);
         for second in 1..60 {
-            assert_eq!(state.fail(start + Duration::from_secs(second)), Line::Nothing);
+            assert_eq!(state.fail(start + Duration::from_secs(second)), Line::None);
         }
         let minute = REPEAT_INTERVAL;
-        assert_eq!(state.fail(start + minute), Line::Last(61, minute));
-        assert_eq!(state.fail(start + minute), Line::Nothing);
+        assert_eq!(state.fail(start + minute), Line::Repeat(61, minute));
+        assert_eq!(state.fail(start + minute), Line::None);
     }
 
     #[test]

@@ -23,8 +23,8 @@ const LIBRARY_DIRECTIVES: &str = "warn,aws_config=error";
 /// The HTTP library logs an error for each malformed request, which only its client can fix.
 const CLIENT_ERRORS_OFF: &str = "actix_http=off";
 
-/// Returns the filter directives for a level. To directives, only [`CLIENT_ERRORS_OFF`] is added,
-/// which they may override.
+/// Returns the filter directives for a level. If `level` consists of directives, only
+/// [`CLIENT_ERRORS_OFF`] is added, which they can override.
 fn to_directives(level: &str) -> String {
     if level.contains('=') {
         return format!("{CLIENT_ERRORS_OFF},{level}");

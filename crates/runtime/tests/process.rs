@@ -2,34 +2,34 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigHandler, Signal, kill, signal},
     unistd::Pid,
 };
 
-/// A running example and its standard output.
+/// A running service and its standard output.
 struct Running {
     child: Child,
     log: BufReader<ChildStdout>,
 }
 
-/// Returns the command of an example, which `cargo test` builds next to the tests.
-fn example_command(name: &str) -> Command {
-    let test_binary = std::env::current_exe().expect("a path");
-    let profile = test_binary.parent().and_then(|deps| deps.parent()).expect("a profile directory");
-    let path: PathBuf = profile.join("examples").join(name);
-    assert!(path.exists(), "built by `cargo test` without a target named: {}", path.display());
-    let mut command = Command::new(path);
+/// Returns the command of a program in `services`.
+fn service_command(name: &str) -> Command {
+    let mut command = Command::new(match name {
+        "drains" => env!("CARGO_BIN_EXE_drains"),
+        "ignores_shutdown" => env!("CARGO_BIN_EXE_ignores_shutdown"),
+        "loses_a_task" => env!("CARGO_BIN_EXE_loses_a_task"),
+        other => panic!("unknown program: {other}"),
+    });
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 fn run_to_exit(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = example_command("drains")
+    let Output { status, stdout, stderr } = service_command("drains")
         .args(arguments)
         .envs(env.iter().copied())
         .output()
@@ -39,7 +39,18 @@ fn run_to_exit(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String
 }
 
 fn start(name: &str, env: &[(&str, &str)]) -> Running {
-    let mut child = example_command(name).envs(env.iter().copied()).spawn().expect("a start");
+    start_command(service_command(name).envs(env.iter().copied()))
+}
+
+/// Lets child processes receive SIGHUP, even if the tests run under `nohup`.
+#[expect(unsafe_code, reason = "the only way to change the disposition of a signal")]
+fn reset_sighup() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.expect("a valid disposition");
+}
+
+fn start_command(command: &mut Command) -> Running {
+    let mut child = command.spawn().expect("a start");
     let mut log = BufReader::new(child.stdout.take().expect("a log"));
     let mut line = String::new();
     while !line.contains("started") {
@@ -98,7 +109,7 @@ fn invalid_configuration_exits_with_78_and_one_line() {
 }
 
 #[test]
-fn url_that_no_client_takes_is_rejected_at_check_and_start_alike() {
+fn url_that_no_client_accepts_is_rejected_at_check_and_start() {
     for (name, url) in [
         ("REDIS_URL", "redis://:p@ss/w@h"),
         ("REDIS_URL", "redis://a,b"),
@@ -126,22 +137,63 @@ fn url_that_no_client_takes_is_rejected_at_check_and_start_alike() {
 
 #[test]
 fn first_signal_drains_and_exits_with_0() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let running = start("drains", &[]);
+    reset_sighup();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        let mut running = start("drains", &[]);
         running.signal(signal);
-        assert_eq!(running.wait_for_exit().0, Some(0));
+        running.wait_for("draining");
+        assert_eq!(running.wait_for_exit().0, Some(0), "{signal}");
     }
 }
 
 #[test]
 fn second_signal_exits_immediately() {
-    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+    let second = [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGQUIT, 131)];
+    for (signal, code) in second {
         let mut running = start("ignores_shutdown", &[]);
         running.signal(Signal::SIGTERM);
         running.wait_for("draining");
         running.signal(signal);
         assert_eq!(running.wait_for_exit().0, Some(code));
     }
+}
+
+/// Terminals and session managers send SIGHUP in addition to another signal.
+#[test]
+fn hangup_does_not_end_a_drain() {
+    reset_sighup();
+    let mut running = start("ignores_shutdown", &[]);
+    running.signal(Signal::SIGHUP);
+    running.wait_for("draining");
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.wait_for_exit().0, Some(143), "the exit is that of SIGTERM");
+}
+
+#[test]
+fn ignored_hangup_stays_ignored() {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\""]).arg(service_command("drains").get_program());
+    shell.env_clear().stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut running = start_command(&mut shell);
+    running.signal(Signal::SIGHUP);
+    running.signal(Signal::SIGTERM);
+    running.wait_for("signal=15");
+    assert_eq!(running.wait_for_exit().0, Some(0));
+}
+
+#[test]
+fn closed_log_does_not_stop_a_service() {
+    let Running { mut child, log } = start("drains", &[]);
+    drop((log, child.stderr.take()));
+    for signal in [Signal::SIGPIPE, Signal::SIGTERM] {
+        let process = i32::try_from(child.id()).expect("a process id");
+        kill(Pid::from_raw(process), signal).expect("it is running");
+    }
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+    let mut check = service_command("drains").arg("--check-config").spawn().expect("a start");
+    drop((check.stdout.take(), check.stderr.take()));
+    assert_eq!(check.wait().expect("an end").code(), Some(0));
 }
 
 #[test]
@@ -156,16 +208,23 @@ fn shutdown_timeout_exits_with_1() {
 }
 
 #[test]
+fn panic_of_an_essential_task_exits_with_1() {
+    let (code, log) = start("loses_a_task", &[]).wait_for_exit();
+    assert_eq!(code, Some(1));
+    assert!(log.contains("on purpose") && log.contains("the task `count plays` panicked"), "{log}");
+}
+
+#[test]
 fn json_log_has_one_object_per_line_with_milliseconds() {
     let mut child =
-        example_command("drains").env("MAYFLY_LOG__FORMAT", "json").spawn().expect("a start");
+        service_command("drains").env("MAYFLY_LOG__FORMAT", "json").spawn().expect("a start");
     let mut log = BufReader::new(child.stdout.take().expect("a log"));
     let mut line = String::new();
     log.read_line(&mut line).expect("a line");
     let started: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(started["message"], "started");
     assert_eq!(started["service.name"], "persist-worker");
-    assert_eq!(started["ports"], "admin=0.0.0.0:9090");
+    assert_eq!(started["ports"], "admin=0.0.0.0:9090,[::]:9090");
     let time = started["timestamp"].as_str().expect("a time");
     assert!(time.len() == "2026-11-20T19:07:00.123Z".len() && time.ends_with('Z'), "{time}");
     let running = Running { child, log };

@@ -119,29 +119,32 @@ impl SnapshotStore {
     }
 
     /// Checks that S3 responds and accepts the credentials. Reads one byte of the object, but
-    /// neither the object nor permission to read it is required.
-    pub fn check(&self) -> S3Future<'_, ()> {
+    /// neither the object nor permission to read it is required. Returns false if the object is
+    /// known to be missing.
+    pub fn check(&self) -> S3Future<'_, bool> {
         Box::pin(async {
             let outcome = self.read_byte(&AUTHENTICATED).await;
             self.reload_if_rejected(outcome).await
         })
     }
 
-    /// Checks that the object can be read, as a client with a signed URL will do. The object must
-    /// exist: without permission to list the bucket, S3 reports a missing object as access denied.
-    pub fn check_readable(&self) -> S3Future<'_, ()> {
+    /// Checks that the object can be read, as a client with a signed URL will do. Returns false if
+    /// the object is known to be missing: without permission to list the bucket, S3 reports a missing
+    /// object as access denied.
+    pub fn check_readable(&self) -> S3Future<'_, bool> {
         Box::pin(async {
             let outcome = self.read_byte(&EMPTY).await;
             self.reload_if_rejected(outcome).await
         })
     }
 
-    async fn read_byte(&self, accepted: &[&str]) -> Result<(), S3Error> {
+    async fn read_byte(&self, accepted: &[&str]) -> Result<bool, S3Error> {
         let session = self.inner.sessions.get().await?;
         let get = session.client.get_object().bucket(&self.inner.bucket).key(&self.inner.key);
         match get.range("bytes=0-0").send().await.map_err(|error| Failure::from_sdk(&error)) {
-            Ok(_) => Ok(()),
-            Err(failure) if failure.is_code(accepted) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_code(&MISSING) => Ok(false),
+            Err(failure) if failure.is_code(accepted) => Ok(true),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -171,7 +174,7 @@ impl SnapshotStore {
     }
 
     /// Reloads the credentials before the next call if S3 rejected this one.
-    async fn reload_if_rejected(&self, outcome: Result<(), S3Error>) -> Result<(), S3Error> {
+    async fn reload_if_rejected<T>(&self, outcome: Result<T, S3Error>) -> Result<T, S3Error> {
         if matches!(outcome, Err(S3Error::Rejected(_))) {
             self.inner.sessions.reset().await;
         }
@@ -182,8 +185,10 @@ impl SnapshotStore {
 /// Codes that indicate that another process created the bucket, or is creating it.
 const CREATED_CONCURRENTLY: [&str; 3] =
     ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"];
-/// Codes that S3 returns only after it has accepted the credentials.
-const AUTHENTICATED: [&str; 4] = ["NoSuchKey", "NoSuchBucket", "AccessDenied", "InvalidRange"];
+/// Codes that S3 returns if the object does not exist, after it has accepted the credentials.
+const MISSING: [&str; 2] = ["NoSuchKey", "NoSuchBucket"];
+/// Other codes that S3 returns only after it has accepted the credentials.
+const AUTHENTICATED: [&str; 2] = ["AccessDenied", "InvalidRange"];
 /// The code for an object without content.
 const EMPTY: [&str; 1] = ["InvalidRange"];
 

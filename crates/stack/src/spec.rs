@@ -4,12 +4,31 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mayfly_runtime::{Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::service::{Service, deserialize_counts, find_service, serialize_counts};
 
 /// The limit of instances per service on one machine: a larger number is a typo.
 const INSTANCES_MAX: usize = 64;
+
+/// Pages from every loopback origin may use the local stack.
+const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*";
+/// The local stack is addressed by loopback names only. A page whose own name resolves to a loopback
+/// address (DNS rebinding) has the same origin as the stack, but another host.
+const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
+
+/// The settings of the local stack that differ from the built-in defaults.
+pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 8] = [
+    ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
+    ("MAYFLY_LIMITS__MESSAGES", "off"),
+    ("MAYFLY_LIMITS__PLAYS", "off"),
+    ("MAYFLY_LIMITS__VISITS", "off"),
+    ("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS),
+    ("MAYFLY_HTTP__ALLOWED_HOSTS", LOOPBACK_HOSTS),
+    ("MAYFLY_INGEST__WRITE_BY_GET", "on"),
+    ("MAYFLY_LIST__CHATS_GET", "on"),
+];
 
 /// The desired state of a stack, applied with [`Stack::apply`](crate::Stack::apply).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +50,7 @@ pub struct Spec {
     pub database_url: Option<String>,
     /// The S3 server that replaces the stack's own, with the credentials in `s3_env`.
     pub s3_endpoint: Option<String>,
-    /// `AWS_*` and `MESSY_*` variables, used only if `s3_endpoint` is set.
+    /// `MESSY_*` variables and, if `s3_endpoint` is set, `AWS_*` variables.
     pub s3_env: BTreeMap<String, String>,
     /// Starts no S3 server and configures none, for tests that do not need it.
     pub without_s3: bool,
@@ -44,6 +63,9 @@ pub struct Spec {
     pub migrate: bool,
     /// The time limit for the services to become ready.
     pub ready_timeout: Duration,
+    /// How long a service may be degraded, as it is shortly after its start, before it counts as
+    /// ready.
+    pub settle_timeout: Duration,
 }
 
 impl Spec {
@@ -65,12 +87,18 @@ impl Spec {
             postgres_template: None,
             migrate: true,
             ready_timeout: Duration::from_secs(30),
+            settle_timeout: Duration::from_secs(10),
         }
     }
 
     /// Describes a stack for tests: free ports, and servers that do not sync to disk.
     pub fn for_tests(root: impl Into<PathBuf>, bin_dir: impl Into<PathBuf>) -> Self {
-        Self { port_base: None, durable: false, ..Self::new(root, bin_dir) }
+        Self {
+            port_base: None,
+            durable: false,
+            settle_timeout: Duration::ZERO,
+            ..Self::new(root, bin_dir)
+        }
     }
 
     /// Describes a stack that consists only of Redis and Postgres.
@@ -108,6 +136,17 @@ impl Spec {
         self.scale.get(&service).copied().unwrap_or(1)
     }
 
+    /// Returns an error if a service would reject a setting at its start.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn check_settings(&self) -> Result<(), SettingsError> {
+        let defaults = LOCAL_DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut env = BTreeMap::from(defaults);
+        env.extend(self.s3_env.iter().chain(self.settings()).map(owned));
+        Settings::from_layers(None, env.into_iter()).map(drop)
+    }
+
     /// Returns the variables for the services: without names that lack `__`, which belong to tools,
     /// and without those that the stack sets itself.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&String, &String)> {
@@ -118,14 +157,20 @@ impl Spec {
     }
 }
 
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
+}
+
 /// Returns whether the stack itself sets this variable: listen addresses, and the URLs of Redis and
 /// Postgres.
 pub fn is_managed_setting(name: &str) -> bool {
-    const MANAGED: [&str; 4] = [
+    const MANAGED: [&str; 6] = [
         "MAYFLY_HTTP__LISTEN",
         "MAYFLY_ADMIN__LISTEN",
         "MAYFLY_REDIS__URL",
+        "MAYFLY_REDIS__URL_FILE",
         "MAYFLY_POSTGRES__URL",
+        "MAYFLY_POSTGRES__URL_FILE",
     ];
     MANAGED.contains(&name)
 }
@@ -189,8 +234,22 @@ mod tests {
 
     #[test]
     fn managed_settings_are_not_passed_on() {
-        let spec = Spec::new("/tmp", "/tmp").with_env("MAYFLY_HTTP__LISTEN", "0.0.0.0:80");
+        let spec = Spec::new("/tmp", "/tmp")
+            .with_env("MAYFLY_HTTP__LISTEN", "0.0.0.0:80")
+            .with_env("MAYFLY_REDIS__URL_FILE", "/run/secrets/redis");
         assert_eq!(spec.settings().count(), 0);
+    }
+
+    #[test]
+    fn settings_are_checked_together_with_those_of_the_local_stack() {
+        let spec = Spec::new("/tmp", "/tmp");
+        let check = |name: &str, value: &str| spec.clone().with_env(name, value).check_settings();
+        // Too short for the built-in `http.drain_delay`.
+        check("MAYFLY_LIFECYCLE__SHUTDOWN_TIMEOUT", "3s").expect("valid");
+        check("MAYFLY_HTTP__LISTEN", "invalid, but not used").expect("valid");
+        let error = check("MAYFLY_QUEUE__DEPTH_MAX", "many").expect_err("invalid").to_string();
+        assert!(error.contains("MAYFLY_QUEUE__DEPTH_MAX"), "{error}");
+        check("MAYFLY_LOG__LEVLE", "debug").expect_err("unknown");
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Stack {
     }
 
     /// Applies `spec`, restarting only what differs, and returns when every service is ready. If
-    /// one is not, the others stay up.
+    /// one is not, the others stay up. On any other error, the processes that ran before are
+    /// restored.
     pub async fn apply(&self, spec: Spec) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
         self.run_on_thread(async move { supervisor.apply(&spec).await }).await?
@@ -92,6 +93,11 @@ impl Stack {
     /// be planned or started does not count.
     pub fn spec(&self) -> Option<Spec> {
         self.supervisor.spec()
+    }
+
+    /// Returns whether [`down`](Self::down) was called.
+    pub fn is_shutting_down(&self) -> bool {
+        self.supervisor.is_shutting_down()
     }
 
     /// Stops everything gracefully, and returns when it is down. Aborts an `apply` in progress.

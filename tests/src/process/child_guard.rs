@@ -1,6 +1,6 @@
 //! Child processes that cannot outlive the test.
 
-use std::{ffi::OsStr, process::Stdio};
+use std::{ffi::OsStr, os::unix::process::CommandExt as _, path::Path, process::Stdio};
 
 use tokio::process::{Child, Command};
 
@@ -26,5 +26,36 @@ impl ChildGuard {
         shell.args(["-c", GUARD_SCRIPT, "guard"]).args(command_line).stdin(Stdio::piped());
         shell.stdout(log.try_clone().expect("the file handle is duplicated")).stderr(log);
         Self(shell.spawn().expect("the shell starts"))
+    }
+}
+
+/// A shell command that runs when the test process ends without dropping this, for example because it
+/// is killed. Otherwise a process that the test has started in the background would run forever.
+#[derive(Debug)]
+pub struct ExitCommand(std::process::Child);
+
+impl ExitCommand {
+    /// Prepares a command that runs in `dir`, with the arguments `$1`, `$2` and so on.
+    ///
+    /// # Panics
+    /// If the shell does not start.
+    pub fn new<S: AsRef<OsStr>>(
+        dir: &Path,
+        command: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(format!("cat >/dev/null; {command}")).arg("exit-command");
+        // In its own process group, so that Ctrl-C does not stop it.
+        shell.args(arguments).current_dir(dir).process_group(0);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(shell.spawn().expect("the shell starts"))
+    }
+}
+
+impl Drop for ExitCommand {
+    fn drop(&mut self) {
+        // Fails if it has exited.
+        let _exited = self.0.kill().and_then(|()| self.0.wait());
     }
 }

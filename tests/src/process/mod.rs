@@ -4,6 +4,6 @@ mod child_guard;
 mod service_process;
 mod signals;
 
-pub use child_guard::ChildGuard;
+pub use child_guard::{ChildGuard, ExitCommand};
 pub use service_process::ServiceProcess;
 pub use signals::{Frozen, send_signal};

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -15,13 +16,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::send_signal;
+use super::{ExitCommand, send_signal};
 use crate::{DEFAULT_TIMEOUT, RedisProxy, World, bin_dir};
 
 /// An additional service process that uses the stores of a stack. It is killed when this is
-/// dropped.
+/// dropped or when the test process ends, even if that is killed.
 #[derive(Debug)]
 pub struct ServiceProcess {
+    _kill_at_exit: ExitCommand,
     child: Child,
     /// The address of its public port, if the service has one.
     pub http: Option<SocketAddr>,
@@ -90,13 +92,16 @@ impl ServiceProcess {
     async fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the service starts");
+        let pid = child.id().expect("it was not awaited").to_string();
+        let kill_at_exit = ExitCommand::new(Path::new("/"), "kill -KILL \"$1\"", [pid]);
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
         let started = timeout(DEFAULT_TIMEOUT, find_started_line(&mut lines)).await;
         let (started, earlier) = started.expect("the service starts in time");
         let (http, admin) = (parse_address(&started, "http="), parse_address(&started, "admin="));
         let log = tokio::spawn(read_rest(earlier, lines));
-        Self { child, http, admin: admin.expect("every service has an admin port"), log }
+        let admin = admin.expect("every service has an admin port");
+        Self { _kill_at_exit: kill_at_exit, child, http, admin, log }
     }
 
     /// Starts a service that connects to Redis through a proxy, with long timeouts. It has one

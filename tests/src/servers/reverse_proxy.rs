@@ -35,10 +35,36 @@ impl ReverseProxy {
     /// # Panics
     /// If nginx does not start.
     pub async fn start(env: &StackEnv, port: ReservedPort, root: &Path) -> Self {
+        let config = render_config(env, port.port);
+        Self::start_with(&config, port, root).await
+    }
+
+    /// Starts nginx with the shipped configuration, which finds the instances of a service by name:
+    /// with the name server on `name_server`, a UDP port, and services on `service_port`.
+    ///
+    /// # Panics
+    /// If nginx does not start.
+    pub async fn start_with_names(
+        name_server: u16,
+        service_port: u16,
+        port: ReservedPort,
+        root: &Path,
+    ) -> Self {
+        let mut config = read_shipped_config();
+        replace_once(&mut config, "listen 8000;", &format!("listen 127.0.0.1:{};", port.port));
+        let resolver = format!("resolver 127.0.0.1:{name_server} ");
+        replace_once(&mut config, "resolver 127.0.0.11 ", &resolver);
+        for (name, _) in UPSTREAMS {
+            let (from, to) = (format!("{name}:8080;"), format!("{name}:{service_port};"));
+            replace_once(&mut config, &from, &to);
+        }
+        Self::start_with(&config, port, root).await
+    }
+
+    async fn start_with(config: &str, port: ReservedPort, root: &Path) -> Self {
         let dir = root.join("nginx");
         fs::create_dir(&dir).expect("the directory is created");
         let path = |name: &str| dir.join(name);
-        let config = render_config(env, port.port);
         fs::write(path("nginx.conf"), config).expect("the configuration is written");
         let log = fs::File::create(path("log")).expect("the file is created");
         let program = find_tool("nginx").expect("installed by `make test`");
@@ -62,23 +88,30 @@ impl ReverseProxy {
     }
 }
 
-/// Returns the shipped configuration with this port and these instances.
+/// Returns the shipped configuration with this port and these instances, which have different ports.
 fn render_config(env: &StackEnv, port: u16) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx.conf");
-    let mut text = fs::read_to_string(path).expect("the configuration exists");
+    let mut text = read_shipped_config();
     replace_once(&mut text, "listen 8000;", &format!("listen 127.0.0.1:{port};"));
+    let mut upstreams = String::new();
     for (name, service) in UPSTREAMS {
-        let mut servers = String::new();
-        for url in env.urls(service) {
-            let address = url.trim_start_matches("http://");
-            write!(servers, "server {address} max_fails=0; ").expect("writing to a string works");
+        write!(upstreams, "upstream {name} {{ ").expect("writing to a string works");
+        let urls = env.urls(service);
+        let addresses = urls.iter().map(|url| url.trim_start_matches("http://"));
+        // No service listens on this port.
+        for address in addresses.chain(urls.is_empty().then_some("127.0.0.1:9")) {
+            write!(upstreams, "server {address} max_fails=0; ").expect("writing to a string works");
         }
-        if servers.is_empty() {
-            servers.push_str("server 127.0.0.1:9;");
-        }
-        replace_once(&mut text, &format!("server {name}:8080 max_fails=0;"), &servers);
+        upstreams.push_str("}\n");
+        replace_once(&mut text, &format!("default {name}:8080;"), &format!("default {name};"));
     }
+    replace_once(&mut text, "\nhttp {\n", &format!("\nhttp {{\n{upstreams}"));
     text
+}
+
+/// Returns `deploy/nginx.conf`.
+fn read_shipped_config() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nginx.conf");
+    fs::read_to_string(path).expect("the configuration exists")
 }
 
 fn replace_once(text: &mut String, from: &str, to: &str) {

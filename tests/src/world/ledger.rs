@@ -130,9 +130,17 @@ impl World {
     /// # Panics
     /// If the command does not start.
     pub async fn audit_with(&self, options: &[&str]) -> (bool, String) {
+        self.audit_within("60s", options).await
+    }
+
+    /// Runs `mayfly audit --wait` for this time with further options.
+    ///
+    /// # Panics
+    /// If the command does not start.
+    pub async fn audit_within(&self, wait: &str, options: &[&str]) -> (bool, String) {
         let env = self.stack.env();
         let output = tokio::process::Command::new(bin_dir().join("mayfly"))
-            .args(["audit", "--wait", "60s"])
+            .args(["audit", "--wait", wait])
             .args(options)
             .env("REDIS_URL", env.redis_url())
             .env("DATABASE_URL", env.database_url())

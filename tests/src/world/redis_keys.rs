@@ -28,9 +28,8 @@ impl World {
         command.query_async(&mut self.redis().await).await.expect("Redis responds")
     }
 
-    /// Returns the names of all keys of the stack, without the prefix, and without the keys that
-    /// running services write again and again for a few seconds: leases and the key of the health
-    /// check.
+    /// Returns the names of all keys of the stack, without the prefix, and without the short-lived
+    /// keys that running services keep writing: leases and the key of the health check.
     ///
     /// # Panics
     /// If Redis is unavailable.

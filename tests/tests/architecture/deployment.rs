@@ -76,6 +76,24 @@ fn metrics_exist_and_are_documented() {
     assert!(found.len() > 20, "{found:?}");
 }
 
+/// The variable `namespace` of the dashboard separates installations in every query.
+#[test]
+fn every_dashboard_query_selects_the_namespace() {
+    let text = fs::read_to_string(root().join("deploy/grafana/mayfly.json")).expect("valid UTF-8");
+    // A query ends at a quotation mark that is not escaped.
+    let text = text.replace("\\\"", "'");
+    let queries: Vec<_> = text.split("\"expr\": \"").skip(1).collect();
+    assert!(queries.len() > 20, "{queries:?}");
+    for query in queries.iter().filter_map(|rest| rest.split('"').next()) {
+        let is_metric = |word: &&str| {
+            word.starts_with("mayfly_") || word.starts_with("process_") || *word == "up"
+        };
+        let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let selected = query.matches("{namespace=~'$namespace'").count();
+        assert_eq!(words.filter(is_metric).count(), selected, "{query}");
+    }
+}
+
 /// Every alert is documented and has a test case in which it fires.
 #[test]
 fn alerts_are_documented_and_tested() {
@@ -95,32 +113,49 @@ fn alerts_are_documented_and_tested() {
     }
 }
 
-/// Workers are scaled by the streams and consumer groups that they read.
+/// The commands of the runbooks name the streams and consumer groups that the workers read.
 #[test]
-fn workers_are_scaled_by_their_streams() {
-    let worker =
-        fs::read_to_string(root().join("k8s/base/persist-worker.yaml")).expect("the file exists");
-    let keys = Keys::new("mayfly", 0);
-    for (key, stream) in [(keys.messages(), Stream::Messages), (keys.plays(), Stream::Plays)] {
-        let trigger = format!("stream: \"{key}\"\n        consumerGroup: {}\n", stream.group());
-        assert_eq!(worker.matches(&trigger).count(), 1, "{trigger}");
+fn runbooks_name_existing_streams_and_groups() {
+    let operations =
+        fs::read_to_string(root().join("docs/OPERATIONS.md")).expect("the file exists");
+    let (messages, group) = (Keys::new("mayfly", 0).messages(), Stream::Messages.group());
+    for command in [
+        format!("XINFO GROUPS '{messages}'"),
+        format!("XPENDING '{messages}' {group} "),
+        format!("XGROUP SETID '{messages}' {group} 0"),
+        format!("(for plays, group `{}`)", Stream::Plays.group()),
+    ] {
+        assert!(operations.contains(&command), "docs/OPERATIONS.md lacks {command}");
     }
 }
 
+/// Images have the version of the workspace, and names that no name server can resolve (RFC 2606)
+/// until an operator sets a registry: `mayfly/…` belongs to another account of the public registry.
 #[test]
-fn image_tags_have_the_workspace_version() {
+fn image_names_have_the_version_and_cannot_be_resolved() {
     let version = env!("CARGO_PKG_VERSION");
+    let files = ["README.md", "k8s/README.md", "docs/OPERATIONS.md"].map(|path| root().join(path));
     let mut found = 0;
-    for path in deployed_files() {
+    for path in deployed_files().into_iter().chain(files) {
         let text = fs::read_to_string(&path).expect("valid UTF-8");
-        for mark in ["image: mayfly/", "name: mayfly/", "-t mayfly/", "image.version=\""] {
-            for line in text.lines().filter(|line| line.contains(mark)) {
-                assert!(line.contains(version), "{}: {line}", path.display());
-                found += 1;
-            }
+        for line in text.lines().filter(|line| is_image_name(line)) {
+            let others = line.replace("registry.invalid/mayfly/", "");
+            assert!(!is_image_name(&others), "{}: {line}: can be resolved", path.display());
+            assert!(line.contains(version), "{}: {line}: another version", path.display());
+            found += 1;
         }
     }
-    assert!(found > 10, "only {found} images found");
+    assert!(found > 20, "only {found} images found");
+    let dockerfile = fs::read_to_string(root().join("deploy/Dockerfile")).expect("it exists");
+    assert!(dockerfile.contains(&format!("image.version=\"{version}\"")), "another version");
+}
+
+/// Returns whether a line contains the name of an image of Mayfly, such as `mayfly/list-api:0.1.0`.
+fn is_image_name(line: &str) -> bool {
+    let binaries = Service::ALL.iter().map(|service| service.name()).chain(["mayfly", "$bin"]);
+    binaries
+        .flat_map(|name| [format!("mayfly/{name}:"), format!("mayfly/{name},")])
+        .any(|name| line.contains(&name))
 }
 
 /// Returns all files in `deploy` and `k8s`.

@@ -8,9 +8,11 @@ mod feeds;
 mod layout;
 mod routes;
 mod scripts;
+mod tasks;
 
 use std::{
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +20,35 @@ use std::{
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the package is in the workspace").to_path_buf()
+}
+
+/// Returns all Rust files below a directory.
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Returns the Rust files of all crates and binaries, without their tests in other files.
+fn product_code() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for group in ["crates", "bins"] {
+        for entry in fs::read_dir(root().join(group)).expect("readable") {
+            let sources = entry.expect("readable").path().join("src");
+            if sources.is_dir() {
+                files.extend(rust_files(&sources));
+            }
+        }
+    }
+    assert!(files.len() > 200, "only {} files found", files.len());
+    files
 }
 
 /// Returns all configuration keys as environment variables.

@@ -47,8 +47,12 @@ fn nginx_routes_as_the_table_says() {
         let path = location.split(' ').next().expect("a location has a path");
         let target = between(location, "proxy_pass http://", ";");
         let Some(map) = target.strip_prefix('$') else { continue };
-        let map = between(&text, &format!("map $request_method ${map} {{"), "}\n");
-        let line = map.lines().find_map(|line| line.trim().strip_suffix(" ingest_api;"));
+        let start = format!("map $request_method ${map} {{");
+        if !text.contains(&start) {
+            continue;
+        }
+        let map = between(&text, &start, "}\n");
+        let line = map.lines().find_map(|line| line.trim().strip_suffix(" $ingest_api;"));
         // Either one method, or a regular expression: ~^(GET|POST)$
         let methods = line.expect("a map routes to ingest-api").trim();
         let methods = methods.trim_start_matches("~^(").trim_end_matches(")$");
@@ -120,7 +124,7 @@ fn api_document_lists_the_routes_of_the_table() {
             // Both APIs serve these; the document describes them in its introduction.
             .filter(|(_, path)| !["/", "/docs", "/openapi.json", "/health"].contains(&&**path))
             .collect();
-        // A path that exists with and without a slash at its end can be listed once.
+        // A path that exists with and without a trailing slash can be listed once.
         let canonical = |endpoints: &BTreeSet<Endpoint>| -> BTreeSet<Endpoint> {
             endpoints
                 .iter()

@@ -1,7 +1,7 @@
 /** A client: one live connection that is reopened whenever it is lost. */
 
 import { Clock, TIMER_MAX_MS } from './clock.js';
-import { createError } from './errors.js';
+import { createError, report } from './errors.js';
 import { Lifetimes } from './lifetimes.js';
 import { Listeners } from './listeners.js';
 import { FEEDS, KINDS, checkMembers, parseNames } from './names.js';
@@ -12,7 +12,7 @@ import { parseUrl } from './url.js';
 /** @import { Events, Live, Message, Names, Options, State, WebSocketLike } from '../mayfly.js' */
 
 const OPTIONS = ['url', ...KINDS, 'since', 'token', 'WebSocket'];
-/** Positions are shorter than this. The rest of a longer one would only make the frame too large. */
+/** Positions are shorter than this. A longer one is truncated, or the frame would be too large. */
 const POSITION_CHARS_MAX = 257;
 /** How long to wait for a token, for `hello`, and for the response to a ping. */
 const RESPONSE_TIMEOUT_MS = 10_000;
@@ -173,7 +173,12 @@ export class Client {
     }
     if (!frame?.type) return;
     if (['message', 'expired', 'position'].includes(frame.type)) this.#position = frame.position;
-    this.#dispatch(connection, frame);
+    try {
+      this.#dispatch(connection, frame);
+    } catch (error) {
+      // A field is missing. In Node, the exception would end the process.
+      report(error);
+    }
     if (connection.openedAt) this.#receivedAt = this.#clock.elapsed;
   }
 

@@ -2,13 +2,13 @@
 
 /** The longest delay of `setTimeout`; a longer one would fire immediately. */
 export const TIMER_MAX_MS = 2 ** 31 - 1;
-/** Shorter sleeps cannot be told from the latency of the network. */
+/** Shorter sleeps cannot be distinguished from the latency of the network. */
 const SLEEP_MIN_MS = 1000;
 
-/** Time passed, and the time of the server, whatever the local clock says. */
+/** Elapsed time, and the time of the server, independent of the local clock. */
 export class Clock {
   #sleptMs = 0;
-  /** All clocks when the server's time was last received.
+  /** The readings of all clocks when the server's time was last received.
    * @type {{ server: number, local: number, elapsed: number } | undefined} */
   #reading;
 

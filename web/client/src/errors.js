@@ -1,4 +1,4 @@
-/** Errors for callers, and errors of callers. */
+/** Errors that the client throws, and errors of listeners. */
 
 /**
  * Creates an error with a code for programs: a code of the server, or `closed`.
@@ -10,7 +10,7 @@ export function createError(Type, message, code = 'invalid_field') {
 }
 
 /**
- * Reports an error as if nobody had caught it, without ending a Node process.
+ * Reports an error as an uncaught one, without ending a Node process.
  * @param {unknown} error
  */
 export function report(error) {

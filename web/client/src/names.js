@@ -10,7 +10,7 @@ export const KINDS = /** @type {const} */ (['channels', 'videos', 'hosts', 'feed
 /** @typedef {(typeof KINDS)[number]} Kind */
 /** @typedef {{ [kind in Kind]?: string[] }} NameLists */
 
-/** The server's rules. It closes a connection for good if a name violates them. */
+/** The server's rules. It closes a connection permanently if a name violates them. */
 const RULES = {
   channels: /^(\*|[\w.:-]{1,64})$/,
   videos: /^\P{Surrogate}{1,128}$/u,

@@ -2,7 +2,7 @@
 
 /** @import { Clock } from './clock.js' */
 
-/** A replay has no longer pause, and covers more than this time in the same time. */
+/** A replay has no pause longer than this, and within this time it covers a longer period. */
 const PACE_MS = 1000;
 
 /**
@@ -41,7 +41,7 @@ export class Replay {
   }
 
   /**
-   * Returns whether the replay is over. Every sign of it holds even if the clock that set
+   * Returns whether the replay is over. Every criterion holds even if the clock that set
    * `created_at` differs from the server's.
    * @param {number} created
    */
@@ -52,7 +52,7 @@ export class Replay {
     const lagMs = now - created;
     if (this.#lagMs === Infinity) this.#lagMs = lagMs;
     else if (now - this.#checkedAt > PACE_MS) {
-      // Live messages are as far from the present as those before them.
+      // The lag of live messages is constant, that of a replay decreases.
       if (this.#lagMs - lagMs < PACE_MS / 2) return true;
       this.#lagMs = lagMs;
       this.#checkedAt = now;

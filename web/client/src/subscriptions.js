@@ -86,7 +86,7 @@ export class Subscriptions {
 
   /** @param {NameLists} names */
   remove(names) {
-    // Nobody subscribed to all channels by name: this is the end of the default.
+    // No caller subscribed to `*` by name: this ends the default of all channels.
     if (names.channels?.includes('*')) this.#named.add('channels');
     this.#count(names, -1);
   }

@@ -83,14 +83,14 @@ export class Synchronization {
     this.#settleCalls();
   }
 
-  /** The connection is lost. The next `connect` frame replaces the frames on the way. */
+  /** Stops sending after a disconnect. The next `connect` frame replaces the frames in flight. */
   pause() {
     this.#send = null;
     this.#waiting.unshift(...this.#sent.splice(0).filter(isCall));
   }
 
   /**
-   * There will not be another connection.
+   * Settles all calls, because there will not be another connection.
    * @param {string} reason
    */
   close(reason) {
@@ -178,7 +178,7 @@ export class Synchronization {
     });
     this.#sent = this.#sent.filter((entry) => !isCall(entry) || !others.includes(entry));
     for (const other of others) this.#subscriptions.undo(other.names);
-    // Names that nobody waits for are not requested again before the next connection.
+    // Names for which no call waits are not requested again before the next connection.
     const { channels, isDefault } = this.selection;
     if (!channels) this.#requested = { ...this.#requested, channels, isDefault };
     for (const kind of KINDS) {

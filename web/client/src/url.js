@@ -5,8 +5,8 @@ import { createError } from './errors.js';
 const RULE = 'expected http(s):// or ws(s):// with a host, or a path on a page of the server';
 
 /**
- * Returns the URL of the WebSocket. It holds nothing but `connect=frame`: everything else is sent
- * in frames, which have no limit of length and are in no log.
+ * Returns the URL of the WebSocket. Its query contains only `connect=frame`: everything else is
+ * sent in frames, which are not limited by the length of a URL and do not appear in access logs.
  * @param {string | { href: string } | null} [given]
  */
 export function parseUrl(given) {

@@ -1,4 +1,4 @@
-/** A server that speaks as much of the protocol as the tests of the bundles need. */
+/** A server that implements the part of the protocol that the tests need. */
 
 import { WebSocketServer } from 'ws';
 

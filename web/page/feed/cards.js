@@ -75,15 +75,16 @@ export class Cards {
   /**
    * Shows the first of these entries, in this order.
    * @param {Entry[]} entries
+   * @param {number} now
    */
-  show(entries) {
+  show(entries, now) {
     /** @type {Map<string, MessageView>} */
     const views = new Map();
     const arrived = [];
     for (const entry of entries.slice(0, this.#max)) {
       const { id } = entry.message;
       let view = this.#views.get(id);
-      if (!view) arrived.push((view = createCard(entry)));
+      if (!view) arrived.push((view = createCard(entry, now)));
       views.set(id, view);
     }
     const before = [...this.#views.keys()];
@@ -150,9 +151,12 @@ export class Cards {
   }
 }
 
-/** @param {Entry} entry */
-function createCard(entry) {
-  const view = new MessageView(entry.message, entry.expiresAt);
+/**
+ * @param {Entry} entry
+ * @param {number} now
+ */
+function createCard(entry, now) {
+  const view = new MessageView(entry.message, entry.expiresAt, now);
   if (entry.isOwn) view.markOwn();
   if (entry.state === 'expired') view.markExpired();
   if (entry.state === 'removed') view.markRemoved();

@@ -13,7 +13,7 @@ const PIN_MS = 10_000;
 const PIN_INDEX_MAX = 2;
 
 /**
- * A message of the feed. Times are by the clock of this page, except `order`.
+ * A message of the feed. `expiresAt` and `removeAt` are times of `Clock.elapsed`.
  * @typedef {{
  *   message: Message, order: number, sequence: number, isOwn: boolean,
  *   state: 'live' | 'expired' | 'removed', expiresAt: number, removeAt: number,
@@ -23,7 +23,7 @@ const PIN_INDEX_MAX = 2;
 /** @typedef {Pick<Entry, 'order' | 'expiresAt'> & Partial<Entry>} EntryOptions */
 
 export class MessageList {
-  /** The entries on view, newest first. New ones are on view after `merge`.
+  /** The displayed entries, newest first. New ones are displayed after `merge`.
    * @type {Entry[]} */
   #entries = [];
   /** @type {Map<string, Entry>} */
@@ -80,21 +80,21 @@ export class MessageList {
   }
 
   /**
-   * Moves a message to the top while it is new, however many newer ones arrive.
+   * Moves a message to the top while it is new, regardless of the number of newer ones.
    * @param {string} id
    */
   pin(id) {
     this.#pinnedId = id;
-    this.#pinnedUntil = Date.now() + PIN_MS;
+    this.#pinnedUntil = performance.now() + PIN_MS;
   }
 
-  /** Puts the new entries on view. */
+  /** Displays the new entries. */
   merge() {
     const merged = [...this.#entries, ...this.#new.values()].sort(compareNewest);
     this.#new.clear();
     this.#newCount = 0;
     const index = merged.findIndex(({ message }) => message.id === this.#pinnedId);
-    if (index > PIN_INDEX_MAX && Date.now() < this.#pinnedUntil) {
+    if (index > PIN_INDEX_MAX && performance.now() < this.#pinnedUntil) {
       merged.unshift(...merged.splice(index, 1));
     }
     this.#drop(merged.splice(MESSAGES_MAX));

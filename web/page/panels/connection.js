@@ -16,6 +16,16 @@ const REASONS = {
   unknown_position: 'the server does not know the position',
 };
 
+/** The meanings of close codes whose reason is missing or for programs.
+ * @type {Record<number, string>} */
+const CLOSE_CODES = {
+  1001: 'the server is shutting down',
+  1006: 'the connection was lost',
+  4000: 'this client was too slow',
+  4001: 'this client did not respond',
+  4002: 'the server is overloaded',
+};
+
 export class ConnectionPanel {
   /** @type {Live | undefined} */
   #live;
@@ -64,7 +74,7 @@ export class ConnectionPanel {
     } else {
       byId('connection-id').textContent = '–';
     }
-    if (state.state === 'waiting') this.#reconnectAt = Date.now() + state.delay_ms;
+    if (state.state === 'waiting') this.#reconnectAt = performance.now() + state.delay_ms;
     const { short, long } = describeState(state);
     byId('status-text').textContent = short;
     byId('connection-state').textContent = long;
@@ -90,7 +100,7 @@ export class ConnectionPanel {
 
   /**
    * Counts the messages of a replay. It ends with the first message that is newer, or with a pause:
-   * the process that accepted a message may have another time.
+   * the clock of the process that accepted a message may differ.
    * @param {Live} live
    * @param {Message} message
    */
@@ -133,7 +143,7 @@ export class ConnectionPanel {
     setText(element, position || '–');
     if (element.title !== position) element.title = position;
     if (this.#live?.state.state !== 'waiting') return;
-    const seconds = Math.max(0, Math.ceil((this.#reconnectAt - Date.now()) / 1000));
+    const seconds = Math.max(0, Math.ceil((this.#reconnectAt - performance.now()) / 1000));
     setText(byId('status-text'), `Reconnecting in ${seconds} s`);
   }
 
@@ -165,4 +175,7 @@ function describeState(state) {
 }
 
 /** @param {{ code: number, reason: string }} close */
-const describeClose = ({ code, reason }) => [code, reason].filter(Boolean).join(' ');
+function describeClose({ code, reason }) {
+  const text = code === 1006 ? reason || CLOSE_CODES[code] : (CLOSE_CODES[code] ?? reason);
+  return [code, text].filter(Boolean).join(': ');
+}

@@ -14,8 +14,8 @@ import { REASON_VISIBLE_MS, findExpiry } from '../ui/message.js';
 /** @import { Entry, EntryOptions } from '../feed/list.js' */
 
 /**
- * The minimum interval between updates of the list. Fewer than three per second are no flashes
- * (WCAG 2.3.1), and messages that arrive in between are drawn together.
+ * The minimum interval between updates of the list. Up to three per second do not count as flashes
+ * (WCAG 2.3.1). Messages that arrive in between are drawn together.
  */
 const DRAW_INTERVAL_MS = 350;
 const NOTICE_MS = 15_000;
@@ -32,7 +32,7 @@ const REMOVED_MAX = 1000;
 
 export class FeedPanel {
   #urls;
-  #now;
+  #clock;
   /** @type {string[]} */
   #channels = [];
   #list = new MessageList();
@@ -49,10 +49,10 @@ export class FeedPanel {
   #loader = new Refresher(() => this.#loadMessages());
   #requestDraw = throttleDraw(() => this.#draw(), DRAW_INTERVAL_MS);
 
-  /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
-  constructor({ urls, now }) {
+  /** @param {import('../api.js').Context} context */
+  constructor({ urls, clock }) {
     this.#urls = urls;
-    this.#now = now;
+    this.#clock = clock;
     byId('feed-new').addEventListener('click', () => this.#showNewest());
     byId('feed-older').addEventListener('click', () => this.#showOlder());
     const isVisible = (/** @type {IntersectionObserverEntry[]} */ entries) =>
@@ -74,17 +74,18 @@ export class FeedPanel {
 
   /** Returns the live messages as JSON, newest first. */
   serialize() {
+    const now = this.#clock.elapsed;
     const saved = [];
     let chars = 0;
     for (const entry of [...this.#list.all()].sort(compareNewest)) {
       if (entry.state !== 'live') continue;
       const { message, order, isOwn, expiresAt } = entry;
-      const json = JSON.stringify({ message, order, isOwn, expiresAt });
+      const json = JSON.stringify({ message, order, isOwn, remainingMs: expiresAt - now });
       chars += json.length;
       if (chars > SAVED_CHARS_MAX) break;
       saved.push(json);
     }
-    return `[${saved}]`;
+    return `{"savedAt":${Date.now()},"messages":[${saved}]}`;
   }
 
   /**
@@ -93,10 +94,14 @@ export class FeedPanel {
    */
   restore(json) {
     if (!json) return;
-    const now = Date.now();
-    for (const { message, order, isOwn, expiresAt } of JSON.parse(json).reverse()) {
-      if (!(expiresAt > now)) continue;
+    // An earlier version of this page saved another format.
+    const { savedAt, messages = [] } = JSON.parse(json);
+    // The local clock is the only one that continues while no page is open.
+    const passedMs = Math.max(0, Date.now() - savedAt);
+    for (const { message, order, isOwn, remainingMs } of messages.reverse()) {
+      if (!(remainingMs > passedMs)) continue;
       this.#lastOrder = Math.max(this.#lastOrder, order);
+      const expiresAt = this.#clock.elapsed + remainingMs - passedMs;
       this.#add(message, { order, isOwn, expiresAt });
     }
   }
@@ -144,7 +149,10 @@ export class FeedPanel {
     if (this.#removedIds.has(message.id)) return 'It has already been taken or deleted.';
     const entry =
       this.#list.get(message.id) ??
-      this.#add(message, { order: this.#createOrder(), expiresAt: this.#findExpiry(message) });
+      this.#add(message, {
+        order: this.#createOrder(),
+        expiresAt: findExpiry(message, this.#clock),
+      });
     entry.isOwn = true;
     this.#cards.get(message.id)?.markOwn();
     this.#list.pin(message.id);
@@ -171,16 +179,16 @@ export class FeedPanel {
     const { list_url } = await this.#urls;
     /** @type {{ items: Message[] }} */
     const { items } = await request(`${list_url}/v1/messages?${query}`);
-    const now = this.#now();
+    const now = this.#clock.server;
     for (const message of items.reverse()) {
       const entry = this.#list.get(message.id);
       const expiresAt = Date.parse(message.expires_at);
-      // A message expires earlier than it said only if it was taken or deleted.
+      // A message expires earlier than announced only if it was taken or deleted.
       if (entry && expiresAt < Date.parse(entry.message.expires_at)) {
         this.#removeTaken([message.id]);
       } else if (!entry && expiresAt > now && !this.#isExcluded(message)) {
         const order = Math.min(Date.parse(message.created_at), now);
-        this.#add(message, { order, expiresAt: this.#findExpiry(message) });
+        this.#add(message, { order, expiresAt: findExpiry(message, this.#clock) });
       }
     }
   }
@@ -203,7 +211,7 @@ export class FeedPanel {
     if (this.#isFiltered(message)) return;
     this.#received.add();
     if (this.#removedIds.has(message.id) || this.#list.get(message.id)) return;
-    const expiresAt = Date.now() + expires_in_ms;
+    const expiresAt = this.#clock.elapsed + expires_in_ms;
     this.#add(message, { order: this.#createOrder(), expiresAt });
     this.#announcer.add(message);
   }
@@ -218,24 +226,19 @@ export class FeedPanel {
   }
 
   /**
-   * Returns the place in time of a message that arrives now: above all earlier ones, also if the
-   * process that accepted it has another time.
+   * Returns the order of a message that arrives now: above all earlier ones, even if the clock of
+   * the process that accepted it differs.
    */
   #createOrder() {
-    this.#lastOrder = Math.max(this.#lastOrder, this.#now());
+    this.#lastOrder = Math.max(this.#lastOrder, this.#clock.server);
     return this.#lastOrder;
-  }
-
-  /** @param {Message} message */
-  #findExpiry(message) {
-    return findExpiry(message, this.#now());
   }
 
   #draw() {
     const { isReading } = this.#cards;
     if (!isReading) this.#list.merge();
-    this.#cards.show(this.#list.entries);
-    const now = Date.now();
+    const now = this.#clock.elapsed;
+    this.#cards.show(this.#list.entries, now);
     const unshown = [];
     for (const entry of this.#list.entries) {
       if (entry.state !== 'expired') continue;
@@ -278,12 +281,13 @@ export class FeedPanel {
   }
 
   /**
-   * The time to live of messages has passed. One that has just arrived is shown for a moment.
+   * Expires messages whose time to live has passed. One that has just arrived is shown for a
+   * moment.
    * @param {string[]} ids
    */
   #expire(ids) {
-    const now = Date.now();
-    // Nobody sees it arrive.
+    const now = this.#clock.elapsed;
+    // The user does not see the message arrive.
     const isUnseen = this.#cards.isReading || document.hidden;
     const removed = [];
     for (const id of ids) {
@@ -300,7 +304,7 @@ export class FeedPanel {
   }
 
   /**
-   * Messages were taken or deleted.
+   * Marks messages that were taken or deleted, then removes them.
    * @param {string[]} ids
    */
   #removeTaken(ids) {
@@ -339,7 +343,7 @@ export class FeedPanel {
 
   /** Updates everything that changes with time. */
   #refresh() {
-    const now = Date.now();
+    const now = this.#clock.elapsed;
     const all = [...this.#list.all()];
     const due = all.filter(({ state, expiresAt }) => state === 'live' && expiresAt <= now);
     this.#expire(due.map(({ message }) => message.id));

@@ -16,7 +16,7 @@ const REFRESH_MS = 400;
 
 export class InboxPanel {
   #urls;
-  #now;
+  #clock;
   /** @type {MessageView[]} */
   #views = [];
   /** The username of the inbox on the page; null after a take, which is not refreshed.
@@ -27,10 +27,10 @@ export class InboxPanel {
   #refreshTimer;
   #input = inputById('inbox-username');
 
-  /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
-  constructor({ urls, now }) {
+  /** @param {import('../api.js').Context} context */
+  constructor({ urls, clock }) {
     this.#urls = urls;
-    this.#now = now;
+    this.#clock = clock;
     this.#input.value = load('inbox-username') ?? '';
     this.#input.addEventListener('input', () => showFieldError(this.#input, ''));
     byId('inbox').addEventListener('submit', (event) => {
@@ -125,9 +125,9 @@ export class InboxPanel {
     this.#username = action === 'read' ? username : null;
     // Messages that are already on the page keep their place.
     const previous = new Map(this.#views.map((view) => [view.message.id, view]));
-    const now = this.#now();
     /** @param {Message} message */
-    const createView = (message) => new MessageView(message, findExpiry(message, now));
+    const createView = (message) =>
+      new MessageView(message, findExpiry(message, this.#clock), this.#clock.elapsed);
     this.#views = items.map((message) => previous.get(message.id) ?? createView(message));
     const added = this.#views.filter(({ message }) => !previous.delete(message.id));
     list.append(...added.map(({ element }) => element));
@@ -152,7 +152,7 @@ export class InboxPanel {
 
   #tick() {
     if (this.#username === null || document.hidden) return;
-    const now = Date.now();
+    const now = this.#clock.elapsed;
     const due = this.#views.filter(({ expiresAt, isRemoved }) => !isRemoved && expiresAt <= now);
     if (due.length) {
       this.#remove(due);

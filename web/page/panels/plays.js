@@ -60,7 +60,7 @@ const COLUMNS = {
 
 export class PlaysPanel {
   #urls;
-  #now;
+  #clock;
   /** @type {Map<string, Video>} */
   #videos = new Map();
   /** The rows on the page, by video ID.
@@ -86,10 +86,10 @@ export class PlaysPanel {
   #highlightTimer;
   #requestDraw = throttleDraw(() => this.#draw(), DRAW_INTERVAL_MS);
 
-  /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
-  constructor({ urls, now }) {
+  /** @param {import('../api.js').Context} context */
+  constructor({ urls, clock }) {
     this.#urls = urls;
-    this.#now = now;
+    this.#clock = clock;
     for (const header of this.#headers) {
       const column = header.dataset.column ?? '';
       header.querySelector('button')?.addEventListener('click', () => this.#sortBy(column));
@@ -130,7 +130,7 @@ export class PlaysPanel {
     if (this.#isOpen) return this.#reader.request();
     this.#reader.cancel();
     if (this.#disconnectedAt !== undefined) return;
-    this.#disconnectedAt = this.#now();
+    this.#disconnectedAt = this.#clock.server;
     if (this.#videos.size === 0) return;
     const since = createTime(this.#disconnectedAt);
     byId('plays-notice').replaceChildren(
@@ -151,7 +151,7 @@ export class PlaysPanel {
     /** @type {{ items: { video_id: string, count: number, updated_at: string }[], has_more: boolean }} */
     const { items, has_more } = page;
     for (const { video_id: id, count, updated_at } of items) {
-      const changedAt = Date.parse(updated_at) || this.#now();
+      const changedAt = Date.parse(updated_at) || this.#clock.server;
       if (!(count > (this.#videos.get(id)?.count ?? -1))) continue;
       this.#videos.set(id, { id, count, changedAt, highlightUntil: 0 });
     }
@@ -171,7 +171,7 @@ export class PlaysPanel {
 
   /** @param {Plays['counts']} counts */
   #update(counts) {
-    const changedAt = this.#now();
+    const changedAt = this.#clock.server;
     const highlightUntil = performance.now() + HIGHLIGHT_MS;
     for (const { video_id: id, count } of counts) {
       if (typeof id !== 'string' || !isFiniteNumber(count)) continue;

@@ -77,6 +77,7 @@ export class PulsePanel {
     const label = `Consumption time over the last few minutes. Now: ${current}.`;
     byId('pulse-chart').setAttribute('aria-label', label);
     this.#chart.draw(this.#points, performance.now());
+    byId('pulse-idle').hidden = this.#points.some(({ values }) => values.latest !== null);
     this.#updateStale();
   }
 

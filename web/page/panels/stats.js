@@ -8,11 +8,11 @@ import { formatNumber } from '../ui/format.js';
 const DAY_MS = 86_400_000;
 
 export class StatsPanel {
-  #now;
+  #clock;
 
-  /** @param {{ urls: Promise<import('../api.js').ServiceUrls>, now: () => number }} options */
-  constructor({ urls, now }) {
-    this.#now = now;
+  /** @param {import('../api.js').Context} context */
+  constructor({ urls, clock }) {
+    this.#clock = clock;
     urls.then(({ list_url }) => {
       byId('stats-json').setAttribute('href', `${list_url}/v1/stats`);
       byId('stats-docs').setAttribute('href', `${list_url}/docs`);
@@ -45,7 +45,7 @@ export class StatsPanel {
     if (Number.isNaN(time)) return [];
     const element = createTime(time);
     // The time of day is ambiguous after a day.
-    if (this.#now() - time > DAY_MS) element.textContent = element.title;
+    if (this.#clock.server - time > DAY_MS) element.textContent = element.title;
     return ['as of ', element];
   }
 }

@@ -23,7 +23,8 @@ export function showFieldError(field, text) {
  */
 export function describeFieldError(name, rule) {
   const sentence = `${name.charAt(0).toUpperCase()}${name.slice(1)} ${rule}`.trim();
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+  // A period after a list of symbols would look like one of them.
+  return /[\p{L}\p{N})”]$/u.test(sentence) ? `${sentence}.` : sentence;
 }
 
 /**

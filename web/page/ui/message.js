@@ -4,6 +4,7 @@ import { createElement, createTime, isolate, setText } from './dom.js';
 import { formatRemaining } from './format.js';
 
 /** @import { Message } from '../../mayfly.js' */
+/** @import { Clock } from '../clock.js' */
 
 /** Longer texts are collapsed. */
 const LONG_CHARS = 600;
@@ -23,24 +24,24 @@ export const ANIMATED_MAX = 3;
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 /**
- * Returns when a message expires by the clock of this page. A message that was just received lives
+ * Returns when a message expires, as `elapsed` of the clock. A message that was just received lives
  * for its time to live, unless part of it has passed. The difference between the clocks of the
  * server and of the process that accepted the message can neither extend nor end its life.
  * @param {Message} message
- * @param {number} serverNow
+ * @param {Clock} clock
  */
-export function findExpiry({ created_at, expires_at }, serverNow) {
+export function findExpiry({ created_at, expires_at }, clock) {
   const expiresAt = Date.parse(expires_at);
   const ttl = Math.max(0, expiresAt - Date.parse(created_at));
-  const remaining = expiresAt - serverNow;
-  return Date.now() + (remaining > 0 && remaining < ttl ? remaining : ttl);
+  const remaining = expiresAt - clock.server;
+  return clock.elapsed + (remaining > 0 && remaining < ttl ? remaining : ttl);
 }
 
 export class MessageView {
   element;
   message;
   expiresAt;
-  createdAt = Date.now();
+  createdAt;
   #lifetimeMs;
   #remaining = createElement('span', { className: 'remaining' });
   #lifetime = createElement('div', { className: 'lifetime' });
@@ -49,11 +50,13 @@ export class MessageView {
 
   /**
    * @param {Message} message
-   * @param {number} expiresAt by the clock of this page
+   * @param {number} expiresAt as `elapsed` of the clock, like `now`
+   * @param {number} now
    */
-  constructor(message, expiresAt) {
+  constructor(message, expiresAt, now) {
     this.message = message;
     this.expiresAt = expiresAt;
+    this.createdAt = now;
     this.#lifetimeMs = Date.parse(message.expires_at) - Date.parse(message.created_at);
     this.element = createElement(
       'li',
@@ -62,7 +65,7 @@ export class MessageView {
       ...createBody(message),
       this.#lifetime,
     );
-    this.update(Date.now());
+    this.update(now);
   }
 
   /** Whether the message is marked as removed. */

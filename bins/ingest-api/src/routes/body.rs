@@ -10,8 +10,9 @@ pub fn parse_utf8(body: &Bytes) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(problems::not_utf8)
 }
 
-/// Reads a JSON body unless `check`, which receives its size, rejects the request: before the body
-/// is read, or before it is parsed if the load has grown while it arrived.
+/// Reads a JSON body unless `check`, which receives its size, rejects the request. It is called
+/// before the body is read, and again before it is parsed, because the load may have grown in the
+/// meantime.
 pub async fn read_json(
     body: UnreadBody,
     check: impl Fn(usize) -> Result<(), Problem>,
@@ -21,8 +22,8 @@ pub async fn read_json(
     Ok(body)
 }
 
-/// Reads a JSON body, which a web page may have sent with `navigator.sendBeacon`, as [`read_json`]
-/// does.
+/// Reads a JSON body as [`read_json`] does, also one that a web page sent with
+/// `navigator.sendBeacon`.
 pub async fn read_json_or_beacon(
     body: UnreadBody,
     check: impl Fn(usize) -> Result<(), Problem>,

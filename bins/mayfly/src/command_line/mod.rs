@@ -32,14 +32,14 @@ pub(crate) enum Command {
     Run(StackOptions),
     /// Stop the local stack and keep its data
     Down,
-    /// Show the status of every process of the local stack
-    Status,
+    /// Show the status of every process of the local stack; exit with 3 if it is down
+    Status(Status),
     /// Start a stopped service or server (redis, postgres or s3); return when it is up
     Start(ProcessName),
     /// Stop a service or server (redis, postgres or s3) gracefully; return when it is down
     Stop(ProcessName),
-    /// Stop the local stack and delete its data
-    Reset,
+    /// Stop the local stack and delete its data, after a confirmation
+    Reset(Reset),
     /// Apply the schema migrations to Postgres
     Migrate,
     /// Create, list and revoke API keys
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Install the missing programs that the local stack and its tests need
     #[command(hide = true)]
     EnsureInstalled,
+    /// Wait for a signal, so that a container stays available for `kubectl exec`
+    #[command(hide = true)]
+    Pause,
     /// Supervise the local stack; started by `mayfly up`
     #[command(hide = true)]
     Supervise,
@@ -69,11 +72,11 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct StackOptions {
     /// Number of instances per service (default: one each), such as "ws-fanout=2 persist-worker=3"
-    #[arg(long, env = "SCALE", default_value = "")]
-    pub(crate) scale: String,
-    /// Port of ws-fanout; the other ports are relative to it
-    #[arg(long, env = "MAYFLY_PORT_BASE", default_value_t = 8080)]
-    pub(crate) port_base: u16,
+    #[arg(long, env = "SCALE")]
+    pub(crate) scale: Option<String>,
+    /// Port of ws-fanout, to which the other ports are relative (default: 8080)
+    #[arg(long, env = "MAYFLY_PORT_BASE")]
+    pub(crate) port_base: Option<u16>,
     /// URL of the Redis to use instead of the stack's own
     #[arg(long)]
     pub(crate) redis_url: Option<String>,
@@ -84,6 +87,25 @@ pub(crate) struct StackOptions {
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long)]
     pub(crate) s3_endpoint: Option<String>,
+    /// Apply the options even if those with which the running stack was started are missing
+    #[arg(long)]
+    pub(crate) apply: bool,
+}
+
+/// Options of the status.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of the reset.
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    /// Delete the data without asking; required if standard input is not a terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// The name of a service or server.

@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod keys;
 mod migrate;
+mod pause;
 mod simulate;
 mod stack;
 mod tail;
@@ -22,10 +23,10 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Up(options) => block_on(up::up(&options)),
         Command::Run(options) => block_on(run::run(&options)),
         Command::Down => block_on(down::down()),
-        Command::Status => block_on(status::status()),
+        Command::Status(options) => block_on(status::status(&options)),
         Command::Start(process) => block_on(start::start(process.name)),
         Command::Stop(process) => block_on(stop::stop(process.name)),
-        Command::Reset => block_on(reset::reset()),
+        Command::Reset(options) => block_on(reset::reset(&options)),
         Command::Migrate => block_on(migrate::migrate()),
         Command::Keys(command) => block_on(keys::keys(command)),
         Command::Audit(options) => block_on(audit::audit(options)),
@@ -33,6 +34,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Simulate(command) => block_on(simulate::simulate(command)),
         Command::Config(format) => config::config(&format),
         Command::EnsureInstalled => ensure_installed::ensure_installed(),
+        Command::Pause => block_on(pause::pause()),
         Command::Supervise => supervise::supervise(),
         Command::ServeS3(options) => block_on(serve_s3::serve_s3(options)),
     }

@@ -9,10 +9,10 @@ use mayfly_runtime::ItemLog;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long a process that accepts items is remembered after it was last registered in Redis: that
-/// long, Redis keeps the registration too. After a loss of data, Redis has none at first.
+/// How long a process that accepts items is remembered after its registration was last read. Redis
+/// keeps registrations for the same time, but loses them together with its data.
 const WRITER_TTL: Duration = Duration::from_secs(5);
-/// Stands for processes of an earlier version, which do not register themselves.
+/// The name used for processes of an earlier version, which do not register themselves.
 const UNREGISTERED_WRITER: &str = "unregistered";
 
 /// Records the number of accepted items in Postgres and begins a new epoch when Redis has lost
@@ -122,7 +122,8 @@ impl LedgerMonitor {
 
     /// Returns whether the newest entry of the last check is lost. In that case, all entries behind
     /// it were accepted since, in addition to the items counted at the last check. If this process
-    /// has not checked the epoch, that of another one applies, which Postgres stores (`known`).
+    /// has not checked the epoch, the last check of any process applies, which Postgres stores
+    /// (`known`).
     async fn record_lost_entry(
         &self,
         stream: Stream,

@@ -66,7 +66,7 @@ impl QueueMaintenance {
         let depth = self.hot.queue().depth(stream).await?;
         for (name, value) in [
             (names::QUEUE_LENGTH, as_f64(length)),
-            (names::QUEUE_DEPTH, as_f64(depth.waiting)),
+            (names::QUEUE_DEPTH, as_f64(depth.items)),
             (names::QUEUE_PENDING, as_f64(depth.pending)),
             (names::QUEUE_OLDEST_AGE_SECONDS, depth.oldest_age.as_secs_f64()),
         ] {

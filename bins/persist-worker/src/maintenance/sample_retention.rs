@@ -17,9 +17,5 @@ pub fn run(cold: ColdStore) -> impl Future<Output = ()> {
 
 async fn delete_expired(cold: &ColdStore) -> Result<(), ColdError> {
     let (samples, hours) = (limits::SAMPLE_RETENTION, limits::HOURLY_RETENTION);
-    let mut deleted = u64::from(CHUNK_ROWS);
-    while deleted == u64::from(CHUNK_ROWS) {
-        deleted = cold.samples().delete_old(samples, hours, CHUNK_ROWS).await?;
-    }
-    Ok(())
+    cold.samples().delete_old(samples, hours, CHUNK_ROWS).await.map(drop)
 }

@@ -1,9 +1,9 @@
-//! Cleaning of the streams: one worker does it for all.
+//! Cleaning of the streams by one worker for all.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mayfly_hot::{HotError, HotStore, Lease, Role, Stream};
-use mayfly_runtime::Settings;
+use mayfly_runtime::{LogBudget, Settings};
 use tracing::{debug, info, warn};
 
 /// The name of the lease.
@@ -12,26 +12,42 @@ const JOB: &str = "maintenance";
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The number of groups whose names are remembered.
 const REPORTED_GROUPS_MAX: usize = 100;
+/// Lines about each kind of change by hand.
+const LINES_PER_MINUTE: u32 = 1;
 
-/// Trims the streams, removes consumers of workers that no longer run, and repairs what was changed
-/// by hand, while this worker holds the lease. Every step is idempotent, so nothing depends on the
-/// lease but the load of Redis.
+/// Trims the streams, removes consumers of workers that no longer run, and repairs changes made by
+/// hand, while this worker holds the lease. Every step is idempotent: the lease only limits the
+/// load of Redis.
 pub struct StreamCleaner {
     hot: HotStore,
     settings: Arc<Settings>,
     lease: Lease,
     /// Where the comparison of waiting messages with the queue continues.
     cursor: String,
-    /// Foreign groups that are logged already, by stream.
+    /// Groups of other programs that were already logged, by stream.
     reported_groups: HashSet<(Stream, String)>,
+    /// Messages whose entries were deleted or discarded by hand, and that are not logged yet.
+    deleted: u64,
+    discarded: u64,
+    deleted_lines: LogBudget,
+    discarded_lines: LogBudget,
 }
 
 impl StreamCleaner {
     /// Creates a cleaner that does not hold the lease.
     pub fn new(hot: HotStore, settings: Arc<Settings>) -> Self {
         let lease = Lease::new(&hot, JOB, LEASE_TTL);
-        let cursor = "0".to_owned();
-        Self { hot, settings, lease, cursor, reported_groups: HashSet::new() }
+        Self {
+            hot,
+            settings,
+            lease,
+            cursor: "0".to_owned(),
+            reported_groups: HashSet::new(),
+            deleted: 0,
+            discarded: 0,
+            deleted_lines: LogBudget::new(LINES_PER_MINUTE),
+            discarded_lines: LogBudget::new(LINES_PER_MINUTE),
+        }
     }
 
     /// Runs all steps if this worker leads, even if one fails, and returns the first error.
@@ -88,7 +104,7 @@ impl StreamCleaner {
         if self.hot.queue().reconcile_lag(stream).await? {
             info!(
                 stream = stream.name(),
-                "set the lag of the consumer group, which Redis does not know after entries were \
+                "set the lag of the consumer group, which was unknown to Redis after entries were \
                  deleted or trimmed by hand"
             );
         }
@@ -98,16 +114,19 @@ impl StreamCleaner {
     async fn reconcile_waiting_messages(&mut self) -> Result<(), HotError> {
         let outcome = self.hot.queue().reconcile_waiting_messages(&self.cursor).await?;
         self.cursor = outcome.cursor;
-        if outcome.deleted > 0 {
+        self.deleted += outcome.deleted;
+        self.discarded += outcome.discarded;
+        // Many entries are found in many rounds.
+        if self.deleted > 0 && self.deleted_lines.take().is_some() {
             warn!(
-                messages = outcome.deleted,
+                messages = std::mem::take(&mut self.deleted),
                 "entries were deleted from the stream by hand: their messages are lost, unless \
                  `mayfly audit` reports that they were stored"
             );
         }
-        if outcome.discarded > 0 {
+        if self.discarded > 0 && self.discarded_lines.take().is_some() {
             warn!(
-                messages = outcome.discarded,
+                messages = std::mem::take(&mut self.discarded),
                 "entries were discarded from the consumer group by hand before they were stored: \
                  they are processed again"
             );

@@ -34,13 +34,13 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
         let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
         let live = cold.messages().list_live(after, before, now, PAGE_MESSAGES).await?;
         let is_young = is_within(before, now, COMMIT_DELAY_MAX);
-        let to = match live.last() {
-            Some(message) => RestoreProgress::UpTo(message.id.to_string()),
+        let to = match live.up_to {
+            Some(id) => RestoreProgress::UpTo(id.to_string()),
             None if is_young => RestoreProgress::UpTo(String::new()),
             None => RestoreProgress::Done,
         };
-        restored += live.len();
-        let page: Vec<_> = live.into_iter().map(to_live_message).collect();
+        restored += live.messages.len();
+        let page: Vec<_> = live.messages.into_iter().map(to_live_message).collect();
         let from = RestoreProgress::UpTo(last);
         hot.messages().restore_page(&ledger.epoch, &from, &to, &page).await?;
         if is_last_page(&to) {
@@ -56,8 +56,8 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     }
 }
 
-/// Returns whether an ID was generated at most `duration` ago. One in the future, which a wrong clock
-/// generated, was not.
+/// Returns whether an ID was generated at most `duration` ago. An ID that is further in the future
+/// was generated with a wrong clock and does not count.
 fn is_within(id: MessageId, now: Timestamp, duration: Duration) -> bool {
     let (from, to) = (now.minus(duration), now.plus(duration));
     (MessageId::lower_bound(from)..MessageId::lower_bound(to)).contains(&id)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, FutureExt};
 use mayfly_cold::ColdStore;
 use mayfly_hot::HotStore;
-use mayfly_runtime::run_periodically;
+use mayfly_runtime::{exit_on_panic, run_periodically};
 use tokio::task::JoinSet;
 
 type RestoreTask = fn(HotStore, ColdStore) -> BoxFuture<'static, anyhow::Result<()>>;
@@ -26,8 +26,8 @@ const TASKS: [(&str, Duration, RestoreTask); 3] = [
 pub fn spawn(background_tasks: &mut JoinSet<()>, hot: &HotStore, cold: &ColdStore) {
     for (name, interval, task) in TASKS {
         let (hot, cold) = (hot.clone(), cold.clone());
-        background_tasks.spawn(run_periodically(interval, name, async move || {
-            task(hot.clone(), cold.clone()).await
-        }));
+        let runs =
+            run_periodically(interval, name, async move || task(hot.clone(), cold.clone()).await);
+        background_tasks.spawn(exit_on_panic(name, runs));
     }
 }

@@ -6,7 +6,7 @@ use mayfly_cold::{
     ColdError, ColdStore, DeadLetter, EntryOutcome, Expiry, MessageBatch, NewMessageRow,
     StoreOutcome,
 };
-use mayfly_core::{MessageId, message::MessageView, stream::Entry};
+use mayfly_core::{MessageId, limits::MESSAGE_BYTES_MAX, message::MessageView, stream::Entry};
 use mayfly_hot::{Delivery, HotError, HotStore, Stream};
 
 use super::{EntryGroup, StreamHandler, undecoded_dead_letter};
@@ -27,6 +27,7 @@ impl MessageHandler {
 
 impl StreamHandler for MessageHandler {
     const STREAM: Stream = Stream::Messages;
+    const ENTRY_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
     type Batch<'a> = MessageBatch<'a>;
     type Outcome = StoreOutcome;
 

@@ -11,6 +11,9 @@ pub trait StreamHandler {
     /// The stream.
     const STREAM: Stream;
 
+    /// The approximate maximum size of an entry in bytes.
+    const ENTRY_BYTES_MAX: usize;
+
     /// The content of one transaction: entries of one epoch.
     type Batch<'a>;
 

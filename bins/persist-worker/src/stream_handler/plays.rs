@@ -26,6 +26,8 @@ impl PlayHandler {
 
 impl StreamHandler for PlayHandler {
     const STREAM: Stream = Stream::Plays;
+    /// 1,000 plays with long IDs, whose characters are encoded in several bytes.
+    const ENTRY_BYTES_MAX: usize = 1024 * 1024;
     type Batch<'a> = PlaysBatch<'a>;
     type Outcome = CountedPlays;
 

@@ -57,7 +57,7 @@ impl PlayCountPublisher {
         let interval = self.schedule.interval_start(self.hot.clock().now());
         if self.current_interval != Some(interval) {
             let outcome = self.hot.plays().begin_tick(leadership.lease(), self.interval).await?;
-            // If counts of an earlier interval are left, the next step tries again.
+            // If counts of an earlier interval are left, the next step retries.
             if outcome != TickOutcome::Waiting {
                 self.current_interval = Some(interval);
             }

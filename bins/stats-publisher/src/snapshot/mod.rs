@@ -2,7 +2,8 @@
 //!
 //! Any step can be interrupted, or suspended and resumed while another instance leads. An announced
 //! snapshot is in S3. A snapshot in S3 that is not announced is soon followed by a newer one, since
-//! its interval is still due. A snapshot that was uploaded too late is fixed by [`reconcile`].
+//! its interval is still due. A snapshot that was uploaded too late, or is missing, is fixed by
+//! [`reconcile`].
 
 mod reconcile;
 mod s3_health;
@@ -171,11 +172,11 @@ impl SnapshotPublisher {
         let last = self.find_announced().await?;
         self.reconcile().await?;
         let is_due = self.schedule.is_due(last.as_ref().map(|last| last.generated_at), self.now());
+        if let Some(last) = last.as_ref().filter(|_| !is_due) {
+            self.restore_object(last).await?;
+        }
         if role != Role::Leader || !is_due {
             self.report(last.as_ref(), is_due);
-        }
-        if let Some(last) = last.filter(|_| !is_due) {
-            self.probe_write_permission(last).await?;
         }
         match role {
             Role::Standby(expires_in) => Ok(leadership.standby_pause(expires_in)),
@@ -308,6 +309,10 @@ impl SnapshotPublisher {
                 self.backoff = None;
             }
             if self.backoff.is_none() && age < self.interval * 2 {
+                if self.s3_health.is_object_missing() {
+                    let reason = format!("{} is missing", self.s3.location());
+                    return self.component.mark_down(reason);
+                }
                 return self.component.mark_up();
             }
         }

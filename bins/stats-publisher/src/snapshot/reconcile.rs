@@ -1,7 +1,7 @@
 //! Reconciliation of the object in S3 with the announced snapshot.
 
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{AnnouncedSnapshot, PublishError, SnapshotPublisher};
 
@@ -35,24 +35,37 @@ impl SnapshotPublisher {
         Ok(())
     }
 
-    /// Uploads the announced snapshot again if an upload of this instance was denied a while ago.
+    /// Uploads the announced snapshot again if the object is missing, or if an upload of this
+    /// instance was denied a while ago.
     ///
-    /// A denied instance does not become the leader while another can upload, so it would never
-    /// detect restored permissions otherwise. The probe runs only if no other instance is about to
-    /// upload: far enough from the next interval.
-    pub(super) async fn probe_write_permission(
+    /// The object is missing if its bucket or key is new, or if it was deleted. A denied instance
+    /// does not become the leader while another can upload, so it would never detect restored
+    /// permissions otherwise. The upload runs only if no other instance is about to upload: far enough
+    /// from the next interval.
+    pub(super) async fn restore_object(
         &mut self,
-        last: AnnouncedSnapshot,
+        last: &AnnouncedSnapshot,
     ) -> Result<(), PublishError> {
         let now = self.now();
-        let is_due = |denied_at| now.since(denied_at) >= self.backoff_max();
         let is_quiet = self.schedule.until_next(now) >= self.upload_timeout.min(self.interval / 2);
-        if !is_quiet || !self.s3_health.upload_denied_at().is_some_and(is_due) {
+        let is_due = match self.s3_health.upload_denied_at() {
+            Some(denied_at) => now.since(denied_at) >= self.backoff_max(),
+            None => self.s3_health.is_object_missing(),
+        };
+        if !is_quiet || !is_due {
             return Ok(());
         }
+        if self.s3_health.is_object_missing() {
+            // Another instance may have uploaded it since the last check.
+            self.s3_health.check(&self.s3).await;
+            if !self.s3_health.is_object_missing() {
+                return Ok(());
+            }
+        }
         self.unannounced = Some(last.generated_at);
-        if let Err(error) = self.upload(last.json, last.generated_at).await {
-            debug!(%error, "the write permission for S3 is still missing");
+        match self.upload(last.json.clone(), last.generated_at).await {
+            Ok(()) => info!(object = self.s3.location(), "uploaded the last snapshot again"),
+            Err(error) => debug!(%error, "cannot upload the last snapshot again"),
         }
         self.reconcile().await
     }

@@ -28,6 +28,8 @@ struct State {
     access_error: Option<String>,
     /// Why and when an upload was last denied. A check does not test the write permission.
     upload_denied: Option<(String, Timestamp)>,
+    /// Whether the object was missing at the last check, and was not uploaded since.
+    is_object_missing: bool,
 }
 
 impl S3Health {
@@ -43,14 +45,21 @@ impl S3Health {
     /// Checks S3 periodically until aborted.
     pub async fn watch(self, s3: SnapshotStore) {
         loop {
-            let result = s3.check().await;
-            self.record_check(&result);
-            let interval = if result.is_ok() { CHECK_INTERVAL } else { RETRY_INTERVAL };
+            let interval = if self.check(&s3).await { CHECK_INTERVAL } else { RETRY_INTERVAL };
             tokio::time::sleep(interval).await;
         }
     }
 
-    fn record_check(&self, result: &Result<(), S3Error>) {
+    /// Checks S3 and returns whether it is healthy.
+    pub async fn check(&self, s3: &SnapshotStore) -> bool {
+        let result = s3.check().await;
+        if let Ok(exists) = result {
+            self.state.lock().is_object_missing = !exists;
+        }
+        self.record_check(&result.map(drop))
+    }
+
+    fn record_check(&self, result: &Result<(), S3Error>) -> bool {
         let mut state = self.state.lock();
         match result {
             Err(error) if error.is_access_error() => state.access_error = Some(error.to_string()),
@@ -59,6 +68,7 @@ impl S3Health {
             _ => state.access_error = None,
         }
         self.report(&state, result);
+        result.is_ok()
     }
 
     /// Records the result of an upload.
@@ -81,6 +91,12 @@ impl S3Health {
     /// permissions.
     pub fn upload_denied_at(&self) -> Option<Timestamp> {
         self.state.lock().upload_denied.as_ref().map(|(_, at)| *at)
+    }
+
+    /// Returns whether the object was missing at the last check, and was not uploaded since. The
+    /// announced snapshot may be in another bucket, or under another key, that was configured before.
+    pub fn is_object_missing(&self) -> bool {
+        self.state.lock().is_object_missing
     }
 
     fn report(&self, state: &State, result: &Result<(), S3Error>) {

@@ -17,8 +17,12 @@ const HISTORY_TIMEOUT: Duration = Duration::from_millis(200);
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum number of hosts with a cached baseline.
 const HOSTS_MAX: usize = 10_000;
-/// The maximum number of pages with a cached baseline: about 100 MB with names of typical length.
-const PAGES_MAX: usize = 1_000_000;
+/// The maximum size of all cached baselines, in bytes: about 650,000 pages with paths of typical
+/// length.
+const BASELINES_BYTES_MAX: usize = 100 * 1024 * 1024;
+/// The size of a page in a baseline in addition to its path: its entry in a map that may be half
+/// empty, and the overhead of an allocation.
+const PAGE_BYTES: usize = 96;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -43,6 +47,8 @@ struct HostBaseline {
     query: Option<JoinHandle<Result<Baseline, ColdError>>>,
     /// The result of the query.
     baseline: Option<Baseline>,
+    /// The size of `baseline`.
+    bytes: usize,
     used_at: Instant,
 }
 
@@ -87,17 +93,18 @@ impl History {
             queried_at: now,
             query: query(),
             baseline: None,
+            bytes: 0,
             used_at: now,
         });
         cached.used_at = now;
         let is_retry_due =
             cached.baseline.is_none() && cached.queried_at.elapsed() >= RETRY_INTERVAL;
         if cached.hour != hour || (cached.query.is_none() && is_retry_due) {
-            (cached.hour, cached.queried_at, cached.baseline, cached.query) =
-                (hour, now, None, query());
+            cached.set(None);
+            (cached.hour, cached.queried_at, cached.query) = (hour, now, query());
         }
         cached.await_query(&mut self.await_from, &self.outages).await;
-        self.evict_pages();
+        evict_baselines(&mut self.hosts, BASELINES_BYTES_MAX);
         self.hosts.get(host)?.baseline.as_ref()
     }
 
@@ -109,19 +116,18 @@ impl History {
             self.hosts.remove(&host);
         }
     }
+}
 
-    /// Evicts the baselines of the least recently used hosts while there are too many pages. They
-    /// are not queried again immediately.
-    fn evict_pages(&mut self) {
-        let pages = |host: &HostBaseline| host.baseline.as_ref().map_or(0, HashMap::len);
-        let mut cached: usize = self.hosts.values().map(pages).sum();
-        while cached > PAGES_MAX {
-            let with_pages = self.hosts.iter().filter(|(_, host)| pages(host) > 0);
-            let Some(host) = least_recently_used(with_pages) else { return };
-            if let Some(host) = self.hosts.get_mut(&host) {
-                cached -= pages(host);
-                host.baseline = None;
-            }
+/// Evicts the baselines of the least recently used hosts while all of them exceed `bytes_max`. They
+/// are not queried again immediately.
+fn evict_baselines(hosts: &mut HashMap<Host, HostBaseline>, bytes_max: usize) {
+    let mut cached: usize = hosts.values().map(|host| host.bytes).sum();
+    while cached > bytes_max {
+        let with_pages = hosts.iter().filter(|(_, host)| host.bytes > 0);
+        let Some(host) = least_recently_used(with_pages) else { return };
+        if let Some(host) = hosts.get_mut(&host) {
+            cached -= host.bytes;
+            host.set(None);
         }
     }
 }
@@ -133,6 +139,12 @@ fn least_recently_used<'a>(
 }
 
 impl HostBaseline {
+    fn set(&mut self, baseline: Option<Baseline>) {
+        self.bytes =
+            baseline.iter().flat_map(HashMap::keys).map(|path| path.len() + PAGE_BYTES).sum();
+        self.baseline = baseline;
+    }
+
     /// Awaits the query in progress for a short time.
     async fn await_query(&mut self, await_from: &mut Instant, outages: &OutageLog) {
         let Some(query) = &mut self.query else { return };
@@ -142,7 +154,7 @@ impl HostBaseline {
         match timeout(HISTORY_TIMEOUT, query).await {
             Ok(Ok(found)) => {
                 outages.record(&found);
-                self.baseline = found.ok();
+                self.set(found.ok());
             }
             Ok(Err(error)) => debug!(%error, "the query of a baseline was canceled"),
             // The next sample checks the query again.
@@ -152,5 +164,46 @@ impl HostBaseline {
             }
         }
         self.query = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn baselines_are_bounded_in_bytes_and_the_least_recently_used_are_evicted() {
+        let now = Instant::now();
+        let mut hosts = HashMap::new();
+        for (age, path) in
+            ["/long".repeat(200), "/b".to_owned(), "/c".to_owned()].iter().enumerate()
+        {
+            let mut host = HostBaseline {
+                hour: 0,
+                queried_at: now,
+                query: None,
+                baseline: None,
+                bytes: 0,
+                used_at: now + Duration::from_secs(age as u64),
+            };
+            host.set(Some(Baseline::from([(path.clone(), 1.0)])));
+            hosts.insert(Host::parse(format!("{age}.org")).expect("a host"), host);
+        }
+        let cached = |hosts: &HashMap<Host, HostBaseline>| {
+            let mut cached: Vec<_> = hosts
+                .iter()
+                .filter(|(_, host)| host.baseline.is_some())
+                .map(|(host, baseline)| (host.to_string(), baseline.bytes))
+                .collect();
+            cached.sort();
+            cached
+        };
+        let small = 2 + PAGE_BYTES;
+        evict_baselines(&mut hosts, 1_000 + 3 * PAGE_BYTES + 4);
+        assert_eq!(cached(&hosts).len(), 3);
+        evict_baselines(&mut hosts, 1_000);
+        assert_eq!(cached(&hosts), [("1.org".to_owned(), small), ("2.org".to_owned(), small)]);
+        evict_baselines(&mut hosts, small);
+        assert_eq!(cached(&hosts), [("2.org".to_owned(), small)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore};
-use mayfly_core::TrendSnapshot;
+use mayfly_core::{PageTrend, TrendSnapshot};
 use mayfly_runtime::{LogBudget, OutageLog};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -12,9 +12,11 @@ use tracing::warn;
 
 use crate::metrics as names;
 
-/// The maximum number of queued pages: about 80 MB with names of typical length, or nearly three
-/// hours of one host with 100 pages.
-const QUEUED_PAGES_MAX: usize = 200_000;
+/// The maximum size of all queued samples, in bytes: about three hours of one host with 100 pages
+/// whose names have a typical length.
+const QUEUED_BYTES_MAX: usize = 80 * 1024 * 1024;
+/// The size of a page in addition to its names and their allocations.
+const PAGE_BYTES: usize = size_of::<PageTrend>() + 32;
 /// The maximum number of samples per transaction.
 const BATCH_SAMPLES: usize = 100;
 /// The timeout of storing a batch.
@@ -43,24 +45,24 @@ pub(super) struct SampleQueue {
 struct Queue {
     samples: VecDeque<Arc<TrendSnapshot>>,
     /// The total size.
-    pages: usize,
+    bytes: usize,
     warned_at: Option<Instant>,
 }
 
 impl SampleQueue {
     /// Appends a sample. If the queue is full, the oldest samples are dropped.
     pub(super) fn push(&self, sample: Arc<TrendSnapshot>) {
-        self.queue.lock().push(sample, QUEUED_PAGES_MAX);
+        self.queue.lock().push(sample, QUEUED_BYTES_MAX);
         self.pushed.notify_one();
     }
 }
 
 impl Queue {
-    fn push(&mut self, sample: Arc<TrendSnapshot>, pages_max: usize) {
-        self.pages += size(&sample);
+    fn push(&mut self, sample: Arc<TrendSnapshot>, bytes_max: usize) {
+        self.bytes += size_bytes(&sample);
         self.samples.push_back(sample);
         let mut dropped = 0;
-        while self.pages > pages_max && self.samples.len() > 1 {
+        while self.bytes > bytes_max && self.samples.len() > 1 {
             self.remove_first();
             dropped += 1;
         }
@@ -83,7 +85,7 @@ impl Queue {
 
     fn remove_first(&mut self) {
         if let Some(removed) = self.samples.pop_front() {
-            self.pages -= size(&removed);
+            self.bytes -= size_bytes(&removed);
         }
     }
 
@@ -98,9 +100,12 @@ impl Queue {
     }
 }
 
-/// Returns the size of a sample in pages.
-fn size(sample: &TrendSnapshot) -> usize {
-    1 + sample.pages.len()
+/// Returns the size of a sample in memory.
+fn size_bytes(sample: &TrendSnapshot) -> usize {
+    let page = |page: &PageTrend| {
+        PAGE_BYTES + page.path.len() + page.title.as_ref().map_or(0, String::len)
+    };
+    size_of::<TrendSnapshot>() + sample.pages.iter().map(page).sum::<usize>()
 }
 
 /// Stores queued samples.
@@ -227,31 +232,42 @@ mod tests {
     #[test]
     fn full_queue_drops_the_oldest_sample() {
         let mut queue = Queue::default();
-        (0..4).for_each(|second| queue.push(sample(second, 9), 30));
-        assert_eq!((seconds(&queue), queue.pages), (vec![1, 2, 3], 30));
-        queue.push(sample(4, 99), 30);
+        let (small, large) = (sample(0, 9), sample(4, 99));
+        (0..4).for_each(|second| queue.push(sample(second, 9), 3 * size_bytes(&small)));
+        assert_eq!((seconds(&queue), queue.bytes), (vec![1, 2, 3], 3 * size_bytes(&small)));
+        queue.push(large.clone(), 3 * size_bytes(&small));
         assert_eq!(
-            (seconds(&queue), queue.pages),
-            (vec![4], 100),
+            (seconds(&queue), queue.bytes),
+            (vec![4], size_bytes(&large)),
             "a single sample may exceed the limit"
         );
     }
 
     #[test]
+    fn long_names_count() {
+        let mut long = TrendSnapshot::clone(&sample(0, 1));
+        let short = size_bytes(&long);
+        long.pages[0].path = "/".repeat(2_000);
+        long.pages[0].title = Some("x".repeat(500));
+        assert_eq!(size_bytes(&long), short + 2_499);
+    }
+
+    #[test]
     fn sample_dropped_while_it_is_stored_is_neither_removed_nor_counted_again() {
         let mut queue = Queue::default();
-        (0..3).for_each(|second| queue.push(sample(second, 9), 30));
+        let bytes_max = 3 * size_bytes(&sample(0, 9));
+        (0..3).for_each(|second| queue.push(sample(second, 9), bytes_max));
         let batch = queue.first(2);
-        queue.push(sample(3, 9), 30);
+        queue.push(sample(3, 9), bytes_max);
         assert!(!queue.remove(&batch[0]), "the full queue dropped it");
         assert!(queue.remove(&batch[1]));
-        assert_eq!((seconds(&queue), queue.pages), (vec![2, 3], 20));
+        assert_eq!((seconds(&queue), queue.bytes), (vec![2, 3], bytes_max / 3 * 2));
     }
 
     #[test]
     fn rejected_sample_is_not_stored_again_after_an_outage() {
         let mut queue = Queue::default();
-        (0..3).for_each(|second| queue.push(sample(second, 9), 30));
+        (0..3).for_each(|second| queue.push(sample(second, 9), QUEUED_BYTES_MAX));
         let batch = queue.first(2);
         assert!(queue.remove(&batch[0]), "the rejected sample");
         // Here Postgres becomes unavailable, and the next attempt reads the queue again.

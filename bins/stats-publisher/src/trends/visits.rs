@@ -53,8 +53,8 @@ impl VisitSampler {
     /// drains.
     ///
     /// A host that cannot be sampled is skipped until the next interval. An outage ends the round
-    /// when it affects two hosts in succession: a single host may have so many visits that Redis
-    /// does not count them in time.
+    /// when it affects two hosts in succession: the visits of a single large host may take too long
+    /// to count.
     async fn sample_all(
         &mut self,
         now: Timestamp,

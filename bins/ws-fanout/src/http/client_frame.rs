@@ -72,17 +72,23 @@ impl ConnectRequest {
     }
 }
 
-impl TryFrom<ConnectRequest> for Start {
-    type Error = SubscriptionError;
-
-    fn try_from(request: ConnectRequest) -> Result<Self, SubscriptionError> {
-        let subscription = Subscription::try_from(NewSubscription {
+impl From<ConnectRequest> for NewSubscription {
+    fn from(request: ConnectRequest) -> Self {
+        Self {
             channels: request.channels,
             feeds: request.feeds,
             videos: request.videos.unwrap_or_default(),
             hosts: request.hosts.unwrap_or_default(),
-        })?;
-        Ok(Self { subscription, since: request.since })
+        }
+    }
+}
+
+impl TryFrom<ConnectRequest> for Start {
+    type Error = SubscriptionError;
+
+    fn try_from(request: ConnectRequest) -> Result<Self, SubscriptionError> {
+        let since = request.since.clone();
+        Ok(Self { subscription: Subscription::try_from(NewSubscription::from(request))?, since })
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) fn build_files(public: &PublicSettings) -> Vec<StaticFile> {
         file!("/page/styles/rising.css", "page/styles/rising.css", STYLE),
         file!("/page/page.js", "page/page.js", SCRIPT),
         file!("/page/api.js", "page/api.js", SCRIPT),
+        file!("/page/clock.js", "client/src/clock.js", SCRIPT),
         file!("/page/heartbeat.js", "page/heartbeat.js", SCRIPT),
         file!("/page/refresher.js", "page/refresher.js", SCRIPT),
         file!("/page/storage.js", "page/storage.js", SCRIPT),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::client_frame::{ConnectRequest, Start};
 use crate::{
-    subscription::{CHANNELS_MAX, SubscriptionError, SubscriptionField},
+    subscription::{CHANNELS_MAX, NewSubscription, SubscriptionError, SubscriptionField},
     websocket::{Close, CloseCode},
 };
 
@@ -32,7 +32,8 @@ struct Parameters {
     host: Vec<String>,
     since: Option<String>,
     connect: Option<String>,
-    /// The position that an EventSource in JavaScript sends, because it cannot set the header.
+    /// The position that implementations of `EventSource` in JavaScript send, because they cannot
+    /// set the header.
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
     /// Reserved for authentication, and ignored until then.
@@ -60,15 +61,20 @@ impl LiveQuery {
             None => Start::try_from(parameters.into_request())
                 .map(Self::Start)
                 .map_err(QueryError::Subscription),
-            Some("frame") => Ok(Self::ConnectFrame(parameters.into_request())),
+            Some("frame") => {
+                let request = parameters.into_request();
+                // The connect frame may complete the request, but invalid names stay invalid.
+                let names = NewSubscription::from(request.clone()).check_names();
+                names.map(|()| Self::ConnectFrame(request)).map_err(QueryError::Subscription)
+            }
             Some(_) => Err(parameter_error("connect", "must be frame")),
         }
     }
 }
 
-/// Parses the undecoded query of an event stream. Positions take precedence in this order: that of
-/// `Last-Event-ID`, `lastEventId`, `since`. A client that reconnects repeats the original query, and
-/// adds or replaces the former ones.
+/// Parses the undecoded query of an event stream. The position is that of `Last-Event-ID`, else of
+/// `lastEventId`, else of `since`: a client that reconnects repeats the original query and sets one
+/// of the first two.
 pub(super) fn parse_events_query(
     query: &str,
     last_event_id: Option<String>,
@@ -77,7 +83,7 @@ pub(super) fn parse_events_query(
     if parameters.connect.is_some() {
         return Err(parameter_error("connect", "is only for /v1/live"));
     }
-    // An EventSource without a position sends none, but others send an empty one.
+    // Some implementations send an empty position if they have none.
     let positions = [last_event_id, parameters.last_event_id.take(), parameters.since.take()];
     parameters.since = positions.into_iter().flatten().find(|position| !position.is_empty());
     Start::try_from(parameters.into_request()).map_err(QueryError::Subscription)

@@ -33,8 +33,9 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
     }
 }
 
-/// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem. What a web
-/// page must be able to detect is not a reason to reject the upgrade: it closes the WebSocket.
+/// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem. A web page
+/// cannot read the response to a rejected upgrade, so errors that it must detect close the
+/// WebSocket instead.
 pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
     match admit_upgrade(&context, &request) {
         Err(problem) => request.reject(problem).await,

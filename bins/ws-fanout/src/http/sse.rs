@@ -28,9 +28,9 @@ use crate::{
 
 /// The header with which `EventSource` resumes.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// The delay after which an `EventSource` reconnects, in milliseconds. Each stream sets it, so that
-/// a shorter delay of an earlier drain does not stay, and so that clients do not reconnect all at
-/// once after a failure.
+/// The delay after which an `EventSource` reconnects, in milliseconds. Each stream sets it, because
+/// the shorter delay of an earlier drain would otherwise remain. It is random, so that clients do
+/// not reconnect simultaneously after a failure.
 const RETRY_MS: RangeInclusive<u64> = 1_000..=5_000;
 
 /// Responds with an event stream.
@@ -55,7 +55,7 @@ pub(super) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
     }
     let permit = match context.hub.admit() {
         Ok(permit) => permit,
-        // EventSource gives up after any other status than 200.
+        // `EventSource` gives up after any status other than 200.
         Err(refusal) => {
             let retry_ms = match refusal {
                 Refusal::Draining => DRAIN_RETRY_MS,

@@ -67,7 +67,7 @@ pub(super) async fn serve_websocket(
     session.shut_down().await;
 }
 
-/// How a connection starts.
+/// The start of a connection.
 enum Opening {
     /// With the position to resume from, if any.
     Resolved(Option<String>),
@@ -114,7 +114,7 @@ impl WebSocketSession {
         session
     }
 
-    /// Counts the memory of the received bytes that are not processed, unless they are few.
+    /// Counts the memory of received bytes that are not processed yet, if it is significant.
     fn count_input(&self, worker: &mut Worker) {
         let bytes = self.decoder.buffered_bytes() + self.received.len();
         let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
@@ -195,7 +195,7 @@ impl WebSocketSession {
             if connection.is_blocked && self.socket.poll_write_ready(cx).is_ready() {
                 return Poll::Ready(Readiness::Writable);
             }
-            // Back-pressure: a client that does not read replies is not read from.
+            // Back-pressure: the server does not read from a client that does not read replies.
             if !connection.accepts_input() {
                 return Poll::Pending;
             }
@@ -367,6 +367,8 @@ fn parse_connect(text: &str, defaults: ConnectRequest) -> Result<Start, FrameErr
 fn reject_connect(worker: &mut Worker, key: usize, error: FrameError) {
     let code = match error.code {
         "too_many_channels" => CloseCode::TooManyChannels,
+        // A busy or suspended client may be faster at the next attempt.
+        "request_timeout" => CloseCode::NoPong,
         _ => CloseCode::BadRequest,
     };
     let close = Close::with_reason(code, error.message.clone());

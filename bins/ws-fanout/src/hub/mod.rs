@@ -3,6 +3,7 @@
 
 mod in_flight;
 mod memory;
+mod replay_budget;
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +26,10 @@ use self::in_flight::InFlight;
 pub(crate) use self::{
     in_flight::SentEvent,
     memory::{ConnectionMemory, Reservation, StoredBytes},
+    replay_budget::{ReplayBudget, ReplayShare},
 };
 use crate::{
-    frames::StateFrame, host_registry::HostRegistry, http::OriginLog, resume::ReplayBudget,
-    worker_event::WorkerEvent,
+    frames::StateFrame, host_registry::HostRegistry, http::OriginLog, worker_event::WorkerEvent,
 };
 
 /// How long the server tries to send a Close frame before it drops the connection.

@@ -1,6 +1,5 @@
 //! Resuming a connection: checks whether its position is still known, and replays missed messages.
 
-mod budget;
 mod page_size;
 
 use std::{future::poll_fn, rc::Rc, str::FromStr, task::Poll, time::Duration};
@@ -11,10 +10,10 @@ use mayfly_hot::{HotError, StreamEntry};
 use metrics::counter;
 use tokio::{task::JoinHandle, time::Instant};
 
-pub(crate) use self::budget::ReplayBudget;
-use self::{budget::ReplayShare, page_size::PageSize};
+use self::page_size::PageSize;
 use crate::{
     frames::{Batch, EntrySet},
+    hub::ReplayShare,
     metrics as names,
     websocket::CloseCode,
     worker::{BufferedReplay, REPLAY_PAGE_BYTES, Stage, WorkerContext, wake},
@@ -92,7 +91,7 @@ fn close_overloaded(context: &WorkerContext, key: usize) {
     worker.flush();
 }
 
-/// Waits until Redis was reached for the first time.
+/// Waits until Redis has been reached for the first time.
 async fn wait_for_first_position(context: &WorkerContext) {
     loop {
         let advanced = context.advanced.notified();
@@ -151,7 +150,7 @@ async fn find_failure(
 }
 
 /// Replays everything after `since`, in stream order and at the pace of the client, until the
-/// connection is live. Each page waits for a share of the budget of the process, which is returned
+/// connection is live. Each page waits for a share of the budget of the process. The share is returned
 /// when the client has received the page.
 async fn replay(context: &WorkerContext, key: usize, since: Position) {
     let (mut cursor, mut page_size) = (since.entry, PageSize::default());
@@ -164,8 +163,8 @@ async fn replay(context: &WorkerContext, key: usize, since: Position) {
         }
         drop(share.take());
         let bytes = page_size.bytes_max().max(REPLAY_PAGE_BYTES);
-        let mut taken = context.hub.replay_budget.take(bytes).await;
-        // The deadline is one for Redis, not for the client or other connections.
+        let mut taken = context.hub.replay_budget.acquire(bytes).await;
+        // Only time spent on Redis counts toward the deadline.
         deadline += waits_since.elapsed();
         let advanced = context.advanced.notified();
         let mut step = replay_step(context, key, &since, &mut cursor);
@@ -239,7 +238,7 @@ async fn replay_page(
     page_size: &mut PageSize,
 ) -> ReplayStep {
     match read_page(context, since, *cursor, page_size.entries()).await {
-        // Redis has fewer entries than this process: it lost data and changes the epoch soon.
+        // Redis has fewer entries than this process: it has lost data, and a new epoch begins soon.
         Ok(Ok(page)) if page.is_empty() => ReplayStep::ReadStream,
         Ok(Ok(page)) => {
             context.replay_outages.record_success();

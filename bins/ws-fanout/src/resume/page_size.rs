@@ -32,8 +32,8 @@ impl PageSize {
         self.entries * ENTRY_BYTES_MAX
     }
 
-    /// Adapts to a page with this many entries and bytes: as many entries as have the size of a
-    /// page, at most twice as many as before.
+    /// Sets the number of entries to that of a full page, judged by a page with this many entries
+    /// and bytes. It at most doubles.
     pub(super) fn adapt(&mut self, entries: usize, bytes: usize) {
         let fitting = entries * REPLAY_PAGE_BYTES / bytes.max(1);
         self.entries = fitting.clamp(1, self.entries * 2).min(ENTRIES_MAX);

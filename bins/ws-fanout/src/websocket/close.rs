@@ -18,7 +18,7 @@ pub(crate) enum CloseCode {
     /// 4000: the client reads more slowly than frames are queued, or its connection holds the most
     /// memory while all of them hold too much.
     SlowConsumer,
-    /// 4001: no pong arrived in time, or the client has not read the ping.
+    /// 4001: no pong or no `connect` frame arrived in time, or the client has read nothing.
     NoPong,
     /// 4002: Redis is unavailable or overloaded.
     Overloaded,

@@ -24,7 +24,8 @@ use crate::{
 
 /// The delay after which a client reconnects after a drain, in milliseconds.
 pub(crate) const DRAIN_RETRY_MS: RangeInclusive<u64> = 100..=2_000;
-/// Minimum pause between two searches for the largest connections, which look at all of them.
+/// Minimum pause between two searches for the largest connections, each of which visits all
+/// connections.
 const CLOSES_PAUSE: Duration = Duration::from_millis(10);
 
 impl Worker {
@@ -50,7 +51,7 @@ impl Worker {
         self.count_close(key, &close.code.number().to_string());
         let frame = match self.connections[key].group_key.encoding {
             Encoding::WebSocket => encode_close(close),
-            // No frame prevents an EventSource from reconnecting.
+            // There is no event that prevents an `EventSource` from reconnecting.
             Encoding::Sse => retry_after_ms.map_or_else(Bytes::new, encode_sse_retry),
         };
         let discard_queue = matches!(close.code, CloseCode::SlowConsumer | CloseCode::Overloaded);
@@ -145,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Notes that connections hold less memory than the limit again.
+    /// Records that connections hold less memory than the limit again.
     pub(super) fn end_closing_largest(&mut self) {
         if self.next_closes_at.is_some() && !self.memory.is_exceeded() {
             self.next_closes_at = None;

@@ -20,9 +20,9 @@ use crate::hub::{ConnectionMemory, Reservation};
 
 /// A send queue with at most this many bytes has room for the next part of a replay.
 const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;
-/// Bytes of a response body that are passed on at once. actix-web copies them to its write buffer,
-/// which exceeds its own limit of 32 KiB by at most this size.
-const BODY_CHUNK_BYTES_MAX: usize = 16 * 1024;
+/// Maximum size of a chunk of a response body. actix-web copies it to its write buffer, which
+/// exceeds its own limit of 8 KiB by at most this size.
+const BODY_CHUNK_BYTES_MAX: usize = 8 * 1024;
 
 /// The destination of a connection's frames.
 pub(crate) enum Sink {
@@ -62,9 +62,9 @@ pub(crate) struct Connection {
     /// The membership in a group, while the connection is live.
     pub(crate) group_slot: Option<GroupSlot>,
     pub(crate) send_queue: SendQueue,
-    /// The memory of received bytes that are not processed, if they are many.
+    /// The memory of received bytes that are not processed yet, if it is significant.
     pub(crate) input: Reservation,
-    /// Since when frames have been waiting without any progress.
+    /// The time since which queued frames have made no progress.
     pub(crate) stalled_since: Option<Instant>,
     /// Whether the last write to the socket would have blocked.
     pub(crate) is_blocked: bool,
@@ -79,8 +79,12 @@ pub(crate) struct Connection {
     /// When the last frame with a position was queued.
     pub(crate) last_frame_at: Instant,
     pub(crate) next_ping_at: Instant,
-    /// The deadline of an outstanding pong.
+    /// The deadline of an outstanding pong. While frames wait for the client, there is none: the
+    /// ping is behind them, and the client shows that it is alive by reading.
     pub(crate) pong_deadline: Option<Instant>,
+    /// Whether frames have waited for the client since the last ping. It may still have to read
+    /// those in the buffers of the kernel.
+    pub(crate) was_blocked: bool,
     /// Whether both sides have sent a Close frame: the connection is closed once ours is written.
     pub(crate) is_close_handshake_done: bool,
     /// Whether the close is counted in the metrics.
@@ -141,6 +145,7 @@ impl Connection {
             last_frame_at: now,
             next_ping_at: now + first_ping_in,
             pong_deadline: None,
+            was_blocked: false,
             is_close_handshake_done: false,
             is_close_counted: false,
             close_deadline: None,
@@ -211,10 +216,8 @@ impl Connection {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let has_progress = self.send_queue.bytes() < queued;
-                // A client that reads is alive, even if the ping is far behind in its queue.
-                if self.is_blocked && has_progress {
-                    self.pong_deadline = None;
-                }
+                self.pong_deadline = None;
+                self.was_blocked = true;
                 if has_progress || self.stalled_since.is_none() {
                     self.stalled_since = Some(Instant::now());
                 }

@@ -21,7 +21,8 @@ use crate::{
     websocket::CloseCode,
 };
 
-/// Bytes of a part of a replay that a connection queues at once, unless a single frame is larger.
+/// Maximum size of the part of a replay that a connection queues in one step. A single frame may be
+/// larger.
 pub(crate) const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 
 impl Worker {
@@ -248,7 +249,7 @@ impl Worker {
     }
 
     /// Sends the `gap` frame and the pending states once the send queue is at most half full, so
-    /// that gaps do not follow each other frame by frame.
+    /// that the client does not receive a `gap` after every few frames.
     fn on_queue_drained(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.gap.is_none() && connection.pending_states.is_empty() {

@@ -10,9 +10,9 @@ use crate::hub::{ConnectionMemory, Reservation};
 pub(super) const SLICES_MAX: usize = 64;
 /// Chunk capacity that an idle connection retains.
 const IDLE_CHUNKS_MAX: usize = 4;
-/// Queued replies to client frames at which no further client frame is read.
+/// Number of queued replies to client frames at which the server reads no further frame.
 const REPLIES_MAX: usize = 32;
-/// Bytes of queued replies at which no further client frame is read.
+/// Bytes of queued replies at which the server reads no further frame.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 
 /// Chunks in the order in which they are written. Chunks are shared between connections.
@@ -82,7 +82,8 @@ impl SendQueue {
         self.frames
     }
 
-    /// Returns whether so many replies are queued that no further client frame should be read.
+    /// Returns whether the queued replies have reached a limit, so that no further client frame
+    /// should be read.
     pub(crate) fn has_many_replies(&self) -> bool {
         self.replies >= REPLIES_MAX || self.reply_bytes >= REPLY_BYTES_MAX
     }

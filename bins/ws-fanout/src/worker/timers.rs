@@ -61,8 +61,8 @@ impl Worker {
             || now >= connection.last_frame_at + self.position_interval
     }
 
-    /// Returns whether the client has read nothing for so long that it cannot have read a ping. It
-    /// may have sent pongs nevertheless.
+    /// Returns whether the client has read nothing for long enough to have missed a ping. It may
+    /// still have sent pongs.
     fn is_write_overdue(&self, connection: &Connection, now: Instant) -> bool {
         let timeout = self.settings.ping_interval + self.settings.pong_timeout;
         connection.stalled_since.is_some_and(|at| now >= at + timeout)
@@ -92,7 +92,10 @@ impl Worker {
             let bytes = match connection.sink {
                 Sink::Socket(_) => {
                     // Another ping does not extend the deadline of the previous pong.
-                    connection.pong_deadline.get_or_insert(now + self.settings.pong_timeout);
+                    if !connection.is_blocked && !connection.was_blocked {
+                        connection.pong_deadline.get_or_insert(now + self.settings.pong_timeout);
+                    }
+                    connection.was_blocked = connection.is_blocked;
                     PING
                 }
                 Sink::Sse(_) => SSE_COMMENT,

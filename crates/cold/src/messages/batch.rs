@@ -83,6 +83,8 @@ impl From<StoredRow> for StoreOutcome {
 
 impl Messages<'_> {
     /// Stores a batch in one transaction.
+    ///
+    /// Complexity: O(b log m) for b messages and expiries of the batch and m messages.
     pub async fn store_batch(
         self,
         batch: &MessageBatch<'_>,
@@ -95,6 +97,8 @@ impl Messages<'_> {
     }
 
     /// Stores a batch of one entry. A rejection of that entry is an outcome, not an error.
+    ///
+    /// Complexity: O(b log m), as for a batch.
     pub async fn try_store_batch(
         self,
         batch: &MessageBatch<'_>,

@@ -1,6 +1,8 @@
 //! Stored messages: by ID, and page by page in the order of persistence.
 
 mod batch;
+mod live;
+mod page;
 mod row;
 mod sequence;
 
@@ -10,9 +12,10 @@ use mayfly_core::{Channel, MessageId, Order, Timestamp, Username, limits};
 use uuid::Uuid;
 
 pub use batch::{Expiry, MessageBatch, NewMessageRow, StoreOutcome};
+pub use live::LivePage;
 
-use self::row::MessageRow;
-use crate::store::{ColdError, ColdStore, dead_letters, messages, to_pg};
+use self::{page::PageQuery, row::MessageRow};
+use crate::store::{ColdError, ColdStore, ReadKind, dead_letters, messages};
 
 /// The handle for messages.
 #[derive(Clone, Copy)]
@@ -77,9 +80,11 @@ const ALWAYS_FITTING_ITEMS: u32 = {
 
 impl Messages<'_> {
     /// Finds a message by ID.
+    ///
+    /// Complexity: O(log m) for m messages.
     pub async fn find(self, id: MessageId) -> Result<Option<StoredMessage>, ColdError> {
         self.store
-            .call(async |connection| {
+            .read(ReadKind::MessagesById, async |connection| {
                 messages::table
                     .find(id.as_uuid())
                     .select(MessageRow::as_select())
@@ -92,10 +97,12 @@ impl Messages<'_> {
     }
 
     /// Finds messages by ID, in no particular order.
+    ///
+    /// Complexity: O(i log m) for i IDs and m messages.
     pub async fn find_many(self, ids: &[MessageId]) -> Result<Vec<StoredMessage>, ColdError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         self.store
-            .call(async |connection| {
+            .read(ReadKind::MessagesById, async |connection| {
                 messages::table
                     .filter(messages::id.eq_any(ids))
                     .select(MessageRow::as_select())
@@ -106,37 +113,18 @@ impl Messages<'_> {
             .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
     }
 
-    /// Lists the messages between two IDs that are unexpired at `now`, in the order of their IDs.
-    pub async fn list_live(
-        self,
-        after: MessageId,
-        before: MessageId,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<StoredMessage>, ColdError> {
-        self.store
-            .call(async |connection| {
-                messages::table
-                    .filter(messages::id.gt(after.as_uuid()))
-                    .filter(messages::id.lt(before.as_uuid()))
-                    .filter(messages::expires_at.gt(to_pg(now)))
-                    .order(messages::id.asc())
-                    .limit(i64::from(limit))
-                    .select(MessageRow::as_select())
-                    .load(connection)
-                    .await
-            })
-            .await
-            .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
-    }
-
-    /// Lists one page of all messages ever stored. The cost does not depend on the number of
-    /// messages.
+    /// Lists one page of all messages ever stored.
+    ///
+    /// Complexity: O(log m + p) for m messages and p messages of the page, for each filter and order.
     pub async fn list_page(self, request: &PageRequest) -> Result<Page, ColdError> {
-        self.store.call(async |connection| list_page(connection, request).await).await
+        self.store
+            .read(ReadKind::MessageLists, async |connection| list_page(connection, request).await)
+            .await
     }
 
     /// Counts those of the messages that are processed: stored, or dead-lettered.
+    ///
+    /// Complexity: O(i log m) for i IDs and m messages and dead letters.
     pub async fn count_processed(self, ids: &[MessageId]) -> Result<u64, ColdError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         self.store
@@ -161,14 +149,12 @@ async fn list_page(connection: &mut AsyncPgConnection, request: &PageRequest) ->
     let limit = if request.limit <= ALWAYS_FITTING_ITEMS {
         request.limit
     } else {
-        let sizes: Vec<i32> = page_query(request, request.limit)
-            .select(messages::body_bytes)
-            .load(connection)
-            .await?;
+        let sizes: Vec<i32> =
+            PageQuery::new(request, request.limit, messages::body_bytes).load(connection).await?;
         count_fitting(&sizes)
     };
     let mut rows: Vec<MessageRow> =
-        page_query(request, limit + 1).select(MessageRow::as_select()).load(connection).await?;
+        PageQuery::new(request, limit + 1, MessageRow::as_select()).load(connection).await?;
     let limit = limit as usize;
     let has_more = rows.len() > limit;
     rows.truncate(limit);
@@ -186,25 +172,6 @@ fn count_fitting(sizes: &[i32]) -> u32 {
         })
         .count();
     u32::try_from(fitting).unwrap_or(u32::MAX).max(1)
-}
-
-fn page_query(request: &PageRequest, limit: u32) -> messages::BoxedQuery<'_, diesel::pg::Pg> {
-    let mut query = messages::table.into_boxed().limit(i64::from(limit));
-    query = match (request.order, request.after) {
-        (Order::Asc, Some(after)) => query.filter(messages::seq.gt(after)),
-        (Order::Desc, Some(after)) => query.filter(messages::seq.lt(after)),
-        (_, None) => query,
-    };
-    if let Some(channel) = &request.channel {
-        query = query.filter(messages::channel.eq(channel.as_str()));
-    }
-    if let Some(username) = &request.username {
-        query = query.filter(messages::username.eq(username.as_str()));
-    }
-    match request.order {
-        Order::Asc => query.order(messages::seq.asc()),
-        Order::Desc => query.order(messages::seq.desc()),
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ impl FromSql<Json, diesel::pg::Pg> for RawJson {
     }
 }
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = messages, check_for_backend(diesel::pg::Pg))]
 pub(super) struct MessageRow {
     id: Uuid,

@@ -12,6 +12,8 @@ use crate::store::{ColdError, messages};
 
 impl Messages<'_> {
     /// Returns the sequence number of each message; `None` for one that is not stored.
+    ///
+    /// Complexity: O(i log m) for i IDs and m messages.
     pub async fn find_seqs(self, ids: &[MessageId]) -> Result<Vec<Option<i64>>, ColdError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.as_uuid()).collect();
         let rows: Vec<(Uuid, i64)> = self
@@ -29,6 +31,8 @@ impl Messages<'_> {
     }
 
     /// Returns the highest sequence number; `None` if no message is stored.
+    ///
+    /// Complexity: O(log m) for m messages.
     pub async fn find_max_seq(self) -> Result<Option<i64>, ColdError> {
         self.store
             .call(async |connection| {
@@ -43,6 +47,8 @@ impl Messages<'_> {
     }
 
     /// Counts the messages with a sequence number from `first` to `last`.
+    ///
+    /// Complexity: O(log m + c) for m messages and c counted ones.
     pub async fn count_seqs(self, first: i64, last: i64) -> Result<u64, ColdError> {
         let count: i64 = self
             .store

@@ -164,6 +164,9 @@ macro_rules! bind_arguments {
 impl Plays<'_> {
     /// Counts a batch in one transaction. Entries that are already counted have no effect; the
     /// current counts of their videos are returned nevertheless.
+    ///
+    /// Complexity: O(p log v + c) for p plays of the batch, v videos and play IDs, and c records of
+    /// counted entries since the first entry of the batch.
     pub async fn count_batch(
         self,
         batch: &PlaysBatch<'_>,
@@ -186,6 +189,8 @@ impl Plays<'_> {
     }
 
     /// Counts a batch of one entry. A rejection of that entry is an outcome, not an error.
+    ///
+    /// Complexity: O(p log v + c), as for a batch.
     pub async fn try_count_batch(
         self,
         batch: &PlaysBatch<'_>,

@@ -9,7 +9,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use mayfly_core::{PlayCount, PlayCursor, PublishedCount};
 
 use super::{to_count, to_i64};
-use crate::store::{ColdError, ColdStore, from_pg};
+use crate::store::{ColdError, ColdStore, ReadKind, from_pg};
 
 /// The handle for play counts.
 #[derive(Clone, Copy)]
@@ -56,6 +56,13 @@ const LIST: &str = "SELECT video_id, count, updated_at FROM play_counts \
              OR ($4 > 0 AND substring(convert_to(video_id, 'UTF8') FOR octet_length($3)) = $3))) \
      ORDER BY count DESC, video_id DESC LIMIT $1 OFFSET $4";
 
+/// Reads a page of counts, and looks up their published values one by one. A join could read the
+/// published values from the beginning for each page.
+const LIST_PUBLISHED: &str = "SELECT video_id, count, updated_at, coalesce( \
+         (SELECT count FROM published_counts WHERE published_counts.video_id = known.video_id), 0 \
+     ) AS published \
+     FROM play_counts AS known WHERE video_id > $1 ORDER BY video_id LIMIT $2";
+
 /// Deletes the counts, then updates the totals and the top videos.
 const DELETE: [&str; 4] = [
     "SELECT FROM play_totals FOR UPDATE",
@@ -82,9 +89,11 @@ impl ColdStore {
 
 impl PlayCounts<'_> {
     /// Finds the count of a video; `None` if it was never played.
+    ///
+    /// Complexity: O(log v) for v videos.
     pub async fn find(self, video_id: &str) -> Result<Option<PlayCount>, ColdError> {
         self.store
-            .call(async |connection| {
+            .read(ReadKind::PlayCounts, async |connection| {
                 diesel::sql_query(
                     "SELECT video_id, count, updated_at FROM play_counts WHERE video_id = $1",
                 )
@@ -98,6 +107,8 @@ impl PlayCounts<'_> {
     }
 
     /// Finds the counts of these videos. Videos that were never played are omitted.
+    ///
+    /// Complexity: O(f log v) for f found of v videos.
     pub async fn find_many(self, videos: &[String]) -> Result<Vec<PlayCount>, ColdError> {
         self.store
             .call(async |connection| {
@@ -114,6 +125,8 @@ impl PlayCounts<'_> {
 
     /// Lists the counts after a cursor, highest first. An index for this would have to be updated
     /// with every batch; the query is only needed while Redis does not have all counts.
+    ///
+    /// Complexity: O(v) for v videos.
     pub async fn list(
         self,
         limit: u32,
@@ -124,7 +137,7 @@ impl PlayCounts<'_> {
             (to_i64(cursor.count), cursor.video.as_slice(), listed)
         });
         self.store
-            .call(async |connection| {
+            .read(ReadKind::PlayLists, async |connection| {
                 diesel::sql_query(LIST)
                     .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
                     .bind::<BigInt, _>(count)
@@ -139,6 +152,8 @@ impl PlayCounts<'_> {
 
     /// Lists the counts and their published values in the order of the video IDs, starting after
     /// the ID `after`.
+    ///
+    /// Complexity: O(p log v) for p counts of the page and v videos.
     pub async fn list_published(
         self,
         after: &str,
@@ -147,17 +162,11 @@ impl PlayCounts<'_> {
         let rows: Vec<PublishedRow> = self
             .store
             .call(async |connection| {
-                diesel::sql_query(
-                    "SELECT video_id, known.count, updated_at, \
-                         coalesce(published.count, 0) AS published \
-                     FROM play_counts AS known LEFT JOIN published_counts AS published \
-                         USING (video_id) \
-                     WHERE video_id > $1 ORDER BY video_id LIMIT $2",
-                )
-                .bind::<Text, _>(after)
-                .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
-                .get_results(connection)
-                .await
+                diesel::sql_query(LIST_PUBLISHED)
+                    .bind::<Text, _>(after)
+                    .bind::<Integer, _>(i32::try_from(limit).unwrap_or(i32::MAX))
+                    .get_results(connection)
+                    .await
             })
             .await?;
         let to_published = |row: PublishedRow| PublishedCount {
@@ -168,6 +177,8 @@ impl PlayCounts<'_> {
     }
 
     /// Records published counts. Counts only increase: a lower value has no effect.
+    ///
+    /// Complexity: O(c log v) for c counts and v videos.
     pub async fn save_published(self, counts: &[(String, u64)]) -> Result<(), ColdError> {
         let videos: Vec<&str> = counts.iter().map(|(video, _)| video.as_str()).collect();
         let counts: Vec<i64> = counts.iter().map(|(_, count)| to_i64(*count)).collect();
@@ -192,6 +203,8 @@ impl PlayCounts<'_> {
 
     /// Deletes the counts of all videos whose ID starts with a prefix, and returns their number.
     /// For operators, who must ensure that none of these videos is played at the same time.
+    ///
+    /// Complexity: O(v) for v videos, for the new top ten.
     pub async fn delete(self, prefix: &str) -> Result<u64, ColdError> {
         self.store
             .call(async |connection| {

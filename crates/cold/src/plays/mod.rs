@@ -18,6 +18,31 @@ pub use counts::PlayCounts;
 
 use crate::store::{ColdError, ColdStore};
 
+/// The maximum number of records that one statement prunes.
+const PRUNED_MAX: i64 = 1_000;
+
+/// Deletes the oldest records, so that the recorded position is correct after each statement.
+const PRUNE: &str = "WITH deleted AS ( \
+         DELETE FROM counted_entries WHERE ctid = ANY (ARRAY( \
+             SELECT ctid FROM counted_entries WHERE (last_ms, last_number) <= ($1, $2) \
+             ORDER BY last_ms, last_number LIMIT $3 \
+         )) RETURNING epoch, last_ms, last_number \
+     ), marked AS ( \
+         INSERT INTO counted_marks AS known (epoch, ms, number, marked_at) \
+         SELECT DISTINCT ON (epoch) epoch, last_ms, last_number, clock_timestamp() \
+         FROM deleted ORDER BY epoch, last_ms DESC, last_number DESC \
+         ON CONFLICT (epoch) DO UPDATE SET \
+             ms = excluded.ms, number = excluded.number, marked_at = excluded.marked_at \
+         WHERE (known.ms, known.number) < (excluded.ms, excluded.number) \
+     ) \
+     SELECT count(*) AS deleted FROM deleted";
+
+#[derive(QueryableByName)]
+struct PrunedRow {
+    #[diesel(sql_type = BigInt)]
+    deleted: i64,
+}
+
 /// The handle for plays.
 #[derive(Clone, Copy)]
 pub struct Plays<'a> {
@@ -34,6 +59,9 @@ impl ColdStore {
 
 impl Plays<'_> {
     /// Returns the entries among these that are recorded as processed: counted or dead-lettered.
+    ///
+    /// Complexity: O(c + e log d) for c records of counted entries, which are pruned when they are
+    /// acknowledged, e entries and d dead letters.
     pub async fn find_processed(self, entries: &[Uuid]) -> Result<HashSet<Uuid>, ColdError> {
         #[derive(QueryableByName)]
         struct Id {
@@ -56,33 +84,31 @@ impl Plays<'_> {
     }
 
     /// Deletes the records of counted entries up to `up_to`, and records that position instead. All
-    /// entries up to it must be acknowledged.
+    /// entries up to it must be acknowledged. A statement deletes at most 1,000 records.
+    ///
+    /// Complexity: O(log c + d) for c records and d deleted ones, in bounded statements.
     pub async fn prune_counted_entries(self, up_to: EntryId) -> Result<(), ColdError> {
-        self.store
-            .call(async |connection| {
-                diesel::sql_query(
-                    "WITH deleted AS ( \
-                         DELETE FROM counted_entries WHERE (last_ms, last_number) <= ($1, $2) \
-                         RETURNING epoch, last_ms, last_number \
-                     ) \
-                     INSERT INTO counted_marks AS known (epoch, ms, number, marked_at) \
-                     SELECT DISTINCT ON (epoch) epoch, last_ms, last_number, clock_timestamp() \
-                     FROM deleted ORDER BY epoch, last_ms DESC, last_number DESC \
-                     ON CONFLICT (epoch) DO UPDATE SET \
-                         ms = excluded.ms, number = excluded.number, \
-                         marked_at = excluded.marked_at \
-                     WHERE (known.ms, known.number) < (excluded.ms, excluded.number)",
-                )
-                .bind::<BigInt, _>(to_i64(up_to.millis))
-                .bind::<BigInt, _>(to_i64(up_to.number))
-                .execute(connection)
-                .await
-            })
-            .await
-            .map(|_| ())
+        loop {
+            let row: PrunedRow = self
+                .store
+                .call(async |connection| {
+                    diesel::sql_query(PRUNE)
+                        .bind::<BigInt, _>(to_i64(up_to.millis))
+                        .bind::<BigInt, _>(to_i64(up_to.number))
+                        .bind::<BigInt, _>(PRUNED_MAX)
+                        .get_result(connection)
+                        .await
+                })
+                .await?;
+            if row.deleted < PRUNED_MAX {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes the play IDs recorded three days ago. Returns whether there were any.
+    ///
+    /// Complexity: O(1): truncates a partition.
     pub async fn prune_play_ids(self) -> Result<bool, ColdError> {
         #[derive(QueryableByName)]
         struct Pruned {

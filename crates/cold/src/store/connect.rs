@@ -1,6 +1,13 @@
 //! Opens sessions with Postgres.
 
-use std::{error::Error, fmt::Write, io, net::IpAddr, path::Path, time::Duration};
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    io,
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
 
 use diesel_async::AsyncPgConnection;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,8 +25,8 @@ use tokio_postgres::{
 use super::sqlstate::{LastSqlState, SqlStateStream};
 
 const PORT: u16 = 5432;
-/// When the kernel checks an idle connection, unless the URL states it: the client's default, two
-/// hours, is longer than firewalls remember one.
+/// Idle time after which the kernel checks a connection, unless the URL sets it. The client's
+/// default, two hours, is longer than the time after which firewalls drop idle connections.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,10 +37,31 @@ pub(crate) struct Session {
     pub(crate) connection: AsyncPgConnection,
     /// The SQLSTATE of the last error in this session.
     pub(super) sqlstate: LastSqlState,
+    address: Address,
 }
 
-/// Why a session could not be opened, without secrets: such as `password authentication failed for
-/// user "me" (SQLSTATE 28P01)`.
+impl Session {
+    /// Asks Postgres to cancel the query in progress, on a connection of its own.
+    pub(super) async fn cancel_query(&self) -> Result<(), ConnectError> {
+        let token = self.connection.cancel_token();
+        match &self.address {
+            Address::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream = stream.map_err(|error| ConnectError::new(&self.address, &error))?;
+                token.cancel_query_raw(stream, NoTls).await?;
+            }
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| ConnectError::new(&self.address, &error))?;
+                token.cancel_query_raw(stream, NoTls).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The reason why a session could not be opened, without secrets, such as `password authentication
+/// failed for user "me" (SQLSTATE 28P01)`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
@@ -48,7 +76,7 @@ impl From<tokio_postgres::Error> for ConnectError {
 }
 
 impl ConnectError {
-    fn new(address: &str, error: &io::Error) -> Self {
+    fn new(address: &Address, error: &io::Error) -> Self {
         Self(format!("cannot connect to {address}: {}", describe(error)))
     }
 }
@@ -58,11 +86,13 @@ pub(crate) struct Connector {
     config: Result<Config, ConnectError>,
     /// Statements that every session executes first.
     setup: String,
+    /// The time limit of the caller, if there is one.
+    timeout: Option<Duration>,
 }
 
 impl Connector {
-    pub(crate) fn new(url: &SecretString, setup: String) -> Self {
-        Self { config: url.expose_secret().parse().map_err(ConnectError::from), setup }
+    pub(crate) fn new(url: &SecretString, setup: String, timeout: Option<Duration>) -> Self {
+        Self { config: url.expose_secret().parse().map_err(ConnectError::from), setup, timeout }
     }
 
     /// Opens a session with the first host that accepts it.
@@ -73,9 +103,17 @@ impl Connector {
             let first = fastrand::usize(..addresses.len());
             addresses.rotate_left(first);
         }
+        let limit = self.find_limit(config, addresses.len());
         let mut failed = Err(ConnectError("the URL contains no host".to_owned()));
         for address in addresses {
-            match self.open_at(config, &address).await {
+            let opening = self.open_at(config, &address);
+            let opened = match limit {
+                Some(limit) => timeout(limit, opening).await.unwrap_or_else(|_| {
+                    Err(ConnectError(format!("cannot connect to {address} within {limit:?}")))
+                }),
+                None => opening.await,
+            };
+            match opened {
                 Err(error) => failed = Err(error),
                 opened => return opened,
             }
@@ -83,33 +121,37 @@ impl Connector {
         failed
     }
 
+    /// Returns the time limit for each host. A host that does not respond must not use up the time of
+    /// the others and of the query.
+    fn find_limit(&self, config: &Config, hosts: usize) -> Option<Duration> {
+        let shares = u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1);
+        let share = self.timeout.filter(|_| hosts > 1).map(|timeout| timeout / shares);
+        config.get_connect_timeout().copied().or(share)
+    }
+
     async fn open_at(&self, config: &Config, address: &Address) -> Result<Session, ConnectError> {
-        let opening = async {
-            match address {
-                Address::Tcp(host, port) => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await;
-                    let stream =
-                        stream.and_then(|stream| set_options(&stream, config).map(|()| stream));
-                    let stream = stream
-                        .map_err(|error| ConnectError::new(&format!("{host}:{port}"), &error))?;
-                    self.start(config, stream).await
-                }
-                Address::Unix(path) => {
-                    let stream = UnixStream::connect(path).await;
-                    let stream = stream.map_err(|error| ConnectError::new(path, &error))?;
-                    self.start(config, stream).await
-                }
+        match address {
+            Address::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream =
+                    stream.and_then(|stream| set_options(&stream, config).map(|()| stream));
+                let stream = stream.map_err(|error| ConnectError::new(address, &error))?;
+                self.start(config, stream, address).await
             }
-        };
-        match config.get_connect_timeout() {
-            Some(limit) => timeout(*limit, opening)
-                .await
-                .unwrap_or_else(|_| Err(ConnectError("connect_timeout has expired".to_owned()))),
-            None => opening.await,
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| ConnectError::new(address, &error))?;
+                self.start(config, stream, address).await
+            }
         }
     }
 
-    async fn start<S>(&self, config: &Config, stream: S) -> Result<Session, ConnectError>
+    async fn start<S>(
+        &self,
+        config: &Config,
+        stream: S,
+        address: &Address,
+    ) -> Result<Session, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -123,16 +165,25 @@ impl Connector {
         let connection = AsyncPgConnection::try_from(client)
             .await
             .map_err(|error| ConnectError(describe(&error)))?;
-        Ok(Session { connection, sqlstate })
+        Ok(Session { connection, sqlstate, address: address.clone() })
     }
 }
 
 /// The address of a server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Address {
     Tcp(String, u16),
     /// The path of a Unix socket.
     Unix(String),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(formatter, "{host}:{port}"),
+            Self::Unix(path) => formatter.write_str(path),
+        }
+    }
 }
 
 fn list_addresses(config: &Config) -> Vec<Address> {

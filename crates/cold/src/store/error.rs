@@ -16,6 +16,9 @@ pub enum ColdError {
     /// executed.
     #[error("Postgres did not respond in time")]
     Timeout,
+    /// Too many reads of the same kind are in progress. Retry later.
+    #[error("too many reads of the same kind are in progress")]
+    Overloaded,
     /// A table or a function does not exist; the migrations create it.
     #[error("the database schema is missing or outdated: run `mayfly migrate`")]
     SchemaMissing(#[source] DieselError),
@@ -44,6 +47,7 @@ impl StoreError for ColdError {
         match self {
             Self::Unavailable(_) | Self::SchemaMissing(_) => StoreErrorKind::Unavailable,
             Self::Timeout => StoreErrorKind::Timeout,
+            Self::Overloaded => StoreErrorKind::Overloaded,
             Self::Rejected(_) => StoreErrorKind::Rejected,
         }
     }
@@ -62,7 +66,8 @@ impl From<PoolError> for ColdError {
 /// The class of an error by its SQLSTATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorClass {
-    /// Postgres, the session or the user cannot do it now. Another session may.
+    /// Postgres, the session or the user cannot execute the statement now. Another session may
+    /// succeed.
     Unavailable,
     /// A timeout canceled the statement.
     Timeout,
@@ -90,7 +95,7 @@ impl ErrorClass {
         }
     }
 
-    /// Classifies an error without an SQLSTATE, which Postgres did not send.
+    /// Classifies an error of the client, which has no SQLSTATE.
     pub(super) fn from_client_error(error: &DieselError) -> Self {
         match error {
             DieselError::DatabaseError(

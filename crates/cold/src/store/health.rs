@@ -1,4 +1,4 @@
-//! The health check of Postgres: whether the service can do its work with it.
+//! The health check of Postgres, which tests whether the service can do its work.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mayfly_runtime::Component;
 
 use super::{ColdAccess, ColdError, ColdStore, metrics as names, requirements::Server};
 
-/// How long after a statement failed for lack of a resource the component stays down. Workers retry
+/// How long the component stays down after a statement failed for lack of a resource. Workers retry
 /// such a statement more often.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(3);
 
@@ -23,16 +23,17 @@ impl ColdStore {
         let server = self.call(async |connection| {
             let server = Server::read(connection, access).await?;
             if access.is_writing() && server.is_read_only() {
-                // Discards the sessions of the pool: they stay read-only when Postgres is not.
+                // Discards the sessions of the pool: they would stay read-only after Postgres
+                // becomes writable.
                 return Err(DieselError::DatabaseError(
                     DatabaseErrorKind::ReadOnlyTransaction,
-                    Box::new(server.find_obstacle().unwrap_or_default()),
+                    Box::new(server.find_unmet_requirement().unwrap_or_default()),
                 ));
             }
             Ok(server)
         });
         match server.await {
-            Ok(server) => server.find_obstacle().map_or(Ok(()), Err)?,
+            Ok(server) => server.find_unmet_requirement().map_or(Ok(()), Err)?,
             Err(ColdError::Unavailable(cause)) => return Err(cause.to_string()),
             Err(error) => return Err(error.to_string()),
         }

@@ -1,6 +1,8 @@
 //! The connection pool and the execution of queries. The subjects of the store, such as messages or
 //! plays, are modules of their own that add their handles to [`ColdStore`].
 
+mod access;
+mod call;
 mod connect;
 mod error;
 mod health;
@@ -8,6 +10,7 @@ pub mod metrics;
 mod pool;
 mod requirements;
 mod schema;
+mod shares;
 mod sqlstate;
 mod timestamp;
 
@@ -19,26 +22,38 @@ use mayfly_runtime::settings;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-pub use self::{connect::ConnectError, error::ColdError, requirements::ColdAccess};
+pub use self::{access::ColdAccess, connect::ConnectError, error::ColdError};
+use self::{
+    call::RunningQuery,
+    error::ErrorClass,
+    pool::{Pool, SessionManager},
+    shares::Shares,
+    sqlstate::SqlState,
+};
 pub(crate) use self::{
     connect::{Connector, Session},
     requirements::Server,
     schema::{dead_letters, early_expiries, messages},
+    shares::ReadKind,
     timestamp::{from_pg, to_pg},
-};
-use self::{
-    error::ErrorClass,
-    pool::{Pool, PooledSession, SessionManager},
-    sqlstate::SqlState,
 };
 
 /// The longest statement timeout that Postgres accepts, in milliseconds.
 const STATEMENT_TIMEOUT_MILLIS_MAX: u128 = 2_147_483_647;
+/// The part of the timeout of a read that it may wait for a session, as a divisor. The rest is left
+/// for the query.
+const WAIT_SHARE: u32 = 2;
+/// Lets the planner only choose plans that read the rows of a page by an index in its order. While
+/// its statistics are outdated, it may prefer to scan and sort everything that matches.
+const PLAN_BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
+     SET enable_sort = off; SET enable_incremental_sort = off";
 
 /// The cold store. Cheap to clone; connects on first use.
 #[derive(Clone)]
 pub struct ColdStore {
     pool: Pool,
+    /// Limits the reads of each kind; `None` for background work.
+    shares: Option<Arc<Shares>>,
     /// The last failure of Postgres to execute a statement for lack of a resource, such as disk
     /// space. Reads and the health check may succeed at the same time.
     exhausted: Arc<Mutex<Option<(Instant, String)>>>,
@@ -47,34 +62,49 @@ pub struct ColdStore {
 }
 
 impl ColdStore {
-    /// Creates a store for request handlers. Does not connect yet.
+    /// Creates a store for background work and commands. Does not connect yet.
     #[must_use]
     pub fn new(settings: &settings::PostgresSettings) -> Self {
         Self::with_statement_timeout(settings, settings.timeout)
     }
 
+    /// Creates a store for request handlers, in which reads of one kind leave sessions for the other
+    /// kinds, however many and slow they are. Does not connect yet.
+    #[must_use]
+    pub fn for_requests(settings: &settings::PostgresSettings) -> Self {
+        Self {
+            shares: Some(Arc::new(Shares::new(settings.pool_size_max))),
+            ..Self::create(settings, settings.timeout, PLAN_BY_INDEX)
+        }
+    }
+
     /// Creates a store in which Postgres itself aborts a statement, or a transaction whose client
     /// is idle, after `statement_timeout`. A client that timed out or crashed holds no lock for
     /// longer.
-    ///
-    /// # Panics
-    /// Never: building a pool without timeouts cannot fail.
     #[must_use]
     pub fn with_statement_timeout(
         settings: &settings::PostgresSettings,
         statement_timeout: Duration,
     ) -> Self {
+        Self::create(settings, statement_timeout, "")
+    }
+
+    fn create(
+        settings: &settings::PostgresSettings,
+        statement_timeout: Duration,
+        setup: &str,
+    ) -> Self {
         let millis = statement_timeout.as_millis().min(STATEMENT_TIMEOUT_MILLIS_MAX);
         // Compiling a statement takes about 0.3 s, longer than any statement of this crate runs.
         let setup = format!(
             "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; \
-             SET jit = off"
+             SET jit = off; {setup}"
         );
-        let connector = Connector::new(&settings.url, setup);
+        let connector = Connector::new(&settings.url, setup, Some(settings.timeout));
         let manager = SessionManager::new(connector, settings.timeout);
         let pool = Pool::builder(manager).max_size(settings.pool_size_max);
         let pool = pool.build().expect("invariant: a pool without timeouts needs no runtime");
-        Self { pool, exhausted: Arc::default(), timeout: settings.timeout }
+        Self { pool, shares: None, exhausted: Arc::default(), timeout: settings.timeout }
     }
 
     /// Returns whether the schema has this version or a later one.
@@ -90,26 +120,49 @@ impl ColdStore {
         self.call_within(self.timeout, query).await
     }
 
-    /// Runs a query within a timeout. A session whose query timed out is discarded, as a late
-    /// response could be mistaken for that of the next query.
+    /// Runs a query within a timeout. A session whose query timed out or was abandoned is discarded.
     pub(crate) async fn call_within<T>(
         &self,
         timeout: Duration,
         query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, ColdError> {
+        self.run(timeout, None, query).await
+    }
+
+    /// Runs a read that a request causes, in the share of its kind.
+    pub(crate) async fn read<T>(
+        &self,
+        kind: ReadKind,
+        query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    ) -> Result<T, ColdError> {
+        self.run(self.timeout, Some(kind), query).await
+    }
+
+    async fn run<T>(
+        &self,
+        timeout: Duration,
+        read: Option<ReadKind>,
+        query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
+    ) -> Result<T, ColdError> {
         let deadline = Instant::now() + timeout;
-        let mut session =
-            timeout_at(deadline, self.pool.get()).await.map_err(|_| ColdError::Timeout)??;
-        // Forgets the error of an earlier query.
-        session.sqlstate.take();
-        let result = match timeout_at(deadline, query(&mut session.connection)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(self.classify(error, &mut session, deadline).await),
-            Err(_) => Err(ColdError::Timeout),
+        let slot = match (read, &self.shares) {
+            (Some(kind), Some(shares)) => Some(shares.acquire(kind, timeout / WAIT_SHARE).await?),
+            _ => None,
         };
-        if result.as_ref().is_err_and(ColdError::is_outage) {
-            drop(PooledSession::take(session));
-        }
+        let session =
+            timeout_at(deadline, self.pool.get()).await.map_err(|_| ColdError::Timeout)??;
+        let mut running = RunningQuery::new(session, read.is_some(), slot);
+        let session = running.session();
+        // Clears the error of an earlier query.
+        session.sqlstate.take();
+        let result = timeout_at(deadline, query(&mut session.connection))
+            .await
+            .map_err(|_| ColdError::Timeout)?;
+        let result = match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.classify(error, session, deadline).await),
+        };
+        running.complete(!result.as_ref().is_err_and(ColdError::is_outage));
         result
     }
 

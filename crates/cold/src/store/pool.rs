@@ -10,8 +10,8 @@ use super::connect::{ConnectError, Connector, Session};
 
 /// A session that was idle for longer is validated before it is used.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-/// A session that was idle for longer is replaced. Most firewalls forget an idle connection only
-/// after a longer time.
+/// A session that was idle for longer is replaced. Most firewalls drop idle connections later than
+/// that.
 const IDLE_MAX: Duration = Duration::from_secs(45);
 /// The part of the timeout that the validation of a session may take. The rest is left for a new
 /// session and the query.
@@ -25,8 +25,8 @@ pub(super) type PooledSession = managed::Object<SessionManager>;
 pub(crate) struct SessionManager {
     connector: Connector,
     validation_timeout: Duration,
-    /// When a session last turned out to be dead. Those that were used last before that time
-    /// probably are dead too, and waiting for each in turn would exceed the timeout of the caller.
+    /// The time at which a session was last found dead. Sessions that have not been used since are
+    /// probably dead too, and waiting for each in turn would exceed the timeout of the caller.
     failed_at: Mutex<Option<Instant>>,
 }
 

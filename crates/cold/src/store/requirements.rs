@@ -1,4 +1,4 @@
-//! What the services require of a Postgres server: its version, encoding, access mode and rights.
+//! The requirements for a Postgres server: version, encoding, access mode and rights.
 
 use diesel::{
     QueryableByName,
@@ -7,82 +7,13 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use super::ColdAccess;
+
 /// The oldest supported version, as `server_version_num` states it.
 const VERSION_NUM_MIN: i32 = 150_000;
 const VERSION_MIN: u32 = 15;
 /// The only encoding that can store every message.
 const ENCODING: &str = "UTF8";
-
-/// How a service uses Postgres.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColdAccess {
-    /// Reads messages, play counts and samples.
-    Read,
-    /// Stores messages and counts plays.
-    Store,
-    /// Reads totals, and stores samples and published counts.
-    Publish,
-    /// Changes the schema.
-    Migrate,
-}
-
-/// The rights that persist-worker needs for its batches.
-const STORE_RIGHTS: &[(&str, &[&str])] = &[
-    ("messages", &["SELECT", "INSERT", "UPDATE"]),
-    ("message_sequence", &["SELECT", "UPDATE"]),
-    ("early_expiries", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("ledger", &["SELECT", "INSERT", "UPDATE"]),
-    ("ledger_reports", &["SELECT", "INSERT", "UPDATE"]),
-    ("ledger_reports", &["SELECT", "INSERT", "UPDATE"]),
-    ("dead_letters", &["SELECT", "INSERT"]),
-    ("message_totals", &["SELECT", "UPDATE"]),
-    ("message_seconds", &["SELECT", "INSERT", "UPDATE"]),
-    ("usernames", &["INSERT"]),
-    ("cities", &["INSERT"]),
-    ("city_counts", &["SELECT", "INSERT", "UPDATE"]),
-    ("top_cities", &["SELECT", "UPDATE"]),
-    ("play_counts", &["SELECT", "INSERT", "UPDATE"]),
-    ("play_totals", &["SELECT", "UPDATE"]),
-    ("top_videos", &["SELECT", "UPDATE"]),
-    ("counted_entries", &["SELECT", "INSERT"]),
-    ("known_plays", &["SELECT", "INSERT", "UPDATE"]),
-];
-
-const READ_RIGHTS: &[(&str, &[&str])] = &[
-    ("messages", &["SELECT"]),
-    ("play_counts", &["SELECT"]),
-    ("hosts", &["SELECT"]),
-    ("page_samples", &["SELECT"]),
-    ("page_hours", &["SELECT"]),
-];
-
-const PUBLISH_RIGHTS: &[(&str, &[&str])] = &[
-    ("message_totals", &["SELECT"]),
-    ("message_seconds", &["SELECT"]),
-    ("statistics_fill", &["SELECT"]),
-    ("top_cities", &["SELECT"]),
-    ("play_totals", &["SELECT"]),
-    ("top_videos", &["SELECT"]),
-    ("published_counts", &["SELECT", "INSERT", "UPDATE"]),
-    ("hosts", &["SELECT", "INSERT", "UPDATE"]),
-    ("page_samples", &["SELECT", "INSERT", "UPDATE"]),
-    ("page_hours", &["SELECT", "INSERT", "UPDATE"]),
-];
-
-impl ColdAccess {
-    pub(super) fn is_writing(self) -> bool {
-        self != Self::Read
-    }
-
-    fn rights(self) -> &'static [(&'static str, &'static [&'static str])] {
-        match self {
-            Self::Read => READ_RIGHTS,
-            Self::Store => STORE_RIGHTS,
-            Self::Publish => PUBLISH_RIGHTS,
-            Self::Migrate => &[],
-        }
-    }
-}
 
 /// The state of a server and of a session with it.
 #[derive(Debug, QueryableByName)]
@@ -146,8 +77,8 @@ impl Server {
         self.is_replica || self.is_read_only
     }
 
-    /// Returns why the server does not grant the access, in words.
-    pub(crate) fn find_obstacle(&self) -> Option<String> {
+    /// Returns a sentence with the first requirement that the server does not meet, if any.
+    pub(crate) fn find_unmet_requirement(&self) -> Option<String> {
         let Self { version, encoding, database, username, .. } = self;
         if self.version_num < VERSION_NUM_MIN {
             return Some(format!(
@@ -193,7 +124,7 @@ mod tests {
 
     #[test]
     fn unsuitable_server_is_described() {
-        assert_eq!(server().find_obstacle(), None);
+        assert_eq!(server().find_unmet_requirement(), None);
         for (server, part) in [
             (
                 Server { version_num: 140_009, version: "14.9".into(), ..server() },
@@ -207,7 +138,7 @@ mod tests {
                 "the user app lacks rights: INSERT on messages",
             ),
         ] {
-            let found = server.find_obstacle().expect("an obstacle");
+            let found = server.find_unmet_requirement().expect("an unmet requirement");
             assert!(found.contains(part), "{found}");
         }
     }
@@ -216,6 +147,6 @@ mod tests {
     fn reader_accepts_a_replica() {
         let replica =
             Server { is_replica: true, is_read_only: true, needs_write: false, ..server() };
-        assert_eq!(replica.find_obstacle(), None);
+        assert_eq!(replica.find_unmet_requirement(), None);
     }
 }

@@ -12,7 +12,7 @@ pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bo
     }
     diesel::sql_query(
         "SELECT to_regproc('store_samples_v1') IS NOT NULL \
-             AND to_regclass('ledger_reports') IS NOT NULL AS is_present",
+             AND to_regclass('dead_letter_totals') IS NOT NULL AS is_present",
     )
     .get_result::<Row>(connection)
     .await

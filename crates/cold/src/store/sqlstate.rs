@@ -42,7 +42,7 @@ impl SqlState {
 pub(super) struct LastSqlState(Arc<Mutex<Option<SqlState>>>);
 
 impl LastSqlState {
-    /// Returns the last SQLSTATE and forgets it.
+    /// Returns the last SQLSTATE and clears it.
     pub(super) fn take(&self) -> Option<SqlState> {
         self.0.lock().take()
     }
@@ -98,7 +98,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SqlStateStream<S> {
 #[derive(Debug, Default)]
 struct MessageReader {
     header: Vec<u8>,
-    /// The number of bytes that are left of the current message.
+    /// The number of bytes of the current message that were not read yet.
     left: usize,
     /// The beginning of the current message if it is an error response.
     error: Option<Vec<u8>>,
@@ -139,7 +139,7 @@ impl MessageReader {
     }
 }
 
-/// Returns the SQLSTATE of an error response: fields of a type and a text that ends with a zero.
+/// Returns the SQLSTATE of an error response, whose fields are a type and a zero-terminated text.
 fn find_code(error: &[u8]) -> Option<SqlState> {
     error.split(|byte| *byte == 0).find_map(|field| match field {
         [CODE_FIELD, code @ ..] => code.try_into().ok().map(SqlState),

@@ -48,6 +48,18 @@ async fn sessions_dropped_while_idle_are_replaced_before_they_are_used() {
     assert!(firewall.connections_opened() > opened, "the idle sessions were forgotten");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn host_that_does_not_respond_leaves_time_for_the_next_one() {
+    let url = SharedServers::get().await.expect("the servers start").database_url();
+    let (credentials, rest) = url.rsplit_once('@').expect("a user");
+    // Its connections are established and never served.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let store = store(format!("{credentials}@{address},{rest}"), Duration::from_secs(6));
+    store.has_schema().await.expect("the second host responds");
+    drop(silent);
+}
+
 /// Postgres translates its messages if `lc_messages` is not English.
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_password_is_recognized_in_every_language_and_not_logged() {

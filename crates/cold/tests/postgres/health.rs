@@ -22,7 +22,7 @@ fn store(url: &str) -> ColdStore {
     })
 }
 
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.expect("Postgres responds");
     tokio::spawn(connection);
@@ -58,7 +58,8 @@ async fn missing_right_is_named() {
     execute(
         &url,
         "CREATE ROLE health_rights_app; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO health_rights_app; \
+         GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public \
+             TO health_rights_app; \
          REVOKE INSERT ON dead_letters FROM health_rights_app; \
          REVOKE SELECT ON messages FROM health_rights_app",
     )
@@ -145,8 +146,8 @@ async fn cause_of_a_refused_session_is_named() {
     let error = error.map(drop).expect_err("the database does not exist");
     assert!(error.is_outage() && error.to_string().contains("SQLSTATE 3D000"), "{error}");
     assert!(error.to_string().contains("nowhere"), "{error}");
-    let nobody = format!("{url}?user=nobody_here");
-    let error = store(&nobody).ledger().find("e", "messages").await.map(drop);
+    let unknown_user = format!("{url}?user=nobody_here");
+    let error = store(&unknown_user).ledger().find("e", "messages").await.map(drop);
     let error = error.expect_err("the user does not exist").to_string();
     assert!(error.contains("SQLSTATE 28000") && error.contains("nobody_here"), "{error}");
 }

@@ -1,8 +1,9 @@
 //! The migrations.
 
 use mayfly_cold::migrations;
+use secrecy::ExposeSecret;
 
-use crate::create_database;
+use crate::{create_database, health::connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_can_be_reverted_and_applied_again() {
@@ -36,4 +37,24 @@ async fn concurrent_runs_apply_each_migration_once() {
     }
     let once: std::collections::BTreeSet<_> = applied.iter().collect();
     assert_eq!(once.len(), applied.len(), "{applied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_whose_build_was_interrupted_is_built_again() {
+    const INDEX: &str = "'messages_channel_username_seq'::regclass";
+    let url = create_database("interrupted_index").await;
+    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let client = connect(url.expose_secret()).await;
+    client
+        .batch_execute(&format!(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = {INDEX}; \
+             DELETE FROM __diesel_schema_migrations WHERE version = '20261130000011'"
+        ))
+        .await
+        .expect("valid SQL");
+    let applied = migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    assert_eq!(applied, ["20261130000011"]);
+    let is_valid = format!("SELECT indisvalid FROM pg_index WHERE indexrelid = {INDEX}");
+    let row = client.query_one(&is_valid, &[]).await.expect("the index exists");
+    assert!(row.get::<_, bool>(0));
 }

@@ -188,7 +188,7 @@ async fn old_samples_are_deleted_in_chunks() {
         cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
     }
     let hours_before = at(6 * HOUR);
-    // A minute is left for the test. The next older rows are five minutes older.
+    // With a margin of one minute for the test. The next older rows are five minutes older.
     let retention = |before: Timestamp| SystemClock.now().since(before) + Duration::from_secs(60);
     let (samples, hours) = (retention(at(24 * HOUR)), retention(hours_before));
     // Concurrent callers skip each other's rows.

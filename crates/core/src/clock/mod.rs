@@ -119,8 +119,8 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The system clock. It decides nothing: what expires, is trimmed or is due is decided by the clock
-/// of Redis or Postgres, which all processes share.
+/// The system clock. Decisions about expiry, trimming and schedules do not use it: they use the
+/// clock of Redis or Postgres, which all processes share.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

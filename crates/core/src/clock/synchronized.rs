@@ -1,4 +1,4 @@
-//! A clock that follows the clock of a server, whatever the system clock shows.
+//! A clock that follows the clock of a server instead of the system clock.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ const UNKNOWN: i64 = i64::MIN;
 /// The clock of a server as this process estimates it.
 ///
 /// It advances with the monotonic clock of the machine and is corrected by readings of the server's
-/// clock, so a system clock that is wrong or is set has no influence. The error is at most the
+/// clock, so a system clock that is wrong or is adjusted has no influence. The error is at most the
 /// duration of a reading. Before the first reading it is the system clock.
 pub struct SynchronizedClock {
     system: Box<dyn Clock>,

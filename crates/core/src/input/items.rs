@@ -100,9 +100,9 @@ impl<'a, T> Items<'a, T> {
     }
 }
 
-/// More items than any batch may have. An array of millions of small items would take up many times
-/// the size of the body.
-const KEPT_ITEMS_MAX: usize = 10_000;
+/// Maximum number of items that are collected, more than any batch may have. An array of millions
+/// of small items would take up many times the size of the body.
+const COLLECTED_ITEMS_MAX: usize = 10_000;
 
 /// The first items of an array.
 struct RawItems<'a>(Vec<&'a RawValue>);
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for RawItemsVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawItems<'de>, A::Error> {
         let mut items = Vec::new();
-        while items.len() < KEPT_ITEMS_MAX
+        while items.len() < COLLECTED_ITEMS_MAX
             && let Some(item) = seq.next_element()?
         {
             items.push(item);
@@ -174,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn array_of_very_many_items_is_checked_and_not_kept() {
-        let many = vec!["1"; 3 * KEPT_ITEMS_MAX].join(",");
+    fn array_beyond_the_limit_is_checked_but_not_collected() {
+        let many = vec!["1"; 3 * COLLECTED_ITEMS_MAX].join(",");
         let array = format!("[{many}]");
-        let RawItems(kept) = parse_as(&array, '[', "").expect("an array");
-        assert_eq!(kept.len(), KEPT_ITEMS_MAX);
+        let RawItems(collected) = parse_as(&array, '[', "").expect("an array");
+        assert_eq!(collected.len(), COLLECTED_ITEMS_MAX);
         let malformed = split(&format!("[{many},")).map(|items| items.len());
         assert!(matches!(malformed, Err(InputError::InvalidJson(_))), "{malformed:?}");
     }

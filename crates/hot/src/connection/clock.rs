@@ -1,4 +1,4 @@
-//! The clock of Redis, by which all processes decide what expires, is trimmed or is due.
+//! The clock of Redis, which all processes use to expire, trim and schedule.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     metrics as names,
 };
 
-/// A greater difference between the clock of this process and that of Redis is logged.
+/// The difference between the clock of this process and that of Redis above which it is logged.
 const DIFFERENCE_MAX_MS: u64 = 2_000;
 
 /// A reading of the clock of Redis, as `TIME` returns it: seconds and microseconds.
@@ -38,8 +38,8 @@ impl HotStore {
         Ok(Timestamp::from_millis(to_micros(reply).div_euclid(1_000)))
     }
 
-    /// Reads the clock of Redis unless it was read before. A process whose own clock is wrong calls
-    /// this before [`Self::clock`] decides anything that is stored.
+    /// Reads the clock of Redis unless it was read before. To be called before a time of
+    /// [`Self::clock`] is stored, because the clock of this machine may be wrong.
     pub async fn synchronize_clock(&self) -> Result<(), HotError> {
         if self.clock.is_synchronized() {
             return Ok(());
@@ -60,8 +60,8 @@ pub(super) struct ClockMonitor {
 }
 
 impl ClockMonitor {
-    /// Reads the clock of Redis, exports the difference, and logs when it begins and ceases to be
-    /// too large.
+    /// Reads the clock of Redis, exports the difference, and logs when it becomes too large and
+    /// when it is small again.
     pub(super) async fn check(&mut self, store: &HotStore) -> Result<(), HotError> {
         store.read_clock().await?;
         self.record(store.clock.difference_ms());

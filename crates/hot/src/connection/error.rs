@@ -29,10 +29,9 @@ pub enum HotError {
     Rejected(#[source] RedisError),
 }
 
-/// The codes with which Redis rejects commands that succeed in another state of this Redis, or with
-/// another user or node.
+/// Codes of rejected commands that may succeed later, or with another user or node.
 const UNAVAILABLE_CODES: [&str; 18] = [
-    // It starts, fails over, or cannot persist or replicate writes.
+    // Redis is starting, is failing over, or cannot persist or replicate writes.
     "LOADING",
     "MASTERDOWN",
     "READONLY",
@@ -43,12 +42,12 @@ const UNAVAILABLE_CODES: [&str; 18] = [
     "TRYAGAIN",
     "MOVED",
     "ASK",
-    // The user may not do it.
+    // The user lacks a permission.
     "NOAUTH",
     "WRONGPASS",
     "NOPERM",
     "DENIED",
-    // A script blocks it, or the scripts were flushed between two commands.
+    // A script blocks Redis, or the scripts were flushed between two commands.
     "BUSY",
     "UNKILLABLE",
     "NOSCRIPT",
@@ -57,8 +56,8 @@ const UNAVAILABLE_CODES: [&str; 18] = [
     "NOPROTO",
 ];
 
-/// The beginnings of messages with the generic code `ERR` that have the same meaning. Redis does not
-/// translate its messages. Within a script, most rejections lose their code.
+/// The beginnings of messages with the generic code `ERR` that have the same meaning. Within a
+/// script, most rejections lose their code. Redis does not translate its messages.
 const UNAVAILABLE_MESSAGES: [&str; 11] = [
     "ACL failure in script",
     "The user executing the script",
@@ -75,7 +74,8 @@ const UNAVAILABLE_MESSAGES: [&str; 11] = [
 ];
 
 impl HotError {
-    /// Classifies an error while a connection is opened. It never concerns a command of a caller.
+    /// Classifies an error that occurred while a connection was opened, before any command of a
+    /// caller.
     pub(crate) fn from_connecting(error: &RedisError) -> Self {
         if error.is_timeout() {
             return Self::Timeout;
@@ -122,7 +122,7 @@ impl From<RedisError> for HotError {
                 _ => Self::Rejected(error),
             };
         }
-        // A value has another form than Mayfly writes. A retry fails in the same way.
+        // The value has a format that Mayfly does not write, so a retry fails too.
         if error.kind() == ErrorKind::Parse {
             Self::Rejected(error)
         } else if error.is_timeout() {
@@ -146,6 +146,13 @@ impl From<PoolError> for HotError {
             other => Self::Unavailable(other.to_string()),
         }
     }
+}
+
+/// Returns whether an error reply, as Redis sends it, means that Redis cannot execute the command now
+/// or for this user.
+pub(super) fn is_unavailable_reply(line: &str) -> bool {
+    let (code, message) = line.split_once(' ').unwrap_or((line, ""));
+    is_unavailable(code, message)
 }
 
 fn is_unavailable(code: &str, message: &str) -> bool {

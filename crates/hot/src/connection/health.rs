@@ -1,5 +1,5 @@
-//! The health check of Redis: it does what the services do, and reads the configuration of the
-//! server.
+//! The health check of Redis. It executes the kinds of commands that services use, and reads the
+//! configuration of the server.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use tracing::warn;
 
 use super::{
     clock::ClockMonitor,
+    error::is_unavailable_reply,
     server::{AofOperation, ServerInfo},
 };
 use crate::{
-    connection::{HotError, HotStore, millis, script},
+    connection::{HotError, HotStore, millis, script, unexpected_reply},
     metrics as names,
 };
 
@@ -20,8 +21,9 @@ script!(PROBE, include_str!("probe.lua"));
 
 /// The time to live of the key that the check writes.
 const PROBE_TTL: Duration = Duration::from_secs(5);
-/// The interval at which the configuration of the server is read while it is suitable.
-const INFO_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval at which the configuration of the server and all rights of the user are checked
+/// while they are sufficient.
+const CONFIGURATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The components of a service that depend on Redis.
 #[derive(Debug, Clone)]
@@ -50,11 +52,11 @@ impl HotStore {
 struct Checks {
     store: HotStore,
     components: RedisComponents,
-    /// When the configuration is read next.
-    info_at: Instant,
+    /// The time at which the configuration and all rights are checked next.
+    configuration_at: Instant,
     /// The number of evicted keys as last read.
     evicted_keys: Option<u64>,
-    /// Whether the log states that Redis has no append-only file, or that its state is unreadable.
+    /// Whether the warning about the append-only file was logged.
     has_warned: bool,
     aof_errors: OutageLog,
     clock: ClockMonitor,
@@ -65,7 +67,7 @@ impl Checks {
         Self {
             store,
             components,
-            info_at: Instant::now(),
+            configuration_at: Instant::now(),
             evicted_keys: None,
             has_warned: false,
             aof_errors: OutageLog::new("append-only file of Redis"),
@@ -73,7 +75,7 @@ impl Checks {
         }
     }
 
-    /// Returns why the service cannot use Redis.
+    /// Runs all checks. Returns the reason why the service cannot use Redis, as an error.
     async fn run(&mut self) -> Result<(), String> {
         let (mut clock, store) = (std::mem::take(&mut self.clock), self.store.clone());
         // Concurrent, so that an outage is detected within one deadline.
@@ -82,24 +84,23 @@ impl Checks {
         let result = checked.and(clock_checked.map_err(|error| error.to_string()));
         if result.is_err() {
             // The server may be another one after the outage.
-            self.info_at = Instant::now();
+            self.configuration_at = Instant::now();
         }
         result
     }
 
     async fn check(&mut self) -> Result<(), String> {
-        if self.info_at <= Instant::now() {
+        let is_due = self.configuration_at <= Instant::now();
+        if is_due {
             let info = self.store.read_server_info().await.map_err(|error| error.to_string())?;
-            if let Some(info) = &info {
-                self.record(info);
-                if let Some(obstacle) = info.find_obstacle(self.store.allows_eviction()) {
-                    return Err(obstacle);
-                }
+            self.record(&info);
+            if let Some(requirement) = info.find_unmet_requirement(self.store.allows_eviction()) {
+                return Err(requirement);
             }
-            self.warn_once(info.as_ref());
-            self.info_at = Instant::now() + INFO_INTERVAL;
+            self.warn_once(&info);
+            self.configuration_at = Instant::now() + CONFIGURATION_INTERVAL;
         }
-        match self.store.probe().await {
+        match self.store.probe(is_due).await {
             Ok(publish_error) => {
                 if let Some(component) = &self.components.publications {
                     match publish_error {
@@ -144,33 +145,37 @@ impl Checks {
         self.aof_errors.record(&failed);
     }
 
-    fn warn_once(&mut self, info: Option<&ServerInfo>) {
-        let message = match info {
-            None => {
-                "the user of redis.url may not run INFO: the version, the role and \
-                 maxmemory-policy of Redis are not checked"
-            }
-            Some(info) if info.has_append_only_file() == Some(false) => {
+    fn warn_once(&mut self, info: &ServerInfo) {
+        let is_off = info.has_append_only_file() == Some(false);
+        if is_off && !std::mem::replace(&mut self.has_warned, true) {
+            warn!(
+                component = "redis",
                 "the append-only file of Redis is off: accepted messages that are not stored yet \
                  are lost if Redis stops"
-            }
-            Some(_) => return,
-        };
-        if !std::mem::replace(&mut self.has_warned, true) {
-            warn!(component = "redis", "{message}");
+            );
         }
     }
 }
 
 impl HotStore {
-    /// Does what the services do with Redis. Returns why Redis rejects publications, if it does.
-    pub(crate) async fn probe(&self) -> Result<Option<String>, HotError> {
+    /// Executes the kinds of commands that services use; if `tries_all`, every command. Returns the
+    /// error with which Redis rejects publications, if it does.
+    pub(crate) async fn probe(&self, tries_all: bool) -> Result<Option<String>, HotError> {
         let mut call = PROBE.prepare_invoke();
         call.key(self.keys.probe()).key(self.keys.probe_missing());
-        call.arg(millis(PROBE_TTL)).arg(self.keys.probe_channel());
-        let cause: String =
+        call.arg(millis(PROBE_TTL)).arg(self.keys.probe_channel()).arg(u8::from(tries_all));
+        let reply: Vec<String> =
             self.call(async |connection| call.invoke_async(connection).await).await?;
-        Ok((!cause.is_empty()).then_some(cause))
+        let Some((publish_error, failures)) = reply.split_first() else {
+            return Err(unexpected_reply("the reply of the probe is empty").into());
+        };
+        for failure in failures.chunks_exact(2) {
+            // The others fail as intended: their key does not exist or has another type.
+            if is_unavailable_reply(&failure[1]) {
+                return Err(HotError::Unavailable(format!("{} ({})", failure[1], failure[0])));
+            }
+        }
+        Ok((!publish_error.is_empty()).then(|| publish_error.clone()))
     }
 }
 

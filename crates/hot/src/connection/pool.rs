@@ -21,13 +21,13 @@ use crate::connection::HotError;
 
 /// A connection that was idle for longer is validated before it is used.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-/// A connection that was idle for longer is replaced. Most firewalls forget an idle connection only
-/// after a longer time.
+/// A connection that was idle for longer is replaced. Most firewalls drop idle connections later
+/// than that.
 const IDLE_MAX: Duration = Duration::from_secs(45);
 /// The part of the timeout that the validation of a connection may take. The rest is left for a new
 /// connection and the command.
 const VALIDATION_SHARE: u32 = 4;
-/// How often and how many times the kernel repeats an unanswered keep-alive probe.
+/// The interval and the number of keep-alive probes before the kernel closes a connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
 
@@ -76,8 +76,9 @@ pub(super) fn create_pool(client: &Client, settings: &RedisSettings) -> Result<P
 #[derive(Debug)]
 struct Validation {
     timeout: Duration,
-    /// When a connection last turned out to be dead. Those that were used last before that time
-    /// probably are dead too, and waiting for each in turn would exceed the timeout of the caller.
+    /// The time at which a connection was last found dead. Connections that have not been used
+    /// since are probably dead too, and waiting for each in turn would exceed the timeout of the
+    /// caller.
     failed_at: Mutex<Option<Instant>>,
 }
 

@@ -18,16 +18,12 @@ pub(super) struct ServerInfo {
 }
 
 impl HotStore {
-    /// Reads the state of the server. O(1). Returns `None` if the user may not read it.
-    pub(super) async fn read_server_info(&self) -> Result<Option<ServerInfo>, HotError> {
+    /// Reads the state of the server. O(1).
+    pub(super) async fn read_server_info(&self) -> Result<ServerInfo, HotError> {
         // Without arguments, because Redis 6 accepts only one section.
-        let reply: Result<String, _> =
-            self.call(async |connection| redis::cmd("INFO").query_async(connection).await).await;
-        match reply {
-            Ok(text) => Ok(Some(ServerInfo::parse(&text))),
-            Err(HotError::Unavailable(cause)) if cause.starts_with("NOPERM") => Ok(None),
-            Err(error) => Err(error),
-        }
+        let text: String =
+            self.call(async |connection| redis::cmd("INFO").query_async(connection).await).await?;
+        Ok(ServerInfo::parse(&text))
     }
 }
 
@@ -38,8 +34,8 @@ impl ServerInfo {
         Self { fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
     }
 
-    /// Returns why the services cannot work with this server, in words.
-    pub(super) fn find_obstacle(&self, allow_eviction: bool) -> Option<String> {
+    /// Returns a sentence with the first requirement that the server does not meet, if any.
+    pub(super) fn find_unmet_requirement(&self, allow_eviction: bool) -> Option<String> {
         if self.text("redis_mode") == Some("sentinel") {
             return Some(
                 "redis.url names a Sentinel, which stores no data; it must name the primary".into(),
@@ -134,8 +130,8 @@ fn parse_version(text: &str) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
 
-    fn obstacle(lines: &str) -> Option<String> {
-        ServerInfo::parse(lines).find_obstacle(false)
+    fn find_unmet(lines: &str) -> Option<String> {
+        ServerInfo::parse(lines).find_unmet_requirement(false)
     }
 
     #[test]
@@ -146,18 +142,21 @@ mod tests {
             ("role:slave\r\nmaster_host:10.0.0.7\r\nmaster_port:6379\r\n", "10.0.0.7:6379"),
             ("maxmemory_policy:volatile-lru\r\n", "maxmemory-policy is volatile-lru"),
         ] {
-            let found = obstacle(lines).expect("an obstacle");
+            let found = find_unmet(lines).expect("an unmet requirement");
             assert!(found.contains(part), "{found}");
         }
     }
 
     #[test]
-    fn suitable_server_has_no_obstacle() {
+    fn suitable_server_meets_all_requirements() {
         let lines = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrole:master\r\n\
                      maxmemory_policy:noeviction\r\n";
-        assert_eq!(obstacle(lines), None);
+        assert_eq!(find_unmet(lines), None);
         // A compatible server that reports nothing.
-        assert_eq!(obstacle(""), None);
-        assert_eq!(ServerInfo::parse("maxmemory_policy:allkeys-lru\r\n").find_obstacle(true), None);
+        assert_eq!(find_unmet(""), None);
+        assert_eq!(
+            ServerInfo::parse("maxmemory_policy:allkeys-lru\r\n").find_unmet_requirement(true),
+            None
+        );
     }
 }

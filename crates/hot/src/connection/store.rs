@@ -27,7 +27,7 @@ pub struct HotStore {
     pub(crate) timeout: Duration,
     /// The clock of Redis.
     pub(crate) clock: Arc<SynchronizedClock>,
-    /// Keys that have a type or value that no version of Mayfly writes, and are skipped.
+    /// Keys that are skipped because no version of Mayfly writes their type or value.
     pub(crate) unreadable_keys: Arc<ItemLog>,
     /// The numbers of accepted items that this process has seen.
     pub(crate) accepted_totals: AcceptedTotals,
@@ -103,7 +103,7 @@ impl HotStore {
     }
 
     /// Returns the reply of commands on a key, or `None` if Redis rejects them because another
-    /// program overwrote the key: that must not end the work on other keys.
+    /// program overwrote the key: other keys must still be processed.
     pub(crate) fn skip_unreadable<T, E: Into<HotError>>(
         &self,
         key: &str,
@@ -132,7 +132,7 @@ impl HotStore {
     ///
     /// # Errors
     /// [`HotError::Overloaded`] if every connection stays in use for the queue timeout: a command
-    /// that is sent later may be executed for a caller that does not learn its outcome.
+    /// that is sent later may be executed after its caller has received an error.
     pub(crate) async fn connection_until(&self, deadline: Instant) -> Result<Connection, HotError> {
         let timeouts = Timeouts { wait: Some(self.queue_timeout()), ..Timeouts::default() };
         match timeout_at(deadline, self.pool.timeout_get(&timeouts)).await {

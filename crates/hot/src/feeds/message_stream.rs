@@ -95,8 +95,8 @@ impl MessageStream<'_> {
         Ok(self.read_after(entry, 0).await?.is_some())
     }
 
-    /// Returns whether a missing entry was deleted by hand: it is neither trimmed, as older entries
-    /// exist, nor lost, as it or a later one was deleted.
+    /// Returns whether a missing entry was deleted by hand: older entries exist (so it was not
+    /// trimmed), and it or a later entry was deleted (so it was not lost).
     async fn is_deleted(self, entry: EntryId) -> Result<bool, HotError> {
         let first = self.read(EntryId::START, 1).await?;
         if first.first().is_none_or(|first| entry < first.id) {
@@ -114,7 +114,7 @@ impl MessageStream<'_> {
         Ok(if is_trimmed { ResumeFailure::Window } else { ResumeFailure::DataLost })
     }
 
-    /// Returns whether no entry was ever trimmed.
+    /// Returns whether no entry has ever been trimmed.
     pub async fn has_first_entry(self) -> Result<bool, HotError> {
         let info = self
             .store

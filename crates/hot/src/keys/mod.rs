@@ -3,7 +3,7 @@
 //! contains no braces and names are encoded, so that no name of a caller changes the slot.
 //!
 //! Two kinds of keys with the same number of parts differ in a word at the same place. Together
-//! with the encoding of names, no two different things have one key.
+//! with the encoding of names, this ensures that different things have different keys.
 
 mod encoding;
 mod visits;
@@ -110,9 +110,13 @@ define_keys! {
 
     visits_beginning(host: &Host) = "visits" / host;
 
-    /// Sorted set with a TTL, host to ms: the hosts with visitors that a client added, by its last
+    /// Hash with a TTL, host to the key of [`owned_hosts`](Self::owned_hosts): the clients that own
+    /// the hosts with visitors.
+    pub visited_host_owners() = "visits" / "owners";
+
+    /// Sorted set with a TTL, host to ms: the hosts with visitors that a client owns, by its last
     /// heartbeat.
-    pub added_hosts(client: &str) = "visits" / "hosts" / "added" / client;
+    pub owned_hosts(client: &str) = "visits" / "hosts" / "owned" / client;
 
     /// String with a TTL: the newest trend snapshot of a host, JSON.
     pub rising(host: &Host) = "rising" / "host" / host;
@@ -263,8 +267,8 @@ impl Keys {
     }
 
     /// Pub/sub channel: the publications of a feed. That of `plays` is unused: its frames are a
-    /// stream. Channels are shared by all databases of a Redis, therefore the channel of each
-    /// database except the first one contains its number.
+    /// stream. All databases of a Redis share their channels, so the channels of every database
+    /// except the first one contain its number.
     #[must_use]
     pub fn feed(&self, feed: Feed) -> String {
         match self.database {
@@ -336,7 +340,8 @@ mod tests {
             "state",
             "p0",
             "v0",
-            "added",
+            "owned",
+            "owners",
             "token",
             "plays",
             "host",
@@ -348,7 +353,7 @@ mod tests {
             "::",
             "a:names",
             "zz:v0",
-            "hosts:added:a",
+            "hosts:owned:a",
             "{1}",
             "}",
             "a}b{c",

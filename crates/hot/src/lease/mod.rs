@@ -68,7 +68,7 @@ impl Lease {
 
     /// Acquires the lease if it is free, or renews it if this process holds it. O(1).
     ///
-    /// The reply corrects [`HotStore::clock`], so a leader knows the clock of Redis.
+    /// The reply corrects [`HotStore::clock`], so a leader has read the clock of Redis.
     pub async fn acquire_or_renew(&mut self) -> Result<Role, HotError> {
         let keys = &self.store.keys;
         let mut call = RENEW.prepare_invoke();

@@ -117,7 +117,7 @@ impl MessageWriter {
     /// Returns an error if a request with a body of this size and this number of messages would be
     /// refused now.
     pub fn check_capacity(&self, bytes: usize, messages: usize) -> Result<(), HotError> {
-        self.batcher.check_capacity(bytes + messages * MESSAGE_OVERHEAD_BYTES)
+        self.batcher.check_capacity(bytes.saturating_add(messages * MESSAGE_OVERHEAD_BYTES))
     }
 
     /// Accepts the messages of one request, all or none.

@@ -4,7 +4,7 @@
 -- too. The script frees about as much memory as it allocates, therefore it may run when Redis is
 -- full.
 --
--- The time is that of the clock of Redis, whatever the clocks of the callers show.
+-- The time is that of the clock of Redis. The clocks of the callers have no influence.
 --
 -- A take may have an idempotency key: the IDs that it expired are stored under the key for a while,
 -- and a replay expires nothing. A take that expires nothing is not stored.
@@ -99,17 +99,19 @@ for i = 1, count do
         if at < expiry_of(json) then
             json = string.sub(json, 1, -27) .. at .. '"}'
         end
-        call('DEL', copy)
+        -- First, because nothing has changed if this fails.
         call('HSET', taken, id, json)
+        call('DEL', copy)
         ids[#ids + 1] = id
         -- The JSON begins with ID and channel, and channel names contain nothing that JSON escapes.
         channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
         reply[#reply + 1] = json
     end
-    -- Even if the copy has already expired: only live messages belong in an inbox.
-    call('ZREM', inbox, id)
+    -- Even if the copy has already expired: only live messages belong in an inbox. An inbox that
+    -- another program overwrote must not end the step after the first change.
+    redis.pcall('ZREM', inbox, id)
 end
-call('ZREMRANGEBYSCORE', inbox, '-inf', at_ms)
+redis.pcall('ZREMRANGEBYSCORE', inbox, '-inf', at_ms)
 
 if outcome_key and #ids > 0 then
     local has_more = (reply[2] == 2 or has_more_ids) and 'more' or 'all'

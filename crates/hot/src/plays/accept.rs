@@ -65,7 +65,7 @@ impl PlayWriter {
 
     /// Returns an error if a request with a body of this size would be refused now.
     pub fn check_capacity(&self, bytes: usize) -> Result<(), HotError> {
-        self.batcher.check_capacity(bytes + REQUEST_OVERHEAD_BYTES)
+        self.batcher.check_capacity(bytes.saturating_add(REQUEST_OVERHEAD_BYTES))
     }
 
     /// Accepts the plays of one request, all or none.

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Mirrors counts of Postgres and marks increased ones for publishing. A count never decreases,
--- whatever the order in which workers run this. It may run when Redis is full: entries can be
--- acknowledged only after it has run. A set of changed videos that has another type does not stop
--- the counting: its videos are published when they are played again.
+-- regardless of the order in which workers run this. It may run when Redis is full: entries can be
+-- acknowledged only after it has run. If the key of changed videos has another type, counting
+-- continues, and the videos are published when they are played again.
 --
 -- KEYS  counts, updated, changed small, changed large
 -- ARGV  the smallest large count; then per video: ID, count, time of its last play in ms

@@ -98,7 +98,7 @@ impl Plays<'_> {
     }
 
     /// Returns some of the videos whose published count is not saved in Postgres yet, with that
-    /// count. A count that is no number is skipped. O(n) for n returned videos.
+    /// count. A count that is not a number is skipped. O(n) for n returned videos.
     pub async fn find_unsaved_counts(
         self,
         videos_max: usize,
@@ -113,7 +113,7 @@ impl Plays<'_> {
             if parsed.is_none() {
                 let video = String::from_utf8_lossy(&video);
                 let item = format!("published count of the video {video}");
-                self.store.unreadable_keys.record_failure(item, "it is no number");
+                self.store.unreadable_keys.record_failure(item, "it is not a number");
             }
             parsed
         };

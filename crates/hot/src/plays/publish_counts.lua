@@ -52,7 +52,7 @@ local function next_video()
         end
         compared = compared + 1
         local count = call('ZSCORE', counts, video)
-        -- A value that is no number was written by another program.
+        -- A value that is not a number was written by another program.
         local known = tonumber(call('HGET', published, video) or 0) or 0
         if count and tonumber(count) > known then
             return video, count

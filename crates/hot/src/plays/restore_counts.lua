@@ -19,7 +19,7 @@ local large = tonumber(ARGV[4])
 for i = 5, #ARGV, 4 do
     local video, count, published_count = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
     local known = tonumber(call('ZSCORE', counts, video) or 0)
-    -- A value that is no number was written by another program.
+    -- A value that is not a number was written by another program.
     local known_published = tonumber(call('HGET', published, video) or 0) or 0
     if count > known then
         call('ZADD', counts, ARGV[i + 1], video)

@@ -27,8 +27,8 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Returns the consumption times of all items since Redis was last empty. A key that cannot be
-    /// read has none.
+    /// Returns the consumption times of all items since Redis was last empty. Returns none if the
+    /// key cannot be read.
     pub async fn find_consumption(self, stream: Stream) -> Result<Consumption, HotError> {
         let key = self.store.keys.consumption(stream);
         let fields: Result<Vec<(String, u64)>, _> = self

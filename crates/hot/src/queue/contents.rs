@@ -1,12 +1,15 @@
 //! Counting the items in a queue by epoch, for the audit.
 
-use mayfly_core::{message::MessageView, plays::PlaysView, stream as entry};
+use mayfly_core::{EntryId, message::MessageView, plays::PlaysView, stream as entry};
 use uuid::Uuid;
 
 use crate::{
     connection::HotError,
     queue::{Ledger, Queue, Stream, entries::PAGE_ENTRIES},
 };
+
+/// Entries read in one round trip with their fields, which may be large.
+const PAGE_BODIES: usize = 64;
 
 /// The unacknowledged items of a queue at one point in time.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +56,11 @@ impl Ledger<'_> {
         let Some(delivered) = queue.find_last_delivered(stream).await? else {
             return queue.count_from(stream, epoch, "-".into(), contents).await;
         };
-        for entry_id in queue.list_pending(stream).await? {
+        // Entries that were delivered since then are counted below.
+        let last = delivered.parse::<EntryId>().ok();
+        let is_earlier =
+            |id: &String| last.is_none_or(|last| id.parse::<EntryId>().is_ok_and(|id| id <= last));
+        for entry_id in queue.list_pending(stream).await?.into_iter().filter(is_earlier) {
             for (_, fields) in queue.read_range::<Fields>(stream, &entry_id, &entry_id, 1).await? {
                 match EntryItems::parse(stream, &fields) {
                     Some(entry) if entry.epoch == epoch => {
@@ -95,7 +102,7 @@ impl Queue<'_> {
         mut contents: QueueContents,
     ) -> Result<QueueContents, HotError> {
         loop {
-            let entries = self.read_range::<Fields>(stream, &from, "+", PAGE_ENTRIES).await?;
+            let entries = self.read_range::<Fields>(stream, &from, "+", PAGE_BODIES).await?;
             let Some((last, _)) = entries.last() else {
                 return Ok(contents);
             };

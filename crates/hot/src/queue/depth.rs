@@ -17,9 +17,11 @@ script!(
     include_str!("find_depth.lua"),
 );
 
-/// The unacknowledged entries of a queue.
+/// The unacknowledged entries of a queue, and their items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {
+    /// Messages, or plays, that are not stored. `queue.depth_max` limits them.
+    pub items: u64,
     /// Entries that are not acknowledged, delivered or not.
     pub waiting: u64,
     /// Entries that are delivered and not acknowledged.
@@ -43,15 +45,16 @@ impl Queue<'_> {
 
     /// Returns the depth of a queue. O(log n) for n entries.
     ///
-    /// Exact, unless entries were deleted from the stream by hand and more than a few are
-    /// undelivered. Then it is derived from the number of waiting messages, or of waiting plays,
-    /// and not greater than the length of the stream.
+    /// The number of entries is exact, unless entries were deleted from the stream by hand and more
+    /// than a few are undelivered. Then it is derived from the number of waiting messages, or of
+    /// waiting plays, and not greater than the length of the stream.
     pub async fn depth(self, stream: Stream) -> Result<QueueDepth, HotError> {
         let mut call = FIND_DEPTH.prepare_invoke();
         self.add_queue_arguments(&mut call, stream);
-        let (undelivered, pending, oldest, age_ms): (u64, u64, String, u64) =
+        let (undelivered, pending, oldest, age_ms, items): (u64, u64, String, u64, u64) =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(QueueDepth {
+            items,
             waiting: undelivered + pending,
             pending,
             oldest: (!oldest.is_empty()).then(|| arrival_time(&oldest)),

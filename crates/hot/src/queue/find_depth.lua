@@ -3,7 +3,7 @@
 -- KEYS  stream, waiting items: the hash of waiting messages, or the ledger
 -- ARGV  group; the field of the ledger with the number of waiting items, or '' for the hash
 -- Returns {number of undelivered entries, of pending ones, the ID of the oldest unacknowledged
--- entry or '', its age in ms}.
+-- entry or '', its age in ms, number of waiting items}.
 -- Complexity: O(log n + g) for n entries and g groups.
 --
 -- Redis does not know the lag of a group after an undelivered entry was deleted, and reports a wrong
@@ -35,4 +35,4 @@ if oldest then
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
     age = math.max(now - tonumber(string.match(oldest, '^%d+')), 0)
 end
-return { undelivered, group['pending'], oldest or '', age }
+return { undelivered, group['pending'], oldest or '', age, count_waiting_items(KEYS[2], ARGV[2]) }

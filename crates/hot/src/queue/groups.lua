@@ -2,7 +2,7 @@
 -- Complexity: O(1) per comparison, O(g) to read g groups.
 local call = redis.call
 
--- Compares numbers of any length, as texts: a number of Lua is exact only up to 2^53.
+-- Compares numbers of any length as texts, because numbers in Lua are exact only up to 2^53.
 local function is_smaller(a, b)
     if #a ~= #b then
         return #a < #b
@@ -58,11 +58,17 @@ local function read_undelivered(stream, group, count)
     return call('XRANGE', stream, '(' .. group['last-delivered-id'], '+', 'COUNT', count)
 end
 
--- Returns about how many entries of a stream were not delivered to a group, by its waiting items:
--- the fields of the hash `key`, or its field `field` if that is not ''. O(1).
-local function estimate_undelivered(stream, group, key, field)
+-- Returns the number of waiting items: the fields of the hash `key`, or the value of its field `field`
+-- if that is not ''. O(1).
+local function count_waiting_items(key, field)
     local items = field == '' and call('HLEN', key) or call('HGET', key, field)
-    local estimate = (tonumber(items) or 0) - group['pending']
+    return math.max(tonumber(items) or 0, 0)
+end
+
+-- Returns an estimate of the entries of a stream that were not delivered to a group, by its waiting
+-- items. O(1).
+local function estimate_undelivered(stream, group, key, field)
+    local estimate = count_waiting_items(key, field) - group['pending']
     return math.min(math.max(estimate, 0), call('XLEN', stream))
 end
 

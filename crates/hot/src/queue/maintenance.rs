@@ -1,4 +1,4 @@
-//! Maintenance of the queues: removing idle consumers, and repairing what was changed by hand.
+//! Maintenance of the queues: removing idle consumers, and repairing changes made by hand.
 
 use std::time::Duration;
 
@@ -33,14 +33,14 @@ const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(600);
 const REFERENCES_PER_CALL: usize = 250;
 /// The consumer of entries that were discarded from their group, until a worker claims them.
 const DISCARDED_CONSUMER: &str = "discarded";
-/// The idle time of such entries: longer than any `queue.claim_after`, so that the next worker that
-/// searches for abandoned entries claims them.
+/// The idle time of such entries. It is longer than any `queue.claim_after`, so the next worker
+/// that searches for abandoned entries claims them.
 const DISCARDED_IDLE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The outcome of comparing waiting messages with the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciledMessages {
-    /// Where the next call continues.
+    /// The cursor for the next call.
     pub cursor: String,
     /// Messages whose entries were deleted from the stream before they were processed.
     pub deleted: u64,

@@ -15,7 +15,7 @@ local info = to_table(call('XINFO', 'STREAM', stream))
 local read_to, undelivered = info['last-generated-id'], 0
 if #read_undelivered(stream, group, 1) > 0 then
     read_to = group['last-delivered-id']
-    -- Redis does not report a lag while a deleted entry is ahead, whatever it is set to.
+    -- Redis does not report a lag while a deleted entry is ahead, even if it is set.
     if group['lag'] or is_before(read_to, info['max-deleted-entry-id']) then
         return 0
     end

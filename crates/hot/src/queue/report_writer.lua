@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Registers a process that accepts items, and reports the epochs that ended as it has seen them.
+-- Registers a process that accepts items, and stores its reports about ended epochs.
 --
 -- KEYS  epoch, ledger
 -- ARGV  field of the process; then per report: field, value

@@ -16,9 +16,9 @@ script!(
     include_str!("trim_stream.lua"),
 );
 
-/// Entries of this size are trimmed in one step at most, which blocks Redis for a few milliseconds.
+/// The maximum size of the entries trimmed in one step, which blocks Redis for a few milliseconds.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
-/// The maximum number of steps of one run. More than any rate of writing needs each second.
+/// The maximum number of steps of one run, more than any write rate requires each second.
 const STEPS_MAX: usize = 50;
 
 /// The outcome of trimming a stream.

@@ -8,12 +8,13 @@
 -- that have not read all entries that may be trimmed}.
 -- Complexity: O(log n + t + g) for t trimmed of n entries and g groups.
 --
--- Groups that are not Mayfly's hold nothing: a forgotten one would stop the trimming.
+-- Groups that are not Mayfly's do not keep entries, because a forgotten one would stop the
+-- trimming.
 local stream = KEYS[1]
 local window, bytes_max, step_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 -- Redis trims whole nodes of usually 100 entries.
 local STEP_ENTRIES_MIN, STEP_ENTRIES_MAX = 100, 10000
--- More nodes make the size more exact where messages differ in size.
+-- A larger sample makes the estimate of the size more exact if messages differ in size.
 local SIZE_SAMPLES = 100
 local GROUPS_MAX = 10
 

@@ -49,8 +49,8 @@ pub struct Writers {
 }
 
 impl Ledger<'_> {
-    /// Registers this process under a unique name, and reports the epochs that have ended. To be
-    /// called every second. O(r) for r reports.
+    /// Registers this process under a unique name, and reports the epochs that have ended. Call it
+    /// every second. O(r) for r reports.
     pub async fn report_writer(self, writer: &str) -> Result<(), HotError> {
         let (keys, totals) = (&self.store.keys, &self.store.accepted_totals);
         let (known, ended) = (totals.known_epochs(), totals.ended_epochs());
@@ -66,7 +66,7 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    /// Removes a process that writes nothing anymore. O(1).
+    /// Removes a process that no longer writes. O(1).
     pub async fn remove_writer(self, writer: &str) -> Result<(), HotError> {
         self.remove_fields(&[format!("{WRITER}{writer}")]).await
     }

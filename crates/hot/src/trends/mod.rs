@@ -33,7 +33,8 @@ const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);
 /// Hosts in one round trip.
 const HOSTS_PER_CALL: usize = 50;
 
-/// Parses the members of a set of hosts. Skips those that another program added and that are none.
+/// Parses the members of a set of hosts. Skips members that are not valid hosts, which another
+/// program added.
 pub(crate) fn parse_hosts(members: Vec<Vec<u8>>) -> Vec<Host> {
     let texts = members.into_iter().filter_map(|member| String::from_utf8(member).ok());
     texts.filter_map(|text| Host::parse(text).ok()).collect()

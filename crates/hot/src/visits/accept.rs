@@ -29,7 +29,7 @@ const KIND: &str = "visits";
 pub struct VisitWriteRequest {
     /// The visits.
     pub visits: Vec<Visit>,
-    /// The identity of the client, which adds hosts that had no visitors before.
+    /// The identity of the client, which owns the hosts that it visits first.
     pub client: String,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,
@@ -79,7 +79,7 @@ impl VisitWriter {
     /// Returns an error if a request with a body of this size and this number of visits would be
     /// refused now.
     pub fn check_capacity(&self, bytes: usize, visits: usize) -> Result<(), HotError> {
-        self.batcher.check_capacity(bytes + visits * VISIT_OVERHEAD_BYTES)
+        self.batcher.check_capacity(bytes.saturating_add(visits * VISIT_OVERHEAD_BYTES))
     }
 
     /// Accepts the visits of one request, all or none.
@@ -108,7 +108,7 @@ impl BatchCommand for AcceptVisits {
         let settings::VisitsSettings { ttl, exact_max, pages_max, hosts_max, hosts_per_client_max } =
             self.settings;
         let mut call = ACCEPT.prepare_invoke();
-        call.key(self.store.keys.visited_hosts());
+        call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());
         call.arg(millis(ttl)).arg(exact_max).arg(pages_max);
         call.arg(hosts_max).arg(hosts_per_client_max);
         call.arg(millis(limits::WRITE_IDEMPOTENCY_TTL)).arg(requests.len());
@@ -128,7 +128,7 @@ impl AcceptVisits {
         let (limit, idempotency) = (limit.as_ref(), idempotency.as_ref());
         call.arg(request_header(visits.len(), limit, idempotency));
         add_client_arguments(call, &self.store.keys, KIND, limit, idempotency);
-        call.key(self.store.keys.added_hosts(client));
+        call.key(self.store.keys.owned_hosts(client));
         for Visit { host, path, title, visitor } in visits {
             let page = ShortHash::new(path.as_str());
             let visitor = ShortHash::new(visitor.as_str());

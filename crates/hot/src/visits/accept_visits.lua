@@ -2,12 +2,12 @@
 -- limit and idempotency key of each client. A request is accepted as a whole or not at all. Follows
 -- rate_limit.lua and visitors.lua.
 --
--- KEYS  hosts with visitors;
+-- KEYS  hosts with visitors; their owners;
 --       then per request: the window of its client, if it has a limit; the stored outcome, if it
---       has an idempotency key; the hosts that its client added; and per visit: the beginning of the
+--       has an idempotency key; the hosts that its client owns; and per visit: the beginning of the
 --       keys of its host
 -- ARGV  lifetime of a heartbeat in ms; the maximum number of stored visits of a host, of pages of a
---       host, of hosts, and of hosts that one client added; time to live of stored outcomes in ms,
+--       host, of hosts, and of hosts that one client owns; time to live of stored outcomes in ms,
 --       number of requests;
 --       then per request: header; limit, window in ms; fingerprint;
 --         and per visit: host, page, visitor, class, path, title or ''
@@ -15,31 +15,44 @@
 --       0 accepted, or with a limit {0, remaining, ms until the window ends}
 --       {3, remaining, ms until the window ends} beyond the limit
 --       {4, ''} a replay, 5 the key was used for another request
---       6 a host has too many pages, 7 there are too many hosts, 8 the client added too many hosts
+--       6 a host has too many pages, 7 there are too many hosts, 8 the client has too many hosts
 --       {9, key, error} a key of the request cannot be read
 --       then per host whose visits could not be written: the beginning of its keys, the error
 -- Complexity: O(v log n) for v visits of n stored ones, and at most 1,000 removals per host.
+--       While there are as many hosts as possible, up to 16 reads for a request with a new one.
 --
--- The client of the first visit of a host adds it. The host counts for that client as long as the
--- client visits it, so that one client can occupy only some of all hosts.
-local hosts_key = KEYS[1]
+-- A host is owned by the client that visits it first, as long as this client visits it, and then by
+-- the next client that does. A single client can own only some of all hosts. If there are as many
+-- hosts as possible, a new one replaces a host of a client that owns more than its own client: many
+-- hosts with invented names leave room for those of others.
+local hosts_key, owners_key = KEYS[1], KEYS[2]
 local ttl, stored_max, pages_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local hosts_max, added_max, outcome_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local hosts_max, owned_max, outcome_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local VISIT_ARGUMENTS = 6
 -- How long keys outlive the last heartbeat in ms. Hosts are listed until they were seen without
 -- visitors.
 local KEY_RETENTION, HOST_RETENTION = 10000, 60000
 -- The maximum number of expired visits that one call removes to make space.
 local REMOVALS_MAX = 1000
+-- The number of random hosts among which one is chosen to be replaced. The more hosts a client owns,
+-- the more of them are chosen.
+local SAMPLE = 16
+-- A visitor on a page counts at most once in this time in ms against the limit of the client: one
+-- visitor cannot use up the limit of all others behind its address.
+local COUNT_INTERVAL = 1000
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local expired_before = now - ttl
-call('ZREMRANGEBYSCORE', hosts_key, '-inf', expired_before - HOST_RETENTION)
+local gone_before = expired_before - HOST_RETENTION
+-- A key of owners that another program overwrote must not end all visits, hence `pcall`.
+for _, name in ipairs(pop_oldest(hosts_key, gone_before, REMOVALS_MAX)) do
+    redis.pcall('HDEL', owners_key, name)
+end
 local host_count = call('ZCARD', hosts_key)
 
--- The hosts that this script touches. Each is read once.
-local hosts = {}
+-- The hosts that this script touches, by the beginning of their keys. Each is read once.
+local hosts, is_touched = {}, {}
 local function find_host(key, name)
     local host = hosts[key]
     if not host then
@@ -60,23 +73,54 @@ local function find_host(key, name)
             pages = {},
             classes = {},
         }
-        hosts[key] = host
+        hosts[key], is_touched[name] = host, true
     end
     return host
 end
 
--- The clients of this batch, by the key of the hosts that they added. Each is read once.
+-- Clients, by the key of the hosts that they own. Each is read once.
 local clients = {}
 local function find_client(key)
     local client = clients[key]
     if not client then
-        local removed, unreadable =
-            read('ZREMRANGEBYSCORE', key, '-inf', expired_before - HOST_RETENTION)
-        client = { key = key, error = unreadable, added = {}, visited = {} }
+        local removed, unreadable = read('ZREMRANGEBYSCORE', key, '-inf', gone_before)
+        client = { key = key, error = unreadable, owned = {}, visited = {} }
         client.count = removed and call('ZCARD', key) or 0
         clients[key] = client
     end
     return client
+end
+
+-- Returns whether a client owns a host.
+local function has_owner(host)
+    if host.has_owner == nil then
+        local owner = read('HGET', owners_key, host.name)
+        local visited_at = owner and read('ZSCORE', owner, host.name)
+        host.has_owner = tonumber(visited_at or 0) > gone_before
+    end
+    return host.has_owner
+end
+
+-- Returns a host whose client would own at least `count` hosts without it, if one is found, and the
+-- key of that client.
+local function find_replaceable(count)
+    local names = call('ZRANDMEMBER', hosts_key, SAMPLE)
+    local owners = read('HMGET', owners_key, unpack(names)) or {}
+    local found, found_owner
+    for i, name in ipairs(names) do
+        local owner = owners[i]
+        if owner and not is_touched[name] and find_client(owner).count > count then
+            found, found_owner, count = name, owner, find_client(owner).count
+        end
+    end
+    return found, found_owner
+end
+
+local function remove_host(name, owner)
+    host_count = host_count - call('ZREM', hosts_key, name)
+    redis.pcall('HDEL', owners_key, name)
+    local client = find_client(owner)
+    client.count = client.count - call('ZREM', owner, name)
 end
 
 local function is_page_known(host, page)
@@ -106,7 +150,7 @@ local function clean_host(host)
     end
 end
 
--- Runs a function on a host. A key of another type ends only the visits of this host.
+-- Runs a function on a host. A key of another type fails only the visits of this host.
 local function try(action, host, ...)
     local is_done, failure = pcall(action, host, ...)
     if not is_done then
@@ -115,7 +159,7 @@ local function try(action, host, ...)
 end
 
 -- Returns 6, 7 or 8 if the visits of a request exceed a capacity, {9, key, error} if a key cannot be
--- read, else nil.
+-- read, else nil and, if a host must be removed, its name and owner.
 local function find_exceeded(client, key_at, argument_at, count)
     if client.error then
         return { 9, client.key, client.error }
@@ -130,10 +174,7 @@ local function find_exceeded(client, key_at, argument_at, count)
         if not host.is_known and not hosts_seen[host] then
             hosts_seen[host] = true
             new_hosts = new_hosts + 1
-            if host_count + new_hosts > hosts_max then
-                return 7
-            end
-            if client.count + new_hosts > added_max then
+            if client.count + new_hosts > owned_max then
                 return 8
             end
         end
@@ -155,7 +196,16 @@ local function find_exceeded(client, key_at, argument_at, count)
             end
         end
     end
-    return nil
+    local excess = host_count + new_hosts - hosts_max
+    if new_hosts == 0 or excess <= 0 then
+        return nil
+    end
+    -- A request replaces at most one host.
+    local name, owner
+    if excess == 1 then
+        name, owner = find_replaceable(client.count + new_hosts)
+    end
+    return not name and 7 or nil, name, owner
 end
 
 -- Halves the stored visits by removing the lowest class, until they are below the maximum. Removes
@@ -205,25 +255,51 @@ local function write(host, page, visitor, class, path, title)
     end
 end
 
+-- Returns how many visits of a request count against a limit.
+local function count_limited(key_at, argument_at, count)
+    local limited, seen = 0, {}
+    for i = 0, count - 1 do
+        local at = argument_at + VISIT_ARGUMENTS * i
+        local visit, visits = ARGV[at + 1] .. ARGV[at + 2], KEYS[key_at + i] .. ':p' .. ARGV[at + 3]
+        if not seen[visits .. visit] then
+            seen[visits .. visit] = true
+            local visited_at = tonumber(read('ZSCORE', visits, visit) or 0)
+            if visited_at <= now - COUNT_INTERVAL or visited_at > now then
+                limited = limited + 1
+            end
+        end
+    end
+    return limited
+end
+
 local reply = {}
-local key_at, argument_at = 2, 8
+local key_at, argument_at = 3, 8
 for i = 1, tonumber(ARGV[7]) do
     local count, has_limit, has_key = read_header(ARGV[argument_at])
     local sender
     sender, key_at, argument_at = read_client(has_limit, has_key, key_at, argument_at + 1)
     local client = find_client(KEYS[key_at])
     key_at = key_at + 1
-    local outcome = reject(sender, count) or find_exceeded(client, key_at, argument_at, count)
+    local limited = has_limit and count_limited(key_at, argument_at, count)
+    local outcome = reject(sender, limited)
+    local replaced, owner
     if not outcome then
-        outcome = admit(sender, count, '', outcome_ttl)
+        outcome, replaced, owner = find_exceeded(client, key_at, argument_at, count)
+    end
+    if not outcome then
+        outcome = admit(sender, limited, '', outcome_ttl)
+        if replaced then
+            remove_host(replaced, owner)
+        end
         for visit = 0, count - 1 do
             local at = argument_at + VISIT_ARGUMENTS * visit
             local host = find_host(KEYS[key_at + visit], ARGV[at])
-            if host.is_known then
+            if host.is_known and has_owner(host) then
                 client.visited[host.name] = true
             else
-                host.is_known, host_count = true, host_count + 1
-                client.added[host.name], client.count = true, client.count + 1
+                host_count = host_count + (host.is_known and 0 or 1)
+                host.is_known, host.has_owner = true, true
+                client.owned[host.name], client.count = true, client.count + 1
             end
             if not host.error then
                 try(write, host, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
@@ -250,8 +326,9 @@ end
 call('PEXPIRE', hosts_key, ttl + HOST_RETENTION)
 
 for key, client in pairs(clients) do
-    for name in pairs(client.added) do
+    for name in pairs(client.owned) do
         call('ZADD', key, now, name)
+        redis.pcall('HSET', owners_key, name, key)
     end
     if client.count > 0 then
         for name in pairs(client.visited) do
@@ -260,6 +337,7 @@ for key, client in pairs(clients) do
         call('PEXPIRE', key, ttl + HOST_RETENTION)
     end
 end
+call('PEXPIRE', owners_key, ttl + HOST_RETENTION)
 write_windows()
 for _, host in pairs(hosts) do
     if host.error and host.is_visited then

@@ -40,7 +40,8 @@ impl Visits<'_> {
     /// recently, until [`remove_host`](Self::remove_host). O(n) for n hosts.
     pub async fn list_hosts(self, ttl: Duration) -> Result<Vec<Host>, HotError> {
         let mut call = LIST_HOSTS.prepare_invoke();
-        call.key(self.store.keys.visited_hosts()).arg(millis(ttl + HOST_RETENTION));
+        call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());
+        call.arg(millis(ttl + HOST_RETENTION));
         let hosts = self.store.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(parse_hosts(hosts))
     }
@@ -49,7 +50,8 @@ impl Visits<'_> {
     /// O(log n) for n hosts.
     pub async fn remove_host(self, host: &Host, ttl: Duration) -> Result<(), HotError> {
         let mut call = REMOVE_HOST.prepare_invoke();
-        call.key(self.store.keys.visited_hosts()).arg(host.as_str()).arg(millis(ttl));
+        call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());
+        call.arg(host.as_str()).arg(millis(ttl));
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 }

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Removes a host without visitors, unless a heartbeat arrived in the meantime.
 --
--- KEYS  hosts with visitors
+-- KEYS  hosts with visitors, their owners
 -- ARGV  host, lifetime of a heartbeat in ms
 -- Complexity: O(log h) for h hosts.
 local time = redis.call('TIME')
@@ -9,4 +9,5 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local visited_at = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
 if visited_at <= now - tonumber(ARGV[2]) then
     redis.call('ZREM', KEYS[1], ARGV[1])
+    redis.pcall('HDEL', KEYS[2], ARGV[1])
 end

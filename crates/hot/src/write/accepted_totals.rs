@@ -70,7 +70,7 @@ impl EpochTotals {
 
 #[derive(Debug)]
 struct EpochEnd {
-    /// Later writes cannot belong to the epoch.
+    /// The number of writes begun at that time. Later writes cannot belong to the epoch.
     begun: u64,
     observed_at: Instant,
 }
@@ -86,13 +86,13 @@ pub(crate) struct PendingWrite {
 }
 
 impl AcceptedTotals {
-    fn of(&self, stream: Stream) -> &Mutex<StreamTotals> {
+    fn stream(&self, stream: Stream) -> &Mutex<StreamTotals> {
         &self.streams[stream as usize]
     }
 
     /// Begins a write of up to `items` items.
     pub(crate) fn begin(&self, stream: Stream, items: usize) -> PendingWrite {
-        let mut totals = self.of(stream).lock();
+        let mut totals = self.stream(stream).lock();
         totals.begun += 1;
         let number = totals.begun;
         totals.in_flight.insert(number);
@@ -101,16 +101,18 @@ impl AcceptedTotals {
         PendingWrite { totals: self.clone(), stream, number, items, is_resolved: false }
     }
 
-    /// Returns the epochs of which a number is known.
+    /// Returns the epochs that this process has seen.
     pub(crate) fn known_epochs(&self) -> BTreeSet<String> {
         let streams = Stream::ALL.into_iter();
         streams
-            .flat_map(|stream| self.of(stream).lock().epochs.keys().cloned().collect::<Vec<_>>())
+            .flat_map(|stream| {
+                self.stream(stream).lock().epochs.keys().cloned().collect::<Vec<_>>()
+            })
             .collect()
     }
 
-    /// Records that `current` is the epoch of Redis, or that there is none. The other ones of `known`,
-    /// which were known before Redis was asked, have ended.
+    /// Records that `current` is the epoch of Redis, or that there is none. `known` are the epochs
+    /// that were known before Redis was queried: all others among them have ended.
     pub(crate) fn observe_epoch(
         &self,
         current: Option<&str>,
@@ -118,7 +120,7 @@ impl AcceptedTotals {
         now: Instant,
     ) {
         for stream in Stream::ALL {
-            let mut totals = self.of(stream).lock();
+            let mut totals = self.stream(stream).lock();
             let begun = totals.begun;
             for (epoch, seen) in &mut totals.epochs {
                 let has_ended = Some(epoch.as_str()) != current && known.contains(epoch);
@@ -139,7 +141,7 @@ impl AcceptedTotals {
     pub(crate) fn ended_epochs(&self) -> Vec<EndedEpoch> {
         let mut ended = Vec::new();
         for stream in Stream::ALL {
-            let totals = self.of(stream).lock();
+            let totals = self.stream(stream).lock();
             let first_in_flight = totals.in_flight.first().copied().unwrap_or(u64::MAX);
             for (epoch, seen) in &totals.epochs {
                 if seen.end.as_ref().is_some_and(|end| end.begun < first_in_flight) {
@@ -189,7 +191,7 @@ impl PendingWrite {
 
     fn remove(&mut self) -> MutexGuard<'_, StreamTotals> {
         self.is_resolved = true;
-        let mut totals = self.totals.of(self.stream).lock();
+        let mut totals = self.totals.stream(self.stream).lock();
         totals.in_flight.remove(&self.number);
         totals
     }
@@ -212,8 +214,8 @@ impl Drop for PendingWrite {
     }
 }
 
-/// Returns whether Redis replied that it does not execute the script. An error within a script may
-/// follow a write.
+/// Returns whether Redis refused to execute the script. An error within a script may follow a
+/// write.
 fn is_refusal(error: &RedisError) -> bool {
     let is_reply = error.code().is_some();
     is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))
@@ -275,7 +277,7 @@ mod tests {
         drop(totals.begin(MESSAGES, 7));
         overlapping.record_accepted("e1", 1);
         totals.begin(MESSAGES, 3).record_nothing();
-        let before = totals.of(MESSAGES).lock().epochs["e1"].unresolved.len();
+        let before = totals.stream(MESSAGES).lock().epochs["e1"].unresolved.len();
         accept(&totals, "e1", 9);
         observe(&totals, Some("e2"));
         assert_eq!((before, ended(&totals)), (1, vec![("e1".into(), 9, 0)]));

@@ -1,5 +1,5 @@
-//! Clients beyond their rate limit, which must not cost others: their requests are rejected without
-//! being sent to Redis.
+//! Clients beyond their rate limit. Their requests are rejected without being sent to Redis, so
+//! that they do not slow down other clients.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -86,8 +86,8 @@ impl ExhaustedClients {
         Ok(outcome)
     }
 
-    /// Returns the status with which a request is rejected. Asks Redis for the window of a client
-    /// that was rejected before, which costs less than to send the request.
+    /// Returns the status with which a request is rejected. If the client was rejected before,
+    /// reads its window from Redis, which costs less than sending the request.
     async fn reject(
         &self,
         store: &HotStore,

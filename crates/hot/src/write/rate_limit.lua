@@ -43,17 +43,29 @@ local function find_stored(key, fingerprint)
     return { 4, string.sub(stored, size + 1) }
 end
 
+-- Returns the number in a counter, or nil if INCRBY would not accept it.
+local function parse_count(value)
+    local is_count = value == '0' or #value <= 15 and string.find(value, '^[1-9]%d*$')
+    return is_count and tonumber(value) or nil
+end
+
 -- The rate limit windows that this script touches. Each is read once and written once.
 local windows = {}
 local function find_window(key, length)
     local window = windows[key]
     if not window then
         local value, unreadable = read('GET', key)
-        local sent = tonumber(value or 0)
+        local sent = parse_count(value or '0')
         if not sent then
-            sent, unreadable = 0, 'not a number'
+            sent, unreadable = 0, 'not a number of items'
         elseif sent > 0 then
-            length = call('PTTL', key)
+            local left = call('PTTL', key)
+            if left < 0 then
+                -- Another program removed the time to live. The window would never end.
+                call('PEXPIRE', key, length)
+            else
+                length = left
+            end
         end
         window = { key = key, sent = sent, is_new = sent == 0, resets_in = length, added = 0 }
         window.unreadable = unreadable

@@ -146,16 +146,16 @@ async fn key_of_an_unknown_format_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn keys_are_reloaded_whatever_has_overwritten_them() {
+async fn keys_of_another_type_are_reloaded() {
     let test = TestStore::create().await;
     let keys = test.keys();
     let has_version = async || test.hot.api_keys().has_version(7).await.expect("Redis responds");
-    for planted in [keys.new_api_keys(), keys.api_keys_version(), keys.api_keys()] {
-        test.plant(&planted).await;
-        assert!(!has_version().await, "{planted}");
+    for overwritten in [keys.new_api_keys(), keys.api_keys_version(), keys.api_keys()] {
+        test.overwrite(&overwritten).await;
+        assert!(!has_version().await, "{overwritten}");
         let reload = begin(&test).await;
         assert!(put_page(&test, &reload, &[key("active")], Some(7)).await);
-        assert!(has_version().await, "{planted}");
-        assert_eq!(find(&test, "active").await, active(), "{planted}");
+        assert!(has_version().await, "{overwritten}");
+        assert_eq!(find(&test, "active").await, active(), "{overwritten}");
     }
 }

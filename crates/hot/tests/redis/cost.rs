@@ -1,5 +1,5 @@
 //! The cost of the periodic jobs in Redis, which executes one command at a time, does not grow with
-//! what is stored.
+//! the amount of stored data.
 
 use std::{fs, time::Duration};
 
@@ -9,7 +9,7 @@ use mayfly_stack::{SharedRedis, Spec, Stack};
 
 use crate::{JOB, LONG, TestStore, entry_id, host};
 
-/// How many entries, waiting messages, videos and so on are stored in each case.
+/// The number of entries, waiting messages, videos and so on that are stored in each case.
 const FEW: u64 = 10;
 const MANY: u64 = 500_000;
 /// Entries that one script writes.
@@ -234,7 +234,7 @@ async fn enter_state(state: &str, test: &TestStore) {
 }
 
 #[tokio::test]
-async fn cost_of_periodic_jobs_does_not_grow_with_what_is_stored() {
+async fn cost_of_periodic_jobs_does_not_grow_with_the_stored_data() {
     let (_few_stack, few, few_lease) = create_store("few", FEW).await;
     let (_many_stack, many, many_lease) = create_store("many", MANY).await;
     let mut excessive = Vec::new();

@@ -150,7 +150,7 @@ async fn databases_of_one_redis_have_separate_publications() {
     let second = TestStore::connect(&url, &first.settings.redis.prefix, &[]).await;
     let mut subscribers =
         [Subscriber::subscribe(&first).await, Subscriber::subscribe(&second).await];
-    // What one subscriber receives of the other database would arrive first, at one of them.
+    // A publication of the other database would arrive first at one of the subscribers.
     let of_second = publish_all(&second, b"{2}", "second.org").await;
     let of_first = publish_all(&first, b"{1}", "first.org").await;
     let expected = [(of_first, "{1}", "first.org"), (of_second, "{2}", "second.org")];

@@ -94,8 +94,8 @@ impl TestStore {
         command.query_async(&mut self.connection.clone()).await.expect("a valid command")
     }
 
-    /// Replaces a key with a list, which no key of Mayfly is.
-    async fn plant(&self, key: &str) {
+    /// Overwrites a key with a list, as another program might. Mayfly has no lists.
+    async fn overwrite(&self, key: &str) {
         self.query::<()>(&["DEL", key]).await;
         self.query::<()>(&["RPUSH", key, "x"]).await;
     }

@@ -152,7 +152,7 @@ async fn report_of_a_process_that_exited_is_removed() {
 async fn statistics_overwrite_a_key_of_another_type() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
-    test.plant(&test.keys().state(StateFeed::Stats)).await;
+    test.overwrite(&test.keys().state(StateFeed::Stats)).await;
     let snapshots = test.hot.snapshots();
     assert_eq!(snapshots.find_state(StateFeed::Stats).await.expect("Redis responds"), None);
     let published = snapshots.publish_stats(&lease, b"{}", now()).await.expect("Redis responds");
@@ -170,12 +170,12 @@ async fn totals_have_the_values_that_are_readable() {
     let find = async || test.hot.snapshots().find_totals().await.expect("Redis responds");
     test.query::<()>(&["HSET", &test.keys().ledger(), "plays.waiting", "many"]).await;
     assert_eq!((find().await.accepted, find().await.waiting), (3, 3));
-    test.plant(&test.keys().waiting()).await;
+    test.overwrite(&test.keys().waiting()).await;
     assert_eq!((find().await.accepted, find().await.waiting), (3, 0));
-    test.plant(&test.keys().ledger()).await;
+    test.overwrite(&test.keys().ledger()).await;
     let totals = find().await;
     assert_eq!((totals.accepted, totals.fanouts["one"]), (0, report));
-    test.plant(&test.keys().consumption(Stream::Plays)).await;
+    test.overwrite(&test.keys().consumption(Stream::Plays)).await;
     let consumption = test.hot.queue().find_consumption(Stream::Plays).await;
     assert_eq!(consumption.expect("Redis responds"), Consumption::default());
 }

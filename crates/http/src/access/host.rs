@@ -1,5 +1,5 @@
 //! The host that a request addresses. A page whose own name resolves to the address of this server
-//! (DNS rebinding) is of the same origin as the server, but it addresses another host.
+//! (DNS rebinding) has the same origin as the server, but addresses another host.
 
 use actix_web::http::{
     Uri,

@@ -1,4 +1,5 @@
-//! Which web pages may cause a request: its `Origin`, and the `Host` that it addresses.
+//! Checks of the web page that caused a request (`Origin`), and of the host that it addresses
+//! (`Host`).
 
 mod cors;
 mod host;

@@ -1,10 +1,10 @@
 //! The origin of the page that caused a request.
 //!
-//! Browsers send some requests of foreign pages without asking the server (CORS): forms, images,
+//! Browsers send some requests to other origins without a preflight request (CORS): forms, images,
 //! links, and `fetch` without special headers. A request that writes, takes or deletes is therefore
 //! checked before it has any effect.
 
-use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER};
 use mayfly_runtime::AllowedOrigins;
 
 use crate::{Code, Problem};
@@ -13,24 +13,20 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The longest origin that a problem repeats.
 const ORIGIN_CHARS_MAX: usize = 200;
 
-/// Checks that a page that may use the API caused a request. A request with neither `Origin` nor
-/// `Sec-Fetch-Site` does not come from a current browser.
+/// Checks that the page that caused a request, if any, may use the API. A request with neither
+/// `Origin` nor `Sec-Fetch-Site` does not come from a current browser.
 ///
 /// # Errors
 /// Returns 403 `forbidden`.
 pub(crate) fn check_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Result<(), Problem> {
-    if is_origin_allowed(headers, origins) {
-        // Browsers send no `Origin` for images and links. Their page is unknown.
-        let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
-        if headers.contains_key(ORIGIN) || site != Some(b"cross-site") || origins.allows_any() {
-            return Ok(());
-        }
+    if is_origin_allowed(headers, origins) && is_referrer_allowed(headers, origins) {
+        return Ok(());
     }
     let sent = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let name = match sent {
         Some(origin) if origin.len() <= ORIGIN_CHARS_MAX => format!("The origin {origin} is"),
         Some(_) => "The origin is".to_owned(),
-        None => "Other sites are".to_owned(),
+        None => "Pages of other origins are".to_owned(),
     };
     Err(Problem::new(Code::Forbidden).detail(format!(
         "{name} not allowed to write, take or delete: send the request from an origin in \
@@ -48,7 +44,31 @@ pub fn find_forbidden_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> O
 /// Returns whether `Origin` is missing, the same origin (host and port), or allowed.
 fn is_origin_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
+    origin.to_str().is_ok_and(|origin| is_allowed(origin, headers, origins))
+}
+
+/// Returns whether the page of a request without `Origin` is the same origin, or allowed. Browsers
+/// send none for images and links, but the site of the page, and by default its origin in `Referer`.
+fn is_referrer_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    // Different subdomains and ports are the same site.
+    let is_other = matches!(site, Some(b"cross-site" | b"same-site"));
+    if headers.contains_key(ORIGIN) || !is_other || origins.allows_any() {
+        return true;
+    }
+    let referrer = headers.get(REFERER).and_then(|referrer| referrer.to_str().ok());
+    referrer.is_some_and(|url| is_allowed(origin_of(url), headers, origins))
+}
+
+/// Returns the part of a URL before its path.
+fn origin_of(url: &str) -> &str {
+    let authority = url.find("://").map_or(url.len(), |end| end + 3);
+    let end = url[authority..].find(['/', '?', '#']);
+    end.map_or(url, |length| &url[..authority + length])
+}
+
+/// Returns whether an origin is that of the request (host and port), or allowed.
+fn is_allowed(origin: &str, headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| is_same_origin(origin, host)) || origins.allows(origin)
 }
@@ -68,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    fn is_allowed(allowed: &str, headers: &[(&str, &str)]) -> bool {
+    fn passes(allowed: &str, headers: &[(&str, &str)]) -> bool {
         let list = ("MAYFLY_HTTP__ALLOWED_ORIGINS".to_owned(), allowed.to_owned());
         let settings = Settings::from_layers(None, [list].into_iter()).expect("settings");
         let mut map = HeaderMap::new();
@@ -81,24 +101,51 @@ mod tests {
 
     const HOST: (&str, &str) = ("host", "api.example.org:8081");
     const CROSS_SITE: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const SAME_SITE: (&str, &str) = ("sec-fetch-site", "same-site");
 
     #[test]
     fn same_allowed_and_absent_origins_pass() {
-        assert!(is_allowed("", &[HOST]));
-        assert!(is_allowed("", &[HOST, ("origin", "https://api.example.org:8081")]));
-        assert!(is_allowed("", &[("host", "a.org:443"), ("origin", "https://a.org")]));
-        assert!(is_allowed("", &[("host", "A.org"), ("origin", "http://a.org")]));
+        assert!(passes("", &[HOST]));
+        assert!(passes("", &[HOST, ("origin", "https://api.example.org:8081")]));
+        assert!(passes("", &[("host", "a.org:443"), ("origin", "https://a.org")]));
+        assert!(passes("", &[("host", "A.org"), ("origin", "http://a.org")]));
         let allowed = "https://example.org";
-        assert!(is_allowed(allowed, &[HOST, ("origin", "https://example.org"), CROSS_SITE]));
-        for site in ["none", "same-origin", "same-site"] {
-            assert!(is_allowed("", &[HOST, ("sec-fetch-site", site)]), "{site}");
+        assert!(passes(allowed, &[HOST, ("origin", "https://example.org"), CROSS_SITE]));
+        for site in ["none", "same-origin"] {
+            assert!(passes("", &[HOST, ("sec-fetch-site", site)]), "{site}");
         }
-        assert!(is_allowed("*", &[HOST, ("origin", "http://evil.example"), CROSS_SITE]));
-        assert!(is_allowed("*", &[HOST, CROSS_SITE]));
+        assert!(passes("*", &[HOST, ("origin", "http://evil.example"), CROSS_SITE]));
+        assert!(passes("*", &[HOST, CROSS_SITE]));
+    }
+
+    /// Images and links.
+    #[test]
+    fn pages_without_origin_pass_with_an_allowed_referrer() {
+        let allowed = "https://example.org";
+        for site in [CROSS_SITE, SAME_SITE] {
+            for (referrer, is_allowed) in [
+                ("https://example.org/page?q=1", true),
+                ("https://example.org", true),
+                ("https://example.org#x", true),
+                ("https://api.example.org:8081/docs", true),
+                ("https://other.example.org/page", false),
+                ("https://example.org.evil.net/", false),
+                ("https://evil.net/?https://example.org/", false),
+                ("https://example.org@evil.net/", false),
+                ("evil.net?https://example.org", false),
+                ("", false),
+            ] {
+                let headers = [HOST, site, ("referer", referrer)];
+                assert_eq!(passes(allowed, &headers), is_allowed, "{site:?} {referrer}");
+            }
+            assert!(!passes(allowed, &[HOST, site]), "{site:?}");
+            let both = [HOST, site, ("origin", "null"), ("referer", "https://example.org/")];
+            assert!(!passes(allowed, &both), "{site:?}");
+        }
     }
 
     #[test]
-    fn foreign_pages_do_not_pass() {
+    fn pages_of_other_origins_do_not_pass() {
         for allowed in ["", "https://example.org"] {
             for origin in [
                 "http://evil.example",
@@ -108,11 +155,11 @@ mod tests {
                 "api.example.org:8081",
                 "",
             ] {
-                assert!(!is_allowed(allowed, &[HOST, ("origin", origin)]), "{origin}");
+                assert!(!passes(allowed, &[HOST, ("origin", origin)]), "{origin}");
             }
-            assert!(!is_allowed(allowed, &[HOST, CROSS_SITE]));
-            assert!(!is_allowed(allowed, &[("origin", "http://evil.example")]));
+            assert!(!passes(allowed, &[HOST, CROSS_SITE]));
+            assert!(!passes(allowed, &[("origin", "http://evil.example")]));
         }
-        assert!(!is_allowed("", &[("host", "a.org:80"), ("origin", "https://a.org")]));
+        assert!(!passes("", &[("host", "a.org:80"), ("origin", "https://a.org")]));
     }
 }

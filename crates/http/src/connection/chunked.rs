@@ -2,10 +2,10 @@
 
 /// The position in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ChunkedFraming(Position);
+pub(super) struct ChunkedFraming(ChunkPosition);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
+enum ChunkPosition {
     /// In the digits of the size of a chunk.
     Size(u64),
     /// In the rest of the line with the size.
@@ -20,7 +20,7 @@ enum Position {
 
 impl ChunkedFraming {
     pub(super) fn new() -> Self {
-        Self(Position::Size(0))
+        Self(ChunkPosition::Size(0))
     }
 
     /// Returns the number of leading bytes that belong to the body, and whether it ends there.
@@ -28,11 +28,11 @@ impl ChunkedFraming {
     pub(super) fn advance(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while at < bytes.len() {
-            if let Position::Data(left) = self.0 {
+            if let ChunkPosition::Data(left) = self.0 {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 at += taken;
                 let left = left - taken as u64;
-                self.0 = if left == 0 { Position::DataEnd } else { Position::Data(left) };
+                self.0 = if left == 0 { ChunkPosition::DataEnd } else { ChunkPosition::Data(left) };
                 continue;
             }
             let byte = bytes[at];
@@ -45,22 +45,30 @@ impl ChunkedFraming {
         (at, false)
     }
 
-    /// Returns the position after a byte outside of data, or `None` at the end of the body.
-    fn next_position(self, byte: u8) -> Option<Position> {
+    /// Returns the position after a byte outside the data, or `None` at the end of the body.
+    fn next_position(self, byte: u8) -> Option<ChunkPosition> {
         let after_size = |size| {
-            if size == 0 { Position::Trailer { is_empty: true } } else { Position::Data(size) }
+            if size == 0 {
+                ChunkPosition::Trailer { is_empty: true }
+            } else {
+                ChunkPosition::Data(size)
+            }
         };
         Some(match (self.0, byte) {
-            (Position::Size(size) | Position::Extension(size), b'\n') => after_size(size),
-            (Position::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (ChunkPosition::Size(size) | ChunkPosition::Extension(size), b'\n') => after_size(size),
+            (ChunkPosition::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                Position::Size(size.saturating_mul(16).saturating_add(digit.into()))
+                ChunkPosition::Size(size.saturating_mul(16).saturating_add(digit.into()))
             }
-            (Position::Size(size) | Position::Extension(size), _) => Position::Extension(size),
-            (Position::DataEnd, b'\n') => Position::Size(0),
-            (Position::Trailer { is_empty: true }, b'\n') => return None,
-            (Position::Trailer { is_empty }, b'\r') => Position::Trailer { is_empty },
-            (Position::Trailer { .. }, byte) => Position::Trailer { is_empty: byte == b'\n' },
+            (ChunkPosition::Size(size) | ChunkPosition::Extension(size), _) => {
+                ChunkPosition::Extension(size)
+            }
+            (ChunkPosition::DataEnd, b'\n') => ChunkPosition::Size(0),
+            (ChunkPosition::Trailer { is_empty: true }, b'\n') => return None,
+            (ChunkPosition::Trailer { is_empty }, b'\r') => ChunkPosition::Trailer { is_empty },
+            (ChunkPosition::Trailer { .. }, byte) => {
+                ChunkPosition::Trailer { is_empty: byte == b'\n' }
+            }
             (position, _) => position,
         })
     }

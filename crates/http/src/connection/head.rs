@@ -22,6 +22,9 @@ pub(super) struct Head {
     pub(super) body: BodyFraming,
     /// The request target, if it is invalid.
     pub(super) invalid_target: Option<InvalidTarget>,
+    /// The head without its upgrade, if that is to be ignored. The HTTP library reads a body until the
+    /// end of the connection after any request that names WebSocket.
+    pub(super) without_upgrade: Option<Vec<u8>>,
 }
 
 /// Returns the length of the head at the start of `bytes`, including the empty line, or `None` if it
@@ -48,7 +51,7 @@ impl Head {
         let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| is_empty(line));
         let request_line = lines.next().unwrap_or_default();
         let mut length = 0;
-        let (mut is_chunked, mut is_stream) = (false, request_line.starts_with(b"CONNECT "));
+        let (mut is_chunked, mut has_upgrade, mut is_websocket) = (false, false, false);
         for line in lines {
             // Fast path: only three headers are of interest.
             if !matches!(line.first().map(u8::to_ascii_lowercase), Some(b'c' | b't' | b'u')) {
@@ -64,9 +67,13 @@ impl Head {
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 is_chunked |= value.eq_ignore_ascii_case(b"chunked");
             } else if name.eq_ignore_ascii_case(b"upgrade") {
-                is_stream |= value.eq_ignore_ascii_case(b"websocket");
+                has_upgrade = true;
+                is_websocket |= value.eq_ignore_ascii_case(b"websocket");
             }
         }
+        let has_body = is_chunked || length > 0;
+        let is_handshake = is_websocket && request_line.starts_with(b"GET ") && !has_body;
+        let is_stream = is_handshake || request_line.starts_with(b"CONNECT ");
         // The order of precedence of the HTTP library.
         let body = if is_chunked {
             BodyFraming::Chunked(ChunkedFraming::new())
@@ -75,8 +82,35 @@ impl Head {
         } else {
             BodyFraming::Length(length)
         };
-        Self { body, invalid_target: check_target(request_line) }
+        let without_upgrade = (has_upgrade && !is_handshake).then(|| remove_upgrade(head));
+        Self { body, invalid_target: check_target(request_line), without_upgrade }
     }
+}
+
+/// Returns a head without its upgrade (RFC 9110, section 7.8), and without the settings that come with
+/// one to HTTP/2.
+fn remove_upgrade(head: &[u8]) -> Vec<u8> {
+    let is_removed = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"http2-settings")
+    };
+    let mut kept = Vec::with_capacity(head.len());
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (name, value) = line.split_at(colon);
+        if name.eq_ignore_ascii_case(b"connection") {
+            let value = value.get(1..).unwrap_or_default();
+            let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            let options: Vec<_> = options.filter(|option| !is_removed(option)).collect();
+            if !options.is_empty() {
+                kept.extend_from_slice(b"Connection: ");
+                kept.extend_from_slice(&options.join(&b","[..]));
+                kept.extend_from_slice(b"\r\n");
+            }
+        } else if !is_removed(name) {
+            kept.extend_from_slice(line);
+        }
+    }
+    kept
 }
 
 fn is_empty(line: &[u8]) -> bool {
@@ -112,8 +146,30 @@ mod tests {
         assert_eq!(body("X-Content-Length: 5\r\n"), BodyFraming::Length(0));
         let chunked = BodyFraming::Chunked(ChunkedFraming::new());
         assert_eq!(body("Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n"), chunked);
-        assert_eq!(body("Upgrade: WebSocket\r\nContent-Length: 5\r\n"), BodyFraming::Endless);
         assert_eq!(body("Upgrade: h2c\r\n"), BodyFraming::Length(0));
         assert_eq!(Head::parse(b"CONNECT a:1 HTTP/1.1\r\n\r\n").body, BodyFraming::Endless);
+    }
+
+    #[test]
+    fn only_a_websocket_handshake_is_an_upgrade() {
+        let parse = |request: &str, headers: &str| {
+            let head = format!("{request} / HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+            let head = Head::parse(head.as_bytes());
+            let text = |head: Vec<u8>| String::from_utf8(head).expect("text");
+            (head.body, head.without_upgrade.map(text))
+        };
+        let websocket = "Connection: Upgrade\r\nUpgrade: WebSocket\r\n";
+        assert_eq!(parse("GET", websocket), (BodyFraming::Endless, None));
+        let (body, without) = parse("POST", &format!("{websocket}Content-Length: 5\r\n"));
+        assert_eq!(body, BodyFraming::Length(5));
+        let expected = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(without.as_deref(), Some(expected));
+        let h2c = "Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABk\r\nAccept: */*\r\n";
+        let (body, without) = parse("GET", h2c);
+        assert_eq!(body, BodyFraming::Length(0));
+        let expected = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: */*\r\n\r\n";
+        assert_eq!(without.as_deref(), Some(expected));
+        assert_eq!(parse("GET", "Connection: keep-alive\r\n").1, None);
     }
 }

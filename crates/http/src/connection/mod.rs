@@ -2,8 +2,8 @@
 //!
 //! actix-http parses and buffers without these bounds: it decodes every pipelined request that fits
 //! into its read buffer, appends responses to its write buffer while the client does not read, and
-//! limits the time for the head of the first request only. A [`Connection`] stands between
-//! actix-http and the socket and decides which bytes pass.
+//! limits the time for the head of the first request only. A [`Connection`] wraps the socket and
+//! controls which bytes actix-http receives.
 
 mod chunked;
 mod head;
@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::{reader::RequestReader, writer::ResponseWriter};
 pub(crate) use self::{state::ConnectionState, unread::UnreadResponses};
+use crate::request::{BodyBudget, BodyMemory};
 
 /// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -65,12 +66,13 @@ impl Connection {
         socket: TcpStream,
         timeouts: ConnectionTimeouts,
         unread: &Arc<UnreadResponses>,
+        bodies: &BodyBudget,
     ) -> Self {
         let state = Rc::new(ConnectionState::new(socket.as_raw_fd(), Arc::clone(unread)));
         Self {
             listing: Listing(state),
             socket,
-            reader: RequestReader::new(timeouts.head),
+            reader: RequestReader::new(timeouts.head, BodyMemory::new(Some(bodies))),
             writer: ResponseWriter::new(timeouts.write),
         }
     }

@@ -21,36 +21,38 @@ use super::{
     ConnectionState,
     head::{BodyFraming, Head, find_head_end},
 };
-use crate::{Code, Problem, metrics as names};
+use crate::{BodyMemory, Code, Problem, metrics as names};
 
 /// The largest head that is held. The HTTP library rejects larger ones.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Free space before a read.
 const READ_BYTES: usize = 8 * 1024;
-/// The request in place of a head that did not arrive in time. The middleware rejects it.
-const LATE_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: late\r\nConnection: close\r\n\r\n";
+/// The request in place of an incomplete head. The middleware rejects it.
+const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// The reading side of a connection.
 #[derive(Debug)]
 pub(super) struct RequestReader {
     head_timeout: Duration,
-    /// Ends when a head that has begun is late. `None` between heads.
+    /// Expires when a head that has begun is late. `None` between heads.
     head_timer: Option<Pin<Box<Sleep>>>,
-    position: Position,
+    position: RequestPosition,
     /// Received bytes that are not passed on: a part of a head, or pipelined requests.
     held: BytesMut,
     /// How many of the first held bytes can be passed on.
     admitted: usize,
     /// How many of the first held bytes contain no end of a head.
     searched: usize,
+    /// The memory of the held bytes while they are not passed on.
+    memory: BodyMemory,
 }
 
 /// The position in the stream of requests.
 #[derive(Debug)]
-enum Position {
+enum RequestPosition {
     Head,
     Body(BodyFraming),
-    /// Behind the last request: the connection is about to be closed.
+    /// After the last request: the connection is about to be closed.
     End,
 }
 
@@ -62,14 +64,15 @@ struct ReplacedHead {
 }
 
 impl RequestReader {
-    pub(super) fn new(head_timeout: Duration) -> Self {
+    pub(super) fn new(head_timeout: Duration, memory: BodyMemory) -> Self {
         Self {
             head_timeout,
             head_timer: None,
-            position: Position::Head,
+            position: RequestPosition::Head,
             held: BytesMut::new(),
             admitted: 0,
             searched: 0,
+            memory,
         }
     }
 
@@ -103,9 +106,14 @@ impl RequestReader {
             } else {
                 ready!(self.read_held(socket, state, cx))?
             };
-            // The client has closed its side. A part of a head is useless.
+            // The client has closed its side. A partial head cannot be used.
             if !is_open {
                 return Poll::Ready(Ok(()));
+            }
+            if self.admitted == 0
+                && let Err(problem) = self.memory.resize(self.held.capacity())
+            {
+                self.replace_head(state, problem);
             }
         }
     }
@@ -121,17 +129,18 @@ impl RequestReader {
         if self.held.is_empty() && self.held.capacity() > 0 {
             // An idle connection holds no memory.
             self.held = BytesMut::new();
+            self.memory.clear();
         }
     }
 
     /// Returns whether earlier requests must start before more bytes can be passed on.
     fn must_wait(&self, state: &ConnectionState) -> bool {
         match self.position {
-            Position::Head => !state.accepts_request(),
+            RequestPosition::Head => !state.accepts_request(),
             // An upgrade takes the held bytes. Without one, they are the body.
-            Position::Body(BodyFraming::Endless) => !state.has_started_all(),
-            Position::Body(_) => false,
-            Position::End => true,
+            RequestPosition::Body(BodyFraming::Endless) => !state.has_started_all(),
+            RequestPosition::Body(_) => false,
+            RequestPosition::End => true,
         }
     }
 
@@ -156,7 +165,8 @@ impl RequestReader {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads behind the held part of a head. Returns false if the client has closed its side.
+    /// Reads the bytes that follow the held part of a head. Returns false if the client has closed
+    /// its side.
     fn read_held(
         &mut self,
         socket: &mut TcpStream,
@@ -214,10 +224,16 @@ impl RequestReader {
         )
         .increment(1);
         let detail = "The head of the request did not arrive in time. Send it faster.";
-        state.add_request(Some(Problem::new(Code::RequestTimeout).detail(detail)));
+        self.replace_head(state, Problem::new(Code::RequestTimeout).detail(detail));
+    }
+
+    /// Replaces the held part of a head, so that the middleware rejects it with this problem and the
+    /// connection is closed.
+    fn replace_head(&mut self, state: &ConnectionState, problem: Problem) {
+        state.add_request(Some(problem));
         self.head_timer = None;
-        self.position = Position::End;
-        self.hold(&[], Some(ReplacedHead { length: 0, replacement: LATE_REQUEST.to_vec() }));
+        self.position = RequestPosition::End;
+        self.hold(&[], Some(ReplacedHead { length: 0, replacement: REPLACEMENT.to_vec() }));
     }
 
     /// Returns how many of `bytes` can be passed on. Stops at a head that must be replaced.
@@ -227,60 +243,64 @@ impl RequestReader {
         while at < bytes.len() && !self.must_wait(state) {
             let rest = &bytes[at..];
             match &mut self.position {
-                Position::Head => {
+                RequestPosition::Head => {
                     let Some(length) = find_head_end(rest, searched) else {
                         if rest.len() < HEAD_BYTES_MAX {
                             self.searched = rest.len();
                             break;
                         }
                         // The HTTP library rejects the head and closes the connection.
-                        self.position = Position::Body(BodyFraming::Endless);
+                        self.position = RequestPosition::Body(BodyFraming::Endless);
                         return (bytes.len(), None);
                     };
                     searched = 0;
                     let head = Head::parse(&rest[..length]);
-                    if let Some(target) = head.invalid_target {
+                    if head.invalid_target.is_some() || head.without_upgrade.is_some() {
                         if at > 0 {
                             // The bytes before it are passed on first.
                             break;
                         }
-                        let replacement = target.replace_in(&rest[..length]);
+                        let bytes = head.without_upgrade.as_deref().unwrap_or(&rest[..length]);
+                        let (replacement, rejection) = match head.invalid_target {
+                            Some(target) => (target.replace_in(bytes), Some(target.into_problem())),
+                            None => (bytes.to_vec(), None),
+                        };
                         self.begin_body(head.body);
-                        state.add_request(Some(target.into_problem()));
+                        state.add_request(rejection);
                         return (0, Some(ReplacedHead { length, replacement }));
                     }
                     self.begin_body(head.body);
                     state.add_request(None);
                     at += length;
                 }
-                Position::Body(BodyFraming::Length(left)) => {
+                RequestPosition::Body(BodyFraming::Length(left)) => {
                     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= taken as u64;
                     at += taken;
                     if *left == 0 {
-                        self.position = Position::Head;
+                        self.position = RequestPosition::Head;
                     }
                 }
-                Position::Body(BodyFraming::Chunked(framing)) => {
+                RequestPosition::Body(BodyFraming::Chunked(framing)) => {
                     let (taken, is_complete) = framing.advance(rest);
                     at += taken;
                     if is_complete {
-                        self.position = Position::Head;
+                        self.position = RequestPosition::Head;
                     }
                 }
-                Position::Body(BodyFraming::Endless) => at = bytes.len(),
-                Position::End => break,
+                RequestPosition::Body(BodyFraming::Endless) => at = bytes.len(),
+                RequestPosition::End => break,
             }
         }
         (at, None)
     }
 
-    /// Follows the body behind a complete head.
+    /// Enters the body that follows a complete head.
     fn begin_body(&mut self, body: BodyFraming) {
         self.head_timer = None;
         self.position = match body {
-            BodyFraming::Length(0) => Position::Head,
-            body => Position::Body(body),
+            BodyFraming::Length(0) => RequestPosition::Head,
+            body => RequestPosition::Body(body),
         };
     }
 }
@@ -297,7 +317,8 @@ mod tests {
 
     fn start() -> (RequestReader, ConnectionState) {
         let unread = Arc::new(UnreadResponses::new(1));
-        (RequestReader::new(Duration::from_secs(1)), ConnectionState::new(-1, unread))
+        let memory = BodyMemory::new(None);
+        (RequestReader::new(Duration::from_secs(1), memory), ConnectionState::new(-1, unread))
     }
 
     #[test]

@@ -16,7 +16,7 @@ const BYTES_MAX: usize = 65_534;
 /// An invalid request target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidTarget {
-    /// Where the target begins in the request line, and its length.
+    /// The position of the target in the request line, and its length.
     start: usize,
     length: usize,
     /// A valid target with the same path if possible.
@@ -93,7 +93,7 @@ fn explain(target: &[u8], is_encoded: bool) -> String {
     let Some(at) = target.iter().position(is_invalid).filter(|_| is_encoded) else {
         return "The request target is not a valid path: it must begin with `/`.".to_owned();
     };
-    // A character outside of ASCII has several bytes.
+    // A non-ASCII character has several bytes.
     let text = String::from_utf8_lossy(&target[at..]);
     let character = text.chars().next().unwrap_or_default();
     let encoded = encode(&target[at..target.len().min(at + character.len_utf8())]);
@@ -101,7 +101,7 @@ fn explain(target: &[u8], is_encoded: bool) -> String {
         ' ' => "a space".to_owned(),
         graphic if graphic.is_ascii_graphic() => format!("`{graphic}`"),
         other if other.is_ascii() => "a control character".to_owned(),
-        _ => "a character outside of ASCII".to_owned(),
+        _ => "a non-ASCII character".to_owned(),
     };
     format!("The request target contains {name}: percent-encode it as {encoded}.")
 }
@@ -138,7 +138,7 @@ mod tests {
             ("/v1/messages/<id>", "/v1/messages/%3Cid%3E", "`<`: percent-encode it as %3C"),
             ("/a b", "/a%20b", "a space"),
             ("/x?q=\"", "/x?q=%22", "`\"`"),
-            ("/ü", "/%C3%BC", "a character outside of ASCII: percent-encode it as %C3%BC."),
+            ("/ü", "/%C3%BC", "a non-ASCII character: percent-encode it as %C3%BC."),
             ("/`", "/%60", "%60"),
         ] {
             let (replacement, detail) = check(target).expect("it is invalid");

@@ -85,7 +85,8 @@ impl UnreadResponses {
         self.stalled.lock().insert((since, id), connection);
     }
 
-    /// Removes a connection from the list. Returns whether it was there; otherwise, it is being closed.
+    /// Removes a connection from the list. Returns whether it was listed; otherwise, it is being
+    /// closed.
     pub(super) fn remove_stalled(&self, since: Instant, id: u64) -> bool {
         self.stalled.lock().remove(&(since, id)).is_some()
     }

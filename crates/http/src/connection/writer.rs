@@ -61,7 +61,7 @@ impl ResponseWriter {
         }
     }
 
-    /// Waits until the client reads; ends with an error at the timeout.
+    /// Waits until the client reads. Returns an error at the timeout.
     fn wait(
         &mut self,
         state: &ConnectionState,

@@ -28,7 +28,10 @@ use tracing::{Instrument, debug_span};
 use self::{
     held_payload::HeldPayload, request_metrics::RequestMetrics, response::ResponseFinisher,
 };
-pub(crate) use self::{request_metrics::count_upgrade, resource_layer::ResourceLayer};
+pub(crate) use self::{
+    request_metrics::{UPGRADE_ROUTE, count_upgrade},
+    resource_layer::ResourceLayer,
+};
 use crate::{
     Code, Problem,
     access::{check_host, strip_disallowed_preflight},
@@ -70,8 +73,8 @@ impl RequestLayer {
         self.metrics.is_none()
     }
 
-    /// Returns the problem with which to reject a request on any path. The rejection happens inside of
-    /// the other layers, so that the response has all headers.
+    /// Returns the problem with which to reject a request on any path. The request is rejected
+    /// inside the other layers, so that the response has all headers.
     fn reject(&self, request: &ServiceRequest) -> Option<Problem> {
         let connection = request.conn_data::<Rc<ConnectionState>>();
         if let Some(problem) = connection.and_then(|connection| connection.begin_request()) {
@@ -140,6 +143,7 @@ where
         let span = debug_span!(
             "request",
             request.id = context.request_id.as_str(),
+            trace.parent = context.traceparent.as_str(),
             http.method = request.method().as_str(),
             http.path = request.uri().path(),
         );

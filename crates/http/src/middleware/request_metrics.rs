@@ -11,7 +11,7 @@ use crate::metrics as names;
 /// number of label values must be bounded.
 pub(super) const OTHER: &str = "other";
 /// The route of all WebSocket upgrades.
-const UPGRADE: &str = "upgrade";
+pub(crate) const UPGRADE_ROUTE: &str = "upgrade";
 
 /// The series of one server thread, each looked up once.
 #[derive(Clone, Default)]
@@ -53,7 +53,7 @@ fn request_counter(method: &'static str, route: &'static str, status: StatusCode
 
 /// Counts a completed upgrade request, which does not pass the middleware.
 pub(crate) fn count_upgrade(status: StatusCode) {
-    request_counter("GET", UPGRADE, status).increment(1);
+    request_counter("GET", UPGRADE_ROUTE, status).increment(1);
 }
 
 /// Returns the label value of a method.

@@ -20,8 +20,8 @@ use crate::{
     request::{Context, Deadline},
 };
 
-/// Records the route of a request, rejects it if a foreign page must not send it, and responds 503 if
-/// `http.request_timeout` expires.
+/// Records the route of a request, rejects it if a page of another origin must not send it, and
+/// responds 503 if `http.request_timeout` expires.
 #[derive(Clone)]
 pub(crate) struct ResourceLayer {
     /// The path pattern of the resource.

@@ -93,6 +93,7 @@ impl ResponseFinisher {
             method: request.method().as_str(),
             path: request.uri().path(),
             request_id: self.request_id.as_str(),
+            traceparent: self.traceparent.as_str(),
             cause,
         });
     }
@@ -104,7 +105,7 @@ impl ResponseFinisher {
         if !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        // A browser must not take JSON for a script, a style sheet or a page.
+        // A browser must not interpret JSON as a script, a style sheet or a page.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 

@@ -45,7 +45,7 @@ impl Context {
         let _ = self.route.set(route);
     }
 
-    /// Rejects the request if the outermost middleware decided so.
+    /// Rejects the request if the outermost middleware requires it.
     ///
     /// # Errors
     /// Returns the problem.

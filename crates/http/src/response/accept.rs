@@ -96,7 +96,7 @@ fn parse_weight(text: &str) -> Option<Weight> {
     Some(if whole == "1" { WEIGHT_MAX } else { thousandths })
 }
 
-/// Splits a text at a separator outside of quoted strings, in linear time.
+/// Splits a text at a separator outside quoted strings, in linear time.
 fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

@@ -56,7 +56,7 @@ pub(crate) struct PacedBody {
 }
 
 impl PacedBody {
-    /// Returns whether a body of this size is copied at once anyway.
+    /// Returns whether a body of this size is a single piece anyway.
     pub(crate) fn is_unnecessary(size: BodySize) -> bool {
         !matches!(size, BodySize::Sized(bytes) if bytes > PIECE_BYTES as u64)
     }

@@ -1,6 +1,6 @@
 //! The admin port: health, version and metrics, for operators.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use actix_server::Server as ActixServer;
 use actix_service::IntoServiceFactory;
@@ -10,19 +10,19 @@ use actix_web::{
     web::{self, Data},
 };
 use anyhow::Context as _;
-use mayfly_runtime::{Process, VERSION};
+use mayfly_runtime::{Process, VERSION, exit_on_panic};
 use serde_json::json;
 use tracing::error;
 
-use super::{endpoint::resource, protocol::HttpProtocol};
+use super::{BoundListener, endpoint::resource, protocol::HttpProtocol};
 use crate::{
     Code, NoQuery, Problem,
     middleware::RequestLayer,
     request::{Context, RequestTimeout},
 };
 
-/// Probes and scrapers need few connections. As many descriptors are reserved for them, see
-/// `open_files` in the runtime.
+/// Probes and scrapers need few connections. `open_files` in the runtime reserves the same number
+/// of descriptors for them.
 const CONNECTIONS_MAX: usize = 64;
 
 /// How long an idle connection is kept open. Idle connections must not exclude a probe.
@@ -33,10 +33,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Fails if the server cannot start.
-pub async fn serve_admin(
-    listener: impl Into<TcpListener>,
-    process: &Process,
-) -> anyhow::Result<()> {
+pub async fn serve_admin(listener: BoundListener, process: &Process) -> anyhow::Result<()> {
     let for_app = process.clone();
     let builder = ActixServer::build()
         .workers(1)
@@ -55,15 +52,15 @@ pub async fn serve_admin(
             .wrap(RequestLayer::for_admin_port(&for_app));
         protocol.serve(app.into_factory())
     };
-    let server = builder
-        .listen("admin", listener.into(), service)
+    let server = listener
+        .serve_with(builder, "admin", service)
         .context("cannot serve the admin port")?
         .run();
-    tokio::spawn(async move {
+    tokio::spawn(exit_on_panic("serve the admin port", async move {
         if let Err(error) = server.await {
             error!(%error, "admin server failed; health checks and metrics are unavailable");
         }
-    });
+    }));
     Ok(())
 }
 

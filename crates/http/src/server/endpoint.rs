@@ -44,7 +44,8 @@ impl Endpoint {
         self
     }
 
-    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Foreign pages cannot send it.
+    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Pages of other origins
+    /// cannot send it.
     #[must_use]
     pub fn get_without_head<F, Args>(mut self, handler: F) -> Self
     where
@@ -67,7 +68,7 @@ impl Endpoint {
         self.on(Method::HEAD, handler)
     }
 
-    /// Handles `POST`. Foreign pages cannot send it.
+    /// Handles `POST`. Pages of other origins cannot send it.
     #[must_use]
     pub fn post<F, Args>(mut self, handler: F) -> Self
     where
@@ -79,7 +80,7 @@ impl Endpoint {
         self.on(Method::POST, handler)
     }
 
-    /// Handles `DELETE`. Foreign pages cannot send it.
+    /// Handles `DELETE`. Pages of other origins cannot send it.
     #[must_use]
     pub fn delete<F, Args>(mut self, handler: F) -> Self
     where

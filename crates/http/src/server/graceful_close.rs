@@ -8,24 +8,28 @@
 
 use std::{io, net::TcpListener, time::Duration};
 
+use super::BoundListener;
+
 /// Time for pending handshakes to complete and to be accepted, also on a busy machine.
 const ACCEPT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A second handle to a listening socket, for its shutdown.
-pub(super) struct GracefulClose(TcpListener);
+/// A second handle to each listening socket of a port, for their shutdown.
+pub(super) struct GracefulClose(Vec<TcpListener>);
 
 impl GracefulClose {
-    /// Clones the handle of a listener that is about to be served.
-    pub(super) fn new(listener: &TcpListener) -> io::Result<Self> {
-        listener.try_clone().map(Self)
+    /// Clones the handles of a listener that is about to be served.
+    pub(super) fn new(listener: &BoundListener) -> io::Result<Self> {
+        listener.sockets().iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map(Self)
     }
 
     /// Blocks new connections and waits until the established ones are accepted. The port can be
     /// closed afterward.
     pub(super) async fn block_new_connections(self) {
         // Without the filter, the port is closed the usual way.
-        if let Err(error) = drop_syn_packets(&self.0) {
-            tracing::debug!(%error, "cannot block new connections before the port is closed");
+        for listener in &self.0 {
+            if let Err(error) = drop_syn_packets(listener) {
+                tracing::debug!(%error, "cannot block new connections before the port is closed");
+            }
         }
         drop(self);
         tokio::time::sleep(ACCEPT_TIMEOUT).await;
@@ -68,16 +72,17 @@ mod tests {
 
     #[tokio::test]
     async fn established_connection_stays_and_new_ones_are_blocked() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let bound = BoundListener::bind(any.into()).expect("a port is free");
+        let address = bound.address();
         let connect = |within| TcpStream::connect_timeout(&address, within);
         let early = connect(Duration::from_secs(1)).expect("the port is open");
-        GracefulClose::new(&listener).expect("the handle is cloned").block_new_connections().await;
+        GracefulClose::new(&bound).expect("the handle is cloned").block_new_connections().await;
         let blocked = connect(Duration::from_millis(200)).expect_err("new connections are blocked");
         assert_eq!(blocked.kind(), io::ErrorKind::TimedOut);
-        let (_accepted, peer): (_, SocketAddr) = listener.accept().expect("it was established");
+        let (_accepted, peer) = bound.sockets()[0].accept().expect("it was established");
         assert_eq!(peer, early.local_addr().expect("it is connected"));
-        drop(listener);
+        drop(bound);
         let refused = connect(Duration::from_secs(1)).expect_err("the port is closed");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }

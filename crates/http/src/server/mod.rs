@@ -5,17 +5,14 @@ mod connection_handle;
 mod docs;
 mod endpoint;
 mod graceful_close;
+mod listener;
+mod per_thread;
 mod protocol;
 pub mod routes;
 mod static_file;
 mod upgrade;
 
-use std::{
-    convert::Infallible,
-    net::{SocketAddr, TcpListener},
-    thread,
-    time::Duration,
-};
+use std::{convert::Infallible, thread, time::Duration};
 
 use actix_server::{Server as ActixServer, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -32,13 +29,13 @@ use actix_web::{
 };
 use anyhow::Context as _;
 use mayfly_runtime::{Process, Service, Settings};
-use socket2::{Domain, Protocol, Socket, Type};
 
 pub use self::{
     admin::serve_admin,
     connection_handle::ConnectionHandle,
     docs::Docs,
     endpoint::{Endpoint, resource},
+    listener::BoundListener,
     static_file::{StaticFile, content_security_policy},
     upgrade::{UpgradeRequest, UpgradedSocket, upgrade_required},
 };
@@ -54,51 +51,11 @@ use crate::{
     response::{ERRORS_PATH, render_error_page},
 };
 
-/// Length of the accept queue. It must hold a burst of connections.
-const BACKLOG: i32 = 4096;
 /// How long the server keeps reading after a response, so that the client receives the response
 /// instead of a reset.
 const LINGER: Duration = Duration::from_secs(2);
 /// Part of the shutdown timeout that is reserved for work after the server has stopped.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
-
-/// A bound listening socket that is not yet served.
-#[derive(Debug)]
-pub struct BoundListener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-impl BoundListener {
-    /// Binds an address; port 0 selects a free port.
-    ///
-    /// # Errors
-    /// Fails if the address cannot be bound.
-    pub fn bind(address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
-        let address = listener.local_addr().context("a bound socket has an address")?;
-        Ok(Self { listener, address })
-    }
-
-    /// Returns the bound address with the actual port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl From<BoundListener> for TcpListener {
-    fn from(bound: BoundListener) -> Self {
-        bound.listener
-    }
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// Serves a listener until it is drained. After the first signal, the server accepts requests for
 /// `http.drain_delay` and asks every client to close its connection, then completes the accepted
@@ -109,7 +66,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// # Errors
 /// Fails if the server cannot start, or stops before the drain.
 pub async fn serve<F>(
-    listener: impl Into<TcpListener>,
+    listener: BoundListener,
     process: &Process,
     configure: F,
 ) -> anyhow::Result<()>
@@ -118,14 +75,14 @@ where
 {
     let settings = &process.settings;
     let for_app = process.clone();
-    let listener = listener.into();
     let close = GracefulClose::new(&listener).context("cannot serve")?;
     let builder = build_server(settings).shutdown_timeout(shutdown_seconds_left(settings));
     let protocol = HttpProtocol::new(&settings.http, &builder);
-    let bodies = BodyBudget::new(settings.http.bodies_bytes_max);
-    let service =
-        move || protocol.serve(build_app(&for_app, &bodies, configure.clone()).into_factory());
-    let server = builder.listen("http", listener, service).context("cannot serve")?.run();
+    let service = move || {
+        let app = build_app(&for_app, protocol.bodies(), configure.clone());
+        protocol.serve(app.into_factory())
+    };
+    let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
     // Polled first when the drain begins, so the delay starts then.
     let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
     run_until_drained(server, close, process, drain).await
@@ -140,7 +97,7 @@ where
 /// # Errors
 /// See [`serve`].
 pub async fn serve_with_upgrades<L, F, U>(
-    listener: impl Into<TcpListener>,
+    listener: BoundListener,
     process: &Process,
     local: L,
     drain: impl Future<Output = ()>,
@@ -152,15 +109,13 @@ where
 {
     let settings = &process.settings;
     let for_app = process.clone();
-    let listener = listener.into();
     let close = GracefulClose::new(&listener).context("cannot serve")?;
     let builder = build_server(settings).shutdown_timeout(LINGER.as_secs());
     let protocol = HttpProtocol::new(&settings.http, &builder);
     let context = UpgradeContext::new(process);
-    let bodies = BodyBudget::new(settings.http.bodies_bytes_max);
     let service = move || {
         let (configure, upgrade) = local();
-        let app = build_app(&for_app, &bodies, configure).into_factory();
+        let app = build_app(&for_app, protocol.bodies(), configure).into_factory();
         let context = context.clone();
         let upgrade = fn_service(move |(request, framed)| {
             let upgrade = upgrade.clone();
@@ -183,7 +138,7 @@ where
             }));
         protocol.accept().and_then(http)
     };
-    let server = builder.listen("live", listener, service).context("cannot serve")?.run();
+    let server = listener.serve_with(builder, "live", service).context("cannot serve")?.run();
     let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
     run_until_drained(server, close, process, drain).await
 }

@@ -21,16 +21,26 @@ use actix_web::{
 use mayfly_runtime::settings::HttpSettings;
 
 use super::{ConnectionHandle, LINGER};
-use crate::connection::{Connection, ConnectionTimeouts, UnreadResponses};
+use crate::{
+    connection::{Connection, ConnectionTimeouts, UnreadResponses},
+    request::BodyBudget,
+};
 
-/// Time by which the HTTP library waits longer for the head of the first request, so that a late head
-/// is rejected with a problem.
+/// Additional time for which the HTTP library waits for the head of the first request, so that a
+/// late head is rejected with a problem first.
 const HEAD_MARGIN: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes that the kernel holds for a connection and cannot send, because the client
 /// does not read. Without it, the kernel holds up to 4 MiB, which counts as memory of the container.
+///
+/// The server can write again, and so observes that the client reads, when half of them are sent. A
+/// client that reads less than that within `http.write_timeout` is disconnected.
 #[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
+
+/// Bytes in the write buffer of a connection at which no more of a response body is added. The
+/// buffer of a client that does not read is larger by at most one chunk of the body.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 
 /// The settings of HTTP/1.1, and the state that the connections of a server share.
 #[derive(Clone)]
@@ -38,6 +48,7 @@ pub(super) struct HttpProtocol {
     keep_alive: Duration,
     timeouts: ConnectionTimeouts,
     unread: Arc<UnreadResponses>,
+    bodies: BodyBudget,
     stopping: GracefulShutdownSignal,
 }
 
@@ -51,8 +62,14 @@ impl HttpProtocol {
             keep_alive: http.keep_alive,
             timeouts: ConnectionTimeouts { head: http.body_timeout, write: http.write_timeout },
             unread: Arc::new(UnreadResponses::new(http.bodies_bytes_max)),
+            bodies: BodyBudget::new(http.bodies_bytes_max),
             stopping: builder.graceful_shutdown_signal(),
         }
+    }
+
+    /// Returns the memory for the bodies and the incomplete heads of requests.
+    pub(super) fn bodies(&self) -> &BodyBudget {
+        &self.bodies
     }
 
     /// Sets how long an idle connection is kept open.
@@ -86,7 +103,7 @@ impl HttpProtocol {
         self.accept().and_then(self.build().finish(app))
     }
 
-    /// Returns the builder of the service that speaks HTTP/1.1.
+    /// Returns the builder of the service that implements HTTP/1.1.
     pub(super) fn build<S>(&self) -> HttpServiceBuilder<Connection, S>
     where
         S: ServiceFactory<Request, Config = ()>,
@@ -99,6 +116,7 @@ impl HttpProtocol {
             .keep_alive(KeepAlive::Timeout(self.keep_alive))
             .client_request_timeout(self.timeouts.head + HEAD_MARGIN)
             .client_disconnect_timeout(LINGER)
+            .h1_write_buffer_size(WRITE_BUFFER_BYTES)
             // The shutdown must not wait for idle keep-alive connections.
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -120,13 +138,14 @@ impl HttpProtocol {
         Error = DispatchError,
         InitError = (),
     > + use<> {
-        let (timeouts, unread) = (self.timeouts, Arc::clone(&self.unread));
+        let (timeouts, unread, bodies) =
+            (self.timeouts, Arc::clone(&self.unread), self.bodies.clone());
         fn_service(move |socket: TcpStream| -> Ready<Result<Accepted, DispatchError>> {
             // An error means that the client has disconnected, which the first read reports.
             let _ = socket.set_nodelay(true);
             limit_unsent_bytes(&socket);
             let peer = socket.peer_addr().ok();
-            let connection = Connection::new(socket, timeouts, &unread);
+            let connection = Connection::new(socket, timeouts, &unread, &bodies);
             ready(Ok((connection, actix_http::Protocol::Http1, peer)))
         })
     }

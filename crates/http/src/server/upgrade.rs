@@ -15,7 +15,7 @@ use actix_web::{
     rt::net::TcpStream,
 };
 use bytes::{Bytes, BytesMut};
-use mayfly_runtime::{Process, Settings};
+use mayfly_runtime::{FailedRequest, FailureLog, Process, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
@@ -23,7 +23,7 @@ use crate::{
     Code, Problem, RequestId, Traceparent,
     access::{check_host, find_forbidden_origin, write_cors_headers},
     connection::{Connection, ConnectionState},
-    middleware::count_upgrade,
+    middleware::{UPGRADE_ROUTE, count_upgrade},
     request::{TRACEPARENT, X_REQUEST_ID},
     response::errors_url,
 };
@@ -53,6 +53,7 @@ pub struct UpgradeRequest {
 pub(crate) struct UpgradeContext {
     settings: Arc<Settings>,
     errors_url: Arc<str>,
+    failures: FailureLog,
 }
 
 impl UpgradeContext {
@@ -60,6 +61,7 @@ impl UpgradeContext {
         Self {
             settings: Arc::clone(&process.settings),
             errors_url: errors_url(process.service, &process.settings.public).into(),
+            failures: process.failures.clone(),
         }
     }
 }
@@ -95,7 +97,7 @@ impl UpgradeRequest {
         }
     }
 
-    /// Returns the problem with which a server rejects the request whatever its path is.
+    /// Returns the problem with which a server rejects the request on any path.
     pub(crate) fn find_rejection(&self) -> Option<Problem> {
         let connection = self.request.conn_data::<Rc<ConnectionState>>();
         let rejection = connection.and_then(|connection| connection.begin_request());
@@ -172,11 +174,7 @@ impl UpgradeRequest {
     /// disconnected.
     pub async fn reject(mut self, problem: Problem) {
         let status = problem.code().status();
-        debug!(
-            request.id = self.request_id.as_str(),
-            http.status = status.as_u16(),
-            "upgrade rejected"
-        );
+        self.log_rejection(&problem);
         count_upgrade(status);
         let body = problem.write_body(self.request_id.as_str(), &self.context.errors_url);
         let mut headers = HeaderMap::new();
@@ -204,6 +202,30 @@ impl UpgradeRequest {
             Ok::<(), std::io::Error>(())
         };
         let _ = tokio::time::timeout(LINGER, send).await;
+    }
+
+    fn log_rejection(&self, problem: &Problem) {
+        let status = problem.code().status();
+        let (request_id, traceparent) = (self.request_id.as_str(), self.traceparent.as_str());
+        if status.is_server_error() {
+            self.context.failures.record(&FailedRequest {
+                route: UPGRADE_ROUTE,
+                code: problem.code().as_str(),
+                status: status.as_u16(),
+                method: self.request.method().as_str(),
+                path: self.request.path(),
+                request_id,
+                traceparent,
+                cause: problem.cause(),
+            });
+        } else {
+            debug!(
+                request.id = request_id,
+                trace.parent = traceparent,
+                http.status = status.as_u16(),
+                "upgrade rejected"
+            );
+        }
     }
 
     fn write_context(&self, head: &mut Vec<u8>) {

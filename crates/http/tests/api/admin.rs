@@ -13,6 +13,11 @@ async fn start_admin() -> (Process, String) {
     (process, url)
 }
 
+/// A machine may have no IPv6.
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind("[::1]:0").is_ok()
+}
+
 async fn get(url: &str, path: &str) -> (u16, String) {
     let response = client().get(format!("{url}{path}")).send().await.expect("a response");
     (response.status().as_u16(), response.text().await.expect("a body"))
@@ -73,4 +78,31 @@ async fn version_and_metrics_are_served_and_other_paths_are_404() {
     }
     let response = client().get(format!("{url}/nowhere")).send().await.expect("a response");
     assert_eq!(problem(response).await["code"], "not_found");
+}
+
+#[tokio::test]
+async fn both_ports_listen_on_both_families() {
+    for listen in ["localhost:0", "*:0"] {
+        let env = [("MAYFLY_ADMIN__LISTEN", listen), ("MAYFLY_HTTP__LISTEN", listen)];
+        let process = Process::new(Service::WsFanout, settings(&env));
+        let admin = BoundListener::bind(process.settings.admin.listen).expect("a free port");
+        let admin_port = admin.address().port();
+        serve_admin(admin, &process).await.expect("an admin port");
+        let server = crate::server::start(&env).await;
+        let hosts = if has_ipv6() { &["127.0.0.1", "[::1]"][..] } else { &["127.0.0.1"] };
+        for host in hosts {
+            let admin = format!("http://{host}:{admin_port}");
+            assert_eq!(get(&admin, "/livez").await.0, 200, "{listen} {host}");
+            let public = format!("http://{host}:{}", server.address.port());
+            assert_eq!(get(&public, "/health").await.0, 200, "{listen} {host}");
+        }
+        // The port is closed on both.
+        server.process.lifecycle.drain();
+        let port = server.address.port();
+        server.wait_for_exit().await.expect("drained");
+        for host in hosts {
+            let address = format!("{host}:{port}");
+            tokio::net::TcpStream::connect(&address).await.expect_err(&address);
+        }
+    }
 }

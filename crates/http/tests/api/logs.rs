@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::server::start;
 
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Collects the log of all tests in memory.
@@ -52,11 +53,13 @@ fn find_lines(id: &str) -> Vec<Value> {
 async fn successful_request_is_logged_at_debug() {
     capture_log();
     let server = start(&[]).await;
-    server.get("/plain").header("x-request-id", "succeeded").send().await.expect("a response");
+    let request = server.get("/plain").header("x-request-id", "succeeded");
+    request.header("traceparent", TRACEPARENT).send().await.expect("a response");
     let lines = find_lines("succeeded");
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "DEBUG");
     assert_eq!(lines[0]["span"]["http.path"], "/plain");
+    assert_eq!(lines[0]["span"]["trace.parent"], TRACEPARENT);
 }
 
 #[tokio::test]
@@ -64,11 +67,13 @@ async fn failed_request_is_logged_at_error_with_cause_and_without_query() {
     capture_log();
     let server = start(&[]).await;
     let path = "/problem/internal?token=hunter2";
-    server.get(path).header("x-request-id", "failed").send().await.expect("a response");
+    let request = server.get(path).header("x-request-id", "failed");
+    request.header("traceparent", TRACEPARENT).send().await.expect("a response");
     let lines = find_lines("failed");
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["level"], "ERROR");
     assert_eq!(lines[0]["request.id"], "failed");
+    assert_eq!(lines[0]["trace.parent"], TRACEPARENT);
     assert_eq!(lines[0]["http.status"], 500);
     assert_eq!(lines[0]["cause"], "an internal secret");
     assert!(!lines[0].to_string().contains("hunter2"));

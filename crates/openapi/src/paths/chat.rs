@@ -52,6 +52,6 @@ fn get_chats() -> Operation {
         .limit_parameter(limits::PAGE_ITEMS_MAX)
         .response(200, "The taken messages.", JSON, content(taken, json!([messages::example()])))
         .problems(&[Code::MethodNotAllowed])
-        .rejects_foreign_pages()
+        .rejects_cross_origin()
         .store_problems()
 }

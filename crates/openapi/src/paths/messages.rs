@@ -91,7 +91,7 @@ fn list_messages() -> Operation {
         .tag(TAG)
         .description(
             "Returns messages in the order in which they were stored, page by page. Pagination neither skips nor \
-             repeats messages while others write, and every page costs the same.",
+             repeats messages while others write, and every page costs the same, with any filters and order.",
         )
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .optional_query("cursor", cursor(), "`next_cursor` of the previous page. A cursor is valid for one `order`.")

@@ -29,7 +29,7 @@ fn get_write(path: &'static str, id: &str) -> Operation {
         .required_query("state", place(), "The state in which the city is located.")
         .required_query("message", text(), "The text of the message.")
         .problems(&[Code::MethodNotAllowed])
-        .rejects_foreign_pages()
+        .rejects_cross_origin()
         .accepts_message(202)
         .writes_to_inbox()
 }

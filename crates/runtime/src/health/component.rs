@@ -14,7 +14,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::report::{ComponentReport, ComponentStatus};
-use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
+use crate::{
+    outage_log::{Line, OutageState},
+    redact, ticker,
+};
 
 /// The interval between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,24 +47,24 @@ struct Inner {
 }
 
 #[derive(Debug)]
-enum State {
-    NotChecked,
-    Up,
-    Down(Outage),
+struct State {
+    condition: Condition,
+    /// Limits the lines about a component that is down, or that repeatedly fails and recovers.
+    outages: OutageState,
 }
 
-/// The time during which a component is down.
 #[derive(Debug)]
-struct Outage {
-    reason: String,
-    since: Instant,
-    logged_at: Instant,
-    failed_checks: u64,
+enum Condition {
+    NotChecked,
+    Up,
+    /// The reason.
+    Down(String),
 }
 
 impl Component {
     pub(super) fn new(name: &'static str, criticality: Criticality) -> Self {
-        let state = Mutex::new(State::NotChecked);
+        let state = State { condition: Condition::NotChecked, outages: OutageState::default() };
+        let state = Mutex::new(state);
         Self { inner: Arc::new(Inner { name, criticality, is_up: AtomicBool::new(false), state }) }
     }
 
@@ -90,15 +93,20 @@ impl Component {
         }
         let mut state = self.inner.state.lock();
         self.inner.is_up.store(true, Ordering::Release);
-        match std::mem::replace(&mut *state, State::Up) {
-            State::Up => {}
-            State::NotChecked => info!(component = self.inner.name, "component is up"),
-            State::Down(Outage { since, failed_checks, .. }) => info!(
-                component = self.inner.name,
-                checks.failed = failed_checks,
-                seconds = since.elapsed().as_secs(),
-                "component is up again"
-            ),
+        let recovered = state.outages.recover();
+        match std::mem::replace(&mut state.condition, Condition::Up) {
+            Condition::Up => {}
+            Condition::NotChecked => info!(component = self.inner.name, "component is up"),
+            Condition::Down(_) => {
+                if let Some((failed_checks, lasted)) = recovered {
+                    info!(
+                        component = self.inner.name,
+                        checks.failed = failed_checks,
+                        seconds = lasted.as_secs(),
+                        "component is up again"
+                    );
+                }
+            }
         }
     }
 
@@ -112,26 +120,22 @@ impl Component {
             Criticality::Optional => "the service is degraded",
         };
         let component = self.inner.name;
-        let now = Instant::now();
         let mut state = self.inner.state.lock();
         self.inner.is_up.store(false, Ordering::Release);
-        if let State::Down(outage) = &mut *state {
-            outage.failed_checks += 1;
-            outage.reason = reason;
-            if now.duration_since(outage.logged_at) >= REPEAT_INTERVAL {
-                outage.logged_at = now;
-                warn!(
-                    component,
-                    reason = outage.reason,
-                    checks.failed = outage.failed_checks,
-                    seconds = outage.since.elapsed().as_secs(),
-                    "component is still down; {consequence} and keeps retrying"
-                );
+        match state.outages.fail(Instant::now()) {
+            Line::Begin => {
+                warn!(component, reason, "component is down; {consequence} and keeps retrying");
             }
-            return;
+            Line::Repeat(failed_checks, lasting) => warn!(
+                component,
+                reason,
+                checks.failed = failed_checks,
+                seconds = lasting.as_secs(),
+                "component is still down; {consequence} and keeps retrying"
+            ),
+            Line::None => {}
         }
-        warn!(component, reason, "component is down; {consequence} and keeps retrying");
-        *state = State::Down(Outage { reason, since: now, logged_at: now, failed_checks: 1 });
+        state.condition = Condition::Down(reason);
     }
 
     /// Returns whether the last check succeeded.
@@ -148,11 +152,51 @@ impl Component {
     }
 
     pub(super) fn report(&self) -> ComponentReport {
-        let reason = match &*self.inner.state.lock() {
-            State::Up => return ComponentReport { status: ComponentStatus::Up, reason: None },
-            State::NotChecked => "not checked yet".to_owned(),
-            State::Down(outage) => outage.reason.clone(),
+        let reason = match &self.inner.state.lock().condition {
+            Condition::Up => return ComponentReport { status: ComponentStatus::Up, reason: None },
+            Condition::NotChecked => "not checked yet".to_owned(),
+            Condition::Down(reason) => reason.clone(),
         };
         ComponentReport { status: ComponentStatus::Down, reason: Some(reason) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+    use crate::outage_log::tests::{levels, log_lines};
+
+    fn component() -> Component {
+        Component::new("redis", Criticality::Required)
+    }
+
+    #[test]
+    fn outage_is_logged_when_it_begins_and_ends() {
+        let lines = log_lines(Level::INFO, || {
+            let component = component();
+            component.mark_up();
+            component.mark_down("first");
+            component.mark_down("second");
+            assert_eq!(component.report().reason.as_deref(), Some("second"));
+            component.mark_up();
+        });
+        assert_eq!(levels(&lines), ["INFO", "WARN", "INFO"], "{lines:?}");
+        assert!(lines[1].contains("first") && lines[2].contains("checks.failed=2"), "{lines:?}");
+    }
+
+    #[test]
+    fn component_that_fails_and_recovers_repeatedly_does_not_flood_the_log() {
+        let lines = log_lines(Level::INFO, || {
+            let component = component();
+            for _ in 0..1_000 {
+                component.mark_down("timeout");
+                assert!(!component.is_up());
+                component.mark_up();
+                assert!(component.is_up());
+            }
+        });
+        assert!(lines.len() <= 10, "{} lines", lines.len());
     }
 }

@@ -14,6 +14,11 @@ use crate::{Service, VERSION};
 /// while nothing scrapes the process.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The type of the CPU time, which `metrics-process` records as a gauge, because a counter of
+/// `metrics` is a whole number of seconds.
+const CPU_TIME_GAUGE: &str = "# TYPE process_cpu_seconds_total gauge\n";
+const CPU_TIME_COUNTER: &str = "# TYPE process_cpu_seconds_total counter\n";
+
 /// Renders the metrics of this process.
 #[derive(Clone, Debug)]
 pub struct MetricsHandle {
@@ -51,7 +56,7 @@ impl MetricsHandle {
         if let Some(process) = &self.process {
             process.collect();
         }
-        self.prometheus.render()
+        self.prometheus.render().replacen(CPU_TIME_GAUGE, CPU_TIME_COUNTER, 1)
     }
 
     /// Periodically folds recorded values into the buckets. Never completes.
@@ -120,6 +125,7 @@ mod tests {
         Metric::gauge("age_seconds", "Age of the snapshot", Series::Later),
         Metric::duration_histogram("wait_seconds", "Time in the queue", Series::One),
         Metric::histogram("batch_entries", "Entries per batch", &[500.0, 1_000.0], Series::One),
+        Metric::wait_histogram("delay_seconds", "Time until it was stored", Series::One),
     ];
 
     /// Registers [`EXPORTED`], records with `record`, and renders the metrics.
@@ -140,6 +146,39 @@ mod tests {
             assert!(rendered.contains(series), "{series}: {rendered}");
         }
         assert!(!rendered.contains("age_seconds"), "{rendered}");
+    }
+
+    #[test]
+    fn process_metrics_are_counters_if_their_names_say_so() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let process = Collector::default();
+        let handle =
+            MetricsHandle { prometheus: recorder.handle(), process: Some(process.clone()) };
+        let rendered = metrics::with_local_recorder(&recorder, || {
+            process.describe();
+            handle.render()
+        });
+        let types = rendered.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let types: Vec<_> = types.filter_map(|line| line.split_once(' ')).collect();
+        assert!(types.contains(&("process_cpu_seconds_total", "counter")), "{rendered}");
+        for (name, kind) in types {
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        }
+    }
+
+    #[test]
+    fn waits_of_an_outage_are_within_the_buckets() {
+        let rendered = render_recorded(|| {
+            metrics::histogram!("delay_seconds").record(7_200.0);
+            metrics::histogram!("wait_seconds").record(45.0);
+        });
+        for line in [
+            "delay_seconds_bucket{le=\"3600\"} 0",
+            "delay_seconds_bucket{le=\"14400\"} 1",
+            "wait_seconds_bucket{le=\"60\"} 1",
+        ] {
+            assert!(rendered.lines().any(|rendered| rendered == line), "{line}: {rendered}");
+        }
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //! only the service binary, so it is also the client of its health check.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read, Write, stderr, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::ExitCode,
     time::Duration,
 };
+
+use crate::settings::ListenAddress;
 
 /// Timeout for connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -15,21 +17,33 @@ const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Requests `/readyz` on the admin port and prints the report. Returns 0 if the service is ready,
 /// else 1.
-pub(crate) fn check_ready(admin: SocketAddr) -> ExitCode {
-    match request_readiness(to_reachable(admin)) {
+pub(crate) fn check_ready(admin: ListenAddress) -> ExitCode {
+    match connect(admin).and_then(request_readiness) {
         Ok((true, report)) => {
-            println!("{report}");
+            let _closed = writeln!(stdout(), "{report}");
             ExitCode::SUCCESS
         }
         Ok((false, report)) => {
-            eprintln!("{report}");
+            let _closed = writeln!(stderr(), "{report}");
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("cannot reach the admin port at {admin}: {error}");
+            let _closed = writeln!(stderr(), "cannot reach the admin port at {admin}: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Connects to the first address of the admin port that accepts: a machine may lack IPv4 or IPv6.
+fn connect(admin: ListenAddress) -> io::Result<TcpStream> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in admin.to_socket_addresses() {
+        result = TcpStream::connect_timeout(&to_reachable(address), TIMEOUT);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 /// Replaces an unspecified listen address with the loopback address.
@@ -43,8 +57,8 @@ fn to_reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Returns whether the service is ready, and its report.
-fn request_readiness(admin: SocketAddr) -> io::Result<(bool, String)> {
-    let mut stream = TcpStream::connect_timeout(&admin, TIMEOUT)?;
+fn request_readiness(mut stream: TcpStream) -> io::Result<(bool, String)> {
+    let admin = stream.peer_addr()?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     write!(stream, "GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;

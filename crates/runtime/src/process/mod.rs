@@ -4,6 +4,7 @@ mod check_ready;
 mod command_line;
 mod lifecycle;
 mod open_files;
+mod panics;
 mod run;
 mod signals;
 
@@ -13,7 +14,9 @@ use tracing::info;
 
 pub use self::{
     lifecycle::Lifecycle,
+    panics::{exit_on_panic, wait_for_panic},
     run::{ServiceFuture, run},
+    signals::StopSignals,
 };
 use crate::{FailureLog, Health, MetricsHandle, Service, Settings, VERSION};
 
@@ -51,14 +54,15 @@ impl Process {
         Self { service, settings: Arc::new(settings), lifecycle, health, metrics, failures }
     }
 
-    /// Logs that the service has started and its listen addresses, such as
-    /// `&[("http", address), ("admin", address)]`.
-    pub fn log_started(&self, listening: &[(&str, SocketAddr)]) {
+    /// Logs that the service has started and the addresses of its ports, such as
+    /// `&[("http", addresses), ("admin", addresses)]`.
+    pub fn log_started(&self, listening: &[(&str, &[SocketAddr])]) {
         let mut ports = String::new();
-        for (name, address) in listening {
+        for (name, addresses) in listening {
             let separator = if ports.is_empty() { "" } else { " " };
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             // Writing to a string cannot fail.
-            let _ = write!(ports, "{separator}{name}={address}");
+            let _ = write!(ports, "{separator}{name}={}", addresses.join(","));
         }
         info!(
             service.name = %self.service,

@@ -3,7 +3,7 @@
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{Service, Settings};
 
@@ -14,7 +14,7 @@ const BASE: u64 = 64;
 const PER_THREAD: u64 = 4;
 /// Connections to the admin port.
 const ADMIN: u64 = 64;
-/// Public connections of ws-fanout that are left for requests, such as those that are rejected
+/// Public connections of ws-fanout that are reserved for requests, such as those that are rejected
 /// because there are too many live connections: at most this number, and at most a fifth.
 const REQUESTS_MAX: usize = 256;
 const REQUESTS_SHARE: usize = 5;
@@ -22,6 +22,9 @@ const REQUESTS_SHARE: usize = 5;
 /// Raises the soft limit of open files to the hard limit, and lowers the configured numbers of
 /// connections if they do not fit. Descriptors are reserved for the connections to the stores and
 /// for the admin port, so that health checks work while the public port is full.
+///
+/// The default number is an upper bound, so that lowering it is normal; it is a warning if the
+/// operator configured the number, or if less than half of it is left.
 pub(crate) fn fit_connections(service: Service, settings: &mut Settings) {
     let Some(limit) = raise_limit() else { return };
     if !service.has_public_port() {
@@ -32,18 +35,32 @@ pub(crate) fn fit_connections(service: Service, settings: &mut Settings) {
     if configured <= available {
         return;
     }
-    warn!(
-        http.connections_max = configured,
-        open_files.max = limit,
-        connections.max = available,
-        "http.connections_max does not fit into the limit of open files: at most {available} \
-         connections are accepted; raise the hard limit (ulimit -Hn, LimitNOFILE) or lower \
-         http.connections_max"
-    );
+    if is_default(configured) && available >= configured / 2 {
+        info!(
+            open_files.max = limit,
+            connections.max = available,
+            "http.connections_max follows the limit of open files"
+        );
+    } else {
+        warn!(
+            http.connections_max = configured,
+            open_files.max = limit,
+            connections.max = available,
+            "http.connections_max does not fit into the limit of open files: at most {available} \
+             connections are accepted; raise the hard limit (ulimit -Hn, LimitNOFILE) or lower \
+             http.connections_max"
+        );
+    }
     settings.http.connections_max = available;
     let for_requests = REQUESTS_MAX.min(available / REQUESTS_SHARE);
     let live_max = &mut settings.fanout.connections_max;
     *live_max = (available - for_requests).clamp(1, *live_max);
+}
+
+/// Returns whether this is the default of `http.connections_max`.
+fn is_default(connections_max: usize) -> bool {
+    Settings::from_layers(None, std::iter::empty())
+        .is_ok_and(|defaults| defaults.http.connections_max == connections_max)
 }
 
 /// Returns the soft limit after it was raised; `None` if it is unknown.
@@ -70,7 +87,7 @@ fn connections_available(limit: u64, settings: &Settings) -> usize {
         .saturating_add(PER_THREAD * as_u64(threads))
         .saturating_add(pools)
         .saturating_add(as_u64(settings.postgres.pool_size_max));
-    // With a very low limit, the pools share what is left.
+    // With a very low limit, the pools share the other half.
     let available = limit - reserved.min(limit / 2);
     usize::try_from(available).unwrap_or(usize::MAX).max(1)
 }

@@ -1,6 +1,11 @@
 //! The entry point of every service, from the command line to the exit code.
 
-use std::{future::Future, pin::Pin, process::ExitCode};
+use std::{
+    future::Future,
+    io::{Write as _, stderr, stdout},
+    pin::Pin,
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
@@ -11,7 +16,8 @@ use super::{
     check_ready::check_ready,
     command_line::{CommandLine, OneShot},
     open_files,
-    signals::Signals,
+    panics::{exit_on_panic, wait_for_panic},
+    signals::StopSignals,
 };
 use crate::{MetricsHandle, Service, Settings, metrics::Metric, redact, telemetry};
 
@@ -27,9 +33,10 @@ pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 /// Runs a service until it completes and returns its exit code. `metrics` are the tables of the
 /// metrics that it exports.
 ///
-/// The exit code is 0 if `body` succeeds, 1 if it fails or takes longer than
-/// `lifecycle.shutdown_timeout` after the first signal, and 78 if the configuration is invalid. A
-/// second signal exits the process immediately with 128 plus the number of the signal.
+/// The exit code is 0 if `body` succeeds, 1 if it fails, takes longer than
+/// `lifecycle.shutdown_timeout` after the first signal or loses an essential task
+/// ([`exit_on_panic`]), and 78 if the configuration is invalid. A second signal exits the process
+/// immediately with 128 plus the number of the signal.
 pub fn run(
     service: Service,
     metrics: &[&[Metric]],
@@ -39,20 +46,21 @@ pub fn run(
     let settings = match Settings::load_for(service) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("{error}");
+            let _closed = writeln!(stderr(), "{error}");
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     match command_line.one_shot {
         Some(OneShot::CheckConfig) => {
-            println!("configuration is valid");
+            // A closed standard output is not an error.
+            let _closed = writeln!(stdout(), "configuration is valid");
             return ExitCode::SUCCESS;
         }
         Some(OneShot::CheckReady) => return check_ready(settings.admin.listen),
         None => {}
     }
     if let Err(error) = telemetry::init(&settings.log) {
-        eprintln!("{error:#}");
+        let _closed = writeln!(stderr(), "{error:#}");
         return ExitCode::FAILURE;
     }
     match run_process(service, settings, metrics, body) {
@@ -75,15 +83,17 @@ fn run_process(
     let metrics = MetricsHandle::install(service, metrics)?;
     let process = Process::with_metrics(service, settings, metrics.clone());
     let lifecycle = process.lifecycle.clone();
+    let failures = process.failures.clone();
 
     let runtime = Runtime::new().context("cannot create the async runtime")?;
     let outcome = runtime.block_on(async {
-        let signals = Signals::install().context("cannot install the signal handlers")?;
-        tokio::spawn(signals.run(lifecycle.clone()));
-        tokio::spawn(metrics.run_upkeep());
-        tokio::spawn(process.failures.clone().run());
+        let signals = StopSignals::install().context("cannot install the signal handlers")?;
+        tokio::spawn(exit_on_panic("handle signals", signals.run(lifecycle.clone())));
+        tokio::spawn(exit_on_panic("maintain metrics", metrics.run_upkeep()));
+        tokio::spawn(exit_on_panic("log failures", process.failures.clone().run()));
         tokio::select! {
             outcome = body(process) => outcome,
+            task = wait_for_panic() => anyhow::bail!("the task `{task}` panicked"),
             () = wait_for_shutdown_timeout(&lifecycle) => {
                 let timeout = lifecycle.shutdown_timeout();
                 anyhow::bail!(
@@ -92,6 +102,7 @@ fn run_process(
             }
         }
     });
+    failures.flush();
     // Remaining tasks have no state to save, and a blocked thread must not delay the exit.
     runtime.shutdown_background();
     outcome

@@ -174,7 +174,7 @@ fn read_env(
     Ok(aliases)
 }
 
-/// Returns the secret whose file a variable names.
+/// Returns the key of the secret whose file a variable names.
 fn find_secret(rest: &str) -> Option<&'static str> {
     let rest = rest.strip_suffix(FILE_SUFFIX)?;
     SECRETS.into_iter().find(|secret| {
@@ -184,7 +184,7 @@ fn find_secret(rest: &str) -> Option<&'static str> {
     })
 }
 
-/// Reads a secret from a file, without the line break at its end.
+/// Reads a secret from a file, without a trailing line break.
 fn read_secret(name: &str, key: &str, path: &str) -> Result<Variable, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let message = format!("must be the path of a file; it cannot be read: {error}");

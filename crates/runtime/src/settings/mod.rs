@@ -27,6 +27,7 @@ pub use self::{
         RisingSettings, RisingSource, SlowConsumer, StatsSettings, VisitsSettings,
     },
     values::{
+        address::ListenAddress,
         certificates::Certificates,
         duration::parse_duration,
         hosts::AllowedHosts,
@@ -179,12 +180,7 @@ impl Settings {
     /// As [`Settings::validate`].
     pub fn validate_for(&self, service: Service) -> Result<(), SettingsConflict> {
         let (http, admin) = (self.http.listen, self.admin.listen);
-        let overlap = http.port() == admin.port()
-            && http.port() != 0
-            && (http.ip() == admin.ip()
-                || http.ip().is_unspecified()
-                || admin.ip().is_unspecified());
-        if service.has_public_port() && overlap {
+        if service.has_public_port() && http.conflicts_with(admin) {
             let message = format!("must have another port than http.listen ({http})");
             return Err(SettingsConflict { key: "admin.listen", message });
         }

@@ -14,8 +14,8 @@ struct KeyEntry {
     default: String,
 }
 
-/// The variables of the AWS SDK, which are not keys of the configuration: their meaning and names. They
-/// have no defaults, and a variable that is set to nothing could hide another source of credentials.
+/// The variables of the AWS SDK, which are not keys of the configuration: their meaning and names.
+/// They have no defaults, and an empty variable could hide another source of credentials.
 const AWS_VARIABLES: [(&str, &[&str]); 3] = [
     (
         "Credentials for S3. Without them, the AWS SDK uses profiles, the web identity of a pod or \
@@ -89,6 +89,6 @@ fn to_env_value(value: &Value) -> String {
 
 /// Quotes a value for a shell if necessary.
 fn quote(value: &str) -> String {
-    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,*".contains(c);
     if value.chars().all(is_safe) { value.to_owned() } else { format!("'{value}'") }
 }

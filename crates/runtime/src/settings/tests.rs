@@ -113,7 +113,7 @@ fn invalid_endpoint_of_s3_is_rejected() {
 fn ports_of_a_service_must_differ() {
     let same = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:8080")];
     let settings = load(None, &same).expect("settings");
-    assert!(settings.validate_for(Service::IngestApi).is_err(), "0.0.0.0:8080 includes it");
+    assert!(settings.validate_for(Service::IngestApi).is_err(), "*:8080 includes it");
     assert!(settings.validate_for(Service::PersistWorker).is_ok(), "it has no public port");
     let free = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"), ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")];
     assert!(load(None, &free).expect("settings").validate_for(Service::IngestApi).is_ok());
@@ -121,14 +121,24 @@ fn ports_of_a_service_must_differ() {
 
 #[test]
 fn value_that_would_exhaust_a_process_at_its_start_is_rejected() {
-    for name in [
-        "MAYFLY_REDIS__POOL_SIZE_MAX",
-        "MAYFLY_POSTGRES__POOL_SIZE_MAX",
-        "MAYFLY_INGEST__WAITING_MAX",
-        "MAYFLY_PERSIST__WRITERS",
-    ] {
+    for name in
+        ["MAYFLY_POSTGRES__POOL_SIZE_MAX", "MAYFLY_INGEST__WAITING_MAX", "MAYFLY_PERSIST__WRITERS"]
+    {
         let line = load_error(None, &[(name, "18446744073709551615")]);
         assert!(line.contains("must be a whole number above 0, at most"), "{line}");
+    }
+}
+
+#[test]
+fn pool_that_the_batchers_would_use_up_is_rejected() {
+    for (size, is_valid) in [("7", false), ("8", true), ("10000", true), ("10001", false)] {
+        let env = [("MAYFLY_REDIS__POOL_SIZE_MAX", size)];
+        if is_valid {
+            assert!(load(None, &env).is_ok(), "{size}");
+        } else {
+            let line = load_error(None, &env);
+            assert!(line.contains("must be a whole number from 8 to 10000"), "{line}");
+        }
     }
 }
 
@@ -215,7 +225,8 @@ fn invalid_value_is_rejected_with_the_valid_values() {
 fn invalid_file_is_rejected_with_key_and_file() {
     assert_eq!(
         load_error(Some("[http]\nlisten = 80\n"), &[]),
-        "http.listen=\"80\" in mayfly.toml: must be an address with a port, such as 0.0.0.0:8080 or [::]:8080"
+        "http.listen=\"80\" in mayfly.toml: must be an address with a port, such as *:8080, \
+         localhost:8080, 0.0.0.0:8080 or [::]:8080"
     );
     assert_eq!(
         load_error(Some("[list]\nchat = true\n"), &[]),

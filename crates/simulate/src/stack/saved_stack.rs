@@ -57,6 +57,11 @@ impl SavedStackFile {
         }
     }
 
+    /// Returns the spec before a killed simulation, if it is still relevant.
+    pub fn read_spec(&self, current: &Spec) -> Option<Spec> {
+        self.read(current).map(|saved| saved.spec)
+    }
+
     fn ignore(&self, error: &dyn std::error::Error) -> Option<SavedStack> {
         print_err(&format!("ignoring {}: {error}", self.path.display()));
         None

@@ -27,6 +27,17 @@ impl Checkout {
         Ok(Self { paths: Paths::new(root), bin_dir })
     }
 
+    /// Acquires the lock of the checkout, which a supervisor holds for its lifetime; `None` if
+    /// another process holds it. Closing the file releases it.
+    pub fn lock(&self) -> Result<Option<File>, StackError> {
+        let dir = self.paths.data_dir();
+        std::fs::create_dir_all(&dir).map_err(StackError::io(&dir))?;
+        let path = self.paths.lock();
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(StackError::io(&path))?;
+        Ok(file.try_lock().is_ok().then_some(file))
+    }
+
     /// Returns whether a supervisor runs in this checkout.
     pub fn is_supervised(&self) -> bool {
         match File::open(self.paths.lock()) {

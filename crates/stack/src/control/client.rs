@@ -1,6 +1,7 @@
 //! The client side of the control socket.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -15,8 +16,11 @@ use crate::supervisor::status::InstanceStatus;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The time limit for a supervisor to listen after its start, and to exit.
-const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time limit for a supervisor to listen after its start.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The time limit for a supervisor to exit: it stops the services, then the servers.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to the supervisor.
 #[derive(Debug)]
@@ -34,9 +38,8 @@ impl Client {
     /// Sends a request and returns when the supervisor has completed it.
     pub async fn request(&mut self, request: &Request) -> Result<(), ControlError> {
         match self.exchange(request).await? {
-            Reply::Failed(reason) => Err(ControlError::Failed(reason)),
             Reply::Done => Ok(()),
-            Reply::Status(_) | Reply::Spec(_) => Err(ControlError::UnexpectedReply),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -44,8 +47,7 @@ impl Client {
     pub async fn status(&mut self) -> Result<Vec<InstanceStatus>, ControlError> {
         match self.exchange(&Request::Status).await? {
             Reply::Status(list) => Ok(list),
-            Reply::Failed(reason) => Err(ControlError::Failed(reason)),
-            Reply::Done | Reply::Spec(_) => Err(ControlError::UnexpectedReply),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -53,8 +55,7 @@ impl Client {
     pub async fn spec(&mut self) -> Result<Option<Spec>, ControlError> {
         match self.exchange(&Request::Spec).await? {
             Reply::Spec(spec) => Ok(spec.map(|spec| *spec)),
-            Reply::Failed(reason) => Err(ControlError::Failed(reason)),
-            Reply::Done | Reply::Status(_) => Err(ControlError::UnexpectedReply),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -80,40 +81,55 @@ impl Client {
     }
 }
 
-/// Connects to the supervisor, and starts one first if none runs. The supervisor inherits no file
-/// descriptor of the caller.
-pub async fn start_supervisor(checkout: &Checkout) -> Result<Client, ControlError> {
-    if let Some(client) = Client::connect().await {
-        return Ok(client);
+/// Returns the error of a reply that is not the expected one.
+fn unexpected(reply: Reply) -> ControlError {
+    match reply {
+        Reply::Failed(reason) => ControlError::Failed(reason),
+        Reply::NotStarted(reason) => ControlError::StackNotStarted(reason),
+        Reply::ShuttingDown => ControlError::ShuttingDown,
+        Reply::Done | Reply::Status(_) | Reply::Spec(_) => ControlError::UnexpectedReply,
     }
-    let logs = checkout.paths.logs();
-    std::fs::create_dir_all(&logs).map_err(StackError::io(&logs))?;
-    let path = logs.join("supervisor.log");
-    let log = open_log(&path).map_err(StackError::io(&path))?;
-    let output = log.try_clone().map_err(StackError::io(&path))?;
-    let program = checkout.bin_dir.join("mayfly");
-    let mut command = Command::new(&program);
-    command.arg("supervise").stdin(Stdio::null()).stdout(output).stderr(log);
-    command.spawn().map_err(StackError::io(&program))?;
-    wait_until_connected().await.ok_or(ControlError::NotStarted(path))
 }
 
-/// Connects to the supervisor. Several commands may start one concurrently; only the one that
-/// acquires the lock listens.
-async fn wait_until_connected() -> Option<Client> {
-    let deadline = Instant::now() + SUPERVISOR_TIMEOUT;
+/// Connects to the supervisor, and starts one first if none runs. The supervisor inherits no file
+/// descriptor of the caller.
+///
+/// Several commands may start one concurrently: only the one that acquires the lock listens, and
+/// the others exit. If the lock is free afterward, because another process only tested it, one is
+/// started again.
+pub async fn start_supervisor(checkout: &Checkout) -> Result<Client, ControlError> {
+    let log = checkout.paths.logs().join("supervisor.log");
+    let deadline = Instant::now() + START_TIMEOUT;
+    let mut started: Option<Child> = None;
     while Instant::now() < deadline {
         if let Some(client) = Client::connect().await {
-            return Some(client);
+            return Ok(client);
+        }
+        match started.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) => {}
+            Some(Ok(Some(status))) if !status.success() => break,
+            _ if checkout.is_supervised() => {}
+            _ => started = Some(spawn_supervisor(checkout, &log)?),
         }
         sleep(POLL_INTERVAL).await;
     }
-    None
+    Err(ControlError::NotStarted(log))
+}
+
+fn spawn_supervisor(checkout: &Checkout, path: &Path) -> Result<Child, StackError> {
+    let logs = checkout.paths.logs();
+    std::fs::create_dir_all(&logs).map_err(StackError::io(&logs))?;
+    let log = open_log(path).map_err(StackError::io(path))?;
+    let output = log.try_clone().map_err(StackError::io(path))?;
+    let program = checkout.bin_dir.join("mayfly");
+    let mut command = Command::new(&program);
+    command.arg("supervise").stdin(Stdio::null()).stdout(output).stderr(log);
+    command.spawn().map_err(StackError::io(&program))
 }
 
 /// Waits until the supervisor has exited.
 pub async fn wait_until_supervisor_exits(checkout: &Checkout) -> Result<(), ControlError> {
-    let deadline = Instant::now() + SUPERVISOR_TIMEOUT;
+    let deadline = Instant::now() + EXIT_TIMEOUT;
     while checkout.is_supervised() {
         if Instant::now() > deadline {
             return Err(ControlError::NotExited);

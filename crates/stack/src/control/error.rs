@@ -10,6 +10,12 @@ pub enum ControlError {
     /// The supervisor could not do what was requested.
     #[error("{0}")]
     Failed(String),
+    /// The stack could not be started. Nothing runs, and the supervisor exits.
+    #[error("{0}")]
+    StackNotStarted(String),
+    /// The supervisor was already shutting down.
+    #[error("the stack is shutting down")]
+    ShuttingDown,
     /// The connection broke.
     #[error("lost the connection to the supervisor")]
     Disconnected(#[source] std::io::Error),
@@ -22,11 +28,11 @@ pub enum ControlError {
     /// The supervisor is of another build with a different protocol.
     #[error("another build of mayfly supervises this stack; run `make down` first")]
     OtherBuild(#[source] serde_json::Error),
-    /// The supervisor did not start in time.
+    /// The supervisor did not start, or not in time.
     #[error("the supervisor does not start; see {}", .0.display())]
     NotStarted(PathBuf),
-    /// Everything is down, but the supervisor did not exit in time.
-    #[error("everything is down, but the supervisor does not exit")]
+    /// The supervisor did not exit in time.
+    #[error("the supervisor does not exit; see .mayfly/logs/supervisor.log")]
     NotExited,
     /// A file or process operation failed.
     #[error(transparent)]

@@ -51,8 +51,12 @@ pub enum Reply {
     Done,
     /// The request failed, with the reason.
     Failed(String),
+    /// The stack could not be started, for this reason. Nothing runs, and the supervisor exits.
+    NotStarted(String),
+    /// The supervisor was already shutting down. A new one can be started when it has exited.
+    ShuttingDown,
     /// The status of every process.
     Status(Vec<InstanceStatus>),
-    /// The spec that was applied last; `None` before the first one.
+    /// The spec that was applied last; `None` before the first one and during the shutdown.
     Spec(Option<Box<Spec>>),
 }

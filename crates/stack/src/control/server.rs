@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -10,10 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Reply, Request, SOCKET};
 use crate::error::StackError;
+use crate::spec::Spec;
 use crate::stack::Stack;
 
 /// The size limit of a request. The environment of a process is no larger.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A supervisor without a stack that no command uses for this number of checks exits: the command
+/// that started it may have been killed.
+const UNUSED_CHECKS_MAX: u32 = 5;
+const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Handles the requests of commands. Only the supervisor that holds the lock of the checkout
 /// listens.
@@ -22,12 +29,24 @@ pub struct ControlServer {
     stack: Arc<Stack>,
     /// Canceled when everything is down and the supervisor may exit.
     exit: CancellationToken,
+    /// The number of open connections.
+    connections: Arc<AtomicUsize>,
+    /// The number of specs that are being applied.
+    applying: Arc<AtomicUsize>,
+    /// Whether a client has brought the stack up. It then stays up when a client disconnects.
+    is_up: Arc<AtomicBool>,
 }
 
 impl ControlServer {
     /// Creates a server that cancels `exit` when everything is down.
     pub fn new(stack: Arc<Stack>, exit: CancellationToken) -> Self {
-        Self { stack, exit }
+        Self {
+            stack,
+            exit,
+            connections: Arc::default(),
+            applying: Arc::default(),
+            is_up: Arc::default(),
+        }
     }
 
     /// Listens on the control socket, and replaces the socket of a killed supervisor.
@@ -42,7 +61,11 @@ impl ControlServer {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let server = self.clone();
-                    tokio::spawn(async move { server.serve_connection(stream).await });
+                    self.connections.fetch_add(1, Ordering::AcqRel);
+                    tokio::spawn(async move {
+                        server.serve_connection(stream).await;
+                        server.connections.fetch_sub(1, Ordering::AcqRel);
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "supervisor cannot accept a control connection; retrying");
@@ -70,10 +93,11 @@ impl ControlServer {
 
     async fn handle(&self, request: Request, stream: &mut BufReader<UnixStream>) {
         let to_reply = match request {
-            Request::Apply(spec) => done_or_failed(self.stack.apply(*spec).await),
+            Request::Apply(spec) => return self.apply(*spec, stream).await,
             Request::Stop(kind) => done_or_failed(self.stack.stop(kind).await),
             Request::Start(kind) => done_or_failed(self.stack.start(kind).await),
             Request::Status => self.stack.status().await.map_or_else(failed, Reply::Status),
+            Request::Spec if self.stack.is_shutting_down() => Reply::Spec(None),
             Request::Spec => Reply::Spec(self.stack.spec().map(Box::new)),
             Request::Attach => return self.attach(stream).await,
             Request::Down => {
@@ -85,11 +109,57 @@ impl ControlServer {
         reply(stream, &to_reply).await;
     }
 
+    /// Applies a spec. If a stack that was not up cannot be started, or its client disconnects before
+    /// it is ready, shuts down, so that nothing is left of it.
+    async fn apply(&self, spec: Spec, stream: &mut BufReader<UnixStream>) {
+        if self.stack.is_shutting_down() {
+            return reply(stream, &Reply::ShuttingDown).await;
+        }
+        self.applying.fetch_add(1, Ordering::AcqRel);
+        let applied = tokio::select! {
+            applied = self.stack.apply(spec) => Some(applied),
+            () = wait_until_disconnected(stream) => None,
+        };
+        // Another client may still succeed. Otherwise it shuts down.
+        let is_last = self.applying.fetch_sub(1, Ordering::AcqRel) == 1;
+        if applied.is_some() && self.stack.spec().is_some() {
+            // Even if services are not ready.
+            self.is_up.store(true, Ordering::Release);
+        }
+        let is_abandoned = is_last && !self.is_up.load(Ordering::Acquire);
+        if is_abandoned {
+            self.stop_stack().await;
+        }
+        match applied {
+            Some(Err(error)) if is_abandoned => {
+                reply(stream, &Reply::NotStarted(error.to_string())).await;
+            }
+            Some(applied) => reply(stream, &done_or_failed(applied)).await,
+            None => {}
+        }
+        if is_abandoned {
+            self.exit.cancel();
+        }
+    }
+
+    /// Shuts down if no command uses the supervisor before it has a stack.
+    pub async fn shut_down_if_unused(&self) {
+        let mut unused = 0;
+        while self.stack.spec().is_none() {
+            if unused >= UNUSED_CHECKS_MAX {
+                tracing::info!("supervisor exits: no command uses it");
+                return self.shut_down().await;
+            }
+            tokio::time::sleep(UNUSED_CHECK_INTERVAL).await;
+            let is_used = self.connections.load(Ordering::Acquire) > 0;
+            unused = if is_used { 0 } else { unused + 1 };
+        }
+    }
+
     /// Waits until the client disconnects, then shuts down.
     async fn attach(&self, stream: &mut BufReader<UnixStream>) {
         reply(stream, &Reply::Done).await;
-        let mut ignored = Vec::new();
-        let _disconnected = stream.read_to_end(&mut ignored).await;
+        wait_until_disconnected(stream).await;
         self.shut_down().await;
     }
 
@@ -113,6 +183,11 @@ fn done_or_failed(result: Result<(), StackError>) -> Reply {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of `map_or_else`")]
 fn failed(error: StackError) -> Reply {
     Reply::Failed(error.to_string())
+}
+
+/// Waits until the client closes the connection, or has exited.
+async fn wait_until_disconnected(stream: &mut BufReader<UnixStream>) {
+    let _disconnected = tokio::io::copy_buf(stream, &mut tokio::io::sink()).await;
 }
 
 /// Sends a reply. Ignores a client that has disconnected.

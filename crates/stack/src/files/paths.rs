@@ -55,6 +55,11 @@ impl Paths {
         self.data_dir().join("supervisor.lock")
     }
 
+    /// Returns the file that exists while the data is being deleted.
+    pub(crate) fn reset_marker(&self) -> PathBuf {
+        self.data_dir().join("reset")
+    }
+
     pub(crate) fn pid_files(&self) -> PathBuf {
         self.data_dir().join("run")
     }

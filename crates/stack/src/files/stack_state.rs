@@ -34,6 +34,10 @@ impl StackState {
         self.write(&mut content);
     }
 
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.content.lock().addresses.clone()
+    }
+
     pub(crate) fn set_pid(&self, instance: Instance, pid: Option<u32>) {
         let mut content = self.content.lock();
         match pid {

@@ -4,9 +4,10 @@ mod migrate;
 mod plan;
 mod readiness;
 pub(crate) mod reset;
+mod rollback;
 pub(crate) mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::supervisor::migrate::migrate;
 use crate::supervisor::plan::{Launches, ServerPlan, plan_addresses, plan_servers, plan_services};
 use crate::supervisor::readiness::{check_readiness, get_status, is_live};
 use crate::supervisor::status::InstanceStatus;
+use crate::topology::addresses::Addresses;
 use crate::topology::instance::{Instance, ProcessKind};
 use crate::topology::ports::{Ports, is_port_free};
 
@@ -67,7 +69,9 @@ impl Supervisor {
         }
     }
 
-    /// Applies `spec`, restarting only what differs, and returns when every service is ready.
+    /// Applies `spec`, restarting only what differs, and returns when every service is ready. If the
+    /// services cannot be started, restores the processes that ran before; a service that is not
+    /// ready keeps running with the others.
     pub(crate) async fn apply(&self, spec: &Spec) -> Result<(), StackError> {
         tokio::select! {
             biased;
@@ -84,7 +88,7 @@ impl Supervisor {
             let mut ports = self.ports.lock().await;
             self.reconcile(spec, &mut ports).await?
         };
-        self.wait_until_ready(services.keys(), spec.ready_timeout).await
+        self.wait_until_ready(services.keys(), spec.ready_timeout, spec.settle_timeout).await
     }
 
     async fn reconcile(&self, spec: &Spec, ports: &mut Ports) -> Result<Launches, StackError> {
@@ -95,31 +99,50 @@ impl Supervisor {
         let addresses = plan_addresses(spec, ports)?;
         let servers = plan_servers(spec, &self.paths, ports).await?;
         let services = plan_services(spec, &self.paths, &addresses);
+        // Before anything is stopped.
+        self.check_ports(servers.launches.iter().chain(&services))?;
+        let previous = self.remember();
+        if let Err(error) = self.bring_up(spec, &addresses, &servers, &services).await {
+            self.roll_back(previous).await;
+            return Err(error);
+        }
+        *self.applied.lock() = Some(spec.clone());
+        Ok(services)
+    }
+
+    async fn bring_up(
+        &self,
+        spec: &Spec,
+        addresses: &Addresses,
+        servers: &ServerPlan,
+        services: &Launches,
+    ) -> Result<(), StackError> {
         self.state.set_addresses(addresses.clone());
         self.stop_removed(|instance| {
             servers.launches.contains_key(instance) || services.contains_key(instance)
         })
         .await;
-        self.stop_moved(servers.launches.iter().chain(&services)).await;
-        self.start_servers(&servers).await?;
+        self.stop_moved(servers.launches.iter().chain(services)).await;
+        self.start_servers(servers).await?;
         if spec.migrate && !services.is_empty() {
             migrate(spec, &self.paths, &addresses.database_url).await?;
         }
-        self.check_ports(&services)?;
-        self.set_launches(&services);
-        *self.applied.lock() = Some(spec.clone());
-        Ok(services)
+        // Another program may have taken a port in the meantime.
+        self.check_ports(services.iter())?;
+        self.set_launches(services);
+        Ok(())
     }
 
     async fn start_servers(&self, servers: &ServerPlan) -> Result<(), StackError> {
-        self.check_ports(&servers.launches)?;
+        self.check_ports(servers.launches.iter())?;
         if let Some(postgres) = &servers.postgres
             && !self.is_running(Instance::first(ProcessKind::Postgres))
         {
             postgres.remove_stale_lock().await;
         }
         self.set_launches(&servers.launches);
-        self.wait_until_ready(servers.launches.keys(), SERVER_READY_TIMEOUT).await?;
+        let instances = servers.launches.keys();
+        self.wait_until_ready(instances, SERVER_READY_TIMEOUT, Duration::ZERO).await?;
         match servers.launches.get(&Instance::first(ProcessKind::Postgres)) {
             Some(launch) => create_main_database(launch.ports[0]).await,
             None => Ok(()),
@@ -148,17 +171,30 @@ impl Supervisor {
         join_all(moved.iter().map(|(process, _)| process.stop())).await;
     }
 
-    /// Returns an error if a port of a process that is not running yet is in use.
-    fn check_ports(&self, launches: &Launches) -> Result<(), StackError> {
-        for (instance, launch) in launches {
-            if self.is_running(*instance) {
-                continue;
+    /// Returns an error if another program uses a port of a process that is not running there yet.
+    fn check_ports<'a>(
+        &self,
+        mut launches: impl Iterator<Item = (&'a Instance, &'a Arc<Launch>)>,
+    ) -> Result<(), StackError> {
+        let own = self.used_ports();
+        let taken = launches.find_map(|(instance, launch)| {
+            let is_taken = |port: &&u16| !own.contains(*port) && !is_port_free(**port);
+            launch.ports.iter().find(is_taken).map(|port| (*port, *instance))
+        });
+        match taken {
+            Some((port, instance)) => {
+                Err(StackError::PortTaken { port, name: instance.to_string() })
             }
-            if let Some(port) = launch.ports.iter().find(|port| !is_port_free(**port)) {
-                return Err(StackError::PortTaken { port: *port, name: instance.to_string() });
-            }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Returns the ports of the processes that are running.
+    fn used_ports(&self) -> BTreeSet<u16> {
+        let processes = self.processes.lock();
+        let running = processes.values().filter(|process| process.state().pid.is_some());
+        let launches = running.filter_map(|process| process.last_launch());
+        launches.flat_map(|launch| launch.ports.clone()).collect()
     }
 
     fn set_launches(&self, launches: &Launches) {
@@ -177,26 +213,37 @@ impl Supervisor {
         &self,
         instances: impl Iterator<Item = &Instance>,
         timeout: Duration,
+        settle_timeout: Duration,
     ) -> Result<(), StackError> {
         let deadline = Instant::now() + timeout;
+        let settled_at = Instant::now() + settle_timeout;
         let waits = instances.map(|instance| async move {
-            let reason = self.wait_for_one(*instance, deadline).await?;
+            let reason = self.wait_for_one(*instance, deadline, settled_at).await?;
             Some((instance.to_string(), reason))
         });
         let unready: Vec<_> = join_all(waits).await.into_iter().flatten().collect();
         if unready.is_empty() { Ok(()) } else { Err(StackError::NotReady(unready)) }
     }
 
-    /// Waits until one process is ready. Returns the reason if it does not become ready.
-    async fn wait_for_one(&self, instance: Instance, deadline: Instant) -> Option<String> {
+    /// Waits until one process is ready; from `settled_at` on, degraded suffices. Returns the reason
+    /// if it does not become ready.
+    async fn wait_for_one(
+        &self,
+        instance: Instance,
+        deadline: Instant,
+        settled_at: Instant,
+    ) -> Option<String> {
         loop {
             let Some(process) = self.process(instance) else {
                 return Some("it was removed from the stack".to_owned());
             };
             let reason = match check_readiness(&process).await {
-                Readiness::Ready | Readiness::Degraded(_) => return None,
+                Readiness::Ready => return None,
+                Readiness::Degraded(_) if Instant::now() >= settled_at.min(deadline) => {
+                    return None;
+                }
                 Readiness::Stopped => return Some("it was stopped".to_owned()),
-                Readiness::NotReady(reason) => reason,
+                Readiness::Degraded(reason) | Readiness::NotReady(reason) => reason,
             };
             let keeps_failing = process.state().paused && process.is_up_to_date();
             if keeps_failing || Instant::now() > deadline {
@@ -222,11 +269,12 @@ impl Supervisor {
             process.start();
         }
         let timeout = if kind.is_service() { SERVICE_READY_TIMEOUT } else { SERVER_READY_TIMEOUT };
+        let settle_timeout = self.spec().map_or(Duration::ZERO, |spec| spec.settle_timeout);
         let instances: Vec<_> = processes.iter().map(|(instance, _)| *instance).collect();
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Err(StackError::ShuttingDown),
-            up = self.wait_until_ready(instances.iter(), timeout) => up,
+            up = self.wait_until_ready(instances.iter(), timeout, settle_timeout) => up,
             () = self.wait_until_live_without_servers(&processes), if kind.is_service() => Ok(()),
         }
     }
@@ -251,15 +299,16 @@ impl Supervisor {
 
     /// Returns the status of every process.
     pub(crate) async fn status(&self) -> Vec<InstanceStatus> {
-        let processes: Vec<_> = {
-            let all = self.processes.lock();
-            all.iter().map(|(instance, process)| (*instance, process.clone())).collect()
-        };
+        let processes = self.list_processes();
         join_all(processes.iter().map(|(instance, process)| get_status(*instance, process))).await
     }
 
     pub(crate) fn env(&self) -> StackEnv {
         self.state.env()
+    }
+
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_cancelled()
     }
 
     pub(crate) fn spec(&self) -> Option<Spec> {
@@ -289,6 +338,11 @@ impl Supervisor {
         let all = self.processes.lock();
         let selected = all.iter().filter(|(instance, _)| is_selected(instance.kind));
         selected.map(|(_, process)| process.clone()).collect()
+    }
+
+    fn list_processes(&self) -> Vec<(Instance, Arc<ProcessHandle>)> {
+        let all = self.processes.lock();
+        all.iter().map(|(instance, process)| (*instance, process.clone())).collect()
     }
 
     fn process(&self, instance: Instance) -> Option<Arc<ProcessHandle>> {

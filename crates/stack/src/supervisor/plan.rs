@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mayfly_runtime::settings::parse_duration;
 use nix::sys::signal::Signal;
 
 use crate::error::StackError;
@@ -12,23 +13,17 @@ use crate::process::{BuildId, Launch, Probe, StopPolicy};
 use crate::server::postgres::Postgres;
 use crate::server::redis::plan_redis;
 use crate::server::s3::{local_s3, plan_s3};
-use crate::spec::Spec;
+use crate::spec::{LOCAL_DEFAULTS, Spec};
 use crate::topology::addresses::{
     Addresses, S3Address, ServicePorts, main_database_url, redis_url,
 };
 use crate::topology::instance::{Instance, ProcessKind};
-use crate::topology::ports::{PortKind, Ports, localhost};
+use crate::topology::ports::{PortKind, Ports};
 use crate::topology::service::{LocalService as _, Service};
 
 /// The default shutdown timeout of a service, and the additional time for a busy machine.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
-
-/// Pages from every loopback origin may use the local stack.
-const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*";
-/// The local stack is addressed by loopback names only. A page whose own name resolves to a loopback
-/// address (DNS rebinding) has the same origin as the stack, but another host.
-const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
 /// The configuration of each process.
 pub(super) type Launches = BTreeMap<Instance, Arc<Launch>>;
@@ -46,22 +41,36 @@ pub(super) fn plan_addresses(spec: &Spec, ports: &mut Ports) -> Result<Addresses
     };
     let s3 = match &spec.s3_endpoint {
         _ if spec.without_s3 => None,
-        Some(endpoint) => Some(external_s3(endpoint, &spec.s3_env)),
-        None => Some(local_s3(port(ProcessKind::S3)?)),
+        Some(endpoint) => Some(external_s3(endpoint, spec)),
+        None => Some(name_object(local_s3(port(ProcessKind::S3)?), spec)),
     };
     Ok(Addresses { services: plan_ports(spec, ports)?, redis_url, database_url, s3 })
 }
 
-fn external_s3(endpoint: &str, env: &BTreeMap<String, String>) -> S3Address {
+fn external_s3(endpoint: &str, spec: &Spec) -> S3Address {
     let local = local_s3(0);
-    let value = |name: &str, default: String| env.get(name).cloned().unwrap_or(default);
-    S3Address {
+    let value = |name: &str, default: String| spec.s3_env.get(name).cloned().unwrap_or(default);
+    let address = S3Address {
         endpoint: endpoint.trim_end_matches('/').to_owned(),
-        bucket: value("MESSY_BUCKET", local.bucket),
-        key: value("MESSY_KEY", local.key),
         access_key: value("AWS_ACCESS_KEY_ID", local.access_key),
         secret_key: value("AWS_SECRET_ACCESS_KEY", local.secret_key),
         region: value("AWS_REGION", local.region),
+        bucket: local.bucket,
+        key: local.key,
+    };
+    name_object(address, spec)
+}
+
+/// Sets the bucket and the key, as the services do: `MAYFLY_STATS__*` overrides `MESSY_*`.
+fn name_object(default: S3Address, spec: &Spec) -> S3Address {
+    let value = |setting: &str, alias: &str, default: String| {
+        let alias = spec.s3_env.get(alias).filter(|value| !value.is_empty());
+        spec.env.get(setting).or(alias).cloned().unwrap_or(default)
+    };
+    S3Address {
+        bucket: value("MAYFLY_STATS__BUCKET", "MESSY_BUCKET", default.bucket),
+        key: value("MAYFLY_STATS__KEY", "MESSY_KEY", default.key),
+        ..default
     }
 }
 
@@ -169,18 +178,9 @@ fn stop_policy(shutdown_timeout: Option<&String>) -> StopPolicy {
     }
 }
 
-/// Parses a duration such as `250ms`, `30s`, `10m` or `24h`. The service itself rejects other
-/// values.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u64 = digits.parse().ok()?;
-    match &text[digits.len()..] {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        "h" => number.checked_mul(3600).map(Duration::from_secs),
-        _ => None,
-    }
+/// Returns the listen address of a port of a service: loopback, of IPv4 and IPv6.
+fn loopback(port: u16) -> String {
+    format!("localhost:{port}")
 }
 
 /// Returns the environment of a service: its addresses, those of others, the defaults of the local
@@ -194,17 +194,12 @@ fn environment(
     let mut env = BTreeMap::new();
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     if let Some(public) = ports.public {
-        set("MAYFLY_HTTP__LISTEN", localhost(public).to_string());
+        set("MAYFLY_HTTP__LISTEN", loopback(public));
     }
-    set("MAYFLY_ADMIN__LISTEN", localhost(ports.admin).to_string());
-    set("MAYFLY_HTTP__DRAIN_DELAY", "0s".to_owned());
-    set("MAYFLY_LIMITS__MESSAGES", "off".to_owned());
-    set("MAYFLY_LIMITS__PLAYS", "off".to_owned());
-    set("MAYFLY_LIMITS__VISITS", "off".to_owned());
-    set("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS.to_owned());
-    set("MAYFLY_HTTP__ALLOWED_HOSTS", LOOPBACK_HOSTS.to_owned());
-    set("MAYFLY_INGEST__WRITE_BY_GET", "on".to_owned());
-    set("MAYFLY_LIST__CHATS_GET", "on".to_owned());
+    set("MAYFLY_ADMIN__LISTEN", loopback(ports.admin));
+    for (name, value) in LOCAL_DEFAULTS {
+        set(name, value.to_owned());
+    }
     for (name, of) in PUBLIC_URLS {
         addresses.public_url(of).map(|url| set(name, url));
     }
@@ -292,6 +287,18 @@ mod tests {
         assert_eq!(stop_policy(None).timeout, Duration::from_secs(30));
         assert_eq!(stop_policy(Some(&"2m".to_owned())).timeout, Duration::from_secs(125));
         assert_eq!(stop_policy(Some(&"invalid".to_owned())).timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn bucket_and_key_of_the_own_server_are_configurable() {
+        let mut spec = Spec::new("/checkout", "/bin").with_env("MAYFLY_STATS__KEY", "latest");
+        spec.s3_env = [("MESSY_BUCKET", "news"), ("MESSY_KEY", "")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let (addresses, launches) = plan(&spec);
+        let s3 = addresses.s3.expect("the stack runs one");
+        assert_eq!((s3.bucket.as_str(), s3.key.as_str()), ("news", "latest"));
+        assert_eq!(launch(&launches, Service::StatsPublisher).env["MESSY_BUCKET"], "news");
     }
 
     #[test]

@@ -15,15 +15,39 @@ pub async fn stop_orphans(root: &Path) {
 }
 
 /// Deletes the data, the logs and `stack.env` of the stack of a checkout. The stack must be down.
+///
+/// If it is killed in between, [`complete_reset`] deletes the rest, so that no stack starts with a
+/// part of its data.
 pub fn reset(root: &Path) -> Result<(), StackError> {
     let paths = Paths::new(root);
-    for dir in [paths.redis(), paths.postgres(), paths.s3(), paths.logs(), paths.pid_files()] {
-        ignore_not_found(fs::remove_dir_all(&dir)).map_err(StackError::io(&dir))?;
+    if !paths.data_dir().exists() {
+        return delete_fallback_dir(&paths);
     }
-    for file in [paths.stack_env(), paths.redis_config()] {
+    let marker = paths.reset_marker();
+    fs::write(&marker, "").map_err(StackError::io(&marker))?;
+    delete_dir(&paths.logs())?;
+    delete_data(&paths)
+}
+
+/// Completes the reset of a process that was killed. The stack must be down.
+pub fn complete_reset(root: &Path) -> Result<(), StackError> {
+    let paths = Paths::new(root);
+    if paths.reset_marker().exists() { delete_data(&paths) } else { Ok(()) }
+}
+
+fn delete_data(paths: &Paths) -> Result<(), StackError> {
+    for dir in [paths.redis(), paths.postgres(), paths.s3(), paths.pid_files()] {
+        delete_dir(&dir)?;
+    }
+    delete_fallback_dir(paths)?;
+    for file in [paths.stack_env(), paths.redis_config(), paths.reset_marker()] {
         ignore_not_found(fs::remove_file(&file)).map_err(StackError::io(&file))?;
     }
-    delete_fallback_dir(&paths)
+    Ok(())
+}
+
+fn delete_dir(dir: &Path) -> Result<(), StackError> {
+    ignore_not_found(fs::remove_dir_all(dir)).map_err(StackError::io(dir))
 }
 
 /// Deletes the data directory outside the checkout if its file `checkout` names this checkout.
@@ -33,7 +57,9 @@ fn delete_fallback_dir(paths: &Paths) -> Result<(), StackError> {
     if owner != paths.root().display().to_string() {
         return Ok(());
     }
-    ignore_not_found(fs::remove_dir_all(&dir)).map_err(StackError::io(&dir))
+    // The file `checkout` last: without it, the rest would not be found again.
+    delete_dir(&dir.join("postgres"))?;
+    delete_dir(&dir)
 }
 
 fn ignore_not_found(result: io::Result<()>) -> io::Result<()> {
@@ -63,8 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn interrupted_reset_is_completed() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let paths = Paths::new(root.path());
+        fs::create_dir_all(paths.postgres()).expect("created");
+        complete_reset(root.path()).expect("nothing to complete");
+        assert!(paths.postgres().exists());
+        fs::write(paths.reset_marker(), "").expect("written");
+        complete_reset(root.path()).expect("completed");
+        assert!(!paths.postgres().exists() && !paths.reset_marker().exists());
+    }
+
+    #[test]
     fn reset_of_an_unused_checkout_succeeds() {
         let root = tempfile::tempdir().expect("a temporary directory");
         reset(root.path()).expect("nothing to delete");
+        assert!(!Paths::new(root.path()).data_dir().exists());
     }
 }

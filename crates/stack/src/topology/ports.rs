@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
@@ -29,7 +30,8 @@ pub(crate) enum PortKind {
     Admin,
 }
 
-/// A free TCP port that no other caller of [`reserve_free_port`] on this machine receives.
+/// A free TCP port that no other caller of [`reserve_free_port`] or [`reserve_port_base`] on this
+/// machine receives.
 ///
 /// The reservation is a UDP socket on the same port number. It leaves the TCP port to the process
 /// that will use it, needs no file, and ends with this process, even if it is killed.
@@ -93,18 +95,20 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
     }
 }
 
-/// Returns whether a server can listen on this port of 127.0.0.1.
+/// Returns whether a server can listen on this port of 127.0.0.1, and of ::1 if the machine has it.
 ///
 /// The socket is bound and does not listen: a child process that is being spawned at this moment
 /// inherits it until it executes its program, and a listening socket would occupy the port that
 /// long.
 pub(crate) fn is_port_free(port: u16) -> bool {
-    let bind = || {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let bind = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
-        socket.bind(&localhost(port).into())
+        socket.bind(&address.into())
     };
-    bind().is_ok()
+    let v6 = bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+    let is_v6_taken = v6.is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    bind(localhost(port)).is_ok() && !is_v6_taken
 }
 
 /// Returns the address of a port of 127.0.0.1.
@@ -122,13 +126,17 @@ pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
         .ok_or_else(|| StackError::Ports("no free port is left on 127.0.0.1".to_owned()))
 }
 
-/// Returns a port base whose ports are all free. Nothing reserves them.
+/// Reserves a port base whose ports are all free. No other caller on this machine receives a base
+/// with one of these ports.
 ///
 /// # Errors
 /// If there is none.
-pub fn find_port_base() -> Result<u16, StackError> {
+pub fn reserve_port_base() -> Result<ReservedPort, StackError> {
     random_order(BASE_CANDIDATES)
-        .find(|base| (*base..=base + OFFSET_MAX).all(is_port_free))
+        // The ports of two bases do not overlap.
+        .filter(|base| base % (OFFSET_MAX + 1) == 0)
+        .filter(|base| (*base..=base + OFFSET_MAX).all(is_port_free))
+        .find_map(reserve)
         .ok_or_else(|| StackError::Ports("no free port base is left on 127.0.0.1".to_owned()))
 }
 
@@ -180,6 +188,14 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> =
             reserved.iter().map(|reserved| reserved.port).collect();
         assert_eq!(distinct.len(), reserved.len());
+    }
+
+    #[test]
+    fn ports_of_reserved_bases_do_not_overlap() {
+        let reserved: Vec<_> = (0..8).map(|_| reserve_port_base().expect("a free base")).collect();
+        let mut bases: Vec<_> = reserved.iter().map(|reserved| reserved.port).collect();
+        bases.sort_unstable();
+        assert!(bases.windows(2).all(|pair| pair[0] + OFFSET_MAX < pair[1]), "{bases:?}");
     }
 
     #[test]

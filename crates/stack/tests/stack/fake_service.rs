@@ -60,7 +60,8 @@ fn run_fake_service() {
             std::process::exit(0);
         });
     }
-    let listener = TcpListener::bind(setting("MAYFLY_ADMIN__LISTEN")).expect("its port is free");
+    let address = setting("MAYFLY_ADMIN__LISTEN").replace("localhost", "127.0.0.1");
+    let listener = TcpListener::bind(address).expect("its port is free");
     for stream in listener.incoming().flatten() {
         let _disconnected = respond(&stream, &name);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use mayfly_stack::{
-    ProcessKind, Readiness, Service, Spec, Stack, StackEnv, StackError, find_port_base,
+    ProcessKind, Readiness, Service, Spec, Stack, StackEnv, StackError, reserve_port_base,
 };
 use nix::sys::signal::Signal;
 
@@ -171,15 +171,53 @@ async fn service_receives_only_the_environment_it_needs() {
 #[tokio::test]
 async fn port_in_use_is_reported() {
     let checkout = TestCheckout::new();
-    let base = find_port_base().expect("a base is free");
-    let port = base + 12;
+    let base = reserve_port_base().expect("a base is free");
+    let port = base.port + 12;
     let _other = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    let spec = Spec { port_base: Some(base), ..checkout.spec_on_shared_servers().await };
+    let spec = Spec { port_base: Some(base.port), ..checkout.spec_on_shared_servers().await };
     let error = Stack::up(spec).await.expect_err("it is taken");
     assert!(
         matches!(&error, StackError::PortTaken { port: in_use, name } if *in_use == port && name == "list-api"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn port_in_use_changes_nothing_on_a_running_stack() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
+    let before = stack.env();
+    let base = reserve_port_base().expect("a base is free");
+    let _other = TcpListener::bind(("127.0.0.1", base.port + 15)).expect("the port is free");
+    let moved = Spec { port_base: Some(base.port), ..spec.clone() };
+    let error = stack.apply(moved).await.expect_err("it is taken");
+    assert!(matches!(error, StackError::PortTaken { .. }), "{error}");
+    assert_eq!((stack.env(), stack.spec()), (before, Some(spec)));
+}
+
+#[tokio::test]
+async fn failed_change_is_rolled_back() {
+    let checkout = TestCheckout::new();
+    let (stack, spec) = checkout.up().await;
+    let two = spec.with_scale(Service::ListApi, 2);
+    stack.apply(two.clone()).await.expect("ready");
+    stack.stop(Service::WsFanout).await.expect("down");
+    let before = stack.env();
+    let kept = before.pids(Service::IngestApi);
+    std::fs::write(checkout.dir.path().join("bin/mayfly"), "#!/bin/sh\nexit 1\n").expect("written");
+    let base = reserve_port_base().expect("a base is free");
+    let moved = Spec { port_base: Some(base.port), ..two.clone().with_scale(Service::ListApi, 1) };
+    let error = stack.apply(moved).await.expect_err("the migration fails");
+    assert!(matches!(error, StackError::Migrate(_)), "{error}");
+    assert_eq!(stack.spec(), Some(two));
+    eventually("all are restored", || {
+        let count = |service| stack.env().pids(service).len();
+        count(Service::ListApi) == 2 && count(Service::IngestApi) == 1
+    })
+    .await;
+    assert_ne!(stack.env().pids(Service::IngestApi), kept, "it had been stopped in between");
+    assert_eq!(stack.env().urls(Service::ListApi), before.urls(Service::ListApi));
+    assert!(stack.env().pids(Service::WsFanout).is_empty(), "it is still stopped");
 }
 
 #[tokio::test]

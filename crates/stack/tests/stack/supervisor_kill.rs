@@ -16,13 +16,16 @@ async fn run_supervisor() {
     let spec = Spec { without_s3: true, ..Spec::for_tests(&root, root.join("bin")) };
     let _stack = Stack::up(spec).await.expect("ready");
     std::fs::write(root.join("is-up"), "").expect("written");
-    std::future::pending::<()>().await;
+    // Until the other test closes the pipe or is killed.
+    let mut stdin = tokio::io::stdin();
+    tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await.expect("read");
 }
 
 fn supervise(checkout: &TestCheckout) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
     command.args(["--exact", "supervisor_kill::run_supervisor"]);
-    command.env(ROOT, checkout.dir.path()).stdout(Stdio::null()).spawn().expect("started")
+    command.env(ROOT, checkout.dir.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("started")
 }
 
 #[cfg(target_os = "linux")]

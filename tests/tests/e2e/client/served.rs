@@ -9,7 +9,7 @@ use crate::live::shared;
 const WIDTH: u32 = 800;
 
 /// Opens any document of another origin: that of the second instance.
-async fn open_foreign_tab(browser: &Browser, world: &World) -> Tab {
+async fn open_cross_origin_tab(browser: &Browser, world: &World) -> Tab {
     let urls = world.urls(Service::WsFanout);
     let url = urls.last().expect("the service has an address");
     browser.open_tab(&format!("{url}/config.json"), WIDTH).await
@@ -19,7 +19,7 @@ async fn open_foreign_tab(browser: &Browser, world: &World) -> Tab {
 async fn both_forms_work_on_another_origin() {
     let browser = Browser::open().await;
     let world = shared().await;
-    let tab = open_foreign_tab(&browser, &world).await;
+    let tab = open_cross_origin_tab(&browser, &world).await;
     let live = world.url(Service::WsFanout, "");
     let module = format!(
         "const module = await import('{live}/mayfly.mjs');
@@ -37,7 +37,7 @@ async fn both_forms_work_on_another_origin() {
     );
     assert_eq!(tab.run(&classic).await, json!(["function", "undefined"]), "as a script");
 
-    let channel = "client-foreign";
+    let channel = "client-cross-origin";
     tab.run(&format!(
         "globalThis.received = [];
          const live = mayfly.connect({{ url: '{live}', channels: ['{channel}'] }});
@@ -75,7 +75,7 @@ async fn both_forms_work_on_another_origin() {
 async fn both_forms_work_in_workers() {
     let browser = Browser::open().await;
     let world = shared().await;
-    let tab = open_foreign_tab(&browser, &world).await;
+    let tab = open_cross_origin_tab(&browser, &world).await;
     let live = world.url(Service::WsFanout, "");
     let rows = [
         ("classic", format!("importScripts('{live}/mayfly.js'); const {{ connect }} = mayfly;")),
@@ -116,7 +116,7 @@ async fn both_forms_work_in_workers() {
 async fn subscriptions_are_counted_and_survive_a_reconnect() {
     let browser = Browser::open().await;
     let world = shared().await;
-    let tab = open_foreign_tab(&browser, &world).await;
+    let tab = open_cross_origin_tab(&browser, &world).await;
     let live = world.url(Service::WsFanout, "");
     let start = format!(
         "globalThis.received = [];
@@ -133,13 +133,13 @@ async fn subscriptions_are_counted_and_survive_a_reconnect() {
          globalThis.live = live;
          const names = Array.from({{ length: 126 }}, (_, n) => String(n).padStart(64, 'client-long-'));
          await live.subscribe(names);
-         await Promise.all(['client-kept', 'client-kept', 'client-gone'].map((one) => live.subscribe(one)));
-         await Promise.all(['client-kept', 'client-gone'].map((one) => live.unsubscribe(one)));
+         await Promise.all(['client-kept', 'client-kept', 'client-removed'].map((one) => live.subscribe(one)));
+         await Promise.all(['client-kept', 'client-removed'].map((one) => live.unsubscribe(one)));
          return names[0]"
     );
     let long = tab.run(&start).await;
     let post = async |text: &str| {
-        for channel in [&json!("client-gone"), &json!("client-kept"), &long] {
+        for channel in [&json!("client-removed"), &json!("client-kept"), &long] {
             world.post_message(&json!({"text": text, "channel": channel, "ttl": 600})).await;
         }
     };
@@ -166,7 +166,7 @@ async fn subscriptions_are_counted_and_survive_a_reconnect() {
 async fn mistakes_throw_before_anything_is_sent() {
     let browser = Browser::open().await;
     let world = shared().await;
-    let tab = open_foreign_tab(&browser, &world).await;
+    let tab = open_cross_origin_tab(&browser, &world).await;
     let live = world.url(Service::WsFanout, "");
     let script = format!(
         "const {{ connect }} = await import('{live}/mayfly.mjs');

@@ -11,7 +11,7 @@ async fn query<T: redis::FromRedisValue>(world: &World, words: &[&str]) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forgotten_group_stops_no_trimming_and_is_named_once() {
+async fn forgotten_group_does_not_stop_trimming_and_is_named_once() {
     let setup = Setup::new().scale(Service::ListApi, 0).scale(Service::PersistWorker, 0);
     let world = setup.set("MAYFLY_QUEUE__RESUME_WINDOW", "1s").start().await;
     let stream = world.key("messages");

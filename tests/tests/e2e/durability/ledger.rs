@@ -1,7 +1,9 @@
 //! The ledger after Redis lost data.
 
 use mayfly_stack::{Paths, ProcessKind, Service};
-use mayfly_tests::{DEFAULT_TIMEOUT, Frozen, Setup, World, copy_dir, eventually, short_or_full};
+use mayfly_tests::{
+    DEFAULT_TIMEOUT, Frozen, Load, Setup, World, copy_dir, eventually, short_or_full,
+};
 use serde_json::{Value, json};
 
 /// The number of batches before and after the copy.
@@ -74,7 +76,7 @@ async fn loss_is_detected_even_if_as_many_messages_were_accepted_since() {
     .await;
 }
 
-/// The workers have not noted the last messages: only ingest-api knows how many it has accepted.
+/// The workers have not observed the last messages: only ingest-api has their number.
 #[tokio::test(flavor = "multi_thread")]
 async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
     let world = Setup::new().dedicated_servers().start().await;
@@ -102,6 +104,26 @@ async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
         if has_loss { Ok(()) } else { Err(lines) }
     })
     .await;
+}
+
+/// The hourly audit of a busy system: messages arrive and are stored while it reads the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_passes_while_messages_arrive() {
+    let world = Setup::new().scale(Service::ListApi, 0).start().await;
+    let load = Load::start(&world, 300);
+    eventually(DEFAULT_TIMEOUT, "messages are stored", async || {
+        let stored = world.query_count("SELECT count(*) FROM messages").await;
+        if stored > 100 { Ok(()) } else { Err(stored) }
+    })
+    .await;
+    let mut outputs = Vec::new();
+    for _ in 0..short_or_full(5, 50) {
+        outputs.push(world.audit_within("0s", &[]).await);
+    }
+    load.stop().await;
+    assert!(outputs.iter().all(|(passed, _)| *passed), "{outputs:?}");
+    let (passed, output) = world.audit().await;
+    assert!(passed && output.ends_with("balanced\n"), "{output}");
 }
 
 /// Posts batches of 100.

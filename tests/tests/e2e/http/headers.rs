@@ -273,14 +273,14 @@ async fn request_id_is_accepted_or_generated_and_logged_by_every_service() {
 }
 
 #[tokio::test]
-async fn foreign_page_neither_writes_nor_takes() {
+async fn page_of_another_origin_neither_writes_nor_takes() {
     let world = World::shared().await;
-    let name = "not-for-foreigners";
+    let name = "cross-origin";
     let message = world.post_message(&json!({"username": name, "text": "x"})).await;
     let id = message_id(&message).to_owned();
     let write = format!("/message/write/?username={name}&city=c&state=s&message=m");
-    let foreign = [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")];
-    for (header, value) in foreign {
+    let cross_origin = [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")];
+    for (header, value) in cross_origin {
         for request in [
             world.http.post(world.ingest_url("/v1/messages")).json(&json!({"username": name})),
             world.http.post(world.ingest_url(&write)),

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use mayfly_stack::Service;
 use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, ServiceProcess, Setup, World, eventually};
 use reqwest::RequestBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 const LIMIT: usize = 100;
@@ -181,16 +181,26 @@ async fn hundred_visitors_behind_one_address_stay_within_the_limit_of_visits() {
     let settings = [("MAYFLY_LIMITS__VISITS", "600/minute")];
     let service = ServiceProcess::start_with(&world, Service::IngestApi, &settings).await;
     let host = "office.test";
-    let visit = |visitor: usize| json!({"host": host, "path": "/", "visitor": visitor.to_string()});
-    let beat = async |visitor: usize| {
-        ApiResponse::send(world.http.post(service.url("/v1/visits")).json(&visit(visitor))).await
+    let visit = |visitor: usize, page: usize| {
+        let path = format!("/{page}");
+        json!({"host": host, "path": path, "visitor": visitor.to_string()})
     };
-    // A heartbeat of each visitor every 10 seconds, for a minute.
-    for _ in 0..6 {
-        let sent = join_all((0..100).map(beat)).await;
-        assert!(sent.iter().all(|response| response.status == 202), "{:?}", sent.last());
+    let send = async |visits: Value| {
+        ApiResponse::send(world.http.post(service.url("/v1/visits")).json(&visits)).await
+    };
+    // A heartbeat of each visitor every 10 seconds, for almost a minute.
+    for page in 0..5 {
+        let responses = join_all((0..100).map(|visitor| send(visit(visitor, page)))).await;
+        assert!(responses.iter().all(|one| one.status == 202), "{:?}", responses.last());
     }
     let (_, pages) = world.get(&format!("/v1/hosts/{host}/pages")).await;
     assert_eq!(pages["visitors"], 100);
-    beat(0).await.expect_problem(429, "rate_limited");
+    // A visitor counts once per second, so one that sends more does not exclude the others.
+    for _ in 0..5 {
+        let responses = join_all((0..100).map(|_| send(visit(0, 0)))).await;
+        assert!(responses.iter().all(|one| one.status == 202), "{:?}", responses.last());
+    }
+    send(visit(100, 0)).await.expect_status(202);
+    let others: Vec<_> = (101..201).map(|visitor| visit(visitor, 0)).collect();
+    send(others.into()).await.expect_problem(429, "rate_limited");
 }

@@ -50,6 +50,26 @@ async fn batch_is_array_or_ndjson_and_returns_ids_in_order() {
     assert_eq!(post(&world, NDJSON, blank_lines).await.expect_status(202)["accepted"], 2);
 }
 
+/// The writers of a worker wait for entries concurrently, and read them in several steps.
+#[tokio::test]
+async fn batch_is_stored_in_the_order_sent() {
+    let world = World::shared().await;
+    let message = json!({"channel": "batch-sequence", "text": "x"});
+    let body = Value::from(vec![message; 100]).to_string();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        let response = post(&world, JSON, body.clone()).await.expect_status(202);
+        sent.extend(response["ids"].as_array().expect("ids").clone());
+        eventually(DEFAULT_TIMEOUT, "the messages are listed in order", async || {
+            let path = "/v1/messages?channel=batch-sequence&order=asc&limit=1000";
+            let (_, page) = world.get(path).await;
+            let listed = message_ids(page["items"].as_array().expect("items"));
+            if listed == sent { Ok(()) } else { Err(listed.len()) }
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn batch_has_1_to_1000_messages() {
     let world = World::shared().await;

@@ -68,7 +68,7 @@ async fn concurrent_requests_with_one_key_are_executed_once() {
     let world = Setup::new().scale(Service::IngestApi, 2).start().await;
     let mut messages = 0;
     for (n, (path, kind, body, count)) in write_routes().into_iter().enumerate() {
-        let key = format!("at once {n}");
+        let key = format!("concurrent {n}");
         let send = |caller| {
             ApiResponse::send(
                 post(&world, caller, path, &key).header("content-type", kind).body(body.clone()),

@@ -1,7 +1,7 @@
 //! The admin port of every service.
 
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, eventually};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, Setup, World, bin_dir, eventually};
 use serde_json::json;
 
 async fn get(world: &World, service: Service, path: &str) -> ApiResponse {
@@ -42,5 +42,38 @@ async fn public_health_has_no_details() {
         assert_eq!(health.expect_status(200), json!({"status": "ok"}));
         let metrics = ApiResponse::send(world.http.get(world.url(service, "/metrics"))).await;
         metrics.expect_problem(404, "not_found");
+    }
+}
+
+/// `localhost` can resolve to either family, and probes on some machines use only IPv6.
+#[tokio::test]
+async fn public_and_admin_ports_are_reachable_over_both_families() {
+    // A machine may have no IPv6.
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let hosts = if has_ipv6 { &["127.0.0.1", "[::1]"][..] } else { &["127.0.0.1"] };
+    let world = World::shared().await;
+    let mut urls = Vec::new();
+    for service in [Service::IngestApi, Service::ListApi, Service::PersistWorker] {
+        let admin = &world.stack.env().admin_urls(service)[0];
+        urls.push(format!("{admin}/livez"));
+        if service != Service::PersistWorker {
+            urls.push(world.url(service, "/health"));
+        }
+        for host in hosts {
+            let port = admin.rsplit(':').next().expect("a URL with a port");
+            eventually(DEFAULT_TIMEOUT, "the check succeeds", async || {
+                let mut check = tokio::process::Command::new(bin_dir().join(service.name()));
+                check.arg("--check-ready").env("MAYFLY_ADMIN__LISTEN", format!("{host}:{port}"));
+                let output = check.output().await.expect("it runs");
+                if output.status.success() { Ok(()) } else { Err((service, host, output)) }
+            })
+            .await;
+        }
+    }
+    for url in urls {
+        for host in hosts {
+            let url = url.replace("127.0.0.1", host);
+            assert_eq!(ApiResponse::send(world.http.get(&url)).await.status, 200, "{url}");
+        }
     }
 }

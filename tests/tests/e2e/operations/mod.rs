@@ -3,7 +3,10 @@
 mod admin;
 mod api_keys;
 mod configuration;
+mod local_stack;
 mod logs;
 mod metrics;
 mod open_files;
+mod pause;
 mod simulate;
+mod stack_dir;

@@ -31,3 +31,14 @@ async fn admin_port_responds_while_the_public_port_is_full() {
     assert!(warning.contains("25000") && warning.contains("256"), "{warning}");
     assert!(!log.iter().any(|line| line.contains("Too many open files")), "{log:#?}");
 }
+
+/// The local stack runs on machines whose limit is somewhat lower than the default needs: that is
+/// not worth a warning at every start.
+#[tokio::test]
+async fn default_number_of_connections_follows_the_limit_without_a_warning() {
+    let process = ServiceProcess::start_without_stores(Service::IngestApi, Some(19_000)).await;
+    let (_, _, log) = process.terminate(Duration::from_secs(30)).await;
+    let lines: Vec<_> = log.iter().filter(|line| line.contains("limit of open files")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("INFO"), "{lines:?}");
+    assert!(lines[0].contains("19000"), "{lines:?}");
+}

@@ -9,7 +9,7 @@ use std::{
 use mayfly_tests::RawConnection;
 use tokio::{task::JoinSet, time::sleep_until};
 
-/// How clients post.
+/// Clients that post the same request.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     pub(super) address: SocketAddr,

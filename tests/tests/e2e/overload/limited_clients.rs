@@ -67,7 +67,7 @@ async fn clients_beyond_their_limit_do_not_affect_others() {
         let http = Client::new();
         for number in 0..short_or_full(14, 200) {
             let client = format!("198.51.{accepted_max}.{number}");
-            let body = json!({"text": "x", "channel": "innocent"}).to_string();
+            let body = json!({"text": "x", "channel": "within-limit"}).to_string();
             post(&http, &single, &client, body).await.expect_status(202);
         }
         stop.store(true, Ordering::Relaxed);

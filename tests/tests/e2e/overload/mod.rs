@@ -2,8 +2,11 @@
 
 mod body_memory;
 mod clients;
+mod cold_reads;
+mod connection_memory;
 mod goodput;
 mod limited_clients;
+mod worker_memory;
 
 /// Returns the body of a batch of this many messages with texts of this length.
 fn batch(messages: usize, text_chars: usize) -> String {

@@ -138,7 +138,7 @@ async fn counts_are_read_at_the_start_and_after_an_interruption() {
     let tab = open(&browser, &world, WIDE).await;
     wait_for_rows(&tab, &[("first", "3"), ("second", "1")]).await;
     wait_for_figures(&tab, &[("plays-total", "4"), ("plays-notice", "")]).await;
-    // Counts only grow, so the highest one is the newest, from wherever it is.
+    // Counts only grow, so the highest one is the newest, regardless of its source.
     publish_counts(&world, &[("first", 2), ("second", 2)]).await;
     wait_for_rows(&tab, &[("first", "3"), ("second", "2")]).await;
 
@@ -322,6 +322,7 @@ async fn pulse_is_shown_as_figures_and_as_a_chart() {
         "[...document.querySelectorAll('#pulse-chart text')].map((element) => element.textContent)";
     tab.wait_until(&format!("{labels}.includes('1.5 s') && {labels}.includes('now')")).await;
 
+    tab.wait_until("document.querySelector('#pulse-idle').hidden").await;
     // Missing consumption times are not drawn.
     let nothing = json!({"latest": null, "average": null, "p50": null, "p99": null});
     let mut idle = make_pulse(5, &nothing);
@@ -337,6 +338,7 @@ async fn pulse_is_shown_as_figures_and_as_a_chart() {
     // A new client receives the last pulse immediately. Both report when no more arrive.
     let other = open(&browser, &world, NARROW).await;
     wait_for_figures(&other, &[("pulse-delivered", "50,000")]).await;
+    other.wait_until("!document.querySelector('#pulse-idle').hidden").await;
     for tab in [&tab, &other] {
         tab.wait_for_text("#pulse-stale", "Stale").await;
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use mayfly_stack::{ProcessKind, Service};
-use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, World, eventually, with_slack};
+use mayfly_tests::{DEFAULT_TIMEOUT, World, eventually, with_slack};
 use redis::AsyncCommands;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -114,8 +114,7 @@ async fn deleted_bucket_is_recreated() {
     fs::remove_dir_all(&bucket).expect("the bucket is deleted");
     let recreated = wait_for_newer(&world, &first, with_slack(INTERVAL * 2)).await;
     assert!(time_of(&recreated) > time_of(&first));
-    let response = ApiResponse::send(world.http.get(world.list_url("/v1/stats"))).await;
-    assert_eq!(response.expect_status(200)["result"], json!("success"));
+    assert_eq!(wait_for_link(&world).await["result"], json!("success"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

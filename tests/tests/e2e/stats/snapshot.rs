@@ -1,10 +1,12 @@
 //! The content of snapshots.
 
 use mayfly_stack::Service;
-use mayfly_tests::{DEFAULT_TIMEOUT, eventually};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, eventually};
 use serde_json::json;
 
-use super::{follow_link, read_announced, setup, wait_for_first};
+use super::{
+    follow_link, get_link, read_announced, setup, start_process, wait_for_first, wait_for_link,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn next_snapshot_counts_new_messages() {
@@ -75,7 +77,7 @@ async fn announced_snapshot_equals_the_object_in_s3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_has_the_most_played_videos() {
     let world = setup(1, "1s").start().await;
-    let empty = wait_for_first(&world).await;
+    let empty = wait_for_link(&world).await;
     assert_eq!(empty["plays"], json!({"total": 0, "videos": 0, "top": []}));
     // Twelve videos with increasing counts, and one with the same count as the last.
     let mut plays = vec![json!({"video_id": "twin"}); 12];
@@ -91,4 +93,31 @@ async fn snapshot_has_the_most_played_videos() {
     let mut top = vec![json!({"video_id": "twin", "count": 12})];
     top.extend((4..=12).rev().map(|n| json!({"video_id": format!("video-{n:02}"), "count": n})));
     assert_eq!(snapshot["plays"], json!({"total": 90, "videos": 13, "top": top}));
+}
+
+/// The last snapshot is in the earlier bucket, and the next one is not due during the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn object_in_a_new_bucket_or_under_a_new_key_exists_immediately() {
+    let world = setup(1, "24h").start().await;
+    let snapshot = wait_for_link(&world).await;
+    let check = async |setting: (&'static str, &'static str)| {
+        let list = start_process(&world, Service::ListApi, &[setting]).await;
+        let link = list.url("/stat/get/");
+        // A link to a missing object is not returned for long.
+        eventually(DEFAULT_TIMEOUT, "the missing object is detected", async || {
+            let response = get_link(&link).await;
+            if response.status == 503 { Ok(response) } else { Err(response) }
+        })
+        .await
+        .expect_problem(503, "unavailable");
+        let _publisher = start_process(&world, Service::StatsPublisher, &[setting]).await;
+        let followed = eventually(DEFAULT_TIMEOUT, "the link leads to a snapshot", async || {
+            let response = ApiResponse::send(world.http.get(&link)).await;
+            if response.status == 200 { Ok(response.json()) } else { Err(response.text()) }
+        })
+        .await;
+        assert_eq!(followed, snapshot, "{setting:?}: nothing new was announced");
+    };
+    tokio::join!(check(("MESSY_BUCKET", "other-bucket")), check(("MESSY_KEY", "other-key")));
+    assert_eq!(read_announced(&world).await, snapshot);
 }

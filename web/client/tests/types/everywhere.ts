@@ -34,6 +34,10 @@ live.on('stats', ({ snapshot: { plays } }) => {
 live.on('state', (state) => {
   if (state.state === 'waiting') void (state.delay_ms satisfies number);
 });
+live.on('resumed', (hello) => {
+  const reason: string = hello.resumed ? '' : hello.reason;
+  void [reason, hello.position satisfies string, hello.time satisfies string];
+});
 export const subscribed: Promise<true> = live.subscribe(channels);
 live.unsubscribe({ feeds, videos: channels }).catch((error: SubscribeError) => error.code);
 

@@ -93,7 +93,9 @@ fn print_current_epoch(balances: &[Balance]) {
             balance.accounted()
         ));
     }
-    if balances.iter().all(Balance::is_balanced) {
+    if balances.iter().all(Balance::is_exact) {
         print("balanced");
+    } else if balances.iter().all(Balance::is_balanced) {
+        print("balanced, apart from items that arrived or were stored while the ledger was read");
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use mayfly_live_client::terminal::print;
-use mayfly_stack::control::{Checkout, Client, Request, wait_until_supervisor_exits};
+use mayfly_stack::control::{Checkout, Client, ControlError, Request, wait_until_supervisor_exits};
 use mayfly_stack::stop_orphans;
 
 pub(crate) async fn down() -> Result<ExitCode> {
@@ -20,7 +20,11 @@ pub(crate) async fn stop_stack(checkout: &Checkout) -> Result<bool> {
     let supervisor = Client::connect().await;
     let was_up = supervisor.is_some();
     if let Some(mut supervisor) = supervisor {
-        supervisor.request(&Request::Down).await?;
+        match supervisor.request(&Request::Down).await {
+            // It has already exited, for example because of another command.
+            Err(ControlError::NoReply | ControlError::Disconnected(_)) => {}
+            other => other?,
+        }
     }
     wait_until_supervisor_exits(checkout).await?;
     stop_orphans(checkout.paths.root()).await;

@@ -4,10 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::command_line::ServeS3;
+use crate::signals::cancel_on_signal;
 
 /// The time limit of `--check`.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -19,15 +18,9 @@ pub(crate) async fn serve_s3(options: ServeS3) -> Result<ExitCode> {
         let is_listening = connected.await.is_ok_and(|connected| connected.is_ok());
         return Ok(if is_listening { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = cancel_on_signal()?;
     let listener =
         TcpListener::bind(options.listen).await.with_context(|| options.listen.to_string())?;
-    let shutdown = CancellationToken::new();
-    let terminated = shutdown.clone();
-    tokio::spawn(async move {
-        terminate.recv().await;
-        terminated.cancel();
-    });
     mayfly_stack::serve_s3(
         listener,
         &options.root,

@@ -4,16 +4,37 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use mayfly_live_client::terminal::print;
-use mayfly_stack::InstanceStatus;
-use mayfly_stack::control::{Checkout, Client};
+use mayfly_stack::control::{Checkout, Client, ControlError};
+use mayfly_stack::{InstanceStatus, Readiness};
+use serde_json::{Value, json};
 
-pub(crate) async fn status() -> Result<ExitCode> {
+use crate::command_line::Status;
+
+/// The exit code while the stack is down, as that of init scripts (LSB).
+const DOWN: u8 = 3;
+
+pub(crate) async fn status(options: &Status) -> Result<ExitCode> {
     let _checkout = Checkout::enter()?;
-    match Client::connect().await {
-        Some(mut supervisor) => print(&format_table(&supervisor.status().await?)),
-        None => print("Mayfly is down. Start it with `make up`."),
+    let processes = find_processes().await?;
+    let is_up = !processes.is_empty();
+    if options.json {
+        print(&format_json(&processes).to_string());
+    } else if is_up {
+        print(&format_table(&processes));
+    } else {
+        print("Mayfly is down. Start it with `make up`.");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_up { ExitCode::SUCCESS } else { ExitCode::from(DOWN) })
+}
+
+/// Returns the status of every process; none if the stack is down.
+async fn find_processes() -> Result<Vec<InstanceStatus>> {
+    let Some(mut supervisor) = Client::connect().await else { return Ok(Vec::new()) };
+    match supervisor.status().await {
+        // It has just exited.
+        Err(ControlError::NoReply | ControlError::Disconnected(_)) => Ok(Vec::new()),
+        other => Ok(other?),
+    }
 }
 
 fn format_table(list: &[InstanceStatus]) -> String {
@@ -28,4 +49,25 @@ fn format_table(list: &[InstanceStatus]) -> String {
         )
     });
     [header].into_iter().chain(rows).collect()
+}
+
+fn format_json(list: &[InstanceStatus]) -> Value {
+    let processes: Vec<_> = list.iter().map(format_process).collect();
+    json!({ "status": if list.is_empty() { "down" } else { "up" }, "processes": processes })
+}
+
+fn format_process(process: &InstanceStatus) -> Value {
+    let (state, reason) = match &process.readiness {
+        Readiness::Ready => ("ready", None),
+        Readiness::Degraded(reason) => ("degraded", Some(reason)),
+        Readiness::NotReady(reason) => ("not_ready", Some(reason)),
+        Readiness::Stopped => ("stopped", None),
+    };
+    json!({
+        "name": process.instance.to_string(),
+        "pid": process.pid,
+        "url": process.url,
+        "state": state,
+        "reason": reason,
+    })
 }

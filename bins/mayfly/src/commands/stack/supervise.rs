@@ -1,24 +1,25 @@
 //! `mayfly supervise`: the background process that supervises the local stack.
 
-use std::fs::File;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use mayfly_runtime::StopSignals;
 use mayfly_stack::control::{Checkout, ControlServer, SOCKET};
-use mayfly_stack::{Spec, Stack};
+use mayfly_stack::{Spec, Stack, complete_reset};
 use nix::unistd::{close, setsid};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) fn supervise() -> Result<ExitCode> {
     detach_from_caller();
     let checkout = Checkout::enter()?;
-    let Some(_lock) = try_lock(&checkout)? else {
+    let Some(_lock) = checkout.lock()? else {
         // A concurrent supervisor holds the lock. The command that started this one finds it.
         return Ok(ExitCode::SUCCESS);
     };
-    tracing_subscriber::fmt().with_ansi(false).init();
+    // A full disk must not stop the stack.
+    tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).init();
+    complete_reset(checkout.paths.root())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(&checkout))?;
     let _missing = std::fs::remove_file(SOCKET);
@@ -40,28 +41,33 @@ fn detach_from_caller() {
     }
 }
 
-/// Acquires the lock of the checkout for the lifetime of this process; `None` if another
-/// supervisor holds it.
-fn try_lock(checkout: &Checkout) -> Result<Option<File>> {
-    let path = checkout.paths.lock();
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| path.display().to_string())?;
-    Ok(file.try_lock().is_ok().then_some(file))
-}
-
 async fn serve(checkout: &Checkout) -> Result<()> {
+    let mut signals = StopSignals::install()?;
     let stack = Arc::new(Stack::new(&Spec::new(checkout.paths.root(), &checkout.bin_dir))?);
     let exit = CancellationToken::new();
     let server = ControlServer::new(stack, exit.clone());
     let listener = ControlServer::listen().context(SOCKET)?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let accepting = server.clone();
+    // Commands are served during a shutdown too, so that they can wait for its end.
+    tokio::spawn(async move { accepting.serve(&listener).await });
+    let unused = server.clone();
+    tokio::spawn(async move { unused.shut_down_if_unused().await });
     tokio::select! {
-        () = server.serve(&listener) => {}
         () = exit.cancelled() => {}
-        _ = terminate.recv() => server.shut_down().await,
+        () = shut_down_on_signal(&mut signals, &server) => {}
     }
     Ok(())
+}
+
+/// Shuts down at the first signal; at the second, returns without waiting for the end. SIGHUP
+/// changes nothing: the stack does not depend on a terminal, and there is no file to reload.
+async fn shut_down_on_signal(signals: &mut StopSignals, server: &ControlServer) {
+    let signal = signals.receive_except_hangup().await.as_raw_value();
+    tracing::info!(signal, "supervisor shuts the stack down");
+    tokio::select! {
+        () = server.shut_down() => {}
+        _ = signals.receive_except_hangup() => {
+            tracing::warn!("second signal: supervisor kills the stack without finishing the shutdown");
+        }
+    }
 }

@@ -3,39 +3,132 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use mayfly_live_client::terminal::print;
+use anyhow::{Result, bail};
+use mayfly_live_client::terminal::{print, print_err};
+use mayfly_runtime::StopSignals;
 use mayfly_simulate::SavedStackFile;
-use mayfly_stack::control::{Checkout, Request, start_supervisor};
-use mayfly_stack::{Dependency, Service, Spec, StackEnv, ensure_installed};
+use mayfly_stack::control::{
+    Checkout, Client, ControlError, Request, start_supervisor, wait_until_supervisor_exits,
+};
+use mayfly_stack::{Dependency, Readiness, Service, Spec, StackEnv, ensure_installed};
 
 use crate::command_line::StackOptions;
+use crate::signals::interrupted;
 
 pub(crate) async fn up(options: &StackOptions) -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
-    apply(options, &checkout).await?;
+    let spec = prepare_changes(options, &checkout).await?;
+    let was_up = find_spec().await?.is_some();
+    let mut signals = StopSignals::install()?;
+    let signal = tokio::select! {
+        applied = apply(&spec, &checkout) => {
+            if applied.is_err() && !was_up && matches!(find_spec().await, Ok(Some(_))) {
+                print_err("the stack is up, except for the services below; stop it with `mayfly down`");
+            }
+            applied?;
+            None
+        }
+        signal = signals.receive() => Some(signal),
+    };
+    if let Some(signal) = signal {
+        tokio::select! {
+            reported = report_interrupt(was_up, &checkout) => reported?,
+            _ = signals.receive_except_hangup() => {}
+        }
+        return Ok(interrupted(signal));
+    }
     print(&describe_addresses(&checkout)?);
+    report_degraded().await?;
     print("\nShow the status with `make status`; stop with `make down`.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Applies the options to the stack of a checkout.
-pub(crate) async fn apply(options: &StackOptions, checkout: &Checkout) -> Result<()> {
-    let spec = prepare_spec(options, checkout)?;
-    start_supervisor(checkout).await?.request(&Request::Apply(Box::new(spec))).await?;
+/// Reports the state of the stack after an interrupt: the supervisor stops a stack that was being
+/// started, and completes a change of one that was up.
+async fn report_interrupt(was_up: bool, checkout: &Checkout) -> Result<()> {
+    if was_up {
+        print_err("interrupted; the change is completed in the background: see `mayfly status`");
+        return Ok(());
+    }
+    print_err("interrupted; stopping the processes that were started");
+    Ok(wait_until_supervisor_exits(checkout).await?)
+}
+
+/// Prints which services do only a part of their work.
+async fn report_degraded() -> Result<()> {
+    let Some(mut supervisor) = Client::connect().await else { return Ok(()) };
+    for process in supervisor.status().await? {
+        if let Readiness::Degraded(reason) = process.readiness {
+            print_err(&format!("{} is degraded: {reason}", process.instance));
+        }
+    }
+    Ok(())
+}
+
+/// Applies a spec to the stack of a checkout.
+pub(crate) async fn apply(spec: &Spec, checkout: &Checkout) -> Result<()> {
+    let request = Request::Apply(Box::new(spec.clone()));
+    let applied = loop {
+        match start_supervisor(checkout).await?.request(&request).await {
+            // An earlier command stops the stack, even if it was killed in the meantime.
+            Err(ControlError::ShuttingDown) => wait_until_supervisor_exits(checkout).await?,
+            other => break other,
+        }
+    };
+    if matches!(applied, Err(ControlError::StackNotStarted(_))) {
+        wait_until_supervisor_exits(checkout).await?;
+    }
+    applied?;
     // A stack that a killed simulation saved is outdated now.
     SavedStackFile::new(&checkout.paths.data_dir()).delete()
+}
+
+/// Returns the spec of the running stack; `None` if it is down or is shutting down.
+async fn find_spec() -> Result<Option<Spec>> {
+    let Some(mut supervisor) = Client::connect().await else { return Ok(None) };
+    match supervisor.spec().await {
+        Err(ControlError::NoReply | ControlError::Disconnected(_)) => Ok(None),
+        other => Ok(other?),
+    }
+}
+
+/// Returns the spec for the options. Returns an error if it would undo settings of the running stack
+/// because the options with which it was started are missing.
+pub(crate) async fn prepare_changes(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
+    let spec = options.to_spec(checkout)?;
+    if !options.apply
+        && let Some(current) = find_spec().await?
+    {
+        let saved = SavedStackFile::new(&checkout.paths.data_dir()).read_spec(&current);
+        let missing = options.list_missing(saved.as_ref().unwrap_or(&current), &spec);
+        if !missing.is_empty() {
+            bail!(
+                "nothing was changed, because settings of the running stack are missing:\n  {}\n\
+                 Set them again, or apply the change with `mayfly up --apply` (`make up APPLY=1`).",
+                missing.join("\n  ")
+            );
+        }
+    }
+    check_spec(options, &spec)?;
+    Ok(spec)
 }
 
 /// Returns the spec for the options, and installs the programs that it needs.
 pub(crate) fn prepare_spec(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
     let spec = options.to_spec(checkout)?;
+    check_spec(options, &spec)?;
+    Ok(spec)
+}
+
+/// Returns an error if a service would reject the settings, and installs the programs that the stack
+/// needs.
+fn check_spec(options: &StackOptions, spec: &Spec) -> Result<()> {
     options.report_ignored_variables();
+    spec.check_settings()?;
     let mut dependencies = Vec::new();
     dependencies.extend(spec.redis_url.is_none().then_some(Dependency::Redis));
     dependencies.extend(spec.database_url.is_none().then_some(Dependency::Postgres));
-    ensure_installed(&dependencies)?;
-    Ok(spec)
+    Ok(ensure_installed(&dependencies)?)
 }
 
 /// Describes the addresses of the services, with commands to try.

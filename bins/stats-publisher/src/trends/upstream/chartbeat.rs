@@ -133,7 +133,7 @@ impl Chartbeat {
             Answer::RateLimited | Answer::Unusable => {
                 self.outages.record_failure(format_args!("{host}: status {}", status.as_u16()));
             }
-            // The key of a caller: only the caller can fix it.
+            // The key belongs to a caller, who must fix it.
             Answer::Rejected { .. } => {
                 debug!(%host, status = status.as_u16(), "the source rejected a call");
             }

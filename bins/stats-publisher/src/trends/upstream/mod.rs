@@ -294,7 +294,7 @@ impl LeaderJob for UpstreamSampler {
         self.key_registration.spawn_if_due();
         let now = Instant::now();
         self.blocked_until.retain(|_, until| *until > now);
-        // A list that cannot be read does not stop the calls for the others.
+        // If one list cannot be read, the calls for the other one continue.
         let requested = self.call_requested(leadership).await;
         let requested = self.steps.isolate("requested hosts", requested, HotError::is_rejection)?;
         let watched = self.call_watched(leadership).await;

@@ -44,7 +44,7 @@ const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
 pub(super) struct RedisExecutor<C> {
     store: HotStore,
     command: Arc<C>,
-    /// The connection of the last batch, and when that ended.
+    /// The connection of the last batch, and the time at which that batch ended.
     connection: Option<(Connection, Instant)>,
 }
 
@@ -66,7 +66,7 @@ impl<C: BatchCommand> Execute for RedisExecutor<C> {
     ) -> Result<Vec<C::Response>, HotError> {
         let mut connection = match self.connection.take() {
             Some((connection, used_at)) if used_at.elapsed() < IDLE_UNCHECKED_MAX => connection,
-            // Return it to the pool, which checks a connection before it hands it out.
+            // Return it to the pool, which validates connections before they are used.
             idle => {
                 drop(idle);
                 self.store.connection_until(deadline).await?

@@ -26,7 +26,7 @@ mod worker;
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_runtime::settings::IngestSettings;
+use mayfly_runtime::{exit_on_panic, settings::IngestSettings};
 
 pub(crate) use self::executor::BatchCommand;
 use self::{
@@ -112,7 +112,8 @@ impl<Q: Send + Sync + 'static, R: Send + 'static> Batcher<Q, R> {
     {
         let start_worker = || {
             let queue = Arc::new(RequestQueue::new(limits, time));
-            tokio::spawn(BatchWorker::new(queue.clone(), create_executor()).run());
+            let worker = BatchWorker::new(queue.clone(), create_executor());
+            tokio::spawn(exit_on_panic("execute batches", worker.run()));
             queue
         };
         let (small, large) = (start_worker(), start_worker());
@@ -120,8 +121,8 @@ impl<Q: Send + Sync + 'static, R: Send + 'static> Batcher<Q, R> {
         Self { queues: Arc::new(Queues { small, large, small_weight_max }) }
     }
 
-    /// Submits a request, whose `weight` is how much of a batch it takes up, and waits for its
-    /// response.
+    /// Submits a request and waits for its response. `weight` is the share of a batch that the
+    /// request takes up.
     ///
     /// # Errors
     /// [`HotError::Overloaded`] if the request was not sent.

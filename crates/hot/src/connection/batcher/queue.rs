@@ -29,8 +29,8 @@ struct State<Q, R> {
     pending: VecDeque<Pending<Q, R>>,
     /// The weight of the pending requests.
     weight: usize,
-    /// When the current round trip began, and its weight.
-    trip: Option<(Instant, usize)>,
+    /// The beginning and the weight of the current round trip.
+    round_trip: Option<(Instant, usize)>,
     service_time: ServiceTime,
     is_closed: bool,
 }
@@ -45,9 +45,9 @@ struct Pending<Q, R> {
 /// Requests to be executed in one round trip.
 pub(super) struct Batch<Q, R> {
     pub(super) requests: Vec<Q>,
-    /// Where to send the response to each request.
+    /// The sender of the response to each request.
     pub(super) responders: Vec<Responder<R>>,
-    /// When the round trip times out.
+    /// The time at which the round trip times out.
     pub(super) deadline: Instant,
 }
 
@@ -68,7 +68,7 @@ impl<Q, R> RequestQueue<Q, R> {
         let state = State {
             pending: VecDeque::new(),
             weight: 0,
-            trip: None,
+            round_trip: None,
             service_time: ServiceTime::new(limits.batch_weight),
             is_closed: false,
         };
@@ -83,8 +83,8 @@ impl<Q, R> RequestQueue<Q, R> {
         self.admit(&state, weight, now)?;
         state.weight += weight;
         state.pending.push_back(Pending { request, weight, submitted_at: now, responder });
-        // A worker whose round trip is in flight looks at the queue when that completes.
-        let is_idle = state.trip.is_none();
+        // A worker whose round trip is in flight checks the queue when that completes.
+        let is_idle = state.round_trip.is_none();
         drop(state);
         if is_idle {
             self.arrival.notify_one();
@@ -156,14 +156,14 @@ impl<Q, R> RequestQueue<Q, R> {
         if requests.is_empty() {
             return None;
         }
-        state.trip = Some((now, weight));
+        state.round_trip = Some((now, weight));
         Some(Batch { requests, responders, deadline: oldest + self.time.total })
     }
 
     /// Ends the current round trip. Only a completed one is measured.
-    pub(super) fn end_trip(&self, is_completed: bool) {
+    pub(super) fn end_round_trip(&self, is_completed: bool) {
         let mut state = self.state.lock();
-        if let Some((began, weight)) = state.trip.take()
+        if let Some((began, weight)) = state.round_trip.take()
             && is_completed
         {
             state.service_time.record(weight, began.elapsed());
@@ -211,13 +211,13 @@ impl<Q, R> State<Q, R> {
 
     /// Returns how long a request that is submitted now is expected to wait.
     fn expected_wait(&self, wait_max: Duration, now: Instant) -> Duration {
-        let queued = self.service_time.expect(self.weight);
-        let Some((began, weight)) = self.trip else { return queued };
+        let queued = self.service_time.estimate(self.weight);
+        let Some((began, weight)) = self.round_trip else { return queued };
         let elapsed = now - began;
         if elapsed > wait_max {
-            // Redis does not respond, or much later than expected.
+            // Redis does not respond, or responds much later than expected.
             return elapsed;
         }
-        self.service_time.expect_trip(weight).saturating_sub(elapsed).saturating_add(queued)
+        self.service_time.estimate_round_trip(weight).saturating_sub(elapsed).saturating_add(queued)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The part of a new measurement in the average.
+/// The weight of a new measurement in the average.
 const NEW_PART: f64 = 0.25;
 
 /// The average time per unit of weight, from which the duration of a round trip is predicted.
@@ -30,12 +30,12 @@ impl ServiceTime {
     }
 
     /// Returns the expected duration of a round trip of this weight; zero if none was measured.
-    pub(super) fn expect_trip(&self, weight: usize) -> Duration {
-        self.expect(weight.max(self.full_weight))
+    pub(super) fn estimate_round_trip(&self, weight: usize) -> Duration {
+        self.estimate(weight.max(self.full_weight))
     }
 
     /// Returns the expected time to execute requests of this weight that share full batches.
-    pub(super) fn expect(&self, weight: usize) -> Duration {
+    pub(super) fn estimate(&self, weight: usize) -> Duration {
         let seconds = self.seconds_per_weight.unwrap_or_default() * to_f64(weight);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::future::join_all;
+use mayfly_runtime::wait_for_panic;
 use parking_lot::Mutex;
 use tokio::{
     task::JoinSet,
@@ -17,7 +18,7 @@ const TIME: TimeLimits =
 const LIMITS: BatchLimits =
     BatchLimits { waiting_requests: 10_000, waiting_weight: 100_000, batch_weight: 100 };
 /// The duration of every round trip, and in addition for each unit of weight.
-const TRIP: Duration = Duration::from_millis(1);
+const ROUND_TRIP: Duration = Duration::from_millis(1);
 const PER_WEIGHT: Duration = Duration::from_micros(100);
 /// The precision of the clock.
 const TICK: Duration = Duration::from_millis(2);
@@ -50,12 +51,12 @@ impl Execute for FakeExecutor {
         let weight: usize = requests.iter().map(|(_, weight)| weight).sum();
         let numbers: Vec<u32> = requests.iter().map(|(number, _)| *number).collect();
         assert!(!numbers.contains(&PANIC), "on purpose");
-        // What was sent is executed, however late.
+        // A sent request is executed even after its deadline.
         self.0.executed.lock().push(numbers.clone());
         let execution = async {
             let _turn = self.0.turn.lock().await;
             let delay = Duration::from_millis(self.0.delay_ms.load(Ordering::Relaxed).into());
-            sleep(TRIP + PER_WEIGHT * u32::try_from(weight).expect("small") + delay).await;
+            sleep(ROUND_TRIP + PER_WEIGHT * u32::try_from(weight).expect("small") + delay).await;
         };
         timeout_at(deadline, execution).await.map_err(|_| HotError::Timeout)?;
         Ok(numbers)
@@ -124,7 +125,7 @@ async fn request_without_load_is_sent_immediately() {
     for number in 0..3 {
         let (result, waited) = submit(&batcher, number, 1).await;
         assert_eq!(result.expect("accepted"), number);
-        assert!(waited < TRIP * 3, "{waited:?}");
+        assert!(waited < ROUND_TRIP * 3, "{waited:?}");
     }
     assert_eq!(*store.executed.lock(), [[0], [1], [2]]);
 }
@@ -134,7 +135,7 @@ async fn requests_during_a_round_trip_share_the_next_one_in_order() {
     let (batcher, store) = start(LIMITS);
     let first = submit(&batcher, 0, 1);
     let others = async {
-        sleep(TRIP / 2).await;
+        sleep(ROUND_TRIP / 2).await;
         join_all((1..5).map(|number| submit(&batcher, number, 1))).await
     };
     let (first, others) = tokio::join!(first, others);
@@ -153,7 +154,7 @@ async fn batch_has_a_maximum_weight_and_a_heavier_request_is_sent_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn overload_lowers_neither_goodput_nor_accepts_what_is_not_executed() {
+async fn overload_does_not_lower_goodput_and_accepted_requests_are_executed() {
     const WEIGHT: usize = 10;
     const BATCH: Duration = Duration::from_millis(11);
     let (batcher, store) = start(LIMITS);
@@ -321,12 +322,13 @@ async fn request_of_a_disconnected_caller_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_of_a_stopped_worker_receive_an_error() {
+async fn panic_of_a_worker_fails_its_requests_and_is_reported() {
     let (batcher, _store) = start(LIMITS);
     let answers = join_all([PANIC, 1].map(|number| submit(&batcher, number, 1))).await;
     for (result, _) in answers.into_iter().chain([submit(&batcher, 2, 1).await]) {
         assert!(matches!(&result, Err(HotError::Unavailable(_))), "{result:?}");
     }
+    assert_eq!(wait_for_panic().await, "execute batches");
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +336,7 @@ async fn workers_exit_with_the_last_batcher() {
     let (batcher, store) = start(LIMITS);
     submit(&batcher.clone(), 0, 1).await.0.expect("accepted");
     drop(batcher);
-    advance(TRIP).await;
+    advance(ROUND_TRIP).await;
     while Arc::strong_count(&store) > 1 {
         tokio::task::yield_now().await;
     }

@@ -36,7 +36,7 @@ impl<E: Execute> BatchWorker<E> {
                     }
                 }
             };
-            self.queue.end_trip(result.is_ok());
+            self.queue.end_round_trip(result.is_ok());
             match result {
                 Ok(responses) => {
                     for (responder, response) in responders.into_iter().zip(responses) {

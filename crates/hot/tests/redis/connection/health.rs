@@ -142,9 +142,34 @@ async fn user_who_may_not_publish_degrades_only_publications() {
 }
 
 #[tokio::test]
-async fn user_who_may_not_read_the_configuration_is_accepted() {
-    let server = Server::start(&[]).await;
-    server.query::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-info"]).await;
-    let server = server.with_credentials("app:pw@");
-    Watch::start(server.store(&[]), false).expect_up("redis").await;
+async fn user_without_one_of_the_commands_that_any_service_uses_is_down() {
+    let server = Server::start(&[]).await.with_credentials("app:pw@");
+    let set_rights = async |right: &str| {
+        let user = ["ACL", "SETUSER", "app", "reset", "on", ">pw", "~*", "&*", "+@all", right];
+        server.query::<()>(&user).await;
+    };
+    for (right, command) in [
+        ("-info", "info"),
+        ("-hset", "(HSET)"),
+        ("-incrby", "(INCRBY)"),
+        ("-xreadgroup", "(XREADGROUP)"),
+        ("-xgroup|setid", "(XGROUP)"),
+        ("-memory", "(MEMORY)"),
+        // The category of commands that hosted offers exclude.
+        ("-@dangerous", "info"),
+    ] {
+        set_rights(right).await;
+        Watch::start(server.store(&[]), false).expect_down("redis", command).await;
+        set_rights("+@all").await;
+        Watch::start(server.store(&[]), false).expect_up("redis").await;
+    }
+    // As OPERATIONS.md states.
+    let minimum = ["~mayfly:*", "&mayfly:*", "+@all", "-@admin", "-@dangerous", "+info"];
+    let user = ["ACL", "SETUSER", "app", "reset", "on", ">pw"].iter().chain(&minimum);
+    server.query::<()>(&user.copied().collect::<Vec<_>>()).await;
+    let watch = Watch::start(server.store(&[]), false);
+    watch.expect_up("redis").await;
+    watch.expect_up("publications").await;
+    let left: Vec<String> = server.query(&["KEYS", "*"]).await;
+    assert!(left.iter().all(|key| key.ends_with(":probe")), "{left:?}");
 }

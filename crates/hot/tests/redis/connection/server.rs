@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::eventually;
 use crate::TestStore;
 
-/// A server that is killed when this is dropped.
+/// A server that is killed when this is dropped or when the test process is killed.
 pub(super) struct Server {
     process: Child,
     port: ReservedPort,
@@ -91,15 +91,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails if it has exited.
-        let _ = self.process.kill();
+        // Closes the standard input of the shell, which kills the server.
         let _ = self.process.wait();
     }
 }
 
-/// Returns the command of a server in a directory.
+/// Runs a program and kills it as soon as the other end of the shell's standard input is closed.
+const GUARD_SCRIPT: &str = r#""$@" </dev/null & cat; kill -KILL $!; wait"#;
+
+/// Returns the command of a server in a directory. The server is killed when the standard input of
+/// the command is closed, as [`Child::wait`] does, or when the test process is killed.
 pub(super) fn redis_server(directory: &Path) -> Command {
-    let mut command = Command::new(find_tool("redis-server").expect("Redis is installed"));
-    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD_SCRIPT, "guard"]);
+    command.arg(find_tool("redis-server").expect("Redis is installed"));
+    command.current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::null());
     command
 }

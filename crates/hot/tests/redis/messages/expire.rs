@@ -135,11 +135,25 @@ async fn deletion_succeeds_without_permission_to_publish() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_rejects_the_deletion() {
+async fn key_of_another_type_rejects_the_deletion_before_anything_changes() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     test.query::<()>(&["SET", &test.keys().taken(), "x"]).await;
-    let deleted = test.hot.messages().delete(message.id, None, None, &origin()).await;
+    let deleted = test.hot.messages().delete(message.id, Some("kiran"), None, &origin()).await;
     let error = deleted.expect_err("the hash is a string");
     assert!(matches!(&error, HotError::Rejected(cause) if cause.code() == Some("WRONGTYPE")));
+    assert!(test.is_live(message.id).await);
+    let page = test.hot.inbox().list("kiran", 10).await.expect("Redis responds");
+    assert_eq!(page.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn inbox_of_another_type_does_not_stop_the_deletion_of_its_messages() {
+    let test = TestStore::create().await;
+    let message = accept_one(&test).await;
+    test.overwrite(&test.keys().inbox("kiran")).await;
+    assert!(delete(&test, &message, None).await);
+    assert!(!test.is_live(message.id).await);
+    let entries = test.entries(&test.keys().messages()).await;
+    assert_eq!(entries.len(), 2, "the deletion will reach Postgres");
 }

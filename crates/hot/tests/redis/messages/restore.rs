@@ -116,8 +116,8 @@ async fn message_that_expired_by_the_clock_of_redis_is_not_restored() {
 async fn messages_of_other_inboxes_are_restored_beside_a_key_of_another_type() {
     let test = TestStore::create().await;
     let epoch = begin_epoch(&test).await;
-    test.plant(&test.keys().inbox("planted")).await;
-    let messages = [messages_to("planted", 1), messages_to("kiran", 1)].concat();
+    test.overwrite(&test.keys().inbox("overwritten")).await;
+    let messages = [messages_to("overwritten", 1), messages_to("kiran", 1)].concat();
     assert!(restore(&test, &epoch, (&start(), &RestoreProgress::Done), &messages).await);
     for message in &messages {
         assert!(test.is_live(message.id).await);

@@ -27,7 +27,7 @@ async fn publish(test: &TestStore) -> Vec<String> {
 async fn large_counts_are_published_without_the_set_of_small_ones() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
-    test.plant(&test.keys().plays_changed_small()).await;
+    test.overwrite(&test.keys().plays_changed_small()).await;
     test.mirror(&[count("small", 1), count("large", 200)]).await;
     let keys = test.keys();
     test.query::<()>(&["RENAME", &keys.plays_changed_large(), &keys.plays_publishing()]).await;
@@ -38,14 +38,14 @@ async fn large_counts_are_published_without_the_set_of_small_ones() {
 async fn video_whose_published_count_is_no_number_does_not_stop_others() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
-    let plant = async || {
+    let overwrite = async || {
         let published = test.keys().plays_published();
-        test.query::<()>(&["HSET", &published, "planted", "x"]).await;
+        test.query::<()>(&["HSET", &published, "overwritten", "x"]).await;
     };
-    plant().await;
-    assert!(test.restore(&[(count("planted", 3), 0), (count("valid", 4), 0)], true).await);
-    assert_eq!(publish(&test).await, ["planted", "valid"]);
-    plant().await;
+    overwrite().await;
+    assert!(test.restore(&[(count("overwritten", 3), 0), (count("valid", 4), 0)], true).await);
+    assert_eq!(publish(&test).await, ["overwritten", "valid"]);
+    overwrite().await;
     let unsaved = test.hot.plays().find_unsaved_counts(10).await.expect("Redis responds");
     assert_eq!(unsaved, [("valid".to_owned(), 4)]);
 }
@@ -55,7 +55,7 @@ async fn no_count_is_lost_while_the_published_counts_are_unreadable() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
     test.mirror(&[count("video", 3)]).await;
-    test.plant(&test.keys().plays_published()).await;
+    test.overwrite(&test.keys().plays_published()).await;
     let lease = test.lead().await;
     assert!(test.hot.plays().publish_counts(&lease).await.is_err());
     test.query::<()>(&["DEL", &test.keys().plays_published()]).await;

@@ -6,7 +6,7 @@ use mayfly_core::{EntryId, Timestamp};
 use mayfly_hot::{QueueDepth, Stream};
 
 use super::read;
-use crate::{TestStore, entry_id, messages::messages_to};
+use crate::{TestStore, entry_id, messages::messages_to, plays::write_request};
 
 const STREAM: Stream = Stream::Messages;
 
@@ -37,6 +37,23 @@ async fn unacknowledged_entries_are_counted_delivered_or_not() {
     test.hot.queue().ack_messages(&["2-0"], &[], &[]).await.expect("Redis responds");
     assert_eq!(depth(&test).await, (1, 0, Some(3)));
     assert_eq!(test.hot.queue().length(STREAM).await.expect("Redis responds"), 3);
+}
+
+/// The limit of a queue counts items, and an entry contains up to a thousand plays.
+#[tokio::test]
+async fn depth_contains_the_items_that_the_limit_counts() {
+    let test = TestStore::create().await;
+    let depth = async |stream| {
+        let depth = test.hot.queue().depth(stream).await.expect("Redis responds");
+        (depth.items, depth.waiting)
+    };
+    assert_eq!(depth(Stream::Plays).await, (0, 0));
+    test.accept(&messages_to("kiran", 3)).await;
+    for count in [3, 1] {
+        test.play_writer().write(write_request(count)).await.expect("Redis responds");
+    }
+    assert_eq!(depth(Stream::Messages).await, (3, 3));
+    assert_eq!(depth(Stream::Plays).await, (4, 2));
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ async fn process_that_exited_is_removed() {
     let test = TestStore::create().await;
     let key = test.keys().ledger();
     let old = test.now().await.minus(std::time::Duration::from_secs(6)).as_millis().to_string();
-    test.query::<()>(&["HSET", &key, "writer crashed", &old, "writer planted", "x"]).await;
+    test.query::<()>(&["HSET", &key, "writer crashed", &old, "writer overwritten", "x"]).await;
     assert_eq!(report_writer(&test).await.active, ["w".to_owned()].into());
     test.hot.ledger().remove_writer("w").await.expect("Redis responds");
     let fields: Vec<String> = test.query(&["HKEYS", &key]).await;

@@ -131,7 +131,7 @@ async fn stream_without_mayflys_group_is_not_trimmed() {
 }
 
 #[tokio::test]
-async fn forgotten_group_stops_nothing_and_is_named() {
+async fn forgotten_group_does_not_stop_trimming_and_is_named() {
     let test = TestStore::create().await;
     fill(&test).await;
     let stream = test.keys().messages();
@@ -151,7 +151,7 @@ async fn forgotten_group_stops_nothing_and_is_named() {
 }
 
 #[tokio::test]
-async fn forgotten_group_does_not_hold_the_size_either() {
+async fn forgotten_group_does_not_stop_trimming_by_size() {
     let test = TestStore::create().await;
     fill(&test).await;
     let stream = test.keys().messages();
@@ -173,7 +173,7 @@ async fn window_is_shortened_to_the_maximum_size() {
 }
 
 #[tokio::test]
-async fn burst_is_trimmed_to_the_maximum_size_whatever_its_age() {
+async fn burst_is_trimmed_to_the_maximum_size_regardless_of_its_age() {
     let test = TestStore::create().await;
     test.create_group(STREAM).await;
     // One entry long ago, all others within a moment.

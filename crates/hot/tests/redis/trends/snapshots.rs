@@ -95,7 +95,7 @@ async fn key_of_another_type_is_skipped_and_overwritten_by_the_next_snapshot() {
     let test = TestStore::create().await;
     let (lease, hosts) = (test.lead().await, [host(HOST), host("b.org")]);
     publish(&test, &lease, &snapshot("b.org", now())).await;
-    test.plant(&test.keys().rising(&hosts[0])).await;
+    test.overwrite(&test.keys().rising(&hosts[0])).await;
     let found = test.hot.trends().find_many(&hosts).await.expect("Redis responds");
     assert_eq!(found.len(), 1);
     let next = snapshot(HOST, now());

@@ -1,10 +1,11 @@
 //! Acceptance of visits, and the hosts with visitors.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use mayfly_core::Visit;
-use mayfly_hot::{Capacity, VisitWriteRequest, WriteOutcome};
+use mayfly_hot::{Capacity, ClientLimit, VisitWriteRequest, WriteOutcome};
+use mayfly_runtime::settings::Rate;
 
 use super::{HOST, crowd, on_host, visit, write_request};
 use crate::{TestStore, host, is_fresh};
@@ -12,7 +13,7 @@ use crate::{TestStore, host, is_fresh};
 const TTL: Duration = Duration::from_secs(30);
 const TOO_MANY_PAGES: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::PagesPerHost);
 const TOO_MANY_HOSTS: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::Hosts);
-const TOO_MANY_ADDED: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::HostsPerClient);
+const TOO_MANY_OWNED: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::HostsPerClient);
 const ACCEPTED: WriteOutcome = WriteOutcome::Accepted(None);
 
 /// Returns a request of a client for one visit of each host.
@@ -149,15 +150,75 @@ async fn keys_of_a_host_expire_with_its_visitors() {
 async fn one_client_cannot_occupy_all_hosts() {
     let env = [("MAYFLY_VISITS__HOSTS_MAX", "4"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "2")];
     let test = TestStore::create_with(&env).await;
-    assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, TOO_MANY_ADDED);
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, TOO_MANY_OWNED);
     assert_eq!(list_hosts(&test).await, Vec::<String>::new(), "rejected as a whole");
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
-    assert_eq!(visit_as(&test, "one", &["3.org"]).await, TOO_MANY_ADDED);
+    assert_eq!(visit_as(&test, "one", &["3.org"]).await, TOO_MANY_OWNED);
     assert_eq!(visit_as(&test, "two", &["3.org", "1.org"]).await, ACCEPTED);
-    // Hosts that another client added do not count.
+    // Hosts of other clients do not count.
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, ACCEPTED);
     assert_eq!(visit_as(&test, "two", &["4.org"]).await, ACCEPTED);
-    assert_eq!(visit_as(&test, "three", &["5.org"]).await, TOO_MANY_HOSTS);
+}
+
+#[tokio::test]
+async fn new_host_replaces_one_of_a_client_that_owns_more() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "4")]).await;
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["4.org"]).await, ACCEPTED);
+    // Neither the client with the most hosts nor a request with several gets another one.
+    assert_eq!(visit_as(&test, "one", &["5.org"]).await, TOO_MANY_HOSTS);
+    assert_eq!(visit_as(&test, "three", &["5.org", "6.org"]).await, TOO_MANY_HOSTS);
+    assert_eq!(list_hosts(&test).await, ["1.org", "2.org", "3.org", "4.org"]);
+    for (client, name) in [("three", "5.org"), ("four", "6.org")] {
+        assert_eq!(visit_as(&test, client, &[name]).await, ACCEPTED);
+    }
+    let hosts = list_hosts(&test).await;
+    assert_eq!(hosts[1..], ["4.org", "5.org", "6.org"], "one host of the first client: {hosts:?}");
+    // Each of the others has one host, like the new client would.
+    assert_eq!(visit_as(&test, "five", &["7.org"]).await, TOO_MANY_HOSTS);
+    let owners = test.keys().visited_host_owners();
+    assert_eq!(test.query::<u64>(&["HLEN", &owners]).await, 4);
+    assert!(is_fresh(test.ttl(&owners).await, TTL + Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn several_clients_do_not_keep_others_out() {
+    let env = [("MAYFLY_VISITS__HOSTS_MAX", "100"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "10")];
+    let test = TestStore::create_with(&env).await;
+    let visit_all = async |client: usize| {
+        let hosts: Vec<_> = (0..10).map(|number| format!("{client}.{number}.org")).collect();
+        let hosts: Vec<_> = hosts.iter().map(String::as_str).collect();
+        visit_as(&test, &client.to_string(), &hosts).await
+    };
+    for client in 0..10 {
+        assert_eq!(visit_all(client).await, ACCEPTED);
+    }
+    for number in 0..50 {
+        let (client, name) = (format!("new {number}"), format!("{number}.new.org"));
+        assert_eq!(visit_as(&test, &client, &[&name]).await, ACCEPTED, "{number}");
+    }
+    // The others cannot take these hosts back.
+    for client in 0..10 {
+        visit_all(client).await;
+    }
+    let hosts = list_hosts(&test).await;
+    assert_eq!(hosts.len(), 100);
+    assert_eq!(hosts.iter().filter(|name| name.ends_with(".new.org")).count(), 50, "{hosts:?}");
+}
+
+#[tokio::test]
+async fn host_passes_to_the_next_client_that_visits_it() {
+    let env = [("MAYFLY_VISITS__HOSTS_MAX", "4"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "2")];
+    let test = TestStore::create_with(&env).await;
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
+    let owned = test.keys().owned_hosts("one");
+    let at = test.now().await.minus(TTL + Duration::from_secs(61)).as_millis().to_string();
+    test.query::<()>(&["ZADD", &owned, "XX", &at, "1.org", &at, "2.org"]).await;
+    // The second client keeps the hosts of the first one alive, and therefore owns them.
+    assert_eq!(visit_as(&test, "two", &["1.org", "2.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["3.org"]).await, TOO_MANY_OWNED);
+    assert_eq!(visit_as(&test, "one", &["3.org", "4.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "three", &["5.org"]).await, ACCEPTED);
 }
 
 #[tokio::test]
@@ -169,30 +230,56 @@ async fn hosts_of_a_client_are_limited_within_a_batch() {
         request_of("two", &["2.org"]),
         request_of("one", &["2.org", "1.org"]),
     ];
-    assert_eq!(write_batch(&test, requests).await, [ACCEPTED, TOO_MANY_ADDED, ACCEPTED, ACCEPTED]);
+    assert_eq!(write_batch(&test, requests).await, [ACCEPTED, TOO_MANY_OWNED, ACCEPTED, ACCEPTED]);
 }
 
 #[tokio::test]
 async fn host_counts_for_its_client_as_long_as_the_client_visits_it() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
-    let added = test.keys().added_hosts("one");
+    let owned = test.keys().owned_hosts("one");
     let let_age = async |age: Duration| {
         let at = test.now().await.minus(age).as_millis().to_string();
-        test.query::<()>(&["ZADD", &added, "XX", &at, "1.org"]).await;
+        test.query::<()>(&["ZADD", &owned, "XX", &at, "1.org"]).await;
     };
     assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED);
-    assert!(is_fresh(test.ttl(&added).await, TTL + Duration::from_secs(60)));
+    assert!(is_fresh(test.ttl(&owned).await, TTL + Duration::from_secs(60)));
     let_age(TTL + Duration::from_secs(50)).await;
     assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED, "the heartbeat renews it");
     let_age(TTL + Duration::from_secs(50)).await;
-    assert_eq!(visit_as(&test, "one", &["2.org"]).await, TOO_MANY_ADDED);
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, TOO_MANY_OWNED);
     let_age(TTL + Duration::from_secs(61)).await;
     assert_eq!(visit_as(&test, "one", &["2.org"]).await, ACCEPTED);
 }
 
+#[tokio::test]
+async fn visitor_counts_once_per_second_against_the_limit() {
+    let test = TestStore::create().await;
+    let writer = test.visit_writer();
+    let rate = Rate { items: 100, window: Duration::from_secs(3_600) };
+    let started = Instant::now();
+    let count = async |visits: Vec<Visit>| {
+        let limit = Some(ClientLimit { client: "client".into(), rate });
+        let request = VisitWriteRequest { limit, ..write_request(visits) };
+        match writer.write(request).await.expect("Redis responds") {
+            WriteOutcome::Accepted(Some(status)) => u64::from(100 - status.remaining),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (one, other) = (visit("/", "one"), visit("/", "other"));
+    assert_eq!(count(vec![one.clone(), other.clone(), one.clone()]).await, 2);
+    assert_eq!(count(vec![visit("/page", "one")]).await, 3, "a different page");
+    for _ in 0..60 {
+        let counted = count(vec![one.clone()]).await;
+        assert!(counted <= 3 + started.elapsed().as_secs(), "{counted}");
+    }
+    test.let_age(std::slice::from_ref(&other), Duration::from_secs(2)).await;
+    let before = count(vec![one.clone()]).await;
+    assert_eq!(count(vec![other]).await, before + 1);
+}
+
 /// Names that were parts of other keys, or looked like them.
 #[tokio::test]
-async fn visits_of_any_host_leave_the_keys_of_others_alone() {
+async fn visits_of_a_host_do_not_change_the_keys_of_others() {
     let test = TestStore::create().await;
     let names = [
         "zz",
@@ -201,10 +288,10 @@ async fn visits_of_any_host_leave_the_keys_of_others_alone() {
         "zz:names",
         "zz:state",
         "hosts",
-        "hosts:added",
+        "hosts:owned",
         "a",
         "a:names",
-        "added:a",
+        "owned:a",
         "zz:v0:names",
     ];
     let visits = |names: &[&str]| -> Vec<Visit> {
@@ -221,7 +308,7 @@ async fn visits_of_any_host_leave_the_keys_of_others_alone() {
             assert_eq!((sample.visitors, sample.pages.len()), (1, 3), "{name} in round {round}");
         }
     }
-    // Another program added something that is no host.
+    // Another program added something that is not a host.
     let script = "return redis.call('ZADD', KEYS[1], ARGV[1], '\\255', ARGV[1], 'no host')";
     let at = test.now().await.as_millis().to_string();
     test.query::<()>(&["EVAL", script, "1", &test.keys().visited_hosts(), &at]).await;
@@ -235,8 +322,8 @@ async fn host_with_a_key_of_another_type_rejects_only_its_visits() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__PAGES_MAX", "2")]).await;
     let keys = |name| test.keys().visits(&host(name));
     let class = mayfly_core::ShortHash::new("v").class();
-    let planted = [keys("1.org").state(), keys("2.org").names(), keys("3.org").visits(class)];
-    for key in &planted {
+    let overwritten = [keys("1.org").state(), keys("2.org").names(), keys("3.org").visits(class)];
+    for key in &overwritten {
         test.query::<()>(&["SET", key, "x"]).await;
     }
     let requests = ["1.org", "2.org", "3.org", "4.org"].map(|name| request_of("one", &[name]));
@@ -254,9 +341,22 @@ async fn host_with_a_key_of_another_type_rejects_only_its_visits() {
 #[tokio::test]
 async fn client_with_a_key_of_another_type_rejects_only_its_visits() {
     let test = TestStore::create().await;
-    test.query::<()>(&["SET", &test.keys().added_hosts("one"), "x"]).await;
+    test.query::<()>(&["SET", &test.keys().owned_hosts("one"), "x"]).await;
     let requests = vec![request_of("one", &["1.org"]), request_of("two", &["1.org"])];
     let outcomes = write_batch(&test, requests).await;
     assert!(matches!(outcomes[0], WriteOutcome::UnreadableKey { .. }), "{outcomes:?}");
     assert_eq!(outcomes[1], ACCEPTED);
+}
+
+#[tokio::test]
+async fn owners_of_another_type_reject_no_visits() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "2")]).await;
+    test.query::<()>(&["SET", &test.keys().visited_host_owners(), "x"]).await;
+    assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["1.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["3.org"]).await, TOO_MANY_HOSTS);
+    let_host_age(&test, "1.org", TTL + Duration::from_secs(61)).await;
+    assert_eq!(list_hosts(&test).await, ["2.org"]);
+    test.hot.visits().remove_host(&host("2.org"), Duration::ZERO).await.expect("Redis responds");
+    assert_eq!(list_hosts(&test).await, Vec::<String>::new());
 }

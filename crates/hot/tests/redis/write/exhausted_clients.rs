@@ -99,7 +99,7 @@ async fn client_is_accepted_again_in_a_new_window() {
 }
 
 #[tokio::test]
-async fn writers_of_a_process_share_what_they_know() {
+async fn writers_of_a_process_share_rejections() {
     let test = TestStore::create().await;
     let clients = ExhaustedClients::default();
     let start = || MessageWriter::start(&test.hot, &test.settings, clients.clone());

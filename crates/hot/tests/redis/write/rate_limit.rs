@@ -137,8 +137,8 @@ async fn messages_plays_and_visits_have_separate_limits() {
         })
     };
     let visit = |count| {
-        let some = vec![visits::visit("/", "v"); count];
-        let request = visits::write_request(some);
+        let visitors = (0..count).map(|number| visits::visit("/", &format!("{count}.{number}")));
+        let request = visits::write_request(visitors.collect());
         visits.write(VisitWriteRequest { limit: Some(limit("client", 4)), ..request })
     };
     for (count, left) in [(2, Ok(2)), (3, Err(2)), (1, Ok(1))] {

@@ -51,7 +51,7 @@ pub struct BodyMemory {
 
 impl BodyMemory {
     /// Creates the memory of a body of which nothing has arrived.
-    pub(super) fn new(budget: Option<&BodyBudget>) -> Self {
+    pub(crate) fn new(budget: Option<&BodyBudget>) -> Self {
         Self { budget: budget.cloned(), bytes: 0 }
     }
 
@@ -60,20 +60,27 @@ impl BodyMemory {
     /// # Errors
     /// Returns 503 `overloaded` if the process has no memory for more bytes; the number is then
     /// unchanged.
-    pub(super) fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
         if let Some(budget) = &self.budget {
             if bytes <= self.bytes {
                 budget.remove(self.bytes - bytes);
             } else if !budget.try_add(bytes - self.bytes, bytes) {
                 metrics::counter!(names::HTTP_BODIES_REFUSED_TOTAL).increment(1);
                 return Err(Problem::new(Code::Overloaded).detail(
-                    "Too many request bodies are in progress. Nothing was written. Retry after \
+                    "Too many requests are being received. Nothing was written. Retry after \
                      the time in the Retry-After header.",
                 ));
             }
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Releases all bytes.
+    pub(crate) fn clear(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.remove(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub enum BodyFormat {
     Ndjson,
 }
 
-/// The body of a request that is not read yet, so that a request can be rejected before any work.
+/// The unread body of a request. The request can be rejected before its body is read.
 pub struct UnreadBody {
     request: HttpRequest,
     payload: Payload,

@@ -42,8 +42,8 @@ struct Pair<'a> {
     values: Vec<Cow<'a, str>>,
 }
 
-/// Splits a text into its pairs, each with all values of its name. Takes linear time, however many
-/// distinct names there are.
+/// Splits a text into its pairs, each with all values of its name. Takes linear time, regardless of
+/// the number of distinct names.
 fn split_pairs(text: &[u8]) -> Result<Vec<Pair<'_>>, Problem> {
     let mut pairs: Vec<Pair<'_>> = Vec::new();
     let mut indexes: HashMap<Cow<'_, str>, usize> = HashMap::new();

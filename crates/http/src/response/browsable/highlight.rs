@@ -25,7 +25,7 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Appends a JSON text as HTML. Any text is safe to pass; one that is not JSON is merely ugly.
+/// Appends a JSON text as HTML. Text that is not JSON is formatted arbitrarily, but is escaped too.
 pub(super) fn highlight(json: &str, html: &mut String) {
     let mut level = 0_usize;
     let mut rest = json.trim_start();

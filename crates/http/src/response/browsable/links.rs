@@ -13,8 +13,8 @@ pub(super) fn root_of(path: &str) -> String {
     if levels == 0 { "./".to_owned() } else { "../".repeat(levels) }
 }
 
-/// Returns the URLs of the next page of a list and of later items, with their texts.
-pub(super) fn find_links(
+/// Returns the link to the next page of a list, or to items stored later: its URL and its text.
+pub(super) fn find_list_link(
     request: &HttpRequest,
     headers: &HeaderMap,
     json: &[u8],
@@ -69,17 +69,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         let json = br#"{"items":[],"next_cursor":"1a2f","has_more":false}"#;
         let later = ("?limit=5&order=asc&cursor=1a2f".to_owned(), "Items stored later");
-        assert_eq!(find_links(&request, &headers, json, "../"), Some(later));
+        assert_eq!(find_list_link(&request, &headers, json, "../"), Some(later));
         for (link, url) in [
             ("</v1/messages?cursor=b>; rel=\"next\"", "../v1/messages?cursor=b"),
             ("<https://a.org/x>; rel=\"next\"", "https://a.org/x"),
         ] {
             headers.insert(LINK, HeaderValue::from_static(link));
             let next = (url.to_owned(), "Next page");
-            assert_eq!(find_links(&request, &headers, json, "../"), Some(next));
+            assert_eq!(find_list_link(&request, &headers, json, "../"), Some(next));
         }
         headers.insert(LINK, HeaderValue::from_static("<javascript:x>; rel=\"next\""));
-        assert_eq!(find_links(&request, &headers, b"[]", "../"), None);
-        assert_eq!(find_links(&request, &headers, b"{\"next_cursor\":null}", "../"), None);
+        assert_eq!(find_list_link(&request, &headers, b"[]", "../"), None);
+        assert_eq!(find_list_link(&request, &headers, b"{\"next_cursor\":null}", "../"), None);
     }
 }

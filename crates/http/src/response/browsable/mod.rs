@@ -1,5 +1,5 @@
 //! JSON responses as pages: a browser that opens an API URL shows the request, the response and
-//! links to go on. Programs receive JSON.
+//! related links. Other clients receive JSON.
 
 mod highlight;
 mod links;
@@ -78,7 +78,7 @@ pub(crate) fn render_for_browser(
     ServiceResponse::new(request, http.set_body(BoxBody::new(page)))
 }
 
-/// Returns whether the response is JSON, and not a file, which has a tag.
+/// Returns whether the response is JSON and not a file. Files have an `ETag`.
 fn is_plain_json(response: &ServiceResponse<BoxBody>) -> bool {
     let headers = response.headers();
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();

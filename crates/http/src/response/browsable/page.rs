@@ -10,7 +10,7 @@ use actix_web::{
 use super::{
     STYLE_PATH,
     highlight::{escape, highlight},
-    links::{find_links, root_of},
+    links::{find_list_link, root_of},
 };
 
 /// Larger documents are cut, because browsers show them slowly.
@@ -52,7 +52,7 @@ impl Page<'_> {
     fn render_links(&self, page: &mut String, root: &str) {
         let fragment = self.fragment.unwrap_or_default();
         let docs = (format!("{root}docs{fragment}"), "Documentation of this operation");
-        let links = find_links(self.request, self.headers, self.json, root);
+        let links = find_list_link(self.request, self.headers, self.json, root);
         page.push_str("<nav>\n");
         for (url, text) in std::iter::once(docs).chain(links) {
             // Writing to a string cannot fail.

@@ -1,4 +1,4 @@
-//! Requests that foreign pages cause, and the hosts that requests address.
+//! Requests that pages of other origins cause, and the hosts that requests address.
 
 use reqwest::RequestBuilder;
 
@@ -15,7 +15,7 @@ async fn expect_forbidden(request: RequestBuilder) {
 }
 
 #[tokio::test]
-async fn foreign_page_cannot_write() {
+async fn page_of_another_origin_cannot_write() {
     for settings in [&[][..], &[ALLOWED][..]] {
         let server = start(settings).await;
         for origin in ["http://evil.example", "null", "https://example.org.evil.net"] {
@@ -25,13 +25,14 @@ async fn foreign_page_cannot_write() {
             // A `GET` that writes or takes, sent by `fetch` without CORS.
             expect_forbidden(server.get("/message/write").header("origin", origin)).await;
         }
-        for path in ["/message/write", "/plain"] {
-            let post = server.post(path).header("sec-fetch-site", "cross-site");
-            expect_forbidden(post).await;
+        for site in ["cross-site", "same-site"] {
+            for path in ["/message/write", "/plain"] {
+                expect_forbidden(server.post(path).header("sec-fetch-site", site)).await;
+            }
+            // An image or a link of a page of another origin, such as another subdomain or port.
+            let image = server.get("/message/write").header("sec-fetch-site", site);
+            expect_forbidden(image.header("referer", "https://other.example.org/")).await;
         }
-        // An image or a link of a foreign page.
-        let image = server.get("/message/write").header("sec-fetch-site", "cross-site");
-        expect_forbidden(image).await;
     }
 }
 
@@ -44,7 +45,7 @@ async fn own_and_allowed_pages_and_programs_can_write() {
         &[("origin", own.as_str()), ("sec-fetch-site", "same-origin")],
         &[("origin", "https://example.org"), ("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "none")],
-        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "same-site"), ("referer", "https://example.org/page")],
     ] {
         let with = |request: RequestBuilder| {
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
@@ -57,7 +58,7 @@ async fn own_and_allowed_pages_and_programs_can_write() {
 }
 
 #[tokio::test]
-async fn foreign_page_can_read_what_it_can_read_without_credentials() {
+async fn page_of_another_origin_can_send_reads() {
     let server = start(&[ALLOWED]).await;
     for path in ["/plain", "/health", "/docs"] {
         let request = server.get(path).header("sec-fetch-site", "cross-site");
@@ -86,8 +87,8 @@ async fn beacon_of_a_page_is_json_declared_as_text() {
         assert_eq!(post(allowed, kind).await.expect("a response").status(), 200, "{kind}");
     }
     assert_eq!(post(allowed, "text/html").await.expect("a response").status(), 415);
-    let foreign = post(Some("http://evil.example"), "text/plain;charset=UTF-8").await;
-    assert_eq!(foreign.expect("a response").status(), 403);
+    let cross_origin = post(Some("http://evil.example"), "text/plain;charset=UTF-8").await;
+    assert_eq!(cross_origin.expect("a response").status(), 403);
     assert_eq!(post(None, "text/plain").await.expect("a response").status(), 415);
     assert_eq!(post(None, "application/json").await.expect("a response").status(), 200);
 }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
-use crate::server::{TestServer, exchange, read_until, start};
+use crate::server::{TestServer, exchange, read_to_end, read_until, start};
 
 const GET: &str = "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n";
 /// More than the buffers of the kernel hold.
@@ -79,6 +80,24 @@ async fn request_in_single_bytes_and_behind_bodies_is_answered() {
     assert_eq!(bodies, ["1234", "56", "plain"]);
 }
 
+/// Load balancers reuse idle connections, so the server must not close them first.
+#[tokio::test]
+async fn idle_connection_is_kept_open_for_the_configured_time() {
+    let default = start(&[]).await;
+    let mut kept = default.connect().await;
+    let short = start(&[("MAYFLY_HTTP__KEEP_ALIVE", "1s")]).await;
+    let mut closed = short.connect().await;
+    for connection in [&mut kept, &mut closed] {
+        connection.write_all(GET.as_bytes()).await.expect("written");
+        read_until(connection, "\r\n\r\nplain").await;
+    }
+    let started = Instant::now();
+    assert_eq!(read_to_end(&mut closed).await, "");
+    assert!(started.elapsed() > Duration::from_millis(400), "{:?}", started.elapsed());
+    kept.write_all(GET.as_bytes()).await.expect("written");
+    read_until(&mut kept, "\r\n\r\nplain").await;
+}
+
 #[tokio::test]
 async fn client_that_reads_nothing_is_disconnected() {
     let server = start(&[("MAYFLY_HTTP__WRITE_TIMEOUT", "300ms")]).await;
@@ -105,6 +124,26 @@ async fn client_that_reads_slowly_receives_everything() {
         if started.elapsed() < Duration::from_secs(3) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// The server observes small reads, although the kernel buffers what it writes.
+#[tokio::test]
+async fn client_that_reads_a_few_kilobytes_at_a_time_is_not_disconnected() {
+    const BYTES: usize = 256 << 10;
+    let server = start(&[("MAYFLY_HTTP__WRITE_TIMEOUT", "1s")]).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+    let mut connection = socket.connect(server.address).await.expect("a connection");
+    let request = format!("GET /held/{BYTES} HTTP/1.1\r\nHost: x\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.expect("written");
+    let (mut chunk, mut count) = (vec![0; 8 << 10], 0);
+    while count < BYTES {
+        let read = connection.read(&mut chunk).await.expect("it is open");
+        assert_ne!(read, 0, "closed after {count} bytes");
+        count += read;
+        // 48 KB per second.
+        tokio::time::sleep(Duration::from_micros(read as u64 * 1_000_000 / (48 << 10))).await;
     }
 }
 
@@ -141,5 +180,30 @@ async fn client_that_does_not_read_cannot_request_more() {
             Err(_) => return,
         }
     }
-    panic!("the server reads on after {sent} bytes");
+    panic!("the server is still reading after {sent} bytes");
+}
+
+#[tokio::test]
+async fn incomplete_heads_are_refused_beyond_the_memory_and_release_it() {
+    let settings =
+        [("MAYFLY_HTTP__BODIES_BYTES_MAX", "100KiB"), ("MAYFLY_HTTP__BODY_TIMEOUT", "2s")];
+    let server = start(&settings).await;
+    let head = format!("GET /plain HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(20 << 10));
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        let mut connection = server.connect().await;
+        connection.write_all(head.as_bytes()).await.expect("written");
+        connections.push(connection);
+    }
+    let responses = join_all(connections.iter_mut().map(read_to_end)).await;
+    let count = |status: &str| responses.iter().filter(|one| one.starts_with(status)).count();
+    let (refused, late) = (count("HTTP/1.1 503 "), count("HTTP/1.1 408 "));
+    assert!((3..8).contains(&refused) && refused + late == 8, "{responses:?}");
+    let overloaded = responses.iter().filter(|one| one.contains("\"code\":\"overloaded\"")).count();
+    assert_eq!(overloaded, refused);
+    for _ in 0..4 {
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        let response = exchange(&mut server.connect().await, &request).await;
+        assert!(response.ends_with("\r\n\r\nplain"), "{response}");
+    }
 }

@@ -14,7 +14,7 @@ async fn invalid_target_is_rejected_with_a_problem_that_a_page_can_read() {
         ("/v1/messages/<id>", "%3C"),
         ("/query?username=\"x\"", "%22"),
         ("/a b", "a space"),
-        ("/ü", "outside of ASCII"),
+        ("/ü", "a non-ASCII character"),
         (long.as_str(), "longer than"),
         ("http://[a/", "not a valid path"),
     ] {

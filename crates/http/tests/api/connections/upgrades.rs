@@ -1,7 +1,7 @@
 //! WebSocket upgrades of the server, before a service takes over the socket.
 
 use actix_web::web::ServiceConfig;
-use mayfly_http::{BoundListener, UpgradeRequest, serve_with_upgrades};
+use mayfly_http::{BoundListener, NoQuery, UpgradeRequest, resource, serve_with_upgrades};
 use mayfly_runtime::{Process, Service};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,7 +19,9 @@ fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
     let listener = BoundListener::bind(process.settings.http.listen).expect("a free port");
     let address = listener.address();
     let local = || {
-        let configure = |_: &mut ServiceConfig| {};
+        let configure = |config: &mut ServiceConfig| {
+            config.service(resource("/plain").get(async |_: NoQuery| "plain"));
+        };
         (configure, async |request: UpgradeRequest| {
             if request.path() != "/live" {
                 return request.reject(mayfly_http::upgrade_required()).await;
@@ -41,6 +43,42 @@ fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
 async fn send(address: std::net::SocketAddr, request: &str) -> String {
     let mut connection = TcpStream::connect(address).await.expect("a connection");
     exchange(&mut connection, request).await
+}
+
+/// Otherwise each socket would have its own connections to the stores.
+#[tokio::test]
+async fn sockets_of_both_families_share_the_state_of_a_thread() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+    let env = [("MAYFLY_HTTP__LISTEN", "localhost:0"), ("MAYFLY_HTTP__WORKERS", "2")];
+    let process = Process::new(Service::WsFanout, settings(&env));
+    let listener = BoundListener::bind(process.settings.http.listen).expect("a free port");
+    let addresses = listener.addresses().to_vec();
+    let created = Arc::new(AtomicUsize::new(0));
+    let local = {
+        let created = Arc::clone(&created);
+        move || {
+            created.fetch_add(1, Ordering::Relaxed);
+            (
+                |_: &mut ServiceConfig| {},
+                async |request: UpgradeRequest| {
+                    request.reject(mayfly_http::upgrade_required()).await;
+                },
+            )
+        }
+    };
+    tokio::spawn(async move {
+        serve_with_upgrades(listener, &process, local, std::future::pending()).await
+    });
+    for address in addresses {
+        for request in ["GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"; 2] {
+            let response = send(address, request).await;
+            assert!(response.starts_with("HTTP/1.1 200 "), "{address}: {response}");
+        }
+    }
+    assert_eq!(created.load(Ordering::Relaxed), 2, "one per thread");
 }
 
 #[tokio::test]
@@ -89,4 +127,39 @@ async fn upgrade_at_another_host_is_rejected() {
     assert!(response.contains("\"code\":\"forbidden\""), "{response}");
     let response = send(address, &request("localhost:8080")).await;
     assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+}
+
+/// RFC 9110, section 7.8: a server may ignore `Upgrade`, and must ignore unknown protocols.
+#[tokio::test]
+async fn upgrade_to_another_protocol_is_ignored() {
+    let server = crate::server::start(&[]).await;
+    for address in [start(&[]), server.address] {
+        for upgrade in ["h2c", "HTTP/2.0", "TLS/1.0, HTTP/1.1", "websockets"] {
+            let headers = format!("Host: x\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk");
+            let request = format!(
+                "GET /plain HTTP/1.1\r\n{headers}\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n\
+                 GET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            );
+            let responses = send(address, &request).await;
+            let count = responses.matches("HTTP/1.1 200 ").count();
+            assert_eq!(count, 2, "{upgrade}: {responses}");
+            assert!(!responses.contains("connection: upgrade"), "{upgrade}: {responses}");
+        }
+    }
+}
+
+/// A WebSocket is opened with `GET` and without a body. Any other request has its usual meaning.
+#[tokio::test]
+async fn request_with_a_body_is_not_a_handshake() {
+    let server = crate::server::start(&[]).await;
+    for upgrade in ["websocket", "h2c"] {
+        let request = format!(
+            "POST /plain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+             Connection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: 4\r\n\r\n1234\
+             GET /plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        );
+        let responses = send(server.address, &request).await;
+        assert!(responses.contains("\r\n\r\n1234HTTP/1.1 200 "), "{upgrade}: {responses}");
+        assert!(responses.ends_with("\r\n\r\nplain"), "{upgrade}: {responses}");
+    }
 }

@@ -1,13 +1,13 @@
 //! Whole numbers.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use serde::{Deserializer, de::Error};
 
 use super::{Scalar, parse_scalar};
 
 const THREADS_MAX: u64 = 512;
-/// Limits of what a process allocates or starts when it starts.
+/// Limits of the resources that a process allocates at startup.
 const CONNECTIONS_MAX: u64 = 10_000;
 const TASKS_MAX: u64 = 1024;
 const QUEUE_LENGTH_MAX: u64 = 100_000_000;
@@ -21,6 +21,14 @@ where
     const ALLOWED: &str = "a whole number above 0";
     let number = parse_scalar(deserializer, ALLOWED, |value| as_whole(value).filter(|&n| n > 0))?;
     T::try_from(number).map_err(|_| D::Error::custom(ALLOWED))
+}
+
+/// Parses the size of the connection pool of a server thread. The batchers of ingest-api keep up to
+/// six connections, and other calls must find a free one.
+pub(crate) fn pooled_connections<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<usize, D::Error> {
+    from_range(deserializer, "a whole number from 8 to 10000", 8..=CONNECTIONS_MAX)
 }
 
 /// Parses the size of a connection pool.
@@ -39,18 +47,24 @@ pub(crate) fn queue_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 }
 
 fn from_1_to<'de, D: Deserializer<'de>>(deserializer: D, max: u64) -> Result<usize, D::Error> {
-    parse_scalar(deserializer, &format!("a whole number above 0, at most {max}"), |value| {
+    from_range(deserializer, &format!("a whole number above 0, at most {max}"), 1..=max)
+}
+
+fn from_range<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    allowed: &str,
+    range: RangeInclusive<u64>,
+) -> Result<usize, D::Error> {
+    parse_scalar(deserializer, allowed, |value| {
         as_whole(value)
-            .filter(|number| (1..=max).contains(number))
+            .filter(|number| range.contains(number))
             .and_then(|number| usize::try_from(number).ok())
     })
 }
 
 /// Parses a number of threads; 0 means one per core.
 pub(crate) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    parse_scalar(deserializer, "a whole number from 0 to 512", |value| {
-        as_whole(value).filter(|&n| n <= THREADS_MAX).and_then(|n| usize::try_from(n).ok())
-    })
+    from_range(deserializer, "a whole number from 0 to 512", 0..=THREADS_MAX)
 }
 
 /// Parses a whole number above 0, or `off`.

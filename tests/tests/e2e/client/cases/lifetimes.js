@@ -1,4 +1,4 @@
-// Lifetimes: a message lives as long as its time to live, whatever the clocks say.
+// Lifetimes: a message lives as long as its time to live, regardless of the clocks.
 
 addCases({
   async 'reports expired messages'(world) {
@@ -55,7 +55,7 @@ addCases({
       world.socket.receiveMessage(`a ${label}`, { ttl: 10 });
       world.socket.receiveMessage(`b ${label}`, { ttl: 10, clockMs });
       world.socket.receiveMessage(`c ${label}`, { ttl: 20 });
-      // Clocks may be set at any time, each by itself.
+      // Clocks may be adjusted at any time, independently of each other.
       if (skewMs) world.clockSkewMs += 3_600_000;
       const later = new Date(Date.parse(world.serverTime) + 3_600_000).toISOString();
       if (!skewMs) world.socket.receiveHello({ time: later, resumed: false, reason: 'data_lost' });
@@ -71,7 +71,7 @@ addCases({
     }
   },
 
-  async 'tells how long a message lives'(world) {
+  async 'reports the remaining life of a message'(world) {
     const { live } = await world.connect();
     /** @type {number[]} */
     const remaining = [];
@@ -138,7 +138,7 @@ addCases({
       world.socket.receiveMessage(`replayed ${n}`, { ageMs, clockMs: -300_000 });
       await world.advance(10);
     }
-    assertEqual(Math.max(...remaining), 0, 'replayed messages, as far as can be told');
+    assertEqual(Math.max(...remaining), 0, 'replayed messages, by estimate');
     for (let n = 0; n < 50; n++) {
       world.socket.receiveMessage(`live ${n}`, { clockMs: -300_000 });
       await world.advance(100);
@@ -149,7 +149,7 @@ addCases({
     assertEqual(events('message').length, 80, 'all');
   },
 
-  async 'notices that the computer has slept'(world) {
+  async 'detects that the computer has slept'(world) {
     const { live, events } = await world.connect();
     const expired = () => events('expired').flatMap(({ ids }) => ids);
     world.socket.receiveHello();
@@ -169,7 +169,7 @@ addCases({
     assertEqual(expired(), ['m1', 'm3', 'm4', 'm2'], 'two hours after its arrival');
   },
 
-  async 'knows the time of the server'(world) {
+  async 'returns the time of the server'(world) {
     world.clockSkewMs = 300_000;
     const { live } = await world.connect();
     world.socket.receiveHello();

@@ -29,6 +29,22 @@ addCases({
     );
   },
 
+  async 'continues after a frame that lacks a field'(world) {
+    /** @type {string[]} */
+    const reported = [];
+    globalThis.reportError = (error) => reported.push(error.name);
+    const { events } = await world.connect({ feeds: ['messages', 'plays'], videos: 'v' });
+    world.socket.receiveHello();
+    const frames = [{ type: 'message' }, { type: 'expired' }, { type: 'plays' }];
+    for (const frame of frames) world.socket.receive(frame);
+    world.socket.receiveMessage('m1');
+    assertEqual(
+      [events('message').length, reported],
+      [1, frames.map(() => 'TypeError')],
+      'continues',
+    );
+  },
+
   async 'can be closed by a listener'(world) {
     const events = /** @type {const} */ (['state', 'resumed', 'message', 'gap']);
     for (const event of events) {
@@ -43,7 +59,7 @@ addCases({
     }
   },
 
-  async 'adds and removes each listener by itself'(world) {
+  async 'adds and removes each listener independently'(world) {
     const { live } = await world.connect();
     world.socket.receiveHello();
     let calls = 0;

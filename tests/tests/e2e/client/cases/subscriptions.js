@@ -1,4 +1,4 @@
-// Subscriptions: who receives what, and when a call settles.
+// Subscriptions: the frames that are delivered, and the settlement of calls.
 
 addCases({
   async 'subscribes to no channels, all channels or those named'(world) {
@@ -288,7 +288,7 @@ addCases({
     assertEqual([channels, feeds], [undefined, ['messages']], 'after a reconnect');
   },
 
-  async 'rejects calls when the connection is closed for good'(world) {
+  async 'rejects calls when the connection is closed permanently'(world) {
     for (const close of [
       (/** @type {import('../../../../../web/client/mayfly.js').Live} */ live) => live.close(),
       () => world.socket.disconnect(4501, 'too many'),
@@ -304,7 +304,7 @@ addCases({
     }
   },
 
-  async 'does not report a rejection that nobody handles'(world) {
+  async 'does not report an unhandled rejection'(world) {
     /** @type {unknown[]} */
     const unhandled = [];
     window.onunhandledrejection = (event) => unhandled.push(event.reason);

@@ -109,7 +109,7 @@ fn version_2(request: &Request) -> Case {
 }
 
 /// Returns the rejection of a request that a page of another site caused.
-fn foreign(request: &Request) -> Case {
+fn cross_origin(request: &Request) -> Case {
     case(Plain, request.clone().header("origin", "http://evil.example"), 403, "forbidden")
 }
 
@@ -120,18 +120,20 @@ pub fn for_writers() -> Vec<Case> {
         let (one, other) = (format!("openapi-{n}"), format!("openapi-{n}-other"));
         let (request, another) = (build(&one), build(&other));
         let key = |request: &Request| request.clone().header("idempotency-key", &one);
-        let limited = |request: &Request| {
-            request.clone().header("x-forwarded-for", &format!("198.51.100.{n}"))
+        // Of other visitors than the rest, because a visitor counts once per second.
+        let limited = |text: &str| {
+            let request = build(&format!("openapi-{n}-{text}"));
+            request.header("x-forwarded-for", &format!("198.51.100.{n}"))
         };
         let mut cases = common(&request).to_vec();
         cases.extend([
             case(Plain, request.clone(), status, ""),
             after(Plain, key(&request), key(&request), status, ""),
             after(Plain, key(&request), key(&another), 422, "idempotency_key_reused"),
-            after(RateLimited, limited(&request), limited(&another), 429, "rate_limited"),
+            after(RateLimited, limited("first"), limited("second"), 429, "rate_limited"),
             after(SmallQueue, request.clone(), another, 503, "overloaded"),
             case(NoStores, request.clone(), 503, "unavailable"),
-            foreign(&request),
+            cross_origin(&request),
         ]);
         if has_inbox {
             cases.push(after(SmallInbox, request.clone(), request.clone(), 409, "inbox_full"));
@@ -198,9 +200,9 @@ pub fn for_readers(id: &str) -> Vec<Case> {
         ]);
     }
     cases.extend([
-        foreign(&Request::new("delete_message").name(id)),
-        foreign(&Request::new("take_inbox").name("fred")),
-        foreign(&Request::new("get_chats").name("fred")),
+        cross_origin(&Request::new("delete_message").name(id)),
+        cross_origin(&Request::new("take_inbox").name("fred")),
+        cross_origin(&Request::new("get_chats").name("fred")),
     ]);
     let take = |inbox: &str, limit: &str| {
         Request::new("take_inbox").name(inbox).query(limit).header("idempotency-key", inbox)

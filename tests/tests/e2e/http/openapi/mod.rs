@@ -26,7 +26,7 @@ const APIS: [Service; 2] = [Service::IngestApi, Service::ListApi];
 /// The number of concurrent cases.
 const CONCURRENT_CASES: usize = 8;
 /// Documented outcomes of every operation that accesses a store, which a test cannot provoke
-/// everywhere: they need more requests than the store can execute, or an error that nobody expects.
+/// everywhere: they need more requests than the store can execute, or an unexpected error.
 const UNTESTED: [(u16, &str); 2] = [(503, "overloaded"), (500, "internal")];
 
 async fn read_document(world: &World) -> Document {

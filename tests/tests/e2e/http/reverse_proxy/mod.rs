@@ -1,5 +1,8 @@
 //! nginx with `deploy/nginx.conf` in front of all services.
 
+// The tests use several loopback addresses, which macOS does not have.
+#[cfg(target_os = "linux")]
+mod names;
 mod restart;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! Clients that do not read cost a process a bounded amount of memory, however many they are.
+//! Clients that do not read cost a process a bounded amount of memory, regardless of their number.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn open_unread(url: &str, count: usize) -> Vec<LiveSocket> {
     opened.buffer_unordered(20).map(|live| live.expect("the socket opens")).collect().await
 }
 
-/// Posts large messages, 60 at once.
+/// Posts large messages, in batches of 60.
 async fn post_large(world: &World, channel: &str, count: usize) {
     let data = "x".repeat(LARGE);
     for from in (0..count).step_by(60) {
@@ -71,17 +71,17 @@ async fn clients_that_do_not_read_replies_are_not_read_from() {
     let names: Vec<_> = (0..128).map(|number| format!("channel={number:0>64}")).collect();
     let url = world.live_url(&names.join("&"));
     let count = short_or_full(40, 100);
-    let asks = [
+    let frames = [
         encode(FIN | opcode::TEXT, br#"{"type":"subscribe"}"#),
         encode(FIN | opcode::TEXT, br#"{"type":"unsubscribe"}"#),
         encode(FIN | opcode::TEXT, format!("{:>4000}", "x").as_bytes()),
         encode(FIN | opcode::PING, &[b'x'; 125]),
         encode(FIN | opcode::PING, b""),
     ];
-    for ask in asks {
+    for frame in frames {
         let lives = open_unread(&url, count).await;
-        let many = ask.repeat(1_200);
-        let growth = measure_growth(&world, &format!("{} bytes", ask.len()), async {
+        let many = frame.repeat(1_200);
+        let growth = measure_growth(&world, &format!("{} bytes", frame.len()), async {
             let flooding = lives.into_iter().map(|mut live| {
                 let many = &many;
                 // The rest is not sent, because the server does not read it.
@@ -98,10 +98,10 @@ async fn clients_that_do_not_read_replies_are_not_read_from() {
         .await;
         assert!(growth < 32 * MIB, "{} MiB", growth / MIB);
     }
-    // The server reads on as soon as the client does.
+    // The server continues to read when the client reads.
     let (mut live, _) = LiveSocket::connect_with_hello(&url).await;
-    let ask = encode(FIN | opcode::TEXT, br#"{"type":"ping"}"#);
-    live.send_raw(&ask.repeat(2_000)).await.expect("the connection is open");
+    let frame = encode(FIN | opcode::TEXT, br#"{"type":"ping"}"#);
+    live.send_raw(&frame.repeat(2_000)).await.expect("the connection is open");
     for _ in 0..2_000 {
         assert_eq!(live.next_frame().await["type"], "pong");
     }
@@ -126,7 +126,7 @@ async fn replays_that_are_not_read_cost_a_limited_amount_of_memory() {
     })
     .await;
     assert!(growth < 64 * MIB, "{} MiB", growth / MIB);
-    // A client that reads gets its turn: unread replays are closed for it.
+    // A client that reads gets its turn, because unread replays are closed.
     let reading = async {
         let (mut live, hello) = LiveSocket::connect_with_hello(&url).await;
         assert_eq!(hello["resumed"], true);
@@ -158,10 +158,14 @@ async fn event_streams_that_are_not_read_cost_little_and_are_closed() {
     raise_file_limit();
     let setup = setup().set("MAYFLY_HTTP__WRITE_TIMEOUT", "3s");
     let world = setup.set("MAYFLY_FANOUT__SLOW_CONSUMER", "drop").start().await;
+    // Everything that is allocated once.
+    post_large(&world, "sse", 240).await;
     let count = short_or_full(200, 500);
     let streams = open_unread_events(&world, count).await;
     let growth = measure_growth(&world, "event streams", post_large(&world, "sse", 240)).await;
-    assert!(growth < 48 * MIB, "{} MiB", growth / MIB);
+    // The queues share up to 8 MiB of frames. Each stream also has a write buffer. Frames that the
+    // process has received and not distributed yet need up to 10 MiB on a busy machine.
+    assert!(growth < 32 * MIB, "{} MiB", growth / MIB);
     eventually(DEFAULT_TIMEOUT, "the streams are closed", async || {
         match world.fanout_metrics().await.sum("connections") {
             0 => Ok(()),

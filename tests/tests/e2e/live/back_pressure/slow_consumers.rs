@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use mayfly_stack::Service;
 use mayfly_tests::{
     DEFAULT_TIMEOUT, World,
-    live::{Latencies, LiveSocket, PacedLoad, ReceivedFrame, UpgradeRequest},
+    live::{Latencies, LiveSocket, PacedLoad, ReceivedFrame, SocketEvent, UpgradeRequest},
     short_or_full,
 };
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::live::{feed_url, post_text, read_metrics, shared, start_instance};
@@ -175,4 +175,38 @@ async fn client_that_reads_1_kb_per_second_does_not_delay_others() {
     let (times, more) = short_or_full((4, 400), (2, 100));
     let max = undisturbed.permille(1000) * times + Duration::from_millis(more);
     assert!(disturbed.permille(1000) < max, "{disturbed}; without a slow client: {undisturbed}");
+}
+
+/// The ping is behind the frames that the client has not read. Reading shows that it is alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_reads_slowly_and_steadily_is_not_closed() {
+    const DATA: usize = 4_000;
+    let world = shared().await;
+    // In proportion to 25 s and 10 s, the client reads about 2 KB per second.
+    let settings = [("MAYFLY_FANOUT__PING_INTERVAL", "1s"), ("MAYFLY_FANOUT__PONG_TIMEOUT", "1s")];
+    let fanout = start_instance(&world, &settings).await;
+    let url = feed_url(&fanout, "channel=steady");
+    let opening = UpgradeRequest::new(&url).receive_buffer(8 * 1024);
+    let mut slow = opening.send().await.expect("the socket opens");
+    assert_eq!(slow.next_frame().await["type"], "hello");
+    let message = json!({"channel": "steady", "text": "x", "data": "x".repeat(DATA)});
+    let batch: Vec<Value> = vec![message; 50];
+    assert_eq!(world.post("/v1/messages/batch", &json!(batch)).await.status(), 202);
+    post_text(&world, "steady", "end").await;
+    let (mut messages, started) = (0, Instant::now());
+    loop {
+        match slow.receive().await {
+            SocketEvent::Text(text) => {
+                if ReceivedFrame::parse(&text).text() == "end" {
+                    break;
+                }
+                messages += 1;
+                // A late wakeup does not lower the rate.
+                sleep_until(started + messages * Duration::from_millis(125)).await;
+            }
+            SocketEvent::Ping(_) => {}
+            other => panic!("{other:?} after {messages} messages"),
+        }
+    }
+    assert_eq!(messages, 50);
 }

@@ -109,7 +109,7 @@ async fn only_allowed_origins_can_read_events() {
 }
 
 #[tokio::test]
-async fn proxies_are_told_not_to_store_transform_or_buffer_the_stream() {
+async fn headers_forbid_proxies_to_store_transform_or_buffer_the_stream() {
     let world = shared().await;
     let (events, _) = start(request(&world, "channel=events-headers")).await;
     assert_eq!(events.header("content-type"), "text/event-stream");
@@ -202,7 +202,7 @@ async fn stream_begins_with_the_delay_before_reconnecting() {
 }
 
 #[tokio::test]
-async fn full_instance_tells_an_event_source_to_come_back() {
+async fn full_instance_lets_an_event_source_reconnect_later() {
     let world = shared().await;
     let fanout = start_instance(&world, &[("MAYFLY_FANOUT__CONNECTIONS_MAX", "1")]).await;
     let url = fanout.url("/v1/events?channel=events-full");
@@ -262,7 +262,7 @@ async fn unread_stream_is_closed_and_its_memory_is_freed() {
 
 /// A draining instance accepts connections until all others are closed.
 #[tokio::test]
-async fn draining_instance_tells_an_event_source_to_come_back() {
+async fn draining_instance_lets_an_event_source_reconnect() {
     let world = shared().await;
     let fanout = start_instance(&world, &[("MAYFLY_FANOUT__DRAIN", "3s")]).await;
     let url = fanout.url("/v1/events?channel=events-drain");

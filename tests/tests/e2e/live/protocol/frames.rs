@@ -174,21 +174,21 @@ async fn emptied_set_does_not_mean_all() {
 #[tokio::test]
 async fn asterisk_means_all_channels() {
     let world = shared().await;
-    let hear = async |live: &mut LiveSocket, channel: &str| {
+    let receive_from = async |live: &mut LiveSocket, channel: &str| {
         post_text(&world, channel, channel).await;
         // Messages of other tests arrive as well.
         while live.next_of_type("message").await["message"]["channel"] != channel {}
     };
     let query = world.live_url("channel=*&channel=asterisk-a");
     let (mut by_query, _) = LiveSocket::connect_with_hello(&query).await;
-    hear(&mut by_query, "asterisk-b").await;
+    receive_from(&mut by_query, "asterisk-b").await;
     let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("channel=asterisk-a")).await;
     let all = live.exchange(&json!({"type": "subscribe", "channels": ["*"]})).await;
     assert_eq!(all, subscription_set("subscribed", &["*"], &["messages"]));
-    // A name does not narrow what another part of the page has subscribed to.
+    // A name does not narrow the subscription of another part of the page.
     live.send_text(r#"{"type":"subscribe","channels":["asterisk-a"]}"#).await;
     assert_eq!(live.next_of_type("subscribed").await["channels"], json!(["*"]));
-    hear(&mut live, "asterisk-c").await;
+    receive_from(&mut live, "asterisk-c").await;
     live.send_text(r#"{"type":"unsubscribe","channels":["*"]}"#).await;
     assert_eq!(live.next_of_type("unsubscribed").await["channels"], json!([]));
     post_text(&world, "asterisk-a", "unheard").await;
@@ -206,6 +206,14 @@ async fn empty_list_of_channels_adds_none() {
     live.exchange(&json!({"type": "unsubscribe", "channels": ["adds-none"]})).await;
     let answer = live.exchange(&json!({"type": "subscribe", "channels": []})).await;
     assert_eq!(answer, subscription_set("subscribed", &[], &["messages"]));
+    // A socket without channels receives all until a `subscribe` names some; this one names none.
+    let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("")).await;
+    for frame in [json!({"type": "subscribe", "channels": []}), json!({"type": "subscribe"})] {
+        let answer = live.exchange(&frame).await;
+        assert_eq!(answer, subscription_set("subscribed", &["*"], &["messages"]), "{frame}");
+    }
+    let answer = live.exchange(&json!({"type": "unsubscribe", "channels": ["*"]})).await;
+    assert_eq!(answer, subscription_set("unsubscribed", &[], &["messages"]));
 }
 
 #[tokio::test]

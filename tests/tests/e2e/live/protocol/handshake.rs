@@ -106,13 +106,13 @@ async fn forbidden_origin_is_reported_by_a_close_code_with_the_origin() {
 }
 
 #[tokio::test]
-async fn without_allowed_origins_only_the_own_origin_is_accepted_and_others_are_logged_once() {
+async fn without_allowed_origins_only_the_same_origin_is_accepted_and_others_are_logged_once() {
     let world = shared().await;
     let fanout = start_instance(&world, &[("MAYFLY_HTTP__ALLOWED_ORIGINS", "")]).await;
     let url = feed_url(&fanout, "channel=origins");
-    let foreign = "http://localhost:3000";
+    let other_origin = "http://localhost:3000";
     for _ in 0..2 {
-        let opening = UpgradeRequest::new(&url).header("origin", foreign);
+        let opening = UpgradeRequest::new(&url).header("origin", other_origin);
         let mut live = opening.send().await.expect("the upgrade is accepted");
         assert_eq!(live.next_close().await.0, 4504);
     }
@@ -127,7 +127,8 @@ async fn without_allowed_origins_only_the_own_origin_is_accepted_and_others_are_
         assert_eq!(live.next_frame().await["type"], "hello", "{origin:?}");
     }
     let (_, _, log) = fanout.terminate(DEFAULT_TIMEOUT).await;
-    let logged = log.iter().filter(|line| line.contains(foreign) && line.contains("WARN")).count();
+    let logged =
+        log.iter().filter(|line| line.contains(other_origin) && line.contains("WARN")).count();
     assert_eq!(logged, 1, "{log:?}");
 }
 

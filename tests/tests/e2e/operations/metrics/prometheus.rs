@@ -95,6 +95,7 @@ fn replace_variables(expression: &str) -> String {
     let filled = expression
         .replace("$__rate_interval", "10s")
         .replace("$__range", "1m")
+        .replace("$namespace", ".*")
         .replace("$service", ".*")
         .replace("$instance", ".*");
     assert!(!filled.contains('$'), "{filled}: unknown variable");

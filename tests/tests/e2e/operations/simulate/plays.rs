@@ -1,66 +1,23 @@
 //! `mayfly simulate plays` on a supervised stack.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use mayfly_stack::{Service, StackEnv, find_port_base};
-use mayfly_tests::{bin_dir, eventually, send_signal};
+use mayfly_stack::Service;
+use mayfly_tests::{eventually, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::UnixStream,
-    process::{Child, ChildStderr, Command},
+    process::{Child, ChildStderr},
     time::timeout,
 };
 
-/// How long a command may take; the first one starts servers.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A directory with its own stack, which is stopped when this is dropped.
-struct StackDir {
-    root: TempDir,
-    port_base: u16,
-}
+use crate::operations::stack_dir::{COMMAND_TIMEOUT, CommandOutput, StackDir};
 
 impl StackDir {
-    fn new() -> Self {
-        let root = tempfile::tempdir().expect("the directory is created");
-        Self { root, port_base: find_port_base().expect("a base is free") }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(bin_dir().join("mayfly"));
-        command
-            .args(arguments)
-            .current_dir(self.root.path())
-            .env("MAYFLY_PORT_BASE", self.port_base.to_string())
-            .env_remove("SCALE")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> CommandOutput {
-        let output = timeout(COMMAND_TIMEOUT, self.command(arguments).output())
-            .await
-            .expect("it exits in time");
-        CommandOutput::read(output.expect("the command starts"))
-    }
-
     fn report(&self) -> PathBuf {
         self.root.path().join("report.jsonl")
-    }
-
-    fn env(&self) -> StackEnv {
-        StackEnv::read(&self.root.path().join(".mayfly/stack.env")).expect("the stack was started")
     }
 
     /// Returns the state that a simulation must restore, from `mayfly status` and the supervisor.
@@ -136,17 +93,6 @@ impl StackDir {
     }
 }
 
-impl Drop for StackDir {
-    fn drop(&mut self) {
-        let mut reset = std::process::Command::new(bin_dir().join("mayfly"));
-        let reset = reset.arg("reset").current_dir(self.root.path()).stdout(Stdio::null()).status();
-        assert!(
-            std::thread::panicking() || reset.is_ok_and(|status| status.success()),
-            "the stack is reset"
-        );
-    }
-}
-
 /// The state of a stack.
 #[derive(Debug, PartialEq)]
 struct State {
@@ -159,24 +105,6 @@ struct State {
 impl State {
     fn interval(&self) -> Option<&str> {
         self.spec["env"].get("MAYFLY_PLAYS__INTERVAL").and_then(Value::as_str)
-    }
-}
-
-/// The output and exit code of a command.
-#[derive(Debug)]
-struct CommandOutput {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl CommandOutput {
-    fn read(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).expect("valid UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("valid UTF-8"),
-        }
     }
 }
 

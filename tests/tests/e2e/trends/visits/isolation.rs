@@ -15,10 +15,11 @@ async fn hosts_with_any_name_and_beside_an_unreadable_one_are_sampled() {
     let mut redis = world.redis().await;
     // Names like those of the keys of other hosts, and a host whose key another program overwrote.
     let hosts = ["zz", "zz:v0", "zz:names", "zz:state", "hosts", "a.test:8080"];
-    let planted = world.key("visits:planted.test:names");
-    let _: () = redis.set(planted, "x").await.expect("Redis responds");
+    let overwritten = world.key("visits:overwritten.test:names");
+    let _: () = redis.set(overwritten, "x").await.expect("Redis responds");
     let now = SystemClock.now().as_millis();
-    let _: () = redis.zadd(world.key("visits:hosts"), "planted.test", now).await.expect("a reply");
+    let _: () =
+        redis.zadd(world.key("visits:hosts"), "overwritten.test", now).await.expect("a reply");
     for (visitors, name) in hosts.into_iter().cycle().take(2 * hosts.len()).enumerate() {
         send(&world, &[visit(name, "/", &visitors.to_string())]).await;
     }
@@ -32,7 +33,7 @@ async fn hosts_with_any_name_and_beside_an_unreadable_one_are_sampled() {
         if trend["sampled_at"] == first["sampled_at"] { Err(trend) } else { Ok(()) }
     })
     .await;
-    assert_eq!(find_trend(&world, "planted.test").await, Value::Null);
+    assert_eq!(find_trend(&world, "overwritten.test").await, Value::Null);
     let (_, metrics) = world.admin(Service::StatsPublisher, "/metrics").await;
     let skipped = "mayfly_skipped_items_total{task=\"sample visits\"} ";
     let line = metrics.lines().find(|line| line.starts_with(skipped)).expect("the metric");

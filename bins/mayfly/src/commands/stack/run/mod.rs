@@ -6,43 +6,70 @@ use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use mayfly_live_client::terminal::print;
-use mayfly_stack::control::{Checkout, Request, start_supervisor};
+use mayfly_live_client::terminal::{print, print_err};
+use mayfly_runtime::StopSignals;
+use mayfly_stack::Spec;
+use mayfly_stack::control::{Checkout, Client, Request, start_supervisor};
 
 use crate::command_line::StackOptions;
 use crate::commands::stack::down::stop_stack;
-use crate::commands::stack::up::{apply, describe_addresses};
-use crate::signals::cancel_on_signal;
+use crate::commands::stack::up::{apply, describe_addresses, prepare_changes};
+use crate::signals::interrupted;
 use log_tail::LogTail;
 
 pub(crate) async fn run(options: &StackOptions) -> Result<ExitCode> {
     let checkout = Checkout::enter()?;
-    let interrupt = cancel_on_signal()?;
+    let spec = prepare_changes(options, &checkout).await?;
+    let mut signals = StopSignals::install()?;
+    let mut is_attached = false;
     let result = tokio::select! {
-        result = run_stack(options, &checkout) => result,
-        () = interrupt.cancelled() => Ok(()),
+        result = run_stack(&spec, &checkout, &mut is_attached) => result,
+        _ = signals.receive() => Ok(()),
     };
+    if !is_attached {
+        // The stack that was up before stays up.
+        return result.map(|()| ExitCode::SUCCESS);
+    }
     // The terminal may be closed.
     let _closed = writeln!(stderr(), "\nStopping…");
-    stop_stack(&checkout).await?;
+    tokio::select! {
+        stopped = stop_stack(&checkout) => stopped.map(drop)?,
+        signal = signals.receive_except_hangup() => {
+            print_err("second signal: the stack stops in the background");
+            return Ok(interrupted(signal));
+        }
+    }
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts the stack and shows its log until it shuts down.
-async fn run_stack(options: &StackOptions, checkout: &Checkout) -> Result<()> {
+/// Starts the stack and shows its log until it shuts down. Sets `is_attached` as soon as the stack
+/// ends with this process.
+async fn run_stack(spec: &Spec, checkout: &Checkout, is_attached: &mut bool) -> Result<()> {
     let mut tail = LogTail::from_now(checkout.paths.logs());
-    let mut supervisor = start_supervisor(checkout).await?;
-    // If this process is killed, the connection closes and the supervisor stops the stack.
-    supervisor.request(&Request::Attach).await?;
-    let mut applied = std::pin::pin!(apply(options, checkout));
+    let was_up = Client::connect().await.is_some();
+    let mut supervisor = if was_up { None } else { Some(attach(checkout, is_attached).await?) };
+    let mut applied = std::pin::pin!(apply(spec, checkout));
     tokio::select! {
         applied = &mut applied => applied?,
         () = tail.follow() => bail!("standard output is closed"),
     }
+    let supervisor = match &mut supervisor {
+        Some(supervisor) => supervisor,
+        None => supervisor.insert(attach(checkout, is_attached).await?),
+    };
     print(&describe_addresses(checkout)?);
     print("Press Ctrl-C to stop.\n");
     tokio::select! {
         () = tail.follow() => bail!("standard output is closed"),
         () = supervisor.closed() => bail!("the stack has shut down"),
     }
+}
+
+/// Lets the supervisor stop the stack when this process exits, even if it is killed: the connection
+/// then closes.
+async fn attach(checkout: &Checkout, is_attached: &mut bool) -> Result<Client> {
+    let mut supervisor = start_supervisor(checkout).await?;
+    supervisor.request(&Request::Attach).await?;
+    *is_attached = true;
+    Ok(supervisor)
 }

@@ -1,12 +1,12 @@
 //! `[http]`: the public port.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::settings::values::{
-    address, count, duration, hosts::AllowedHosts, origin::AllowedOrigins, proxies::TrustedProxies,
-    size,
+    address::ListenAddress, count, duration, hosts::AllowedHosts, origin::AllowedOrigins,
+    proxies::TrustedProxies, size,
 };
 
 /// Addresses, timeouts and limits of the public HTTP server.
@@ -14,8 +14,7 @@ use crate::settings::values::{
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The address of the public port; port 0 selects a free port.
-    #[serde(deserialize_with = "address::listen")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// The origins whose web pages may call the API from a browser.
     pub allowed_origins: AllowedOrigins,
     /// The hosts under which clients may address the server.
@@ -38,7 +37,7 @@ pub struct HttpSettings {
     /// Open connections per process.
     #[serde(deserialize_with = "count::positive")]
     pub connections_max: usize,
-    /// How long an idle connection stays open.
+    /// How long an idle connection stays open, for a load balancer that reuses it.
     #[serde(deserialize_with = "duration::positive")]
     pub keep_alive: Duration,
     /// Number of server threads; 0 means one per core.

@@ -27,7 +27,7 @@ pub struct RedisSettings {
     #[serde(deserialize_with = "duration::positive")]
     pub queue_timeout: Duration,
     /// Connections per server thread, and for everything else.
-    #[serde(deserialize_with = "count::connections")]
+    #[serde(deserialize_with = "count::pooled_connections")]
     pub pool_size_max: usize,
     /// Idle time after which the kernel checks a connection.
     #[serde(deserialize_with = "duration::seconds")]

@@ -71,7 +71,7 @@ pub(in crate::settings) fn check_host(host: &str) -> Result<(), Rule> {
     }
 }
 
-/// Decodes percent-encoded text, which must be UTF-8. A `%` without two digits stays.
+/// Decodes percent-encoded text, which must be UTF-8. A `%` without two digits is kept.
 pub(super) fn decode(text: &str) -> Result<String, Rule> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

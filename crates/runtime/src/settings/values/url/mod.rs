@@ -13,7 +13,7 @@ use serde::{Deserializer, de::Error};
 pub(in crate::settings) use self::authority::{check_host, split_port};
 use super::parse_scalar;
 
-/// Why a URL is invalid, phrased to follow "must be a URL such as …: ".
+/// The rule that an invalid URL violates, phrased to follow "must be a URL such as …: ".
 pub(in crate::settings) type Rule = &'static str;
 
 /// Parses a connection URL of Redis.
@@ -35,7 +35,7 @@ pub(crate) fn public<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     parse_scalar(deserializer, ALLOWED, |value| parse_public(value.as_text()?))
 }
 
-/// The URLs that a store accepts.
+/// The format of the URL of a store.
 struct Format {
     schemes: [&'static str; 2],
     example: &'static str,

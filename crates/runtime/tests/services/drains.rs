@@ -7,7 +7,8 @@ use mayfly_runtime::{Service, run};
 fn main() -> ExitCode {
     run(Service::PersistWorker, &[], |process| {
         Box::pin(async move {
-            process.log_started(&[("admin", process.settings.admin.listen)]);
+            let admin = process.settings.admin.listen.to_socket_addresses();
+            process.log_started(&[("admin", &admin)]);
             process.lifecycle.draining().cancelled().await;
             Ok(())
         })

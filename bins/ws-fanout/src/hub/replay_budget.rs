@@ -20,7 +20,7 @@ pub(crate) struct ReplayBudget {
 }
 
 /// A part of the budget, returned on drop.
-pub(super) struct ReplayShare(OwnedSemaphorePermit);
+pub(crate) struct ReplayShare(OwnedSemaphorePermit);
 
 impl ReplayBudget {
     pub(crate) fn new(bytes_max: usize) -> Self {
@@ -29,7 +29,7 @@ impl ReplayBudget {
     }
 
     /// Waits until this many bytes are free, or the whole budget if it is smaller.
-    pub(super) async fn take(&self, bytes: usize) -> ReplayShare {
+    pub(crate) async fn acquire(&self, bytes: usize) -> ReplayShare {
         let kib = u32::try_from(bytes.div_ceil(KIB).min(self.kib_max)).unwrap_or(u32::MAX);
         if let Ok(permit) = Arc::clone(&self.free_kib).try_acquire_many_owned(kib) {
             return ReplayShare(permit);
@@ -40,14 +40,14 @@ impl ReplayBudget {
     }
 
     /// Returns whether connections wait for their turn.
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 
 impl ReplayShare {
     /// Returns what exceeds this many bytes to the budget.
-    pub(super) fn shrink(&mut self, bytes: usize) {
+    pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(KIB));
         drop(self.0.split(surplus));
     }
@@ -78,8 +78,9 @@ mod tests {
     #[tokio::test]
     async fn connections_wait_for_their_turn_in_order() {
         let budget = ReplayBudget::new(4 * KIB);
-        let mut first = budget.take(3 * KIB).await;
-        let (mut second, mut third) = (Box::pin(budget.take(2 * KIB)), Box::pin(budget.take(KIB)));
+        let mut first = budget.acquire(3 * KIB).await;
+        let (mut second, mut third) =
+            (Box::pin(budget.acquire(2 * KIB)), Box::pin(budget.acquire(KIB)));
         assert!(!budget.is_exhausted());
         assert!(second.as_mut().now_or_never().is_none() && budget.is_exhausted());
         assert!(third.as_mut().now_or_never().is_none(), "the second is first in line");
@@ -93,10 +94,10 @@ mod tests {
     #[tokio::test]
     async fn page_larger_than_the_budget_takes_all_of_it() {
         let budget = ReplayBudget::new(1);
-        let mut share = budget.take(100 * KIB).await;
-        assert!(budget.take(1).now_or_never().is_none(), "the budget is taken");
+        let mut share = budget.acquire(100 * KIB).await;
+        assert!(budget.acquire(1).now_or_never().is_none(), "the budget is taken");
         share.shrink(100 * KIB);
         share.shrink(0);
-        assert!(budget.take(1).now_or_never().is_some());
+        assert!(budget.acquire(1).now_or_never().is_some());
     }
 }

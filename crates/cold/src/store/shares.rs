@@ -1,0 +1,141 @@
+//! Shares of the pool: reads of one kind cannot use the sessions that other kinds need.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::error::ColdError;
+
+/// The kinds of reads that requests cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadKind {
+    /// Messages and dead letters by ID.
+    MessagesById,
+    /// Pages of messages.
+    MessageLists,
+    /// Play counts by video.
+    PlayCounts,
+    /// Pages of play counts, which scan all counts.
+    PlayLists,
+    /// Samples and hourly totals of hosts.
+    History,
+}
+
+const KINDS: usize = 5;
+/// The part of the pool that each kind has for itself, as a divisor. One more part is left for the
+/// health check.
+const SHARE_DIVISOR: usize = 8;
+
+/// The sessions of a pool, divided among kinds of reads. Each kind has an eighth of the pool, at
+/// least one session, that only it uses. The rest is shared: a kind that is used more than others
+/// takes from it, and only its own reads wait if they are slow.
+#[derive(Debug)]
+pub(super) struct Shares {
+    own: [Arc<Semaphore>; KINDS],
+    common: Arc<Semaphore>,
+}
+
+/// A session that a read may use, until it is dropped.
+pub(super) type Slot = OwnedSemaphorePermit;
+
+impl Shares {
+    /// Divides a pool.
+    pub(super) fn new(pool_size: usize) -> Self {
+        let own = (pool_size / SHARE_DIVISOR).max(1);
+        let common = pool_size.saturating_sub(own * (KINDS + 1));
+        let semaphore = |slots| Arc::new(Semaphore::new(slots));
+        Self { own: [(); KINDS].map(|()| semaphore(own)), common: semaphore(common) }
+    }
+
+    /// Waits until a read of this kind may use a session.
+    ///
+    /// # Errors
+    /// [`ColdError::Overloaded`] if the wait exceeds `wait_max`.
+    pub(super) async fn acquire(
+        &self,
+        kind: ReadKind,
+        wait_max: Duration,
+    ) -> Result<Slot, ColdError> {
+        let own = Arc::clone(&self.own[kind as usize]);
+        let acquired = async {
+            if kind.is_scan() {
+                return own.acquire_owned().await;
+            }
+            tokio::select! {
+                biased;
+                slot = own.acquire_owned() => slot,
+                slot = Arc::clone(&self.common).acquire_owned() => slot,
+            }
+        };
+        match timeout(wait_max, acquired).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(ColdError::Overloaded),
+        }
+    }
+}
+
+impl ReadKind {
+    /// Returns whether the cost of a read grows with the table. Such reads do not use the shared part
+    /// of the pool.
+    fn is_scan(self) -> bool {
+        self == Self::PlayLists
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT_MAX: Duration = Duration::from_millis(750);
+    const ALL: [ReadKind; KINDS] = [
+        ReadKind::MessagesById,
+        ReadKind::MessageLists,
+        ReadKind::PlayCounts,
+        ReadKind::PlayLists,
+        ReadKind::History,
+    ];
+
+    /// Acquires slots until one is refused.
+    async fn exhaust(shares: &Shares, kind: ReadKind) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        while let Ok(slot) = shares.acquire(kind, WAIT_MAX).await {
+            slots.push(slot);
+        }
+        slots
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_kind_has_sessions_while_all_others_use_theirs() {
+        for (pool_size, first, others, scans) in [(8, 3, 1, 1), (16, 6, 2, 2), (64, 24, 8, 8)] {
+            let shares = Shares::new(pool_size);
+            let mut slots = Vec::new();
+            for (index, kind) in ALL.into_iter().enumerate() {
+                let acquired = exhaust(&shares, kind).await;
+                let expected = match kind {
+                    ReadKind::PlayLists => scans,
+                    _ if index == 0 => first,
+                    _ => others,
+                };
+                assert_eq!(acquired.len(), expected, "{kind:?} of {pool_size}");
+                slots.extend(acquired);
+            }
+            assert!(slots.len() < pool_size, "a session is left for the health check");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn read_waits_for_a_session_of_its_share() {
+        let shares = Shares::new(1);
+        let first = shares.acquire(ReadKind::History, WAIT_MAX).await.expect("a free session");
+        let (second, ()) = tokio::join!(shares.acquire(ReadKind::History, WAIT_MAX), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(first);
+        });
+        let _second = second.expect("it was released in time");
+        let error = shares.acquire(ReadKind::History, WAIT_MAX).await.expect_err("it is in use");
+        assert!(matches!(error, ColdError::Overloaded), "{error:?}");
+    }
+}

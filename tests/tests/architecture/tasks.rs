@@ -1,0 +1,49 @@
+//! A panic of a task that a service needs ends the process.
+
+use std::fs;
+
+use super::{product_code, root};
+
+/// Files whose tasks are not essential, because their end is noticed and handled.
+const HANDLED: [&str; 9] = [
+    // Callers of the cache fetch again, or a later request refreshes.
+    "bins/list-api/src/cache.rs",
+    "bins/list-api/src/increasing.rs",
+    // Queries and calls that are repeated.
+    "bins/stats-publisher/src/trends/history.rs",
+    "bins/stats-publisher/src/trends/upstream/key_registration.rs",
+    "bins/stats-publisher/src/trends/upstream/refresh.rs",
+    // The owner of the task exits as well.
+    "bins/ws-fanout/src/feeds/stream.rs",
+    "crates/http/src/server/mod.rs",
+    // The owner connects again.
+    "crates/cold/src/store/connect.rs",
+    "crates/hot/src/feeds/subscription.rs",
+];
+
+#[test]
+fn essential_tasks_exit_on_panic() {
+    let mut essential = 0;
+    for file in product_code() {
+        let name = file.strip_prefix(root()).expect("in the workspace").display().to_string();
+        let is_service =
+            !["bins/mayfly/", "crates/stack/", "crates/simulate/", "crates/live-client/"]
+                .iter()
+                .any(|other| name.starts_with(other));
+        if !is_service || HANDLED.contains(&name.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("valid UTF-8");
+        // Unit tests may spawn anything.
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let spawned = ["tokio::spawn(", "tasks.spawn("].map(|call| code.split(call).skip(1));
+        for argument in spawned.into_iter().flatten() {
+            essential += 1;
+            assert!(
+                argument.trim_start().starts_with("exit_on_panic("),
+                "{name}: wrap the task in `exit_on_panic`, or handle its end and add the file to HANDLED"
+            );
+        }
+    }
+    assert!(essential > 15, "only {essential} tasks found");
+}

@@ -1,0 +1,52 @@
+//! The memory of a persist-worker.
+
+use std::fs;
+
+use mayfly_stack::Service;
+use mayfly_tests::{DEFAULT_TIMEOUT, ServiceProcess, Setup, World, eventually, short_or_full};
+
+const MIB: u64 = 1024 * 1024;
+const SMALL_MESSAGES: usize = 400;
+const LARGE_BYTES: usize = 60_000;
+/// Large messages per request, below the size limit of a body.
+const LARGE_PER_BATCH: usize = 50;
+
+/// Returns the largest memory that a process has had so far, in bytes.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.expect("`VmHWM` is a number") * 1024
+}
+
+async fn post_batch(world: &World, message: &str, count: usize) {
+    let body = format!("[{}]", vec![message; count].join(","));
+    let request = world.http.post(world.ingest_url("/v1/messages/batch"));
+    let response = request.header("content-type", "application/json").body(body).send().await;
+    assert_eq!(response.expect("ingest-api responds").status(), 202);
+}
+
+/// The size of a batch is bounded even if the preceding messages were much smaller. The bound is
+/// that of docs/OPERATIONS.md with one writer and without plays.
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
+    let world =
+        Setup::new().scale(Service::ListApi, 0).scale(Service::PersistWorker, 0).start().await;
+    let batches = short_or_full(30, 80);
+    post_batch(&world, r#"{"text":"x"}"#, SMALL_MESSAGES).await;
+    let large = format!(r#"{{"data":"{}"}}"#, "x".repeat(LARGE_BYTES));
+    for _ in 0..batches {
+        post_batch(&world, &large, LARGE_PER_BATCH).await;
+    }
+    let settings = [("MAYFLY_PERSIST__WRITERS", "1")];
+    let worker = ServiceProcess::start_with(&world, Service::PersistWorker, &settings).await;
+    let expected = i64::try_from(SMALL_MESSAGES + batches * LARGE_PER_BATCH).expect("it fits");
+    eventually(DEFAULT_TIMEOUT, "all messages are stored", async || {
+        let stored = world.query_count("SELECT count(*) FROM messages").await;
+        if stored == expected { Ok(()) } else { Err(stored) }
+    })
+    .await;
+    let (peak, limit) = (peak_bytes(worker.pid()), 288 * MIB);
+    println!("{batches} batches of large messages: {peak} of at most {limit} bytes");
+    assert!(peak < limit, "{peak} of at most {limit} bytes");
+}
