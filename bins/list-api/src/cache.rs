@@ -94,7 +94,7 @@ impl<V> CacheEntry<V> {
         Self { refresh: Refresh::Disabled, ..Self::new(value, expires_at) }
     }
 
-    /// Creates the entry of a failed fetch. Only the requests that already wait receive it.
+    /// Creates the entry of a failed fetch. Only the requests that are already waiting receive it.
     pub fn failed(error: impl Into<FetchError>) -> Self {
         Self { value: Err(error.into()), expires_at: None, refresh: Refresh::Disabled }
     }

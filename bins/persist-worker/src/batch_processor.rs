@@ -31,8 +31,8 @@ use crate::{
 #[error("the worker shuts down while a store is unavailable")]
 pub struct ShuttingDown;
 
-/// The maximum number of rejected entries that are kept for an early retry. Further entries stay pending and are
-/// retried when they are claimed.
+/// The maximum number of rejected entries that are kept for an early retry. Further entries stay
+/// pending and are retried when they are claimed.
 const REJECTED_ENTRIES_MAX: usize = 1_000;
 /// The size of the rejected entries at which no further ones are kept.
 const REJECTED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -302,7 +302,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let new = H::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
         let consumption = record_wait_times(&group.entries, self.hot.clock().now());
-        // Not retried: only the pulse uses it.
+        // A failure is not retried, because only the pulse uses these wait times.
         let reported = self.hot.queue().record_consumption(H::STREAM, &consumption).await;
         self.outages.report.record(&reported);
         Ok(())
@@ -339,7 +339,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
     }
 }
 
-/// Records the wait times of entries until `now` in the metrics and returns them by item.
+/// Records the wait times of entries until `now` in the metrics and returns them, with each entry
+/// weighted by its number of items.
 fn record_wait_times(entries: &[(&Delivery, u64)], now: Timestamp) -> Consumption {
     let wait_seconds = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
     let mut consumption = Consumption::default();

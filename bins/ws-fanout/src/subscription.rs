@@ -31,7 +31,7 @@ pub(crate) enum Channels {
     Some(BTreeSet<Channel>),
 }
 
-/// The videos whose counts are subscribed.
+/// The videos whose counts are subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Videos {
     /// Every video, because the client has not named any. The first names replace it.
@@ -119,7 +119,7 @@ pub(crate) enum SubscriptionError {
 }
 
 impl NewSubscription {
-    /// Checks the names, but not their number and their combination.
+    /// Checks the names, but neither their number nor their combination.
     pub(crate) fn check_names(self) -> Result<(), SubscriptionError> {
         let Self { channels, feeds, videos, hosts } = self;
         let (channels, feeds) = (channels.unwrap_or_default(), feeds.unwrap_or_default());

@@ -44,7 +44,8 @@ pub struct EpochReport<'a> {
     pub writer: &'a str,
     /// The number of accepted items.
     pub accepted: u64,
-    /// The items of writes whose outcome is unknown: they may have been accepted afterward.
+    /// The items of writes whose outcome is unknown: they may have been accepted after `accepted`
+    /// was observed.
     pub unresolved: u64,
 }
 
@@ -72,7 +73,7 @@ pub struct LedgerRow {
     pub ended_for: Option<Duration>,
     /// The greatest number of accepted items that a process reported after the end of the epoch.
     pub reported: u64,
-    /// The items of writes whose outcome is unknown to these processes.
+    /// The items of writes whose outcome is unknown to the processes that have reported.
     pub unresolved: u64,
     /// Whether all processes that could accept items have reported.
     pub is_reported: bool,
@@ -111,11 +112,12 @@ impl LedgerRow {
         self.stored + self.dead_lettered
     }
 
-    /// Returns the number of lost items after the end of the epoch, if nothing of it is queued.
+    /// Returns the number of items of an ended epoch that were lost, assuming that none are still
+    /// queued.
     ///
-    /// `queue_max` is the maximum number of items in the queue. Every lost item was in the queue, so
-    /// this is the limit if a process that could accept items has not reported, for example because
-    /// it was killed together with Redis.
+    /// `queue_max` is the maximum number of items in the queue. Every lost item was in the queue,
+    /// so this is the limit if a process that could accept items has not reported, for example
+    /// because it was killed together with Redis.
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();
@@ -128,7 +130,7 @@ impl LedgerRow {
 }
 
 impl Loss {
-    /// Returns the loss if this number of items may still be queued.
+    /// Returns the loss, assuming that up to `queued` items are still queued.
     #[must_use]
     pub fn minus_queued(self, queued: u64) -> Self {
         Self { at_least: self.at_least.saturating_sub(queued), ..self }
@@ -284,8 +286,8 @@ impl Ledger<'_> {
         Ok(rows.into_iter().next().map(LedgerRow::from))
     }
 
-    /// Records the state of the current epoch and ends all other epochs. A worker that stalled since
-    /// it read Redis may pass an epoch that has ended; the next observation corrects that.
+    /// Records the state of the current epoch and ends all other epochs. A worker that stalled
+    /// since it read Redis may pass an epoch that has ended; the next observation corrects that.
     ///
     /// Complexity: O(e) for e epochs.
     pub async fn observe(self, kind: &str, state: EpochState<'_>) -> Result<(), ColdError> {

@@ -94,8 +94,8 @@ impl Worker {
         }
     }
 
-    /// Continues live delivery at another position: the first one, or one of another epoch. With a
-    /// reason, connections are informed that they may have missed messages.
+    /// Continues live delivery at another position: the first one, or one of another epoch. If
+    /// `missed` is given, connections are informed that they may have missed messages.
     pub(super) fn reposition(&mut self, position: &Position, missed: Option<ResumeFailure>) {
         self.replay_buffer.clear();
         self.position = Some(position.clone());
@@ -312,7 +312,8 @@ fn mark_dirty(dirty: &mut Vec<usize>, connection: &mut Connection, key: usize) {
     }
 }
 
-/// Records the time from the acceptance of the oldest entry of a batch until it was written.
+/// Records the time from the acceptance of the oldest entry of a batch until the batch was written
+/// to the sockets.
 pub(super) fn record_delivery_latency(batch: &Batch, now_millis: i64) {
     let accepted = i64::try_from(batch.first_accepted_millis()).unwrap_or(i64::MAX);
     let millis = u32::try_from(now_millis.saturating_sub(accepted)).unwrap_or(0);

@@ -18,8 +18,7 @@ use crate::queue::Stream;
 #[derive(Debug, Clone)]
 pub struct Keys {
     root: String,
-    /// The number of the database. Keys of different databases are separate, pub/sub channels are
-    /// not.
+    /// The number of the database. Keys of different databases are separate; pub/sub channels are not.
     database: i64,
 }
 
