@@ -32,7 +32,7 @@ async fn post_batch(world: &World, message: &str, count: usize) {
 async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
     let world =
         Setup::new().scale(Service::ListApi, 0).scale(Service::PersistWorker, 0).start().await;
-    let batches = short_or_full(30, 80);
+    let batches = short_or_full(15, 80);
     post_batch(&world, r#"{"text":"x"}"#, SMALL_MESSAGES).await;
     let large = format!(r#"{{"data":"{}"}}"#, "x".repeat(LARGE_BYTES));
     for _ in 0..batches {
@@ -41,7 +41,7 @@ async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
     let settings = [("MAYFLY_PERSIST__WRITERS", "1")];
     let worker = ServiceProcess::start_with(&world, Service::PersistWorker, &settings).await;
     let expected = i64::try_from(SMALL_MESSAGES + batches * LARGE_PER_BATCH).expect("it fits");
-    eventually(DEFAULT_TIMEOUT, "all messages are stored", async || {
+    eventually(4 * DEFAULT_TIMEOUT, "all messages are stored", async || {
         let stored = world.query_count("SELECT count(*) FROM messages").await;
         if stored == expected { Ok(()) } else { Err(stored) }
     })
