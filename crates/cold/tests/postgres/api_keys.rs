@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use mayfly_cold::{ColdStore, NewApiKey, Revocation, StoredApiKey, migrations};
+use mayfly_cold::{ColdStore, NewApiKey, Revocation, StoredApiKey};
 use mayfly_core::{Host, KeyHash, limits};
 use mayfly_runtime::settings::PostgresSettings;
 use uuid::Uuid;
 
-use crate::create_database;
+use crate::create_migrated_database;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Creates an empty store with a database of its own.
 pub(crate) async fn cold(name: &str) -> ColdStore {
-    let url = create_database(name).await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database(name).await;
     ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT })
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use mayfly_cold::{
     ColdStore, DeadLetter, Expiry, MessageBatch, NewMessageRow, NewPlays, PageRequest, PlaysBatch,
-    migrations,
 };
 use mayfly_core::{
     Channel, EntryId, Host, MessageId, Order, PagePath, Timestamp, Username, message::MessageView,
@@ -16,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{create_database, health::connect, wait_until};
+use crate::{create_migrated_database, health::connect, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The first message was sent at 2026-11-20T19:07:00.000Z, each next one a millisecond later.
@@ -83,8 +82,7 @@ struct Database {
 
 impl Database {
     async fn create(name: &str) -> Self {
-        let url = create_database(name).await;
-        migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+        let url = create_migrated_database(name).await;
         let client = connect(url.expose_secret()).await;
         let disable = "SELECT 'ALTER TABLE ' || relid::regclass || ' SET (autovacuum_enabled = off)' \
                        FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid \
@@ -358,8 +356,7 @@ async fn cost_does_not_depend_on_the_number_of_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_counted_entries_are_pruned_in_steps() {
-    let url = create_database("pruned_in_steps").await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database("pruned_in_steps").await;
     let client = connect(url.expose_secret()).await;
     let fill = "INSERT INTO counted_entries \
         SELECT CASE n % 2 WHEN 0 THEN 'even' ELSE 'odd' END, ARRAY[gen_random_uuid()], n, 0, n, 3 \

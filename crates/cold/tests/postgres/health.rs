@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 
-use crate::create_database;
+use crate::create_migrated_database;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SESSIONS: usize = 4;
@@ -35,9 +35,7 @@ async fn execute(url: &str, statements: &str) {
 
 /// Creates a database with the schema and returns its URL.
 async fn migrated(name: &str) -> String {
-    let url = create_database(name).await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
-    url.expose_secret().to_owned()
+    create_migrated_database(name).await.expose_secret().to_owned()
 }
 
 async fn shared_url() -> String {

@@ -24,6 +24,13 @@ async fn create_database(name: &str) -> SecretString {
     servers.create_database(name).await.expect("the database is created").into()
 }
 
+/// Creates a database with the schema, and returns its URL.
+async fn create_migrated_database(name: &str) -> SecretString {
+    let url = create_database(name).await;
+    mayfly_cold::migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    url
+}
+
 /// Returns a message that expires in ten minutes.
 fn message() -> Message {
     let json = r#"{"username":"kiran","city":"Oslo","state":"NO","text":"hi","ttl":600}"#;

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use mayfly_cold::{ColdStore, Expiry, MessageBatch, NewMessageRow, migrations};
+use mayfly_cold::{ColdStore, Expiry, MessageBatch, NewMessageRow};
 use mayfly_core::{Clock, MessageId, SystemClock, message::MessageView};
 use mayfly_runtime::settings::PostgresSettings;
 
-use crate::{create_database, message};
+use crate::{create_migrated_database, message};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A worker removes the copy that a take left in Redis as soon as the take is reported as applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn message_that_is_delivered_again_is_reported_as_expired_only_if_its_row_is() {
-    let url = create_database("delivered_again").await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database("delivered_again").await;
     let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 1, timeout: TIMEOUT });
     let message = message();
     let json = message.to_json();

@@ -3,7 +3,7 @@
 use mayfly_cold::migrations;
 use secrecy::ExposeSecret;
 
-use crate::{create_database, health::connect};
+use crate::{create_database, create_migrated_database, health::connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrations_can_be_reverted_and_applied_again() {
@@ -42,8 +42,7 @@ async fn concurrent_runs_apply_each_migration_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn index_whose_build_was_interrupted_is_built_again() {
     const INDEX: &str = "'messages_channel_username_seq'::regclass";
-    let url = create_database("interrupted_index").await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database("interrupted_index").await;
     let client = connect(url.expose_secret()).await;
     client
         .batch_execute(&format!(

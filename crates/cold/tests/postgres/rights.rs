@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use mayfly_cold::{
     ColdAccess, ColdStore, DeadLetter, EntryOutcome, EpochReport, EpochState, Expiry, MessageBatch,
-    NewMessageRow, NewPlays, PlaysBatch, migrations,
+    NewMessageRow, NewPlays, PlaysBatch,
 };
 use mayfly_core::{
     Clock, EntryId, Host, KeyHash, Message, MessageId, PagePath, PageVisitors, Sample, SystemClock,
@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-use crate::{create_database, message};
+use crate::{create_migrated_database, message};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const EPOCH: &str = "epoch";
@@ -30,8 +30,7 @@ struct Database {
 
 impl Database {
     async fn create(name: &str) -> Self {
-        let url = create_database(name).await;
-        migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+        let url = create_migrated_database(name).await;
         let database = Self { url: url.expose_secret().to_owned(), role: format!("{name}_app") };
         database.execute(&format!("CREATE ROLE {}", database.role)).await;
         database

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mayfly_cold::{ColdStore, migrations};
+use mayfly_cold::ColdStore;
 use mayfly_core::{
     Clock, Host, HourTotals, PagePath, PageVisitors, Sample, SystemClock, Timestamp, TrendSnapshot,
 };
 use mayfly_runtime::settings::PostgresSettings;
 
-use crate::create_database;
+use crate::{create_database, create_migrated_database};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3_600_000;
@@ -16,8 +16,7 @@ const HOUR: i64 = 3_600_000;
 const MIDNIGHT: i64 = 1_795_132_800_000;
 
 async fn cold(name: &str) -> ColdStore {
-    let url = create_database(name).await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database(name).await;
     ColdStore::with_statement_timeout(
         &PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT },
         TIMEOUT,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_cold::{ColdError, ColdStore, Page, PageRequest, migrations};
+use mayfly_cold::{ColdError, ColdStore, Page, PageRequest};
 use mayfly_core::{Host, MessageId, PagePath, Timestamp};
 use mayfly_runtime::settings::PostgresSettings;
 use secrecy::ExposeSecret;
@@ -10,15 +10,14 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::{create_database, health::connect, wait_until};
+use crate::{create_migrated_database, health::connect, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const READS: usize = 30;
 
 /// A store for requests with the default size, and a session that can lock tables.
 async fn create(name: &str, timeout: Duration) -> (ColdStore, Client) {
-    let url = create_database(name).await;
-    migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    let url = create_migrated_database(name).await;
     let client = connect(url.expose_secret()).await;
     let settings = PostgresSettings { url, pool_size_max: 8, timeout };
     (ColdStore::for_requests(&settings), client)
