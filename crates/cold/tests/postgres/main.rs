@@ -27,7 +27,9 @@ async fn create_database(name: &str) -> SecretString {
 /// Creates a database with the schema, and returns its URL.
 async fn create_migrated_database(name: &str) -> SecretString {
     let url = create_database(name).await;
-    mayfly_cold::migrations::run(&url, |_| {}).await.expect("the migrations succeed");
+    // Boxed, because the type of this future is too deep for the compiler inside those of the tests.
+    let migrated = Box::pin(mayfly_cold::migrations::run(&url, |_| {})).await;
+    migrated.expect("the migrations succeed");
     url
 }
 
