@@ -1,4 +1,4 @@
-//! The HTTP client of a service with the API of Chartbeat.
+//! An HTTP client for a service that implements the Chartbeat API.
 
 use std::{
     sync::Arc,
@@ -7,10 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, Uri};
+use hyper::{
+    Request, StatusCode, Uri,
+    header::{ACCEPT, HeaderValue},
+};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, ResponseFuture, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use mayfly_core::{Clock, Host, Timestamp};
@@ -26,24 +29,25 @@ use super::{
 
 /// The timeout of a call, from connecting to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The maximum size of a response body.
+/// The maximum size of a response body in bytes.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The path of the first API version. A configured URL that contains it is used unchanged.
+/// The path of version 1 of the API. The path is appended to a configured URL that does not contain
+/// this path.
 const PATH: &str = "/live/toppages";
-/// All characters except the unreserved ones (RFC 3986, section 2.3).
+/// The characters to percent-encode: all except the unreserved characters (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The answer of the service.
+/// The answer from the service.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The visitors of the pages.
+    /// The visitors to the pages.
     Pages(Pages),
-    /// A status 4xx.
+    /// A 4xx status other than 429.
     Rejected {
-        /// Whether another key could be accepted: 401 and 403.
+        /// Whether the status is 401 or 403, in which case another key could be accepted.
         is_for_key: bool,
     },
-    /// The status 429.
+    /// A 429 status.
     RateLimited,
     /// Another status, an invalid body, a timeout or a connection error.
     Unusable,
@@ -52,16 +56,16 @@ pub enum Answer {
 /// The result of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallResult {
-    /// The answer of the service.
+    /// The answer from the service.
     pub answer: Answer,
     /// The pause that the service requests before the next call.
     pub pause: Option<Duration>,
 }
 
-/// A client of the service. It reuses connections.
+/// A client for the service, which reuses connections.
 pub struct Chartbeat {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    /// The URL without the query.
+    /// The URL of the API without the query.
     base_url: String,
     /// The clock to which times in responses are compared.
     clock: Box<dyn Clock>,
@@ -69,7 +73,7 @@ pub struct Chartbeat {
 }
 
 impl Chartbeat {
-    /// Creates a client of the service at the configured URL.
+    /// Creates a client for the service at the configured URL.
     pub fn new(url: &str, clock: impl Clock + 'static) -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -95,11 +99,13 @@ impl Chartbeat {
     }
 
     async fn get(&self, uri: Uri, host: &Host) -> CallResult {
-        let request = Request::get(uri).header("accept", "application/json");
-        let Ok(request) = request.body(Empty::new()) else {
-            return self.unusable(host, "the URL is invalid");
+        let response = match self.send(&uri).await {
+            // The service may close an idle connection just before it receives a request. A client
+            // may then repeat the request on another connection (RFC 9112, section 9.3.1).
+            Err(error) if !error.is_connect() => self.send(&uri).await,
+            result => result,
         };
-        let response = match self.client.request(request).await {
+        let response = match response {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
                 return self.unusable(host, "the connection failed");
@@ -133,12 +139,20 @@ impl Chartbeat {
             Answer::RateLimited | Answer::Unusable => {
                 self.outages.record_failure(format_args!("{host}: status {}", status.as_u16()));
             }
-            // The key belongs to a caller, who must fix it.
+            // A rejection is not an outage: the key belongs to a caller, who must fix it.
             Answer::Rejected { .. } => {
                 debug!(%host, status = status.as_u16(), "the source rejected a call");
             }
         }
         CallResult { answer, pause }
+    }
+
+    fn send(&self, uri: &Uri) -> ResponseFuture {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri.clone();
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(ACCEPT, json);
+        self.client.request(request)
     }
 
     fn unusable(&self, host: &Host, reason: &'static str) -> CallResult {
@@ -152,7 +166,7 @@ fn to_system_time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
 }
 
-/// Returns the URL without the query.
+/// Derives the URL of the API, without the query, from the configured URL.
 fn base_url(url: &str) -> String {
     let url = url.trim_end_matches('/');
     let path = if url.contains(PATH) { "" } else { PATH };
@@ -165,13 +179,14 @@ fn query(host: &Host, key: &str) -> String {
     format!("apikey={}&host={}&limit={limit}", encode(key), encode(host.as_str()))
 }
 
-/// Returns a TLS configuration with the system's root certificates. Without any, only `http` works.
+/// Returns a TLS configuration with the system's root certificates. If there are none, logs a
+/// warning, because only `http` URLs work then.
 fn tls_config() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
     if trusted == 0 {
-        warn!("stats-publisher found no trusted root certificates: HTTPS calls to the source fail");
+        warn!("stats-publisher found no trusted root certificates; HTTPS calls to the source fail");
     }
     let provider: CryptoProvider = rustls::crypto::ring::default_provider();
     ClientConfig::builder_with_provider(Arc::new(provider))
@@ -183,7 +198,39 @@ fn tls_config() -> ClientConfig {
 
 #[cfg(test)]
 mod tests {
+    use mayfly_core::SystemClock;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// Responds to the first request on each connection, and closes the connection when it receives
+    /// another request.
+    async fn serve_one_request_per_connection(listener: TcpListener) {
+        loop {
+            let (mut connection, _) = listener.accept().await.expect("a connection");
+            let mut head = [0; 4_096];
+            assert!(connection.read(&mut head).await.expect("a request") > 0);
+            let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
+            connection.write_all(response).await.expect("the connection is open");
+            assert!(connection.read(&mut head).await.expect("a request") > 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn request_on_a_closed_connection_is_repeated() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        tokio::spawn(serve_one_request_per_connection(listener));
+        let client = Chartbeat::new(&format!("http://{address}"), SystemClock);
+        let host = Host::parse("a.org").expect("a host");
+        for _ in 0..3 {
+            let result = client.call(&host, "key").await;
+            assert!(matches!(result.answer, Answer::Pages(_)), "{result:?}");
+        }
+    }
 
     #[test]
     fn path_is_added_to_a_url_without_it() {
