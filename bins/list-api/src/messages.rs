@@ -1,4 +1,5 @@
-//! Messages and inboxes: read from Redis first, then from Postgres.
+//! Queries for messages and inboxes, takes, and deletions. A message is looked up in Redis first,
+//! then among the stored messages and the dead letters in Postgres.
 
 use std::collections::HashMap;
 
@@ -13,21 +14,21 @@ use mayfly_runtime::Settings;
 
 use crate::problems::key_reused;
 
-/// Queries for messages, and the takes and deletions. Each HTTP thread has its own instance.
+/// Queries for messages and inboxes, takes, and deletions. Each HTTP thread has its own instance.
 pub struct MessageQueries {
     hot: HotStore,
     finder: MessageFinder,
     cold: ColdStore,
     inbox_slots: InboxSlots,
-    /// The prefix of links; empty if clients use one origin.
+    /// The public URL of this service. If it is empty, links are relative.
     list_url: String,
 }
 
 /// The result of a take.
 pub struct Taken {
-    /// The messages.
+    /// The taken messages.
     pub inbox: InboxPage,
-    /// Whether an earlier request with the same idempotency key took them.
+    /// Whether an earlier request with the same idempotency key took the messages.
     pub is_replayed: bool,
 }
 
@@ -48,12 +49,13 @@ impl MessageQueries {
         }
     }
 
-    /// Returns the public URL of a path of this service.
+    /// Returns the public URL for a path on this service.
     pub fn public_url(&self, path: &str) -> String {
         format!("{}{path}", self.list_url)
     }
 
-    /// Finds a message, live or expired: in Redis, else in Postgres, else in the dead letters.
+    /// Finds a live or expired message in Redis, then among the stored messages, then among the
+    /// dead letters.
     pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, Problem> {
         if let Some(json) = self.finder.find_message(id).await? {
             return Ok(Some(json));
@@ -64,24 +66,26 @@ impl MessageQueries {
         Ok(self.cold.dead_letters().find_message(id).await?)
     }
 
-    /// Expires a message now and returns whether it exists. An expired message is left unchanged.
+    /// Expires a message immediately and returns whether the message exists. Does not change a
+    /// message that has already expired.
     pub async fn delete_message(&self, id: MessageId, caller: &Caller) -> Result<bool, Problem> {
         if let Some(json) = self.finder.find_copy(id).await? {
-            let username = MessageView::from_json(&json).ok().and_then(|message| message.username);
+            let username = find_username(&json);
             self.expire(id, username.as_deref(), None, caller).await?;
             return Ok(true);
         }
         if self.finder.find_message(id).await?.is_some() {
             return Ok(true);
         }
-        // A message can be live without a copy in Redis: Redis lost its data since the write.
-        match self.cold.messages().find(id).await? {
-            Some(stored) => {
-                self.expire(id, stored.username.as_deref(), Some(&stored.json), caller).await?;
-                Ok(true)
-            }
-            None => Ok(self.cold.dead_letters().find_message(id).await?.is_some()),
-        }
+        // A message can be live without a copy in Redis if Redis lost its data after the write.
+        let json = match self.cold.messages().find(id).await? {
+            Some(stored) => Some(stored.json),
+            None => self.cold.dead_letters().find_message(id).await?,
+        };
+        let Some(json) = json else { return Ok(false) };
+        let username = find_username(&json);
+        self.expire(id, username.as_deref(), Some(&json), caller).await?;
+        Ok(true)
     }
 
     async fn expire(
@@ -91,23 +95,24 @@ impl MessageQueries {
         json: Option<&[u8]>,
         caller: &Caller,
     ) -> Result<(), Problem> {
-        // Expires nothing if the message was taken in the meantime, or is expired.
+        // This has no effect if the message was taken in the meantime or has expired.
         self.hot.messages().delete(id, username, json, &origin(caller)).await?;
         Ok(())
     }
 
-    /// Lists one page of all stored messages.
+    /// Lists one page of the stored messages.
     pub async fn list_messages(&self, request: &PageRequest) -> Result<Page, Problem> {
         Ok(self.cold.messages().list_page(request).await?)
     }
 
-    /// Lists an inbox.
+    /// Lists up to `limit` messages in an inbox.
     pub async fn list_inbox(&self, username: &Username, limit: u32) -> Result<InboxPage, Problem> {
         let _slot = self.inbox_slots.acquire().await?;
         Ok(self.hot.inbox().list(username.as_str(), limit as usize).await?)
     }
 
-    /// Takes an inbox. With an idempotency key, the caller can retry the take.
+    /// Takes up to `limit` messages from an inbox. With an idempotency key, the caller can safely
+    /// retry the take.
     pub async fn take_inbox(
         &self,
         username: &Username,
@@ -130,8 +135,9 @@ impl MessageQueries {
         }
     }
 
-    /// Finds messages in the order of `ids`, except those removed by the retention: first in Redis,
-    /// then in Postgres with one query, the rest one by one.
+    /// Finds messages and returns them in the order of `ids`. Omits messages that do not exist.
+    /// Reads Redis with one command, then Postgres with one query, and looks up the remaining
+    /// messages individually.
     async fn find_messages(&self, ids: &[MessageId]) -> Result<Vec<Vec<u8>>, Problem> {
         let hot = self.hot.messages().find_expired(ids).await?;
         let mut found: HashMap<_, _> =
@@ -150,6 +156,11 @@ impl MessageQueries {
         }
         Ok(messages)
     }
+}
+
+/// Returns the username of a message, if it has one. Returns `None` for invalid JSON.
+fn find_username(json: &[u8]) -> Option<String> {
+    MessageView::from_json(json).ok()?.username
 }
 
 fn origin(caller: &Caller) -> Origin {

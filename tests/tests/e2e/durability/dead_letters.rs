@@ -69,7 +69,7 @@ async fn entry_that_postgres_rejects_is_dead_lettered_after_all_attempts() {
     let world = Setup::new().set("MAYFLY_PERSIST__RETRY_AFTER", "50ms").start().await;
     reject_poison(&world).await;
     world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
-    // All entries are in one batch, which is rejected as a whole first.
+    // All entries are in one batch, which Postgres first rejects as a whole.
     let texts = ["before", "poison", "between", "poison", "after"];
     let messages: Vec<_> = texts.iter().map(|text| json!({"text": text, "ttl": 0})).collect();
     let response = world.post("/v1/messages/batch", &Value::from(messages)).await;
@@ -111,6 +111,32 @@ async fn entry_that_postgres_rejects_is_dead_lettered_after_all_attempts() {
     eventually(DEFAULT_TIMEOUT, "Redis has only the persistent keys", async || {
         let keys = world.keys().await;
         if keys.iter().eq(PERSISTENT_KEYS) { Ok(()) } else { Err(keys) }
+    })
+    .await;
+}
+
+/// Redis can lose its data after an entry has been dead-lettered.
+#[tokio::test]
+async fn dead_letter_without_a_hot_copy_can_be_deleted() {
+    let world = Setup::new().start().await;
+    reject_poison(&world).await;
+    let message = world.post_message(&json!({"text": "poison", "ttl": 600})).await;
+    wait_for_dead_letters(&world, 1).await;
+    let (id, mut redis) = (message_id(&message), world.redis().await);
+    let mut remove = redis::cmd("DEL");
+    remove.arg(world.key(&format!("message:{id}")));
+    assert_eq!(remove.query_async::<i32>(&mut redis).await.expect("Redis responds"), 1);
+    let url = world.list_url(&format!("/v1/messages/{id}"));
+    assert_eq!(ApiResponse::send(world.http.delete(url)).await.status, 204);
+    let (status, deleted) = world.get(&format!("/v1/messages/{id}")).await;
+    assert_eq!((status, &deleted["text"]), (200, &message["text"]));
+    let [before, after] = [&message, &deleted].map(|message| message["expires_at"].as_str());
+    assert!(after < before, "{deleted}");
+    let postgres = world.postgres().await;
+    let query = "SELECT count(*) FROM early_expiries WHERE id = $1::text::uuid";
+    eventually(DEFAULT_TIMEOUT, "Postgres has stored the expiry", async || {
+        let row = postgres.query_one(query, &[&id]).await.expect("the query works");
+        if row.get::<_, i64>(0) == 1 { Ok(()) } else { Err(row) }
     })
     .await;
 }
