@@ -5,43 +5,46 @@ use std::collections::BTreeSet;
 use mayfly_core::{Channel, Feed, Host, LiveEvent, frame::SubscriptionSet};
 use serde::Deserialize;
 
-/// Maximum number of channels, of videos and of hosts of a connection.
+/// Maximum number of channels per connection. The same limit applies to videos and to hosts.
 pub(crate) const CHANNELS_MAX: usize = 128;
 /// Maximum length of a video ID, in characters.
 const VIDEO_CHARS_MAX: usize = 128;
 
 /// The name that means all channels.
 const ALL_CHANNELS: &str = "*";
-/// Approximate memory of a name in addition to its characters.
+/// Approximate memory that a stored name occupies in addition to its characters, in bytes.
 const NAME_OVERHEAD_BYTES: usize = 64;
-/// Number of indexes that contain a channel: of the subscription and of the groups.
-const CHANNEL_INDEXES: usize = 2;
-/// Number of indexes that contain a host: of the subscription, of the worker and of the process, and
-/// the hosts to be read.
-const HOST_INDEXES: usize = 4;
+/// Number of copies of a channel name that count as memory: one in the subscription and one in the
+/// index of groups by channel.
+const CHANNEL_COPIES: usize = 2;
+/// Number of copies of a host name that count as memory: one each in the subscription, in the
+/// watched hosts of the worker, in the watched hosts of the process, and in the requested hosts.
+const HOST_COPIES: usize = 4;
 
 /// The channels of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Channels {
-    /// Every channel, because the client has not named any. The first names replace it.
+    /// All channels, because the client has not named any. The first named channels replace this
+    /// default.
     Default,
-    /// Every channel, as requested with `*`. Includes all names that are added.
+    /// All channels, as requested with `*`. Adding names does not narrow the subscription.
     All,
     /// The named channels.
     Some(BTreeSet<Channel>),
 }
 
-/// The videos whose counts are subscribed to.
+/// The videos of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Videos {
-    /// Every video, because the client has not named any. The first names replace it.
+    /// All videos, because the client has not named any. The first named videos replace this
+    /// default.
     All,
     /// The named videos.
     Some(BTreeSet<String>),
 }
 
-/// The complete subscription of a connection. Connections with equal subscriptions share their
-/// encoded frames.
+/// The complete subscription of a connection. Connections with equal subscriptions and the same
+/// wire format share encoded frames.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Subscription {
     pub(crate) channels: Channels,
@@ -50,7 +53,7 @@ pub(crate) struct Subscription {
     pub(crate) hosts: BTreeSet<Host>,
 }
 
-/// Unchecked names that a client frame adds or removes. An empty list names nothing.
+/// Unvalidated names that a client frame adds or removes. An empty list changes nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SubscriptionRequest {
@@ -60,12 +63,12 @@ pub(crate) struct SubscriptionRequest {
     pub(crate) hosts: Vec<String>,
 }
 
-/// Unchecked names of a new connection.
+/// Unvalidated names in the request for a new connection.
 #[derive(Debug, Default)]
 pub(crate) struct NewSubscription {
-    /// `None` means all channels, an empty list none.
+    /// `None` means all channels. An empty list means no channels.
     pub(crate) channels: Option<Vec<String>>,
-    /// `None` means the feed `messages`, an empty list none.
+    /// `None` means the `messages` feed. An empty list means no feeds.
     pub(crate) feeds: Option<Vec<String>>,
     /// An empty list means all videos.
     pub(crate) videos: Vec<String>,
@@ -82,7 +85,7 @@ pub(crate) enum SubscriptionField {
 }
 
 impl SubscriptionField {
-    /// Returns the name in a client frame.
+    /// Returns the name of the field in a client frame.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Channels => "channels",
@@ -92,7 +95,7 @@ impl SubscriptionField {
         }
     }
 
-    /// Returns the name of the query parameter, which is given once per entry.
+    /// Returns the name of the corresponding query parameter.
     pub(crate) const fn parameter(self) -> &'static str {
         match self {
             Self::Channels => "channel",
@@ -103,23 +106,23 @@ impl SubscriptionField {
     }
 }
 
-/// The reason why a [`SubscriptionRequest`] is invalid.
+/// An error in a [`SubscriptionRequest`] or a [`NewSubscription`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SubscriptionError {
-    /// A name violates its rule.
+    /// A field violates a rule.
     #[error("{} {rule}", .field.name())]
     InvalidField {
         field: SubscriptionField,
-        /// The rule, phrased to follow the name of the field.
+        /// The violated rule, worded to follow the name of the field.
         rule: &'static str,
     },
-    /// A field has more names than a connection may have.
+    /// The connection would have more than [`CHANNELS_MAX`] entries in this field.
     #[error("{} must have at most {CHANNELS_MAX} entries", .0.name())]
     TooMany(SubscriptionField),
 }
 
 impl NewSubscription {
-    /// Checks the names, but neither their number nor their combination.
+    /// Validates each name. Does not check the number of names or their combination.
     pub(crate) fn check_names(self) -> Result<(), SubscriptionError> {
         let Self { channels, feeds, videos, hosts } = self;
         let (channels, feeds) = (channels.unwrap_or_default(), feeds.unwrap_or_default());
@@ -148,7 +151,7 @@ impl TryFrom<NewSubscription> for Subscription {
 }
 
 impl Subscription {
-    /// Returns the subscription of a connection that does not receive anything.
+    /// Returns a subscription to no feeds.
     pub(crate) fn none() -> Self {
         Self {
             channels: Channels::none(),
@@ -158,7 +161,7 @@ impl Subscription {
         }
     }
 
-    /// Adds names. After an error, the subscription must be discarded.
+    /// Adds names. After an error, the subscription may be partially changed and must be discarded.
     pub(crate) fn subscribe(
         &mut self,
         request: SubscriptionRequest,
@@ -185,8 +188,9 @@ impl Subscription {
         self.check_hosts()
     }
 
-    /// Removes names; names that are not subscribed are ignored. A set that becomes empty stays
-    /// empty. After an error, the subscription must be discarded.
+    /// Removes names. Ignores names that the subscription does not contain. A set that becomes
+    /// empty does not revert to its default. After an error, the subscription may be partially
+    /// changed and must be discarded.
     pub(crate) fn unsubscribe(
         &mut self,
         request: SubscriptionRequest,
@@ -197,39 +201,45 @@ impl Subscription {
             Channels::Some(channels) => channels.retain(|one| !names.channels.contains(one)),
             Channels::Default | Channels::All if names.channels.is_empty() => {}
             Channels::Default | Channels::All => {
-                let rule = "cannot be removed while all channels are subscribed; \
+                let rule = "cannot be removed from a subscription to all channels; \
                             unsubscribe from * first";
                 let field = SubscriptionField::Channels;
                 return Err(SubscriptionError::InvalidField { field, rule });
             }
         }
-        if let Videos::Some(videos) = &mut self.videos {
-            videos.retain(|one| !names.videos.contains(one));
+        match &mut self.videos {
+            Videos::Some(videos) => videos.retain(|one| !names.videos.contains(one)),
+            Videos::All if names.videos.is_empty() => {}
+            Videos::All => {
+                let rule = "cannot be removed from a subscription to all videos";
+                let field = SubscriptionField::Videos;
+                return Err(SubscriptionError::InvalidField { field, rule });
+            }
         }
         self.feeds.retain(|one| !names.feeds.contains(one));
         self.hosts.retain(|one| !names.hosts.contains(one));
         self.check_hosts()
     }
 
-    /// Returns the approximate memory of the names.
+    /// Returns the approximate memory that the names occupy, in bytes.
     pub(crate) fn names_bytes(&self) -> usize {
         let bytes = |name: &str| name.len() + NAME_OVERHEAD_BYTES;
         let channels: usize = self.channels.names().map(|name| bytes(name.as_str())).sum();
         let videos: usize = self.videos.names().map(|name| bytes(name)).sum();
         let hosts: usize = self.hosts.iter().map(|name| bytes(name.as_str())).sum();
-        channels * CHANNEL_INDEXES + videos + hosts * HOST_INDEXES
+        channels * CHANNEL_COPIES + videos + hosts * HOST_COPIES
     }
 
     pub(crate) fn has_feed(&self, feed: Feed) -> bool {
         self.feeds.contains(&feed)
     }
 
-    /// Returns the hosts whose trends are subscribed.
+    /// Returns the hosts whose trends this subscription includes.
     pub(crate) fn watched_hosts(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|_| self.has_feed(Feed::Rising))
     }
 
-    /// Returns whether the trends of a host are subscribed.
+    /// Returns whether this subscription includes the trends of a host.
     pub(crate) fn watches_host(&self, host: &Host) -> bool {
         self.has_feed(Feed::Rising) && self.hosts.contains(host)
     }
@@ -238,8 +248,8 @@ impl Subscription {
         self.has_feed(Feed::Messages)
     }
 
-    /// Returns whether this subscription includes `channel`. Messages whose channel is unknown are
-    /// sent to everyone.
+    /// Returns whether this subscription includes a channel. Always returns true for `None`, which
+    /// means that the channel is unknown.
     pub(crate) fn has_channel(&self, channel: Option<&str>) -> bool {
         match (&self.channels, channel) {
             (Channels::Default | Channels::All, _) | (_, None) => true,
@@ -247,7 +257,7 @@ impl Subscription {
         }
     }
 
-    /// Returns whether any part of an event is subscribed.
+    /// Returns whether this subscription includes any part of an event.
     pub(crate) fn has_event(&self, event: &LiveEvent) -> bool {
         self.has_messages()
             && match event {
@@ -275,7 +285,7 @@ impl Subscription {
 
     fn check_hosts(&self) -> Result<(), SubscriptionError> {
         if self.feeds.contains(&Feed::Rising) && self.hosts.is_empty() {
-            let rule = "must name at least one host for the feed rising";
+            let rule = "must name at least one host for the `rising` feed";
             return Err(SubscriptionError::InvalidField { field: SubscriptionField::Hosts, rule });
         }
         Ok(())
@@ -299,7 +309,7 @@ impl Channels {
         Self::Some(BTreeSet::new())
     }
 
-    /// Returns whether every channel is included.
+    /// Returns whether all channels are included.
     pub(crate) fn is_all(&self) -> bool {
         matches!(self, Self::Default | Self::All)
     }
@@ -326,7 +336,7 @@ impl Videos {
     }
 }
 
-/// Names that follow their rules.
+/// Validated names.
 struct CheckedNames {
     /// Whether `*` is one of the channels.
     all_channels: bool,
@@ -383,13 +393,13 @@ mod tests {
     }
 
     #[test]
-    fn all_channels_until_some_are_named_and_none_after_unsubscribing_from_them() {
+    fn named_channels_replace_the_default_and_their_removal_leaves_none() {
         let mut subscription = open(None).expect("valid names");
         assert!(subscription.has_channel(Some("any")) && subscription.has_messages());
         assert_eq!(subscription.to_set().channels, ["*"]);
         assert!(subscription.clone().unsubscribe(names(&["a"])).is_err());
         subscription.subscribe(names(&[])).expect("valid names");
-        assert_eq!(subscription.to_set().channels, ["*"], "an empty list names nothing");
+        assert_eq!(subscription.to_set().channels, ["*"], "an empty list changes nothing");
         subscription.subscribe(names(&["b", "a"])).expect("valid names");
         assert_eq!(subscription.to_set().channels, ["a", "b"]);
         subscription.unsubscribe(names(&["a", "b", "c"])).expect("valid names");
@@ -426,13 +436,14 @@ mod tests {
     }
 
     #[test]
-    fn videos_are_all_until_some_are_named_and_none_after_unsubscribing_from_them() {
+    fn named_videos_replace_the_default_and_their_removal_leaves_none() {
         let videos = |names: &[&str]| SubscriptionRequest {
             videos: list(names),
             ..SubscriptionRequest::default()
         };
         let mut subscription = open(None).expect("valid names");
         assert_eq!(subscription.videos, Videos::All);
+        assert!(subscription.clone().unsubscribe(videos(&["b"])).is_err());
         subscription.subscribe(videos(&["*", "b"])).expect("valid names");
         assert_eq!(subscription.to_set().videos, ["*", "b"], "a video can have any name");
         subscription.unsubscribe(videos(&["*", "b"])).expect("valid names");
@@ -462,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_case_insensitive_and_watched_only_with_the_feed_rising() {
+    fn hosts_are_case_insensitive_and_watched_only_with_the_rising_feed() {
         let change = |feeds: &[&str], hosts: &[&str]| SubscriptionRequest {
             feeds: list(feeds),
             hosts: list(hosts),
@@ -484,6 +495,6 @@ mod tests {
         let mut subscription = open(None).expect("valid names");
         assert_eq!(subscription.names_bytes(), 0);
         subscription.subscribe(names(&["ab", "c"])).expect("valid names");
-        assert_eq!(subscription.names_bytes(), (3 + 2 * NAME_OVERHEAD_BYTES) * CHANNEL_INDEXES);
+        assert_eq!(subscription.names_bytes(), (3 + 2 * NAME_OVERHEAD_BYTES) * CHANNEL_COPIES);
     }
 }

@@ -1,5 +1,5 @@
-//! Groups of connections with the same encoding and subscription: their frames are selected once
-//! per group.
+//! Groups of connections with the same encoding and subscription. A worker selects frames once per
+//! group.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,11 +16,11 @@ use crate::{
     subscription::Subscription,
 };
 
-/// The properties that all connections of a group share.
+/// The properties that all connections in a group share.
 pub(crate) struct GroupKey {
     pub(crate) encoding: Encoding,
     pub(crate) subscription: Subscription,
-    /// The memory of the subscribed names.
+    /// The memory reservation for the names in the subscription.
     names: Reservation,
 }
 
@@ -35,7 +35,7 @@ impl GroupKey {
         Self { encoding, subscription, names }
     }
 
-    /// Returns the memory of the subscribed names.
+    /// Returns the memory that is reserved for the names in the subscription, in bytes.
     pub(crate) fn names_bytes(&self) -> usize {
         self.names.bytes()
     }
@@ -61,15 +61,15 @@ impl Hash for GroupKey {
 pub(crate) struct Groups {
     all: Slab<Group>,
     by_key: HashMap<Rc<GroupKey>, usize>,
-    /// Groups by each channel that they name.
+    /// The groups that subscribe to each named channel.
     by_channel: HashMap<Box<str>, HashSet<usize>>,
-    /// Groups that receive the messages of every channel.
+    /// The groups that receive the messages in all channels.
     all_channels: HashSet<usize>,
 }
 
 struct Group {
     key: Rc<GroupKey>,
-    /// Keys of the connections.
+    /// Keys of the connections in the group.
     members: Vec<usize>,
 }
 
@@ -93,7 +93,8 @@ impl Groups {
         GroupSlot { group, index: members.len() - 1 }
     }
 
-    /// Removes a connection, and returns the connection that moved into its slot, if any.
+    /// Removes the connection in a slot, and removes the group if it becomes empty. Returns the
+    /// connection that moved into the slot, if any.
     pub(crate) fn leave(&mut self, slot: GroupSlot) -> Option<usize> {
         let members = &mut self.all[slot.group].members;
         members.swap_remove(slot.index);
@@ -104,7 +105,7 @@ impl Groups {
         moved
     }
 
-    /// Returns the keys of the connections of a group.
+    /// Returns the keys of the connections in a group.
     pub(crate) fn members(&self, group: usize) -> &[usize] {
         &self.all[group].members
     }
@@ -119,13 +120,10 @@ impl Groups {
         self.all.iter().filter(has_feed).map(|(index, _)| index)
     }
 
-    /// Returns the groups that receive entries of a batch, and which entries.
+    /// Returns the groups that receive entries in a batch, with the entries for each group.
     pub(crate) fn match_batch(&self, batch: &Batch) -> Vec<(usize, EntrySet)> {
         let mut matches: Vec<_> =
             self.all_channels.iter().map(|&group| (group, EntrySet::From(0))).collect();
-        if self.by_channel.is_empty() {
-            return matches;
-        }
         let mut indices_by_group: HashMap<usize, Vec<usize>> = HashMap::new();
         let mut add = |group: usize, entry: usize| {
             let indices = indices_by_group.entry(group).or_default();
@@ -145,8 +143,10 @@ impl Groups {
                             Some(channel) => {
                                 self.with_channel(channel).for_each(|group| add(group, entry));
                             }
-                            // Messages whose channel is unknown are sent to everyone.
-                            None => self.with_named_channels().for_each(|group| add(group, entry)),
+                            // Every group that subscribes to messages receives messages with an
+                            // unknown channel. Groups that subscribe to all channels are already in
+                            // `matches`.
+                            None => self.with_some_channels().for_each(|group| add(group, entry)),
                         }
                     }
                 }
@@ -161,12 +161,14 @@ impl Groups {
         self.by_channel.get(channel).into_iter().flatten().copied()
     }
 
-    fn with_named_channels(&self) -> impl Iterator<Item = usize> {
-        let has_names = |(_, group): &(usize, &Group)| {
+    /// Returns the groups that subscribe to messages, but not to all channels. Their set of
+    /// channels can be empty.
+    fn with_some_channels(&self) -> impl Iterator<Item = usize> {
+        let has_set = |(_, group): &(usize, &Group)| {
             let subscription = &group.key.subscription;
             subscription.has_messages() && !subscription.channels.is_all()
         };
-        self.all.iter().filter(has_names).map(|(index, _)| index)
+        self.all.iter().filter(has_set).map(|(index, _)| index)
     }
 
     fn create(&mut self, key: &Rc<GroupKey>) -> usize {
@@ -201,7 +203,8 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-    use mayfly_core::{EntryId, LiveEntry, LiveEvent, Position};
+    use mayfly_core::{EntryId, ExpiredMessage, LiveEntry, LiveEvent, MessageId, Position};
+    use uuid::Uuid;
 
     use super::*;
     use crate::subscription::NewSubscription;
@@ -244,5 +247,21 @@ mod tests {
         assert_eq!(groups.leave(other), None);
         assert!(groups.by_channel.is_empty() && groups.by_key.is_empty());
         assert!(groups.all_channels.is_empty() && groups.all.is_empty());
+    }
+
+    #[test]
+    fn group_without_channels_receives_expired_messages_with_an_unknown_channel() {
+        let mut groups = Groups::default();
+        let names = NewSubscription { channels: Some(Vec::new()), ..NewSubscription::default() };
+        let subscription = Subscription::try_from(names).expect("valid names");
+        let memory = ConnectionMemory::new(0);
+        let key = GroupKey::new(Encoding::WebSocket, subscription, &memory);
+        let slot = groups.join(7, &mut Rc::new(key));
+        let expired = ExpiredMessage { id: MessageId::from(Uuid::nil()), channel: None };
+        let id = EntryId { millis: 1, number: 0 };
+        let entry =
+            LiveEntry { id, request_id: "".into(), event: LiveEvent::Expired(vec![expired]) };
+        let batch = Batch::encode(Position::new("e", EntryId::START), id, vec![entry], &memory);
+        assert_eq!(groups.match_batch(&batch), [(slot.group, EntrySet::Indices(vec![0]))]);
     }
 }
