@@ -1,7 +1,7 @@
 /**
- * Builds mayfly.js and mayfly.mjs from `src`: one file each, without comments, which are a third of
- * the size. The results are committed, so that Mayfly is built and runs without Node. With
- * `--check`, only reports whether they are up to date.
+ * Builds mayfly.js and mayfly.mjs from `src`, each as one file without comments, which are a third
+ * of the size. The built files are committed, so that building and running Mayfly does not require
+ * Node. With `--check`, the script only reports outdated files.
  */
 
 import { build } from 'esbuild';
@@ -23,7 +23,7 @@ const FILES = [
 const resolve = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * Returns the text of a file.
+ * Returns the text of a built file.
  * @param {string} source
  * @param {'iife' | 'esm'} format
  */
@@ -34,9 +34,9 @@ async function bundle(source, format) {
     write: false,
     format,
     target: 'es2022',
-    // Without those of tsconfig.json, which is for the checks.
+    // tsconfig.json is only for the type checks.
     tsconfigRaw: {},
-    // `module` is checked before its use.
+    // classic.js checks that `module` exists before using it.
     logOverride: { 'commonjs-variable-in-esm': 'silent' },
   });
   const { code } = await minify(outputFiles[0].text, {

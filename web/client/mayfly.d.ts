@@ -1,6 +1,6 @@
 /**
- * The client of Mayfly's live feeds, for browsers, workers and Node. The server serves it in two
- * forms, from any origin:
+ * The client for Mayfly's live feeds, for browsers, workers and Node. The server serves two forms,
+ * which pages of any origin can load:
  *
  *     <script src="https://live.example/mayfly.js"></script>
  *     import { connect } from 'https://live.example/mayfly.mjs';
@@ -11,44 +11,51 @@
  */
 export as namespace mayfly;
 
-/** Throws a `TypeError` that names an option that is unknown or invalid. */
+/**
+ * Opens a live connection. Throws a `TypeError` that names the option if an option is unknown or
+ * invalid, and a `RangeError` if there are too many names.
+ */
 export function connect(options?: Options): Live;
 declare const mayfly: { connect: typeof connect };
 export default mayfly;
 
 export type Feed = 'messages' | 'plays' | 'rising' | 'stats' | 'pulse';
 
-/** Names to subscribe to, at most 128 of each kind. A string is a list with one name. */
+/** The names for a subscription, at most 128 of each kind. A string is a list with one name. */
 export interface Names {
   /** `[A-Za-z0-9._:-]{1,64}`. `'*'` means all channels. An empty list means none. */
   channels?: string | readonly string[];
   feeds?: Feed | readonly Feed[];
-  /** Videos, for the feed `plays`: 1 to 128 characters. An empty list means none. */
+  /** Video IDs for the feed `plays`, each of 1 to 128 characters. An empty list means none. */
   videos?: string | readonly string[];
   /**
-   * Hosts, for the feed `rising`, which requires them: `[A-Za-z0-9._:-]{1,253}`, case-insensitive.
+   * Hosts for the feed `rising`, which requires at least one: `[A-Za-z0-9._:-]{1,253}`,
+   * case-insensitive.
    */
   hosts?: string | readonly string[];
 }
 
 /**
- * Without `feeds`, only `messages` is subscribed. Without `channels`, all channels are subscribed
- * until the first `subscribe` that names some; the same applies to `videos`.
+ * Without `feeds`, the client subscribes only to `messages`. Without `channels`, the client
+ * subscribes to all channels until the first `subscribe` call that names channels, or until it
+ * unsubscribes from `'*'`. Without `videos`, the client subscribes to all videos until the first
+ * `subscribe` call that names videos.
  */
 export interface Options extends Names {
   /**
-   * URL of the server, `http(s)` or `ws(s)`, with or without `/v1/live`, and without a query.
+   * The URL of the server: `http(s)` or `ws(s)`, with or without `/v1/live`, without a query.
    * Default: the origin of the page.
    */
   url?: string | { readonly href: string } | null;
-  /** The position to resume from: `live.position`, or that of a gap. */
+  /** The position to resume from: `live.position`, or the `position` of a gap. */
   since?: string | null;
   /**
-   * Sent in the first frame. A function is called for each attempt to connect; if it fails or takes
-   * more than 10 seconds, the attempt fails.
+   * A token for authentication, which the server currently ignores. Sent in the first frame. A
+   * function is called before each connection attempt. If the function fails or takes more than 10
+   * seconds, the attempt fails.
    */
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
-  /** Replaces the global `WebSocket`, for example by that of the package `ws` in Node 20. */
+  /** Replaces the global `WebSocket`, for example with the class of the `ws` package in Node 20. */
   WebSocket?: new (url: string) => WebSocketLike;
 }
 
@@ -80,31 +87,33 @@ export interface MessageFrame {
   position: string;
   message: Message;
   /**
-   * The remaining life of the message: its time to live, less its age if it was replayed. Use this
-   * rather than `expires_at`, which was set by a clock that may differ from all others.
+   * The remaining time to live in milliseconds. For a replayed message, its estimated age is
+   * subtracted. Use this value instead of `expires_at`, which depends on the clock of the process
+   * that accepted the message.
    */
   expires_in_ms: number;
 }
 
 /**
- * Messages that have expired. The server reports messages that were taken or deleted. mayfly.js
- * itself reports messages whose time to live has passed since they arrived, for the 20,000 newest. A
- * message that expired before it was replayed is reported first as a message and then as expired.
+ * Messages that have expired. The server reports messages that were taken or deleted. The client
+ * itself reports messages when their time to live has passed since their arrival, but only for the
+ * newest 20,000 messages. A message that expired before it was replayed is reported first as a
+ * message and then as expired.
  */
 export interface Expired {
   type: 'expired';
   ids: string[];
-  /** True: their time to live has passed. False: they were taken or deleted. */
+  /** True if the time to live has passed; false if the messages were taken or deleted. */
   by_time: boolean;
-  /** Present only if the server reported it. */
+  /** Present only if the server reported the expiry. */
   position?: string;
 }
 
 /**
- * The server dropped frames because this client was too slow, and the server is configured to drop
- * frames instead of closing the connection. `position` is the position of the last frame before the
- * gap: a second connection with `since: position` receives the dropped messages. This connection
- * continues after the gap.
+ * Frames that the server dropped because the client did not read fast enough. Sent only if the
+ * server is configured to drop frames instead of closing the connection. `position` is the position
+ * of the last frame before the gap: a second connection with `since: position` receives the dropped
+ * messages. This connection continues after the gap.
  */
 export interface Gap {
   type: 'gap';
@@ -113,23 +122,26 @@ export interface Gap {
 }
 
 /**
- * Whether the client receives everything after the position that it sent, once and in order. If
- * `resumed` is false, messages may be missing. The server can also report this while the connection
- * is open.
+ * The result of resuming from the position that the client sent. If `resumed` is true, the client
+ * receives every later message for its subscriptions, once and in order. If `resumed` is false, the
+ * client may have missed messages. The server also sends this frame, with `resumed: false`, when it
+ * detects on an open connection that the client may have missed messages.
  */
 export type Resumed = {
   type: 'hello';
   connection: string;
   position: string;
   ping_interval_ms: number;
-  /** The time of the server. */
+  /** The server's time. */
   time: string;
 } & (
   | { resumed: true }
   | {
       resumed: false;
       /**
-       * The position is too old; stream data was lost; or the server does not know the position.
+       * `window`: the position is older than the resume window. `data_lost`: Redis lost stream
+       * data. `unknown_position`: the position does not belong to this installation or is
+       * malformed.
        */
       reason: 'window' | 'data_lost' | 'unknown_position';
     }
@@ -138,23 +150,23 @@ export type Resumed = {
 export type State =
   | { state: 'connecting' }
   | { state: 'open'; connection: string }
-  /** Reconnects after `delay_ms`; `asked`: the server requested this delay. */
+  /** The client reconnects after `delay_ms`. `asked` is true if the server requested this delay. */
   | { state: 'waiting'; delay_ms: number; asked: boolean; code: number; reason: string }
   /**
-   * Final: `close()` was called, the server closed with a code from 4500 to 4999, which are not
-   * retried, or the environment forbids the URL.
+   * Final: `close()` was called, the server closed the connection with a code from 4500 to 4999, or
+   * the environment forbids the URL.
    */
   | { state: 'closed'; code: number; reason: string };
 
-/** The newest counts, at most 20 per frame. Each replaces the previous count of its video. */
+/** Changed counts, at most 20 per frame. Each count replaces the previous one of the same video. */
 export interface Plays {
   type: 'plays';
   counts: { video_id: string; count: number }[];
 }
 
 /**
- * The trending pages of a host, after each sample. State: each frame replaces the previous one of
- * its host.
+ * The trending pages of a host, sent after each sample. Each frame replaces the previous frame of
+ * the same host.
  */
 export interface Rising {
   type: 'rising';
@@ -164,7 +176,7 @@ export interface Rising {
   /** The time of the previous sample, if any. */
   compared_to: string | null;
   window: '5s' | (string & {});
-  /** Visitors on all pages of the host. */
+  /** The number of visitors to the whole host. */
   visitors: number;
   /** False if the counts are estimates from a sample of the visitors. */
   exact: boolean;
@@ -177,9 +189,9 @@ export interface RisingPage {
   path: string;
   title: string | null;
   visitors: number;
-  /** Difference from the previous sample; null if the page was not in it. */
+  /** The difference from the previous sample; null if that sample did not contain the page. */
   change: number | null;
-  /** The change relative to the previous sample; null if that had no visitors. */
+  /** The change relative to the previous number of visitors; null if that number was 0. */
   rate: number | null;
   /** How unusual the number of visitors is, approximately in standard deviations. */
   score: number | null;
@@ -187,17 +199,17 @@ export interface RisingPage {
 }
 
 /**
- * State: each frame replaces the previous one. A new subscriber receives the last one immediately,
- * if any.
+ * Statistics, sent for each new snapshot. Each frame replaces the previous one. A new subscriber
+ * immediately receives the newest frame, if any.
  */
 export interface Stats {
   type: 'stats';
-  /** Path of the snapshot in the API. */
+  /** The path on list-api that redirects to the snapshot. */
   url: string;
   snapshot: Snapshot;
 }
 
-/** Statistics of all stored messages. */
+/** Statistics about all stored messages and counted plays. */
 export interface Snapshot {
   result: 'success';
   generated_at: string;
@@ -209,17 +221,20 @@ export interface Snapshot {
   [more: string]: unknown;
 }
 
-/** System health, once per second. State: each frame replaces the previous one. */
+/** System health, sent once per second. Each frame replaces the previous one. */
 export interface Pulse {
   type: 'pulse';
   generated_at: string;
-  /** Messages and plays waiting to be stored. The age is 0 if the queue is empty. */
+  /**
+   * The number of messages and plays waiting to be stored or counted, the age of the oldest one (0
+   * if there are none), and the number of dead letters.
+   */
   queue: { depth: number; oldest_age_ms: number; dead_letters: number };
-  /** Per second. */
+  /** Messages and plays per second over the last five seconds; `delivered` counts frames. */
   rates: { accepted: number; stored: number; delivered: number };
   /**
-   * Time from acceptance until an item was stored or counted; null if there was none in the last
-   * minute.
+   * Time from the acceptance of a message or play until it was stored or counted, over the last
+   * minute; null if nothing was stored or counted in the last minute.
    */
   consumption_ms: {
     latest: number | null;
@@ -232,13 +247,13 @@ export interface Pulse {
   [more: string]: unknown;
 }
 
-/** The reason why `subscribe` or `unsubscribe` failed. */
+/** The error with which the promise of a failed `subscribe` or `unsubscribe` call rejects. */
 export interface SubscribeError extends Error {
-  /** The code of the server, or `closed` if the connection is closed permanently. */
+  /** The code of the server's `error` frame, or `closed` if the client is closed permanently. */
   code: Refusal['code'] | 'closed';
 }
 
-/** The server's response to a client frame that it rejected. */
+/** The server's response to a rejected client frame. */
 export interface Refusal {
   type: 'error';
   code: 'invalid_json' | 'invalid_field' | 'too_many_channels' | (string & {});
@@ -246,7 +261,7 @@ export interface Refusal {
 }
 
 export interface Events {
-  /** Called once per message, even if the server sends it repeatedly. */
+  /** Called once per message. Duplicates are detected among the newest 20,000 messages. */
   message: (message: Message, frame: MessageFrame) => void;
   expired: (expired: Expired) => void;
   gap: (gap: Gap) => void;
@@ -260,36 +275,43 @@ export interface Events {
 }
 
 /**
- * A connection that reconnects automatically, with its subscriptions and from its position. The
- * delay between attempts is random, from 0.5 to 30 seconds, and grows with each failure, unless the
- * server requests a delay.
+ * A connection that reconnects automatically, keeps its subscriptions and resumes from its
+ * position. The delay between attempts is a random time of at least 0.5 seconds. Its upper limit
+ * doubles with each failure, from 1 to 30 seconds. If the server requests a delay, the client waits
+ * for that time instead.
  */
 export interface Live {
   /** Calls `listener` on every event of this type. Returns a function that removes the listener. */
   on<E extends keyof Events>(event: E, listener: Events[E]): () => void;
   /**
-   * Adds names. Resolves when the server has confirmed them: everything published from then on is
-   * delivered. Without a connection, that is after the next one is open. Rejects with a
-   * `SubscribeError` if the server refuses them or the connection is closed permanently; an
-   * unhandled rejection has no effect. Throws a `TypeError` immediately if a name is invalid or
-   * unknown, and a `RangeError` if there are too many.
+   * Subscribes to names. Resolves when the server has confirmed the subscription: everything
+   * published afterward is delivered. If no connection is open, the promise resolves after the next
+   * connection has been opened. Rejects with a `SubscribeError` if the server rejects the
+   * subscription or the client is closed permanently; an unhandled rejection has no effect. Throws
+   * a `TypeError` immediately if a name is invalid or `rising` has no host, and a `RangeError` if
+   * there are too many names.
    *
-   * A name is subscribed until `unsubscribe` was called as often as `subscribe`, so that parts of a
-   * program do not affect each other. The names of `connect` count as well.
+   * The client remains subscribed to a name until `unsubscribe` has been called for the name as
+   * many times as `subscribe`, so that different parts of a program can share a connection. A name
+   * in the options of `connect` counts as one call of `subscribe`.
    */
   subscribe(names: Names | string | readonly string[]): Promise<true>;
   /**
-   * Removes names, and resolves when the server has confirmed it. A set that becomes empty stays
-   * empty; it does not mean "all". While all channels are subscribed because none were named, only
-   * `'*'` can be removed: other channels are rejected with the code `invalid_field`.
+   * Unsubscribes from names. Resolves when the server has confirmed the change. A set that becomes
+   * empty stays empty; it does not mean "all". While the client still has its default subscription
+   * to all channels, the promise rejects with the code `invalid_field` if the call names channels
+   * but not `'*'`.
    */
   unsubscribe(names: Names | string | readonly string[]): Promise<true>;
   /** Closes the connection permanently. */
   close(): void;
-  /** The position to send as `since`; null until the first one is known. */
+  /** The position to pass as `since`; null until a position is known. */
   readonly position: string | null;
   /** The state of the last `state` event. */
   readonly state: State;
-  /** The server's time, as far as it is known, in milliseconds since 1970. */
+  /**
+   * The server's time in milliseconds since the Unix epoch, or the local time until the server's
+   * time is known.
+   */
   readonly now: number;
 }

@@ -152,7 +152,7 @@ var Listeners = class {
       throw createError(TypeError, `unknown event: ${event}; expected one of ${EVENTS.join(", ")}`);
     }
     if (typeof listener !== "function") {
-      throw createError(TypeError, `the listener of ${event} must be a function`);
+      throw createError(TypeError, `the listener for ${event} must be a function`);
     }
     const entries = this.#entries.get(event) ?? new Set;
     const entry = {
@@ -282,7 +282,7 @@ var Subscriptions = class {
       throw createError(RangeError, `at most ${NAMES_MAX} ${kind}`, "too_many_channels");
     }
     if (names.feeds?.includes("rising") && !names.hosts && !this.#named.has("hosts")) {
-      throw createError(TypeError, "the feed rising requires hosts");
+      throw createError(TypeError, "the rising feed requires hosts");
     }
   }
   add(names) {
@@ -411,8 +411,8 @@ var Synchronization = class {
     const {type: type, names: names} = call;
     const {channels: channels} = names;
     if (type === "subscribe") this.#subscriptions.add(names); else if (this.selection.isDefault && channels?.length && !channels.includes("*")) {
-      const rule = "all channels are subscribed; unsubscribe from * first";
-      return call.settle(createError(Error, `${channels} cannot be removed: ${rule}`));
+      const rule = "cannot be removed from a subscription to all channels; unsubscribe from * first";
+      return call.settle(createError(Error, `${channels} ${rule}`));
     } else this.#subscriptions.remove(names);
     if (this.#closedBy !== void 0) return this.#settle(call);
     if (!this.#send) return void this.#waiting.push(call);
@@ -548,7 +548,7 @@ var Client = class {
     this.#token = token;
     this.#synchronization = new Synchronization(parseNames(options));
     if (typeof WebSocket !== "function") {
-      throw createError(TypeError, "WebSocket is not available here; pass a class with this option");
+      throw createError(TypeError, "WebSocket is not available here; pass a class as the WebSocket option");
     }
     this.#WebSocket = WebSocket;
     this.#watchPage("addEventListener");
@@ -590,7 +590,7 @@ var Client = class {
     };
     this.#connection = connection;
     const isCurrent = () => this.#connection === connection;
-    this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no token"));
+    this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "timeout while waiting for the token"));
     this.#setState({
       state: "connecting"
     });
@@ -632,7 +632,9 @@ var Client = class {
       return;
     }
     if (!frame?.type) return;
-    if ([ "message", "expired", "position" ].includes(frame.type)) this.#position = frame.position;
+    if ([ "message", "expired", "position" ].includes(frame.type)) {
+      this.#position = frame.position ?? this.#position;
+    }
     try {
       this.#dispatch(connection, frame);
     } catch (error) {

@@ -1,4 +1,4 @@
-/** A client: one live connection that is reopened whenever it is lost. */
+/** The client: a live connection that reconnects automatically. */
 
 import { Clock, TIMER_MAX_MS } from './clock.js';
 import { createError, report } from './errors.js';
@@ -12,18 +12,21 @@ import { parseUrl } from './url.js';
 /** @import { Events, Live, Message, Names, Options, State, WebSocketLike } from '../mayfly.js' */
 
 const OPTIONS = ['url', ...KINDS, 'since', 'token', 'WebSocket'];
-/** Positions are shorter than this. A longer one is truncated, or the frame would be too large. */
+/**
+ * The maximum length of a position that the client sends. Valid positions are shorter. A longer
+ * position is truncated, so that the `connect` frame does not become too large.
+ */
 const POSITION_CHARS_MAX = 257;
-/** How long to wait for a token, for `hello`, and for the response to a ping. */
+/** The timeout for a token, for the `hello` frame and for the response to a ping. */
 const RESPONSE_TIMEOUT_MS = 10_000;
-/** The delay is random, up to a limit that doubles with each failure. */
+/** The reconnect delay is random. Its upper limit doubles with each failure. */
 const RECONNECT_DELAY_MIN_MS = 500;
 const RECONNECT_DELAY_MAX_MS = 30_000;
-/** A connection that was open this long resets the reconnect delay. */
+/** A connection that was open for longer than this resets the reconnect delay. */
 const STABLE_MS = 10_000;
 
 /**
- * A connection or an attempt to connect.
+ * An open connection or a connection attempt.
  * @typedef {{
  *   socket: WebSocketLike | null, openedAt: number, receivedAt: number, pinging: boolean,
  *   pingIntervalMs: number, replay: Replay | null,
@@ -45,13 +48,13 @@ export class Client {
     this.#listeners.emit('expired', { type: 'expired', ids, by_time: true }),
   );
   #synchronization;
-  /** The current connection. Callbacks of an earlier one are ignored.
+  /** The current connection. Callbacks from earlier connections are ignored.
    * @type {Connection | null} */
   #connection = null;
-  /** When the last frame was received, on any connection. */
+  /** When an open connection last received a frame. */
   #receivedAt = -Infinity;
   #failures = 0;
-  /** One timer for `hello`, pings and reconnecting: only one of them is due at a time.
+  /** The timer for the token, `hello`, pings and reconnects. Only one is pending at a time.
    * @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #onOnline = () => this.#checkNow();
@@ -76,12 +79,12 @@ export class Client {
     if (typeof WebSocket !== 'function') {
       throw createError(
         TypeError,
-        'WebSocket is not available here; pass a class with this option',
+        'WebSocket is not available here; pass a class as the WebSocket option',
       );
     }
     this.#WebSocket = WebSocket;
     this.#watchPage('addEventListener');
-    // The caller can add listeners before the first event.
+    // The delay lets the caller add listeners before the first event.
     queueMicrotask(() => this.#state.state === 'closed' || this.#connect());
   }
 
@@ -128,7 +131,9 @@ export class Client {
     };
     this.#connection = connection;
     const isCurrent = () => this.#connection === connection;
-    this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, 'no token'));
+    this.#setTimer(RESPONSE_TIMEOUT_MS, () =>
+      this.#reconnect(1006, 'timeout while waiting for the token'),
+    );
     this.#setState({ state: 'connecting' });
     let token = this.#token;
     try {
@@ -144,7 +149,7 @@ export class Client {
     try {
       socket = new this.#WebSocket(this.#url);
     } catch (error) {
-      // The environment forbids this URL, for example `ws:` on a page with `https:`.
+      // The environment forbids this URL, for example a `ws:` URL on an `https:` page.
       return this.#shutDown(1006, String(error));
     }
     connection.socket = socket;
@@ -155,7 +160,7 @@ export class Client {
     };
     socket.onmessage = ({ data }) => isCurrent() && this.#receive(connection, data);
     socket.onclose = ({ code, reason }) => isCurrent() && this.#reconnect(code, String(reason));
-    // `onclose` follows. In Node, an error without a listener would end the process.
+    // `onclose` follows. With the `ws` package, an unhandled error event would end the process.
     socket.onerror = () => {};
   }
 
@@ -172,11 +177,14 @@ export class Client {
       return;
     }
     if (!frame?.type) return;
-    if (['message', 'expired', 'position'].includes(frame.type)) this.#position = frame.position;
+    if (['message', 'expired', 'position'].includes(frame.type)) {
+      this.#position = frame.position ?? this.#position;
+    }
     try {
       this.#dispatch(connection, frame);
     } catch (error) {
-      // A field is missing. In Node, the exception would end the process.
+      // A field of the frame is missing or invalid. In Node, an uncaught exception would end the
+      // process.
       report(error);
     }
     if (connection.openedAt) this.#receivedAt = this.#clock.elapsed;
@@ -200,7 +208,8 @@ export class Client {
       case 'unsubscribed':
         return this.#synchronization.confirm();
       case 'error':
-        // The computer slept before it sent the first frame. The close that follows would be final.
+        // The computer probably slept before the client sent the first frame. After this error,
+        // older servers close the connection with a code that does not permit a reconnect.
         if (!connection.openedAt && frame.code === 'request_timeout') {
           return this.#reconnect(1006, frame.message);
         }
@@ -209,7 +218,7 @@ export class Client {
       case 'gap':
         return this.#listeners.emit('gap', frame);
     }
-    // The server may not have executed the latest `unsubscribe` yet.
+    // Ignores frames that the server sent before it executed the latest `unsubscribe`.
     if (!FEEDS.includes(frame.type) || !feeds.has(frame.type)) return;
     if (frame.type === 'rising' && !hosts.has(frame.host)) return;
     if (frame.type === 'plays' && videos.size) {
@@ -238,7 +247,7 @@ export class Client {
       this.#watchSilence(connection);
       this.#setState({ state: 'open', connection: frame.connection });
     }
-    // The computer may have slept.
+    // Messages may have expired while the computer slept.
     this.#lifetimes.check();
     if (this.#connection === connection && 'resumed' in frame) {
       this.#listeners.emit('resumed', frame);
@@ -252,7 +261,7 @@ export class Client {
   #onMessage(connection, frame) {
     const { message } = frame;
     const created = Date.parse(message.created_at);
-    // The time of a server that does not send it in `hello`.
+    // An older server does not send its time in `hello`.
     if (created && !this.#clock.isSynchronized) this.#clock.synchronize(created);
     const ageMs = connection.replay?.findAgeMs(created) ?? 0;
     const { channels, feeds } = this.#synchronization.selection;
@@ -265,7 +274,8 @@ export class Client {
   }
 
   /**
-   * Pings the server after a silent interval: scripts cannot observe protocol-level pings.
+   * Sends a ping once no frame has arrived for the ping interval. Scripts cannot observe
+   * protocol-level pings.
    * @param {Connection} connection
    */
   #watchSilence(connection) {
@@ -291,13 +301,17 @@ export class Client {
   #watchPage(method) {
     const { document } = globalThis;
     globalThis[method]?.('online', this.#onOnline);
-    // The browser restores the page from its back/forward cache, resumes it, or shows it.
+    // These events occur when the browser restores the page from the back/forward cache, resumes a
+    // frozen page or shows a hidden page.
     globalThis[method]?.('pageshow', this.#onPageShow);
     document?.[method]('resume', this.#onVisible);
     document?.[method]('visibilitychange', this.#onVisible);
   }
 
-  /** Checks the connection and expiry when the network recovers or the page becomes visible. */
+  /**
+   * Reconnects or pings, and checks for expired messages, when the network recovers or the page
+   * becomes active.
+   */
   #checkNow() {
     const connection = this.#connection;
     if (this.#state.state === 'waiting' && !this.#state.asked) this.#connect();
@@ -310,7 +324,7 @@ export class Client {
    * @param {string} reason
    */
   #reconnect(code, reason) {
-    // These codes are permanent failures.
+    // The server sends these close codes for permanent failures.
     if (code >= 4500 && code <= 4999) return this.#shutDown(code, reason);
     const openedAt = this.#disconnect()?.openedAt;
     if (openedAt && this.#clock.elapsed - openedAt > STABLE_MS) this.#failures = 0;
@@ -338,7 +352,10 @@ export class Client {
     this.#synchronization.close(`${code} ${reason}`.trim());
   }
 
-  /** Drops the current connection without waiting for the closing handshake. */
+  /**
+   * Closes the current connection, if any, without waiting for the closing handshake, and returns
+   * the connection.
+   */
   #disconnect() {
     const connection = this.#connection;
     this.#connection = null;

@@ -1,23 +1,26 @@
-/** A clock that does not depend on the settings of other clocks. */
+/** Measures elapsed time and estimates the server's time. */
 
-/** The longest delay of `setTimeout`; a longer one would fire immediately. */
+/** The maximum delay of `setTimeout`. A timer with a longer delay would fire immediately. */
 export const TIMER_MAX_MS = 2 ** 31 - 1;
-/** Shorter sleeps cannot be distinguished from the latency of the network. */
+/** A shorter sleep cannot be distinguished from network latency. */
 const SLEEP_MIN_MS = 1000;
 
-/** Elapsed time, and the time of the server, independent of the local clock. */
+/** A clock that adjustments to the local clock do not affect once the server's time is known. */
 export class Clock {
   #sleptMs = 0;
-  /** The readings of all clocks when the server's time was last received.
+  /** The readings of the clocks when the server's time was last received.
    * @type {{ server: number, local: number, elapsed: number } | undefined} */
   #reading;
 
-  /** Milliseconds since a fixed point in time. */
+  /** Milliseconds since a fixed point in time, including detected sleep. */
   get elapsed() {
     return performance.now() + this.#sleptMs;
   }
 
-  /** The time of the server, or the local time until the server has sent its own. */
+  /**
+   * The server's time in milliseconds since the Unix epoch, or the local time until the server's
+   * time is known.
+   */
   get server() {
     const reading = this.#reading;
     return reading ? reading.server + this.elapsed - reading.elapsed : Date.now();
@@ -28,8 +31,9 @@ export class Clock {
   }
 
   /**
-   * Records the time of the server. Some platforms stop `performance.now()` while the computer
-   * sleeps. Sleep shows in the clocks of both sides; a jump of only one of them is an adjustment.
+   * Records the server's time and detects sleep, during which some platforms stop
+   * `performance.now()`. After sleep, both the server's clock and the local clock have advanced. If
+   * only one of them has advanced, that clock was adjusted.
    * @param {number} server
    */
   synchronize(server) {

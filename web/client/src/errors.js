@@ -1,7 +1,7 @@
-/** Errors that the client throws, and errors of listeners. */
+/** Creates and reports errors. */
 
 /**
- * Creates an error with a code for programs: a code of the server, or `closed`.
+ * Creates an error with a machine-readable code: an error code of the server, or `closed`.
  * @param {new (message: string) => Error} Type
  * @param {string} message
  */
@@ -10,7 +10,7 @@ export function createError(Type, message, code = 'invalid_field') {
 }
 
 /**
- * Reports an error as an uncaught one, without ending a Node process.
+ * Reports an error like an uncaught exception, but without ending a Node process.
  * @param {unknown} error
  */
 export function report(error) {

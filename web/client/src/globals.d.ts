@@ -1,2 +1,2 @@
-/** The environment of a CommonJS module. */
+/** The variable that every CommonJS module can access. */
 declare const module: { exports?: object } | undefined;

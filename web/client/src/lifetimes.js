@@ -1,18 +1,18 @@
-/** The messages received, until each expires. */
+/** Tracks when received messages expire. */
 
 import { TIMER_MAX_MS } from './clock.js';
 
 /** @import { Clock } from './clock.js' */
 
-/** The number of messages remembered, to drop duplicates and to report expiry. */
+/** The maximum number of messages that are tracked to discard duplicates and to report expiry. */
 const MESSAGES_MAX = 20_000;
-/** The shortest timer: messages that expire close together are reported together. */
+/** The minimum delay of a timer. Messages that expire close together are reported together. */
 const TIMER_MIN_MS = 50;
 
 export class Lifetimes {
   #clock;
   #onExpired;
-  /** When each message expires, by ID; null once its expiry was reported.
+  /** When each message expires, by ID; null if the message has expired or was taken or deleted.
    * @type {Map<string, number | null>} */
   #messages = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -35,7 +35,7 @@ export class Lifetimes {
   }
 
   /**
-   * Adds a message that expires in `ms`.
+   * Adds a message that expires in `ms` milliseconds.
    * @param {string} id
    * @param {number} ms
    */
@@ -50,14 +50,17 @@ export class Lifetimes {
   }
 
   /**
-   * Ends the life of a message that was taken or deleted.
+   * Records that a message was taken or deleted, so that its expiry is not reported later.
    * @param {string} id
    */
   end(id) {
     if (this.#messages.has(id)) this.#messages.set(id, null);
   }
 
-  /** Checks for expired messages soon: timers of a hidden or sleeping page are late. */
+  /**
+   * Schedules a prompt check for expired messages, because timers fire late after the page was
+   * hidden or the computer slept.
+   */
   check() {
     this.#schedule(this.#clock.elapsed);
   }
@@ -68,7 +71,8 @@ export class Lifetimes {
   }
 
   /**
-   * Schedules a check for expired messages, unless an earlier one is scheduled.
+   * Schedules a check for expired messages, unless a check is already scheduled for this time or
+   * earlier.
    * @param {number} time
    */
   #schedule(time) {

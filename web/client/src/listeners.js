@@ -1,4 +1,4 @@
-/** The listeners of events. */
+/** The event listeners. */
 
 import { createError, report } from './errors.js';
 import { FEEDS } from './names.js';
@@ -22,7 +22,7 @@ export class Listeners {
       throw createError(TypeError, `unknown event: ${event}; expected one of ${EVENTS.join(', ')}`);
     }
     if (typeof listener !== 'function') {
-      throw createError(TypeError, `the listener of ${event} must be a function`);
+      throw createError(TypeError, `the listener for ${event} must be a function`);
     }
     const entries = this.#entries.get(event) ?? new Set();
     // Two callers can add the same function; each removes only its own entry.
@@ -32,7 +32,8 @@ export class Listeners {
   }
 
   /**
-   * Calls all listeners. One that fails affects neither the others nor the connection.
+   * Calls all listeners for an event. A listener that throws affects neither the other listeners
+   * nor the connection.
    * @param {string} event
    * @param {unknown[]} details
    */

@@ -10,7 +10,10 @@ export const KINDS = /** @type {const} */ (['channels', 'videos', 'hosts', 'feed
 /** @typedef {(typeof KINDS)[number]} Kind */
 /** @typedef {{ [kind in Kind]?: string[] }} NameLists */
 
-/** The server's rules. It closes a connection permanently if a name violates them. */
+/**
+ * The server's rules for names. An invalid name in the first frame would close the connection
+ * permanently.
+ */
 const RULES = {
   channels: /^(\*|[\w.:-]{1,64})$/,
   videos: /^\P{Surrogate}{1,128}$/u,
@@ -19,7 +22,7 @@ const RULES = {
 };
 
 /**
- * Returns the lists that were given, validated.
+ * Validates the given names and returns them as lists.
  * @param {Names} given
  */
 export function parseNames(given) {
@@ -45,8 +48,8 @@ export function parseNames(given) {
 }
 
 /**
- * Returns an object after checking the names of its members: a misspelled one would otherwise be
- * ignored, and a missing one can mean everything.
+ * Checks that all members of an object are known, and returns the object. A misspelled member would
+ * otherwise be ignored, and an omitted member can mean "all".
  * @template {object} T
  * @param {string} what
  * @param {T} given
@@ -61,7 +64,7 @@ export function checkMembers(what, given, known) {
   throw createError(TypeError, `unknown ${what}: ${unknown}; expected one of ${known.join(', ')}`);
 }
 
-/** Returns the size of a value as JSON with a comma. @param {unknown} value */
+/** Returns the size of a value as JSON with a comma, in bytes. @param {unknown} value */
 export function countBytes(value) {
   return new TextEncoder().encode(JSON.stringify(value)).length + 1;
 }

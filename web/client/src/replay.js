@@ -2,12 +2,16 @@
 
 /** @import { Clock } from './clock.js' */
 
-/** A replay has no pause longer than this, and within this time it covers a longer period. */
+/**
+ * The client assumes that a replay never pauses for longer than this, and that within this time, a
+ * replay delivers messages that were created over a longer period.
+ */
 const PACE_MS = 1000;
 
 /**
- * Estimates the age of replayed messages. A live message has no age on arrival: `created_at` is the
- * time of the process that accepted it, whose clock may differ from all others.
+ * An estimator for the ages of replayed messages. The age of a live message is 0 on arrival, even
+ * if `created_at` is earlier: the clock of the process that accepted the message may differ from
+ * all other clocks.
  */
 export class Replay {
   #clock;
@@ -15,13 +19,17 @@ export class Replay {
   #openedAt;
   #lastAt;
   #checkedAt;
-  /** The arrival minus the creation of a message at `#checkedAt`. */
+  /**
+   * The arrival time minus the creation time of the last message that was checked for a constant
+   * lag. Only changes in this value are meaningful, because the two times have different origins.
+   */
   #lagMs = Infinity;
   #isOver = false;
 
   /**
    * @param {Clock} clock
-   * @param {number} ageMaxMs The time since the previous connection: nothing was missed before.
+   * @param {number} ageMaxMs The time since the last frame of the previous connection. The client
+   *   has not missed any message that is older than this.
    */
   constructor(clock, ageMaxMs) {
     this.#clock = clock;
@@ -31,7 +39,7 @@ export class Replay {
   }
 
   /**
-   * Returns the age of a message that arrives now.
+   * Records the arrival of a message and returns its estimated age in milliseconds.
    * @param {number} created
    */
   findAgeMs(created) {
@@ -41,8 +49,8 @@ export class Replay {
   }
 
   /**
-   * Returns whether the replay is over. Every criterion holds even if the clock that set
-   * `created_at` differs from the server's.
+   * Records the arrival of a message and returns whether the message is live. A pause or a constant
+   * lag ends the replay even if the clock that set `created_at` is behind the server's clock.
    * @param {number} created
    */
   #isLive(created) {
@@ -52,7 +60,7 @@ export class Replay {
     const lagMs = now - created;
     if (this.#lagMs === Infinity) this.#lagMs = lagMs;
     else if (now - this.#checkedAt > PACE_MS) {
-      // The lag of live messages is constant, that of a replay decreases.
+      // The lag of live messages is constant. The lag of replayed messages decreases.
       if (this.#lagMs - lagMs < PACE_MS / 2) return true;
       this.#lagMs = lagMs;
       this.#checkedAt = now;

@@ -1,12 +1,12 @@
-/** A selection: the names that the server uses for a connection. */
+/** A selection: the names that a connection subscribes to. */
 
 import { KINDS, countBytes } from './names.js';
 
 /** @import { Kind, NameLists } from './names.js' */
 
 /**
- * `channels: null` means all channels; no videos means all videos. `isDefault`: all channels,
- * because none were named.
+ * `channels: null` means all channels, and an empty `videos` means all videos. `isDefault` is true
+ * if all channels are selected because the caller named none.
  * @typedef {{
  *   channels: Set<string> | null, isDefault: boolean,
  *   videos: Set<string>, hosts: Set<string>, feeds: Set<string>,
@@ -15,8 +15,8 @@ import { KINDS, countBytes } from './names.js';
 /** @typedef {{ type: 'subscribe' | 'unsubscribe', names: NameLists }} Change */
 
 /**
- * The server accepts client frames of up to 4 KiB. The rest is reserved for the JSON around the
- * names.
+ * The maximum total size of the names in a frame. The server accepts frames of up to 4 KiB. The
+ * rest is reserved for the JSON around the names.
  */
 const NAMES_BYTES_MAX = 3900;
 
@@ -37,14 +37,14 @@ export function findChanges(from, to) {
     removed[kind] = [...((after && before) ?? [])].filter((name) => !after?.has(name));
   }
   if (from.channels && !to.channels) added.channels = ['*'];
-  // The first names end the default, but nothing else.
+  // The first named channels replace the default of all channels, so no `unsubscribe` is needed.
   if (!from.channels && to.channels && !(from.isDefault && to.channels.size)) {
     removed.channels = ['*'];
   }
   return [
-    // First, since more names may not fit.
+    // Removals come first, because the server limits the number of names.
     ...splitNames('unsubscribe', removed, ['channels', 'videos']),
-    // The feed `rising` requires a host at any time.
+    // Hosts are added before feeds and removed after them, because `rising` always requires a host.
     ...splitNames('subscribe', added, ['channels', 'videos', 'hosts', 'feeds']),
     ...splitNames('unsubscribe', removed, ['feeds', 'hosts']),
   ];

@@ -6,18 +6,19 @@ import { KINDS } from './names.js';
 /** @import { Kind, NameLists } from './names.js' */
 /** @import { Selection } from './selection.js' */
 
-/** The server's limit of names of each kind. */
+/** The server's limit on the number of names of each kind. */
 const NAMES_MAX = 128;
 
-/** Counts how often each name is subscribed, so that callers do not affect each other. */
+/** Reference counts for names, so that callers do not affect each other. */
 export class Subscriptions {
   /** @type {{ [kind in Kind]: Map<string, number> }} */
   #counts = { channels: new Map(), videos: new Map(), hosts: new Map(), feeds: new Map() };
-  /** The kinds of which any name was given, or none by an empty list of `connect`. All channels and
-   * all videos are subscribed until then.
+  /** The kinds for which `connect` received a list or a later call named anything. The client
+   * subscribes to all channels until this set contains `channels`, and to all videos until the set
+   * contains `videos`.
    * @type {Set<Kind>} */
   #named;
-  /** Those that were named only by calls that the server may still refuse.
+  /** The kinds that were named only by calls that the server has not accepted yet.
    * @type {Set<Kind>} */
   #unconfirmed = new Set();
   /** @type {Selection} */
@@ -37,7 +38,7 @@ export class Subscriptions {
   }
 
   /**
-   * Throws if the server would not accept these names in addition to the others.
+   * Throws if the server would not accept these names in addition to the current ones.
    * @param {NameLists} names
    */
   check(names) {
@@ -48,7 +49,7 @@ export class Subscriptions {
       throw createError(RangeError, `at most ${NAMES_MAX} ${kind}`, 'too_many_channels');
     }
     if (names.feeds?.includes('rising') && !names.hosts && !this.#named.has('hosts')) {
-      throw createError(TypeError, 'the feed rising requires hosts');
+      throw createError(TypeError, 'the rising feed requires hosts');
     }
   }
 
@@ -86,7 +87,7 @@ export class Subscriptions {
 
   /** @param {NameLists} names */
   remove(names) {
-    // No caller subscribed to `*` by name: this ends the default of all channels.
+    // Unsubscribing from `*` also ends the default of all channels.
     if (names.channels?.includes('*')) this.#named.add('channels');
     this.#count(names, -1);
   }
@@ -112,7 +113,8 @@ export class Subscriptions {
     const [channels, videos, hosts, feeds] = KINDS.map(
       (kind) => new Set(this.#counts[kind].keys()),
     );
-    // To the server, no videos means all videos, and the feed `rising` requires a host.
+    // An empty list of videos in a `connect` frame means all videos, so the feed `plays` is removed
+    // instead. The feed `rising` requires a host.
     if (this.#named.has('videos') && !videos.size) feeds.delete('plays');
     if (!hosts.size) feeds.delete('rising');
     const isDefault = !this.#named.has('channels');

@@ -1,4 +1,4 @@
-/** Keeps the selection that the server uses equal to the subscriptions of the callers. */
+/** Keeps the server's selection equal to the callers' subscriptions. */
 
 import { createError } from './errors.js';
 import { KINDS, checkMembers, countBytes, parseNames } from './names.js';
@@ -9,34 +9,35 @@ import { Subscriptions } from './subscriptions.js';
 /** @import { NameLists } from './names.js' */
 /** @import { Change, Selection } from './selection.js' */
 
-/** The server accepts a `connect` frame of up to 64 KiB. */
+/** The maximum size of a `connect` frame. The server accepts up to 64 KiB. */
 const CONNECT_BYTES_MAX = 64_000;
 
 /**
- * A call of `subscribe` or `unsubscribe`, which waits until the server has executed the frames
- * before it.
+ * A call to `subscribe` or `unsubscribe`. The call is settled after the server has responded to
+ * all frames that were sent before the call or because of it.
  * @typedef {Change & { settle: (error?: Error) => void, error?: Error }} Call
  */
 /**
- * A frame that the server has not confirmed, and the call that caused it.
+ * A frame that the server has not confirmed, and the call that caused the frame, if any.
  * @typedef {Change & { call?: Call }} Frame
  */
 
 export class Synchronization {
   #subscriptions;
-  /** The selection of the server, as soon as it has executed all frames.
+  /** The selection that the server will have after it has processed all sent frames.
    * @type {Selection} */
   #requested;
-  /** Frames in the order of their confirmations, and the calls that wait for them.
+  /** The unconfirmed frames in the order in which they were sent, each followed by the calls that
+   * wait for it.
    * @type {(Frame | Call)[]} */
   #sent = [];
   /** The calls that wait for a connection.
    * @type {Call[]} */
   #waiting = [];
-  /** Sends a frame, while the connection is open.
+  /** Sends a frame; null while no connection is open.
    * @type {((frame: object) => void) | null} */
   #send = null;
-  /** The reason why there will not be another connection.
+  /** Why the client was closed permanently; undefined until then.
    * @type {string | undefined} */
   #closedBy;
 
@@ -46,14 +47,14 @@ export class Synchronization {
     this.#requested = this.#subscriptions.selection;
   }
 
-  /** The selection that callers want. The server may still use another one. */
+  /** The selection that callers want. The server may still have a different selection. */
   get selection() {
     return this.#subscriptions.selection;
   }
 
   /**
-   * Adds the whole selection to a `connect` frame, so that it is in effect from the start. Videos
-   * that do not fit follow later: they are not replayed.
+   * Returns a `connect` frame that includes the selection, so that the selection is in effect from
+   * the start. Videos that do not fit can follow in later frames, because plays are never replayed.
    * @param {object} frame
    */
   writeConnect(frame) {
@@ -83,14 +84,14 @@ export class Synchronization {
     this.#settleCalls();
   }
 
-  /** Stops sending after a disconnect. The next `connect` frame replaces the frames in flight. */
+  /** Stops sending after a disconnect. The next `connect` frame replaces the unconfirmed frames. */
   pause() {
     this.#send = null;
     this.#waiting.unshift(...this.#sent.splice(0).filter(isCall));
   }
 
   /**
-   * Settles all calls, because there will not be another connection.
+   * Settles all calls when the client is closed permanently.
    * @param {string} reason
    */
   close(reason) {
@@ -121,7 +122,7 @@ export class Synchronization {
   }
 
   /**
-   * Handles the response to the oldest frame.
+   * Handles the response to the oldest unconfirmed frame.
    * @param {{ code: string, message: string }} [refusal]
    */
   confirm(refusal) {
@@ -136,8 +137,9 @@ export class Synchronization {
     const { channels } = names;
     if (type === 'subscribe') this.#subscriptions.add(names);
     else if (this.selection.isDefault && channels?.length && !channels.includes('*')) {
-      const rule = 'all channels are subscribed; unsubscribe from * first';
-      return call.settle(createError(Error, `${channels} cannot be removed: ${rule}`));
+      const rule =
+        'cannot be removed from a subscription to all channels; unsubscribe from * first';
+      return call.settle(createError(Error, `${channels} ${rule}`));
     } else this.#subscriptions.remove(names);
     if (this.#closedBy !== undefined) return this.#settle(call);
     if (!this.#send) return void this.#waiting.push(call);
@@ -147,7 +149,7 @@ export class Synchronization {
   }
 
   /**
-   * Sends the frames for the difference between the selections of the callers and of the server.
+   * Sends the frames that change the server's selection into the callers' selection.
    * @param {Call} [call]
    */
   #sendChanges(call) {
@@ -160,7 +162,8 @@ export class Synchronization {
   }
 
   /**
-   * Undoes a call that the server refused.
+   * Handles a frame that the server refused. For a `subscribe` frame, undoes the call that caused
+   * the frame, and repeats the other calls that need names in the frame.
    * @param {Frame} frame
    * @param {Error} error
    */
@@ -169,7 +172,8 @@ export class Synchronization {
     if (isFirst) call.error = error;
     if (type === 'unsubscribe') return;
     if (isFirst) this.#subscriptions.undo(call.names);
-    // The server refuses a frame as a whole. Other calls that waited for it get frames of their own.
+    // The server refuses a frame as a whole, so other calls that need names in the frame are
+    // repeated with their own frames.
     const others = this.#sent.filter(isCall).filter((other) => {
       const hasAny = KINDS.some((kind) =>
         names[kind]?.some((name) => other.names[kind]?.includes(name)),
@@ -178,7 +182,8 @@ export class Synchronization {
     });
     this.#sent = this.#sent.filter((entry) => !isCall(entry) || !others.includes(entry));
     for (const other of others) this.#subscriptions.undo(other.names);
-    // Names for which no call waits are not requested again before the next connection.
+    // Refused names that are still selected were named by settled calls. These names are requested
+    // again only in the next `connect` frame.
     const { channels, isDefault } = this.selection;
     if (!channels) this.#requested = { ...this.#requested, channels, isDefault };
     for (const kind of KINDS) {
@@ -190,7 +195,7 @@ export class Synchronization {
     for (const other of others) this.#execute(other);
   }
 
-  /** Settles the calls that no longer wait for a frame. */
+  /** Settles the calls for which all frames have been confirmed. */
   #settleCalls() {
     while (this.#sent.length && isCall(this.#sent[0])) {
       this.#settle(/** @type {Call} */ (this.#sent.shift()));

@@ -1,12 +1,12 @@
-/** The URL of the server. */
+/** Parses the URL of the server. */
 
 import { createError } from './errors.js';
 
 const RULE = 'expected http(s):// or ws(s):// with a host, or a path on a page of the server';
 
 /**
- * Returns the URL of the WebSocket. Its query contains only `connect=frame`: everything else is
- * sent in frames, which are not limited by the length of a URL and do not appear in access logs.
+ * Returns the URL of the WebSocket. The query contains only `connect=frame`. The client sends
+ * everything else in frames, which have no URL length limit and do not appear in access logs.
  * @param {string | { href: string } | null} [given]
  */
 export function parseUrl(given) {
@@ -14,7 +14,7 @@ export function parseUrl(given) {
   /** @param {string} rule */
   const invalid = (rule) => createError(TypeError, `invalid url: ${text || '(none)'}: ${rule}`);
   const isPath = /^\/|^$/.test(text);
-  // Without a scheme or a leading slash, the name of a host would be a path on this page.
+  // Without a scheme or a leading slash, a host name would be resolved as a relative path.
   if (!isPath && !/^(http|ws)s?:\/\//i.test(text)) throw invalid(RULE);
   let url;
   try {

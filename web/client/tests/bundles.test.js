@@ -25,7 +25,7 @@ let directory;
 let server;
 /** @type {{ module: string, commonjs: string, required: string }} */
 let entries;
-/** Both forms, outside of a package. */
+/** The copies of both forms, outside of a package. */
 let [classic, module] = ['', ''];
 
 before(async () => {
@@ -78,7 +78,7 @@ async function check(app) {
 }
 
 /**
- * Runs a classic script in a global scope of its own and returns that scope.
+ * Runs a classic script in a separate global scope and returns that scope.
  * @param {string} code
  * @returns {any}
  */
@@ -111,14 +111,14 @@ async function checkBundle(code, kind) {
   await check(app);
 }
 
-test('the classic script defines a global, and nothing else', async () => {
+test('the classic script defines one global and nothing else', async () => {
   const context = runScript(await readFile(classic, 'utf8'));
   const names = Object.keys(context).filter((name) => !(name in globalThis));
   assert.deepEqual(names, ['mayfly']);
   await check(context.mayfly);
 });
 
-test('Node imports and requires it', async () => {
+test('Node imports and requires the client', async () => {
   const imported = await import(pathToFileURL(module).href);
   assert.equal(imported.default.connect, imported.connect);
   await check(imported);
@@ -141,7 +141,7 @@ test('terser minifies both forms', async () => {
 });
 
 for (const entry of /** @type {const} */ (['module', 'commonjs', 'required'])) {
-  test(`webpack bundles it for production: ${entry}`, async () => {
+  test(`webpack bundles the client for production: ${entry}`, async () => {
     const output = { path: directory, filename: `webpack-${entry}.js` };
     const compiler = webpack({
       mode: 'production',
@@ -157,7 +157,7 @@ for (const entry of /** @type {const} */ (['module', 'commonjs', 'required'])) {
   });
 
   for (const format of /** @type {const} */ (['iife', 'cjs', 'esm'])) {
-    test(`esbuild bundles it for es2020: ${entry}, ${format}`, async () => {
+    test(`esbuild bundles the client for es2020: ${entry}, ${format}`, async () => {
       const { outputFiles, warnings } = await esbuild.build({
         ...{ entryPoints: [entries[entry]], bundle: true, write: false, logLevel: 'silent' },
         ...{ format, target: 'es2020', minify: true },
@@ -169,7 +169,7 @@ for (const entry of /** @type {const} */ (['module', 'commonjs', 'required'])) {
 }
 
 for (const format of /** @type {const} */ (['iife', 'esm', 'cjs', 'umd'])) {
-  test(`rollup bundles it: ${format}`, async () => {
+  test(`rollup bundles the client: ${format}`, async () => {
     const onwarn = (/** @type {{ message: string }} */ warning) => assert.fail(warning.message);
     const bundle = await rollup({ input: entries.module, onwarn });
     const { output } = await bundle.generate({ format, name: 'bundle' });
@@ -178,7 +178,7 @@ for (const format of /** @type {const} */ (['iife', 'esm', 'cjs', 'umd'])) {
 }
 
 for (const [version, build] of Object.entries({ 5: vite5, 6: vite6 })) {
-  test(`Vite ${version} builds a page and a library with it`, async () => {
+  test(`Vite ${version} builds a page and a library with the client`, async () => {
     const options = { root: directory, configFile: /** @type {const} */ (false) };
     const logLevel = /** @type {const} */ ('silent');
     const outDir = join(directory, `vite${version}`);

@@ -16,7 +16,7 @@ import { startServer } from './server.js';
 const waitFor = (live, expected) =>
   new Promise((resolve) => live.on('state', ({ state }) => state === expected && resolve(null)));
 
-test('it retries while the server is down', async () => {
+test('the client retries while the server is down', async () => {
   const { url, close } = await startServer();
   await close();
   const live = connect({ url, WebSocket });
@@ -28,7 +28,7 @@ test('it retries while the server is down', async () => {
   live.subscribe('b');
 });
 
-test('it can be closed while it connects', async () => {
+test('the client can be closed while it connects', async () => {
   const { url, close } = await startServer();
   const live = connect({ url, WebSocket });
   live.on('state', ({ state }) => state === 'connecting' && queueMicrotask(() => live.close()));
@@ -53,7 +53,17 @@ test('a listener that fails does not end the process', async (context) => {
   assert.deepEqual(messages, ['a listener failed', 'a listener failed later']);
 });
 
-test('it needs a WebSocket, and the URL of a server', () => {
+test('a frame without a position does not clear the position', async () => {
+  const { url, close } = await startServer();
+  const live = connect({ url, WebSocket, channels: 'a' });
+  await waitFor(live, 'open');
+  await live.subscribe('b');
+  assert.equal(live.position, 'p');
+  live.close();
+  await close();
+});
+
+test('the client requires a WebSocket and the URL of a server', () => {
   assert.throws(() => connect({ url: '/v1/live', WebSocket }), /^TypeError: mayfly: invalid url/);
   assert.throws(() => connect({ WebSocket }), /^TypeError: mayfly: invalid url: \(none\)/);
   const undefinedSocket = /** @type {any} */ ({ url: 'http://127.0.0.1:1', WebSocket: null });

@@ -4,7 +4,10 @@ import { WebSocketServer } from 'ws';
 
 /** @import { AddressInfo } from 'node:net' */
 
-/** Starts a server that sends a message on each channel of the first frame. */
+/**
+ * Starts a server that sends a message on each channel of the first frame, then an incomplete
+ * `position` frame.
+ */
 export async function startServer() {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
   server.on('connection', (socket, { url }) => {
@@ -19,6 +22,7 @@ export async function startServer() {
         const message = { id: channel, channel, created_at: time, expires_at: time };
         send({ type: 'message', position: 'p', message });
       }
+      send({ type: 'position' });
       socket.on('message', (frame) => send({ type: `${JSON.parse(String(frame)).type}d` }));
     });
   });

@@ -1,4 +1,4 @@
-/** The types without those of a browser or of Node. */
+/** The types, without the types of a browser or of Node. */
 
 import mayfly, { connect } from '../../mayfly.js';
 import type { Feed, Live, Message, Options, SubscribeError, WebSocketLike } from '../../mayfly.js';
