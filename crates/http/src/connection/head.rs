@@ -1,34 +1,34 @@
-//! The head of a request: where it ends, and how its body is framed.
+//! The head of a request, which determines the framing of the body.
 
 use super::{
     chunked::ChunkedFraming,
     target::{InvalidTarget, check_target},
 };
 
-/// The body that follows a head.
+/// The framing of the body that follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyFraming {
-    /// This number of bytes.
+    /// A body with this length, in bytes.
     Length(u64),
-    /// Chunks.
+    /// A chunked body.
     Chunked(ChunkedFraming),
-    /// An upgrade, or a tunnel. It ends with the connection.
+    /// An upgrade or a tunnel, which ends with the connection.
     Endless,
 }
 
-/// A complete head.
+/// The result of parsing a complete head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) body: BodyFraming,
-    /// The request target, if it is invalid.
+    /// The request target if it is invalid, else `None`.
     pub(super) invalid_target: Option<InvalidTarget>,
-    /// The head without its upgrade, if that is to be ignored. The HTTP library reads a body until the
-    /// end of the connection after any request that names WebSocket.
+    /// The head without its upgrade headers, if the upgrade must be ignored. If these headers
+    /// requested WebSocket, the HTTP library would treat all bytes after the head as the body.
     pub(super) without_upgrade: Option<Vec<u8>>,
 }
 
-/// Returns the length of the head at the start of `bytes`, including the empty line, or `None` if it
-/// is incomplete. The first `searched` bytes are known to contain no end.
+/// Returns the length of the head at the start of `bytes`, including the empty line, or `None` if
+/// the head is incomplete. The first `searched` bytes are known not to contain the end of the head.
 pub(super) fn find_head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     // Empty lines before a request are ignored (RFC 9112, section 2.2).
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
@@ -45,15 +45,15 @@ pub(super) fn find_head_end(bytes: &[u8], searched: usize) -> Option<usize> {
 }
 
 impl Head {
-    /// Reads a complete head. Everything that is malformed, except the request target, is left to the
-    /// HTTP library, which rejects it and closes the connection.
+    /// Parses a complete head. Only the request target is validated. The HTTP library rejects
+    /// everything else that is malformed and closes the connection.
     pub(super) fn parse(head: &[u8]) -> Self {
         let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| is_empty(line));
         let request_line = lines.next().unwrap_or_default();
         let mut length = 0;
         let (mut is_chunked, mut has_upgrade, mut is_websocket) = (false, false, false);
         for line in lines {
-            // Fast path: only three headers are of interest.
+            // Fast path: the names of the relevant headers begin with `c`, `t` or `u`.
             if !matches!(line.first().map(u8::to_ascii_lowercase), Some(b'c' | b't' | b'u')) {
                 continue;
             }
@@ -73,8 +73,8 @@ impl Head {
         }
         let has_body = is_chunked || length > 0;
         let is_handshake = is_websocket && request_line.starts_with(b"GET ") && !has_body;
-        let is_stream = is_handshake || request_line.starts_with(b"CONNECT ");
-        // The order of precedence of the HTTP library.
+        let is_stream = is_handshake || (request_line.starts_with(b"CONNECT ") && length == 0);
+        // The HTTP library uses the same precedence.
         let body = if is_chunked {
             BodyFraming::Chunked(ChunkedFraming::new())
         } else if is_stream {
@@ -87,8 +87,8 @@ impl Head {
     }
 }
 
-/// Returns a head without its upgrade (RFC 9110, section 7.8), and without the settings that come with
-/// one to HTTP/2.
+/// Returns a head without the headers `Upgrade` (RFC 9110, section 7.8) and `HTTP2-Settings`, and
+/// without these names in `Connection`.
 fn remove_upgrade(head: &[u8]) -> Vec<u8> {
     let is_removed = |name: &[u8]| {
         name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"http2-settings")
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_ends_with_the_first_empty_line_after_it_began() {
+    fn head_ends_at_the_first_empty_line_after_its_start() {
         let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let more = [head.as_slice(), b"GET /2 HTTP/1.1\r\n\r\n"].concat();
         assert_eq!(find_head_end(&more, 0), Some(head.len()));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn body_follows_the_headers() {
+    fn body_framing_is_read_from_the_headers() {
         let body = |headers: &str| {
             Head::parse(format!("POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).body
         };
@@ -148,6 +148,8 @@ mod tests {
         assert_eq!(body("Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n"), chunked);
         assert_eq!(body("Upgrade: h2c\r\n"), BodyFraming::Length(0));
         assert_eq!(Head::parse(b"CONNECT a:1 HTTP/1.1\r\n\r\n").body, BodyFraming::Endless);
+        let connect = b"CONNECT a:1 HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!(Head::parse(connect).body, BodyFraming::Length(3));
     }
 
     #[test]
