@@ -1,24 +1,25 @@
-//! Requests to the upstream source of visitors, which are shared by all processes: callers request
-//! a call here, the elected publisher makes it ([`source_calls`](super::source_calls)), and all
-//! callers read its outcome here.
+//! Requests for calls to the visitor source, the upstream service that counts visitors. A caller
+//! requests a call here, the elected publisher makes the call
+//! ([`source_calls`](super::source_calls)), and all callers read the outcome here.
 
 use std::time::Duration;
 
-use deadpool_redis::redis;
+use deadpool_redis::redis::{self, RedisError};
 use mayfly_core::{Host, KeyHash, Timestamp, TrendSnapshot, limits};
 
+use super::TREND_BYTES_MAX;
 use crate::connection::{HotError, HotStore, millis, script};
 
 script!(REQUEST, include_str!("request_source_call.lua"));
 
-/// The maximum number of candidate keys of a host.
+/// The maximum number of candidate keys for a host.
 const CANDIDATES_MAX: usize = 100;
 /// The time to live of candidate keys.
 const CANDIDATE_TTL: Duration = Duration::from_secs(60);
-/// How long an outcome satisfies new requests. Less than the freshness that callers require, as
-/// they read the state a moment before they make a request.
+/// How long an outcome satisfies new requests. This time is shorter than the maximum age that
+/// callers accept, because callers read the state a moment before they make a request.
 const OUTCOME_FRESHNESS: Duration = Duration::from_secs(2);
-/// The time to live of the state of a host.
+/// The time to live of a host's state.
 pub(super) const STATE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The state of the source for a host and a key.
@@ -26,13 +27,14 @@ pub(super) const STATE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct SourceState {
     /// The newest trend snapshot, if there is one.
     pub trends: Option<TrendSnapshot>,
-    /// The failure of the last call, if it is newer than the snapshot.
+    /// The failure of the last call, if the failure is newer than the snapshot.
     pub failure: Option<SourceFailure>,
     /// Whether the source recently refused the key for the host.
     pub is_refused: bool,
     /// Whether the source is known to have accepted the key for the host.
     pub is_accepted: bool,
-    /// The current time by the clock of Redis.
+    /// The current time according to the Redis clock. [`Source::find_state`] always sets this
+    /// field.
     pub now: Option<Timestamp>,
 }
 
@@ -41,19 +43,20 @@ pub struct SourceState {
 pub struct SourceFailure {
     /// The time of the failure.
     pub at: Timestamp,
-    /// Whether the source refused the call (4xx). Otherwise it failed: 5xx, an invalid response, a
-    /// timeout or an exhausted quota.
+    /// Whether the source refused the call (a 4xx status other than 429), or no usable key
+    /// remained. Other failures are any other error status, an invalid response, a connection
+    /// error, a timeout and an exhausted quota.
     pub is_refusal: bool,
 }
 
-/// Operations on the source of visitors.
+/// Operations on the visitor source.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub(super) store: &'a HotStore,
 }
 
 impl HotStore {
-    /// Returns the operations on the source of visitors.
+    /// Returns the operations on the visitor source.
     #[must_use]
     pub fn source(&self) -> Source<'_> {
         Source { store: self }
@@ -61,12 +64,12 @@ impl HotStore {
 }
 
 impl Source<'_> {
-    /// Requests a call of the source for a host, and makes `key` (as the caller sent it; never
-    /// logged) a candidate unless the source has accepted it before. Returns false if too many
-    /// hosts or candidates are waiting. O(log n) for n hosts.
+    /// Requests a call to the source for a host. Makes `key`, the key as the caller sent it, a
+    /// candidate unless the source is known to accept or refuse this key. The key is never logged.
+    /// Returns false if too many hosts or candidates are waiting. O(log n) for n requested hosts.
     ///
-    /// A caller reads the state before and after a request: if an outcome arrived in between, no
-    /// further call is requested.
+    /// The caller must read the state before and after a request, because no call is requested if
+    /// an outcome has arrived in the meantime.
     pub async fn request_call(self, host: &Host, key: &str) -> Result<bool, HotError> {
         let keys = &self.store.keys;
         let digest = KeyHash::from_key(key);
@@ -81,18 +84,30 @@ impl Source<'_> {
         Ok(is_requested == 1)
     }
 
-    /// Returns the state of a host and a key in one round trip.
+    /// Reads the state for a host and a key in one round trip.
     pub async fn find_state(self, host: &Host, key: &KeyHash) -> Result<SourceState, HotError> {
-        /// Time, snapshot, time and kind of the failure, whether refused, when accepted.
-        type Reply =
-            ((i64, i64), Option<Vec<u8>>, (Option<i64>, Option<String>), bool, Option<f64>);
+        type Reply<T> = Result<T, RedisError>;
+        /// The current time, the snapshot, the time and kind of the failure, whether the source
+        /// recently refused the key, and the time when the source last accepted the key.
+        type Replies = (
+            Reply<(i64, i64)>,
+            Reply<Vec<u8>>,
+            Reply<(Option<i64>, Option<String>)>,
+            Reply<bool>,
+            Reply<Option<f64>>,
+        );
         let keys = &self.store.keys;
-        let (now, trends, failure, is_refused, accepted_at): Reply = self
+        let rising = keys.rising(host);
+        let (now, trends, failure, is_refused, accepted_at): Replies = self
             .store
             .call(async |connection| {
                 redis::pipe()
+                    .ignore_errors()
                     .cmd("TIME")
-                    .get(keys.rising(host))
+                    .cmd("GETRANGE")
+                    .arg(&rising)
+                    .arg(0)
+                    .arg(TREND_BYTES_MAX)
                     .hmget(keys.source(host), &["failed_at", "failure"])
                     .exists(keys.refused_key(key.as_str(), host))
                     .zscore(keys.source_keys(host), key.as_str())
@@ -100,9 +115,10 @@ impl Source<'_> {
                     .await
             })
             .await?;
-        let trends: Option<TrendSnapshot> =
-            trends.and_then(|json| serde_json::from_slice(&json).ok());
-        let (failed_at, kind) = failure;
+        // A key of the wrong type is treated as missing. The next publication overwrites the key.
+        let trends = self.store.skip_unreadable(&rising, trends)?.unwrap_or_default();
+        let trends: Option<TrendSnapshot> = serde_json::from_slice(&trends).ok();
+        let (now, (failed_at, kind)) = (now?, failure?);
         let failure = failed_at.map(|at| SourceFailure {
             at: Timestamp::from_millis(at),
             is_refusal: kind.as_deref() == Some("refused"),
@@ -112,8 +128,8 @@ impl Source<'_> {
         Ok(SourceState {
             trends,
             failure,
-            is_refused,
-            is_accepted: accepted_at.is_some(),
+            is_refused: is_refused?,
+            is_accepted: accepted_at?.is_some(),
             now: Some(Timestamp::from_millis(now.0 * 1_000 + now.1 / 1_000)),
         })
     }

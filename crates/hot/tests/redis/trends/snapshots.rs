@@ -44,7 +44,7 @@ async fn newer_snapshot_replaces_an_older_one() {
 }
 
 #[tokio::test]
-async fn snapshot_of_a_wrong_clock_is_overwritten() {
+async fn snapshot_from_a_wrong_clock_is_overwritten() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     let current = snapshot(HOST, now());
@@ -91,13 +91,14 @@ async fn snapshots_of_many_hosts_are_found_without_missing_and_too_long_ones() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_is_skipped_and_overwritten_by_the_next_snapshot() {
+async fn key_of_the_wrong_type_is_skipped_and_overwritten_by_the_next_snapshot() {
     let test = TestStore::create().await;
     let (lease, hosts) = (test.lead().await, [host(HOST), host("b.org")]);
     publish(&test, &lease, &snapshot("b.org", now())).await;
     test.overwrite(&test.keys().rising(&hosts[0])).await;
     let found = test.hot.trends().find_many(&hosts).await.expect("Redis responds");
     assert_eq!(found.len(), 1);
+    assert_eq!(test.source_state("").await.trends, None);
     let next = snapshot(HOST, now());
     assert_eq!(publish(&test, &lease, &next).await, PublishOutcome::Published);
     assert_eq!(find(&test).await, Some(next));
