@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs the binaries as in their container images, without a container engine: image-root.sh assembles the root of each
-# image, and the process runs in it, read-only, as user 65532, without capabilities and with no_new_privs.
+# Runs the binaries as in their container images, but without a container engine. image-root.sh assembles the root
+# directory of each image. The process runs in this directory, which is read-only, as user 65532, without capabilities
+# and with no_new_privs.
 #
 #   check-image.sh [DIRECTORY]
 #
-# DIRECTORY contains the binaries; the default is target/dist. Requires Linux, root, curl and the programs that
-# `make test` installs. The script starts its own Redis and Postgres.
+# DIRECTORY contains the binaries. The default is target/dist. Requires Linux, root, curl and the programs that `make
+# test` installs. The script starts its own Redis and Postgres.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -76,7 +77,7 @@ for binary in "${services[@]}" mayfly; do
 done
 echo "content of an image: $(cd "$work/mayfly" && find . -type f | sort | cut -c 2- | tr '\n' ' ')"
 
-# A container engine adds /proc, the names of other containers and a volume.
+# Adds the parts that a container engine provides: /proc, the names of the other containers and a volume.
 for binary in "${services[@]}" mayfly; do
     mkdir "$work/$binary/proc"
     echo '127.0.0.1 localhost redis postgres s3' > "$work/$binary/etc/hosts"
@@ -158,7 +159,7 @@ eventually grep -q hello "$work/events.log"
 message=$(curl -sf "http://${http[ingest-api]}/v1/messages" --json '{"text":"from an image"}')
 id=$(grep -o '[0-9a-f-]\{36\}' <<< "$message" | head -n 1)
 curl -sf -o /dev/null "http://${http[list-api]}/v1/messages/$id" || fail "no message $id"
-echo "posted, and read by id: $id"
+echo "posted, and read by ID: $id"
 eventually grep -q "$id" "$work/events.log"
 echo "delivered live"
 is_stored() { curl -sf "http://${http[list-api]}/v1/messages" | grep "$id"; }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Assembles the root directory of a container image: image-root.sh BINARY DESTINATION
 #
-# It contains the binary and its shared libraries, CA certificates, a user name, and a directory for a volume. It has
-# neither a shell nor packages, which would need updates and could help an attacker.
+# The root directory contains the binary and its shared libraries, CA certificates, a user name, and a directory for a
+# volume. It contains neither a shell nor packages, because they would need updates and could help an attacker.
 set -euo pipefail
 
 binary=$1

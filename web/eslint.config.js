@@ -8,10 +8,10 @@ export default [
     languageOptions: { ecmaVersion: 2023, sourceType: 'module' },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
-      // TypeScript checks names, with the types of the browser.
+      // TypeScript detects undefined names.
       'no-undef': 'off',
       'no-unused-vars': ['error', { varsIgnorePattern: '^_' }],
-      'no-unused-private-class-members': 'off', // It does not see reads by `??=`.
+      'no-unused-private-class-members': 'off', // The rule does not recognize reads by `??=`.
       'no-var': 'error',
       'prefer-const': 'error',
       'object-shorthand': 'error',

@@ -3,11 +3,12 @@
 #
 #   install-dependencies.sh [--no-check] [redis] [postgres] [chromium] [nginx] [prometheus]
 #
-# Without names, the script installs all of them. It skips programs that are installed already, unless --no-check is
-# given. It uses apt-get on Debian and Ubuntu (as root, or through sudo) and brew on macOS; on other systems it prints
-# what to install. Unless it runs as root, in a container or in CI, it asks first.
+# Without names, the script installs all of these programs. It skips programs that are already installed, unless
+# --no-check is given. It uses apt-get on Debian and Ubuntu (as root, or through sudo) and brew on macOS. On other
+# systems, it prints which programs to install. Unless it runs as root, in a container or in CI, it asks for
+# confirmation.
 #
-# The script leaves no installed package running as a system service, and none of them starts at boot.
+# The installed packages do not run as system services after the script, and do not start at boot.
 set -eu
 
 policy=/usr/sbin/policy-rc.d
@@ -129,7 +130,7 @@ apt_install() {
 }
 
 # The installation scripts of packages ask policy-rc.d whether they may start a service. An existing policy belongs to
-# the machine and is kept; services that it allows to start are stopped at the end.
+# the machine and is kept. The services that it allows to start are stopped at the end.
 forbid_service_starts() {
     if [ -e "$policy" ] && ! grep -qF "$policy_marker" "$policy"; then return; fi
     printf '#!/bin/sh\n%s\nexit 101\n' "$policy_marker" >"$policy"
@@ -160,7 +161,7 @@ stop_and_disable_service() {
     fi
 }
 
-# Runs as root. Services of packages that were installed before are not stopped.
+# Runs as root. Services of packages that are already installed are not stopped.
 install_packages_without_services() {
     services=
     new_packages=
@@ -189,7 +190,7 @@ install_packages_without_services() {
 
 # --- Main --------------------------------------------------------------------------------------------------------
 
-# apt-get and services are in the sbin directories, which are not in PATH of every user.
+# The programs that manage packages and services are in the sbin directories, which are not in every user's PATH.
 PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/sbin:/sbin:/snap/bin:/opt/homebrew/bin
 
 if [ "${1:-}" = --apt-as-root ]; then

@@ -1,4 +1,4 @@
--- All accepted messages, one row per message.
+-- The stored messages, one row per message.
 CREATE TABLE messages (
     id uuid PRIMARY KEY,
     seq bigint NOT NULL,
@@ -22,8 +22,8 @@ CREATE INDEX messages_channel_seq ON messages (channel, seq);
 CREATE INDEX messages_username_seq ON messages (username, seq) WHERE username IS NOT NULL;
 
 -- The last assigned sequence number. Transactions that store messages lock this row until they
--- commit. Therefore a smaller number never becomes visible after a larger one, and keyset
--- pagination by number misses no message.
+-- commit. Therefore, a smaller number never becomes visible after a larger one, and keyset
+-- pagination by sequence number misses no message.
 CREATE TABLE message_sequence (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     last bigint NOT NULL
@@ -36,7 +36,7 @@ CREATE TABLE early_expiries (
     expires_at timestamptz NOT NULL
 );
 
--- Running totals for each epoch of Redis, not affected by retention.
+-- Running totals for each epoch of Redis. Retention does not change them.
 CREATE TABLE ledger (
     epoch text NOT NULL,
     kind text NOT NULL,
@@ -67,11 +67,11 @@ CREATE TABLE dead_letters (
 CREATE INDEX dead_letters_message_id ON dead_letters (message_id) WHERE message_id IS NOT NULL;
 
 -- Applies expiries to the rows of their messages, or stores them in early_expiries until the
--- message arrives. Returns the ids whose expiry is settled: it was applied to the message, or the
--- message is a dead letter, whose expiry time remains in early_expiries.
+-- message arrives. Returns the ids of the messages with a settled expiry: the expiry was applied to
+-- the message, or the message is a dead letter and its expiry time remains in early_expiries.
 --
--- Every call is planned anew: a plan cached while the tables are small would scan them sequentially
--- after they have grown.
+-- Every call uses a custom plan, because a plan that was cached while the tables were small would
+-- still use sequential scans after the tables have grown.
 CREATE FUNCTION apply_expiries_v1(
     ids uuid[],
     expired_ids uuid[],
@@ -103,13 +103,14 @@ BEGIN
 END
 $$;
 
--- Stores a batch: the messages that do not exist yet, and the expiries, in any order of arrival.
--- Returns the number of new messages, and the ids whose expiry is settled.
+-- Stores the new messages and the expiries of a batch. An expiry may arrive before its message.
+-- Returns the number of new messages, and the ids of the messages with a settled expiry.
 --
--- This is a function because each of its statements sees everything committed before it acquired
--- the lock; a single statement with several parts would see the snapshot in which it started. All
--- arrays of messages have the same length. The name contains a version, because adjacent versions
--- of the worker run side by side.
+-- This is a function because each of its statements takes a new snapshot, so the statements after
+-- the lock see everything that was committed before the lock was acquired. A single statement with
+-- several parts would use the snapshot from its start. The arrays of message columns have the same
+-- length.
+-- The name contains a version, because adjacent versions of the worker run side by side.
 CREATE FUNCTION store_messages_v1(
     batch_epoch text,
     ids uuid[],
@@ -145,7 +146,7 @@ BEGIN
                                         created_at, expires_at, bytes, place);
         GET DIAGNOSTICS stored = ROW_COUNT;
     EXCEPTION WHEN unique_violation THEN
-        -- Some were redelivered after they were stored: inserts only the new ones.
+        -- Some messages were redelivered after they were stored. Inserts only the new ones.
         INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
                               expires_at, body_bytes)
             SELECT new.id, base + new.place, new.channel, new.username, new.text,
@@ -168,7 +169,8 @@ BEGIN
         SELECT done.settled INTO settled FROM apply_expiries_v1(ids, expired_ids, expired_at) AS done;
     END IF;
     IF stored < cardinality(ids) THEN
-        -- Some were stored by a worker that crashed before it reported the settled expiries.
+        -- Some messages were already stored, and the worker that stored them may have crashed
+        -- before it reported the settled expiries.
         settled := settled || ARRAY(
             SELECT messages.id FROM unnest(ids, expires) AS again (id, expires_at)
             JOIN messages USING (id) WHERE messages.expires_at <= again.expires_at);
@@ -176,8 +178,9 @@ BEGIN
 END
 $$;
 
--- The same for an entry that is processed individually. If Postgres rejects this particular entry,
--- the reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
+-- Does the same as store_messages_v1 for an entry that is processed individually. If Postgres
+-- rejects this particular entry, returns the reason in `refusal`. Other failures, such as a full
+-- disk, a lock timeout or a shutdown, are errors.
 CREATE FUNCTION try_store_messages_v1(
     batch_epoch text,
     ids uuid[],

@@ -1,8 +1,9 @@
--- Fails instead of blocking writers if a long-running transaction holds a lock; can be run again.
+-- If a long-running transaction holds a lock, this migration fails instead of blocking writers, and
+-- can be run again.
 SET LOCAL lock_timeout = '3s';
--- Blocks writers until the commit. Messages stored before have a sequence number up to the one in
--- statistics_fill and are counted by the next migration; messages stored after are counted by the
--- trigger.
+-- Blocks writers until the commit. Messages stored earlier have a sequence number up to
+-- statistics_fill.up_to, and the next migration counts them. The trigger counts the messages stored
+-- afterward.
 SELECT last FROM message_sequence FOR UPDATE;
 
 -- Totals over all messages ever stored: deleting messages does not decrease them.
@@ -28,8 +29,8 @@ INSERT INTO top_cities DEFAULT VALUES;
 CREATE TABLE cities (city text COLLATE "C" PRIMARY KEY);
 CREATE TABLE usernames (username text COLLATE "C" PRIMARY KEY);
 
--- The fill factor leaves half of each page free for heap-only tuple updates, which require that
--- messages is not indexed. The top ten are therefore stored in top_cities.
+-- The fill factor leaves half of each page free for heap-only tuple updates, which require that the
+-- column messages is not indexed. The top ten are therefore stored in top_cities.
 CREATE TABLE city_counts (
     city text COLLATE "C" NOT NULL,
     state text COLLATE "C",
@@ -59,8 +60,8 @@ INSERT INTO statistics_fill (filled_to, up_to) SELECT 0, last FROM message_seque
 
 -- Counts the rows of the transition table stored_messages.
 --
--- No plan depends on the size of a table: rows are inserted by a unique index, or the table has one
--- row.
+-- No plan depends on the size of a table: each statement either inserts rows by a unique index, or
+-- uses a table with a fixed number of rows.
 CREATE FUNCTION count_messages_v1() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     stored bigint;
@@ -75,8 +76,8 @@ BEGIN
     IF stored = 0 THEN
         RETURN NULL;
     END IF;
-    -- Serializes counting. Workers are serialized anyway; other writers wait here, and each
-    -- statement below sees everything committed before.
+    -- Serializes counting. Workers are already serialized. Other writers wait here, and each
+    -- statement below sees everything that was committed before.
     PERFORM FROM message_totals FOR UPDATE;
 
     INSERT INTO usernames (username)
@@ -86,7 +87,8 @@ BEGIN
 
     IF placed > 0 THEN
         SELECT list INTO before FROM top_cities;
-        -- Counts only increase: each of the new top ten was among them before, or is counted here.
+        -- Counts only increase, so each of the new top ten was in the previous top ten or is
+        -- counted here.
         WITH counted AS (
             INSERT INTO city_counts AS known (city, state, messages)
                 SELECT city COLLATE "C", state COLLATE "C", count(*) FROM stored_messages
@@ -116,8 +118,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- The last hour is needed; ten minutes ahead allow for clock skew. Together they equal the size
-    -- of the ring buffer, so that two seconds never share a row.
+    -- The statistics need the last hour, and ten minutes ahead allow for clock skew. Together, they
+    -- equal the size of the ring buffer, so that two seconds never share a row.
     present := date_bin('1 second', clock_timestamp(), 'epoch');
     INSERT INTO message_seconds AS known (place, second, messages)
         SELECT extract(epoch FROM second)::bigint % 4200, second, messages
@@ -147,11 +149,12 @@ CREATE TRIGGER count_messages AFTER INSERT ON messages
     REFERENCING NEW TABLE AS stored_messages
     FOR EACH STATEMENT EXECUTE FUNCTION count_messages_v1();
 
--- Counts the messages that were stored before the trigger existed, and commits after each chunk. An
--- interrupted call continues where it stopped; concurrent calls take turns.
+-- Counts the messages that were stored before the trigger existed, and commits after each chunk.
+-- After an interruption, the next call continues where the last one stopped. Concurrent calls take
+-- turns.
 --
--- A chunk is inserted into a temporary table with the same trigger. Writers wait for at most one
--- chunk: after each, the procedure pauses for as long as the chunk took.
+-- Each chunk is inserted into a temporary table with the same trigger. Writers wait for at most one
+-- chunk, because the procedure pauses after each chunk for as long as the chunk took.
 CREATE PROCEDURE fill_statistics_v1() LANGUAGE plpgsql AS $$
 DECLARE
     chunk CONSTANT bigint := 10000;

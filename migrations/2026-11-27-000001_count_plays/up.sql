@@ -1,4 +1,5 @@
--- Fails instead of blocking writers if a long-running transaction holds a lock; can be run again.
+-- If a long-running transaction holds a lock, this migration fails instead of blocking writers, and
+-- can be run again.
 SET LOCAL lock_timeout = '3s';
 
 -- The number of plays of each video. The fill factor leaves half of each page free for heap-only
@@ -27,7 +28,7 @@ CREATE TABLE top_videos (
 COMMENT ON COLUMN top_videos.list IS 'the top ten rows of play_counts, most plays first, in the format of a snapshot';
 INSERT INTO top_videos DEFAULT VALUES;
 
--- Entries that are counted but may not be acknowledged yet, one row per batch.
+-- Entries that have been counted but may not have been acknowledged yet, one row per batch.
 CREATE TABLE counted_entries (
     epoch text NOT NULL,
     ids uuid[] NOT NULL,
@@ -41,10 +42,10 @@ COMMENT ON COLUMN counted_entries.first_ms IS 'the id of the first entry in the 
 COMMENT ON COLUMN counted_entries.last_ms IS 'the id of the last entry in the stream, as <ms>-<number>';
 CREATE INDEX counted_entries_last ON counted_entries (last_ms, last_number);
 
--- The entry up to which all entries of an epoch are processed. An entry up to the mark that is
--- redelivered, because Redis lost the acknowledgment or a worker stalled, is already counted. An
--- entry accepted after the mark was set is not, even if its id is smaller because a clock was set
--- back.
+-- For each epoch, a mark up to which all entries have been processed. If an entry up to the mark is
+-- redelivered, because Redis lost the acknowledgment or a worker stalled, the entry has already
+-- been counted. An entry that was accepted after the mark was set has not been counted yet, even if
+-- its id is smaller because a clock was set back.
 CREATE TABLE counted_marks (
     epoch text PRIMARY KEY,
     ms bigint NOT NULL,
@@ -53,9 +54,9 @@ CREATE TABLE counted_marks (
 );
 COMMENT ON COLUMN counted_marks.ms IS 'a stream entry id, as <ms>-<number>';
 
--- Deduplicates plays that have an id, by a fingerprint of video and id: each counts once within 24
--- hours. The four partitions are used in rotation, one per day: one for today, two for the
--- preceding days, because plays may wait before they are counted, and one that is truncated before
+-- Deduplicates plays that have an id, by a fingerprint of video and id: each play counts once
+-- within 24 hours. The four partitions are used in rotation, one per day. One is for today. Two are
+-- for the preceding days, because plays may wait before they are counted. One is truncated before
 -- its day starts, so that no rows have to be searched and deleted.
 CREATE TABLE known_plays (
     part smallint NOT NULL,
@@ -69,27 +70,29 @@ CREATE TABLE known_plays_2 PARTITION OF known_plays FOR VALUES IN (2);
 CREATE TABLE known_plays_3 PARTITION OF known_plays FOR VALUES IN (3);
 COMMENT ON COLUMN known_plays.part IS 'the day on which the play was counted, in days since 1970 modulo 4';
 
--- The last published value of each count, to restore it after a data loss of Redis.
+-- The last published value of each count, to restore it after Redis loses data.
 CREATE TABLE published_counts (
     video_id text COLLATE "C" PRIMARY KEY,
     count bigint NOT NULL
 ) WITH (fillfactor = 50);
 
--- The number of items in a dead letter: 1 for a message, the number of plays for plays.
+-- The number of items in a dead letter: 1 for a message, or the number of plays.
 ALTER TABLE dead_letters ADD COLUMN items integer NOT NULL DEFAULT 1;
 ALTER TABLE dead_letters ADD COLUMN plays_id uuid;
 COMMENT ON COLUMN dead_letters.plays_id IS 'the id contained in an entry of plays';
 CREATE INDEX dead_letters_plays_id ON dead_letters (plays_id) WHERE plays_id IS NOT NULL;
 
--- Counts a batch of plays exactly once. If some of its entries are already counted, because they
--- were redelivered, it only returns them, and must be called again without them.
+-- Counts a batch of plays exactly once. If some entries of the batch are already counted, because
+-- they were redelivered, the function only returns these entries, and must be called again without
+-- them.
 --
--- Plays without an id are passed as sums by video; a video with zero plays is only looked up. Plays
--- with an id are passed individually. Returns the current count of every video in the batch.
+-- Plays without an id are passed as sums by video. The count of a video with zero plays is only
+-- looked up. Plays with an id are passed individually. Returns the current count of every video in
+-- the batch.
 --
--- Calls are serialized: each statement sees everything committed before it acquired the lock, and
--- deadlocks are impossible. The name contains a version, because adjacent versions of the worker
--- run side by side.
+-- Calls are serialized by a lock. The statements after the lock see everything that was committed
+-- before the lock was acquired, and deadlocks are impossible. The name contains a version, because
+-- adjacent versions of the worker run side by side.
 CREATE FUNCTION count_plays_v1(
     batch_epoch text,
     entries uuid[],
@@ -174,7 +177,8 @@ BEGIN
     repeated := cardinality(named_plays) - cardinality(fresh_videos);
 
     SELECT list INTO before FROM top_videos;
-    -- Counts only increase: each of the new top ten was among them before, or is counted here.
+    -- Counts only increase, so each of the new top ten was in the previous top ten or is counted
+    -- here.
     WITH added AS (
         SELECT video, sum(plays)::bigint AS plays
         FROM (
@@ -213,7 +217,7 @@ BEGIN
         plays = totals.plays + new_plays,
         videos = totals.videos + new_videos
         WHERE new_plays > 0;
-    -- All plays are processed, including the duplicates.
+    -- Duplicates are also processed, so the ledger counts them as stored.
     INSERT INTO ledger AS known (epoch, kind, stored)
         SELECT batch_epoch, 'plays', new_plays + repeated WHERE new_plays + repeated > 0
         ON CONFLICT (epoch, kind) DO UPDATE SET stored = known.stored + excluded.stored;
@@ -228,8 +232,9 @@ BEGIN
 END
 $$;
 
--- The same for an entry that is processed individually. If Postgres rejects this particular entry,
--- the reason is returned in `refusal`; other failures (a full disk, a lock, a shutdown) are errors.
+-- Does the same as count_plays_v1 for an entry that is processed individually. If Postgres rejects
+-- this particular entry, returns the reason in `refusal`. Other failures, such as a full disk, a
+-- lock timeout or a shutdown, are errors.
 CREATE FUNCTION try_count_plays_v1(
     batch_epoch text,
     entries uuid[],
@@ -272,8 +277,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Deletes the play ids of three days ago: truncates the partition of the next day. Returns whether
--- it contained rows; fails if the partition is locked.
+-- Deletes the play ids that were recorded three days ago by truncating the partition of the next
+-- day. Returns whether the partition contained rows. Fails if the partition is locked.
 CREATE FUNCTION forget_known_plays_v1() RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     part text := 'known_plays_' || (extract(epoch FROM clock_timestamp())::bigint / 86400 + 1) % 4;

@@ -1,5 +1,5 @@
 -- All hosts that were ever sampled or assigned to a key. The fill factor leaves half of each page
--- free for heap-only tuple updates, as every sample updates the row of its host.
+-- free for heap-only tuple updates, because every sample updates the row of its host.
 CREATE TABLE hosts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     host text COLLATE "C" NOT NULL UNIQUE,
@@ -43,8 +43,9 @@ CREATE TABLE api_key_hosts (
 );
 CREATE INDEX api_key_hosts_host ON api_key_hosts (host_id);
 
--- Increases with every change of keys or their hosts, so that a stale copy of the keys in Redis is
--- detected. Based on the clock, so that a database restored from a backup does not reuse a version.
+-- Increases with every change to keys or their hosts, so that a stale copy of the keys in Redis is
+-- detected. The version is based on the clock, so that a database restored from a backup does not
+-- reuse a version.
 CREATE TABLE api_keys_version (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint NOT NULL DEFAULT extract(epoch FROM clock_timestamp()) * 1000
@@ -78,7 +79,8 @@ COMMENT ON COLUMN page_samples.exact IS 'whether every visitor was counted, as o
 COMMENT ON COLUMN page_samples.pages IS '[{"path","title","visitors"}], most visitors first';
 
 -- Hourly rollups of the samples by page. Retained for 400 days. The primary key serves the baseline
--- at an hour of the day, and finds old rows by host; the index serves the history of a page.
+-- at an hour of the day and the deletion of old rows by host. The index serves the history of a
+-- page.
 CREATE TABLE page_hours (
     host_id bigint NOT NULL REFERENCES hosts ON DELETE CASCADE,
     hour timestamptz NOT NULL,
@@ -97,12 +99,13 @@ COMMENT ON COLUMN page_hours.samples IS 'the number of samples of this hour that
 COMMENT ON COLUMN page_hours.visitors_sum IS 'the sum of the visitors over these samples';
 CREATE INDEX page_hours_page ON page_hours (host_id, page, hour);
 
--- Stores samples, adds the new ones to the hourly rollups, and returns their number. A sample that
--- is already stored has no effect. `pages` and `increases` have the format of the table columns.
+-- Stores samples, adds the new samples to the hourly rollups, and returns the number of new
+-- samples. A sample that is already stored has no effect. `pages` and `increases` have the format
+-- of the table columns.
 --
--- Locks the hosts first, in a fixed order: the samples of a host are stored by one caller at a
--- time, and deadlocks are impossible. Each statement sees everything committed before it. The name
--- contains a version, because adjacent versions of the publisher run side by side.
+-- Locks the hosts first, in a fixed order, so that only one caller at a time stores samples of a
+-- host, and deadlocks are impossible. Each statement sees everything that was committed before it.
+-- The name contains a version, because adjacent versions of the publisher run side by side.
 CREATE FUNCTION store_samples_v1(
     hosts text[],
     sampled_ats timestamptz[],
@@ -168,9 +171,9 @@ BEGIN
 END
 $$;
 
--- Creates a key if its digest does not exist, adds hosts to it, and returns its id. A revoked key
--- is not changed. All transactions that change keys lock the row of the version first, which
--- serializes them and prevents deadlocks.
+-- Creates a key if its digest does not exist, adds hosts to the key, and returns the id of the key.
+-- A revoked key is not changed. All transactions that change keys lock the row of api_keys_version
+-- before the keys, which serializes them and prevents deadlocks.
 CREATE FUNCTION relate_api_key_v1(
     new_id uuid,
     key_hash bytea,
@@ -198,7 +201,7 @@ BEGIN
         INSERT INTO api_keys (id, hash, name, start) VALUES (new_id, key_hash, key_name, key_start)
             RETURNING * INTO known;
     END IF;
-    -- Even an empty insert would increase the version.
+    -- Even an INSERT of no rows would increase the version.
     IF known.revoked_at IS NOT NULL OR NOT EXISTS (
         SELECT FROM hosts WHERE host = ANY (key_hosts) AND NOT EXISTS (
             SELECT FROM api_key_hosts WHERE key_id = known.id AND host_id = hosts.id

@@ -1,5 +1,6 @@
--- The end of an epoch: when Redis loses its data, it also loses the number of accepted items. Every
--- ingest-api has seen the number with each of its writes and reports the last one afterward.
+-- Reports about the end of an epoch. When Redis loses its data, it also loses the number of
+-- accepted items. Every ingest-api process receives this number with each of its writes, and
+-- reports the last one afterward.
 ALTER TABLE ledger
     ADD COLUMN newest text,
     ADD COLUMN resumed bigint NOT NULL DEFAULT 0,

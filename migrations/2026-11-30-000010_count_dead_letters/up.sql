@@ -1,7 +1,8 @@
--- Fails instead of blocking writers if a long-running transaction holds a lock; can be run again.
+-- If a long-running transaction holds a lock, this migration fails instead of blocking writers, and
+-- can be run again.
 SET LOCAL lock_timeout = '3s';
 
--- The number of rows of dead_letters: counting them takes longer with each.
+-- The number of rows in dead_letters. Counting the rows would take longer with every new row.
 CREATE TABLE dead_letter_totals (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     letters bigint NOT NULL
@@ -24,8 +25,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
--- Triggers instead of code in the service, so that workers of the previous version, and operators
--- who delete rows, count too.
+-- Triggers instead of code in the service, so that changes by operators and by workers of the
+-- previous version are also counted.
 CREATE TRIGGER count_inserted AFTER INSERT ON dead_letters
     REFERENCING NEW TABLE AS changed_letters
     FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters_v1();
@@ -35,5 +36,5 @@ CREATE TRIGGER count_deleted AFTER DELETE ON dead_letters
 CREATE TRIGGER count_truncated AFTER TRUNCATE ON dead_letters
     FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters_v1();
 
--- The triggers hold a lock that excludes writers until the commit.
+-- The creation of the triggers locks the table against writers until the commit.
 INSERT INTO dead_letter_totals (letters) SELECT count(*) FROM dead_letters;

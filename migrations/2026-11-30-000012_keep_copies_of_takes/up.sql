@@ -1,6 +1,6 @@
--- A message whose entry is delivered again is reported as settled only if its expiry was applied.
--- Before, it was also reported while its row was unchanged: the worker then removed the copy of a take
--- that was accepted in the meantime, and readers found the message as it was before the take.
+-- Reports a redelivered message as settled only if its expiry was applied. The previous definition
+-- also reported a message with an unchanged row. The worker then removed the copy of a take that
+-- was accepted in the meantime, and readers found the message in its state before the take.
 --
 -- Only the last condition changes, so workers of the previous version can use the function too.
 CREATE OR REPLACE FUNCTION store_messages_v1(
@@ -38,7 +38,7 @@ BEGIN
                                         created_at, expires_at, bytes, place);
         GET DIAGNOSTICS stored = ROW_COUNT;
     EXCEPTION WHEN unique_violation THEN
-        -- Some were redelivered after they were stored: inserts only the new ones.
+        -- Some messages were redelivered after they were stored. Inserts only the new ones.
         INSERT INTO messages (id, seq, channel, username, text, data, city, state, created_at,
                               expires_at, body_bytes)
             SELECT new.id, base + new.place, new.channel, new.username, new.text,
@@ -61,7 +61,8 @@ BEGIN
         SELECT done.settled INTO settled FROM apply_expiries_v1(ids, expired_ids, expired_at) AS done;
     END IF;
     IF stored < cardinality(ids) THEN
-        -- Some were stored by a worker that crashed before it reported the settled expiries.
+        -- Some messages were already stored, and the worker that stored them may have crashed
+        -- before it reported the settled expiries.
         settled := settled || ARRAY(
             SELECT messages.id FROM unnest(ids, expires) AS again (id, expires_at)
             JOIN messages USING (id) WHERE messages.expires_at < again.expires_at);

@@ -1,5 +1,5 @@
-//! A headless browser for tests of the web page. It is controlled by the DevTools protocol, so
-//! that any installed Chromium or Chrome works.
+//! A headless browser for tests of the web page. The tests control it with the DevTools protocol,
+//! so that any installed Chromium or Chrome works.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ tries=0
 while rm -rf "$profile"; [ -e "$profile" ] && [ $((tries += 1)) -lt 60 ]; do sleep 1; done
 "#;
 
-/// Disables sandboxing, since only test pages are opened, and all requests of the browser itself.
+/// Disables the sandbox, which test pages do not need, and requests by the browser itself.
 const ARGUMENTS: [&str; 13] = [
     "--headless=new",
     "--no-sandbox",
@@ -148,8 +148,8 @@ impl Tab {
         self.try_run(script).await.unwrap_or_else(|failed| panic!("{failed}\nin: {script}"))
     }
 
-    /// Waits until an expression is true. The page itself polls it, and returns its text, which is
-    /// expensive to determine, only once a second.
+    /// Waits until an expression is true. The page itself polls the expression and returns the page
+    /// text only once per second, because reading the text is expensive.
     ///
     /// # Panics
     /// If that takes too long; the message contains the text of the page.
@@ -287,7 +287,7 @@ fn start_browser() -> String {
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned))
         .expect("Chromium starts");
-    // Drains the rest, so that the browser is never blocked by a full pipe.
+    // Drains the remaining output, so that a full pipe never blocks the browser.
     std::thread::spawn(move || lines.for_each(drop));
     // Keeps stdin of the script open until this process exits.
     std::mem::forget(child);

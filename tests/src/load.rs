@@ -1,4 +1,4 @@
-//! A load of writers that post at a steady rate and record the accepted messages.
+//! Writers that post at a steady rate and record the accepted messages.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{World, message_id};
 pub struct LoadReport {
     /// The IDs of the accepted messages.
     pub accepted: Vec<String>,
-    /// The number of responses by any other status.
+    /// The number of other responses, by status.
     pub rejected: BTreeMap<u16, usize>,
     /// The number of requests without a response.
     pub unanswered: usize,
@@ -44,7 +44,7 @@ pub struct Load {
     writers: JoinSet<LoadReport>,
 }
 
-/// The number of users whose inboxes receive half of the messages.
+/// The number of users. Their inboxes receive half of the messages.
 pub const USERS: usize = 32;
 const WRITERS: u32 = 32;
 
@@ -113,7 +113,7 @@ impl Writer {
         };
         match result {
             Ok((202, Ok(message))) => self.report.accepted.push(message_id(&message).to_owned()),
-            // The message is accepted, but its ID was lost with the connection.
+            // The message may have been accepted, but its ID was lost with the connection.
             Ok((202, Err(_))) | Err(_) => self.report.unanswered += 1,
             Ok((status, _)) => *self.report.rejected.entry(status).or_default() += 1,
         }

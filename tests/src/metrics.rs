@@ -1,7 +1,8 @@
 //! The metrics of all services.
 //!
-//! The modules are compiled from the sources of the services. With a dependency on their libraries,
-//! each change of a service would rebuild all tests. A table therefore uses only library crates.
+//! The modules are included from the sources of the services. If the tests depended on the service
+//! crates, each change to a service would rebuild all tests. The included modules therefore use
+//! only library crates.
 
 #[path = "../../bins/ingest-api/src/metrics.rs"]
 mod ingest_api;

@@ -78,7 +78,7 @@ impl World {
     /// Waits until Postgres and the API have exactly these counts.
     ///
     /// # Panics
-    /// If they do not in time.
+    /// If the counts do not match in time.
     pub async fn wait_for_counts(&self, counts: &Counts, within: Duration) {
         eventually(within, "Postgres has the expected counts", async || {
             let stored = self.stored_counts().await;
@@ -95,7 +95,7 @@ impl World {
     /// Waits until the API reports this count for a video.
     ///
     /// # Panics
-    /// If it does not in time.
+    /// If the API does not report the count in time.
     pub async fn wait_for_count(&self, video: &str, count: u64) {
         let path = percent_encoding::utf8_percent_encode(video, percent_encoding::NON_ALPHANUMERIC);
         let path = format!("/v1/plays/{path}");
@@ -135,7 +135,7 @@ fn differences(expected: &Counts, actual: &Counts) -> Vec<(String, Option<u64>, 
 /// A received frame of counts.
 #[derive(Debug, Clone)]
 pub struct PlaysFrame {
-    /// When it was received.
+    /// When the frame was received.
     pub at: Instant,
     /// The counts, in the order of the frame.
     pub counts: Vec<(String, u64)>,
@@ -148,7 +148,7 @@ pub struct PlaysRecorder {
 }
 
 impl PlaysRecorder {
-    /// Starts recording. `query` can select videos, as in `&video=a`.
+    /// Starts recording. `query` can select videos, for example `&video=a`.
     ///
     /// # Panics
     /// If no `ws-fanout` is running.

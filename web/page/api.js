@@ -4,7 +4,7 @@ const TIMEOUT_MS = 15_000;
 
 /** @typedef {{ ingest_url: string, list_url: string, live_url: string }} ServiceUrls */
 /** @typedef {{ field?: string, message: string }} FieldError */
-/** The services, and the clock of the messages.
+/** The services, and the clock for the expiry of messages.
  * @typedef {{ urls: Promise<ServiceUrls>, clock: import('./clock.js').Clock }} Context */
 
 /**
@@ -53,7 +53,7 @@ export class ApiError extends Error {
   /**
    * @param {string} message
    * @param {FieldError[]} fieldErrors
-   * @param {number} status of the response; 0 if there is none
+   * @param {number} status the status of the response; 0 without a response
    */
   constructor(message, fieldErrors = [], status = 0) {
     super(message);

@@ -1,6 +1,6 @@
 /**
- * Sends heartbeats while the page is visible, so that the page itself is one of the pages that it
- * shows.
+ * Sends heartbeats while the page is visible, so that the page appears among its own trending
+ * pages.
  */
 
 import { load, save } from './storage.js';
@@ -25,7 +25,7 @@ export class Heartbeat {
     this.#send();
   }
 
-  /** Failures are ignored: nothing else depends on heartbeats. */
+  /** Sends a heartbeat. Failures are ignored, because nothing else depends on heartbeats. */
   async #send() {
     if (document.hidden || performance.now() - this.#sentAt < INTERVAL_MS / 2) return;
     this.#sentAt = performance.now();

@@ -25,7 +25,7 @@ const CHANNELS_MAX = 128;
 /** @type {Live | undefined} */
 let live;
 const urls = loadServiceUrls();
-/** It outlives the connections. */
+/** The clock outlives the connections. */
 const clock = new Clock();
 const connection = new ConnectionPanel({ onToggle: toggle, onMissed: showMissed });
 const feed = new FeedPanel({ urls, clock });
@@ -67,14 +67,14 @@ async function open() {
     channels: channels.length > 0 ? channels : '*',
   });
   feed.setChannels(channels);
-  // Before the panels, which use the clock.
+  // The clock must be synchronized before the panels use it.
   opened.on('state', ({ state }) => state === 'open' && clock.synchronize(opened.now));
   for (const panel of panels) panel.watch(opened);
   live = opened;
 }
 
 /**
- * Returns the names in a text; none if they include `*`, which means all channels.
+ * Returns the channel names in a text, or none if they include `*`, which means all channels.
  * @param {string} text
  */
 function readChannels(text) {
@@ -97,7 +97,7 @@ function showMissed(messages) {
   feed.showMissed(messages);
 }
 
-/** Reconnects with other channels, unless one is invalid. */
+/** Reconnects with the channels of the filter, unless one of them is invalid. */
 function applyFilter() {
   const channels = readChannels(channelsInput.value);
   const invalid = channels.find((name) => !CHANNEL.test(name));
@@ -113,7 +113,8 @@ function applyFilter() {
 }
 
 /**
- * Saves position and messages together, so that a resumed connection adds to the saved messages.
+ * Saves the position and the messages together, so that a resumed connection adds to the saved
+ * messages.
  */
 function saveSession() {
   if (!live?.position) return;

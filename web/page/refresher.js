@@ -1,6 +1,6 @@
 /**
- * Reads state from a service while connected: at most one request at a time, at most one per
- * interval, and again after a transient failure.
+ * Reads state from a service while connected: at most one request at a time and one per interval.
+ * Transient failures are retried.
  */
 
 import { ApiError } from './api.js';
@@ -25,7 +25,7 @@ export class Refresher {
     this.#read = read;
   }
 
-  /** Requests a read that starts after this call. Calls before it starts are combined. */
+  /** Requests a read that starts after this call. Calls before the read starts are combined. */
   request() {
     this.#isRequested = true;
     this.#isCancelled = false;

@@ -1,5 +1,5 @@
 /**
- * Values that survive a reload of this tab. Without session storage, they last as long as the page.
+ * Values that survive a reload of this tab. Without session storage, a reload discards them.
  */
 
 /** @type {Map<string, string>} */

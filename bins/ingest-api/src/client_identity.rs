@@ -1,4 +1,4 @@
-//! The client of a write and its idempotency key.
+//! The client that sends a write, and the idempotency key.
 
 use std::future::{Ready, ready};
 
@@ -7,15 +7,15 @@ use mayfly_hot::{ClientLimit, IdempotentRequest, Origin};
 use mayfly_http::{Caller, ClientAddress, IdempotencyKey, Problem};
 use mayfly_runtime::settings::Rate;
 
-/// The client of a write, and the `Idempotency-Key` of its request.
+/// The client that sends a write, and the `Idempotency-Key` of the request.
 pub struct ClientIdentity {
     caller: Caller,
     key: IdempotencyKey,
 }
 
-/// The context of a write: everything except the items to be written.
+/// The context of a write: everything except the items.
 pub struct WriteContext {
-    /// The request ID and trace of the items.
+    /// The request ID and trace context, which are stored with the items.
     pub origin: Origin,
     /// The identity of the request, if it has an `Idempotency-Key`.
     pub idempotency: Option<IdempotentRequest>,
@@ -28,12 +28,13 @@ impl ClientIdentity {
         self.key.0.is_some()
     }
 
-    /// Returns the rate limit of the client.
+    /// Returns the rate limit of the client, or `None` if there is no limit.
     pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
         rate.map(|rate| ClientLimit { client: self.caller.client.to_string(), rate })
     }
 
-    /// Creates the context of a write on `route`. A retry must send the same `payload`.
+    /// Creates the context of a write to `route`. A retry with the same key must send the same
+    /// `payload`.
     pub fn into_context(self, route: &'static str, payload: &[u8]) -> WriteContext {
         let Self { caller: Caller { request_id, traceparent, client }, key } = self;
         let idempotency =
@@ -49,7 +50,7 @@ impl WriteContext {
         self.client.to_string()
     }
 
-    /// Returns the rate limit that the items count against.
+    /// Returns the rate limit that the items count against, or `None` if there is no limit.
     pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
         rate.map(|rate| ClientLimit { client: self.client.to_string(), rate })
     }

@@ -1,4 +1,4 @@
-//! The registration of this process in the ledger, and its reports about ended epochs.
+//! Registers this process in the ledger, and stores its reports about ended epochs.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Registers this process periodically. After Redis loses its data, only the processes that
-/// accepted items know their number.
+/// The periodic registration of this process, with its reports. After Redis loses its data, only
+/// the processes that wrote items can report how many items were accepted.
 pub struct LedgerReport {
     hot: HotStore,
     writer: String,
@@ -18,7 +18,7 @@ pub struct LedgerReport {
 }
 
 impl LedgerReport {
-    /// Starts reporting, under a name that no other process has.
+    /// Starts reporting under a name that is unique to this process.
     pub fn start(hot: HotStore) -> Self {
         let writer = Uuid::now_v7().simple().to_string();
         let (store, name) = (hot.clone(), writer.clone());
@@ -29,10 +29,10 @@ impl LedgerReport {
         Self { hot, writer, task }
     }
 
-    /// Removes the registration. Call it after the last write.
+    /// Stops reporting and removes the registration. Call this after the last write.
     pub async fn stop(self) {
         self.task.abort();
-        // If this fails, the registration expires.
+        // If this fails, the registration expires on its own.
         drop(self.hot.ledger().remove_writer(&self.writer).await);
     }
 }

@@ -1,7 +1,7 @@
 //! ingest-api, the write API: accepts messages, plays and visits over REST and writes them to
 //! Redis.
 //!
-//! It never connects to Postgres.
+//! The service never connects to Postgres.
 
 mod client_identity;
 mod ledger_report;
@@ -22,7 +22,7 @@ use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use self::ledger_report::LedgerReport;
 pub use self::metrics::METRICS;
 
-/// Runs the service until it is drained: it completes the requests that it has accepted.
+/// Runs the service until it is drained. The drain completes the accepted requests.
 pub fn run(process: Process) -> ServiceFuture {
     Box::pin(run_service(process))
 }

@@ -1,4 +1,4 @@
-//! The binary of ingest-api.
+//! The entry point of ingest-api.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Ingestion of messages.
+//! Accepts messages and writes them to Redis.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,16 +17,17 @@ use crate::{
     write_response::WriteResponse,
 };
 
-/// Accepts messages. Each HTTP thread has its own instance.
+/// The ingestion of messages. Each HTTP thread has its own instance.
 pub struct MessageIngestion {
     writer: MessageWriter,
-    /// Shared by all threads, so that the IDs of a process increase within a millisecond too.
+    /// Shared by all threads, so that the IDs from one process increase even within one
+    /// millisecond.
     ids: Arc<IdGenerator>,
-    /// Provides the clock of Redis, so that a message lives as long as its TTL even if the clock of
-    /// this machine is wrong.
+    /// Provides the Redis clock, so that a message expires on time even if this machine's clock is
+    /// wrong.
     hot: HotStore,
     limits: RateLimits,
-    /// The prefix of `Location`; empty if clients use one origin.
+    /// The prefix of `Location` URLs. Empty if clients reach all services at one origin.
     list_url: String,
     outcomes: OutcomeMapper,
 }
@@ -37,7 +38,7 @@ pub struct AcceptedMessage {
     pub message: Message,
     /// The message as JSON.
     pub json: Bytes,
-    /// The response to its write.
+    /// The response to the write.
     pub response: WriteResponse,
 }
 
@@ -59,12 +60,13 @@ impl MessageIngestion {
         }
     }
 
-    /// Rejects a request with a body of this size early if it would be rejected later anyway.
+    /// Rejects a request before it is parsed if even one message would exceed the rate limit or the
+    /// capacity of the writer. `bytes` is the size of the body or query.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }
 
-    /// Rejects a request as [`Self::check`] does, given the number of its messages.
+    /// Does the same as [`Self::check`] for a request with `items` messages.
     pub fn check_items(
         &self,
         client: &ClientIdentity,
@@ -75,7 +77,8 @@ impl MessageIngestion {
         Ok(self.writer.check_capacity(bytes, items)?)
     }
 
-    /// Accepts one message. `body` is the body that it was parsed from, if there is one.
+    /// Accepts one message, or returns the earlier message if the request is a retry. `body` is the
+    /// request body that contained the message. It is `None` if the query contained the message.
     pub async fn accept(
         &self,
         new: NewMessage,
@@ -91,7 +94,8 @@ impl MessageIngestion {
                 Ok(AcceptedMessage { message, json, response: WriteResponse::New(limit) })
             }
             WriteResponse::Replayed(before) => {
-                // The request is equal, so the stored ID and time make it the first message.
+                // The request repeats an earlier one, so the stored ID and time reproduce the
+                // earlier message.
                 let id = before.ids.first().copied().unwrap_or(message.id);
                 let message = message.reissue(id, before.accepted_at);
                 let json = message.to_json().into();
@@ -100,8 +104,9 @@ impl MessageIngestion {
         }
     }
 
-    /// Accepts a batch of messages atomically and returns their IDs in order. `body` is the body
-    /// that they were parsed from.
+    /// Accepts a batch of messages atomically and returns their IDs in order. If the request is a
+    /// retry, returns the IDs of the earlier messages. `body` is the request body that contained
+    /// the messages.
     pub async fn accept_batch(
         &self,
         new: Vec<NewMessage>,
@@ -118,7 +123,7 @@ impl MessageIngestion {
         }
     }
 
-    /// Returns the public URL of a path of list-api.
+    /// Returns the public URL for a path on list-api.
     pub fn list_url(&self, path: std::fmt::Arguments<'_>) -> String {
         format!("{}{path}", self.list_url)
     }

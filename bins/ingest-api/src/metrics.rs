@@ -6,10 +6,10 @@ use mayfly_runtime::metrics::{Metric, Series};
 
 /// Accepted items, by `kind`.
 pub(crate) const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
-/// Time from parsing a write until Redis acknowledged it.
+/// Time in seconds from parsing a write until Redis acknowledged it.
 pub(crate) const ACCEPT_DURATION_SECONDS: &str = "mayfly_accept_duration_seconds";
 
-/// All tables: those of the libraries, then the service's own.
+/// The tables of metrics: first the tables of the libraries, then the service's own table.
 pub const METRICS: &[&[Metric]] =
     &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, hot::BATCHES, OWN];
 

@@ -1,4 +1,4 @@
-//! Outcomes of writes, as metrics and as responses or problems.
+//! Converts write outcomes to responses and problems, and records metrics.
 
 use std::time::Instant;
 
@@ -10,16 +10,17 @@ use crate::{
     metrics as names, problems, rate_limits::to_rate_limit, write_response::WriteResponse,
 };
 
-/// Maps the outcomes of writes of one kind to responses, and measures them.
+/// A mapper from write outcomes to responses, for one kind of item.
 pub struct OutcomeMapper {
-    /// `messages`, `plays` or `visits`: the label of the metrics and the rate limit policy.
+    /// `messages`, `plays` or `visits`: the value of the `kind` label, and the name of the rate
+    /// limit policy.
     kind: &'static str,
     accepted_total: Counter,
     accept_duration: Histogram,
 }
 
 impl OutcomeMapper {
-    /// Creates a mapper for one kind of items.
+    /// Creates a mapper for one kind of item.
     pub fn new(kind: &'static str) -> Self {
         Self {
             kind,
@@ -28,7 +29,8 @@ impl OutcomeMapper {
         }
     }
 
-    /// Maps the outcome of a write of `items` items that was started at `started`.
+    /// Maps the outcome of a write of `items` items to a response or a problem. If the write was
+    /// accepted, records metrics, with `started` as the start of the write.
     pub fn map<R>(
         &self,
         outcome: Result<WriteOutcome<R>, HotError>,

@@ -1,4 +1,4 @@
-//! Ingestion of plays.
+//! Accepts plays and writes them to Redis.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use crate::{
     write_response::WriteResponse,
 };
 
-/// Accepts plays. Each HTTP thread has its own instance.
+/// The ingestion of plays. Each HTTP thread has its own instance.
 pub struct PlayIngestion {
     writer: PlayWriter,
-    /// Provides the clock of Redis.
+    /// Provides the Redis clock.
     hot: HotStore,
     limits: RateLimits,
     outcomes: OutcomeMapper,
@@ -35,12 +35,13 @@ impl PlayIngestion {
         }
     }
 
-    /// Rejects a request with a body of this size early if it would be rejected later anyway.
+    /// Rejects a request before it is parsed if even one play would exceed the rate limit or the
+    /// capacity of the writer. `bytes` is the size of the body.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }
 
-    /// Rejects a request as [`Self::check`] does, given the number of its plays.
+    /// Does the same as [`Self::check`] for a request with `items` plays.
     pub fn check_items(
         &self,
         client: &ClientIdentity,
@@ -51,7 +52,7 @@ impl PlayIngestion {
         Ok(self.writer.check_capacity(bytes)?)
     }
 
-    /// Accepts plays atomically. `body` is the body that they were parsed from.
+    /// Accepts plays atomically. `body` is the request body that contained the plays.
     pub async fn accept(
         &self,
         plays: Vec<Play>,

@@ -22,7 +22,7 @@ pub fn not_utf8(error: std::str::Utf8Error) -> Problem {
         .detail(format!("The request body is not valid UTF-8 at byte {offset}."))
 }
 
-/// Returns the problem for a configured limit on stored items that is reached.
+/// Returns the problem for a write that exceeds a configured capacity.
 pub fn capacity_exceeded(capacity: Capacity, kind: &str) -> Problem {
     match capacity {
         Capacity::Inbox => Problem::new(Code::InboxFull).detail(
@@ -61,8 +61,8 @@ pub fn key_reused() -> Problem {
     ))
 }
 
-/// Returns the problem for an idempotency key whose outcome was stored by a different version of
-/// the service.
+/// Returns the problem for a stored outcome in a format that this version of the service does not
+/// support.
 pub fn unknown_record_format() -> Problem {
     Problem::new(Code::Internal)
         .caused_by("the outcome stored under the Idempotency-Key has an unknown format")

@@ -6,28 +6,28 @@ use mayfly_runtime::settings::Rate;
 
 use crate::client_identity::ClientIdentity;
 
-/// The limit of items of one kind per client.
+/// The rate limit for items of one kind, which applies to each client separately.
 pub struct RateLimits {
     /// `messages`, `plays` or `visits`.
     kind: &'static str,
     rate: Option<Rate>,
-    /// Shared by all threads.
+    /// The clients that have used up the limit, shared by all threads.
     clients: ExhaustedClients,
 }
 
 impl RateLimits {
-    /// Creates the limit; `None` means no limit.
+    /// Creates a limit. A `rate` of `None` means no limit.
     pub fn new(kind: &'static str, rate: Option<Rate>, clients: ExhaustedClients) -> Self {
         Self { kind, rate, clients }
     }
 
-    /// Returns the number of items per window, if it is limited.
+    /// Returns the maximum number of items per window, or `None` if there is no limit.
     pub fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    /// Rejects a request with at least `items` items if it is known to be beyond the limit of its
-    /// client.
+    /// Rejects a request with at least `items` items if the request is already known to exceed the
+    /// limit.
     pub fn check(&self, client: &ClientIdentity, items: usize) -> Result<(), Problem> {
         let Some(limit) = client.limit(self.rate) else { return Ok(()) };
         match self.clients.find_rejection(&limit, items, client.has_key()) {
@@ -37,7 +37,7 @@ impl RateLimits {
     }
 }
 
-/// Returns the state of a limit as clients see it.
+/// Converts the status of a limit to the values that clients receive.
 pub fn to_rate_limit(kind: &'static str, status: RateLimitStatus) -> RateLimit {
     let RateLimitStatus { rate, remaining, resets_in } = status;
     RateLimit { policy: kind, rate, remaining, resets_in }

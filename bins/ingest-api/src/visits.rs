@@ -1,4 +1,4 @@
-//! Ingestion of visits.
+//! Accepts visits and writes them to Redis.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::{
     write_response::WriteResponse,
 };
 
-/// Accepts visits. Each HTTP thread has its own instance.
+/// The ingestion of visits. Each HTTP thread has its own instance.
 pub struct VisitIngestion {
     writer: VisitWriter,
     limits: RateLimits,
@@ -31,12 +31,13 @@ impl VisitIngestion {
         }
     }
 
-    /// Rejects a request with a body of this size early if it would be rejected later anyway.
+    /// Rejects a request before it is parsed if even one visit would exceed the rate limit or the
+    /// capacity of the writer. `bytes` is the size of the body.
     pub fn check(&self, client: &ClientIdentity, bytes: usize) -> Result<(), Problem> {
         self.check_items(client, bytes, 1)
     }
 
-    /// Rejects a request as [`Self::check`] does, given the number of its visits.
+    /// Does the same as [`Self::check`] for a request with `items` visits.
     pub fn check_items(
         &self,
         client: &ClientIdentity,
@@ -47,7 +48,7 @@ impl VisitIngestion {
         Ok(self.writer.check_capacity(bytes, items)?)
     }
 
-    /// Accepts visits atomically. `body` is the body that they were parsed from.
+    /// Accepts visits atomically. `body` is the request body that contained the visits.
     pub async fn accept(
         &self,
         visits: Vec<Visit>,

@@ -5,7 +5,7 @@ use mayfly_http::{IdempotencyKey, RateLimit};
 
 /// The response to an accepted write, apart from its body.
 pub enum WriteResponse<R = ()> {
-    /// The request was executed. If the client has a limit, its remaining allowance.
+    /// The request was executed. Contains the status of the client's rate limit, if there is one.
     New(Option<RateLimit>),
     /// An earlier request with the same idempotency key was executed, with this result.
     Replayed(R),

@@ -16,16 +16,17 @@ use mayfly_http::{Code, Problem};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-/// The maximum number of entries of a cache. A cache that would exceed it loses its expired entries,
-/// or all if that is not enough.
+/// The maximum number of entries in a cache. When an entry is inserted into a full cache, the cache
+/// first removes its expired entries. If the cache is then still more than half full, it removes
+/// all entries.
 const ENTRIES_MAX: usize = 10_000;
-/// The maximum size of the values of a cache, in bytes. At this size, it loses entries as above.
+/// A cache is also full when the total size of its values reaches this number of bytes.
 const VALUES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A cache that is shared by all threads of the process.
 pub struct SingleFlightCache<K, V> {
     slots: Mutex<HashMap<K, Slot<V>>>,
-    /// The size of all cached values.
+    /// The total size of the cached values, in bytes.
     bytes: Arc<AtomicUsize>,
 }
 
@@ -35,7 +36,7 @@ pub trait CacheValue: Clone + Send + Sync + 'static {
     fn heap_bytes(&self) -> usize;
 }
 
-/// A part of the size of a cache. It is subtracted when this is dropped.
+/// The size of an entry. It counts toward the total size of the cache until this struct is dropped.
 #[derive(Debug)]
 struct CachedBytes {
     total: Arc<AtomicUsize>,
@@ -48,11 +49,12 @@ type Slot<V> = watch::Receiver<Option<CachedEntry<V>>>;
 /// A cached entry with its size.
 type CachedEntry<V> = (CacheEntry<V>, CachedBytes);
 
-/// The result of a fetch, and how long it can be reused.
+/// The result of a fetch, and the time until which it can be reused.
 #[derive(Debug, Clone)]
 pub struct CacheEntry<V> {
     value: Result<V, FetchError>,
-    /// `None` if only the requests that already wait receive the entry.
+    /// The expiry time. `None` if the entry is not cached: only the requests that are already
+    /// waiting receive it.
     expires_at: Option<Instant>,
     /// Whether the entry can be refreshed before it expires.
     refresh: Refresh,
@@ -65,18 +67,18 @@ enum Refresh {
     Disabled,
 }
 
-/// The reason why a fetch returned no value.
+/// The error of a fetch that returned no value.
 #[derive(Debug, Clone)]
 pub enum FetchError {
     /// A store failed.
     Store(Arc<dyn StoreError>),
     /// Too many fetches are in progress.
     Overloaded,
-    /// The fetch was dropped because its thread exited.
+    /// The fetch ended without a result, because its task panicked or its thread exited.
     Cancelled,
 }
 
-/// The state of a key.
+/// The state of a key in the cache.
 enum Lookup<V> {
     Fresh(Result<V, FetchError>),
     Fetching(Slot<V>),
@@ -94,7 +96,7 @@ impl<V> CacheEntry<V> {
         Self { refresh: Refresh::Disabled, ..Self::new(value, expires_at) }
     }
 
-    /// Creates the entry of a failed fetch. Only the requests that are already waiting receive it.
+    /// Creates the entry for a failed fetch. Only the requests that are already waiting receive it.
     pub fn failed(error: impl Into<FetchError>) -> Self {
         Self { value: Err(error.into()), expires_at: None, refresh: Refresh::Disabled }
     }
@@ -112,7 +114,7 @@ impl<V> CacheEntry<V> {
 }
 
 impl CachedBytes {
-    /// Adds the size of an entry to that of the cache.
+    /// Adds the size of an entry to the total size of the cache.
     fn add<V: CacheValue>(entry: &CacheEntry<V>, total: &Arc<AtomicUsize>) -> Self {
         let bytes = entry.value.as_ref().map_or(0, V::heap_bytes);
         total.fetch_add(bytes, Ordering::Relaxed);
@@ -132,11 +134,12 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         Self { slots: Mutex::default(), bytes: Arc::default() }
     }
 
-    /// Returns the cached value, waits for a fetch in progress, or fetches.
+    /// Returns the cached value. If there is none, waits for the fetch in progress, or starts a
+    /// fetch and waits for it.
     ///
-    /// The fetch is a separate task and continues if its caller disconnects, since others may wait
-    /// for it. It is canceled if the thread of its caller exits; then the other callers fetch once
-    /// more.
+    /// The fetch is a separate task. It continues if the caller that started it disconnects,
+    /// because other callers may be waiting. If the fetch ends without a result, because its task
+    /// panics or its thread exits, each waiting caller retries once.
     pub async fn get<F>(&self, key: &K, fetch: impl Fn() -> F) -> Result<V, FetchError>
     where
         F: Future<Output = CacheEntry<V>> + Send + 'static,
@@ -147,11 +150,11 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         }
     }
 
-    /// Returns whether the caller must refresh the entry, which expires in less than `ahead`, and
-    /// [`insert`](Self::insert) the result.
+    /// If the entry expires in less than `ahead` and no refresh has begun, postpones its expiry by
+    /// `extension` and returns `true`. The caller must then refresh the entry and
+    /// [`insert`](Self::insert) the result. In the meantime, readers receive the old value.
     ///
-    /// Only one caller gets `true`. The entry stays valid for `extension` longer, so that readers
-    /// do not wait for the refresh.
+    /// Otherwise, returns `false`.
     pub fn begin_refresh(&self, key: &K, ahead: Duration, extension: Duration) -> bool {
         let mut slots = self.slots.lock();
         let extended = slots.get(key).and_then(|slot| {
@@ -166,8 +169,8 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         true
     }
 
-    /// Inserts an entry unless a fetch is in progress: its waiters receive the result of that
-    /// fetch.
+    /// Inserts an entry, unless a fetch is in progress, because the result of the fetch takes
+    /// precedence.
     pub fn insert(&self, key: K, entry: CacheEntry<V>) {
         let mut slots = self.slots.lock();
         if !matches!(inspect(slots.get(&key)), Lookup::Fetching(_)) {
@@ -186,7 +189,7 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         let (entries, bytes) = size(slots);
         if (entries >= ENTRIES_MAX && !slots.contains_key(&key)) || bytes >= VALUES_BYTES_MAX {
             slots.retain(|_, slot| !matches!(inspect(Some(slot)), Lookup::Missing));
-            // Much must be free afterwards, because this takes time.
+            // The scan is slow, so it must make room for many insertions.
             let (entries, bytes) = size(slots);
             if entries > ENTRIES_MAX / 2 || bytes > VALUES_BYTES_MAX / 2 {
                 slots.clear();
@@ -211,7 +214,8 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         }
     }
 
-    /// Returns the cached value, else the slot of the fetch in progress, which it spawns if needed.
+    /// Returns the cached value. If there is none, spawns a fetch unless one is in progress, and
+    /// returns the slot of the fetch.
     fn find_or_spawn<F>(
         &self,
         key: &K,
@@ -241,7 +245,8 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
 
 fn inspect<V: Clone>(slot: Option<&Slot<V>>) -> Lookup<V> {
     let Some(slot) = slot else { return Lookup::Missing };
-    // Read before the entry: a fetch stores its entry before it drops the sender.
+    // The sender must be checked before the entry. A fetch stores its entry before it drops the
+    // sender, so a closed slot without an entry never receives one.
     let is_closed = slot.has_changed().is_err();
     match &*slot.borrow() {
         Some((entry, _)) if entry.is_fresh() => Lookup::Fresh(entry.value.clone()),
@@ -250,7 +255,7 @@ fn inspect<V: Clone>(slot: Option<&Slot<V>>) -> Lookup<V> {
     }
 }
 
-/// A response as JSON; `None` for an unknown host.
+/// A JSON response; `None` for an unknown host.
 impl CacheValue for Option<Bytes> {
     fn heap_bytes(&self) -> usize {
         self.as_ref().map_or(0, Bytes::len)
@@ -268,8 +273,9 @@ impl From<FetchError> for Problem {
         match error {
             FetchError::Store(error) => Self::from_store_error(&*error),
             FetchError::Overloaded => Self::new(Code::Overloaded),
-            FetchError::Cancelled => Self::new(Code::Unavailable)
-                .caused_by("the thread that fetched the response exited"),
+            FetchError::Cancelled => {
+                Self::new(Code::Unavailable).caused_by("the fetch ended without a result")
+            }
         }
     }
 }
@@ -285,12 +291,12 @@ mod tests {
 
     use super::*;
 
-    /// Longer than a test runs.
+    /// A duration longer than any test runs.
     const LONG: Duration = Duration::from_secs(3_600);
     /// The duration of a fetch.
     const FETCH_DURATION: Duration = Duration::from_millis(200);
 
-    /// The size that the values of the tests claim to have.
+    /// The size that each test value reports.
     const VALUE_BYTES: usize = 100;
 
     impl CacheValue for usize {
@@ -299,7 +305,7 @@ mod tests {
         }
     }
 
-    /// Counts its fetches; the count is also the value.
+    /// A source that counts its fetches and returns the count as the value.
     #[derive(Clone, Default)]
     struct Source(Arc<AtomicUsize>);
 
@@ -322,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_gets_share_one_fetch_and_later_ones_its_value() {
+    async fn concurrent_and_later_gets_share_one_fetch() {
         let (cache, source) = (SingleFlightCache::new(), Source::default());
         let get_first = || get(&cache, 1, &source);
         let (a, b, c) = tokio::join!(get_first(), get_first(), get_first());
@@ -345,7 +351,7 @@ mod tests {
         let (cache, expires_at) = (SingleFlightCache::new(), Instant::now() + LONG);
         assert!(!cache.begin_refresh(&1, LONG, LONG), "there is no entry yet");
         cache.insert(1, CacheEntry::new(1, expires_at));
-        assert!(!cache.begin_refresh(&1, FETCH_DURATION, LONG), "it does not expire soon");
+        assert!(!cache.begin_refresh(&1, FETCH_DURATION, LONG), "the entry does not expire soon");
         assert!(cache.begin_refresh(&1, LONG * 2, LONG));
         assert!(!cache.begin_refresh(&1, LONG * 2, LONG), "a refresh is in progress");
         let fetch = || async { CacheEntry::failed(HotError::Timeout) };
@@ -416,7 +422,7 @@ mod tests {
         for key in 0..250 {
             assert!(get(key, LONG).await <= VALUES_BYTES_MAX + VALUE);
         }
-        // Expired entries are removed, and others are kept.
+        // A full cache removes expired entries and keeps the others.
         cache.slots.lock().clear();
         get(0, LONG).await;
         for key in 1..=100 {

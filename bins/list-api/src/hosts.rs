@@ -1,4 +1,4 @@
-//! The pages of hosts and their visitors. Responses are cached for a second.
+//! Queries for the visitors to hosts and pages. Lists of pages are cached for one second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     problems::host_not_found,
 };
 
-/// How long a response is cached.
+/// How long a list of pages is cached.
 const RESPONSE_TTL: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -31,7 +31,8 @@ pub struct HostQueries {
     caches: Arc<HostCaches>,
 }
 
-/// The caches of all threads: JSON responses, `None` for unknown hosts.
+/// The caches for lists of pages as JSON, shared by all threads. A list is `None` for an unknown
+/// host.
 pub struct HostCaches {
     pages: SingleFlightCache<Host, Option<Bytes>>,
     rising: SingleFlightCache<(Host, Window), Option<Bytes>>,
@@ -64,25 +65,25 @@ impl HostQueries {
         Self { stores: Stores { hot, cold, source, visits }, caches }
     }
 
-    /// Lists the visitors of a host's top pages as JSON.
+    /// Lists the top pages of a host as JSON, with the number of visitors to each page.
     pub async fn list_pages(&self, host: &Host) -> Result<Bytes, Problem> {
         let fetch = || cache_response(self.stores.clone().list_pages(host.clone()));
         self.caches.pages.get(host, fetch).await?.ok_or_else(host_not_found)
     }
 
-    /// Ranks the pages of a host by score, compared with an earlier sample, as JSON.
+    /// Lists the pages of a host as JSON, compared with an earlier sample and ranked by score.
     pub async fn list_rising(&self, host: Host, window: Window) -> Result<Bytes, Problem> {
         let key = (host, window);
         let fetch = || cache_response(self.stores.clone().list_rising(key.0.clone(), window));
         self.caches.rising.get(&key, fetch).await?.ok_or_else(host_not_found)
     }
 
-    /// Returns the current time by the clock of Redis.
+    /// Returns the current time according to the Redis clock.
     pub fn now(&self) -> Timestamp {
         self.stores.hot.clock().now()
     }
 
-    /// Lists the hours of a page that begin at `from` or later, and before `to`.
+    /// Returns the history of a page for the hours that begin at `from` or later and before `to`.
     pub async fn list_history(
         &self,
         host: &Host,
@@ -90,14 +91,15 @@ impl HostQueries {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<History, Problem> {
-        // The hour before is the reference of the first one, within the retention.
+        // The first hour is compared with the preceding hour if the preceding hour is within the
+        // retention period.
         let since = from.minus(HOUR).max(to.minus(limits::HOURLY_RETENTION));
         let totals = self.stores.cold.samples().list_hours(host, &path, since, to).await?;
         Ok(History::new(path, &totals, from))
     }
 }
 
-/// Returns the cache entry of a response. Its lifetime begins with the fetch.
+/// Returns the cache entry for a response. The lifetime of the entry begins when the fetch starts.
 async fn cache_response(
     fetch: impl Future<Output = Result<Option<Bytes>, FetchError>>,
 ) -> CacheEntry<Option<Bytes>> {
@@ -135,7 +137,8 @@ impl Stores {
         Ok(rising.map(|rising| to_json(&rising)))
     }
 
-    /// Requests samples of a host. Hosts with Mayfly's own visits are sampled anyway.
+    /// Requests samples of a host. With the source `visits`, every host with visitors is sampled
+    /// anyway.
     async fn watch(&self, host: &Host) -> Result<(), FetchError> {
         if self.source == RisingSource::Chartbeat {
             self.hot.trends().watch_hosts(std::slice::from_ref(host)).await?;
@@ -143,14 +146,14 @@ impl Stores {
         Ok(())
     }
 
-    /// Compares a snapshot with the newest sample that is at least as old as the window, and at
-    /// most twice as old.
+    /// Compares a snapshot with the newest sample that is at least one window and at most two
+    /// windows older than the snapshot.
     async fn compare(
         &self,
         mut trends: TrendSnapshot,
         window: Window,
     ) -> Result<TrendSnapshot, FetchError> {
-        // The snapshot contains the comparison with the sample before.
+        // The snapshot already contains the comparison with the previous sample.
         if window != Window::FiveSeconds {
             let length = window.duration();
             let before = trends.sampled_at.minus(length);

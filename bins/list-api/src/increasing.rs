@@ -1,8 +1,8 @@
-//! Pages of a host whose visitors increased, for callers with an API key.
+//! Lists the pages of a host that have more visitors than before, for callers with an API key.
 //!
-//! Keys are cached for half a second, so that a revoked key is rejected everywhere within a second.
-//! Answers are cached until a newer one can exist. The answer of a busy host is refreshed ahead of
-//! its expiry and served until the refresh completes.
+//! The status of a key is cached for half a second, so that a revoked key is usually rejected
+//! everywhere within a second. An answer is cached until a newer one can exist. The answer for a
+//! busy host is refreshed before it expires, and requests receive the old answer in the meantime.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,24 +27,24 @@ use crate::{
 const KEY_STATUS_TTL: Duration = Duration::from_millis(500);
 /// The maximum number of keys that a process checks with the source concurrently.
 const CREDENTIAL_CHECKS_MAX: usize = 100;
-/// How long before its expiry an answer is refreshed.
+/// How long before its expiry an answer can be refreshed.
 const REFRESH_AHEAD: Duration = Duration::from_millis(600);
-/// How much longer the answer is served during the refresh: about the duration of a call.
+/// How much longer the old answer is served during a refresh: about the duration of a call.
 const REFRESH_EXTENSION: Duration = Duration::from_secs(1);
-/// How long an answer from Mayfly's own visitor counts is cached.
+/// How long an answer that is based on Mayfly's own visitor counts is cached.
 const VISITS_TTL: Duration = Duration::from_secs(1);
 
-/// Queries for increases. Each HTTP thread has its own instance.
+/// Queries for pages with more visitors than before. Each HTTP thread has its own instance.
 pub struct IncreaseQueries {
     hot: HotStore,
     source: RisingSource,
     caches: Arc<IncreaseCaches>,
 }
 
-/// The caches of all threads.
+/// The caches, shared by all threads.
 pub struct IncreaseCaches {
     key_status: SingleFlightCache<HostCredentialId, KeyStatus>,
-    /// Whether the source accepts keys that are not registered.
+    /// Whether the source accepts a key that is not registered.
     credentials: SingleFlightCache<HostCredentialId, UpstreamAnswer<()>>,
     credential_checks: Arc<Semaphore>,
     increases: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
@@ -53,7 +53,7 @@ pub struct IncreaseCaches {
 /// The status of a key for a host.
 #[derive(Debug, Clone, Copy)]
 enum KeyStatus {
-    /// The keys are not loaded into Redis yet.
+    /// The keys have not been loaded into Redis yet.
     NotLoaded,
     Revoked,
     Unknown,
@@ -66,11 +66,11 @@ impl CacheValue for KeyStatus {
     }
 }
 
-/// The pages of a host whose visitors increased.
+/// The pages of a host that have more visitors than before.
 pub struct Increases {
     /// The list as JSON.
     pub json: Bytes,
-    /// The age of the list if the source has failed since.
+    /// The age of the list if the source has failed since it returned the list; otherwise `None`.
     pub stale_age: Option<Duration>,
 }
 
@@ -92,7 +92,7 @@ impl IncreaseQueries {
         Self { hot, source: settings.rising.source, caches }
     }
 
-    /// Lists the pages of a host with more visitors than before, largest increase first.
+    /// Lists the pages of a host that have more visitors than before, largest increase first.
     pub async fn list_increases(&self, api_key: &str, host: &str) -> Result<Increases, Problem> {
         let host =
             Host::parse(host).ok().filter(|_| is_valid_key(api_key)).ok_or_else(unauthorized)?;
@@ -125,8 +125,8 @@ impl IncreaseQueries {
         }
     }
 
-    /// Refreshes an answer that expires soon in the background, so that requests for a busy host
-    /// never wait for a call.
+    /// Starts refreshing the cached answer if it expires soon, so that requests for a busy host
+    /// rarely wait for a call.
     fn refresh_ahead(&self, credential: &HostCredential<&str>) {
         let increases = &self.caches.increases;
         if !increases.begin_refresh(&credential.id.host, REFRESH_AHEAD, REFRESH_EXTENSION) {
@@ -141,7 +141,8 @@ impl IncreaseQueries {
         });
     }
 
-    /// Returns whether the key is registered for the host.
+    /// Returns whether the key is registered for the host. Returns an error if the key was revoked,
+    /// or if the keys have not been loaded yet.
     async fn is_registered(&self, credential: &HostCredential<&str>) -> Result<bool, Problem> {
         let fetch = || find_key_status(self.hot.clone(), credential.id.clone());
         match self.caches.key_status.get(&credential.id, fetch).await? {
@@ -153,7 +154,7 @@ impl IncreaseQueries {
     }
 
     /// Checks with the source whether an unregistered key is valid for the host. If the source
-    /// fails, the caller gets no data, since its access cannot be verified.
+    /// fails, the caller gets no data, because the key cannot be verified.
     async fn check_at_source(&self, credential: &HostCredential<&str>) -> Result<(), Problem> {
         let permits = &self.caches.credential_checks;
         let fetch = || check_credential(self.hot.clone(), credential.to_owned(), permits.clone());
@@ -165,7 +166,7 @@ impl IncreaseQueries {
     }
 }
 
-/// Returns whether a text is well-formed as a key.
+/// Returns whether a text has the format of a key.
 fn is_valid_key(text: &str) -> bool {
     (1..=limits::SOURCE_KEY_CHARS_MAX).contains(&text.chars().count())
         && !text.chars().any(char::is_control)
@@ -174,7 +175,7 @@ fn is_valid_key(text: &str) -> bool {
 async fn find_key_status(hot: HotStore, id: HostCredentialId) -> CacheEntry<KeyStatus> {
     let started = Instant::now();
     let status = match hot.api_keys().find(&id.hash).await {
-        // Not cached: the keys may be loaded at the next request.
+        // Not cached, because the keys may be loaded before the next request.
         Ok(ApiKeyState::NotLoaded) => return CacheEntry::new(KeyStatus::NotLoaded, started),
         Ok(ApiKeyState::Revoked) => KeyStatus::Revoked,
         Ok(ApiKeyState::Active(hosts)) if hosts.contains(&id.host) => KeyStatus::Active,
@@ -184,7 +185,8 @@ async fn find_key_status(hot: HotStore, id: HostCredentialId) -> CacheEntry<KeyS
     CacheEntry::new(status, started + KEY_STATUS_TTL)
 }
 
-/// Returns the increases that stats-publisher computed last from Mayfly's own visits.
+/// Returns the increases in the latest trend snapshot, which stats-publisher computed from Mayfly's
+/// own visits.
 async fn find_increases(hot: HotStore, requested: Host) -> CacheEntry<UpstreamAnswer<Bytes>> {
     let started = Instant::now();
     match hot.trends().find(&requested).await {

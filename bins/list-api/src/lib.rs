@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 pub use self::metrics::METRICS;
 use crate::snapshot::SnapshotUrl;
 
-/// Runs the service until it is drained: it completes the requests that it has accepted.
+/// Runs the service until it is drained. The drain completes the accepted requests.
 pub fn run(process: Process) -> ServiceFuture {
     Box::pin(run_service(process))
 }

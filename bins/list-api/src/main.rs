@@ -1,4 +1,4 @@
-//! The binary of list-api.
+//! The entry point of list-api.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Play counts: read from Redis, or from Postgres while Redis does not have all of them.
+//! Reads play counts from Redis, or from Postgres while Redis does not have all counts.
 
 use mayfly_cold::ColdStore;
 use mayfly_core::{PlayCount, PlayCursor, VideoId};
@@ -17,7 +17,7 @@ impl PlayCountQueries {
         Self { hot, cold }
     }
 
-    /// Returns the count of a video, or `None` if it was never played.
+    /// Returns the count of a video, or `None` if the video has never been played.
     pub async fn find_count(&self, video_id: &VideoId) -> Result<Option<PlayCount>, Problem> {
         match self.hot.plays().find_count(video_id.as_str()).await? {
             CountsRead::Complete(count) => Ok(count),

@@ -18,20 +18,19 @@ pub fn message_not_found() -> Problem {
     Problem::new(Code::NotFound).detail("No message has this ID.")
 }
 
-/// Returns the problem for a video that was never played.
+/// Returns the problem for a video that has never been played.
 pub fn plays_not_found() -> Problem {
     Problem::new(Code::NotFound).detail("No plays are recorded for this video.")
 }
 
-/// Returns the problem for a missing recent pulse: no stats-publisher is running, or it cannot
-/// reach Redis.
+/// Returns the problem for a missing pulse: no stats-publisher is running, or none can reach Redis.
 pub fn no_pulse() -> Problem {
     Problem::new(Code::Unavailable)
         .detail("No pulse was published in the last few seconds.")
         .retry_after(Duration::from_secs(1))
 }
 
-/// Returns the problem for a host that was never sampled.
+/// Returns the problem for a host that has never been sampled.
 pub fn host_not_found() -> Problem {
     Problem::new(Code::NotFound).detail("No data is recorded for this host.")
 }
@@ -41,25 +40,26 @@ pub fn unauthorized() -> Problem {
     Problem::new(Code::Unauthorized).detail("The API key is not valid for this host.")
 }
 
-/// Returns the problem for keys that Redis lost and that are not reloaded yet.
+/// Returns the problem for API keys that have not been loaded into Redis yet, for example after
+/// Redis has lost its data.
 pub fn keys_not_loaded() -> Problem {
     Problem::new(Code::Unavailable)
         .detail("The API keys are being loaded.")
         .retry_after(Duration::from_secs(1))
 }
 
-/// Returns the problem for a key that the source of visitors rejected for this host.
+/// Returns the problem for a key that the visitor source rejected for this host.
 pub fn upstream_rejected() -> Problem {
     Problem::new(Code::UpstreamRefused)
 }
 
-/// Returns the problem for a failed source of visitors whose last response is too old.
+/// Returns the problem for a visitor source that failed and has no recent response.
 pub fn upstream_failed() -> Problem {
     Problem::new(Code::UpstreamFailed)
 }
 
-/// Returns the problem for a cursor that was not issued by this service, or was issued for the
-/// other order.
+/// Returns the problem for a cursor that was not issued by this service, or was issued for a list
+/// in the other order.
 pub fn invalid_cursor(rule: &'static str) -> Problem {
     Problem::new(Code::InvalidCursor).field("cursor", rule)
 }

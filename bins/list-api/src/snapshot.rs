@@ -1,7 +1,7 @@
 //! The URL of the statistics snapshot in S3.
 //!
-//! The URL is signed in advance, so that no request calls S3, Postgres or a credentials provider,
-//! nor Redis once a snapshot was seen.
+//! The URL is signed in advance, so that requests do not call S3 or a credentials provider. Once a
+//! snapshot has been seen, requests do not call Redis either.
 
 use std::{
     sync::{
@@ -21,13 +21,13 @@ use tokio::time::Instant;
 
 /// The interval between two signatures.
 const SIGN_INTERVAL: Duration = Duration::from_secs(15);
-/// The interval after a failed signature or while S3 denies access.
+/// The interval before the next signature after a failure, or while the snapshot cannot be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 /// The interval between two checks of whether S3 accepts the signed URL.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// The minimum remaining lifetime of a URL that is returned to a client.
 const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(60);
-/// The `Retry-After` of the response before the first snapshot.
+/// The `Retry-After` value in the response while there is no snapshot.
 const FIRST_SNAPSHOT_RETRY: Duration = Duration::from_secs(5);
 
 /// Queries for the snapshot. Each HTTP thread has its own instance.
@@ -39,31 +39,34 @@ pub struct SnapshotQueries {
 /// The URL of the snapshot, shared by all threads.
 pub struct SnapshotUrl {
     url: Url,
-    /// Whether a snapshot was seen. From then on one exists, even if Redis loses its data.
+    /// Whether a snapshot has been seen. Stays `true` after Redis has lost its data, because the
+    /// snapshot still exists in S3.
     is_published: AtomicBool,
-    /// Whether the object was missing at the last check: its bucket or key is new, or it was deleted.
+    /// Whether the object was missing at the last conclusive check, because it was deleted or
+    /// because the configured bucket or key is new.
     is_missing: AtomicBool,
 }
 
 enum Url {
     /// The configured public URL.
     Public(String),
-    /// A URL that a background task signs, or the reason why there is none.
+    /// A URL that a background task signs, or the error text if there is none yet.
     Signed(RwLock<Result<SignedUrl, String>>),
 }
 
-/// Signs the URL and checks that S3 accepts it.
+/// The signer of the URL, which also checks that S3 accepts the URL.
 struct UrlSigner {
     hot: HotStore,
     s3: SnapshotStore,
     component: Component,
-    /// The reason why S3 denied access at the last check, or that the object is missing.
+    /// The error if the object was not readable at the last conclusive check: S3 denied access, or
+    /// the object was missing.
     access_denied: Option<String>,
     check_at: Instant,
 }
 
 impl SnapshotUrl {
-    /// Creates the configured URL. A signed URL is not signed yet.
+    /// Creates the URL. Unless it is public, [`Self::sign_periodically`] must sign it.
     pub fn new(settings: &settings::StatsSettings) -> Arc<Self> {
         let url = if settings.public_url.is_empty() {
             Url::Signed(RwLock::new(Err("not signed yet".to_owned())))
@@ -77,7 +80,8 @@ impl SnapshotUrl {
         })
     }
 
-    /// Signs the URL periodically until aborted. Returns immediately if the URL is public.
+    /// Signs the URL periodically until the task is aborted. Returns immediately if the URL is
+    /// public.
     pub async fn sign_periodically(
         self: Arc<Self>,
         hot: HotStore,
@@ -92,7 +96,8 @@ impl SnapshotUrl {
         loop {
             let started = Instant::now();
             let interval = signer.sign(current).await;
-            // After the signature, which depends on no store.
+            // The URL is signed before the check, because the check may have to wait for Redis and
+            // S3.
             let has_changed = signer.check_if_due(&self).await;
             if !has_changed {
                 tokio::time::sleep_until(started + interval).await;
@@ -100,7 +105,7 @@ impl SnapshotUrl {
         }
     }
 
-    /// Returns whether a snapshot exists. Reads Redis until one was seen.
+    /// Returns whether a snapshot exists. Reads Redis until a snapshot has been seen.
     async fn is_published(&self, hot: &HotStore) -> Result<bool, HotError> {
         if !self.is_published.load(Ordering::Relaxed) {
             if hot.snapshots().find_state(StateFeed::Stats).await?.is_none() {
@@ -145,8 +150,8 @@ impl SnapshotQueries {
 }
 
 impl UrlSigner {
-    /// Signs a URL and returns the interval until the next signature. If it fails, the previous URL
-    /// remains in use until it expires.
+    /// Signs a URL, updates the health component, and returns the interval until the next
+    /// signature. If signing fails, the previous URL remains in use.
     async fn sign(&mut self, current: &RwLock<Result<SignedUrl, String>>) -> Duration {
         let signed = self.s3.sign_url().await;
         let mut current = current.write();
@@ -169,14 +174,16 @@ impl UrlSigner {
         RETRY_INTERVAL
     }
 
-    /// Checks, if due, whether S3 accepts the URL, and returns whether the result has changed.
+    /// Checks whether S3 accepts the URL, if a check is due. Returns whether the result has
+    /// changed.
     ///
-    /// A change requires a new signature, since the credentials are reloaded after a denial.
+    /// A change requires a new signature, because the credentials are reloaded after a denial.
     async fn check_if_due(&mut self, url: &SnapshotUrl) -> bool {
         if Instant::now() < self.check_at {
             return false;
         }
-        // Before the first snapshot a read fails, with an error that depends on other permissions.
+        // While there is no snapshot, the error of a read depends on the permission to list the
+        // bucket.
         let is_published = url.is_published(&self.hot).await.unwrap_or(false);
         let result =
             if is_published { self.s3.check_readable().await } else { self.s3.check().await };
@@ -186,7 +193,7 @@ impl UrlSigner {
         let access_denied = match result {
             Ok(false) if is_published => Some(format!("{} is missing", self.s3.location())),
             Ok(_) => None,
-            // Inconclusive: S3 did not respond. Missing credentials are reported by the signature.
+            // Inconclusive: S3 did not respond, or credentials are missing, which `sign` reports.
             Err(S3Error::Unavailable(_) | S3Error::Timeout(_) | S3Error::NoCredentials(_)) => {
                 self.access_denied.clone()
             }
@@ -203,5 +210,5 @@ impl UrlSigner {
 fn url_unavailable(reason: &str) -> Problem {
     Problem::new(Code::Unavailable)
         .detail("The statistics are not available.")
-        .caused_by(format!("the URL of the snapshot cannot be signed: {reason}"))
+        .caused_by(format!("there is no usable signed URL for the snapshot: {reason}"))
 }

@@ -1,7 +1,7 @@
-//! Requests to the upstream source of visitors.
+//! Requests calls to the upstream visitor source.
 //!
-//! One stats-publisher calls the source for all processes. A request records in Redis that the host
-//! is requested, and polls for the outcome of the call.
+//! One stats-publisher calls the source for all processes. list-api records in Redis that a call
+//! for a host is requested, and polls for the outcome of the call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,9 +20,10 @@ use crate::{
 
 /// The maximum age of a stale answer that is served while the source fails.
 const STALE_AGE_MAX: Duration = Duration::from_secs(60);
-/// The maximum time to wait for an outcome: the call in progress, the interval and the next call.
+/// The maximum time to wait for an outcome: long enough for a call in progress, the interval
+/// between calls, and the next call.
 const WAIT_MAX: Duration = Duration::from_millis(4_500);
-/// The initial interval between two polls.
+/// The minimum interval between two polls.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// How long an outcome that can change at any moment is cached.
 const OUTCOME_TTL: Duration = Duration::from_millis(500);
@@ -38,12 +39,12 @@ pub enum UpstreamAnswer<T> {
         value: T,
         /// The age of the answer at `observed_at`.
         age: Duration,
-        /// When the age was observed.
+        /// The time when the age was observed.
         observed_at: Instant,
     },
     /// The source rejected the request.
     Rejected,
-    /// The source failed and has no recent answer.
+    /// The source failed, and there is no recent answer.
     Failed,
 }
 
@@ -62,10 +63,10 @@ impl CacheValue for UpstreamAnswer<()> {
     }
 }
 
-/// The API key of a caller and the host that it requests.
+/// The API key of a caller and the requested host.
 #[derive(Debug, Clone)]
 pub struct HostCredential<T> {
-    /// The key as sent. It is never logged.
+    /// The key as the caller sent it. It is never logged.
     pub key: T,
     /// The identity of the credential.
     pub id: HostCredentialId,
@@ -95,7 +96,7 @@ impl HostCredential<String> {
         Ok(Observation { state, now, observed_at })
     }
 
-    /// Requests a call and polls until `outcome` returns a value or [`WAIT_MAX`] has passed. Also
+    /// Requests a call and polls until `outcome` returns a value or [`WAIT_MAX`] has elapsed. Also
     /// returns the last observation.
     async fn request_call<T>(
         &self,
@@ -109,7 +110,8 @@ impl HostCredential<String> {
         let started = first.observed_at;
         let mut observed = first;
         while started.elapsed() < WAIT_MAX {
-            // The longer the call takes, the less another poll interval adds to its latency.
+            // The interval grows with the time waited, so that polling adds only about 5% to the
+            // latency of a long call.
             sleep(POLL_INTERVAL_MIN.max(started.elapsed() / 20)).await;
             observed = self.observe(hot).await?;
             if let Some(outcome) = outcome(&observed) {
@@ -120,36 +122,37 @@ impl HostCredential<String> {
     }
 }
 
-/// The state of a source at one moment.
+/// The state of the source at one moment.
 struct Observation {
     state: SourceState,
-    /// The time of the observation by the clock of Redis.
+    /// The time of the observation, according to the Redis clock.
     now: Timestamp,
-    /// The time by the local clock, taken before Redis was read.
+    /// The time according to the local clock, taken before Redis was read.
     observed_at: Instant,
 }
 
 impl Observation {
-    /// Returns how long data of the time `at` remains fresh, or `None` if it is stale.
+    /// Returns how long a result from the time `at` remains fresh, or `None` if it is stale.
     fn remaining_freshness(&self, at: Timestamp) -> Option<Duration> {
         let interval = limits::SOURCE_CALL_INTERVAL;
         let left = at.plus(interval).since(self.now).min(interval);
         (!left.is_zero()).then_some(left)
     }
 
-    /// Returns the latest snapshot if no newer one can exist, and the time until which that holds.
+    /// Returns the latest snapshot and the time until which it is fresh, or `None` if there is no
+    /// fresh snapshot.
     fn fresh_trends(&self) -> Option<(&TrendSnapshot, Instant)> {
         let trends = self.state.trends.as_ref()?;
         let left = self.remaining_freshness(trends.sampled_at)?;
         Some((trends, self.observed_at + left))
     }
 
-    /// Returns the failure of the latest call if it is recent.
+    /// Returns the failure of the latest call if the failure is recent.
     fn fresh_failure(&self) -> Option<SourceFailure> {
         self.state.failure.filter(|failure| self.remaining_freshness(failure.at).is_some())
     }
 
-    /// Returns the answer for the host if it is known.
+    /// Returns the latest answer for the host, or `None` if there is no fresh answer.
     fn outcome(&self) -> Option<CacheEntry<UpstreamAnswer<Bytes>>> {
         if let Some(failure) = self.fresh_failure() {
             return Some(self.failed_outcome(failure.is_refusal));
@@ -176,8 +179,8 @@ impl Observation {
     }
 }
 
-/// Returns the increases of a host for an accepted credential: the latest snapshot while it is
-/// fresh, else the answer of the source.
+/// Returns the increases of a host for an accepted credential: the latest answer from the source if
+/// it is fresh, or else the answer to a new call.
 pub async fn fetch_increases(
     hot: HotStore,
     credential: HostCredential<String>,
@@ -193,9 +196,11 @@ pub async fn fetch_increases(
     fetch.await.unwrap_or_else(|error: FetchError| CacheEntry::failed(error))
 }
 
-/// Returns the successor of a snapshot that is fresh for less than `ahead`.
+/// Requests a call to replace a snapshot that remains fresh for less than `ahead`, and returns the
+/// new answer. If another process has already caused a newer answer, returns that answer.
 ///
-/// Returns `None` if the refresh fails; the next request then fetches as usual.
+/// Returns `None` if there is no new answer in time. The first request after the expiry then
+/// fetches as usual.
 pub async fn refresh_increases(
     hot: HotStore,
     credential: HostCredential<String>,
@@ -219,8 +224,8 @@ pub async fn refresh_increases(
 
 /// Returns whether the source accepts a credential.
 ///
-/// The outcome of a call with another key is conclusive only if the source failed. The number of
-/// concurrent checks is limited by `permits`.
+/// The outcome of a call with another key is conclusive only if the source failed. `permits` limits
+/// the number of concurrent checks.
 pub async fn check_credential(
     hot: HotStore,
     credential: HostCredential<String>,

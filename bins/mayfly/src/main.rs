@@ -1,4 +1,4 @@
-//! The operator's command.
+//! The `mayfly` command for operators.
 
 mod command_line;
 mod commands;

@@ -1,4 +1,5 @@
-//! The configuration of the commands: that of the services, with the addresses of the local stack.
+//! The configuration of the commands: the configuration of the services, with the addresses of the
+//! local stack while it runs.
 
 use anyhow::{Result, ensure};
 use mayfly_runtime::Settings;
@@ -6,8 +7,8 @@ use mayfly_stack::control::Checkout;
 use mayfly_stack::{Service, StackEnv};
 use secrecy::SecretString;
 
-/// Loads the configuration. While the local stack runs, its Redis, Postgres and ws-fanout are used
-/// unless the environment sets others.
+/// Loads the configuration. While the local stack runs, the commands use its Redis, Postgres and
+/// ws-fanout unless the environment sets other addresses or a configuration file.
 pub(crate) fn load_settings() -> Result<Settings> {
     let mut settings = Settings::load()?;
     let Some(env) = find_stack_env() else { return Ok(settings) };
@@ -28,8 +29,8 @@ pub(crate) fn load_settings() -> Result<Settings> {
     Ok(settings)
 }
 
-/// Returns the public URLs of a service: those of all instances in the running local stack, unless
-/// the environment sets one.
+/// Returns the public URLs of a service. While the local stack runs, these are the URLs of all
+/// instances of the service, unless the environment sets a URL or a configuration file.
 pub(crate) fn find_urls(service: Service) -> Result<Vec<String>> {
     let public = Settings::load()?.public;
     let (name, url) = match service {
@@ -55,7 +56,7 @@ fn is_unset(names: &[&str]) -> bool {
     names.iter().all(|name| std::env::var_os(name).is_none())
 }
 
-/// Returns the addresses of the stack of this checkout, if it runs.
+/// Returns the addresses of this checkout's stack, or `None` if the stack is down.
 fn find_stack_env() -> Option<StackEnv> {
     let checkout = Checkout::enter().ok()?;
     if !checkout.is_supervised() {

@@ -7,8 +7,8 @@ use mayfly_runtime::StopSignals;
 use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that is canceled by SIGINT, SIGTERM, SIGQUIT or SIGHUP. From now on, these
-/// signals do not terminate the process.
+/// Returns a token that is canceled when the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
+/// After this call, these signals do not terminate the process.
 pub(crate) fn cancel_on_signal() -> Result<CancellationToken> {
     let mut signals = StopSignals::install()?;
     let token = CancellationToken::new();
@@ -20,7 +20,7 @@ pub(crate) fn cancel_on_signal() -> Result<CancellationToken> {
     Ok(token)
 }
 
-/// Returns the exit code of a command that a signal interrupted.
+/// Returns the exit code for a command that a signal interrupted.
 pub(crate) fn interrupted(signal: SignalKind) -> ExitCode {
     ExitCode::from(u8::try_from(128 + signal.as_raw_value()).unwrap_or(u8::MAX))
 }

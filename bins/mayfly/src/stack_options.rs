@@ -12,14 +12,14 @@ use mayfly_stack::{Service, Spec, is_managed_setting, parse_scale};
 use crate::command_line::{Command, CommandLine, StackOptions};
 
 /// Variables that many environments set for other purposes. They replace the stack's own servers
-/// only on make's command line, which passes them as options.
+/// only if they are set on the command line of `make`, which passes them as options.
 const SERVER_VARIABLES: [&str; 3] = ["REDIS_URL", "DATABASE_URL", "S3_ENDPOINT"];
 
-/// The port of ws-fanout if none is given.
+/// The port of ws-fanout if no port is given.
 const DEFAULT_PORT_BASE: u16 = 8080;
 
 impl StackOptions {
-    /// Returns the options of `mayfly up` without arguments, which are those of the environment.
+    /// Returns the options of `mayfly up` without arguments, which come from the environment.
     pub(crate) fn from_environment() -> Result<Self> {
         let line = CommandLine::try_parse_from(["mayfly", "up"]);
         match line.map(|line| line.command) {
@@ -29,7 +29,7 @@ impl StackOptions {
         }
     }
 
-    /// Returns the spec of the stack of a checkout.
+    /// Builds the spec of a checkout's stack from these options and the environment.
     pub(crate) fn to_spec(&self, checkout: &Checkout) -> Result<Spec> {
         let env = read_environment();
         let s3_endpoint = non_empty(self.s3_endpoint.as_ref());
@@ -48,8 +48,8 @@ impl StackOptions {
         })
     }
 
-    /// Lists the settings of a running stack that `requested` would undo because they are missing
-    /// here. Values that may contain secrets are omitted.
+    /// Lists the settings of a running stack that `requested` would undo because these options do
+    /// not contain them. Omits or redacts values that may contain secrets.
     pub(crate) fn list_missing(&self, current: &Spec, requested: &Spec) -> Vec<String> {
         let mut missing = Vec::new();
         if self.port_base.is_none() && current.port_base != requested.port_base {
@@ -83,7 +83,7 @@ impl StackOptions {
         missing
     }
 
-    /// Prints which environment variables are ignored.
+    /// Prints a line for each environment variable that is ignored.
     pub(crate) fn report_ignored_variables(&self) {
         for line in self.list_ignored(&read_environment()) {
             print_err(&line);
@@ -111,8 +111,8 @@ fn is_setting(name: &str) -> bool {
     name.starts_with("MAYFLY_") && name.contains("__")
 }
 
-/// Returns whether this looks like a setting, but the stack does not use it. The tests have variables
-/// of their own.
+/// Returns whether a variable looks like a setting that the stack does not use. Variables for the
+/// tests do not count.
 fn is_unknown(name: &str) -> bool {
     let is_ours = name.starts_with("MAYFLY_") || name.starts_with("MESSY_");
     let is_known = is_setting(name)

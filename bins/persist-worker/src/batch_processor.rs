@@ -1,9 +1,9 @@
-//! Determines the outcome of every entry (stored, retried or dead-lettered) and then acknowledges
-//! it.
+//! Stores, retries or dead-letters every entry. Acknowledges an entry after it has been stored or
+//! dead-lettered.
 //!
-//! Processing can be interrupted at any point. The entry is then still pending, and another worker
-//! claims and processes it again. If its outcome was already committed to Postgres, this has no
-//! effect but the acknowledgment.
+//! Processing can be interrupted at any point. An unacknowledged entry stays pending until a worker
+//! claims it and processes it again. If the entry has already been committed to Postgres, it is not
+//! stored or counted again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,18 +26,20 @@ use crate::{
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
 };
 
-/// The worker shuts down while Postgres or Redis is unavailable. Its entries stay pending.
+/// The error of a worker that shuts down while Postgres or Redis is unavailable. Entries that the
+/// worker has not acknowledged stay pending.
 #[derive(Debug, thiserror::Error)]
-#[error("the worker shuts down while a store is unavailable")]
+#[error("the worker is shutting down while a store is unavailable")]
 pub struct ShuttingDown;
 
-/// The maximum number of rejected entries that are kept for an early retry. Further entries stay
-/// pending and are retried when they are claimed.
+/// The maximum number of rejected entries that are kept in memory for an early retry. All rejected
+/// entries stay pending. Entries that are not kept are retried only when a worker claims them.
 const REJECTED_ENTRIES_MAX: usize = 1_000;
-/// The size of the rejected entries at which no further ones are kept.
+/// The limit on the total size of the rejected entries that are kept in memory, in bytes. The last
+/// entry can make the total exceed the limit.
 const REJECTED_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The initial pause between two attempts while a store is unavailable. It doubles with each
-/// attempt.
+/// The initial pause between two attempts while a store is unavailable. The pause doubles after
+/// each attempt, up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ struct RejectedEntry {
     retry_at: Instant,
 }
 
-/// Processes the deliveries of one consumer.
+/// A processor for the entries that are delivered to one consumer.
 pub struct BatchProcessor<H> {
     handler: H,
     hot: HotStore,
@@ -70,8 +72,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Self { handler, hot, cold, settings, draining, outages, rejected: Vec::new() }
     }
 
-    /// Processes a batch. Entries that were delivered too often, according to `delivery_counts`,
-    /// are processed individually, so that an entry that crashes its worker affects no others.
+    /// Processes a batch. Entries that have been delivered at least `queue.deliveries_max` times,
+    /// according to `delivery_counts`, are processed last and individually, so that an entry that
+    /// crashes the worker does not affect the others.
     pub async fn process(
         &mut self,
         deliveries: &[Delivery],
@@ -101,7 +104,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
         warn!(
             stream = H::STREAM.name(),
             entries = missing.len(),
-            "pending entries were removed from the stream before they were processed: they are lost"
+            "pending entries were deleted from the stream before they were acknowledged; entries \
+             that had not been stored are lost"
         );
         let ids: Vec<&str> = missing.iter().map(String::as_str).collect();
         let heartbeat = ClaimHeartbeat::new(H::STREAM, "");
@@ -146,7 +150,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Stores a group. Returns `None` if Postgres rejects one of its entries.
+    /// Stores a group of entries. Returns `None` if Postgres rejects the batch.
     async fn store(
         &self,
         group: &EntryGroup<'_, H::Batch<'_>>,
@@ -173,7 +177,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
                         entries = group.entries.len(),
                         %error,
                         suppressed,
-                        "Postgres rejected a batch: its entries are stored individually"
+                        "Postgres rejected a batch; retrying its entries individually"
                     );
                 }
                 Ok(None)
@@ -208,7 +212,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Schedules a retry of a rejected entry, or dead-letters it after too many attempts.
+    /// Counts a failed attempt to store an entry. Dead-letters the entry once it reaches the
+    /// maximum number of attempts. Otherwise, schedules an early retry, unless too many rejected
+    /// entries are kept already.
     async fn record_rejection(
         &mut self,
         delivery: &Delivery,
@@ -229,8 +235,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 attempts,
                 reason,
                 suppressed,
-                "Postgres rejected an entry: it is retried, and dead-lettered after too many \
-                 attempts"
+                "Postgres rejected an entry; it will be retried until it reaches the maximum \
+                 number of attempts, then dead-lettered"
             );
         }
         if attempts >= self.settings.queue.attempts_max {
@@ -251,7 +257,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
     }
 
     /// Stores an entry as a dead letter, then acknowledges it. If Postgres rejects the dead letter,
-    /// the entry stays pending and is processed again when it is claimed: it must not block others.
+    /// the entry stays pending without blocking other entries, and is processed again when a worker
+    /// claims it.
     async fn dead_letter(
         &self,
         delivery: &Delivery,
@@ -268,7 +275,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 attempts,
                 reason,
                 suppressed,
-                "an entry cannot be stored: it becomes a dead letter"
+                "an entry cannot be stored; storing it as a dead letter"
             );
         }
         let letter = H::to_dead_letter(delivery, reason, attempts);
@@ -310,7 +317,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
 
     /// Retries an operation with exponential backoff until it succeeds or the worker shuts down.
     ///
-    /// In the meantime it sends heartbeats, so that no other worker claims the entries.
+    /// Sends heartbeats between attempts, so that no other worker claims the entries of
+    /// `heartbeat`.
     async fn retry_until_shutdown<T, E: std::error::Error>(
         &self,
         heartbeat: &ClaimHeartbeat<'_>,
@@ -339,8 +347,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
     }
 }
 
-/// Records the wait times of entries until `now` in the metrics and returns them, with each entry
-/// weighted by its number of items.
+/// Records in the metrics how long each entry waited until `now`, and logs each entry at `debug`.
+/// Returns the wait times, weighted by the number of items in each entry.
 fn record_wait_times(entries: &[(&Delivery, u64)], now: Timestamp) -> Consumption {
     let wait_seconds = metrics::histogram!(names::QUEUE_WAIT_SECONDS);
     let mut consumption = Consumption::default();

@@ -2,7 +2,7 @@
 
 use mayfly_hot::{HotError, HotStore, Stream};
 
-/// The entries that a consumer processes.
+/// The heartbeat that a consumer sends for the entries that it processes.
 pub struct ClaimHeartbeat<'a> {
     stream: Stream,
     consumer: &'a str,
@@ -10,17 +10,17 @@ pub struct ClaimHeartbeat<'a> {
 }
 
 impl<'a> ClaimHeartbeat<'a> {
-    /// Creates a heartbeat of a consumer without entries.
+    /// Creates a heartbeat without entries.
     pub fn new(stream: Stream, consumer: &'a str) -> Self {
         Self { stream, consumer, entry_ids: Vec::new() }
     }
 
-    /// Returns the heartbeat of the same consumer for other entries.
+    /// Returns a heartbeat of the same consumer for `entry_ids`.
     pub fn with_entries<'b>(&'b self, entry_ids: Vec<&'b str>) -> ClaimHeartbeat<'b> {
         ClaimHeartbeat { stream: self.stream, consumer: self.consumer, entry_ids }
     }
 
-    /// Resets the idle time of the entries, as XAUTOCLAIM sees it.
+    /// Resets the idle time of the entries, so that XAUTOCLAIM does not return them.
     pub async fn send(&self, hot: &HotStore) -> Result<(), HotError> {
         hot.queue().reset_idle(self.stream, self.consumer, &self.entry_ids).await
     }

@@ -1,7 +1,7 @@
 //! persist-worker: moves accepted entries from the Redis streams to Postgres.
 //!
-//! It stores messages and counts plays in batches, exactly once, and acknowledges entries after the
-//! commit.
+//! The workers store messages and count plays in batches, exactly once, and acknowledge entries
+//! after the commit.
 
 mod batch_processor;
 mod claim_heartbeat;
@@ -31,7 +31,8 @@ use crate::{
     worker::Worker,
 };
 
-/// Runs the workers until they are drained: they process the entries that they have read.
+/// Runs the workers until the process drains. The workers then process the entries that they have
+/// already read, unless Redis or Postgres is unavailable.
 pub fn run(process: Process) -> ServiceFuture {
     Box::pin(run_service(process))
 }
@@ -80,8 +81,8 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
             )
             .run()
         });
-        // A single worker, because counting in Postgres is serial. It reads the next batch in the
-        // meantime.
+        // Plays have a single worker, because transactions that count plays run one at a time in
+        // Postgres.
         let handler = PlayHandler::new(hot.clone(), cold.clone(), timeout);
         let play_worker = Worker::new(
             handler,
@@ -98,7 +99,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the schema. Returns `false` if the process is drained first.
+/// Waits until the database has the required schema. Returns `false` if the process drains first.
 async fn wait_for_schema(
     cold: &ColdStore,
     schema: &Component,

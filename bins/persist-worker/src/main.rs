@@ -1,4 +1,4 @@
-//! The binary of persist-worker.
+//! The entry point of persist-worker.
 
 use std::process::ExitCode;
 

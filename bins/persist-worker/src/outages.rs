@@ -1,32 +1,32 @@
-//! The log of the failures that all workers of a process share, so that an outage has one line per
-//! kind of work and not one per worker and entry.
+//! The failure logs that all workers of a process share. Outages are logged per kind of work, not
+//! per worker or entry.
 
 use std::sync::Arc;
 
 use mayfly_runtime::{ItemLog, LogBudget, OutageLog};
 
-/// Entries that Postgres rejects are logged individually up to this number per minute.
+/// The maximum number of log lines per minute about rejections and dead letters.
 const REJECTIONS_PER_MINUTE: u32 = 20;
 
-/// The failures of the workers.
+/// The failure logs of the workers.
 #[derive(Clone)]
 pub struct WorkerOutages {
-    /// Reads of new entries.
+    /// Failures to read new entries.
     pub read: OutageLog,
-    /// Claims of the entries of other workers.
+    /// Failures to claim abandoned entries.
     pub claim: OutageLog,
-    /// Storage and acknowledgment.
+    /// Failures to store or acknowledge entries.
     pub process: OutageLog,
-    /// Reports to other parts of the system, which are not retried.
+    /// Failures to send heartbeats or report wait times, which are not retried.
     pub report: OutageLog,
-    /// Rejected batches, entries and dead letters.
+    /// The limit on log lines about rejected batches, rejected entries, and new dead letters.
     pub rejections: Arc<LogBudget>,
-    /// Entries whose dead letter Postgres rejects. They stay pending.
+    /// Entries that Postgres rejects even as dead letters. They stay pending.
     pub dead_letters: Arc<ItemLog>,
 }
 
 impl WorkerOutages {
-    /// Creates the logs of workers that have not failed yet.
+    /// Creates logs without failures.
     pub fn new() -> Self {
         Self {
             read: OutageLog::new("read the stream (the queue grows in the meantime)"),

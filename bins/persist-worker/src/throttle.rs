@@ -1,32 +1,34 @@
-//! A limit on the number of rows that are stored per second.
+//! A limit on the number of rows that a worker stores per second. Each stream entry counts as one
+//! row.
 
 use std::{num::NonZeroU32, time::Duration};
 
 use mayfly_runtime::settings;
 
-/// Returns how many batches a process stores concurrently, so that Postgres never waits for the
-/// next one. With a throttle there is a single writer, which enforces the rate.
+/// Returns the number of workers that store messages concurrently. If a rate limit is set, there is
+/// only one, because each worker would apply the limit separately.
 pub fn writer_count(settings: &settings::PersistSettings) -> usize {
     if settings.rows_per_second_max.is_some() { 1 } else { settings.writers }
 }
 
-/// A limit of rows per second, or none.
+/// An optional limit on rows per second.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle(Option<NonZeroU32>);
 
 impl Throttle {
-    /// Creates the throttle, or one without a limit.
+    /// Creates a throttle. `None` means no limit.
     pub fn new(rows_per_second_max: Option<NonZeroU32>) -> Self {
         Self(rows_per_second_max)
     }
 
-    /// Returns the maximum number of rows of a batch: at most the rows of one second.
+    /// Returns the maximum number of rows in a batch: `rows_max`, or the limit per second if that
+    /// is lower.
     pub fn batch_rows(self, rows_max: usize) -> usize {
         let second = self.0.and_then(|rate| usize::try_from(rate.get()).ok());
         second.map_or(rows_max, |second| rows_max.min(second))
     }
 
-    /// Returns the minimum duration of storing `rows` rows.
+    /// Returns the minimum time that storing `rows` rows must take, or zero if there is no limit.
     pub fn min_duration(self, rows: usize) -> Duration {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         self.0.map_or(Duration::ZERO, |rate| {

@@ -18,38 +18,40 @@ use crate::{
     throttle::Throttle,
 };
 
-/// How long a read blocks. An idle worker takes this long to shut down.
+/// The maximum time that a read blocks. An idle worker can take this long to notice a shutdown.
 const READ_BLOCK: Duration = Duration::from_millis(500);
 /// The pause after a failed read.
 const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// The size at which a batch is complete, even if it contains fewer than `persist.batch_rows_max`
-/// entries. The last read can exceed it.
+/// A batch of at least this many bytes is complete, even if it contains fewer than
+/// `persist.batch_rows_max` entries. The last read can make the batch larger.
 const BATCH_BYTES_TARGET: usize = 8 * 1024 * 1024;
-/// The size of a read whose entries all have the maximum size. A batch is read in several steps: the
-/// size of its entries is unknown in advance, and one large read would take a lot of memory.
-const READ_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// The minimum number of entries of a read, regardless of their size.
+/// The target size in bytes of a read in which all entries have the maximum size. A batch is read
+/// in several steps, because the size of its entries is unknown in advance and one large read could
+/// use a lot of memory.
+const READ_BYTES_TARGET: usize = 2 * 1024 * 1024;
+/// The minimum result of [`read_rows`], regardless of the size of the entries.
 const READ_ROWS_MIN: usize = 16;
 
-/// Returns the maximum number of entries of one read.
+/// Returns the maximum number of entries in one read.
 const fn read_rows(entry_bytes_max: usize) -> usize {
-    let rows = READ_BYTES_MAX / entry_bytes_max;
+    let rows = READ_BYTES_TARGET / entry_bytes_max;
     if rows > READ_ROWS_MIN { rows } else { READ_ROWS_MIN }
 }
 
-/// Entries that were read.
+/// The result of reading a batch.
 #[derive(Default)]
 struct Batch {
     read: ReadBatch,
-    /// Whether more entries may follow immediately.
+    /// Whether the batch is complete. If it is, more entries are probably waiting.
     is_full: bool,
 }
 
-/// A worker: one consumer of the consumer group of a stream.
+/// A worker: one consumer in the consumer group of a stream.
 pub struct Worker<H> {
     consumer: Consumer,
-    /// Held while this worker reads a batch, so that the batches of the workers of a process do not
-    /// interleave: messages of one request would be stored out of order.
+    /// The lock that this worker holds while it reads a batch. If the workers of a process read
+    /// concurrently, their batches could interleave, and the messages of one request could be
+    /// stored out of order.
     reading: Arc<Mutex<()>>,
     name: String,
     processor: BatchProcessor<H>,
@@ -59,12 +61,13 @@ pub struct Worker<H> {
     outages: WorkerOutages,
     /// The time of the next attempt to claim abandoned entries.
     claim_at: Instant,
-    /// The earliest time of the next read: entries that arrive before it form one batch.
+    /// The earliest time of the next read. The delay makes batches larger.
     read_at: Instant,
 }
 
 impl<H: StreamHandler> Worker<H> {
-    /// Creates a worker with a unique consumer name. The workers of a stream share `reading`.
+    /// Creates a worker with a unique consumer name. All workers of a process that read the same
+    /// stream must share `reading`.
     pub fn new(
         handler: H,
         hot: HotStore,
@@ -96,7 +99,8 @@ impl<H: StreamHandler> Worker<H> {
         }
     }
 
-    /// Runs until the worker is drained, then processes the last batch that it has read.
+    /// Runs until the process drains, then processes the last batch that the worker has read. If a
+    /// store is unavailable during the drain, unprocessed entries stay pending.
     pub async fn run(mut self) {
         let mut batch = Vec::new();
         while !self.draining.is_cancelled() {
@@ -110,12 +114,14 @@ impl<H: StreamHandler> Worker<H> {
             info!(
                 stream = H::STREAM.name(),
                 entries = batch.len(),
-                "shut down with pending entries; another worker claims them"
+                "shutting down with pending entries; another worker will claim them"
             );
         }
     }
 
-    /// Processes a batch and reads the next one concurrently.
+    /// Processes a batch while reading the next one. Then retries the rejected entries that are
+    /// due, and claims and processes abandoned entries. Returns the next batch, which is empty if
+    /// the read failed.
     async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, ShuttingDown> {
         let started = Instant::now();
         let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
@@ -146,16 +152,17 @@ impl<H: StreamHandler> Worker<H> {
         Ok(next)
     }
 
-    /// Returns the time of the next read: immediately after a full batch, since there is a backlog,
-    /// else after the batch interval, since a few large transactions cost Postgres less than many
-    /// small ones.
+    /// Returns the earliest time of the next read. After a full batch, the worker reads
+    /// immediately, because there is probably a backlog. Otherwise, it waits for the batch
+    /// interval, because a few large transactions cost Postgres less than many small ones.
     fn next_read_at(&self, read: &Result<Batch, HotError>) -> Instant {
         let is_full = read.as_ref().is_ok_and(|batch| batch.is_full);
         let pause = if is_full { Duration::ZERO } else { self.settings.persist.batch_interval };
         Instant::now() + pause
     }
 
-    /// Acknowledges the entries of a batch that no longer exist, and returns the others.
+    /// Acknowledges the entries of a batch that were deleted from the stream, and returns the
+    /// others.
     async fn ack_missing(&self, read: ReadBatch) -> Result<Vec<Delivery>, ShuttingDown> {
         self.processor.ack_missing(&read.deleted).await?;
         Ok(read.deliveries)
@@ -165,7 +172,8 @@ impl<H: StreamHandler> Worker<H> {
         self.draining.run_until_cancelled(tokio::time::sleep(READ_RETRY_INTERVAL)).await;
     }
 
-    /// Claims and processes up to `rows` entries of workers that crashed or hang.
+    /// If a claim is due, claims and processes up to `rows` pending entries that have been idle for
+    /// `queue.claim_after`, for example because their worker has crashed.
     async fn claim_abandoned(&mut self, rows: usize) -> Result<(), ShuttingDown> {
         if Instant::now() < self.claim_at {
             return Ok(());
@@ -183,13 +191,14 @@ impl<H: StreamHandler> Worker<H> {
             info!(
                 stream = H::STREAM.name(),
                 entries = claimed,
-                "claimed pending entries of another worker"
+                "claimed and processed idle pending entries"
             );
         }
         Ok(())
     }
 
-    /// Claims and processes up to `rows` entries. Returns their number.
+    /// Claims and processes up to `rows` entries. Returns the number of processed entries, which is
+    /// 0 if the claim failed.
     async fn claim_step(&mut self, rows: usize) -> Result<usize, ShuttingDown> {
         let idle = self.settings.queue.claim_after;
         let claimed = self.consumer.claim_batch(idle, rows).await;
@@ -198,7 +207,8 @@ impl<H: StreamHandler> Worker<H> {
         }
         match claimed {
             Ok((read, delivery_counts)) => {
-                // A full batch can be followed by more entries.
+                // After a full batch, the next claim is due immediately, because more entries may
+                // follow.
                 let pause = if read.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
                 self.claim_at = Instant::now() + pause;
                 let claimed = self.ack_missing(read).await?;
@@ -222,8 +232,9 @@ impl<H: StreamHandler> Worker<H> {
     }
 }
 
-/// Waits for entries and reads up to `rows` of them, or fewer if they are large. After an error, the
-/// entries of the preceding steps are still pending: the consumer reads them again.
+/// Waits for entries, then reads in steps until the batch is complete or no more entries are
+/// waiting. A batch is complete if it contains `rows` entries or [`BATCH_BYTES_TARGET`] bytes. If a
+/// step fails, the entries of earlier steps stay pending, and the consumer reads them again.
 async fn read_batch<H: StreamHandler>(
     consumer: &mut Consumer,
     rows: usize,

@@ -1,4 +1,4 @@
-//! Leader election: each job runs on one instance of stats-publisher at a time.
+//! Leader election: each job runs on at most one instance of stats-publisher at a time.
 
 use std::time::Duration;
 
@@ -11,18 +11,19 @@ use tracing::debug;
 /// The pause after a failed step.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A job that one instance runs as the leader while the others are on standby.
+/// A job that one instance runs as the leader while the other instances are on standby.
 pub trait LeaderJob {
     /// The description of the job in the log, such as "publish play counts".
     const DESCRIPTION: &'static str;
 
     /// Runs one step and returns the pause before the next one.
     ///
-    /// A step asks `leadership` for the role of this instance before it does anything as the
-    /// leader.
+    /// Implementations must check the role of this instance with `leadership` before they act as
+    /// the leader.
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError>;
 
-    /// Waits for `pause`, or less if there is work to do. Cancel-safe.
+    /// Waits until the next step is due: by default, for `pause`. Implementations must be
+    /// cancel-safe.
     async fn wait(&mut self, pause: Duration) {
         sleep(pause).await;
     }
@@ -32,22 +33,24 @@ pub trait LeaderJob {
         false
     }
 
-    /// Completes the job and releases the lease, so that a standby takes over immediately.
+    /// Completes the job. By default, only releases the lease, so that a standby can take over
+    /// without waiting for the lease to expire.
     async fn finish(&mut self, leadership: &mut Leadership) {
         leadership.release().await;
     }
 }
 
-/// The leadership of one job: a lease that is renewed when due.
+/// The leadership of one job: a lease that is renewed when its renewal is due.
 pub struct Leadership {
     job: &'static str,
     lease: Lease,
-    /// When the lease was acquired or renewed, while this instance is the leader.
+    /// The time when the lease was last acquired or renewed, or `None` if the role of this instance
+    /// must be read from Redis.
     renewed_at: Option<Instant>,
 }
 
 impl Leadership {
-    /// Creates the leadership of `job`, whose lease expires `ttl` after its last renewal.
+    /// Creates the leadership of `job`. The lease expires `ttl` after its last renewal.
     pub fn new(hot: &HotStore, job: &'static str, ttl: Duration) -> Self {
         Self { job, lease: Lease::new(hot, job, ttl), renewed_at: None }
     }
@@ -71,7 +74,7 @@ impl Leadership {
         job.finish(&mut self).await;
     }
 
-    /// Returns the role of this instance, and renews the lease if it is due.
+    /// Acquires the lease, or renews it if a renewal is due. Returns the role of this instance.
     ///
     /// A leader must call this at least once per [`renew_interval`](Self::renew_interval).
     pub async fn role(&mut self) -> Result<Role, HotError> {
@@ -81,7 +84,7 @@ impl Leadership {
         self.renew().await
     }
 
-    /// Acquires or renews the lease now and returns the role of this instance.
+    /// Acquires or renews the lease immediately and returns the role of this instance.
     pub async fn renew(&mut self) -> Result<Role, HotError> {
         self.renewed_at = None;
         let started = Instant::now();
@@ -90,17 +93,17 @@ impl Leadership {
         Ok(role)
     }
 
-    /// Makes the next call to [`role`](Self::role) ask Redis.
+    /// Makes the next call to [`role`](Self::role) query Redis.
     pub fn invalidate(&mut self) {
         self.renewed_at = None;
     }
 
-    /// Returns how often a leader renews the lease.
+    /// Returns the interval between two renewals of the lease.
     pub fn renew_interval(&self) -> Duration {
         self.lease.renew_interval()
     }
 
-    /// Returns how long a standby waits if the lease of the leader expires in `expires_in`.
+    /// Returns how long a standby must wait if the leader's lease expires in `expires_in`.
     pub fn standby_pause(&self, expires_in: Duration) -> Duration {
         self.renew_interval().min(expires_in)
     }
@@ -110,16 +113,16 @@ impl Leadership {
         self.lease.remaining()
     }
 
-    /// Returns the lease, which fences writes to Redis.
+    /// Returns the lease, which fences off writes to Redis by former leaders.
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// Releases the lease, so that a standby takes over immediately.
+    /// Releases the lease, so that a standby can take over without waiting for the lease to expire.
     pub async fn release(&mut self) {
         self.renewed_at = None;
         if let Err(error) = self.lease.release().await {
-            debug!(job = self.job, %error, "cannot release the lease; it expires");
+            debug!(job = self.job, %error, "cannot release the lease; it will expire on its own");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! stats-publisher: the jobs that must run once, regardless of the number of instances.
+//! stats-publisher: runs the jobs that only one instance may run at a time.
 //!
-//! For each job one instance is the leader: the statistics snapshot, the play counts, the pulse and
-//! the trends of pages.
+//! Each job has at most one leader among the instances. The jobs publish the statistics snapshot,
+//! the play counts, the pulse and the trends of pages.
 
 mod leadership;
 mod metrics;
@@ -28,7 +28,8 @@ use crate::{
     trends::TrendSampler,
 };
 
-/// Runs the service until it is drained: it completes its work and releases its leases.
+/// Runs the jobs until the process drains, then tries to complete the work in progress and to
+/// release the leases.
 pub fn run(process: Process) -> ServiceFuture {
     Box::pin(run_service(process))
 }

@@ -1,4 +1,4 @@
-//! The binary of stats-publisher.
+//! The entry point of stats-publisher.
 
 use std::process::ExitCode;
 

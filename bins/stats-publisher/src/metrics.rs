@@ -7,23 +7,22 @@ use mayfly_runtime::metrics::{Metric, Series};
 
 /// Published frames of play counts.
 pub(crate) const PLAY_FRAMES_TOTAL: &str = "mayfly_play_frames_total";
-/// Snapshot runs, by `result`: `published`, `failed`, `late` (another publisher was first),
-/// `filling` (the rollups are not yet complete).
+/// Snapshot runs, by `result`: `published`, `failed`, `late` (another publisher may have been
+/// first), `filling` (the rollups are not complete yet).
 pub(crate) const SNAPSHOTS_TOTAL: &str = "mayfly_snapshots_total";
-/// Duration of a snapshot run, from reading Postgres to announcing the snapshot.
+/// Duration in seconds of a snapshot run, from reading Postgres to announcing the snapshot.
 pub(crate) const SNAPSHOT_DURATION_SECONDS: &str = "mayfly_snapshot_duration_seconds";
-/// Age of the data in the newest snapshot.
+/// Age in seconds of the data in the newest snapshot.
 pub(crate) const SNAPSHOT_AGE_SECONDS: &str = "mayfly_snapshot_age_seconds";
-/// Calls to the source of visitor counts, by `result`: `answered`, `refused` (4xx), `limited`
-/// (429), `failed`.
+/// Calls to the source of visitor counts, by `result`: `answered`, `limited` (429), `refused` (any
+/// other 4xx), `failed`.
 pub(crate) const RISING_CALLS_TOTAL: &str = "mayfly_rising_calls_total";
 /// Published samples of a host's visitors.
 pub(crate) const RISING_SAMPLES_TOTAL: &str = "mayfly_rising_samples_total";
-/// Published samples that were not stored, because too many waited for Postgres or Postgres
-/// rejected them.
+/// Published samples that were not stored, because the queue was full or Postgres rejected them.
 pub(crate) const RISING_SAMPLES_DROPPED_TOTAL: &str = "mayfly_rising_samples_dropped_total";
 
-/// All tables: those of the libraries, then the service's own.
+/// The tables of metrics: first the tables of the libraries, then the service's own table.
 pub const METRICS: &[&[Metric]] =
     &[http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, hot::LEASES, cold::METRICS, OWN];
 

@@ -1,5 +1,5 @@
-//! The pulse: the load and health of the whole system once per second, from the reports of all
-//! processes in Redis.
+//! The pulse: the load and health of the whole system, published once per second from the reports
+//! that all processes store in Redis.
 
 use std::{
     collections::VecDeque,
@@ -26,14 +26,14 @@ use crate::leadership::{LeaderJob, Leadership};
 const JOB: &str = "pulse";
 const LEASE_TTL: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The window of rates, in samples.
+/// The window for rates, in samples.
 const RATE_SAMPLES: usize = 5;
-/// The window of consumption times, in samples.
+/// The window for consumption times, in samples.
 const CONSUMPTION_SAMPLES: usize = 60;
-/// The interval of counting dead letters.
+/// The interval between two counts of dead letters.
 const DEAD_LETTERS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The reports at one instant.
+/// The reports at one point in time.
 #[derive(Clone, Default)]
 struct Sample {
     at: Option<Instant>,
@@ -42,7 +42,7 @@ struct Sample {
     consumption: [Consumption; Stream::ALL.len()],
 }
 
-/// Publishes the pulse.
+/// The publisher of the pulse.
 pub struct PulsePublisher {
     hot: HotStore,
     cold: ColdStore,
@@ -104,7 +104,8 @@ impl PulsePublisher {
 impl LeaderJob for PulsePublisher {
     const DESCRIPTION: &'static str = "publish the pulse";
 
-    /// A standby samples too, so that it has rates when it becomes the leader.
+    /// Takes a sample and, as the leader, publishes the pulse. A standby also takes samples, so
+    /// that it can compute rates when it becomes the leader.
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         let role = leadership.renew().await?;
         let totals = self.hot.snapshots().find_totals().await?;
@@ -126,13 +127,15 @@ impl LeaderJob for PulsePublisher {
         Ok(INTERVAL)
     }
 
-    /// Waits for the next tick instead, so that the interval includes the duration of the step.
+    /// Waits for the next tick instead of a pause, so that the interval includes the duration of
+    /// the step.
     async fn wait(&mut self, _: Duration) {
         self.ticks.tick().await;
     }
 }
 
-/// Counts dead letters periodically. While Postgres is slow or unavailable, the last count is used.
+/// Counts dead letters periodically. While Postgres is slow or unavailable, the last count remains
+/// in use.
 async fn count_dead_letters(cold: ColdStore, dead_letters: Arc<AtomicU64>) {
     run_periodically(DEAD_LETTERS_INTERVAL, "count dead letters", async || {
         dead_letters.store(cold.dead_letters().count().await?, Ordering::Relaxed);
@@ -157,7 +160,7 @@ fn rates_between(before: &Sample, after: &Sample) -> Rates {
     };
     #[expect(clippy::cast_precision_loss, reason = "a rate is rounded to a tenth")]
     let rate = |items: u64| round_to_tenth(items as f64 / seconds.as_secs_f64().max(f64::EPSILON));
-    // A counter that decreased was reset.
+    // A counter that has decreased was reset.
     let increase = |from: u64, to: u64| to.checked_sub(from).unwrap_or(to);
     let delivered = after.totals.fanouts.iter().map(|(name, fanout)| {
         let before = before.totals.fanouts.get(name).map_or(0, |fanout| fanout.delivered);
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn latest_wait_is_of_the_stream_with_new_items() {
+    fn latest_wait_belongs_to_the_stream_with_new_items() {
         let begin = Instant::now();
         let mut before = sample(begin, 0, &[]);
         let at = |second: i64| Timestamp::from_millis(second * 1_000);

@@ -1,24 +1,24 @@
-//! Schedules: work that is due once per interval of the clock, regardless of the instance.
+//! Schedules for work that is due once per clock interval, regardless of which instance does it.
 
 use std::time::Duration;
 
 use mayfly_core::Timestamp;
 
-/// Intervals of the clock, counted from 1970.
+/// Clock intervals of equal length, aligned to the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
     interval_ms: i64,
 }
 
 impl Schedule {
-    /// Creates a schedule with intervals of this length.
+    /// Creates a schedule with intervals of the given length.
     pub fn new(interval: Duration) -> Self {
         let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         Self { interval_ms: millis.max(1) }
     }
 
-    /// Returns whether the current interval has no result yet: the last one is from an earlier
-    /// interval, or there is none.
+    /// Returns whether the current interval has no result yet: the last result is from an earlier
+    /// interval, or there is no result.
     pub fn is_due(self, last: Option<Timestamp>, now: Timestamp) -> bool {
         last.is_none_or(|last| self.index(last) < self.index(now))
     }

@@ -1,5 +1,5 @@
-//! The hosts that connections of this process watch, with the newest trend frame of each. A host is
-//! removed when its last watcher disconnects.
+//! The hosts that this process's connections watch, each with its newest trend frame. A host is
+//! removed when the last connection stops watching it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,29 +18,30 @@ use crate::frames::TrendFrame;
 #[derive(Default)]
 pub(crate) struct HostRegistry {
     hosts: Mutex<Hosts>,
-    /// Notified when the snapshots of some hosts are to be read immediately.
+    /// Notified when hosts are added to `Hosts::requested`.
     requested: Notify,
 }
 
 #[derive(Default)]
 struct Hosts {
     by_name: BTreeMap<Host, HostEntry>,
-    /// Hosts whose newest snapshot is to be read immediately.
+    /// Hosts whose snapshots must be read without waiting for the next poll.
     requested: BTreeSet<Host>,
-    /// Number of frames stored since the start; the source of [`TrendFrame::number`].
+    /// Number of frames stored since the process started. A stored frame takes this value as its
+    /// [`TrendFrame::number`].
     stored_frames: u64,
 }
 
 #[derive(Default)]
 struct HostEntry {
-    /// Workers with connections that watch the host.
+    /// Number of workers with connections that watch the host.
     workers: usize,
     newest: Option<Arc<TrendFrame>>,
 }
 
 impl HostRegistry {
-    /// Records that a worker watches a host and returns the newest frame of the host. If there is
-    /// none, the snapshot is requested from Redis.
+    /// Records that a worker watches a host and returns the host's newest frame. If no frame is
+    /// stored, requests the host's snapshot and returns `None`.
     pub(crate) fn watch(&self, host: &Host) -> Option<Arc<TrendFrame>> {
         let mut hosts = self.hosts.lock();
         let entry = hosts.by_name.entry(host.clone()).or_default();
@@ -64,8 +65,8 @@ impl HostRegistry {
         }
     }
 
-    /// Returns up to `count` watched hosts in the order of their names, starting after `after` and
-    /// wrapping around at the end.
+    /// Returns up to `count` watched hosts in order of name, each at most once. Starts after
+    /// `after`, or at the first host if `after` is `None`, and wraps around at the end.
     pub(crate) fn next_hosts(&self, after: Option<&Host>, count: usize) -> Vec<Host> {
         let by_name = &self.hosts.lock().by_name;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -85,20 +86,21 @@ impl HostRegistry {
         self.requested.notify_one();
     }
 
-    /// Waits for requests and returns the hosts whose snapshots are to be read.
+    /// Waits until snapshots are requested. Removes and returns the requested hosts that are still
+    /// watched.
     pub(crate) async fn requested_hosts(&self) -> Vec<Host> {
         self.requested.notified().await;
         std::mem::take(&mut self.hosts.lock().requested).into_iter().collect()
     }
 
-    /// Returns whether a snapshot is needed: the host is watched, and the snapshot is newer than
-    /// the stored one. A stored frame with an implausible timestamp is always replaced, so that a
-    /// wrong clock cannot block the feed.
+    /// Returns whether a snapshot is needed: the host must be watched, and the snapshot must be
+    /// newer than the stored frame, if any. If the timestamp of the stored frame is too far in the
+    /// future, any other timestamp is accepted, so that a wrong clock cannot block the feed.
     pub(crate) fn needs(&self, host: &Host, sampled_at: Timestamp, now: Timestamp) -> bool {
         self.hosts.lock().needs(host, sampled_at, now)
     }
 
-    /// Stores a frame if it is needed, and numbers it.
+    /// Numbers, stores and returns a frame if it is needed. Otherwise, returns `None`.
     pub(crate) fn store(&self, mut frame: TrendFrame, now: Timestamp) -> Option<Arc<TrendFrame>> {
         let mut hosts = self.hosts.lock();
         if !hosts.needs(&frame.host, frame.sampled_at, now) {

@@ -1,9 +1,10 @@
 //! ws-fanout: pushes live feeds to clients over WebSocket and server-sent events.
 //!
-//! [`feeds`] follow Redis and encode new data once into [`frames`]. The [`hub`] broadcasts them to
-//! the workers. A [`worker`] is one event loop with its connections: it enqueues shared frames for
-//! each connection and writes without waiting for any client. [`resume`] replays what a
-//! reconnecting client missed. [`http`] accepts connections; [`websocket`] implements RFC 6455.
+//! The tasks in [`feeds`] read new data from Redis and encode it into [`frames`]. The [`hub`]
+//! broadcasts the frames to the workers. A [`worker`] runs one event loop for its connections: it
+//! enqueues shared frames for each connection and never waits for a client. [`resume`] replays the
+//! messages that a reconnecting client missed. [`http`] accepts connections, and [`websocket`]
+//! implements the required subset of RFC 6455.
 
 mod feeds;
 mod frames;
@@ -34,11 +35,12 @@ use crate::{
     worker::WorkerContext,
 };
 
-/// Runs the service until the process has drained and all connections are closed.
+/// Runs the service until the process has drained.
 ///
 /// # Errors
-/// If a listener cannot be bound, or if a background task or a worker fails. The process then
-/// exits, and its clients resume on another instance.
+/// Returns an error if the Redis URL is invalid, if a listener cannot be bound, or if a background
+/// task or a worker exits unexpectedly. The process then exits, and its clients can resume on
+/// another instance.
 pub fn run(process: Process) -> ServiceFuture {
     Box::pin(run_service(process))
 }

@@ -1,4 +1,4 @@
-//! The binary of ws-fanout.
+//! The entry point of ws-fanout.
 
 use std::process::ExitCode;
 

@@ -7,36 +7,37 @@ use mayfly_runtime::metrics::{Metric, Series};
 
 /// Open live connections.
 pub(crate) const CONNECTIONS: &str = "mayfly_connections";
-/// Open live connections that are subscribed to a `feed`.
+/// Open live connections that subscribe to a `feed`.
 pub(crate) const SUBSCRIPTIONS: &str = "mayfly_subscriptions";
-/// Frames enqueued to live connections.
+/// Frames enqueued for live connections.
 pub(crate) const DELIVERIES_TOTAL: &str = "mayfly_deliveries_total";
 /// Frames that were not delivered to a connection, by `reason`.
 pub(crate) const FRAMES_DROPPED_TOTAL: &str = "mayfly_frames_dropped_total";
 /// Bytes that live connections hold.
 pub(crate) const QUEUED_BYTES: &str = "mayfly_queued_bytes";
-/// Connections closed because `fanout.queued_bytes_max` was reached.
+/// Connections closed because `fanout.queued_bytes_max` was exceeded.
 pub(crate) const MEMORY_CLOSES_TOTAL: &str = "mayfly_memory_closes_total";
-/// Connections dropped because the client did not read the Close frame in time.
+/// Connections dropped before the client had read the Close frame.
 pub(crate) const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
-/// Closed connections, by close `code`; both sides are counted.
+/// Closed connections, by close `code`, regardless of which side closed the connection.
 pub(crate) const CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_connections_closed_total";
 /// Connections that requested a replay from a position, by `result`.
 pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
-/// Time from the acceptance of a message until it was written to the connections.
+/// Time from when Redis accepted a stream entry to when its frames were flushed to the connections.
+/// Recorded for the oldest entry in the batches that a worker handles together.
 pub(crate) const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
 
-/// All tables: those of the libraries, then the service's own.
+/// All metric tables: the tables of the libraries, followed by the table of this service.
 pub const METRICS: &[&[Metric]] = &[http::METRICS, http::CONNECTIONS, hot::HEALTH, OWN];
 
 const OWN: &[Metric] = &[
     Metric::gauge(CONNECTIONS, "Open live connections", Series::One),
     Metric::gauge(
         SUBSCRIPTIONS,
-        "Open live connections that are subscribed to a feed",
+        "Open live connections that subscribe to a feed",
         Series::Each("feed", &FEED_NAMES),
     ),
-    Metric::counter(DELIVERIES_TOTAL, "Frames enqueued to live connections", Series::One),
+    Metric::counter(DELIVERIES_TOTAL, "Frames enqueued for live connections", Series::One),
     Metric::counter(
         FRAMES_DROPPED_TOTAL,
         "Frames that were not delivered to a connection",
@@ -44,7 +45,8 @@ const OWN: &[Metric] = &[
     ),
     Metric::gauge(
         QUEUED_BYTES,
-        "Bytes that live connections hold: queued frames, each counted once, and subscribed names",
+        "Bytes that live connections hold: queued frames, each counted once, subscribed names and \
+         incomplete client frames",
         Series::One,
     ),
     Metric::counter(
@@ -54,7 +56,7 @@ const OWN: &[Metric] = &[
     ),
     Metric::counter(
         CLOSE_TIMEOUTS_TOTAL,
-        "Connections dropped because the client did not read the Close frame in time",
+        "Connections dropped before the client had read the Close frame",
         Series::One,
     ),
     Metric::counter(
@@ -74,7 +76,7 @@ const OWN: &[Metric] = &[
     ),
 ];
 
-/// The names of all feeds. A loop, because `map` is not a const function.
+/// The names of all feeds. Uses a loop, because `array::map` is not a const function.
 const FEED_NAMES: [&str; Feed::ALL.len()] = {
     let mut names = [""; Feed::ALL.len()];
     let mut index = 0;
@@ -85,8 +87,8 @@ const FEED_NAMES: [&str; Feed::ALL.len()] = {
     names
 };
 
-/// The expected close codes: those of <https://www.iana.org/assignments/websocket>, and the
-/// application codes from 4000.
+/// The expected close codes: registered codes (<https://www.iana.org/assignments/websocket>) and
+/// the application-specific codes, which start at 4000.
 const CLOSE_CODES: [&str; 14] = [
     "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
     "4501", "4504",

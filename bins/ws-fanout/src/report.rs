@@ -1,5 +1,5 @@
-//! Reports connection counts (for the pulse) and watched hosts (for sampling) to Redis, and the
-//! memory of connections as a metric.
+//! Reports to Redis the numbers of connections and delivered frames (for the `pulse` feed) and the
+//! watched hosts (for sampling). Also exports a metric of the memory that connections hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,8 @@ use crate::{hub::Hub, metrics as names};
 
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reports every second until it is aborted. Reports expire within seconds.
+/// Sends reports every second until the task is aborted. Reports from a stopped process are ignored
+/// after 5 seconds.
 pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
     let instance = Uuid::now_v7().simple().to_string();
     let mut ticks = ticker(REPORT_INTERVAL);
@@ -37,14 +38,14 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
     }
 }
 
-/// Warns when the limit of watched hosts is first exceeded.
+/// Logs a warning each time the number of watched hosts rises above the limit.
 fn check_watched_hosts(watched: usize, is_truncated: &mut bool) {
     let was_truncated = std::mem::replace(is_truncated, watched > WATCHED_HOSTS_MAX);
     if *is_truncated && !was_truncated {
         warn!(
             hosts.watched = watched,
             hosts.max = WATCHED_HOSTS_MAX,
-            "report: too many hosts are watched; only the first ones by name are sampled"
+            "report: too many hosts are watched; only the first hosts by name are sampled"
         );
     }
 }

@@ -9,10 +9,10 @@ use crate::frames::{Batch, PlayFrames, StateFrame, TrendFrame};
 /// An event that the hub sends to every worker.
 #[derive(Clone)]
 pub(crate) enum WorkerEvent {
-    /// The next entries of the stream.
+    /// The next entries in the stream.
     Batch(Arc<Batch>),
-    /// Live delivery continues at another position. A reason means that messages may have been
-    /// missed.
+    /// Live delivery continues at this position. If clients may have missed messages, the second
+    /// field is the reason.
     Repositioned(Position, Option<ResumeFailure>),
     /// The newest state of a feed.
     State(Arc<StateFrame>),
@@ -20,12 +20,12 @@ pub(crate) enum WorkerEvent {
     Plays(Arc<PlayFrames>),
     /// The newest trend frame of a host.
     Trend(Arc<TrendFrame>),
-    /// All connections are to be closed, evenly over this duration.
+    /// Each worker must close all its connections, spread evenly over this duration.
     Drain(Duration),
 }
 
 impl WorkerEvent {
-    /// Returns the approximate memory that the event occupies.
+    /// Returns the approximate memory that the event occupies, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Batch(batch) => batch.size_bytes(),

@@ -1,4 +1,5 @@
-//! API keys, stored by their digest, with the hosts that they grant access to.
+//! API keys with the hosts that they grant access to. Postgres stores only a digest and the first
+//! characters of each key.
 
 use diesel::{
     QueryableByName,
@@ -23,13 +24,13 @@ pub struct ApiKeys<'a> {
 /// An API key to store.
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
-    /// Identifies the key where the key itself must not appear.
+    /// The ID. Unlike the key itself, the ID is not secret.
     pub id: Uuid,
     /// The digest of the key.
     pub hash: KeyHash,
     /// The display name.
     pub name: String,
-    /// The first characters of the key, for recognition.
+    /// The first characters of the key, which identify the key to its owner.
     pub start: String,
     /// The hosts that the key grants access to.
     pub hosts: Vec<Host>,
@@ -46,18 +47,18 @@ pub struct StoredApiKey {
     pub start: String,
     /// The time of creation.
     pub created_at: Timestamp,
-    /// The time of revocation.
+    /// The time of revocation; `None` if the key has not been revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
 /// The outcome of a revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
-    /// The key is revoked; it may have been revoked before.
+    /// The key is revoked. This call or an earlier one revoked it.
     Revoked(Box<StoredApiKey>),
     /// No key matches.
     NotFound,
-    /// Several keys match; none was revoked.
+    /// Several keys match. The call revoked none of them.
     Ambiguous(Vec<StoredApiKey>),
 }
 
@@ -122,10 +123,10 @@ macro_rules! select_keys {
     };
 }
 
-/// IDs sort by the time of creation.
+/// Key IDs sort by creation time.
 const LIST: &str = select_keys!("WHERE id > $1 ORDER BY id LIMIT $2");
 
-/// The limit suffices to report an ambiguous key and its candidates.
+/// Selects up to 20 matching keys, enough to list the candidates for an ambiguous value.
 const FIND: &str = select_keys!(
     "WHERE id = $1 OR hash = decode($2, 'hex') OR start = $3 \
      ORDER BY revoked_at IS NOT NULL, id LIMIT 20"
@@ -133,7 +134,7 @@ const FIND: &str = select_keys!(
 
 const CREATE: &str = "SELECT relate_api_key_v1($1, decode($2, 'hex'), $3, $4, $5) AS id";
 
-/// Every transaction that changes keys locks this row first.
+/// Every transaction that changes keys locks this row before the keys.
 const LOCK: &str = "SELECT FROM api_keys_version FOR UPDATE";
 
 const REVOKE: &str =
@@ -148,11 +149,13 @@ impl ColdStore {
 }
 
 impl ApiKeys<'_> {
-    /// Stores a key with its hosts and returns its ID. If the digest exists, adds the hosts to that
-    /// key, unless it is revoked. Rejected if there are already [`limits::API_KEYS_MAX`] keys, or
-    /// if the key would have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
+    /// Stores a key with its hosts, and returns the ID of the stored key. If a key with this digest
+    /// already exists, adds the hosts to the existing key instead, unless that key is revoked. The
+    /// call is rejected if the new key would exceed [`limits::API_KEYS_MAX`], or if the key would
+    /// have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
     ///
-    /// Complexity: O(k + h log n) for k keys if the key is new, h hosts of the key and n hosts.
+    /// Complexity: O(h log n) for h given hosts and n hosts in total, plus O(k) for k keys if
+    /// the key is new.
     pub async fn create(self, key: &NewApiKey) -> Result<Uuid, ColdError> {
         let hosts: Vec<&str> = key.hosts.iter().map(Host::as_str).collect();
         self.store
@@ -170,9 +173,9 @@ impl ApiKeys<'_> {
             .map(|row| row.id)
     }
 
-    /// Lists the keys after an ID, in the order of creation.
+    /// Lists the keys after an ID, in order of creation.
     ///
-    /// Complexity: O(log k + p) for k keys, and p listed ones with their hosts.
+    /// Complexity: O(log k + p) for k keys and p listed keys with their hosts.
     pub async fn list(self, after: Uuid, limit: u32) -> Result<Vec<StoredApiKey>, ColdError> {
         self.store
             .call(async |connection| {
@@ -186,7 +189,8 @@ impl ApiKeys<'_> {
             .map(|rows| rows.into_iter().map(StoredApiKey::from).collect())
     }
 
-    /// Revokes the key that has this ID, these first characters, or this value; idempotent.
+    /// Revokes the key with the ID, the first characters or the value `which`, if exactly one key
+    /// matches. Idempotent.
     ///
     /// Complexity: O(k) for k keys, at most 100,000: the first characters have no index.
     pub async fn revoke(self, which: &str) -> Result<Revocation, ColdError> {
@@ -216,7 +220,8 @@ impl ApiKeys<'_> {
             .map(Revocation::from)
     }
 
-    /// Returns the version of the set of keys, which changes with every change of a key.
+    /// Returns the version of the set of keys. Every change to a key or its hosts increases the
+    /// version.
     ///
     /// Complexity: O(1).
     pub async fn find_version(self) -> Result<i64, ColdError> {
@@ -230,8 +235,8 @@ impl ApiKeys<'_> {
             .map(|row| row.version)
     }
 
-    /// Registers a key that the visitor source accepted for a host. Both may exist already; a
-    /// revoked key stays revoked.
+    /// Registers a key that the visitor source accepted for a host. The key and the host may
+    /// already exist. A revoked key stays revoked.
     pub async fn register_source_key(
         self,
         key: &KeyHash,
@@ -249,7 +254,8 @@ impl ApiKeys<'_> {
     }
 }
 
-/// Replaces characters that could control the terminal in which the key is displayed.
+/// Replaces a character with `?` unless it is a visible ASCII character. Other characters could
+/// control the terminal that displays the key.
 fn to_printable(letter: char) -> char {
     if letter.is_ascii_graphic() { letter } else { '?' }
 }

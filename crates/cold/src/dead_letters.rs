@@ -22,40 +22,41 @@ pub struct DeadLetters<'a> {
     store: &'a ColdStore,
 }
 
-/// An entry that was removed from its stream without being stored.
+/// An entry to store in the dead-letter queue.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// The stream.
+    /// The name of the stream.
     pub stream: &'static str,
-    /// The epoch of the entry.
+    /// The epoch in which the entry was accepted.
     pub epoch: String,
     /// The ID of the entry in the stream.
     pub entry_id: String,
-    /// The kind: the name of the first field.
+    /// The kind of the entry: the name of its first field.
     pub kind: String,
     /// The ID of the message, if the entry contains one.
     pub message_id: Option<MessageId>,
-    /// The ID of the plays, if the entry contains some.
+    /// The ID in the body of the entry, if the entry contains plays.
     pub plays_id: Option<Uuid>,
     /// The number of items in the entry: messages or plays.
     pub items: u32,
     /// The body of the entry.
     pub body: Vec<u8>,
-    /// The origin of the entry.
+    /// The request ID and the trace context of the request that created the entry.
     pub meta: String,
-    /// The reason.
+    /// Why the entry could not be stored.
     pub reason: String,
     /// The number of attempts to store the entry.
     pub attempts: u32,
 }
 
-/// Transactions that store or dead-letter an entry lock one of these rows. This serializes a dead
-/// letter with a concurrent expiry, and with the counting of the same plays.
+/// Transactions that store messages lock the first row, and transactions that count plays lock the
+/// second row. Transactions that insert dead letters lock both rows, and are therefore serialized
+/// with the storage and expiry of messages and with the counting of plays.
 const LOCKS: [&str; 2] =
     ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 
-/// Inserts a dead letter once and counts its items, unless another worker has stored or counted
-/// them.
+/// Inserts a dead letter and counts its items in the ledger, unless the entry is already a dead
+/// letter, or another worker has stored its message or counted its plays.
 const INSERT: &str = "WITH inserted AS ( \
          INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, \
              attempts, items, plays_id) \
@@ -75,7 +76,7 @@ const INSERT: &str = "WITH inserted AS ( \
      ON CONFLICT (epoch, kind) \
      DO UPDATE SET dead_lettered = known.dead_lettered + excluded.dead_lettered";
 
-/// Selects whether a message was taken or deleted before it was dead-lettered.
+/// Selects whether an expiry is recorded for a message that is not stored.
 const IS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM early_expiries WHERE id = $1) AS is_expired";
 
 #[derive(diesel::QueryableByName)]
@@ -93,10 +94,12 @@ impl ColdStore {
 }
 
 impl DeadLetters<'_> {
-    /// Inserts a dead letter; idempotent. Returns whether its message had been taken or deleted.
+    /// Inserts a dead letter, unless its message is already stored or its plays are already
+    /// counted. Returns whether a take or a deletion of the message is recorded in
+    /// `early_expiries`. Idempotent.
     ///
-    /// Complexity: O(log m + c) for m messages and dead letters, and c records of counted entries
-    /// since the entry, if it contains plays.
+    /// Complexity: O(log m + c) for m messages and dead letters and, if the entry contains plays, c
+    /// records of counted entries since that entry.
     pub async fn insert(self, letter: &DeadLetter, timeout: Duration) -> Result<bool, ColdError> {
         self.store
             .call_within(timeout, async |connection| {
@@ -105,8 +108,8 @@ impl DeadLetters<'_> {
             .await
     }
 
-    /// Finds the JSON of a dead-lettered message, with the expiry time that a take or a deletion
-    /// set.
+    /// Finds the JSON of a dead-lettered message. If the message was taken or deleted, the JSON
+    /// contains the time of the take or deletion as the expiry time.
     ///
     /// Complexity: O(log d) for d dead letters.
     pub async fn find_message(self, id: MessageId) -> Result<Option<Vec<u8>>, ColdError> {
@@ -131,7 +134,7 @@ impl DeadLetters<'_> {
         }))
     }
 
-    /// Returns the number of dead letters, which a trigger maintains.
+    /// Returns the number of dead letters, which database triggers maintain.
     ///
     /// Complexity: O(1).
     pub async fn count(self) -> Result<u64, ColdError> {
@@ -152,7 +155,7 @@ impl DeadLetters<'_> {
 }
 
 async fn insert(connection: &mut AsyncPgConnection, letter: &DeadLetter) -> QueryResult<bool> {
-    // Postgres does not support U+0000 in a text.
+    // Text in Postgres cannot contain U+0000.
     let clean = |text: &str| text.replace('\0', "\u{fffd}");
     let message_id = letter.message_id.map(MessageId::as_uuid);
     let position: EntryId = letter.entry_id.parse().unwrap_or(EntryId::START);

@@ -1,4 +1,4 @@
-//! Hosts.
+//! The hosts that have been sampled or assigned to an API key.
 
 use diesel::{
     QueryableByName,
@@ -9,7 +9,7 @@ use mayfly_core::Host;
 
 use crate::store::{ColdError, ColdStore};
 
-/// The maximum length of a list.
+/// The maximum number of hosts in a list.
 const HOSTS_MAX: i32 = 100_000;
 
 #[derive(QueryableByName)]
@@ -33,7 +33,7 @@ impl ColdStore {
 }
 
 impl Hosts<'_> {
-    /// Lists all hosts, at most 100,000, oldest first.
+    /// Lists up to 100,000 hosts, oldest first.
     ///
     /// Complexity: O(h) for h listed hosts.
     pub async fn list(self) -> Result<Vec<Host>, ColdError> {

@@ -1,4 +1,5 @@
-//! The ledger: the numbers of accepted, stored and dead-lettered items, by epoch of Redis.
+//! The ledger: the numbers of accepted, stored and dead-lettered items in each epoch of Redis. A
+//! new epoch begins when a worker detects that Redis has lost data.
 
 use std::{fmt, time::Duration};
 
@@ -12,8 +13,8 @@ use mayfly_core::Timestamp;
 
 use crate::store::{ColdError, ColdStore, from_pg};
 
-/// How long processes may still report after the end of an epoch. They check the epoch every
-/// second, and a write may be in flight.
+/// The time after the observed end of an epoch during which reports may still arrive. Processes
+/// check the epoch once a second, and report only after their writes in flight have finished.
 const REPORT_DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// The handle for the ledger.
@@ -29,68 +30,71 @@ pub struct EpochState<'a> {
     pub epoch: &'a str,
     /// The number of accepted items.
     pub accepted: u64,
-    /// The newest entry of the stream, if there is one.
+    /// The ID of the newest stream entry, if there is one.
     pub newest: Option<&'a str>,
-    /// The processes that can accept items.
+    /// The names of the processes that can accept items.
     pub writers: &'a [&'a str],
 }
 
-/// The last number of accepted items of an ended epoch that a process has seen.
+/// The report of one process about an ended epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct EpochReport<'a> {
     /// The epoch.
     pub epoch: &'a str,
-    /// The process.
+    /// The name of the reporting process.
     pub writer: &'a str,
-    /// The number of accepted items.
+    /// The greatest number of accepted items that Redis returned to the process.
     pub accepted: u64,
-    /// The items of writes whose outcome is unknown: they may have been accepted after `accepted`
-    /// was observed.
+    /// The number of items in later writes with unknown outcomes. Redis may have accepted these
+    /// items in addition to `accepted`.
     pub unresolved: u64,
 }
 
-/// The ledger of one kind of item in one epoch.
+/// A row of the ledger: the counts of one kind of item in one epoch.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerRow {
-    /// The epoch of Redis.
+    /// The epoch.
     pub epoch: String,
     /// `messages` or `plays`.
     pub kind: String,
-    /// The number of accepted items, as last observed: at most a second before Redis lost data.
+    /// The greatest observed number of accepted items. A worker reads the number from Redis about
+    /// once a second.
     pub accepted: u64,
-    /// The items that were accepted after Redis lost data of the epoch, and before that was
+    /// The number of items accepted after Redis lost part of its data and before the loss was
     /// detected.
     pub resumed: u64,
-    /// The newest entry of the stream when `accepted` was observed.
+    /// The ID of the newest stream entry when `accepted` was observed, if there was one.
     pub newest: Option<String>,
     /// The number of stored items.
     pub stored: u64,
     /// The number of dead-lettered items.
     pub dead_lettered: u64,
-    /// The time when the end of the epoch was observed.
+    /// The time when the end of the epoch was observed. `None` if no end has been observed.
     pub ended_at: Option<Timestamp>,
-    /// How long ago the end of the epoch was observed, by the clock of Postgres.
+    /// The time since `ended_at`, according to the Postgres clock.
     pub ended_for: Option<Duration>,
-    /// The greatest number of accepted items that a process reported after the end of the epoch.
+    /// The greatest number of accepted items that any process reported after the end of the epoch,
+    /// or 0 if no process has reported.
     pub reported: u64,
-    /// The items of writes whose outcome is unknown to the processes that have reported.
+    /// The sum of [`EpochReport::unresolved`] over all reports.
     pub unresolved: u64,
-    /// Whether all processes that could accept items have reported.
+    /// Whether all processes that could accept items have reported. `false` if these processes are
+    /// unknown.
     pub is_reported: bool,
 }
 
-/// The number of lost items of an epoch.
+/// Bounds on the number of items lost in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// The number of items that are certainly lost.
+    /// The minimum number of lost items.
     pub at_least: u64,
-    /// The maximum number of items that may be lost.
+    /// The maximum number of lost items.
     pub at_most: u64,
 }
 
 impl LedgerRow {
-    /// Returns the number of accepted items: exact if all processes have reported and the epoch
-    /// ended with the loss of all data, else the greatest number that is certain.
+    /// Returns a lower bound on the number of accepted items. The bound is exact if Redis lost all
+    /// data of the epoch and all processes have reported without unresolved items.
     #[must_use]
     pub fn known_accepted(&self) -> u64 {
         match self.resumed {
@@ -99,8 +103,8 @@ impl LedgerRow {
         }
     }
 
-    /// Returns whether reports may still be missing, because the epoch ended recently or its end
-    /// was not observed yet.
+    /// Returns whether reports may still arrive, because the end of the epoch was observed recently
+    /// or has not been observed yet.
     #[must_use]
     pub fn is_recent(&self) -> bool {
         self.ended_for.is_none_or(|ended_for| ended_for < REPORT_DELAY_MAX)
@@ -112,16 +116,17 @@ impl LedgerRow {
         self.stored + self.dead_lettered
     }
 
-    /// Returns the number of items of an ended epoch that were lost, assuming that none are still
-    /// queued.
+    /// Returns bounds on the number of items lost in an ended epoch, assuming that none of its
+    /// items are still queued.
     ///
-    /// `queue_max` is the maximum number of items in the queue. Every lost item was in the queue,
-    /// so this is the limit if a process that could accept items has not reported, for example
-    /// because it was killed together with Redis.
+    /// Every lost item was in the queue. Therefore, `queue_max`, the maximum number of items in the
+    /// queue, bounds the loss if the number of accepted items is unknown: a process that could
+    /// accept items has not reported, for example because it was killed together with Redis, or
+    /// more items are stored and dead-lettered than are known to have been accepted.
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();
-        // The number accepted before the loss may be up to a second old.
+        // `accepted` may be outdated by about a second, so a report can contain a greater number.
         let accepted_max = self.accepted.max(self.reported) + self.resumed + self.unresolved;
         let is_certain = self.is_reported && accepted_max >= self.accounted();
         let at_most = if is_certain { accepted_max - self.accounted() } else { queue_max };
@@ -130,7 +135,7 @@ impl LedgerRow {
 }
 
 impl Loss {
-    /// Returns the loss, assuming that up to `queued` items are still queued.
+    /// Returns the bounds if up to `queued` of these items are still queued instead of lost.
     #[must_use]
     pub fn minus_queued(self, queued: u64) -> Self {
         Self { at_least: self.at_least.saturating_sub(queued), ..self }
@@ -142,8 +147,8 @@ impl fmt::Display for Loss {
         let Self { at_least, at_most } = self;
         match at_least {
             exact if exact == at_most => write!(formatter, "{exact}"),
-            0 => write!(formatter, "unknown, up to {at_most}"),
-            _ => write!(formatter, "unknown, up to {at_most} (at least {at_least})"),
+            0 => write!(formatter, "at most {at_most}"),
+            _ => write!(formatter, "between {at_least} and {at_most}"),
         }
     }
 }
@@ -196,7 +201,7 @@ impl From<Row> for LedgerRow {
     }
 }
 
-/// Selects rows of the ledger with the reports about their epochs.
+/// Selects rows of the ledger, each with a summary of the reports about its epoch.
 macro_rules! select_rows {
     ($rest:literal) => {
         concat!(
@@ -256,9 +261,9 @@ impl ColdStore {
 }
 
 impl Ledger<'_> {
-    /// Lists the ledger of one kind of item by epoch, oldest first.
+    /// Lists the rows for one kind of item, oldest epoch first.
     ///
-    /// Complexity: O(e + r) for e epochs and r reports; an epoch begins when Redis loses data.
+    /// Complexity: O(e log(e + r) + r) for e epochs and r reports.
     pub async fn list(self, kind: &str) -> Result<Vec<LedgerRow>, ColdError> {
         let rows: Vec<Row> = self
             .store
@@ -269,9 +274,9 @@ impl Ledger<'_> {
         Ok(rows.into_iter().map(LedgerRow::from).collect())
     }
 
-    /// Finds the ledger of one kind of item in one epoch.
+    /// Finds the row for one kind of item in one epoch.
     ///
-    /// Complexity: O(r) for r reports about the epoch.
+    /// Complexity: O(log e + r) for e epochs and r reports about this epoch.
     pub async fn find(self, epoch: &str, kind: &str) -> Result<Option<LedgerRow>, ColdError> {
         let rows: Vec<Row> = self
             .store
@@ -286,8 +291,9 @@ impl Ledger<'_> {
         Ok(rows.into_iter().next().map(LedgerRow::from))
     }
 
-    /// Records the state of the current epoch and ends all other epochs. A worker that stalled
-    /// since it read Redis may pass an epoch that has ended; the next observation corrects that.
+    /// Records the state of the current epoch, and marks all other epochs as ended. A worker that
+    /// stalls after reading from Redis may pass an epoch that has already ended. The next
+    /// observation corrects the record.
     ///
     /// Complexity: O(e) for e epochs.
     pub async fn observe(self, kind: &str, state: EpochState<'_>) -> Result<(), ColdError> {
@@ -306,8 +312,8 @@ impl Ledger<'_> {
             .map(|_| ())
     }
 
-    /// Records that Redis lost data of an epoch after `accepted` items were accepted, and that
-    /// `resumed` further ones were accepted before the loss was detected.
+    /// Records that Redis lost part of an epoch's data after `accepted` items had been accepted,
+    /// and that `resumed` more items were accepted before the loss was detected.
     ///
     /// Complexity: O(log e) for e epochs.
     pub async fn record_loss(
@@ -331,7 +337,7 @@ impl Ledger<'_> {
             .map(|_| ())
     }
 
-    /// Records the report of a process about an ended epoch; idempotent.
+    /// Records the report of a process about an ended epoch. Idempotent.
     ///
     /// Complexity: O(log r) for r reports.
     pub async fn report(self, kind: &str, report: EpochReport<'_>) -> Result<(), ColdError> {
@@ -381,21 +387,21 @@ mod tests {
     #[test]
     fn loss_is_unknown_while_a_process_has_not_reported() {
         let unreported = LedgerRow { is_reported: false, ..row(59_000, 59_000, 0) };
-        assert_eq!(loss(&unreported), "unknown, up to 1000000");
+        assert_eq!(loss(&unreported), "at most 1000000");
         let unreported = LedgerRow { is_reported: false, reported: 59_500, ..unreported };
-        assert_eq!(loss(&unreported), "unknown, up to 1000000 (at least 500)");
+        assert_eq!(loss(&unreported), "between 500 and 1000000");
     }
 
     #[test]
     fn loss_is_unknown_if_more_is_stored_than_was_accepted() {
-        assert_eq!(loss(&row(59_000, 60_000, 0)), "unknown, up to 1000000");
+        assert_eq!(loss(&row(59_000, 60_000, 0)), "at most 1000000");
     }
 
     #[test]
-    fn writes_of_unknown_outcome_may_be_lost() {
+    fn writes_with_unknown_outcome_may_be_lost() {
         let unresolved = LedgerRow { unresolved: 7, ..row(10, 8, 0) };
-        assert_eq!(loss(&unresolved), "unknown, up to 9 (at least 2)");
-        assert_eq!(loss(&LedgerRow { stored: 12, ..unresolved }), "unknown, up to 5");
+        assert_eq!(loss(&unresolved), "between 2 and 9");
+        assert_eq!(loss(&LedgerRow { stored: 12, ..unresolved }), "at most 5");
     }
 
     #[test]
@@ -403,14 +409,14 @@ mod tests {
         let resumed = LedgerRow { resumed: 500, reported: 700, ..row(700, 1_100, 0) };
         assert_eq!((loss(&resumed), resumed.known_accepted()), ("100".into(), 1_200));
         let later = LedgerRow { reported: 730, ..resumed };
-        assert_eq!(loss(&later), "unknown, up to 130 (at least 100)");
+        assert_eq!(loss(&later), "between 100 and 130");
     }
 
     #[test]
     fn queued_items_are_not_certainly_lost() {
         let lost = row(10, 4, 0).loss(QUEUE_MAX);
-        assert_eq!(lost.minus_queued(2).to_string(), "unknown, up to 6 (at least 4)");
-        assert_eq!(lost.minus_queued(9).to_string(), "unknown, up to 6");
+        assert_eq!(lost.minus_queued(2).to_string(), "between 4 and 6");
+        assert_eq!(lost.minus_queued(9).to_string(), "at most 6");
         assert_eq!(lost.minus_queued(0).to_string(), "6");
     }
 }

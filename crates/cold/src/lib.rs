@@ -1,8 +1,8 @@
-//! The cold store: every accepted message, play and sample, in Postgres. The only crate that
-//! depends on diesel.
+//! The cold store: messages, plays, visitor samples, statistics, API keys, dead letters and the
+//! ledger in Postgres. This is the only crate that depends on diesel.
 //!
-//! Every call has a deadline. A call that misses it fails and discards its connection, so that a
-//! hung Postgres never blocks a caller for longer.
+//! Every query of a [`ColdStore`] has a deadline. A query that misses its deadline fails and
+//! discards its connection, so an unresponsive server never blocks a caller beyond the deadline.
 
 mod api_keys;
 mod dead_letters;

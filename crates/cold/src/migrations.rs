@@ -14,23 +14,24 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 /// The key of the advisory lock that serializes concurrent runs: "mayfly" in ASCII.
 const LOCK_KEY: i64 = 0x6d61_7966_6c79;
 
-/// The interval at which a waiting run retries to acquire the lock.
+/// The interval between attempts to acquire the lock.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The schema could not be migrated.
+/// A failure to migrate the schema.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// Postgres cannot be reached, or refuses the session.
+    /// Postgres cannot be reached, or refused the session.
     #[error("Postgres is unavailable: {0}")]
     Connect(#[from] ConnectError),
     /// The server or the database does not meet the requirements. Nothing was changed.
     #[error("Postgres is not suitable: {0}")]
     Unsuitable(String),
-    /// The advisory lock could not be acquired, or an incomplete index could not be dropped.
+    /// A statement before the first migration failed: the check of the server, the acquisition of
+    /// the advisory lock, or the removal of an incomplete index.
     #[error("the migrations could not be prepared: {0}")]
     Prepare(#[from] diesel::result::Error),
-    /// A migration failed. Its changes were rolled back, or it continues where it stopped when it
-    /// is run again. The migrations before it were applied.
+    /// A migration failed. Either its changes were rolled back, or the next run continues where
+    /// this run stopped. The earlier migrations remain applied.
     #[error("a migration failed: {0}")]
     Run(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -38,14 +39,15 @@ pub enum MigrationError {
 /// A step of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Waits for a concurrent run to finish.
+    /// The run is waiting for a concurrent run to finish.
     Waiting,
-    /// Applies this version, which may take a while if there are many rows.
+    /// The run is applying the migration with this name, which may take a while if there are many
+    /// rows.
     Applying(&'a str),
 }
 
-/// Applies all pending migrations, reports each step, and returns the applied versions. Idempotent;
-/// concurrent runs apply each migration once.
+/// Drops incomplete indexes, applies all pending migrations, and returns the applied versions.
+/// Reports each step to `report`. Idempotent. Concurrent runs apply each migration once.
 pub async fn run(
     database_url: &SecretString,
     mut report: impl FnMut(Step<'_>),
@@ -62,9 +64,9 @@ pub async fn run(
     Ok(applied)
 }
 
-/// Drops the indexes of messages that an interrupted `CREATE INDEX CONCURRENTLY` left behind: no
-/// query uses them, and they prevent the index from being created again. Indexes that an operator is
-/// building are also invalid, and are kept.
+/// Drops the indexes on `messages` that an interrupted `CREATE INDEX CONCURRENTLY` left behind. No
+/// query uses an invalid index, and its name prevents the next run from creating the index. Keeps
+/// the indexes that are currently being built, which are also invalid.
 async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
     #[derive(diesel::QueryableByName)]
     struct Index {
@@ -84,16 +86,17 @@ async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), 
     Ok(())
 }
 
-/// Reverts all migrations, newest first.
+/// Reverts all migrations, newest first, and returns the reverted versions.
 pub async fn revert_all(database_url: &SecretString) -> Result<Vec<String>, MigrationError> {
     let mut harness = AsyncMigrationHarness::new(connect_locked(database_url, || {}).await?);
     let reverted = harness.revert_all_migrations(MIGRATIONS).map_err(MigrationError::Run)?;
     Ok(reverted.iter().map(ToString::to_string).collect())
 }
 
-/// Connects, checks the server, and acquires the advisory lock, which Postgres releases with the session.
+/// Connects, checks the server, and acquires the advisory lock. Calls `on_wait` once if another
+/// session holds the lock. Postgres releases the lock when the session ends.
 ///
-/// Polls for the lock instead of waiting in Postgres, as a waiting statement would hold back
+/// Polls for the lock, because a statement that waits for the lock in Postgres would hold back
 /// vacuum.
 async fn connect_locked(
     database_url: &SecretString,

@@ -1,10 +1,10 @@
-//! The outcome of an entry that is processed individually.
+//! The outcome of processing an entry individually.
 
-/// The outcome of an entry that is processed individually, after its batch was rejected.
+/// The outcome of processing an entry individually, after Postgres rejected its batch.
 #[derive(Debug, Clone)]
 pub enum EntryOutcome<T> {
-    /// The entry is stored.
+    /// Postgres stored the entry.
     Stored(T),
-    /// Postgres rejects this particular entry, for the given reason.
+    /// Postgres rejected this particular entry, for the given reason.
     Rejected(String),
 }

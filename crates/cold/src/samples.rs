@@ -1,4 +1,4 @@
-//! Samples of page visitors, and their hourly rollups.
+//! Samples of the number of visitors to each page, and hourly rollups of the samples.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,24 +15,25 @@ use serde::Serialize;
 
 use crate::store::{ColdError, ColdStore, ReadKind, from_pg, to_pg};
 
-/// The maximum length of a list of hours: the entire retention.
+/// The maximum number of hours in a list: the entire retention period of 400 days.
 const HOURS_MAX: i32 = 24 * 400;
 /// The maximum number of pages in a baseline.
 const BASELINE_PAGES_MAX: i32 = 10_000;
-/// The number of days that a baseline averages.
+/// The number of days over which a baseline is averaged.
 const BASELINE_DAYS: i64 = 14;
 const HOUR_MILLIS: i64 = 3_600_000;
-/// The maximum number of hosts whose old rows one statement deletes.
+/// The maximum number of hosts from which one statement deletes old rows.
 const DELETE_HOSTS: i64 = 1_000;
-/// The timeout of a deletion, which runs in the background.
+/// The timeout of a statement that deletes old rows, which runs in the background.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Greater numbers of visitors are stored as this number, so that no sum overflows in Postgres.
+/// The maximum stored number of visitors. Greater numbers are stored as this number, so that no sum
+/// overflows in Postgres.
 const VISITORS_MAX: u64 = 1 << 40;
 
 const STORE: &str = "SELECT store_samples_v1($1, $2, $3, $4, $5::jsonb[], $6::jsonb[])";
 
-/// A join would read and sort all samples of the host: the planner does not use that there is only
-/// one host.
+/// Looks up the host in a subquery. With a join, Postgres would read and sort all samples of the
+/// host, because the planner does not infer that only one host matches.
 const FIND_SAMPLE: &str = "SELECT sampled_at, visitors, exact, pages::text AS pages \
      FROM page_samples \
      WHERE host_id = (SELECT id FROM hosts WHERE host = $1) AND sampled_at <= $2 \
@@ -51,12 +52,12 @@ const LIST_HOURS: &str = "SELECT hour, samples, visitors_sum, least, most \
          AND hour >= $3 AND hour < $4 \
      ORDER BY hour LIMIT $5";
 
-/// Selects the end of the next hosts.
+/// Selects the last ID in the next range of hosts.
 const NEXT_HOSTS: &str = "SELECT max(id) AS last_id \
      FROM (SELECT id FROM hosts WHERE id > $1 ORDER BY id LIMIT $2) AS next";
 
-/// Deletes host by host, by primary key and the clock of Postgres. Skips rows that another worker is
-/// deleting.
+/// Deletes old rows by primary key, host by host. The Postgres clock determines the age of a row.
+/// Skips rows that another worker is deleting.
 const DELETE: [&str; 2] = [
     "DELETE FROM page_samples WHERE (host_id, sampled_at) IN ( \
          SELECT host_id, old.sampled_at FROM hosts CROSS JOIN LATERAL ( \
@@ -139,7 +140,7 @@ impl From<HourRow> for HourTotals {
     }
 }
 
-/// Samples as the array parameters of one call.
+/// The array parameters of [`STORE`].
 #[derive(Default)]
 struct Columns<'a> {
     hosts: Vec<&'a str>,
@@ -180,10 +181,10 @@ impl ColdStore {
 }
 
 impl Samples<'_> {
-    /// Stores samples and adds them to the hourly rollups, in one transaction; idempotent per
-    /// sample.
+    /// Stores samples and adds them to the hourly rollups in one transaction. A sample that is
+    /// already stored has no effect.
     ///
-    /// Complexity: O(p log r) for p pages of all samples, and r hourly rows.
+    /// Complexity: O(p log r) for p pages in the given samples and r hourly rows.
     pub async fn store(
         self,
         snapshots: &[TrendSnapshot],
@@ -209,7 +210,7 @@ impl Samples<'_> {
             .map(|_| ())
     }
 
-    /// Finds the newest sample of a host taken at or before `at`.
+    /// Finds a host's newest sample at or before `at`.
     ///
     /// Complexity: O(log s) for s samples.
     pub async fn find(self, host: &Host, at: Timestamp) -> Result<Option<Sample>, ColdError> {
@@ -227,11 +228,11 @@ impl Samples<'_> {
         Ok(row.map(|row| row.into_sample(host.clone())))
     }
 
-    /// Returns the baseline of the pages of a host: for each path, the average number of visitors
-    /// in the same hour (UTC) of the preceding 14 days, over the samples that contain the page.
-    /// Covers at most 10,000 pages, those with the most visitors.
+    /// Returns the baseline for a host's pages: for each path, the average number of visitors over
+    /// the samples that contain the page and were taken in the same hour of the day (UTC) as `at`
+    /// on the preceding 14 days. Covers at most the 10,000 pages with the most visitors.
     ///
-    /// Complexity: O(log r + p) for r hourly rows, and p pages of the host in these hours.
+    /// Complexity: O(log r + p) for r hourly rows and p pages of the host in these hours.
     pub async fn find_baseline(
         self,
         host: &Host,
@@ -252,8 +253,8 @@ impl Samples<'_> {
         Ok(rows.into_iter().map(|row| (row.path, row.average)).collect())
     }
 
-    /// Lists the hours of a page that start at `from` or later and before `to`, oldest first, at
-    /// most 24 * 400.
+    /// Lists the hourly totals of a page for the hours that start at or after `from` and before
+    /// `to`, oldest first. Lists at most 9,600 hours (400 days).
     ///
     /// Complexity: O(log r + h) for r hourly rows and h listed hours.
     pub async fn list_hours(
@@ -278,11 +279,12 @@ impl Samples<'_> {
             .map(|rows| rows.into_iter().map(HourTotals::from).collect())
     }
 
-    /// Deletes samples that are older than `samples` by the clock of Postgres, and hours that started
-    /// more than `hours` ago, and returns their number. A statement deletes at most `limit` rows of
-    /// at most 1,000 hosts. Safe to call concurrently.
+    /// Deletes samples older than `samples` and the totals of hours that started more than `hours`
+    /// ago, and returns the number of deleted rows. The Postgres clock determines the age of a row.
+    /// Each statement deletes at most `limit` rows for at most 1,000 hosts. Concurrent calls are
+    /// safe.
     ///
-    /// Complexity: O(h log r + d) for h hosts, r rows and d deleted ones, in bounded statements.
+    /// Complexity: O(h log r + d) for h hosts, r rows and d deleted rows, in bounded statements.
     pub async fn delete_old(
         self,
         samples: Duration,
@@ -299,9 +301,10 @@ impl Samples<'_> {
         Ok(deleted)
     }
 
-    /// Returns the ID of the last of the next hosts after an ID.
+    /// Returns the last ID in the next range of up to 1,000 hosts, or `None` if no hosts follow.
+    /// The range starts after the ID `after`.
     ///
-    /// Complexity: O(log h) for h hosts, and the limited number of next ones.
+    /// Complexity: O(log h) for h hosts, plus a scan of at most 1,000 hosts.
     async fn find_next_hosts(self, after: i64) -> Result<Option<i64>, ColdError> {
         self.store
             .call(async |connection| {
@@ -315,9 +318,10 @@ impl Samples<'_> {
             .map(|row| row.last_id)
     }
 
-    /// Deletes the old rows of the hosts after one ID and up to another, chunk by chunk.
+    /// Deletes, chunk by chunk, the old rows for hosts with IDs greater than `after` and up to
+    /// `up_to`. Returns the number of deleted rows.
     ///
-    /// Complexity: O(log r + d) for r rows and d deleted ones, for each host.
+    /// Complexity: O(h log r + d) for h hosts, r rows and d deleted rows, in bounded statements.
     async fn delete_chunks(
         self,
         delete: &str,
@@ -348,7 +352,7 @@ impl Samples<'_> {
     }
 }
 
-/// Returns the same hour of the preceding days.
+/// Returns the start of the same hour on each of the preceding [`BASELINE_DAYS`] days.
 fn baseline_hours(at: Timestamp) -> Vec<PgTimestamp> {
     let hour = at.as_millis() - at.as_millis().rem_euclid(HOUR_MILLIS);
     (1..=BASELINE_DAYS)
@@ -356,8 +360,9 @@ fn baseline_hours(at: Timestamp) -> Vec<PgTimestamp> {
         .collect()
 }
 
-/// Returns the pages in a form that Postgres accepts: invalid data of one source must not prevent
-/// the samples of others from being stored, and Postgres does not support U+0000.
+/// Returns the pages in a form that Postgres accepts: without U+0000, which Postgres does not
+/// support, and with limited numbers of visitors. Otherwise, invalid data for one host would
+/// prevent the samples of the other hosts from being stored.
 fn sanitized_pages(snapshot: &TrendSnapshot) -> Vec<PageVisitors> {
     let mut pages = snapshot.to_sample().pages;
     for page in &mut pages {

@@ -18,12 +18,14 @@ pub struct Statistics<'a> {
     store: &'a ColdStore,
 }
 
-/// Selects whether the rollups exist; they do not in a database that was not migrated.
+/// Selects whether the migrations have created the rollups.
 const HAS_ROLLUPS: &str = "SELECT to_regclass('play_totals') IS NOT NULL AS has_rollups";
 
-/// A single statement reads a consistent snapshot. A second is included if it started within the
-/// time span. The conditions on `single` tell the planner that each table has one row: it has no
-/// statistics of such small tables, and would assume that the join returns 10^15 rows.
+/// Reads all values in a single statement, and therefore from one consistent snapshot. A row of
+/// `message_seconds` is included if its second started within the hour or minute before `$1`. The
+/// conditions on `single` tell the planner that the tables with this column have one row each.
+/// While Postgres has no statistics for these tables, the planner would otherwise expect about
+/// 10^15 rows from the join.
 const READ: &str = "SELECT totals.cities, totals.users, totals.messages, \
          recent.last_hour, recent.last_minute, top_cities.list::text AS top_cities, \
          play_totals.plays, play_totals.videos, top_videos.list::text AS top_videos \
@@ -105,10 +107,11 @@ impl Statistics<'_> {
     /// rollups.
     ///
     /// `last_hour` and `last_minute` cover the messages stored so far, with a resolution of one
-    /// second: a message counts if the second of its `created_at` started within the time span
-    /// before `now`. The span is never exceeded, and falls short by at most one second.
+    /// second: a message counts if the second of its `created_at` started within the hour or minute
+    /// before `now`. The covered time span is therefore up to one second shorter than an hour or a
+    /// minute, and never longer.
     ///
-    /// Complexity: O(1): totals and 4,200 seconds.
+    /// Complexity: O(1). Reads the totals and 4,200 rows of one second each.
     pub async fn read(self, now: Timestamp) -> Result<Option<Snapshot>, ColdError> {
         let row = self
             .store

@@ -1,4 +1,4 @@
-//! API keys. Only the digest of a key is stored, never the key itself.
+//! API keys. An [`ApiKey`] contains the digest of the key, never the key itself.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl KeyHash {
         Self(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }
 
-    /// Parses a digest in its written form.
+    /// Parses a digest from 64 lowercase hexadecimal digits. Returns `None` for any other text.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let is_valid =
@@ -41,16 +41,16 @@ impl fmt::Display for KeyHash {
     }
 }
 
-/// An API key, with everything that is needed to authorize its use.
+/// An API key, with the data that is needed to authorize requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// The digest of the key.
     pub hash: KeyHash,
-    /// Identifies the key where the key itself must not appear.
+    /// The ID that refers to the key where the key itself must not appear.
     pub id: Uuid,
     /// The hosts that the key grants access to.
     pub hosts: Vec<Host>,
-    /// Whether the key was revoked; a revoked key grants no access.
+    /// Whether the key has been revoked. A revoked key grants no access.
     pub is_revoked: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The domain types of Mayfly: messages, plays, page trends, statistics, and their wire formats. No
-//! I/O; nothing in this crate depends on Redis, Postgres or HTTP.
+//! Mayfly's domain types: messages, plays, page trends, statistics, and their wire formats.
+//! This crate performs no I/O and does not depend on Redis, Postgres or HTTP.
 
 pub mod api_key;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! The limits visible to clients. They are part of the API contract and therefore constants;
-//! settings that operators may change are in the configuration.
+//! Fixed limits. They are constants because clients may rely on them; limits that operators can
+//! change are part of the configuration.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub const USERNAME_CHARS_MAX: usize = 200;
 pub const TEXT_CHARS_MAX: usize = 4_096;
 /// Maximum length of a city or a state, in characters.
 pub const PLACE_CHARS_MAX: usize = 64;
-/// Maximum nesting depth of `data`.
+/// Maximum nesting depth of `data`, in levels.
 pub const DOCUMENT_LEVELS_MAX: usize = 64;
 /// Maximum size of a message as sent, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -21,13 +21,13 @@ pub const BATCH_MESSAGES_MAX: usize = 1_000;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum time to live: seven days.
 pub const TTL_MAX: Duration = Duration::from_secs(604_800);
-/// Time to live of a message that does not specify one.
+/// Time to live of a message if the request does not specify one.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(60);
-/// Maximum number of items in a page, an inbox or a take.
+/// Maximum number of items in the response to a list request or a take.
 pub const PAGE_ITEMS_MAX: u32 = 1_000;
-/// Number of items in a page if the request does not specify a limit.
+/// Maximum number of items on a page if the request does not specify a limit.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
-/// Maximum total size of the items in a page, an inbox or a take, in bytes.
+/// Maximum total size of the items in the response to a list request or a take, in bytes.
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Maximum length of a video ID, in characters.
 pub const VIDEO_ID_CHARS_MAX: usize = 128;
@@ -35,9 +35,10 @@ pub const VIDEO_ID_CHARS_MAX: usize = 128;
 pub const PLAY_ID_CHARS_MAX: usize = 128;
 /// Maximum number of plays in a request.
 pub const PLAYS_MAX: usize = 1_000;
-/// How long a play is deduplicated by its ID.
+/// How long a play ID is stored to detect repeated reports of the play.
 pub const PLAY_ID_RETENTION: Duration = Duration::from_secs(24 * 3_600);
-/// Counts below this value are published immediately, others with the next tick.
+/// Play counts below this value are published without delay; other counts are published at most
+/// once per `plays.interval`.
 pub const IMMEDIATE_COUNTS_BELOW: u64 = 100;
 /// Maximum number of videos in a `plays` frame.
 pub const FRAME_VIDEOS_MAX: usize = 20;
@@ -55,12 +56,12 @@ pub const VISITS_MAX: usize = 1_000;
 pub const SAMPLE_PAGES_MAX: usize = 100;
 /// Time span of a history if the request does not specify one.
 pub const HISTORY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Maximum length of a key of the visitor source, in characters.
+/// Maximum length of an API key for the visitor source, in characters.
 pub const SOURCE_KEY_CHARS_MAX: usize = 256;
-/// Minimum interval between two calls of the visitor source for the same host.
+/// Minimum interval between two calls to the visitor source for one host.
 pub const SOURCE_CALL_INTERVAL: Duration = Duration::from_secs(3);
-/// Maximum number of hosts that are sampled because a client subscribed to them or recently
-/// requested them.
+/// Maximum number of hosts that clients watch at the same time; also the maximum number of hosts
+/// that are waiting for a requested call to the visitor source.
 pub const WATCHED_HOSTS_MAX: usize = 1_000;
 /// How long individual samples are stored.
 pub const SAMPLE_RETENTION: Duration = Duration::from_secs(48 * 3_600);
@@ -68,7 +69,7 @@ pub const SAMPLE_RETENTION: Duration = Duration::from_secs(48 * 3_600);
 pub const HOURLY_RETENTION: Duration = Duration::from_secs(400 * 24 * 3_600);
 /// Maximum number of API keys, including revoked ones.
 pub const API_KEYS_MAX: usize = 100_000;
-/// Length of the prefix of an API key that is shown in lists, in characters.
+/// Maximum length of the API key prefix that lists show, in characters.
 pub const API_KEY_START_CHARS: usize = 8;
 /// Maximum number of hosts that an API key grants access to.
 pub const API_KEY_HOSTS_MAX: usize = 1_000;

@@ -1,5 +1,5 @@
-//! Schemas for the OpenAPI document, of the types whose rules a derive cannot express. The schemas
-//! of structures are derived, and refer to these.
+//! OpenAPI schemas for types with rules that a derive macro cannot express. The derived schemas of
+//! structs refer to these schemas.
 
 use std::borrow::Cow;
 
@@ -16,14 +16,14 @@ use crate::{
     VideoId, Visitor, limits, plays::PlayId,
 };
 
-/// No control characters, as defined by `char::is_control`.
+/// A pattern for text without control characters, as defined by `char::is_control`.
 const NO_CONTROL: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 const NO_NUL: &str = r"^[^\x00]*$";
-/// The characters of a channel or a host.
+/// A pattern for the name of a channel or a host.
 const NAME: &str = "^[A-Za-z0-9._:-]+$";
 const INSTANT: &str = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$";
 
-/// Defines the schemas of types.
+/// Implements the schema traits for each type.
 macro_rules! define_schemas {
     ($($name:ident: $schema:expr,)+) => {$(
         impl PartialSchema for $name {
@@ -70,7 +70,7 @@ fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-/// Returns the schema of a text of 1 to `chars_max` characters.
+/// Returns the schema for a text of 1 to `chars_max` characters that matches `pattern`.
 fn text(pattern: &str, chars_max: usize) -> ObjectBuilder {
     string().pattern(Some(pattern)).min_length(Some(1)).max_length(Some(chars_max))
 }
@@ -84,7 +84,7 @@ fn ttl() -> ObjectBuilder {
         .default(Some(seconds(limits::TTL_DEFAULT).into()))
 }
 
-/// Returns the schema of any JSON value without U+0000.
+/// Returns the schema for any JSON value without U+0000.
 fn document() -> RefOr<Schema> {
     let reference = || Ref::from_schema_name(Document::name());
     let plain = ObjectBuilder::new().schema_type(SchemaType::from_iter([

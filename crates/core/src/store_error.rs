@@ -1,15 +1,17 @@
-//! The failures that Mayfly's stores have in common.
+//! The kinds of errors that the hot store and the cold store have in common.
 
 use std::error::Error;
 
-/// An error of a store, classified by the possible reaction to it.
+/// A store error, classified by how a caller can react to it.
 ///
-/// Stores implement it for their error types, so that services handle every store alike.
+/// Each store implements this trait for its error type, so that services can handle errors from
+/// both stores in the same way.
 pub trait StoreError: Error + Send + Sync + 'static {
     /// Returns the kind of the error.
     fn kind(&self) -> StoreErrorKind;
 
-    /// Returns whether the store works and rejected only this request: other requests may succeed.
+    /// Returns whether the store is available but rejected this request. Other requests may
+    /// succeed.
     fn is_rejection(&self) -> bool {
         self.kind() == StoreErrorKind::Rejected
     }
@@ -18,12 +20,13 @@ pub trait StoreError: Error + Send + Sync + 'static {
 /// The kind of a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// The store cannot be reached or is not ready. A write may have been applied.
+    /// The store cannot be reached, or it cannot execute the request now. A write may have been
+    /// applied.
     Unavailable,
     /// The store did not respond within the deadline. A write may have been applied.
     Timeout,
     /// The store has no capacity for the request. Nothing was written.
     Overloaded,
-    /// The store rejected the request. A retry fails in the same way.
+    /// The store rejected the request. A retry would fail in the same way.
     Rejected,
 }

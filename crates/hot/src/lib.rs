@@ -1,10 +1,10 @@
-//! The hot store: live messages, queues, counters and feeds in Redis. The only crate that uses
-//! `redis`.
+//! The hot store: live messages, queues, counters and feeds in Redis. Apart from tests, no other
+//! crate uses the `redis` library.
 //!
-//! Operations are grouped by subject behind handles of [`HotStore`], such as
-//! [`HotStore::queue`] or [`HotStore::inbox`]. Changes that belong together are made by one Lua
-//! script, and concurrent writes share a round trip. All keys are named in [`Keys`] and share one
-//! hash tag.
+//! [`HotStore`] groups its operations by subject: for example, [`HotStore::queue`] returns the
+//! operations on the queues. Changes that must be atomic are made by a single Lua script, and
+//! concurrent writes share a round trip. [`Keys`] defines the names of all Redis keys, which share
+//! one hash tag.
 
 mod api_keys;
 mod connection;

@@ -1,4 +1,4 @@
-//! The metrics of public and admin ports.
+//! Metrics for public and admin ports.
 
 use mayfly_runtime::metrics::{Metric, Series};
 
@@ -10,14 +10,14 @@ pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_se
 pub const HTTP_UNREAD_BYTES: &str = "mayfly_http_unread_bytes";
 /// Requests refused because there was no memory for their heads or bodies.
 pub const HTTP_BODIES_REFUSED_TOTAL: &str = "mayfly_http_bodies_refused_total";
-/// Connections that the server closed because of their clients, by `reason`.
+/// Connections that the server closed because the client was too slow, by `reason`.
 pub const HTTP_CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_http_connections_closed_total";
 
 /// The head of a request did not arrive in time.
 pub(crate) const CLOSED_HEAD_TIMEOUT: &str = "head_timeout";
 /// The client read nothing for `http.write_timeout`.
 pub(crate) const CLOSED_WRITE_TIMEOUT: &str = "write_timeout";
-/// The unread bytes of all clients exceeded `http.bodies_bytes_max`.
+/// The unread bytes of all clients of a port exceeded `http.bodies_bytes_max`.
 pub(crate) const CLOSED_UNREAD: &str = "unread";
 
 /// Metrics of every process that serves a public port.
@@ -30,7 +30,7 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Metrics of every process: of the connections of its public and admin ports.
+/// Connection metrics for the public and admin ports of every process.
 pub const CONNECTIONS: &[Metric] = &[
     Metric::counter(
         HTTP_BODIES_REFUSED_TOTAL,

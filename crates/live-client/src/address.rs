@@ -11,17 +11,17 @@ const PATH: &str = "/v1/live";
 const SCHEMES: [&str; 2] = ["http://", "ws://"];
 const TLS_SCHEMES: [&str; 2] = ["https://", "wss://"];
 
-/// The address of the message feed, with a filter by channel, or of another feed.
+/// The address of a feed. The `messages` feed can be filtered by channel.
 #[derive(Debug)]
 pub struct FeedAddress {
     url: String,
-    /// The channels; all if empty.
+    /// The channels. An empty list means all channels.
     channels: Vec<Channel>,
-    /// The feed; messages if `None`.
+    /// The feed. `None` means `messages`.
     feed: Option<&'static str>,
 }
 
-/// A URL that is not the address of a feed.
+/// An error in the URL of a feed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidAddress {
     /// The URL requires TLS.
@@ -29,14 +29,14 @@ pub enum InvalidAddress {
         "{0:?} requires TLS, which this command does not support: use the URL of ws-fanout itself"
     )]
     RequiresTls(String),
-    /// The URL is malformed.
+    /// The URL is malformed, has an unsupported scheme, or contains a query or a fragment.
     #[error("{0:?} is not a valid URL: expected http:// or ws://, without a query")]
     Malformed(String),
 }
 
 impl FeedAddress {
-    /// Parses the public URL of ws-fanout, or the URL of its feed, for messages of `channels`. All
-    /// channels are included if the list is empty.
+    /// Creates the address of the `messages` feed from the URL of ws-fanout, with or without the
+    /// path `/v1/live`. An empty list of channels means all channels.
     pub fn new(url: &str, channels: Vec<Channel>) -> Result<Self, InvalidAddress> {
         if TLS_SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
             return Err(InvalidAddress::RequiresTls(url.to_owned()));
@@ -50,12 +50,13 @@ impl FeedAddress {
         Ok(Self { url: format!("ws://{base}{PATH}"), channels, feed: None })
     }
 
-    /// Parses the URL for a feed other than messages.
+    /// Creates the address of a feed other than `messages`.
     pub fn with_feed(url: &str, feed: &'static str) -> Result<Self, InvalidAddress> {
         Ok(Self { feed: Some(feed), ..Self::new(url, Vec::new())? })
     }
 
-    /// Returns the URL of a connection that resumes after `position`, or starts with new frames.
+    /// Returns the URL for a connection that resumes after `position`. Without a position, the URL
+    /// requests no replay of missed messages.
     pub fn connection_url(&self, position: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
         query.extend_pairs(self.feed.map(|feed| ("feed", feed)));
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn public_url_is_extended_to_the_feed() {
+    fn public_url_is_extended_with_the_path() {
         for url in ["http://h:8080", "http://h:8080/", "ws://h:8080", "ws://h:8080/v1/live"] {
             let address = FeedAddress::new(url, Vec::new()).expect("a valid URL");
             assert_eq!(address.connection_url(None), "ws://h:8080/v1/live");

@@ -12,18 +12,19 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::disconnect::Disconnect;
 
-/// The time limit for the upgrade, the first frame and the reply to a ping.
+/// The time limit for opening the connection and for receiving a reply to a ping. Until the ping
+/// interval is set, also the duration of silence after which the client sends a ping.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time limit of the closing handshake.
+/// The time limit for sending the reply to a Close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Limits of the silence after which the client pings, regardless of the ping interval that the
-/// server announces.
+/// Bounds on the duration of silence after which the client sends a ping. They limit the ping
+/// interval that the server announces.
 const SILENCE_MIN: Duration = Duration::from_millis(100);
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 const PING: &str = r#"{"type":"ping"}"#;
 
-/// A connection that detects a dead server by its silence.
+/// A connection that sends a ping when the server is silent, to detect an unreachable server.
 #[derive(Debug)]
 pub struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -31,19 +32,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a feed.
+    /// Connects to the feed at `url`.
     pub async fn open(url: &str) -> Result<Self, Disconnect> {
         let opened = timeout(RESPONSE_TIMEOUT, connect_async(url)).await;
         let (socket, _) = opened.map_err(|_| timed_out())?.map_err(into_disconnect)?;
         Ok(Self { socket, max_silence: RESPONSE_TIMEOUT })
     }
 
-    /// Sets the ping interval that the server announced.
+    /// Sets the ping interval that the server announced, clamped to a supported range.
     pub fn set_ping_interval(&mut self, interval: Duration) {
         self.max_silence = interval.clamp(SILENCE_MIN, SILENCE_MAX);
     }
 
-    /// Receives the next text frame.
+    /// Waits for the next text frame and returns its payload. Sends a ping whenever the server has
+    /// been silent for the ping interval.
     pub async fn next_frame(&mut self) -> Result<Utf8Bytes, Disconnect> {
         loop {
             let received = match timeout(self.max_silence, self.socket.next()).await {
@@ -72,7 +74,8 @@ impl Connection {
         }
     }
 
-    /// Sends a ping and returns what the server sends next.
+    /// Sends a ping and returns the next message from the server, of any type. Returns an error if
+    /// no message arrives in time.
     async fn ping(&mut self) -> Result<Option<Result<Message, Error>>, Disconnect> {
         let reply = async {
             self.socket.send(Message::text(PING)).await.map_err(into_disconnect)?;

@@ -1,21 +1,22 @@
-//! Reasons why a connection closed, and the retry policy of each.
+//! The reasons for a disconnection, and the retry policy for each reason.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use crate::terminal::escape;
 
-/// The longest first delay. It doubles with every failure, up to the limit.
+/// The maximum delay after the first failure. The maximum doubles with each further failure, up to
+/// [`DELAY_MAX`].
 const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
-/// The longest delay that a server can request.
+/// The upper limit for a delay that a server requests.
 const REQUESTED_DELAY_MAX: Duration = Duration::from_mins(5);
 
-/// Why a connection closed or could not be established.
+/// The reason for a closed connection or a failed connection attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Disconnect {
-    /// The server sent a close frame.
+    /// The server sent a Close frame.
     Closed {
         /// The close code.
         code: u16,
@@ -26,21 +27,24 @@ pub enum Disconnect {
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// The value of `Retry-After`.
+        /// The value of `Retry-After`, if it is a number of seconds.
         retry_after: Option<Duration>,
     },
-    /// The connection was lost without a close frame.
+    /// The connection was lost without a Close frame, or could not be established. A retry may
+    /// help.
     Lost(String),
-    /// The connection cannot be established, and a retry would not help.
+    /// The connection cannot be established, and a retry would be useless.
     Unreachable(String),
 }
 
 impl Disconnect {
-    /// Returns the delay before the next attempt, or `None` if a retry is useless. `failures` is
-    /// the number of failed attempts before this one.
+    /// Returns the delay before the next attempt, or `None` if a retry would be useless. `failures`
+    /// is the number of failures before this one.
     ///
-    /// If the server requests no delay, it is the fraction `jitter` of an exponential backoff, so
-    /// that clients that were disconnected together do not reconnect together.
+    /// If the server requests no delay, the delay is an exponential backoff multiplied by `jitter`,
+    /// a number from 0 to 1, so that clients that were disconnected together do not reconnect
+    /// together. A delay that a Close frame requests replaces the backoff. A delay in `Retry-After`
+    /// is added to the backoff.
     pub fn retry_delay(&self, failures: u32, jitter: f64) -> Option<Duration> {
         let backoff =
             || DELAY_MIN.saturating_mul(1 << failures.min(16)).min(DELAY_MAX).mul_f64(jitter);
@@ -59,7 +63,8 @@ impl Disconnect {
     }
 }
 
-/// Parses the delay that a server requests in the reason of a close frame.
+/// Returns the delay that the server requests in the reason of a Close frame, limited to
+/// [`REQUESTED_DELAY_MAX`]. Returns `None` if the reason contains no delay.
 fn parse_requested_delay(reason: &str) -> Option<Duration> {
     let (_, rest) = reason.split_once("retry_after_ms=")?;
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;

@@ -7,39 +7,40 @@ use mayfly_core::plays::VideoCount;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A frame of any type. Fields that its type does not have are `None`.
+/// A frame of any type. A field that the frame does not contain is `None` or empty.
 #[derive(Debug, Deserialize)]
 pub struct Frame<'a> {
     /// The type, such as `message` or `hello`.
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
-    /// The position from which a client resumes after this frame.
+    /// The position from which a client can resume after it has received this frame.
     #[serde(borrow)]
     pub position: Option<Cow<'a, str>>,
-    /// The message of a `message` frame, as JSON.
+    /// In a `message` frame, the message as JSON.
     #[serde(borrow)]
     pub message: Option<&'a RawValue>,
-    /// Whether a `hello` frame resumes the earlier connection.
+    /// In a `hello` frame, `true` if the server resumes from the client's position, and `false` if
+    /// the client may have missed messages. Otherwise, `None`.
     pub resumed: Option<bool>,
-    /// Why a `hello` frame does not resume.
+    /// In a `hello` frame, the reason if the client may have missed messages.
     #[serde(borrow)]
     pub reason: Option<Cow<'a, str>>,
-    /// The ping interval of the server in a `hello` frame.
+    /// In a `hello` frame, the server's ping interval, in milliseconds.
     ping_interval_ms: Option<u64>,
-    /// The number of dropped frames in a `gap` frame.
+    /// In a `gap` frame, the number of dropped frames.
     pub dropped: Option<u64>,
-    /// The latest counts in a `plays` frame.
+    /// In a `plays` frame, the latest counts.
     #[serde(default)]
     pub counts: Vec<VideoCount>,
 }
 
 impl<'a> Frame<'a> {
-    /// Parses a frame; `None` if it is malformed.
+    /// Parses a frame. Returns `None` if the frame is malformed.
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// Returns the ping interval in a `hello` frame; `None` if the server does not ping.
+    /// Returns the ping interval in a `hello` frame, or `None` if the frame contains none.
     pub fn ping_interval(&self) -> Option<Duration> {
         self.ping_interval_ms.map(Duration::from_millis)
     }

@@ -1,5 +1,5 @@
-//! A client of the live feeds of ws-fanout: addresses, connections, frames and reconnection; and
-//! output to the terminal.
+//! A client for the live feeds of ws-fanout: addresses, connections, frames and reconnection. Also
+//! contains functions that escape text and print to the terminal.
 
 mod address;
 mod connection;

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use crate::disconnect::Disconnect;
 
-/// A connection that lasted this long was stable: the backoff is reset.
+/// An attempt that lasts at least this long, including the time that its connection was open,
+/// resets the backoff.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
-/// Counts failed attempts to compute the delay before the next one.
+/// A counter of consecutive failures, which determines the delay before the next attempt.
 #[derive(Debug, Default)]
 pub struct ReconnectBackoff {
     failures: u32,
 }
 
 impl ReconnectBackoff {
-    /// Returns the delay before the next attempt, or `None` if a retry is useless. `lasted` is the
-    /// duration of the last attempt and its connection.
+    /// Counts the failure and returns the delay before the next attempt. If a retry would be
+    /// useless, returns `None` without counting. `lasted` is the duration of the last attempt,
+    /// including the time that its connection was open.
     pub fn next_delay(&mut self, disconnect: &Disconnect, lasted: Duration) -> Option<Duration> {
         if lasted >= STABLE_AFTER {
             self.failures = 0;

@@ -1,23 +1,23 @@
-//! Output to the terminal. Untrusted text is escaped, so that it cannot control the terminal: it
-//! cannot move the cursor, start a line or change the direction of writing.
+//! Output to the terminal. Escaped text cannot control the terminal: it cannot move the cursor,
+//! start a new line or change the text direction.
 
 use std::{
     fmt::Write as _,
     io::{Write as _, stderr, stdout},
 };
 
-/// Prints one or several lines. A closed standard output is not an error, as in
+/// Prints one or more lines to standard output. Ignores write errors, such as a closed pipe in
 /// `mayfly status | head -1`.
 pub fn print(text: &str) {
     let _closed = writeln!(stdout(), "{}", text.trim_end_matches('\n'));
 }
 
-/// Prints a diagnostic message of the command `mayfly` to standard error.
+/// Prints a diagnostic message from the `mayfly` command to standard error. Ignores write errors.
 pub fn print_err(text: &str) {
     let _closed = writeln!(stderr(), "mayfly: {text}");
 }
 
-/// Escapes every character that controls a terminal.
+/// Escapes every character that can control a terminal.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -30,7 +30,9 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Escapes JSON into equivalent JSON. Control characters occur only in its strings.
+/// Escapes control characters in JSON. The result is equivalent JSON. Characters below U+0020 occur
+/// only between tokens and become spaces. Other control characters occur only in strings and become
+/// `\u` escapes.
 pub fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
@@ -45,8 +47,8 @@ pub fn escape_json(json: &str) -> String {
     escaped
 }
 
-/// Returns whether this is a control character, a line or paragraph separator, or a character that
-/// changes the direction of writing.
+/// Returns whether `character` is a control character, a line or paragraph separator, or a
+/// character that changes the text direction.
 pub fn is_control(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

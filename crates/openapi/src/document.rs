@@ -1,4 +1,4 @@
-//! Assembly of the document.
+//! Assembles the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ const TAGS: [(&str, &str); 9] = [
     (service::TAG, "Health and documentation of the services."),
 ];
 
-/// Builds the document as JSON. Its servers are the public URLs, or the origin of the document if
-/// they are empty.
+/// Builds the document as JSON. The servers of the operations are the public URLs of the services.
+/// An empty URL means the origin of the document.
 ///
 /// # Panics
 /// Never: the document consists of strings and numbers.
@@ -84,11 +84,12 @@ fn assemble(public: &PublicSettings) -> OpenApi {
         .build()
 }
 
-/// Returns the schemas that are derived from the types.
+/// Returns the schemas that are derived from Rust types.
 fn derived_schemas() -> impl Iterator<Item = (String, AnySchema)> {
     schemas_of::<MessageBody<'_>>()
         .into_iter()
-        // Its own schema is hand-written: a message must have `text` or `data`.
+        // The schema of `MessageBody` itself is hand-written, because a message must have `text` or
+        // `data`.
         .skip(1)
         .chain(schemas_of::<Message>())
         .chain(schemas_of::<PlayCount>())

@@ -13,34 +13,35 @@ pub(crate) enum ResponseHeader {
     Traceparent,
     /// Caching rules.
     CacheControl,
-    /// The URL of the created or referenced resource, with the description of the operation.
+    /// The URL of the created or referenced resource. The operation provides the description.
     Location(&'static str),
     /// The next page.
     Link,
-    /// The version of a file.
+    /// The identifier of a file's version.
     ETag,
-    /// The methods of a path.
+    /// The supported methods of a path.
     Allow,
-    /// Delay before a retry.
+    /// The time to wait before a retry.
     RetryAfter,
     /// The state of the rate limit.
     RateLimit,
     /// The rate limit.
     RateLimitPolicy,
-    /// Whether the response is a stored response.
+    /// Whether the response is a replayed response.
     IdempotentReplayed,
     /// The age of the response.
     Age,
-    /// Whether the source of visitor counts has failed since.
+    /// Whether the response is an earlier response, sent because the source of visitor counts
+    /// failed.
     MayflyStale,
     /// The authentication scheme.
     WwwAuthenticate,
 }
 
 impl ResponseHeader {
-    /// Headers of every response.
+    /// The headers of every response.
     pub(crate) const ALWAYS: [Self; 3] = [Self::RequestId, Self::Traceparent, Self::CacheControl];
-    /// Headers of rate-limited operations.
+    /// The headers of operations that have a rate limit.
     pub(crate) const LIMIT: [Self; 2] = [Self::RateLimit, Self::RateLimitPolicy];
 
     /// Returns the name.
@@ -91,11 +92,11 @@ impl ResponseHeader {
             ),
             Self::IdempotentReplayed => (
                 one_of(["true"]),
-                "Present if this is the stored response of an earlier request with the same `Idempotency-Key`.",
+                "Present if this is the stored response to an earlier request with the same `Idempotency-Key`.",
             ),
             Self::Age => (
                 count(),
-                "Age of the response in seconds, if it is an earlier response of the source.",
+                "Age of the response in seconds, if it is an earlier response from the source.",
             ),
             Self::MayflyStale => (
                 one_of(["true"]),

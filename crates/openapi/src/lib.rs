@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document of both APIs, generated from code, and the page that displays it.
 //!
-//! Limits and problem codes are those of the crates that enforce them.
+//! Limits and problem codes come from the crates that enforce them.
 
 mod document;
 mod header;

@@ -1,4 +1,4 @@
-//! A builder of operations: parameters, bodies, responses and problems.
+//! A builder for operations: parameters, bodies, responses and problems.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     schema::{AnySchema, pattern},
 };
 
-/// The service that implements an operation.
+/// The API that supports an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     Ingest,
@@ -54,7 +54,8 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// Creates an operation with its stable ID and its summary.
+    /// Creates an operation with its stable ID and its summary. Every operation can return 406, and
+    /// every operation with a method other than `GET` can return 403.
     pub(crate) fn new(
         api: Api,
         method: HttpMethod,
@@ -194,24 +195,25 @@ impl Operation {
         self
     }
 
-    /// Adds the problem of a `GET` that writes or takes, which pages of other origins must not
-    /// cause.
+    /// Adds the problem for a `GET` that writes or takes: requests from an origin that is not
+    /// allowed are rejected.
     pub(crate) fn rejects_cross_origin(self) -> Self {
         self.problems(&[Code::Forbidden])
     }
 
-    /// Adds the problems of operations that access a store.
+    /// Adds the problems for operations that access a store.
     pub(crate) fn store_problems(self) -> Self {
         self.problems(&[Code::Internal, Code::Unavailable, Code::Overloaded])
     }
 
-    /// Adds the header `Idempotency-Key`. Must follow the responses.
+    /// Adds the request header `Idempotency-Key`, and its response header and problem. Must be
+    /// called after the responses are added.
     pub(crate) fn idempotent(self, ttl: Duration) -> Self {
         let key = pattern("^[ -~]+$")
             .min_length(Some(1))
             .max_length(Some(limits::IDEMPOTENCY_KEY_CHARS_MAX));
         let text = format!(
-            "A key with which this request can be retried safely for {}. A retry receives the response of the \
+            "A key that makes retries of this request safe for {}. A retry receives the response to the \
              first request and is not executed again. A different request with the same key is rejected.",
             format_duration(ttl)
         );
@@ -220,7 +222,7 @@ impl Operation {
             .problems(&[Code::IdempotencyKeyReused])
     }
 
-    /// Adds the rate-limit headers and problem. Must follow the responses.
+    /// Adds the rate-limit headers and problem. Must be called after the responses are added.
     pub(crate) fn rate_limited(self) -> Self {
         self.response_headers(&ResponseHeader::LIMIT).problems(&[Code::RateLimited])
     }
@@ -241,7 +243,7 @@ impl Operation {
     }
 
     /// Builds the operation. `register_problems` registers a response for a set of codes and
-    /// returns its name.
+    /// returns the name of the response.
     pub(crate) fn build(
         self,
         public: &PublicSettings,

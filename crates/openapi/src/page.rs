@@ -41,8 +41,8 @@ pub fn build_docs(service: Service, public: &PublicSettings) -> Docs {
     Docs::new(files, &format!("{base_url}/docs")).operations(fragments)
 }
 
-/// Returns the paths of the `GET` operations, each with the fragment with which Swagger UI opens the
-/// operation.
+/// Returns the paths of the `GET` operations, each with the URL fragment that makes Swagger UI open
+/// the operation.
 fn list_fragments(document: &str) -> Vec<(String, String)> {
     let document: Value = serde_json::from_str(document).unwrap_or_default();
     let paths = document["paths"].as_object().into_iter().flatten();
@@ -54,7 +54,7 @@ fn list_fragments(document: &str) -> Vec<(String, String)> {
     fragments.collect()
 }
 
-/// Returns a file of Swagger UI by the file name in `path`.
+/// Returns the Swagger UI file that has the file name in `path`.
 fn swagger_file(path: &'static str, content_type: &'static str) -> StaticFile {
     StaticFile::new(path, content_type, load_swagger(path.rsplit('/').next().unwrap_or_default()))
 }
@@ -67,8 +67,8 @@ fn load_swagger(name: &str) -> Bytes {
     }
 }
 
-/// Returns the script of Swagger UI with a fix: version 5.17 reads the servers of an operation under
-/// a misspelled name and would send every request to the origin of the page.
+/// Returns the script of Swagger UI with a fix: version 5.17 reads the servers of an operation
+/// under a misspelled name and would send every request to the origin of the page.
 fn swagger_script() -> Bytes {
     let script = load_swagger("swagger-ui-bundle.js");
     String::from_utf8_lossy(&script).replace(r#"get("severs")"#, r#"get("servers")"#).into()

@@ -19,9 +19,8 @@ pub(crate) fn problem() -> AnySchema {
         .property("field", string().description(Some("The field, parameter or header.")))
         .property(
             "message",
-            string().description(Some(
-                "The rule that was broken, phrased to follow the name of the field.",
-            )),
+            string()
+                .description(Some("The violated rule, worded to follow the name of the field.")),
         )
         .required("field")
         .required("message");
@@ -54,12 +53,12 @@ fn status([from, to]: [u16; 2]) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(from)).maximum(Some(to))
 }
 
-/// Returns the name of the response with one of these codes.
+/// Returns the name of the response for these codes.
 pub(crate) fn response_name(codes: &[Code]) -> String {
     codes.iter().map(|code| format!("{code:?}")).collect::<Vec<_>>().join("Or")
 }
 
-/// Returns the response with one of these codes, which have the same status.
+/// Returns the response for codes that have the same status.
 pub(crate) fn response(codes: &[Code]) -> Response {
     let code_status = codes.first().map_or(500, |code| code.status().as_u16());
     let narrowed = ObjectBuilder::new()

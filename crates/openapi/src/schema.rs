@@ -1,4 +1,4 @@
-//! Constructors of schemas.
+//! Constructors for schemas.
 
 use mayfly_core::{
     Channel, Host, MessageId, PagePath, PageTitle, Place, Text, Ttl, Username, VideoId, Visitor,
@@ -17,33 +17,33 @@ use utoipa::{
 /// A schema or a reference to one.
 pub(crate) type AnySchema = RefOr<Schema>;
 
-/// No control characters, as defined by `char::is_control`.
+/// Text without control characters, as defined by `char::is_control`.
 const NO_CONTROL: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 
-/// Returns the schema of a type, and those that it refers to, by name.
+/// Returns the schema of a type and the schemas that it refers to, with their names.
 pub(crate) fn schemas_of<T: ToSchema>() -> Vec<(String, AnySchema)> {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);
     schemas
 }
 
-/// Returns the schema of a type, to be extended.
+/// Returns the schema of a type as a builder.
 ///
 /// # Panics
-/// If the schema is not a single one, but an array or a combination.
+/// Panics if the schema is a reference, an array or a combination of schemas.
 pub(crate) fn object_of<T: PartialSchema>() -> ObjectBuilder {
     match T::schema() {
         RefOr::T(Schema::Object(object)) => object.into(),
-        _ => unreachable!("invariant: the type has a single schema"),
+        _ => unreachable!("invariant: the type has one inline schema"),
     }
 }
 
-/// Returns a reference to a schema of the document.
+/// Returns a reference to a schema in the document.
 pub(crate) fn schema_ref(name: &str) -> AnySchema {
     Ref::from_schema_name(name).into()
 }
 
-/// Returns an object schema without additional members.
+/// Returns an object schema that does not allow additional members.
 pub(crate) fn closed_object() -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Object)
@@ -65,12 +65,12 @@ pub(crate) fn pattern(pattern: &str) -> ObjectBuilder {
     string().pattern(Some(pattern))
 }
 
-/// Returns a string schema with a format of JSON Schema.
+/// Returns a string schema with a JSON Schema format.
 pub(crate) fn format(format: &str) -> ObjectBuilder {
     string().format(Some(SchemaFormat::Custom(format.to_owned())))
 }
 
-/// Returns a string schema with a set of values.
+/// Returns a string schema with a fixed set of values.
 pub(crate) fn one_of<'a>(values: impl IntoIterator<Item = &'a str>) -> ObjectBuilder {
     string().enum_values(Some(values))
 }
@@ -90,7 +90,7 @@ pub(crate) fn boolean() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::Boolean)
 }
 
-/// Returns the schema extended by null.
+/// Returns `schema` with null as an additional type.
 pub(crate) fn nullable(schema: ObjectBuilder) -> ObjectBuilder {
     let mut object = schema.build();
     if let SchemaType::Type(one) = object.schema_type {
@@ -178,7 +178,7 @@ pub(crate) fn message_id() -> ObjectBuilder {
     object_of::<MessageId>()
 }
 
-/// Returns the schema of an object of which at least one of `members` is present and not null.
+/// Returns the schema of an object in which at least one of `members` is present and not null.
 pub(crate) fn with_any_of(object: ObjectBuilder, members: [&str; 2]) -> AllOfBuilder {
     let not_null = || {
         use Type::{Array, Boolean, Number, Object, String};
@@ -206,7 +206,7 @@ pub(crate) fn with_required<const N: usize>(
         .fold(object, |object, (name, schema)| object.property(name, schema).required(name))
 }
 
-/// Returns a body with a schema and an example.
+/// Returns the content of a body, with a schema and an example.
 pub(crate) fn content(schema: impl Into<AnySchema>, example: impl Into<Value>) -> Content {
     ContentBuilder::new().schema(Some(schema.into())).example(Some(example.into())).build()
 }

@@ -1,4 +1,4 @@
-//! Consistency of the document with the routes and with itself.
+//! Checks that the document is consistent with the routes and with itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,12 +136,12 @@ fn derived_schemas_have_the_limits_of_the_types() {
     assert_eq!(max_items("History", "hours"), Some(hours));
 }
 
-/// Every field of an accepted message is always present; of a new message, none is required.
+/// Every field of an accepted message is always present. No field of a new message is required.
 #[test]
 fn message_schemas_have_the_fields_of_the_types() {
     let document = build("", "");
     let schemas = &document["components"]["schemas"];
-    let message = NewMessage::from_json(r#"{"text":"x"}"#).expect("it is valid");
+    let message = NewMessage::from_json(r#"{"text":"x"}"#).expect("a valid message");
     let now = Timestamp::from_millis(0);
     let json = message.accept(IdGenerator::default().next_id(now), now).to_json();
     let json: serde_json::Map<String, Value> = serde_json::from_slice(&json).expect("valid JSON");

@@ -8,13 +8,14 @@ use tracing::{debug, error};
 
 use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
 
-/// The interval before the second line about failures of one kind. It doubles with each line, up to
-/// [`REPEAT_INTERVAL`].
+/// The interval before the first summary of failures of one kind. The interval doubles with each
+/// summary, up to [`REPEAT_INTERVAL`].
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// The maximum number of requests that one line names, so that log collectors do not split it.
+/// The maximum number of requests that one line names, so that log collectors do not split the
+/// line.
 const NAMED_MAX: usize = 100;
 
-/// A request that failed because of the service or of its dependencies.
+/// A request that failed because of the service or its dependencies.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedRequest<'a> {
     /// The path pattern of the route.
@@ -35,13 +36,14 @@ pub struct FailedRequest<'a> {
     pub cause: Option<&'a str>,
 }
 
-/// The log of failed requests of a process. Clones share one state.
+/// The log of a process's failed requests. Clones share one state.
 ///
-/// Of the requests that fail on one route with one code, the first one is logged immediately. Then a
-/// line after 1 s, 2 s, 4 s and so on, up to once a minute, states their number and one cause, and
-/// names up to [`NAMED_MAX`] of them by request ID and trace context. Every failure is logged at
-/// `debug`; metrics count all of them. The number of lines therefore does not depend on the number of
-/// requests, and a request ID can be found unless very many requests fail.
+/// The first failure of each route and code is logged immediately. Further failures with the same
+/// route and code are summarized, and each is also logged at `debug`. The interval between
+/// summaries starts at 1 s and doubles up to 1 minute, so the number of summaries does not depend
+/// on the number of requests. A summary contains the number of failures, one cause, and the request
+/// IDs and trace contexts of up to [`NAMED_MAX`] requests. After a minute without failures, the
+/// next failure is again logged immediately.
 #[derive(Clone, Debug, Default)]
 pub struct FailureLog {
     failures: Arc<Mutex<HashMap<Kind, Failures>>>,
@@ -54,19 +56,19 @@ type Kind = (&'static str, &'static str);
 #[derive(Debug)]
 struct Failures {
     logged_at: Instant,
-    /// The time from the last line to the next one.
+    /// The minimum time from the last line to the next one.
     interval: Duration,
     count: u64,
-    /// The status and the cause of the first one.
+    /// The status and the cause of the first of these failures.
     status: u16,
     cause: Option<String>,
-    /// Request IDs and trace contexts.
+    /// The request IDs and trace contexts of up to [`NAMED_MAX`] requests.
     request_ids: Vec<String>,
     traceparents: Vec<String>,
 }
 
 impl FailureLog {
-    /// Logs or counts a failed request. Connection strings in its cause are redacted.
+    /// Logs or counts a failed request. Connection strings in the cause are redacted.
     pub fn record(&self, request: &FailedRequest<'_>) {
         let FailedRequest { route, code, status, method, path, request_id, traceparent, cause } =
             *request;
@@ -96,7 +98,7 @@ impl FailureLog {
         }
     }
 
-    /// Logs the failures that are due, periodically. Never completes.
+    /// Periodically logs the summaries that are due. Never completes.
     pub(crate) async fn run(self) {
         let mut ticks = ticker(FIRST_INTERVAL);
         loop {
@@ -105,12 +107,13 @@ impl FailureLog {
         }
     }
 
-    /// Logs all failures that are not logged yet.
+    /// Logs all failures that have not been logged yet.
     pub(crate) fn flush(&self) {
         log_failures(&self.take_due(Instant::now(), true));
     }
 
-    /// Counts a failure. Returns whether it is the first one.
+    /// Returns whether a failure is the first of its kind and must be logged immediately.
+    /// Otherwise, counts the failure for the next summary.
     fn count(&self, request: &FailedRequest<'_>, cause: Option<&str>, now: Instant) -> bool {
         let mut all = self.failures.lock();
         let kind = (request.route, request.code);
@@ -130,8 +133,9 @@ impl FailureLog {
         false
     }
 
-    /// Returns the failures whose next line is due, or all of them, and starts counting them anew.
-    /// Removes those without new failures in the last minute.
+    /// Returns the failures to log and resets their counts. Unless `all` is set, returns only the
+    /// kinds for which the interval has elapsed. Removes the kinds without failures in the last
+    /// minute.
     fn take_due(&self, now: Instant, all: bool) -> Vec<(Kind, Failures)> {
         let mut due = Vec::new();
         self.failures.lock().retain(|&kind, failures| {
@@ -196,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Returns the numbers and the request IDs of the failures that are due.
+    /// Returns the counts and the request IDs of the failures to log.
     fn take(log: &FailureLog, now: Instant) -> Vec<(u64, Vec<String>)> {
         let due = log.take_due(now, false);
         due.into_iter().map(|(_, failures)| (failures.count, failures.request_ids)).collect()
@@ -220,16 +224,16 @@ mod tests {
         assert_eq!((failures.status, failures.cause.as_deref()), (503, Some("cause")));
         assert_eq!(failures.request_ids, ["second", "third"]);
         assert_eq!(failures.traceparents, ["00-ab-cd-01"; 2]);
-        assert!(take(&log, later).is_empty(), "it was just logged");
+        assert!(take(&log, later).is_empty(), "the failures were just returned");
 
         assert!(!count("/b", "second"));
         assert_eq!(log.take_due(later, true).len(), 1, "at exit");
         log.take_due(later + REPEAT_INTERVAL, false);
-        assert!(count("/a", "after a minute without failures"), "it is forgotten");
+        assert!(count("/a", "after a minute without failures"), "the kind was removed");
     }
 
     #[test]
-    fn lines_become_rare_and_name_a_limited_number_of_requests() {
+    fn summaries_become_less_frequent_and_name_a_limited_number_of_requests() {
         let (log, start) = (FailureLog::default(), Instant::now());
         let mut lines = Vec::new();
         for second in 0..240 {

@@ -1,4 +1,5 @@
-//! Isolation of the items of a task: an item that fails must not stop the task for all others.
+//! Isolates failing items, so that one failing item does not prevent a task from processing the
+//! other items.
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
 
@@ -8,14 +9,14 @@ use tracing::{debug, info, warn};
 
 use crate::{metrics::SKIPPED_ITEMS_TOTAL, redact};
 
-/// The maximum number of items whose failures are remembered. Further ones are logged at each
-/// failure at `debug`.
+/// The maximum number of failing items to remember. Once this number is reached, failures of
+/// further items are logged only at `debug`.
 const FAILING_MAX: usize = 1_000;
-/// How long an item is remembered after its last failure, unless it succeeds earlier.
+/// The time that an item is remembered after its last failure, unless it succeeds earlier.
 const FAILING_TTL: Duration = Duration::from_secs(600);
 
-/// The log of a task that processes many items and skips those that fail: one warning when an item
-/// starts to fail, and one line when it succeeds again. Every failure is counted in
+/// The log for a task that processes many items and skips the items that fail: one warning when an
+/// item starts to fail, and one line when the item succeeds again. Every skipped item is counted in
 /// [`SKIPPED_ITEMS_TOTAL`].
 #[derive(Debug)]
 pub struct ItemLog {
@@ -25,13 +26,13 @@ pub struct ItemLog {
 }
 
 impl ItemLog {
-    /// Creates the log of a task without failing items.
+    /// Creates the log for a task without failing items.
     pub fn new(task: &'static str) -> Self {
         metrics::counter!(SKIPPED_ITEMS_TOTAL, "task" => task).increment(0);
         Self { task, failing: Mutex::default() }
     }
 
-    /// Records the result of an item. Connection strings in the error are redacted.
+    /// Records the result for an item. Connection strings in the error are redacted.
     pub fn record<T, E: Display>(&self, item: impl Display, result: &Result<T, E>) {
         match result {
             Ok(_) => self.record_success(item),
@@ -39,10 +40,11 @@ impl ItemLog {
         }
     }
 
-    /// Records the result of an item, and skips the item if its failure concerns no others.
+    /// Records the result for an item. Returns `None` if the item failed with an error that
+    /// concerns only this item. The caller then skips the item.
     ///
     /// # Errors
-    /// Returns an error that concerns all items.
+    /// The error of the item, if it concerns all items. This failure is not recorded.
     pub fn isolate<T, E: Display>(
         &self,
         item: impl Display,
@@ -80,7 +82,8 @@ impl ItemLog {
         }
     }
 
-    /// Returns whether an item starts to fail.
+    /// Records a failing item. Returns whether the item has just started to fail. Always returns
+    /// `false` for further items while [`FAILING_MAX`] items are failing.
     fn is_new(&self, item: String, now: Instant) -> bool {
         let mut failing = self.failing.lock();
         if let Some(failed_at) = failing.get_mut(&item) {

@@ -1,4 +1,4 @@
-//! The runtime of every service process: configuration, logging, signals, health, metrics.
+//! The runtime of every service process: configuration, logging, signals, health and metrics.
 
 mod failure_log;
 mod health;

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use crate::outage_log::REPEAT_INTERVAL;
 
-/// The number of lines per minute that one kind of event may log. Each event has its own line while
-/// such events are rare.
+/// A limit on the number of log lines per minute for one kind of event. Events within the limit are
+/// logged individually.
 #[derive(Debug)]
 pub struct LogBudget {
     lines_max: u32,
@@ -15,8 +15,9 @@ pub struct LogBudget {
 
 #[derive(Debug, Default)]
 struct BudgetState {
-    /// The beginning of the current minute, and the number of its lines.
+    /// The start of the current minute, and the number of lines logged in it.
     minute: Option<(Instant, u32)>,
+    /// The number of events suppressed since the last line.
     suppressed: u64,
 }
 
@@ -26,8 +27,8 @@ impl LogBudget {
         Self { lines_max, state: Mutex::default() }
     }
 
-    /// Takes a line. Returns the number of events that were suppressed since the last line, or
-    /// `None` if the budget is used up.
+    /// Takes one line from the budget, and returns the number of events suppressed since the last
+    /// line. If the budget is used up, counts a suppressed event and returns `None`.
     pub fn take(&self) -> Option<u64> {
         self.state.lock().take(self.lines_max, Instant::now())
     }

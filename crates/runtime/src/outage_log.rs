@@ -1,4 +1,4 @@
-//! Logging of a task that fails repeatedly.
+//! Logging for tasks that are retried after a failure.
 
 use std::{
     fmt::Display,
@@ -15,17 +15,18 @@ use tracing::{debug, info, warn};
 
 use crate::redact;
 
-/// The interval at which the log repeats that an outage lasts.
+/// The interval between the log lines about a lasting outage.
 pub(crate) const REPEAT_INTERVAL: Duration = Duration::from_secs(60);
 /// The maximum number of outages of a task per [`REPEAT_INTERVAL`] that are logged when they begin
-/// and end. A task that fails and recovers more often is logged once per interval.
+/// and end. A further outage is logged only if it lasts for at least this interval.
 const OUTAGES_MAX: u32 = 5;
 
-/// The log of a task that is retried after a failure: one warning when an outage begins, one per
-/// minute with the number of failures while it lasts, and one line when the task recovers. Every
-/// failure is logged at `debug`.
+/// The log for a task that is retried after a failure: one warning when an outage begins, one
+/// warning per minute with the number of failures while the outage lasts, and one line when the
+/// task recovers. If more than five outages begin within a minute, further outages are logged only
+/// if they last for a minute. Every failure is logged at `debug`.
 ///
-/// Clones share one state: several tasks with the same dependency have one log.
+/// Clones share one state, so several tasks with the same dependency can share one log.
 #[derive(Clone, Debug)]
 pub struct OutageLog {
     inner: Arc<SharedLog>,
@@ -34,7 +35,7 @@ pub struct OutageLog {
 #[derive(Debug)]
 struct SharedLog {
     task: &'static str,
-    /// Whether there is an outage. Every success checks it without locking `state`.
+    /// Whether there is an outage. A success checks this flag without locking `state`.
     is_failing: AtomicBool,
     state: Mutex<OutageState>,
 }
@@ -42,7 +43,7 @@ struct SharedLog {
 #[derive(Debug, Default)]
 pub(crate) struct OutageState {
     outage: Option<Outage>,
-    /// The outages that began in the current interval, and when it began.
+    /// The start of the current interval, and the number of outages that began in it.
     interval: Option<(Instant, u32)>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct OutageState {
 struct Outage {
     since: Instant,
     reported_at: Instant,
-    /// Whether its beginning was logged.
+    /// Whether the outage has been logged.
     is_reported: bool,
     failures: u64,
 }
@@ -59,13 +60,13 @@ struct Outage {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     Begin,
-    /// The outage lasts: the number of failures, and its duration.
+    /// The outage continues. Contains the number of failures and the duration so far.
     Repeat(u64, Duration),
     None,
 }
 
 impl OutageLog {
-    /// Creates the log of a task that has not failed yet.
+    /// Creates the log for a task that has not failed yet.
     pub fn new(task: &'static str) -> Self {
         let (is_failing, state) = (AtomicBool::new(false), Mutex::default());
         Self { inner: Arc::new(SharedLog { task, is_failing, state }) }
@@ -119,14 +120,14 @@ impl OutageLog {
 }
 
 impl OutageState {
-    /// Ends the outage, if there is one. Returns the number of failures and its duration if the log
-    /// contains its beginning.
+    /// Ends the outage, if there is one. Returns the number of failures and the duration, or `None`
+    /// if no outage was logged.
     pub(crate) fn recover(&mut self) -> Option<(u64, Duration)> {
         let Outage { since, is_reported, failures, .. } = self.outage.take()?;
         is_reported.then(|| (failures, since.elapsed()))
     }
 
-    /// Records a failure.
+    /// Records a failure, and returns the line to log.
     pub(crate) fn fail(&mut self, now: Instant) -> Line {
         if let Some(outage) = &mut self.outage {
             outage.failures += 1;
@@ -205,7 +206,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lasting_outage_is_repeated_once_a_minute_with_its_failures() {
+    fn lasting_outage_is_logged_once_a_minute_with_its_failures() {
         let (mut state, start) = (OutageState::default(), Instant::now());
         assert_eq!(state.fail(start), Line::Begin);
         for second in 1..60 {
@@ -217,7 +218,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn task_that_fails_and_recovers_all_the_time_is_logged_a_few_times() {
+    fn task_that_fails_and_recovers_repeatedly_does_not_flood_the_log() {
         let lines = log_lines(Level::INFO, || {
             let log = OutageLog::new("sampling");
             for _ in 0..1_000 {

@@ -7,7 +7,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::OutageLog;
 
 /// Returns an interval that ticks immediately and then once per `period`. If the work between two
-/// ticks takes longer than the period, the next tick follows immediately and missed ticks are
+/// ticks takes longer than the period, the next tick follows immediately, and missed ticks are
 /// skipped.
 pub fn ticker(period: Duration) -> Interval {
     let mut ticks = interval(period);

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Replaces every word that contains a URL or `password=` with `<redacted>`, because it may contain
-/// a password.
+/// Replaces every word that contains a URL or `password=` with `<redacted>`, because the word may
+/// contain a password.
 pub fn redact(text: &str) -> Cow<'_, str> {
     if !text.contains("://") && !text.contains("password=") {
         return Cow::Borrowed(text);

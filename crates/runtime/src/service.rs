@@ -11,14 +11,14 @@ pub enum Service {
     ListApi,
     /// Stores accepted entries in Postgres.
     PersistWorker,
-    /// Delivers frames to browsers.
+    /// Delivers live feeds to browsers.
     WsFanout,
-    /// Publishes statistics, play counts and trends.
+    /// Publishes statistics, play counts, trends and system health.
     StatsPublisher,
 }
 
 impl Service {
-    /// Every service, in start order.
+    /// All services, in start order.
     pub const ALL: [Self; 5] =
         [Self::IngestApi, Self::ListApi, Self::PersistWorker, Self::WsFanout, Self::StatsPublisher];
 

@@ -16,15 +16,16 @@ use crate::{
     settings::{LogFormat, LogSettings},
 };
 
-/// Levels of libraries if the operator configures only a level. At finer levels, some libraries log
-/// bodies. `aws_config` warns at each lookup of missing S3 credentials, which a component reports
-/// once.
+/// The levels of libraries if the operator configures only a level. At more verbose levels, some
+/// libraries log bodies. If S3 credentials are missing, `aws_config` logs a warning on each lookup,
+/// although the health of the S3 component already reports the problem.
 const LIBRARY_DIRECTIVES: &str = "warn,aws_config=error";
-/// The HTTP library logs an error for each malformed request, which only its client can fix.
+/// Suppresses the errors that the HTTP library logs for malformed requests, because only the client
+/// can fix such a request.
 const CLIENT_ERRORS_OFF: &str = "actix_http=off";
 
-/// Returns the filter directives for a level. If `level` consists of directives, only
-/// [`CLIENT_ERRORS_OFF`] is added, which they can override.
+/// Returns the filter directives for a level. If `level` already consists of directives, adds only
+/// [`CLIENT_ERRORS_OFF`], which the directives in `level` can override.
 fn to_directives(level: &str) -> String {
     if level.contains('=') {
         return format!("{CLIENT_ERRORS_OFF},{level}");
@@ -65,7 +66,7 @@ fn log_panics() {
     }));
 }
 
-/// Timestamps in RFC 3339 format, in UTC with milliseconds.
+/// A timer that formats timestamps according to RFC 3339, in UTC with milliseconds.
 struct UtcMilliseconds;
 
 impl FormatTime for UtcMilliseconds {

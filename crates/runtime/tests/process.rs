@@ -1,4 +1,4 @@
-//! A service process seen from outside: exit codes, signals, the log.
+//! The behavior of a service process: exit codes, signals and the log.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -33,7 +33,7 @@ fn run_to_exit(arguments: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String
         .args(arguments)
         .envs(env.iter().copied())
         .output()
-        .expect("an end");
+        .expect("the service exits");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (status.code(), text(stdout), text(stderr))
 }
@@ -50,12 +50,16 @@ fn reset_sighup() {
 }
 
 fn start_command(command: &mut Command) -> Running {
-    let mut child = command.spawn().expect("a start");
-    let mut log = BufReader::new(child.stdout.take().expect("a log"));
+    let mut child = command.spawn().expect("the service starts");
+    let mut log = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
     let mut line = String::new();
     while !line.contains("started") {
         line.clear();
-        assert_ne!(log.read_line(&mut line).expect("a line"), 0, "ended before it started");
+        assert_ne!(
+            log.read_line(&mut line).expect("a line"),
+            0,
+            "the service exited before it started"
+        );
     }
     Running { child, log }
 }
@@ -63,21 +67,25 @@ fn start_command(command: &mut Command) -> Running {
 impl Running {
     fn signal(&self, signal: Signal) {
         let process = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(process), signal).expect("a signal");
+        kill(Pid::from_raw(process), signal).expect("the process exists");
     }
 
     fn wait_for(&mut self, text: &str) {
         let mut line = String::new();
         while !line.contains(text) {
             line.clear();
-            assert_ne!(self.log.read_line(&mut line).expect("a line"), 0, "ended before {text:?}");
+            assert_ne!(
+                self.log.read_line(&mut line).expect("a line"),
+                0,
+                "the service exited before {text:?}"
+            );
         }
     }
 
     fn wait_for_exit(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.log.read_to_string(&mut rest).expect("text");
-        (self.child.wait().expect("an end").code(), rest)
+        (self.child.wait().expect("the service exits").code(), rest)
     }
 }
 
@@ -167,7 +175,7 @@ fn hangup_does_not_end_a_drain() {
     running.wait_for("draining");
     running.signal(Signal::SIGHUP);
     running.signal(Signal::SIGTERM);
-    assert_eq!(running.wait_for_exit().0, Some(143), "the exit is that of SIGTERM");
+    assert_eq!(running.wait_for_exit().0, Some(143), "SIGTERM ends the drain");
 }
 
 #[test]
@@ -190,10 +198,11 @@ fn closed_log_does_not_stop_a_service() {
         let process = i32::try_from(child.id()).expect("a process id");
         kill(Pid::from_raw(process), signal).expect("it is running");
     }
-    assert_eq!(child.wait().expect("an end").code(), Some(0));
-    let mut check = service_command("drains").arg("--check-config").spawn().expect("a start");
+    assert_eq!(child.wait().expect("the service exits").code(), Some(0));
+    let mut check =
+        service_command("drains").arg("--check-config").spawn().expect("the service starts");
     drop((check.stdout.take(), check.stderr.take()));
-    assert_eq!(check.wait().expect("an end").code(), Some(0));
+    assert_eq!(check.wait().expect("the service exits").code(), Some(0));
 }
 
 #[test]
@@ -216,9 +225,11 @@ fn panic_of_an_essential_task_exits_with_1() {
 
 #[test]
 fn json_log_has_one_object_per_line_with_milliseconds() {
-    let mut child =
-        service_command("drains").env("MAYFLY_LOG__FORMAT", "json").spawn().expect("a start");
-    let mut log = BufReader::new(child.stdout.take().expect("a log"));
+    let mut child = service_command("drains")
+        .env("MAYFLY_LOG__FORMAT", "json")
+        .spawn()
+        .expect("the service starts");
+    let mut log = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
     let mut line = String::new();
     log.read_line(&mut line).expect("a line");
     let started: serde_json::Value = serde_json::from_str(&line).expect("JSON");

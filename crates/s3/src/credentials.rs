@@ -1,4 +1,4 @@
-//! The sources of credentials, region and endpoint.
+//! The sources of the credentials, the region and the endpoint.
 
 use aws_config::{
     SdkConfig, environment::EnvironmentVariableRegionProvider, imds::region::ImdsRegionProvider,
@@ -13,14 +13,15 @@ use crate::error::{S3Error, format_chain};
 /// The region for S3-compatible stores if none is configured.
 const DEFAULT_REGION: Region = Region::from_static("us-east-1");
 
-/// Returns an environment variable, if it is set and not blank.
+/// Returns the value of an environment variable; `None` if the variable is blank or not set.
 #[expect(clippy::disallowed_methods, reason = "the AWS_ variables belong to the SDK")]
 fn read_variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// Returns the sources of the region. The EC2 metadata service is queried only without a custom
-/// endpoint, as only then the store may be that of AWS.
+/// Returns the sources of the region. The EC2 metadata service is a source only if the environment
+/// contains no custom endpoint, because a custom endpoint usually means that the store is not AWS
+/// S3.
 pub(crate) fn region_chain(http: &SharedHttpClient) -> RegionProviderChain {
     let has_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
         .into_iter()
@@ -35,7 +36,8 @@ pub(crate) fn region_chain(http: &SharedHttpClient) -> RegionProviderChain {
     }
 }
 
-/// Returns the configured region; a default for S3-compatible stores.
+/// Returns the configured region. If no region is configured, returns the default region for a
+/// custom endpoint, or an error without a custom endpoint.
 pub(crate) fn find_region(sdk: &SdkConfig, endpoint: Option<&str>) -> Result<Region, S3Error> {
     let found = sdk.region().filter(|region| !region.as_ref().trim().is_empty()).cloned();
     match (found, endpoint) {
@@ -45,7 +47,8 @@ pub(crate) fn find_region(sdk: &SdkConfig, endpoint: Option<&str>) -> Result<Reg
     }
 }
 
-/// Returns the endpoint of S3 from `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` or a profile.
+/// Returns the custom S3 endpoint from `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` or a profile;
+/// `None` if none is configured.
 pub(crate) fn find_endpoint(sdk: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id("S3")
@@ -67,7 +70,9 @@ pub(crate) async fn find_credentials(sdk: &SdkConfig) -> Result<Credentials, S3E
     found.map_err(|error| S3Error::NoCredentials(describe_missing(&format_chain(&error))))
 }
 
-/// Names the missing variable, or the reason if the credentials come from another source.
+/// Describes why there are no credentials. Includes `reason` if the key ID and the secret are set,
+/// or if the key ID is not set but another source is configured. Otherwise, names the missing
+/// variable.
 pub(crate) fn describe_missing(reason: &str) -> String {
     const OTHER_SOURCES: [&str; 4] = [
         "AWS_PROFILE",

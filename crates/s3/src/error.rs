@@ -1,4 +1,4 @@
-//! The errors of S3, classified by how an operator can react.
+//! Errors from S3, classified by how an operator can react.
 
 use std::error::Error;
 
@@ -10,17 +10,17 @@ use aws_sdk_s3::{
 /// A failed call to S3.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
-    /// No credentials or region; the text names the missing variable.
+    /// The credentials could not be loaded, or the region is missing. The text states the cause.
     #[error("{0}")]
     NoCredentials(String),
-    /// S3 rejected the credentials or the request. A retry succeeds only after the credentials or
-    /// the permissions change.
+    /// S3 rejected the credentials or the request. The cause is usually a wrong or expired
+    /// credential, a missing permission, a wrong region or a wrong system time.
     #[error("S3 rejected the request: {0}")]
     Rejected(String),
     /// S3 cannot be reached, or reports a temporary failure. Retry later.
     #[error("S3 is unavailable: {0}")]
     Unavailable(String),
-    /// S3 did not respond in time. It may still execute the request.
+    /// S3 did not respond in time. S3 may still execute the request.
     #[error("S3 is unavailable: {0}")]
     Timeout(String),
     /// Any other failure.
@@ -29,21 +29,23 @@ pub enum S3Error {
 }
 
 impl S3Error {
-    /// Returns whether the error persists until the credentials or the permissions change.
+    /// Returns whether an operator usually has to correct the cause, such as missing or wrong
+    /// credentials.
     #[must_use]
     pub fn is_access_error(&self) -> bool {
         matches!(self, Self::NoCredentials(_) | Self::Rejected(_))
     }
 }
 
-/// The failure of a request.
+/// A failed request.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// S3 could not be reached, or closed the connection.
+    /// S3 could not be reached, or closed the connection before it responded.
     NoResponse(String),
     /// S3 did not respond in time.
     Timeout(String),
-    /// S3 responded with an error: its status and code, or `status 403` if there is no code.
+    /// S3 responded with an error, or the response could not be parsed. If there is no error code,
+    /// `code` is the status, such as `status 403`.
     Response { status: u16, code: String },
     /// The request could not be constructed.
     NotSent(String),
@@ -94,7 +96,7 @@ impl From<Failure> for S3Error {
     }
 }
 
-/// Returns the likely cause of an error code.
+/// Returns the likely cause of an error code; `None` if the cause is unclear or temporary.
 fn explain(code: &str) -> Option<&'static str> {
     Some(match code {
         "InvalidAccessKeyId" | "NotSignedUp" => "AWS_ACCESS_KEY_ID is unknown",
@@ -111,7 +113,7 @@ fn explain(code: &str) -> Option<&'static str> {
     })
 }
 
-/// Formats an error and its sources in one line.
+/// Formats an error and its chain of sources in one line.
 pub(crate) fn format_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

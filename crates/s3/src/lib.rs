@@ -1,9 +1,9 @@
-//! The statistics snapshot in S3: written, checked, and signed for readers. The only crate that
-//! depends on the AWS SDK.
+//! The statistics snapshot in S3: uploads, access checks and presigned URLs. This is the only crate
+//! that depends on the AWS SDK.
 //!
-//! Credentials, region and endpoint come from the usual sources of the SDK: environment variables
-//! such as `AWS_ACCESS_KEY_ID`, profiles, web identities and instance roles. They are reloaded
-//! while the process runs, so that rotated credentials take effect.
+//! Credentials, region and endpoint come from the SDK's usual sources: environment variables such
+//! as `AWS_ACCESS_KEY_ID`, profiles, web identities and instance roles. The store reloads these
+//! values while the process runs, so that rotated credentials take effect.
 
 mod credentials;
 mod error;

@@ -1,4 +1,4 @@
-//! S3 clients with the current credentials, which are reloaded before they expire.
+//! S3 clients with the current credentials. Credentials are reloaded before they expire.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,31 +22,33 @@ use crate::{
     error::S3Error,
 };
 
-/// The timeout to connect.
+/// The timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The timeout of one attempt of a call.
+/// The timeout for one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The timeout of a call, including all attempts.
+/// The timeout for a call, including all attempts.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(4_500);
-/// The number of attempts per call; callers retry as well.
+/// The maximum number of attempts per call. Callers also retry.
 const ATTEMPTS_MAX: u32 = 2;
-/// The timeout to load the credentials, which may require network access.
+/// The timeout for loading the credentials, which may require network access.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The age at which credentials are reloaded, so that a changed file takes effect.
+/// The age from which the credentials of a session are reloaded on the next call, so that a changed
+/// file takes effect.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(300);
-/// The remaining lifetime below which credentials are reloaded, as signed URLs expire with them.
+/// The remaining lifetime below which credentials are reloaded. A presigned URL becomes invalid
+/// when the credentials that signed it expire.
 const REMAINING_LIFETIME_MIN: Duration = Duration::from_secs(900);
-/// The minimum interval between two reloads.
+/// The minimum interval between two reloads of credentials that are about to expire.
 const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(30);
 
-/// Provides the current session, and replaces it before it expires.
+/// The current session, with the settings for opening a new one.
 pub(crate) struct Sessions {
     http: SharedHttpClient,
-    /// The endpoint in signed URLs; the endpoint of S3 if empty.
+    /// The endpoint in presigned URLs. If empty, presigned URLs contain the endpoint of S3.
     public_endpoint: String,
     current: Mutex<Option<Session>>,
-    /// Failed reloads of credentials that are still valid.
+    /// The log for failed reloads while the current credentials are still valid.
     reload_outages: OutageLog,
 }
 
@@ -57,14 +59,14 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     /// The client that signs URLs for the public endpoint.
     pub(crate) signer: Client,
-    /// The location constraint of a new bucket; `None` for us-east-1, which must not be specified.
+    /// The location constraint for a new bucket; `None` for us-east-1, which must not be specified.
     pub(crate) location: Option<String>,
     loaded_at: Instant,
     expires_at: Option<SystemTime>,
 }
 
 impl Sessions {
-    /// Creates the sessions. Neither loads credentials nor connects yet.
+    /// Creates the sessions without loading credentials or connecting.
     pub(crate) fn new(public_endpoint: &str) -> Self {
         let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         Self {
@@ -77,8 +79,9 @@ impl Sessions {
         }
     }
 
-    /// Returns the current session, or a new one if that is due. If none can be opened, the current
-    /// session remains in use until its credentials expire.
+    /// Reloads the credentials if necessary, and returns the current session. If the reload fails,
+    /// the previous session remains in use until its credentials expire. Returns an error if there
+    /// is no usable session.
     pub(crate) async fn get(&self) -> Result<Session, S3Error> {
         let mut current = self.current.lock().await;
         if let Some(session) = current.as_ref().filter(|session| !session.is_due()) {
@@ -104,7 +107,7 @@ impl Sessions {
         }
     }
 
-    /// Discards the session, so that the next call reloads the credentials.
+    /// Discards the current session, so that the next call reloads the credentials.
     pub(crate) async fn reset(&self) {
         *self.current.lock().await = None;
     }
@@ -115,7 +118,7 @@ impl Sessions {
             .region(region_chain(&self.http))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts())
-            // Some stores reject the newer checksums, which would also be part of the signature.
+            // The newer checksums would be part of the signature, and some stores reject them.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .load()
@@ -157,7 +160,7 @@ impl Session {
         self.remaining_lifetime().is_none_or(|left| !left.is_zero())
     }
 
-    /// Limits a lifetime to that of the credentials.
+    /// Limits a lifetime to the remaining lifetime of the credentials.
     pub(crate) fn cap(&self, lifetime: Duration) -> Duration {
         cap(lifetime, self.remaining_lifetime())
     }

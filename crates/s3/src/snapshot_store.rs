@@ -1,4 +1,4 @@
-//! The object that contains the snapshot.
+//! The S3 object that contains the statistics snapshot.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -17,16 +17,17 @@ use crate::{
     session::{Session, Sessions},
 };
 
-/// The lifetime of a signed URL, unless the credentials expire earlier.
+/// The lifetime of a presigned URL, unless the credentials expire earlier.
 pub const URL_LIFETIME: Duration = Duration::from_secs(300);
 
 /// A call to S3.
 ///
-/// It is boxed so that this crate compiles the SDK's generic code once: an `async fn` would be
-/// compiled again by each crate that awaits it.
+/// The future is boxed so that only this crate compiles the SDK's generic code. If the methods were
+/// `async fn`, each crate that awaits them would compile the code again.
 pub type S3Future<'a, T> = Pin<Box<dyn Future<Output = Result<T, S3Error>> + Send + 'a>>;
 
-/// The snapshot in S3. Cheap to clone; loads credentials and connects on first use.
+/// The snapshot in S3. Clones share the connections and credentials, which are created and loaded
+/// on first use.
 #[derive(Clone)]
 pub struct SnapshotStore {
     inner: Arc<Inner>,
@@ -39,12 +40,12 @@ struct Inner {
     sessions: Sessions,
 }
 
-/// A URL with which anyone can read the snapshot.
+/// A URL that allows anyone to read the snapshot.
 #[derive(Debug, Clone)]
 pub struct SignedUrl {
     /// The URL.
     pub url: String,
-    /// The expiry time: that of the URL, or that of the credentials if earlier.
+    /// The time when the URL or the credentials expire, whichever is earlier.
     pub expires_at: Instant,
 }
 
@@ -61,8 +62,8 @@ impl SnapshotStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Uploads the snapshot; creates the bucket if it does not exist. Completes within `deadline`,
-    /// but S3 may still apply an upload that timed out.
+    /// Uploads the snapshot. Creates the bucket if it does not exist. Waits for at most `deadline`,
+    /// but S3 may still complete an upload that timed out.
     pub fn put(&self, json: Bytes, deadline: Duration) -> S3Future<'_, ()> {
         Box::pin(async move {
             let outcome = timeout(deadline, self.put_or_create_bucket(json)).await;
@@ -128,9 +129,9 @@ impl SnapshotStore {
         })
     }
 
-    /// Checks that the object can be read, as a client with a signed URL will do. Returns false if
-    /// the object is known to be missing: without permission to list the bucket, S3 reports a missing
-    /// object as access denied.
+    /// Checks that a client with a presigned URL can read the object. Returns false if the object
+    /// is known to be missing. Without permission to list the bucket, S3 responds to the read of a
+    /// missing object with `AccessDenied`, and this function returns an error.
     pub fn check_readable(&self) -> S3Future<'_, bool> {
         Box::pin(async {
             let outcome = self.read_byte(&EMPTY).await;
@@ -149,8 +150,8 @@ impl SnapshotStore {
         }
     }
 
-    /// Signs a URL of the object, valid for [`URL_LIFETIME`] or until the credentials expire. Does
-    /// not call S3.
+    /// Returns a presigned URL for the object. The URL is valid for [`URL_LIFETIME`] or until the
+    /// credentials expire, whichever is earlier. Does not call S3.
     ///
     /// # Panics
     /// Never: the lifetime is within the limits of the protocol.
@@ -173,7 +174,8 @@ impl SnapshotStore {
         format!("s3://{}/{}", self.inner.bucket, self.inner.key)
     }
 
-    /// Reloads the credentials before the next call if S3 rejected this one.
+    /// Discards the session if S3 rejected this call, so that the next call reloads the
+    /// credentials.
     async fn reload_if_rejected<T>(&self, outcome: Result<T, S3Error>) -> Result<T, S3Error> {
         if matches!(outcome, Err(S3Error::Rejected(_))) {
             self.inner.sessions.reset().await;
@@ -182,10 +184,10 @@ impl SnapshotStore {
     }
 }
 
-/// Codes that indicate that another process created the bucket, or is creating it.
+/// Codes that mean that the bucket exists or that another process is creating it.
 const CREATED_CONCURRENTLY: [&str; 3] =
     ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"];
-/// Codes that S3 returns if the object does not exist, after it has accepted the credentials.
+/// Codes for a missing object. S3 returns these codes only after it has accepted the credentials.
 const MISSING: [&str; 2] = ["NoSuchKey", "NoSuchBucket"];
 /// Other codes that S3 returns only after it has accepted the credentials.
 const AUTHENTICATED: [&str; 2] = ["AccessDenied", "InvalidRange"];

@@ -1,7 +1,7 @@
 //! An HTTP client that uses the instances of a service in turn.
 //!
-//! It is built from hyper-util, which is a dependency already, and does not support TLS, which the
-//! services do not need.
+//! The client is based on hyper-util, which the workspace already depends on. TLS is not supported,
+//! because the services do not use TLS.
 
 use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
@@ -20,15 +20,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The time limit of one request. The services time out after 10 s.
+/// The timeout for one attempt. The services time out after 10 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// The time limit of a request with all its retries.
+/// The maximum time from the first attempt to the start of the last retry.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The minimum delay of a retry, and the delay if the service requests none.
+/// The minimum delay before a retry. Also the delay if the service does not specify a delay.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The size limit of a response. A page has up to 4 MiB of items.
+/// The maximum size of a response body, in bytes. A page has up to 4 MiB of items.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The number of characters of an error response that is not a problem document.
+/// The maximum number of characters to quote from an error response that is not a problem document.
 const QUOTED_CHARS: usize = 200;
 
 /// A client of one service.
@@ -41,7 +41,7 @@ pub(crate) struct HttpClient {
     pub(crate) wait_time: Duration,
     /// Canceled to stop retries. The request in progress still completes.
     stop: CancellationToken,
-    /// The kinds of errors that were printed already.
+    /// The kinds of errors that have already been printed.
     printed_errors: HashSet<ErrorKind>,
 }
 
@@ -49,30 +49,32 @@ pub(crate) struct HttpClient {
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) body: Bytes,
-    /// From sending the request to the last byte of the response, without earlier attempts.
+    /// The time from sending the request to the last byte of the response, excluding earlier
+    /// attempts.
     pub(crate) duration: Duration,
 }
 
-/// The status and code of an error response; `None` without a response. Errors of the same kind are
-/// printed once.
+/// The status and code of a temporary error response; `None` for all other errors. Only the first
+/// error of each kind is printed.
 type ErrorKind = Option<(StatusCode, String)>;
 
-/// Why a request failed.
+/// The error for a failed request.
 #[derive(Debug)]
 pub(crate) enum RequestError {
-    /// The service is temporarily unable to handle it.
+    /// The service responded with status 429 or 503.
     Unavailable { status: StatusCode, code: String, detail: String, retry_after: Duration },
-    /// The service rejected it.
+    /// The service responded with another status outside 2xx.
     Rejected { status: StatusCode, detail: String },
-    /// The connection could not be established.
+    /// The request was not sent, usually because the connection could not be established.
     NotConnected(String),
-    /// It was sent, but its outcome is unknown.
+    /// The request may have been sent, but the outcome is unknown.
     NoResponse(String),
 }
 
 impl RequestError {
-    /// Returns the delay before a retry; `None` if a retry is useless. Without an idempotency key,
-    /// a request without a response is not retried, because it could be executed twice.
+    /// Returns the delay before a retry; `None` if the request must not be retried. If there is no
+    /// response, only a request with an idempotency key is retried, because any other request could
+    /// be executed twice.
     fn retry_delay(&self, is_idempotent: bool) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
@@ -102,7 +104,7 @@ impl Display for RequestError {
     }
 }
 
-/// The used fields of a problem document.
+/// The fields of a problem document that the client reads.
 #[derive(Deserialize)]
 struct Problem {
     code: String,
@@ -116,7 +118,7 @@ impl HttpClient {
             let is_http = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
             ensure!(
                 is_http && url.parse::<Uri>().is_ok(),
-                "invalid URL {url:?}: expected a URL with http://"
+                "invalid URL {url:?}: it must start with http://"
             );
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
@@ -130,7 +132,8 @@ impl HttpClient {
         })
     }
 
-    /// Sends a POST request with a JSON body, or a GET request without one, and retries it.
+    /// Sends a POST request with a JSON body, or a GET request without a body. Retries the request
+    /// after a failed connection and after a response with status 429 or 503.
     pub(crate) async fn send(
         &mut self,
         path: &str,
@@ -139,8 +142,8 @@ impl HttpClient {
         self.send_with_retries(None, path, json).await
     }
 
-    /// Sends a POST request with a new idempotency key, so that a request without a response can
-    /// also be retried.
+    /// Sends a POST request with a new idempotency key, so that the client can retry the request
+    /// even if there is no response.
     pub(crate) async fn post_idempotent(
         &mut self,
         path: &str,
@@ -204,7 +207,7 @@ impl HttpClient {
         let response = timeout(REQUEST_TIMEOUT, async {
             let response = self.client.request(request).await.map_err(|error| {
                 let is_connect = error.is_connect();
-                // The outer error only states that it has a source.
+                // The outer error names only the kind of failure. `{:#}` adds the cause.
                 let reason = format!("{url}: {:#}", anyhow::Error::new(error));
                 if is_connect {
                     RequestError::NotConnected(reason)
@@ -237,7 +240,7 @@ async fn read_response(
         None => String::from_utf8_lossy(&body).chars().take(QUOTED_CHARS).collect(),
     };
     let code = problem.map(|problem| problem.code).unwrap_or_default();
-    // The text is printed on a terminal.
+    // The text is printed to a terminal, which could interpret control characters.
     let detail = detail.chars().filter(|character| !character.is_control()).collect();
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         let seconds =
@@ -255,8 +258,8 @@ mod tests {
 
     use super::*;
 
-    /// Accepts one connection per response and returns the idempotency keys of the requests. An
-    /// empty response closes the connection.
+    /// Accepts one connection per response and returns the idempotency keys of the requests. If a
+    /// response is empty, closes the connection without a response.
     async fn serve(listener: TcpListener, responses: &[&str]) -> Vec<Option<String>> {
         let mut keys = Vec::new();
         for response in responses {
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_request_with_a_key_is_retried_without_a_response() {
+    async fn only_a_request_with_a_key_is_retried_if_there_is_no_response() {
         const ACCEPTED: &str =
             "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

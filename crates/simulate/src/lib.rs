@@ -1,4 +1,5 @@
-//! Simulations: sample messages, a walk through all stored messages, and video plays.
+//! Simulations for `mayfly simulate`: sample messages, a walk through all stored messages, and
+//! video plays.
 
 mod http_client;
 mod messages;

@@ -20,7 +20,7 @@ pub enum Simulate {
     Reset,
 }
 
-/// Options of the sample messages.
+/// Options for sample messages.
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct MessagesOptions {
@@ -30,13 +30,13 @@ pub struct MessagesOptions {
     /// Messages per request, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = up_to(1_000))]
     pub batch: u64,
-    /// Number of users, 1 to 10,000,000; a full inbox rejects messages
+    /// Number of users, 1 to 10,000,000; with too few users, inboxes fill up and reject messages
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = up_to(10_000_000))]
     pub users: u64,
     /// Number of cities, 1 to 1,000,000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = up_to(1_000_000))]
     pub cities: u64,
-    /// Seed of the random messages (default: random)
+    /// Seed for the random messages (default: random)
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// Comma-separated URLs of ingest-api, used in rotation (default: the local stack or
@@ -45,7 +45,7 @@ pub struct MessagesOptions {
     pub url: Vec<String>,
 }
 
-/// Options of the walk.
+/// Options for the walk.
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct WalkOptions {
@@ -61,11 +61,11 @@ pub struct WalkOptions {
     pub url: Vec<String>,
 }
 
-/// Options of the simulated plays.
+/// Options for simulated plays.
 #[derive(Debug, Args)]
 #[command(allow_negative_numbers = true)]
 pub struct PlaysOptions {
-    /// Number of plays, 1 to 10,000,000; at least 100 per video
+    /// Number of plays, 1 to 10,000,000; at least 100 per video on average
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = up_to(10_000_000))]
     pub messages: u64,
     /// Number of videos, 1 to 10,000; a fifth of them receive fewer than 100 plays
@@ -77,16 +77,16 @@ pub struct PlaysOptions {
     /// Concurrent requests per persist-worker, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to(64))]
     pub producers_per_consumer: u64,
-    /// Interval at which large counts are published during the run, 1 to 3,600 seconds
+    /// Interval between publications of large counts during the run, 1 to 3,600 seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = up_to(3_600))]
     pub interval: u64,
-    /// Count plays as they arrive (default: start counting when all are queued)
+    /// Count plays as they arrive (default: start counting after all plays are queued)
     #[arg(long)]
     pub live: bool,
     /// Start the local stack if it is down, as `mayfly up` does
     #[arg(long)]
     pub start: bool,
-    /// Seed of the random counts (default: random)
+    /// Seed for the random counts (default: random)
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// File for the produced, counted and published plays and the throughput, as four lines of JSON
@@ -109,7 +109,7 @@ fn seed(text: &str) -> Result<u64, String> {
 fn http_url(text: &str) -> Result<String, &'static str> {
     let url = text.trim_end_matches('/');
     let is_http = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
-    if is_http { Ok(url.to_owned()) } else { Err("expected a URL with http://") }
+    if is_http { Ok(url.to_owned()) } else { Err("expected a URL that starts with http://") }
 }
 
 fn order(text: &str) -> Result<Order, &'static str> {

@@ -1,4 +1,4 @@
-//! Progress: a bar on a terminal, otherwise periodic lines.
+//! Progress output: a bar if standard error is a terminal, otherwise periodic lines.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -12,7 +12,7 @@ const SPINNER_TEMPLATE: &str = "{spinner} {human_pos} {msg}";
 #[derive(Debug)]
 pub(crate) enum Progress {
     Bar(ProgressBar),
-    /// Prints a line whenever `step` more items are done.
+    /// Prints a line after every `step` items and after the last item.
     Lines {
         items: &'static str,
         total: Option<u64>,
@@ -22,7 +22,7 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Creates the progress of `total` items, if their number is known.
+    /// Creates the progress output. `total` is `None` if the number of items is unknown.
     pub(crate) fn new(items: &'static str, total: Option<u64>, step: u64) -> Self {
         if !stderr().is_terminal() {
             return Self::Lines { items, total, step: step.max(1), done: 0 };
@@ -34,7 +34,7 @@ impl Progress {
         Self::Bar(bar.with_style(style).with_message(items))
     }
 
-    /// Adds the bar below the other bars of `bars`.
+    /// Adds the bar below the other bars in `bars`. Does nothing for lines.
     pub(crate) fn attach_to(self, bars: &MultiProgress) -> Self {
         match self {
             Self::Bar(bar) => Self::Bar(bars.add(bar)),

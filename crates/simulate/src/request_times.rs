@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The durations of requests, in order.
+/// The durations of requests or blocks of requests, in the order in which the requests were sent.
 #[derive(Debug, Default)]
 pub(crate) struct RequestTimes(Vec<Duration>);
 
@@ -29,7 +29,7 @@ impl RequestTimes {
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
 
-    /// Sums up every `count` durations. Ignores an incomplete block at the end.
+    /// Returns the sum of each block of `count` durations. Ignores an incomplete block at the end.
     pub(crate) fn sum_blocks(&self, count: usize) -> Self {
         Self(self.0.chunks_exact(count).map(|block| block.iter().sum()).collect())
     }
@@ -43,7 +43,7 @@ impl RequestTimes {
     }
 }
 
-/// Formats a duration with about three digits.
+/// Formats a duration in milliseconds or seconds.
 pub(crate) fn format_duration(duration: Duration) -> String {
     match duration.as_secs_f64() {
         seconds if seconds < 0.01 => format!("{:.2} ms", seconds * 1_000.0),
@@ -53,7 +53,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
 }
 
 /// Returns the number of items per second.
-#[expect(clippy::cast_precision_loss, reason = "it is displayed as an integer")]
+#[expect(clippy::cast_precision_loss, reason = "the number of items is far below 2^53")]
 pub(crate) fn rate(count: u64, duration: Duration) -> f64 {
     count as f64 / duration.as_secs_f64().max(f64::EPSILON)
 }

@@ -1,30 +1,31 @@
-//! Errors of a stack.
+//! The errors that operations on a stack return.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::topology::instance::ProcessKind;
 
-/// An error of a stack.
+/// An error that an operation on a stack returns.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// A program that the stack needs is not installed. The caller installs it.
+    /// A program that the stack needs is not installed. Install it.
     #[error("{0}")]
     MissingDependency(String),
-    /// A port of the stack is in use. The caller stops the other program or moves the stack.
+    /// A port of the stack is in use. Stop the other program, or move the stack to other ports.
     #[error(
         "port {port} ({name}) is in use by another program; choose other ports with MAYFLY_PORT_BASE=<number>"
     )]
     PortTaken {
         /// The port on 127.0.0.1.
         port: u16,
-        /// The process that needs it.
+        /// The process that needs the port.
         name: String,
     },
     /// No free ports are left, or the port base is out of range.
     #[error("{0}")]
     Ports(String),
-    /// Processes that did not become ready, each with the reason. The rest of the stack runs.
+    /// Processes that did not become ready, each with the reason. If they are services, all
+    /// processes keep running.
     #[error("{}", format_unready(.0))]
     NotReady(Vec<(String, String)>),
     /// The schema migration failed.
@@ -47,7 +48,7 @@ pub enum StackError {
         /// The operating system error.
         error: io::Error,
     },
-    /// The spec is for another checkout.
+    /// The spec describes the stack of another checkout.
     #[error("this stack belongs to the checkout {}", .0.display())]
     OtherRoot(PathBuf),
 }

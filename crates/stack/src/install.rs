@@ -55,7 +55,8 @@ impl Dependency {
     }
 }
 
-/// Installs the missing ones of `dependencies`. None of them is left running as a system service.
+/// Installs the programs in `dependencies` that are missing. None of them is left running as a
+/// system service.
 pub fn ensure_installed(dependencies: &[Dependency]) -> Result<(), StackError> {
     let missing: Vec<_> =
         dependencies.iter().copied().filter(|dependency| dependency.check().is_err()).collect();
@@ -71,8 +72,8 @@ pub fn ensure_installed(dependencies: &[Dependency]) -> Result<(), StackError> {
     Err(StackError::MissingDependency(reasons.join("; ")))
 }
 
-/// Runs the installation script, which prints why it fails. It is a file, so that it can run itself
-/// again through sudo.
+/// Runs the installation script, which prints the reason for a failure. The script is written to a
+/// file, so that it can run itself again through sudo.
 fn run_script(missing: &[Dependency]) -> Result<(), StackError> {
     let mut file = NamedTempFile::new().map_err(StackError::io("a temporary file"))?;
     file.write_all(SCRIPT.as_bytes()).map_err(StackError::io(file.path()))?;

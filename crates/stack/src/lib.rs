@@ -1,10 +1,10 @@
 //! The local stack: Redis, Postgres, an S3 server and the five services as child processes of one
-//! supervisor. `mayfly up`, the tests and the benchmarks use it.
+//! supervisor. `mayfly up`, the tests and the benchmarks use this crate.
 //!
 //! [`Stack::up`] starts the stack that a [`Spec`] describes and returns when every service is
-//! ready. [`Stack::apply`] changes a running stack and restarts only what differs. Tests that need
-//! only Redis, or only Redis and Postgres, use [`SharedRedis`] or [`SharedServers`]: one of each per
-//! test process.
+//! ready. [`Stack::apply`] changes a running stack and restarts only the processes that differ.
+//! Tests that need only Redis use [`SharedRedis`], and tests that need only Redis and Postgres use
+//! [`SharedServers`]. All tests in one process share these servers.
 
 pub mod control;
 

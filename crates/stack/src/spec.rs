@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::service::{Service, deserialize_counts, find_service, serialize_counts};
 
-/// The limit of instances per service on one machine: a larger number is a typo.
+/// The maximum number of instances per service on one machine. A larger number is likely a typo.
 const INSTANCES_MAX: usize = 64;
 
-/// Pages from every loopback origin may use the local stack.
+/// The origins of the pages that may use the local stack: every loopback origin.
 const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*";
-/// The local stack is addressed by loopback names only. A page whose own name resolves to a loopback
-/// address (DNS rebinding) has the same origin as the stack, but another host.
+/// The hosts that the local stack accepts: loopback hosts. A page with a host name that resolves to
+/// a loopback address (DNS rebinding) has the same origin as the stack, but sends another `Host`
+/// header.
 const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
 /// The settings of the local stack that differ from the built-in defaults.
@@ -33,38 +34,40 @@ pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 8] = [
 /// The desired state of a stack, applied with [`Stack::apply`](crate::Stack::apply).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// The checkout that contains `.mayfly`. It cannot change during the lifetime of a stack.
+    /// The checkout that contains `.mayfly`. The checkout cannot change during the lifetime of a
+    /// stack.
     pub root: PathBuf,
     /// The directory of the binaries, such as `target/release`.
     pub bin_dir: PathBuf,
-    /// The port of `ws-fanout`, to which the others are relative; `None` assigns free ports.
+    /// The port of `ws-fanout`. The other ports are relative to this port. `None` assigns free
+    /// ports.
     pub port_base: Option<u16>,
-    /// The number of instances of each service; 1 if a service is missing.
+    /// The number of instances of each service. A service that is missing has one instance.
     #[serde(serialize_with = "serialize_counts", deserialize_with = "deserialize_counts")]
     pub scale: BTreeMap<Service, usize>,
-    /// `MAYFLY_*` settings for every service. They override the defaults of the local stack.
+    /// `MAYFLY_*` settings for every service, which override the defaults of the local stack.
     pub env: BTreeMap<String, String>,
-    /// The Redis that replaces the stack's own.
+    /// The URL of a Redis that replaces the stack's own.
     pub redis_url: Option<String>,
-    /// The Postgres that replaces the stack's own.
+    /// The URL of a Postgres that replaces the stack's own.
     pub database_url: Option<String>,
-    /// The S3 server that replaces the stack's own, with the credentials in `s3_env`.
+    /// The URL of an S3 server that replaces the stack's own, with the credentials in `s3_env`.
     pub s3_endpoint: Option<String>,
     /// `MESSY_*` variables and, if `s3_endpoint` is set, `AWS_*` variables.
     pub s3_env: BTreeMap<String, String>,
-    /// Starts no S3 server and configures none, for tests that do not need it.
+    /// Whether the stack has no S3 server, for tests that do not need one.
     pub without_s3: bool,
-    /// Whether the servers sync their writes to disk. Tests do not need that.
+    /// Whether the servers sync their writes to disk. Tests do not need durable data.
     pub durable: bool,
-    /// A Postgres data directory to copy instead of initializing a new one, which takes longer. It
+    /// A Postgres data directory to copy, which is faster than initializing a new one. The template
     /// is created if it does not exist.
     pub postgres_template: Option<PathBuf>,
     /// Whether schema migrations run before the services start.
     pub migrate: bool,
     /// The time limit for the services to become ready.
     pub ready_timeout: Duration,
-    /// How long a service may be degraded, as it is shortly after its start, before it counts as
-    /// ready.
+    /// The time to wait for a degraded service to become fully ready. A service that is still
+    /// degraded after this time counts as ready.
     pub settle_timeout: Duration,
 }
 
@@ -91,7 +94,7 @@ impl Spec {
         }
     }
 
-    /// Describes a stack for tests: free ports, and servers that do not sync to disk.
+    /// Describes a stack for tests: free ports, and servers that do not sync their writes to disk.
     pub fn for_tests(root: impl Into<PathBuf>, bin_dir: impl Into<PathBuf>) -> Self {
         Self {
             port_base: None,
@@ -136,10 +139,10 @@ impl Spec {
         self.scale.get(&service).copied().unwrap_or(1)
     }
 
-    /// Returns an error if a service would reject a setting at its start.
+    /// Returns an error if a service would reject a setting at startup.
     ///
     /// # Errors
-    /// As [`Settings::load`].
+    /// The same errors as [`Settings::load`].
     pub fn check_settings(&self) -> Result<(), SettingsError> {
         let defaults = LOCAL_DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut env = BTreeMap::from(defaults);
@@ -147,8 +150,8 @@ impl Spec {
         Settings::from_layers(None, env.into_iter()).map(drop)
     }
 
-    /// Returns the variables for the services: without names that lack `__`, which belong to tools,
-    /// and without those that the stack sets itself.
+    /// Returns the variables for the services. Excludes names without `__`, which belong to tools,
+    /// and variables that the stack itself sets.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&String, &String)> {
         let is_passed_on = |name: &str| {
             name.starts_with("MAYFLY_") && name.contains("__") && !is_managed_setting(name)
@@ -161,7 +164,7 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
 }
 
-/// Returns whether the stack itself sets this variable: listen addresses, and the URLs of Redis and
+/// Returns whether the stack itself sets a variable: listen addresses, and the URLs of Redis and
 /// Postgres.
 pub fn is_managed_setting(name: &str) -> bool {
     const MANAGED: [&str; 6] = [
@@ -191,7 +194,7 @@ pub enum ScaleError {
     InvalidCount(String),
 }
 
-/// Parses `ws-fanout=2 persist-worker=3`, separated by whitespace or commas.
+/// Parses items such as `ws-fanout=2`, separated by whitespace or commas.
 pub fn parse_scale(text: &str) -> Result<BTreeMap<Service, usize>, ScaleError> {
     text.split([' ', '\t', '\n', ',']).filter(|word| !word.is_empty()).map(parse_count).collect()
 }
@@ -241,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_checked_together_with_those_of_the_local_stack() {
+    fn settings_are_checked_together_with_the_local_defaults() {
         let spec = Spec::new("/tmp", "/tmp");
         let check = |name: &str, value: &str| spec.clone().with_env(name, value).check_settings();
-        // Too short for the built-in `http.drain_delay`.
+        // Too short for the built-in `http.drain_delay` (5s), but not for the local default (0s).
         check("MAYFLY_LIFECYCLE__SHUTDOWN_TIMEOUT", "3s").expect("valid");
         check("MAYFLY_HTTP__LISTEN", "invalid, but not used").expect("valid");
         let error = check("MAYFLY_QUEUE__DEPTH_MAX", "many").expect_err("invalid").to_string();

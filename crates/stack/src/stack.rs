@@ -16,20 +16,21 @@ use crate::topology::instance::ProcessKind;
 
 /// The local stack, supervised by this process.
 ///
-/// Dropping it stops every process immediately. The exit of this process does the same, even if it
-/// is killed: a dedicated thread starts the processes, and on Linux the kernel stops them when that
-/// thread exits.
+/// Dropping the stack stops every process immediately. On Linux, the processes also stop when this
+/// process exits, even if this process is killed: a dedicated thread starts the processes, and the
+/// kernel sends them a signal when that thread exits.
 #[derive(Debug)]
 pub struct Stack {
     supervisor: Arc<Supervisor>,
     runtime: Handle,
-    /// Stops the thread.
+    /// Canceled to stop the thread.
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Stack {
-    /// Starts a stack and returns when every service is ready. On an error, everything is stopped.
+    /// Starts a stack and returns when every service is ready. If an error occurs, stops
+    /// everything.
     pub async fn up(spec: Spec) -> Result<Self, StackError> {
         let stack = Self::new(&spec)?;
         stack.apply(spec).await?;
@@ -57,16 +58,16 @@ impl Stack {
         Ok(Self { supervisor, runtime: handle, stop, thread })
     }
 
-    /// Applies `spec`, restarting only what differs, and returns when every service is ready. If
-    /// one is not, the others stay up. On any other error, the processes that ran before are
-    /// restored.
+    /// Applies `spec`, restarting only the processes that differ, and returns when every service is
+    /// ready. If a service does not become ready in time, returns an error but leaves all services
+    /// running. If the services cannot be started, restores the processes that were running before.
     pub async fn apply(&self, spec: Spec) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
         self.run_on_thread(async move { supervisor.apply(&spec).await }).await?
     }
 
-    /// Stops a service or server gracefully, and returns when it is down. It stays down until
-    /// [`start`](Self::start) or the next [`apply`](Self::apply).
+    /// Stops a service or server gracefully, and returns when it has stopped. The service or server
+    /// stays down until [`start`](Self::start) or the next [`apply`](Self::apply).
     pub async fn stop(&self, kind: impl Into<ProcessKind>) -> Result<(), StackError> {
         let (supervisor, kind) = (self.supervisor.clone(), kind.into());
         self.run_on_thread(async move { supervisor.stop(kind).await }).await?
@@ -89,18 +90,19 @@ impl Stack {
         self.supervisor.env()
     }
 
-    /// Returns the spec that was applied last; `None` before the first one. A spec that could not
-    /// be planned or started does not count.
+    /// Returns the spec that was applied last, or `None` if no spec has been applied yet. A spec
+    /// that could not be planned or started does not count.
     pub fn spec(&self) -> Option<Spec> {
         self.supervisor.spec()
     }
 
-    /// Returns whether [`down`](Self::down) was called.
+    /// Returns whether [`down`](Self::down) has been called.
     pub fn is_shutting_down(&self) -> bool {
         self.supervisor.is_shutting_down()
     }
 
-    /// Stops everything gracefully, and returns when it is down. Aborts an `apply` in progress.
+    /// Stops everything gracefully, and returns when everything has stopped. Aborts an `apply` in
+    /// progress.
     pub async fn down(&self) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
         self.run_on_thread(async move { supervisor.down().await }).await

@@ -32,13 +32,13 @@ impl ApiResponse {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the body as JSON, or null if it is not valid JSON.
+    /// Returns the body as JSON, or null if the body is not valid JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// Returns the value of a header, or an empty string if it is missing.
+    /// Returns the value of a header, or an empty string if the header is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -58,7 +58,7 @@ impl ApiResponse {
     /// the fields that it reports.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the response is anything else.
     #[track_caller]
     pub fn expect_problem(&self, status: u16, code: &str) -> Vec<String> {
         let problem = self.expect_status(status);
@@ -70,8 +70,8 @@ impl ApiResponse {
         errors.iter().map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Checks that the response is a problem according to RFC 9457, with a code that matches the
-    /// status and the required headers.
+    /// Checks that the response is a valid problem according to RFC 9457, that its code matches the
+    /// status, and that the required headers are present.
     ///
     /// # Errors
     /// A description of the first violation.

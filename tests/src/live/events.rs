@@ -42,7 +42,7 @@ impl Events {
     /// Opens a stream.
     ///
     /// # Errors
-    /// The response, when it is not an event stream.
+    /// The response, if it is not an event stream.
     ///
     /// # Panics
     /// If there is no response.

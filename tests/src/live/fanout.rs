@@ -52,7 +52,7 @@ impl World {
     /// Reads the metrics of the first `ws-fanout`.
     ///
     /// # Panics
-    /// If its admin port is unavailable.
+    /// If the admin port of `ws-fanout` is unavailable.
     pub async fn fanout_metrics(&self) -> Metrics {
         Metrics::read(&self.http, &self.stack.env().admin_urls(Service::WsFanout)[0]).await
     }
@@ -98,7 +98,7 @@ pub fn rss_bytes(pid: u32) -> u64 {
     kib.expect("`VmRSS` is a number") * 1024
 }
 
-/// Raises this process's limit of open files to the hard limit and returns it.
+/// Raises this process's limit on open files to the hard limit and returns the limit.
 ///
 /// # Panics
 /// If the limit cannot be read or set.

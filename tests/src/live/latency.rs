@@ -21,7 +21,8 @@ pub fn now_us() -> u64 {
     u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A load of messages at a steady rate on one channel. The text of each is its post time.
+/// A load of messages at a steady rate on one channel. The text of each message is the time at
+/// which it was posted.
 #[derive(Debug, Clone)]
 pub struct PacedLoad<'a> {
     /// The channel.
@@ -30,11 +31,11 @@ pub struct PacedLoad<'a> {
     pub count: usize,
     /// The interval between two messages.
     pub every: Duration,
-    /// The length of `data`.
+    /// The length of `data` in bytes.
     pub bytes: usize,
 }
 
-/// Several writers, since a single one would wait for its responses.
+/// The number of writers. A single writer could not keep the rate, because it waits for responses.
 const WRITERS: usize = 4;
 
 impl PacedLoad<'_> {
@@ -101,7 +102,7 @@ impl Latencies {
     /// Returns a quantile in permille: 990 is p99.
     ///
     /// # Panics
-    /// If there are no latencies or they are not sorted.
+    /// If there are no latencies, or if the latencies are not sorted.
     #[must_use]
     pub fn permille(&self, permille: usize) -> Duration {
         assert!(self.0.is_sorted() && !self.0.is_empty(), "sorted and not empty");

@@ -138,7 +138,7 @@ impl LiveSocket {
         }
     }
 
-    /// Answers pings and close frames. The next read reports a broken connection.
+    /// Answers pings and close frames. Ignores a broken connection, which the next read reports.
     async fn answer(&mut self, event: &SocketEvent) {
         let frame = match event {
             _ if !self.is_answering => return,
@@ -168,7 +168,7 @@ impl LiveSocket {
     /// Waits for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// If no frame is received in time, or it is not JSON.
+    /// If no frame is received in time, or if the frame is not JSON.
     #[track_caller]
     pub fn next_frame(&mut self) -> impl Future<Output = Value> {
         self.next_frame_within(DEFAULT_TIMEOUT)
@@ -177,7 +177,7 @@ impl LiveSocket {
     /// Waits at most `within` for the next frame and parses it as JSON.
     ///
     /// # Panics
-    /// If no frame is received in time, or it is not JSON.
+    /// If no frame is received in time, or if the frame is not JSON.
     #[track_caller]
     pub fn next_frame_within(&mut self, within: Duration) -> impl Future<Output = Value> {
         // A panic inside the future would report this line instead of the caller's.
@@ -235,8 +235,7 @@ impl LiveSocket {
         }
     }
 
-    /// Waits for the next frame other than `position`, which the server sends every second, without
-    /// a timeout.
+    /// Waits for the next frame other than `position` without a timeout.
     async fn next_text_except_positions(&mut self) -> Result<Bytes, (u16, String)> {
         loop {
             let text = self.next_text().await?;

@@ -1,5 +1,5 @@
-//! Frames of the feeds, reduced to the fields that tests inspect so that many large frames parse
-//! fast.
+//! Frames of the feeds, reduced to the fields that tests inspect, so that parsing many large frames
+//! is fast.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -45,7 +45,7 @@ impl ReceivedFrame {
     /// Returns the text of the message.
     ///
     /// # Panics
-    /// If the frame has none.
+    /// If the frame has no text.
     #[must_use]
     pub fn text(&self) -> &str {
         let text = self.message.as_ref().and_then(|message| message.text.as_deref());

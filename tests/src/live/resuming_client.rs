@@ -59,7 +59,7 @@ impl ResumingClient {
     /// Receives frames until `deadline` and reconnects when the connection ends.
     ///
     /// # Panics
-    /// If it cannot reconnect.
+    /// If the client cannot reconnect.
     pub async fn follow_until(&mut self, deadline: Instant) {
         while let Ok(received) = tokio::time::timeout_at(deadline, self.receive()).await {
             if received.is_err() {
@@ -71,7 +71,7 @@ impl ResumingClient {
     /// Receives frames until it has `count` messages, and reconnects when the connection ends.
     ///
     /// # Panics
-    /// If it does not receive them in time.
+    /// If the client does not receive the messages in time.
     pub async fn follow_until_count(&mut self, count: usize, within: Duration) {
         let received = timeout(within, async {
             while self.seen.len() < count {
@@ -87,7 +87,7 @@ impl ResumingClient {
     /// Resets the connection and resumes at the next instance.
     ///
     /// # Panics
-    /// If it cannot reconnect.
+    /// If the client cannot reconnect.
     pub async fn drop_and_resume(&mut self) {
         self.live.reset_on_drop();
         self.reconnect().await;
@@ -96,7 +96,8 @@ impl ResumingClient {
     /// Resumes from the last position at the next instance.
     ///
     /// # Panics
-    /// If no instance accepts it in time, or one does not resume from the position.
+    /// If no instance accepts the connection in time, or if an instance does not resume from the
+    /// position.
     pub async fn reconnect(&mut self) {
         self.reconnects += 1;
         let deadline = Instant::now() + DEFAULT_TIMEOUT;

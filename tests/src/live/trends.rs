@@ -1,12 +1,12 @@
-//! Trend snapshots of hosts, written to Redis like a sampler does.
+//! Trend snapshots of hosts, written to Redis as a sampler writes them.
 
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
 use crate::World;
 
-/// Builds a trend snapshot sampled at this second of an hour, for pages of (path, visitors,
-/// visitors before).
+/// Builds a trend snapshot sampled at this second of an hour. Each page is a tuple of path,
+/// visitors and previous visitors.
 ///
 /// # Panics
 /// If `second` is not within an hour.

@@ -12,7 +12,8 @@ use tokio::{
 use super::LiveSocket;
 use crate::ApiResponse;
 
-/// The example of RFC 6455, section 1.3, whose response is known without computing a hash.
+/// The example key of RFC 6455, section 1.3. The RFC also contains the response to this key, so the
+/// client does not compute a hash.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 

@@ -1,5 +1,5 @@
 //! An encoder and decoder of WebSocket frames (RFC 6455). A library would refuse to send invalid
-//! frames and would hide those of a server.
+//! frames and would hide invalid frames from a server.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -34,7 +34,7 @@ impl Frame {
     /// Takes a frame from the buffer. Returns `None` if it is incomplete.
     ///
     /// # Panics
-    /// If a server must not send it.
+    /// If a server must not send such a frame.
     pub fn take(buffer: &mut BytesMut) -> Option<Self> {
         let (header, length) = read_header(buffer)?;
         let (first, second) = (buffer[0], buffer[1]);

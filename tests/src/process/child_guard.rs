@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::process::CommandExt as _, path::Path, process::S
 
 use tokio::process::{Child, Command};
 
-/// Runs a program and kills it as soon as the other end of the shell's standard input is closed.
+/// Runs a program and kills it when the shell's standard input reaches end-of-file.
 const GUARD_SCRIPT: &str = r#""$@" </dev/null & cat; kill -KILL $!"#;
 
 /// A program that is killed when this is dropped or when the test process ends, even if the process
@@ -29,8 +29,9 @@ impl ChildGuard {
     }
 }
 
-/// A shell command that runs when the test process ends without dropping this, for example because it
-/// is killed. Otherwise a process that the test has started in the background would run forever.
+/// A shell command that runs when the test process ends without dropping this, for example because
+/// the test process is killed. The command can stop background processes that would otherwise run
+/// forever.
 #[derive(Debug)]
 pub struct ExitCommand(std::process::Child);
 
@@ -46,7 +47,7 @@ impl ExitCommand {
     ) -> Self {
         let mut shell = std::process::Command::new("sh");
         shell.arg("-c").arg(format!("cat >/dev/null; {command}")).arg("exit-command");
-        // In its own process group, so that Ctrl-C does not stop it.
+        // The shell has its own process group, so that Ctrl-C does not stop it.
         shell.args(arguments).current_dir(dir).process_group(0);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(shell.spawn().expect("the shell starts"))
@@ -55,7 +56,7 @@ impl ExitCommand {
 
 impl Drop for ExitCommand {
     fn drop(&mut self) {
-        // Fails if it has exited.
+        // The shell may already have exited.
         let _exited = self.0.kill().and_then(|()| self.0.wait());
     }
 }

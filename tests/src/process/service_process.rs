@@ -20,20 +20,20 @@ use super::{ExitCommand, send_signal};
 use crate::{DEFAULT_TIMEOUT, RedisProxy, World, bin_dir};
 
 /// An additional service process that uses the stores of a stack. It is killed when this is
-/// dropped or when the test process ends, even if that is killed.
+/// dropped or when the test process ends, even if the test process is killed.
 #[derive(Debug)]
 pub struct ServiceProcess {
     _kill_at_exit: ExitCommand,
     child: Child,
-    /// The address of its public port, if the service has one.
+    /// The address of the public port, if the service has one.
     pub http: Option<SocketAddr>,
-    /// The address of its admin port.
+    /// The address of the admin port.
     pub admin: SocketAddr,
     log: JoinHandle<Vec<String>>,
 }
 
 impl ServiceProcess {
-    /// Starts a service on free ports and returns when it listens.
+    /// Starts a service on free ports and returns when the service listens.
     ///
     /// # Panics
     /// If the service does not start.
@@ -63,8 +63,8 @@ impl ServiceProcess {
         Self::spawn(command).await
     }
 
-    /// Starts a service without stores on free ports of the loopback interface, with a limit of open
-    /// files if it is given.
+    /// Starts a service without stores on free ports of the loopback interface, with an optional
+    /// limit on open files.
     ///
     /// # Panics
     /// If the service does not start.
@@ -92,7 +92,7 @@ impl ServiceProcess {
     async fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the service starts");
-        let pid = child.id().expect("it was not awaited").to_string();
+        let pid = child.id().expect("the process was not awaited").to_string();
         let kill_at_exit = ExitCommand::new(Path::new("/"), "kill -KILL \"$1\"", [pid]);
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
@@ -104,8 +104,8 @@ impl ServiceProcess {
         Self { _kill_at_exit: kill_at_exit, child, http, admin, log }
     }
 
-    /// Starts a service that connects to Redis through a proxy, with long timeouts. It has one
-    /// worker thread, so that an earlier request has already opened its connection.
+    /// Starts a service that connects to Redis through a proxy, with long timeouts. The service has
+    /// one worker thread, so that any earlier request has opened the thread's Redis connection.
     ///
     /// # Panics
     /// If the service does not start.
@@ -141,7 +141,7 @@ impl ServiceProcess {
     /// Kills the process and waits until it has exited.
     ///
     /// # Panics
-    /// If it cannot be killed.
+    /// If the process cannot be killed.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the child is killed");
     }
@@ -153,14 +153,14 @@ impl ServiceProcess {
     pub async fn terminate(mut self, within: Duration) -> (ExitStatus, Duration, Vec<String>) {
         let signaled_at = Instant::now();
         send_signal(self.child.id().expect("the process is running"), Signal::SIGTERM);
-        let exited = timeout(within, self.child.wait()).await.expect("it exits in time");
+        let exited = timeout(within, self.child.wait()).await.expect("the process exits in time");
         let elapsed = signaled_at.elapsed();
         let log = self.log.await.expect("the log is read");
         (exited.expect("the process can be awaited"), elapsed, log)
     }
 }
 
-/// Returns the line that states the ports, and all lines up to it.
+/// Returns the log line that contains the ports, and all lines up to and including this line.
 async fn find_started_line(lines: &mut Lines<BufReader<ChildStdout>>) -> (String, Vec<String>) {
     let mut read = Vec::new();
     loop {
@@ -173,7 +173,7 @@ async fn find_started_line(lines: &mut Lines<BufReader<ChildStdout>>) -> (String
     }
 }
 
-/// Reads the rest of a log and returns all of it.
+/// Reads the rest of a log and returns the complete log.
 async fn read_rest(mut log: Vec<String>, mut lines: Lines<BufReader<ChildStdout>>) -> Vec<String> {
     while let Ok(Some(line)) = lines.next_line().await {
         log.push(line);

@@ -1,4 +1,4 @@
-//! A fake Chartbeat API whose responses are configured by tests and which records every call.
+//! A fake Chartbeat API. Tests configure the responses, and the server records every call.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -121,7 +121,7 @@ impl FakeChartbeat {
         let state = Arc::<Mutex<State>>::default();
         let shared = web::Data::from(Arc::clone(&state));
         let (started, handle) = mpsc::channel();
-        // A separate thread, so that it survives the runtime of the test that started it.
+        // On a separate thread, the server survives the runtime of the test that started it.
         thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = HttpServer::new(move || {
@@ -188,7 +188,7 @@ impl FakeChartbeat {
 
 impl Drop for FakeChartbeat {
     fn drop(&mut self) {
-        // The stop is requested immediately; the returned future only waits for it.
+        // `stop` sends the request to stop immediately. The returned future only waits for the end.
         drop(self.server.stop(false));
     }
 }

@@ -16,14 +16,14 @@ const UPSTREAMS: [(&str, Service); 3] = [
 /// A running nginx.
 #[derive(Debug)]
 pub struct ReverseProxy {
-    /// Its base URL, without a trailing slash.
+    /// The base URL, without a trailing slash.
     pub url: String,
     _port: ReservedPort,
     _nginx: ChildGuard,
 }
 
 impl ReverseProxy {
-    /// Returns the URL of a proxy on this port, so that services can be configured before it
+    /// Returns the URL of a proxy on this port, so that services can be configured before the proxy
     /// starts.
     #[must_use]
     pub fn url_at(port: &ReservedPort) -> String {
@@ -39,8 +39,9 @@ impl ReverseProxy {
         Self::start_with(&config, port, root).await
     }
 
-    /// Starts nginx with the shipped configuration, which finds the instances of a service by name:
-    /// with the name server on `name_server`, a UDP port, and services on `service_port`.
+    /// Starts nginx with the shipped configuration, which resolves the instances of a service by
+    /// name. The name server listens on the UDP port `name_server`, and all services on
+    /// `service_port`.
     ///
     /// # Panics
     /// If nginx does not start.

@@ -10,7 +10,7 @@ use redis::AsyncCommands;
 
 use crate::{World, bin_dir, eventually};
 
-/// The Redis keys without a TTL of a stack that has processed nothing but messages.
+/// The Redis keys without a TTL in a stack that has processed only messages.
 pub const PERSISTENT_KEYS: [&str; 7] = [
     "consumption:messages",
     "epoch",
@@ -61,8 +61,8 @@ impl World {
         LedgerSums { epoch, accepted: accepted.unwrap_or(0), stored, dead_lettered, in_flight }
     }
 
-    /// Returns the number of stream entries that are pending in the group of the workers or were not
-    /// delivered to it.
+    /// Returns the number of stream entries that are pending in the workers' consumer group or have
+    /// not been delivered to the group.
     async fn queued_entries(&self) -> i64 {
         let groups: Result<Vec<HashMap<String, redis::Value>>, _> = redis::cmd("XINFO")
             .arg("GROUPS")
@@ -80,7 +80,10 @@ impl World {
     }
 
     /// Waits until every message accepted in this epoch is stored or dead-lettered and nothing is
-    /// in flight. Panics when that takes longer than `within`.
+    /// in flight.
+    ///
+    /// # Panics
+    /// If that takes longer than `within`.
     pub async fn wait_until_processed(&self, within: Duration) -> LedgerSums {
         eventually(within, "every accepted message is stored or dead-lettered", async || {
             let sums = self.ledger_sums().await;

@@ -12,8 +12,8 @@ use mayfly_stack::{Paths, Service};
 
 const MAX_LINES: usize = 30;
 
-/// Prints the last warnings and errors of all services when it is dropped by a panicking test. Of
-/// all clones, only the first prints.
+/// A guard that prints the last warnings and errors of all services when a panicking test drops it.
+/// Of all clones, only the first one dropped this way prints.
 #[derive(Clone)]
 pub struct LogDump {
     root: PathBuf,
@@ -21,7 +21,7 @@ pub struct LogDump {
 }
 
 impl LogDump {
-    /// Reads the logs of a stack below `root`.
+    /// Creates a guard for the logs of the stack below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), is_printed: Arc::default() }
     }

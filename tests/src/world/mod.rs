@@ -25,7 +25,7 @@ pub use setup::Setup;
 use self::log_dump::LogDump;
 use crate::ReverseProxy;
 
-/// Long, since tests read whole streams on a machine that runs other tests.
+/// This timeout is long, since tests read whole streams while other tests use the machine.
 const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the directory of the service binaries, an ancestor of the test executable's directory.
@@ -39,7 +39,7 @@ pub fn bin_dir() -> PathBuf {
     dir.map(Path::to_path_buf).expect("the services are built: run `make test`")
 }
 
-/// A running stack. Clones share it; it stops when the last clone is dropped.
+/// A running stack, which stops when the last clone of this is dropped.
 #[derive(Clone)]
 pub struct World {
     /// The processes.
@@ -76,7 +76,7 @@ impl World {
         format!("{}{path}", self.urls(service).first().expect("the service has an address"))
     }
 
-    /// Returns the base URLs of all instances of a service, or that of the reverse proxy.
+    /// Returns the base URLs of all instances of a service, or the base URL of the reverse proxy.
     #[must_use]
     pub fn urls(&self, service: Service) -> Vec<String> {
         match &self.proxy {
@@ -115,7 +115,7 @@ impl World {
         response.json().await.expect("the response is JSON")
     }
 
-    /// Gets a path of `list-api`. Returns the status and the JSON body, or null without one.
+    /// Gets a path of `list-api`. Returns the status and the JSON body, or null without a body.
     ///
     /// # Panics
     /// If there is no response.
@@ -194,7 +194,7 @@ impl World {
     }
 }
 
-/// Sends a request. Returns the status and the JSON body, or null without one.
+/// Sends a request. Returns the status and the JSON body, or null without a body.
 async fn send(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("the service responds");
     let status = response.status().as_u16();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::World;
 
 impl World {
-    /// Returns the remaining TTL of a message's hot copy in milliseconds, or -2 if it does not
-    /// exist.
+    /// Returns the remaining TTL of a message's hot copy in milliseconds, or -2 if the copy does
+    /// not exist.
     ///
     /// # Panics
     /// If Redis is unavailable.
@@ -18,7 +18,7 @@ impl World {
         ttl.expect("Redis responds")
     }
 
-    /// Returns whether a message is accepted and not stored yet.
+    /// Returns whether a message is accepted but not stored yet.
     ///
     /// # Panics
     /// If Redis is unavailable.
@@ -59,7 +59,7 @@ fn is_short_lived(name: &str) -> bool {
 /// Returns the ID of a message.
 ///
 /// # Panics
-/// If it has no ID.
+/// If the message has no ID.
 #[must_use]
 pub fn message_id(message: &Value) -> &str {
     message["id"].as_str().expect("a message has an id")

@@ -24,7 +24,7 @@ const RELAXED_TIMEOUTS: [(&str, &str); 3] = [
     ("MAYFLY_POSTGRES__TIMEOUT", "5s"),
 ];
 
-/// The database with the schema that the databases of all stacks are copied from.
+/// The migrated database that the databases of all stacks are copied from.
 const TEMPLATE: &str = "migrated_template";
 
 /// How long services wait for Redis and Postgres.
@@ -77,7 +77,7 @@ impl Setup {
     }
 
     /// Keeps the default timeouts of Redis and Postgres, for tests that measure how soon an outage
-    /// is noticed. Other tests share a busy machine and use longer ones.
+    /// is detected. Other tests use longer timeouts, because they share a busy machine.
     #[must_use]
     pub fn default_timeouts(mut self) -> Self {
         self.timeouts = Timeouts::Default;
@@ -171,7 +171,7 @@ impl Setup {
     }
 
     /// Returns the stack stored in `cell`, for tests that do not disturb each other. The first
-    /// caller starts it; it stops when the process exits.
+    /// caller starts the stack, which stops when the process exits.
     ///
     /// # Panics
     /// If the stack does not start.
@@ -182,7 +182,8 @@ impl Setup {
     }
 }
 
-/// Creates the directory of a stack. Postgres has an account of its own and must be able to enter it.
+/// Creates the directory of a stack. Postgres runs as a separate user, who must be able to enter
+/// the directory.
 fn create_root(redis: &SharedRedis, name: &str) -> TempDir {
     let root = tempfile::Builder::new().prefix(name).tempdir_in(redis.root());
     let root = root.expect("the directory is created");
@@ -190,8 +191,8 @@ fn create_root(redis: &SharedRedis, name: &str) -> TempDir {
     root
 }
 
-/// Creates a database with the schema and returns its URL. It is a copy, because running the
-/// migrations for each stack takes longer.
+/// Creates a database with the schema and returns its URL. The database is a copy of [`TEMPLATE`],
+/// because running the migrations for each stack would take longer.
 async fn create_migrated_database(servers: &SharedServers, name: &str) -> String {
     static TEMPLATE_CREATED: OnceCell<()> = OnceCell::const_new();
     let create_template = async || {
@@ -205,7 +206,7 @@ async fn create_migrated_database(servers: &SharedServers, name: &str) -> String
     servers.copy_database(name, TEMPLATE).await.expect("the database is created")
 }
 
-/// Creates a Redis user and returns the URL that authenticates as it.
+/// Creates a Redis user and returns the URL with the credentials of this user.
 async fn create_redis_user(redis_url: &str, name: &str, rules: &str) -> String {
     let client = redis::Client::open(redis_url).expect("a valid URL");
     let mut redis = client.get_multiplexed_async_connection().await.expect("Redis responds");

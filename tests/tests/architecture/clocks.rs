@@ -1,10 +1,10 @@
-//! Decisions about time use the clock of Redis or Postgres, not that of a process.
+//! Decisions about time use the clock of Redis or Postgres, not the clock of a process.
 
 use std::fs;
 
 use super::product_code;
 
-/// The system clock itself, and the store that compares it with the clock of Redis.
+/// The files that define the system clock, and the store that compares it with the clock of Redis.
 const READERS: [&str; 3] = [
     "crates/core/src/clock/mod.rs",
     "crates/core/src/lib.rs",
@@ -16,7 +16,7 @@ const READERS: [&str; 3] = [
 fn services_do_not_read_the_system_clock() {
     for file in product_code() {
         let text = fs::read_to_string(&file).expect("valid UTF-8");
-        // Unit tests may read it.
+        // Unit tests may read the system clock.
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let is_reader = READERS.iter().any(|reader| file.ends_with(reader));
         assert!(

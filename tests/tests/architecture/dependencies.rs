@@ -36,7 +36,7 @@ fn each_technology_has_one_owner() {
                 "actix-web" => package == "mayfly-http" || services.contains(&package.as_str()),
                 "s3s" | "s3s-fs" => package == "mayfly-stack",
                 aws if aws.starts_with("aws-") => package == "mayfly-s3",
-                // Schemas are derived where the types are, under a feature.
+                // The crate that defines a type derives its schema, under a feature.
                 "utoipa" => package == "mayfly-openapi" || package == "mayfly-core",
                 "utoipa-swagger-ui" => package == "mayfly-openapi",
                 "reqwest" => false,

@@ -43,7 +43,7 @@ fn configuration_keys_in_the_deployment_exist() {
     assert!(found > 20, "only {found} names found");
 }
 
-/// Every metric that is used by rules, dashboard and autoscaling exists, and every metric is
+/// Every metric that the rules, the dashboard and autoscaling use exists, and every metric is
 /// documented.
 #[test]
 fn metrics_exist_and_are_documented() {
@@ -76,7 +76,7 @@ fn metrics_exist_and_are_documented() {
     assert!(found.len() > 20, "{found:?}");
 }
 
-/// The variable `namespace` of the dashboard separates installations in every query.
+/// Every query of the dashboard uses the variable `namespace`, which separates installations.
 #[test]
 fn every_dashboard_query_selects_the_namespace() {
     let text = fs::read_to_string(root().join("deploy/grafana/mayfly.json")).expect("valid UTF-8");
@@ -146,11 +146,11 @@ fn image_names_have_the_version_and_cannot_be_resolved() {
         }
     }
     assert!(found > 20, "only {found} images found");
-    let dockerfile = fs::read_to_string(root().join("deploy/Dockerfile")).expect("it exists");
+    let dockerfile = fs::read_to_string(root().join("deploy/Dockerfile")).expect("readable");
     assert!(dockerfile.contains(&format!("image.version=\"{version}\"")), "another version");
 }
 
-/// Returns whether a line contains the name of an image of Mayfly, such as `mayfly/list-api:0.1.0`.
+/// Returns whether a line contains the name of a Mayfly image, such as `mayfly/list-api:0.1.0`.
 fn is_image_name(line: &str) -> bool {
     let binaries = Service::ALL.iter().map(|service| service.name()).chain(["mayfly", "$bin"]);
     binaries

@@ -24,7 +24,7 @@ fn files_in_the_recipes_exist() {
     let mut found = 0;
     for code in recipes.split('`') {
         let is_path = ROOTS.iter().any(|root| code.starts_with(root));
-        // The name of a file to create contains a placeholder.
+        // The name of a file that the reader creates contains a placeholder.
         if is_path && !code.contains(['<', ' ', '\n']) {
             assert!(root().join(code).exists(), "docs/RECIPES.md names {code}");
             found += 1;

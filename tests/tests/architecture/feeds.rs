@@ -1,4 +1,4 @@
-//! The documents and the browser client name the feeds and the fields of a message that exist.
+//! The documents and the browser client name the existing feeds and message fields.
 
 use std::{collections::BTreeSet, fs};
 
@@ -23,7 +23,7 @@ fn asyncapi() -> Value {
 }
 
 #[test]
-fn feeds_are_named_wherever_clients_look() {
+fn feeds_are_listed_in_client_and_documents() {
     let feeds: BTreeSet<_> = Feed::ALL.map(|feed| feed.as_str().to_owned()).into();
     let script = quoted(&read("web/client/src/names.js"), "const FEEDS = [", "]", '\'');
     assert_eq!(script, feeds, "web/client/src/names.js");
@@ -53,12 +53,12 @@ fn every_state_feed_has_a_documented_frame() {
 #[test]
 fn message_fields_are_documented() {
     let now = Timestamp::from_millis(0);
-    let message = NewMessage::from_json(r#"{"text":"x"}"#).expect("it is valid");
+    let message = NewMessage::from_json(r#"{"text":"x"}"#).expect("a valid message");
     let message = message.accept(IdGenerator::default().next_id(now), now).to_json();
     let message: Value = serde_json::from_slice(&message).expect("valid JSON");
     let (document, api, types) = (asyncapi(), read("docs/API.md"), read("web/client/mayfly.d.ts"));
-    let (_, interface) = types.split_once("export interface Message {").expect("it is declared");
-    let (interface, _) = interface.split_once('}').expect("it is closed");
+    let (_, interface) = types.split_once("export interface Message {").expect("a declaration");
+    let (interface, _) = interface.split_once('}').expect("a closing brace");
     for field in message.as_object().expect("an object").keys() {
         let property = &document["components"]["schemas"]["message"]["properties"][field];
         assert!(!property.is_null(), "docs/asyncapi.json: {field}");

@@ -85,7 +85,7 @@ fn directories_have_at_most_12_modules() {
 }
 
 #[test]
-fn module_names_have_a_meaning() {
+fn module_names_are_specific() {
     for directory in source_directories() {
         for module in modules(&directory) {
             assert!(

@@ -36,7 +36,7 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the Rust files of all crates and binaries, without their tests in other files.
+/// Returns the Rust files in the `src` directories of all crates and binaries.
 fn product_code() -> Vec<PathBuf> {
     let mut files = Vec::new();
     for group in ["crates", "bins"] {

@@ -23,8 +23,8 @@ fn methods(list: &str) -> impl Iterator<Item = &str> {
     list.split(", ").filter(|method| !method.is_empty())
 }
 
-/// Returns what the single entry point must route to ingest-api. All other methods and paths of the
-/// table are routed to list-api by default.
+/// Returns the endpoints that the single entry point must route to ingest-api. By default, it
+/// routes all other endpoints of the table to list-api.
 fn routed_to_ingest_api() -> BTreeSet<Endpoint> {
     let endpoints = |route: &Route| {
         let path = route.path;
@@ -40,7 +40,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 }
 
 #[test]
-fn nginx_routes_as_the_table_says() {
+fn nginx_routes_match_the_table() {
     let text = read("deploy/nginx.conf");
     let mut found = BTreeSet::new();
     for location in text.split("location = ").skip(1) {
@@ -62,7 +62,7 @@ fn nginx_routes_as_the_table_says() {
 }
 
 #[test]
-fn gateway_routes_as_the_table_says() {
+fn gateway_routes_match_the_table() {
     let text = read("k8s/ingress/gateway.yaml");
     let matches = text.lines().filter_map(|line| line.trim().strip_prefix("- {method: "));
     let found: BTreeSet<_> = matches
@@ -75,7 +75,7 @@ fn gateway_routes_as_the_table_says() {
 }
 
 #[test]
-fn operations_guide_routes_as_the_table_says() {
+fn operations_guide_matches_the_table() {
     let text = read("docs/OPERATIONS.md");
     let section = between(&text, "\n## Single entry point\n", "\n## ");
     let mut found = BTreeSet::new();
@@ -121,7 +121,7 @@ fn api_document_lists_the_routes_of_the_table() {
                 is_served == is_ingest && !["HEAD", "OPTIONS"].contains(method)
             })
             .map(|(route, method)| endpoint(method, route.path))
-            // Both APIs serve these; the document describes them in its introduction.
+            // Both APIs serve these paths. The document describes them in its introduction.
             .filter(|(_, path)| !["/", "/docs", "/openapi.json", "/health"].contains(&&**path))
             .collect();
         // A path that exists with and without a trailing slash can be listed once.

@@ -39,14 +39,14 @@ fn scripts_state_their_complexity() {
     }
 }
 
-/// Redis walks the whole stream to find no entry that is old enough. A script that reads backward
-/// from an entry other than the newest must know that an older one exists.
+/// If no entry is old enough, Redis scans the whole stream. A script that reads backward from an
+/// entry other than the newest must therefore know that an older entry exists.
 #[test]
 fn streams_are_read_backward_only_from_the_newest_entry() {
     for (path, text) in all_scripts() {
         let allowed = match path.file_name().and_then(OsStr::to_str) {
             Some("trim_stream.lua") => 2,
-            // From a key that does not exist.
+            // This script reads a key that does not exist.
             Some("probe.lua") => 1,
             _ => 0,
         };
@@ -54,8 +54,8 @@ fn streams_are_read_backward_only_from_the_newest_entry() {
     }
 }
 
-/// The health check tries every command that the services use, because a user may lack the right for
-/// any of them.
+/// The health check tries every command that the services use, because the Redis user may lack the
+/// permission for any of them.
 #[test]
 fn health_check_tries_every_command() {
     let probe = root().join("crates/hot/src/connection/probe.lua");
@@ -67,7 +67,7 @@ fn health_check_tries_every_command() {
     for (_, text) in files(&root().join("crates/hot/src"), "rs") {
         used.extend(find_words(&text, &["cmd(\""], '"'));
     }
-    // Every user may run it.
+    // Without permission for PING, the connection pool only replaces idle connections.
     used.remove("PING");
     assert!(used.len() > 50, "only {} commands found", used.len());
     let missing: Vec<_> =
@@ -81,8 +81,8 @@ fn find_words(text: &str, beginnings: &[&str], end: char) -> Vec<String> {
     rests.filter_map(|rest| Some(rest.split_once(end)?.0.to_owned())).collect()
 }
 
-/// A query is executed against tables that grow, so each function that executes some states what
-/// their cost depends on.
+/// Queries run on tables that grow, so each function that runs queries states what their cost
+/// depends on.
 #[test]
 fn queries_state_their_complexity() {
     let mut functions = 0;

@@ -1,22 +1,22 @@
-//! A panic of a task that a service needs ends the process.
+//! A panic in an essential task of a service ends the process.
 
 use std::fs;
 
 use super::{product_code, root};
 
-/// Files whose tasks are not essential, because their end is noticed and handled.
+/// Files with tasks that are not essential, because the service detects and handles their end.
 const HANDLED: [&str; 9] = [
     // Callers of the cache fetch again, or a later request refreshes.
     "bins/list-api/src/cache.rs",
     "bins/list-api/src/increasing.rs",
-    // Queries and calls that are repeated.
+    // The tasks run queries and calls that are repeated later.
     "bins/stats-publisher/src/trends/history.rs",
     "bins/stats-publisher/src/trends/upstream/key_registration.rs",
     "bins/stats-publisher/src/trends/upstream/refresh.rs",
     // The owner of the task exits as well.
     "bins/ws-fanout/src/feeds/stream.rs",
     "crates/http/src/server/mod.rs",
-    // The owner connects again.
+    // The owner reconnects.
     "crates/cold/src/store/connect.rs",
     "crates/hot/src/feeds/subscription.rs",
 ];
@@ -34,7 +34,7 @@ fn essential_tasks_exit_on_panic() {
             continue;
         }
         let text = fs::read_to_string(&file).expect("valid UTF-8");
-        // Unit tests may spawn anything.
+        // Unit tests may spawn any task.
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let spawned = ["tokio::spawn(", "tasks.spawn("].map(|call| code.split(call).skip(1));
         for argument in spawned.into_iter().flatten() {

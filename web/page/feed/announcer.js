@@ -1,6 +1,6 @@
 /**
- * Announces new messages to screen readers: one by its text, several by their number. Announcements
- * become rarer while messages keep arriving.
+ * Announces new messages to screen readers: a single message by its text, several messages by their
+ * number. Announcements become rarer while messages keep arriving.
  */
 
 import { formatCount } from '../ui/format.js';

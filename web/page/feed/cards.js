@@ -8,7 +8,7 @@ import { ANIMATED_MAX, MessageView, removeViews } from '../ui/message.js';
 
 /** @import { Entry } from './list.js' */
 
-/** The number of cards at first, and of those added each time the end is reached. */
+/** The initial number of cards, and the number added when the end of the list becomes visible. */
 export const CARDS_STEP = 50;
 
 export class Cards {
@@ -33,7 +33,7 @@ export class Cards {
     scroller.addEventListener('scroll', () => this.#checkScroll(), { passive: true });
   }
 
-  /** Whether the user reads the cards: they are scrolled, focused or selected. */
+  /** Whether the user is reading: the list is scrolled, or contains the focus or a selection. */
   get isReading() {
     const selection = getSelection();
     return (
@@ -57,7 +57,7 @@ export class Cards {
     return this.#views.get(id);
   }
 
-  /** Allows more cards, since the end of the list is visible. */
+  /** Allows more cards when the end of the list is visible. */
   extend() {
     this.#max += CARDS_STEP;
   }
@@ -113,20 +113,20 @@ export class Cards {
   }
 
   /**
-   * Updates the time that is left on each card.
+   * Updates the remaining time on each card.
    * @param {number} now
    */
   update(now) {
     this.keepPosition(() => {
       for (const view of this.#views.values()) view.update(now);
     });
-    // A list that became shorter may be at its top without having been scrolled.
+    // A list that became shorter may be at its top without a scroll event.
     if (!this.#isAtTop) this.#checkScroll();
   }
 
   /**
-   * Changes cards so that those in view stay in place. Not all browsers anchor the scroll
-   * position themselves.
+   * Applies a change to the cards and keeps the cards in view in place. Not all browsers support
+   * scroll anchoring.
    * @param {() => void} change
    */
   keepPosition(change) {

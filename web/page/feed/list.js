@@ -7,9 +7,9 @@
 
 /** The number of messages kept; the oldest ones are dropped. */
 export const MESSAGES_MAX = 200;
-/** How long the last message that was posted on this page stays among the first ones. */
+/** How long the last message posted on this page stays near the top. */
 const PIN_MS = 10_000;
-/** A pinned message is moved to the top when this many messages are above it. */
+/** A pinned message is moved to the top when more than this many messages are above it. */
 const PIN_INDEX_MAX = 2;
 
 /**
@@ -23,7 +23,7 @@ const PIN_INDEX_MAX = 2;
 /** @typedef {Pick<Entry, 'order' | 'expiresAt'> & Partial<Entry>} EntryOptions */
 
 export class MessageList {
-  /** The displayed entries, newest first. New ones are displayed after `merge`.
+  /** The displayed entries, newest first. `merge` adds the new entries.
    * @type {Entry[]} */
   #entries = [];
   /** @type {Map<string, Entry>} */
@@ -41,12 +41,12 @@ export class MessageList {
     return this.#entries;
   }
 
-  /** The number of messages added since the last `merge`, including those that were dropped. */
+  /** The number of messages added since the last `merge`, including dropped messages. */
   get newCount() {
     return this.#newCount;
   }
 
-  /** Whether messages were dropped that may still be live. */
+  /** Whether messages that may still be live were dropped. */
   get isTruncated() {
     return this.#hasDropped;
   }
@@ -62,7 +62,8 @@ export class MessageList {
   }
 
   /**
-   * Adds a message that is not in the list. `order` is its place in time, in milliseconds.
+   * Adds a message that is not in the list. `order` is the time by which messages are sorted, in
+   * milliseconds.
    * @param {Message} message
    * @param {EntryOptions} options
    */
@@ -80,7 +81,7 @@ export class MessageList {
   }
 
   /**
-   * Moves a message to the top while it is new, regardless of the number of newer ones.
+   * Keeps a message near the top for a few seconds, regardless of the number of newer messages.
    * @param {string} id
    */
   pin(id) {

@@ -1,4 +1,4 @@
-/** Counts events and measures their rate over the last seconds. */
+/** Counts events and measures their rate over the last five seconds. */
 
 const WINDOW_MS = 5000;
 

@@ -1,4 +1,4 @@
-/** The panel with the state of the connection, resumption and lost messages. */
+/** The panel of the connection: its state, whether it was resumed, and lost messages. */
 
 import { byId, createElement, createTime, setText, throttleDraw } from '../ui/dom.js';
 import { formatCount } from '../ui/format.js';
@@ -7,7 +7,7 @@ import { formatCount } from '../ui/format.js';
 
 const EVENTS_MAX = 12;
 const REFRESH_MS = 250;
-/** Messages after a pause this long were not missed: a replay has no pauses. */
+/** Messages after a longer pause are live, because a replay has no long pauses. */
 const REPLAY_PAUSE_MS = 10_000;
 const MISSED_INTERVAL_MS = 350;
 const REASONS = {
@@ -16,7 +16,7 @@ const REASONS = {
   unknown_position: 'the server does not know the position',
 };
 
-/** The meanings of close codes whose reason is missing or for programs.
+/** The meanings of close codes that have no reason or only a machine-readable one.
  * @type {Record<number, string>} */
 const CLOSE_CODES = {
   1001: 'the server is shutting down',
@@ -30,7 +30,7 @@ export class ConnectionPanel {
   /** @type {Live | undefined} */
   #live;
   #onMissed;
-  /** Whether the messages received now may have been missed. */
+  /** Whether received messages may be replayed ones. */
   #isReplaying = false;
   /** Messages created before this time and received in a replay were missed. */
   #openedAt = 0;
@@ -99,8 +99,9 @@ export class ConnectionPanel {
   }
 
   /**
-   * Counts the messages of a replay. It ends with the first message that is newer, or with a pause:
-   * the clock of the process that accepted a message may differ.
+   * Counts the missed messages of a replay. The replay ends with the first message created after
+   * the connection opened. It also ends with a pause, because the clock that set `created_at` may
+   * be behind.
    * @param {Live} live
    * @param {Message} message
    */

@@ -1,4 +1,4 @@
-/** The panel of live messages: messages appear, and disappear when they expire or are taken. */
+/** The panel of live messages. Messages disappear when they expire or are taken or deleted. */
 
 import { request } from '../api.js';
 import { Announcer } from '../feed/announcer.js';
@@ -14,19 +14,20 @@ import { REASON_VISIBLE_MS, findExpiry } from '../ui/message.js';
 /** @import { Entry, EntryOptions } from '../feed/list.js' */
 
 /**
- * The minimum interval between updates of the list. Up to three per second do not count as flashes
- * (WCAG 2.3.1). Messages that arrive in between are drawn together.
+ * The minimum interval between updates of the list. Up to three updates per second do not count as
+ * flashes (WCAG 2.3.1). Messages that arrive between two updates are drawn together.
  */
 const DRAW_INTERVAL_MS = 350;
 const NOTICE_MS = 15_000;
-/** Usually, a message is stored this long after it was accepted. */
+/** A message is usually stored within this time after it was accepted. */
 const STORED_MS = 2500;
-/** How long a message that expired before it was shown stays on the page. */
+/** The minimum time that a displayed message stays on the page, even if it expires earlier. */
 const EXPIRED_VISIBLE_MS = 2500;
-/** The size of the messages that are saved for a reload. Session storage holds a few megabytes. */
+/** The maximum size of the messages saved for a reload. Session storage holds a few megabytes. */
 const SAVED_CHARS_MAX = 1_000_000;
 /**
- * IDs of messages that were taken or deleted, so that a late list response does not restore them.
+ * The maximum number of remembered IDs of taken or deleted messages. With these IDs, a late list
+ * response does not restore the messages.
  */
 const REMOVED_MAX = 1000;
 
@@ -94,7 +95,7 @@ export class FeedPanel {
    */
   restore(json) {
     if (!json) return;
-    // An earlier version of this page saved another format.
+    // The saved value may have the format of an earlier version of this page.
     const { savedAt, messages = [] } = JSON.parse(json);
     // The local clock is the only one that continues while no page is open.
     const passedMs = Math.max(0, Date.now() - savedAt);
@@ -118,7 +119,7 @@ export class FeedPanel {
       if (state !== 'open' || isLoaded) return;
       isLoaded = true;
       this.#loader.request();
-      // A message accepted before the subscription may not be stored, and so not be listed, yet.
+      // A message accepted before the subscription may not be stored yet, and then is not listed.
       setTimeout(() => live.state.state === 'open' && this.#loader.request(), STORED_MS);
     });
     live.on('resumed', ({ resumed }) => {
@@ -139,7 +140,7 @@ export class FeedPanel {
   }
 
   /**
-   * Shows a message that was posted on this page, and returns a sentence with its place.
+   * Shows a message that was posted on this page, and returns a sentence that says where it is.
    * @param {Message} message
    */
   showPosted(message) {
@@ -172,7 +173,7 @@ export class FeedPanel {
     this.#noticeTimer = setTimeout(() => setText(notice, ''), NOTICE_MS);
   }
 
-  /** Adds the stored messages that are live, and removes those that were taken or deleted. */
+  /** Adds the stored messages that are live, and removes messages that were taken or deleted. */
   async #loadMessages() {
     const query = new URLSearchParams({ order: 'desc', limit: String(MESSAGES_MAX) });
     if (this.#channels.length === 1) query.set('channel', this.#channels[0]);
@@ -226,8 +227,8 @@ export class FeedPanel {
   }
 
   /**
-   * Returns the order of a message that arrives now: above all earlier ones, even if the clock of
-   * the process that accepted it differs.
+   * Returns the order of a message that arrives now. The message is sorted above all earlier ones,
+   * even if the clock that set `created_at` is behind.
    */
   #createOrder() {
     this.#lastOrder = Math.max(this.#lastOrder, this.#clock.server);
@@ -249,7 +250,7 @@ export class FeedPanel {
     this.#drawSummary();
   }
 
-  /** Draws everything but the cards. */
+  /** Draws everything except the cards. */
   #drawSummary() {
     const { entries, newCount, isTruncated } = this.#list;
     const live = entries.filter(({ state }) => state === 'live').length;
@@ -281,8 +282,8 @@ export class FeedPanel {
   }
 
   /**
-   * Expires messages whose time to live has passed. One that has just arrived is shown for a
-   * moment.
+   * Expires messages when their time to live has passed. A message that has just arrived stays
+   * visible for a moment.
    * @param {string[]} ids
    */
   #expire(ids) {

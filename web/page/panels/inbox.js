@@ -19,7 +19,7 @@ export class InboxPanel {
   #clock;
   /** @type {MessageView[]} */
   #views = [];
-  /** The username of the inbox on the page; null after a take, which is not refreshed.
+  /** The username of the displayed inbox; null after a take, because its result is not refreshed.
    * @type {string | null} */
   #username = null;
   #lastRequest = 0;

@@ -1,6 +1,7 @@
 /**
- * The panel of play counts: the newest count of each video. The counts are read when the live
- * connection is open, and updated live. Counts only grow, so the highest one is the newest.
+ * The panel of play counts: the newest count of each video. The panel reads the counts when the
+ * live connection opens, and then updates them live. Counts only grow, so the higher of two counts
+ * is the newer one.
  */
 
 import { ApiError, request } from '../api.js';
@@ -19,8 +20,8 @@ import { formatCount, formatNumber, isFiniteNumber } from '../ui/format.js';
 /** @import { Live, Plays, Resumed, Snapshot } from '../../mayfly.js' */
 
 /**
- * The number of videos read and remembered; those with the fewest plays are dropped. The API returns
- * at most this many.
+ * The maximum number of videos read and remembered. Videos with the fewest plays are dropped. The
+ * API returns at most this many videos.
  */
 const VIDEOS_MAX = 1000;
 /** The number of videos shown. */
@@ -68,10 +69,10 @@ export class PlaysPanel {
   #rows = new Map();
   /** Whether there are videos that are not remembered. */
   #hasMore = false;
-  /** All plays, as of the last snapshot.
+  /** The totals of all videos in the last snapshot.
    * @type {{ total: number, videos: number } | undefined} */
   #all;
-  /** Whether the counts were read, so that no count means no plays. */
+  /** Whether the counts were read. Only then does an empty table mean that there are no plays. */
   #isRead = false;
   #isOpen = false;
   /** When the connection was lost, until the counts are read again.
@@ -122,7 +123,7 @@ export class PlaysPanel {
   }
 
   /**
-   * Reads the counts once the subscription is in effect, so that no change is missed between both.
+   * Reads the counts once the subscription is in effect, so that no change is missed in between.
    * @param {string} state
    */
   #onState(state) {
@@ -178,7 +179,7 @@ export class PlaysPanel {
       if (count <= (this.#videos.get(id)?.count ?? -1)) continue;
       this.#videos.set(id, { id, count, changedAt, highlightUntil });
     }
-    // A hidden page may not be drawn for hours and must not grow in the meantime.
+    // A hidden page may not be drawn for hours, and its memory must not grow in the meantime.
     if (this.#videos.size > 2 * VIDEOS_MAX) this.#dropVideos();
     this.#requestDraw();
   }
@@ -309,7 +310,7 @@ class Row {
   #header;
   #count = createElement('span');
   #changed = createElement('td');
-  /** The values on the page, to write only those that differ.
+  /** The displayed values, so that only changed values are written.
    * @type {{ count?: number, second?: number, share?: number }} */
   #drawn = {};
 

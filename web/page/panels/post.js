@@ -21,7 +21,7 @@ export class PostPanel {
   /**
    * @param {{
    *   urls: Promise<import('../api.js').ServiceUrls>, onPosted: (message: Message) => string,
-   * }} options `onPosted` returns a sentence with the place of the message
+   * }} options `onPosted` returns a sentence that says where the message is
    */
   constructor({ urls, onPosted }) {
     this.#urls = urls;
@@ -50,7 +50,7 @@ export class PostPanel {
     this.#form.requestSubmit();
   }
 
-  /** Returns the message without empty fields. The service validates the others. */
+  /** Returns the message without empty fields. The service validates the other fields. */
   #readMessage() {
     /** @type {Record<string, string | number>} */
     const message = {};
@@ -70,7 +70,7 @@ export class PostPanel {
     if (this.#isBusy) return;
     for (const name of FIELDS) showFieldError(inputById(name), '');
     for (const name of SAVED_FIELDS) save(name, inputById(name).value);
-    // The API also accepts messages with data instead of a text; this form has no data.
+    // The API also accepts data instead of a text, but this form has no field for data.
     if (inputById('text').value === '') {
       this.#showRejected(new ApiError('', [{ field: 'text', message: 'must not be empty' }]));
       return;

@@ -14,7 +14,7 @@ const STALE_MS = 5000;
 export class PulsePanel {
   /** @type {Pulse | undefined} */
   #pulse;
-  /** Points by the monotonic clock of this page.
+  /** The points of the chart, timed by the monotonic clock of this page.
    * @type {import('../ui/chart.js').Point[]} */
   #points = [];
   #receivedAt = 0;

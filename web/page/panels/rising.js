@@ -90,7 +90,7 @@ export class RisingPanel {
     else url.searchParams.set('host', host);
     history.replaceState(history.state, '', url);
     this.#clear();
-    // In this order: the feed requires at least one host.
+    // The new host is added first, because the feed requires at least one host.
     this.#live?.subscribe({ hosts: host }).catch((error) => this.#showRejected(error));
     this.#live?.unsubscribe({ hosts: previous }).catch(() => {});
   }
@@ -214,7 +214,7 @@ class Row {
   }
 
   /**
-   * Adds a sample and drops those older than `oldest`.
+   * Adds a sample and drops samples older than `oldest`.
    * @param {RisingPage} page
    * @param {number} time
    * @param {number} oldest

@@ -12,7 +12,7 @@ const WINDOWS = [
   { length: 2 * MINUTE, step: 30 * SECOND },
   { length: 5 * MINUTE, step: MINUTE },
 ];
-/** Distances between grid lines that are round numbers in their unit. */
+/** The possible distances between grid lines in milliseconds: round numbers of a unit. */
 const STEPS = [
   ...[0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500],
   ...[1, 2, 5, 10, 15, 30].map((seconds) => seconds * SECOND),
@@ -24,7 +24,7 @@ const STEPS_MAX = 4;
 const GAP_MS = 5000;
 
 /**
- * The values of all series at a time, in milliseconds.
+ * The values of all series at one time. The values and the time are in milliseconds.
  * @typedef {{ time: number, values: { [series: string]: number | null } }} Point
  */
 

@@ -2,9 +2,9 @@
 
 import { formatDateTime, formatTime } from './format.js';
 
-/** The share of the main thread that the frames of one `throttleDraw` may use. */
+/** The share of the main thread's time that the frames of one `throttleDraw` may use. */
 const MAIN_THREAD_SHARE = 0.2;
-/** The longest duration of a frame that delays the next one. */
+/** A longer frame delays the next frame only as much as a frame of this duration. */
 const FRAME_MAX_MS = 400;
 
 /**
@@ -69,7 +69,7 @@ export const isolate = (text, className = '') =>
   createElement('bdi', { className, textContent: text, dir: 'auto' });
 
 /**
- * Writes a text only if it differs, because writing it invalidates the layout.
+ * Sets the text of an element only if it differs, because a write invalidates the layout.
  * @param {Element} element
  * @param {string} text
  */
@@ -108,9 +108,9 @@ export function reorderChildren(parent, children) {
 
 /**
  * Returns a function that requests a call of `draw`. The call happens in an animation frame, at
- * least `intervalMs` after the previous one, and later if the page needs longer for its frames, so
- * that drawing leaves most of the main thread to input. A hidden page has no frames: it is drawn
- * when visible.
+ * least `intervalMs` after the previous call. The interval is longer if frames take long, so that
+ * drawing leaves most of the main thread to input. A hidden page has no frames and is drawn when it
+ * becomes visible.
  * @param {() => void} draw
  */
 export function throttleDraw(draw, intervalMs = 0) {

@@ -31,7 +31,7 @@ export const formatRate = (value) =>
   isFiniteNumber(value) ? formatNumber(Number(value.toFixed(value < 10 ? 1 : 0))) : '–';
 
 /**
- * Formats the time that is left: 48 s, 12 min, 3 h, 2 days.
+ * Formats a remaining time: 48 s, 12 min, 3 h, 2 days.
  * @param {number} ms
  */
 export function formatRemaining(ms) {

@@ -11,22 +11,23 @@ const LONG_CHARS = 600;
 const LONG_LINES = 10;
 /** Collapsed data shows at most this much, because the layout of a long text is slow. */
 const COLLAPSED_CHARS_MAX = 4096;
-/** A message is marked at the end of its lifetime: for half of it, at most this long. */
+/** A message is marked during the last half of its lifetime, but at most for this long. */
 const ENDING_MAX_MS = 15_000;
 /** The reason for a removal before the end of the lifetime, and how long it is shown. */
 const REASON = 'taken or deleted';
 export const REASON_VISIBLE_MS = 1600;
 /** The duration of the animation of a removal. */
 const COLLAPSE_MS = 260;
-/** More removals or arrivals at the same time are not animated. */
+/** More than this many simultaneous removals or arrivals are not animated. */
 export const ANIMATED_MAX = 3;
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 /**
- * Returns when a message expires, as `elapsed` of the clock. A message that was just received lives
- * for its time to live, unless part of it has passed. The difference between the clocks of the
- * server and of the process that accepted the message can neither extend nor end its life.
+ * Returns when a message expires, as `elapsed` of the clock. A message that was just received
+ * expires after its time to live, minus the time that has passed since it was created. If the clock
+ * that set `created_at` differs so much from the server's clock that the message seems to have
+ * expired or to be created in the future, the whole time to live is used.
  * @param {Message} message
  * @param {Clock} clock
  */
@@ -74,7 +75,7 @@ export class MessageView {
   }
 
   /**
-   * Updates the time that is left.
+   * Updates the remaining time.
    * @param {number} now
    */
   update(now) {
@@ -135,8 +136,8 @@ export class MessageView {
 }
 
 /**
- * Removes messages from the page. The focus moves to the list that contained it. A few messages
- * collapse first, if `isAnimated`.
+ * Removes messages from the page. If a removed message has the focus, the focus moves to its list.
+ * A few messages collapse first if `isAnimated`.
  * @param {MessageView[]} views
  */
 export function removeViews(views, isAnimated = true) {
@@ -151,7 +152,7 @@ export function removeViews(views, isAnimated = true) {
     for (const element of elements) element.remove();
     return;
   }
-  // All sizes are read before the first change, which invalidates the layout.
+  // All sizes are read before the first change, because each change invalidates the layout.
   const heights = elements.map((element) => element.offsetHeight);
   for (const [index, element] of elements.entries()) {
     const from = { height: `${heights[index]}px` };
@@ -178,7 +179,7 @@ function createBody({ text, data }) {
 }
 
 /**
- * Shows a text in an element. A long one is collapsed and has a button to expand it.
+ * Shows a text in an element. A long text is collapsed and has a button to expand it.
  * @param {HTMLElement} element
  * @param {string} text
  * @param {string} collapsedText

@@ -1,17 +1,17 @@
-//! Request bodies.
+//! Reads request bodies.
 
 use bytes::Bytes;
 use mayfly_http::{Body, BodyFormat, Problem, UnreadBody};
 
 use crate::problems;
 
-/// Returns the body as text.
+/// Returns the body as text, or a problem if it is not UTF-8.
 pub fn parse_utf8(body: &Bytes) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(problems::not_utf8)
 }
 
-/// Reads a JSON body unless `check`, which receives its size, rejects the request. It is called
-/// before the body is read, and again before it is parsed, because the load may have grown in the
+/// Reads a JSON body unless `check` rejects the request. `check` runs with the declared size before
+/// the body is read, and with the actual size afterwards, because the load may have grown in the
 /// meantime.
 pub async fn read_json(
     body: UnreadBody,
@@ -22,7 +22,7 @@ pub async fn read_json(
     Ok(body)
 }
 
-/// Reads a JSON body as [`read_json`] does, also one that a web page sent with
+/// Does the same as [`read_json`], and also accepts a body that a web page sent with
 /// `navigator.sendBeacon`.
 pub async fn read_json_or_beacon(
     body: UnreadBody,
@@ -33,7 +33,7 @@ pub async fn read_json_or_beacon(
     Ok(body)
 }
 
-/// Reads a body with several documents as [`read_json`] does.
+/// Does the same as [`read_json`] for a JSON or NDJSON body, and returns its format.
 pub async fn read_json_or_ndjson(
     body: UnreadBody,
     check: impl Fn(usize) -> Result<(), Problem>,
@@ -43,7 +43,7 @@ pub async fn read_json_or_ndjson(
     Ok((format, body))
 }
 
-/// Reads a form as [`read_json`] does.
+/// Does the same as [`read_json`] for a form.
 pub async fn read_form(
     body: UnreadBody,
     check: impl Fn(usize) -> Result<(), Problem>,

@@ -19,7 +19,7 @@ use mayfly_runtime::{Service, Settings};
 
 use crate::{messages::MessageIngestion, plays::PlayIngestion, visits::VisitIngestion};
 
-/// Returns a function that registers the routes. Each HTTP thread has its own connections to `hot`.
+/// Returns a function that registers the routes. Each HTTP thread has its own connections to Redis.
 pub fn configure(
     hot: HotStore,
     settings: Arc<Settings>,

@@ -13,7 +13,7 @@ struct PlaysResponse {
     accepted: usize,
 }
 
-/// Accepts one play or several plays atomically.
+/// Accepts one or more plays atomically.
 pub async fn post_plays(
     plays: Data<PlayIngestion>,
     client: ClientIdentity,

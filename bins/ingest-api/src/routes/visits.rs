@@ -13,7 +13,7 @@ struct VisitsResponse {
     accepted: usize,
 }
 
-/// Accepts one visit or several visits atomically.
+/// Accepts one or more visits atomically.
 pub async fn post_visits(
     visits: Data<VisitIngestion>,
     client: ClientIdentity,

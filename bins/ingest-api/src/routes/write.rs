@@ -1,4 +1,4 @@
-//! `GET` and `POST /message/write/`: a message as a query or a form.
+//! `GET` and `POST /message/write/`: accept a message in the query or in a form.
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse, dev::Payload, http::StatusCode, web::Data,
@@ -28,7 +28,7 @@ pub async fn get_write(
     accept_form(&messages, client.into_context(ROUTE, query), form.0, None).await
 }
 
-/// Accepts a message from the query or, if it is empty, from a form.
+/// Accepts a message from the query or, if the query is empty, from the form in the body.
 pub async fn post_write(
     messages: Data<MessageIngestion>,
     client: ClientIdentity,

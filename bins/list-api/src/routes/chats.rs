@@ -1,4 +1,4 @@
-//! `GET /chats/{username}`: takes an inbox and returns it as an array.
+//! `GET /chats/{username}`: takes an inbox and returns its messages as an array.
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::limits;
@@ -25,7 +25,7 @@ pub async fn get_chats(
     Ok(mark_replayed(response, &taken))
 }
 
-/// Returns the headers of a `GET` without taking the inbox.
+/// Returns the headers of a `GET` response without taking the inbox.
 pub async fn head_chats(
     name: PathParam,
     _: Query<InboxParameters>,

@@ -1,4 +1,4 @@
-//! `/v1/hosts/{host}/…`: visitors of pages, rising pages and their history.
+//! `/v1/hosts/{host}/…`: visitors to pages, rising pages, and the history of a page.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::response::json_response;
 use crate::{hosts::HostQueries, problems::invalid_name};
 
-/// The parameters of the rising pages.
+/// The parameters for the rising pages.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RisingParameters {
@@ -18,7 +18,7 @@ pub struct RisingParameters {
     window: Option<Window>,
 }
 
-/// The parameters of the history of a page.
+/// The parameters for the history of a page.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryParameters {
@@ -29,7 +29,7 @@ pub struct HistoryParameters {
     to: Option<Timestamp>,
 }
 
-/// Lists the current visitors of a host's top pages.
+/// Lists the top pages of a host with their current visitors.
 pub async fn list_pages(
     hosts: Data<HostQueries>,
     name: PathParam,
@@ -48,7 +48,7 @@ pub async fn list_rising(
     Ok(json_response(hosts.list_rising(parse_host(name)?, window).await?))
 }
 
-/// Returns the history of a page's visitors.
+/// Returns the hourly history of a page.
 pub async fn get_history(
     hosts: Data<HostQueries>,
     name: PathParam,

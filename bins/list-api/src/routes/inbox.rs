@@ -1,4 +1,5 @@
-//! `/v1/users/{username}/messages`: lists and takes an inbox.
+//! `/v1/users/{username}/messages` and `/v1/users/{username}/messages/take`: list and take an
+//! inbox.
 
 use actix_web::{HttpResponse, web::Data};
 use mayfly_core::{Username, limits};
@@ -43,7 +44,7 @@ pub async fn take_inbox(
     Ok(mark_replayed(json_response(inbox_json(&taken.inbox)), &taken))
 }
 
-/// Marks the response of a replayed take.
+/// Marks the response to a take if the take is replayed.
 pub fn mark_replayed(mut response: HttpResponse, taken: &Taken) -> HttpResponse {
     if taken.is_replayed {
         IdempotencyKey::mark_replayed(response.headers_mut());

@@ -1,4 +1,4 @@
-//! `/api/v1.0/increasingconcurrents`: pages of a host whose visitors increased.
+//! `/api/v1.0/increasingconcurrents`: the pages of a host that have more visitors than before.
 
 use actix_web::{
     HttpResponse,
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{increasing::IncreaseQueries, problems::unauthorized};
 
-/// Marks a response that is stale because the source has failed since.
+/// The response header that marks a stale list: the source has failed since it returned the list.
 const STALE: HeaderName = HeaderName::from_static("mayfly-stale");
 
 /// The credential of the caller and the requested host.

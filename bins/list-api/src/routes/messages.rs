@@ -1,4 +1,4 @@
-//! `/v1/messages` and `/v1/messages/{id}`; `/chat/{id}` is an alias of the latter.
+//! `/v1/messages` and `/v1/messages/{id}`. `/chat/{id}` is an alias for reading a message.
 
 use actix_web::{
     HttpResponse,
@@ -51,12 +51,12 @@ pub async fn get_message(
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    // An invalid ID cannot exist, so it is not found.
+    // No message can have an invalid ID.
     let id: MessageId = id.parse().map_err(|_| message_not_found())?;
     messages.find_message(id).await?.map(json_response).ok_or_else(message_not_found)
 }
 
-/// Expires a message now.
+/// Expires a message immediately.
 pub async fn delete_message(
     messages: Data<MessageQueries>,
     caller: Caller,
@@ -71,7 +71,8 @@ pub async fn delete_message(
     }
 }
 
-/// Lists all stored messages, page by page, in the order of persistence.
+/// Lists one page of the stored messages, in the order in which they were stored or in reverse
+/// order.
 pub async fn list_messages(
     messages: Data<MessageQueries>,
     parameters: Query<ListParameters>,

@@ -28,7 +28,7 @@ use crate::{
     snapshot::{SnapshotQueries, SnapshotUrl},
 };
 
-/// Returns a function that registers the routes. Each HTTP thread has its own connections to `hot`.
+/// Returns a function that registers the routes. Each HTTP thread has its own connections to Redis.
 pub fn configure(
     hot: HotStore,
     cold: ColdStore,

@@ -4,7 +4,7 @@ use mayfly_core::limits;
 use mayfly_http::Integer;
 use serde::Deserialize;
 
-/// The maximum number of items of a response.
+/// The maximum number of items in a response.
 pub type Limit = Integer<1, { limits::PAGE_ITEMS_MAX }>;
 
 /// The parameters of an inbox request.

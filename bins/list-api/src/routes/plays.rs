@@ -28,7 +28,7 @@ struct Page<'a> {
     has_more: bool,
 }
 
-/// Lists the play counts of videos, most plays first.
+/// Lists the play counts of videos, highest first.
 pub async fn list_plays(
     counts: Data<PlayCountQueries>,
     messages: Data<MessageQueries>,

@@ -1,4 +1,4 @@
-//! JSON responses from values that are already encoded.
+//! Responses with bodies that are already encoded as JSON.
 
 use actix_web::HttpResponse;
 use bytes::Bytes;

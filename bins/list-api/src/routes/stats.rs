@@ -9,7 +9,7 @@ use mayfly_http::{NoQuery, Problem};
 
 use crate::snapshot::SnapshotQueries;
 
-/// Redirects to the snapshot. The response must not be cached, since a signed URL expires.
+/// Redirects to the snapshot. The response must not be cached, because a signed URL expires.
 pub async fn get_stats(
     snapshot: Data<SnapshotQueries>,
     _: NoQuery,

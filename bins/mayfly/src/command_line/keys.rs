@@ -6,7 +6,7 @@ use mayfly_core::Host;
 /// The subcommands of `mayfly keys`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Create a key that grants access to hosts, and print it once; it cannot be shown again
+    /// Create a key that grants access to hosts, and print it; the key cannot be shown again
     Create(CreateKey),
     /// List the keys, without their secrets
     List,
@@ -18,13 +18,13 @@ pub(crate) enum Keys {
     },
 }
 
-/// Options of a new key.
+/// Options of `mayfly keys create`.
 #[derive(Debug, Args)]
 pub(crate) struct CreateKey {
     /// Display name, 1 to 64 characters
     #[arg(long, value_parser = name)]
     pub(crate) name: String,
-    /// Host to which the key grants access; can be repeated
+    /// Host that the key grants access to; can be repeated
     #[arg(long = "host", value_name = "HOST", required = true, num_args = 1.., value_parser = host)]
     pub(crate) hosts: Vec<Host>,
 }

@@ -22,7 +22,7 @@ pub(crate) struct CommandLine {
     pub(crate) command: Command,
 }
 
-/// The subcommands, one file in `commands/` each.
+/// The subcommands. Each one has its own file below `commands/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the local stack in the background, or apply changes to it; return when every service
@@ -32,13 +32,13 @@ pub(crate) enum Command {
     Run(StackOptions),
     /// Stop the local stack and keep its data
     Down,
-    /// Show the status of every process of the local stack; exit with 3 if it is down
+    /// Show the status of every process of the local stack; exit with 3 if the stack is down
     Status(Status),
     /// Start a stopped service or server (redis, postgres or s3); return when it is up
     Start(ProcessName),
     /// Stop a service or server (redis, postgres or s3) gracefully; return when it is down
     Stop(ProcessName),
-    /// Stop the local stack and delete its data, after a confirmation
+    /// Stop the local stack and delete its data, after confirmation
     Reset(Reset),
     /// Apply the schema migrations to Postgres
     Migrate,
@@ -71,10 +71,10 @@ pub(crate) enum Command {
 /// Options of the local stack.
 #[derive(Debug, Args)]
 pub(crate) struct StackOptions {
-    /// Number of instances per service (default: one each), such as "ws-fanout=2 persist-worker=3"
+    /// Number of instances per service, such as "ws-fanout=2 persist-worker=3" (default: one each)
     #[arg(long, env = "SCALE")]
     pub(crate) scale: Option<String>,
-    /// Port of ws-fanout, to which the other ports are relative (default: 8080)
+    /// Port of ws-fanout; the other ports are relative to it (default: 8080)
     #[arg(long, env = "MAYFLY_PORT_BASE")]
     pub(crate) port_base: Option<u16>,
     /// URL of the Redis to use instead of the stack's own
@@ -87,20 +87,20 @@ pub(crate) struct StackOptions {
     /// AWS_SECRET_ACCESS_KEY
     #[arg(long)]
     pub(crate) s3_endpoint: Option<String>,
-    /// Apply the options even if those with which the running stack was started are missing
+    /// Apply the options even if settings of the running stack are missing
     #[arg(long)]
     pub(crate) apply: bool,
 }
 
-/// Options of the status.
+/// Options of `mayfly status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Print one JSON object
+    /// Print the status as a JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Options of the reset.
+/// Options of `mayfly reset`.
 #[derive(Debug, Args)]
 pub(crate) struct Reset {
     /// Delete the data without asking; required if standard input is not a terminal
@@ -115,13 +115,13 @@ pub(crate) struct ProcessName {
     pub(crate) name: ProcessKind,
 }
 
-/// Options of the audit.
+/// Options of `mayfly audit`.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// How long to wait for the ledger to balance, such as 60s
+    /// Maximum time to wait for the ledger to balance, such as 60s
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
-    /// Also fail if an earlier epoch lost items, or may have lost some
+    /// Also fail if an earlier epoch lost items or may have lost items
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -130,16 +130,16 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("expected a duration such as 250ms, 30s, 10m or 24h")
 }
 
-/// Options of the live feed.
+/// Options of `mayfly tail`.
 #[derive(Debug, Args)]
 pub(crate) struct Tail {
-    /// Print only this channel; can be repeated
+    /// Print only messages of this channel; can be repeated
     #[arg(long = "channel", value_name = "NAME", value_parser = channel)]
     pub(crate) channels: Vec<Channel>,
     /// URL of ws-fanout (default: the local stack or MAYFLY_PUBLIC__LIVE_URL)
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Print the frames of messages, expiries and gaps as JSON lines
+    /// Print message, expiry and gap frames as JSON lines
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -157,7 +157,7 @@ pub(crate) enum Config {
     Table,
 }
 
-/// Options of the S3 server.
+/// Options of `mayfly serve-s3`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeS3 {
     /// Address and port to listen on

@@ -16,9 +16,9 @@ use uuid::Uuid;
 use crate::command_line::{CreateKey, Keys};
 use crate::settings::load_settings;
 
-/// The text that every key begins with. Secret scanners can recognize it.
+/// The marker at the start of every key, which secret scanners can recognize.
 const MARKER: &str = "mf_";
-/// The number of random characters after the prefix: 190 bits.
+/// The number of random characters after the marker, which contain about 190 bits of entropy.
 const RANDOM_CHARS: usize = 32;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// The page size of `list`.
@@ -52,7 +52,7 @@ async fn create(settings: &Settings, cold: &ColdStore, options: CreateKey) -> Re
     let key = ApiKey { hash: new.hash, id: new.id, hosts: new.hosts, is_revoked: false };
     if let Err(error) = copy_to_redis(settings, &key).await {
         print_err(&format!(
-            "cannot copy the key to Redis ({error:#}); the key becomes valid within a second after \
+            "cannot copy the key to Redis ({error:#}); the key becomes valid about a second after \
              a persist-worker can reach Redis and Postgres"
         ));
     }
@@ -95,7 +95,8 @@ async fn revoke(settings: &Settings, cold: &ColdStore, id_or_prefix: &str) -> Re
     if let Err(error) = copy_to_redis(settings, &key.key).await {
         print_err(&format!(
             "the key is revoked only in Postgres, because Redis is unavailable ({error:#}); services \
-             that can reach Redis accept the key until a second after a persist-worker can reach both"
+             that can reach Redis accept the key until about a second after a persist-worker can \
+             reach Redis and Postgres"
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -120,7 +121,7 @@ fn print_key(key: &StoredApiKey) {
     ));
 }
 
-/// Generates a key from the random number generator of the operating system.
+/// Generates a key with the random number generator of the operating system.
 fn generate_key() -> Result<String> {
     let mut key = String::from(MARKER);
     let mut bytes = [0_u8; 2 * RANDOM_CHARS];
@@ -146,7 +147,7 @@ mod tests {
     fn key_has_32_uniformly_distributed_base_62_digits() {
         let (key, other) = (generate_key().expect("a key"), generate_key().expect("a key"));
         assert_ne!(key, other);
-        let random = key.strip_prefix("mf_").expect("the prefix");
+        let random = key.strip_prefix("mf_").expect("the marker");
 
         assert!(random.len() == 32 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         for digit in DIGITS {

@@ -16,8 +16,8 @@ use anyhow::{Context as _, Result};
 use crate::command_line::{Command, CommandLine};
 use stack::{down, ensure_installed, reset, run, serve_s3, start, status, stop, supervise, up};
 
-/// Runs the subcommand. Each one creates its own runtime, because the supervisor must detach from
-/// its caller before it creates threads.
+/// Runs the subcommand. Asynchronous subcommands create their own runtimes, because the supervisor
+/// must detach from its caller before it creates threads.
 pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
     match line.command {
         Command::Up(options) => block_on(up::up(&options)),

@@ -1,4 +1,4 @@
-//! `mayfly pause`: keeps a container running in which an operator executes other commands.
+//! `mayfly pause`: keeps a container running, so that an operator can execute other commands in it.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,8 @@ use mayfly_live_client::terminal::print_err;
 
 use crate::signals::cancel_on_signal;
 
-/// Waits for a signal. The first process of a container ignores signals that it does not handle.
+/// Waits for a signal. A handler is required, because the first process in a container ignores most
+/// signals for which it has no handler.
 pub(crate) async fn pause() -> Result<ExitCode> {
     let signal = cancel_on_signal()?;
     print_err("waiting for a signal; execute commands with `kubectl exec`");

@@ -1,14 +1,14 @@
-//! Pruning of the records that deduplicate plays.
+//! Prunes the records that deduplicate plays.
 
 use mayfly_cold::ColdStore;
 use mayfly_core::EntryId;
 use mayfly_hot::{HotStore, Stream};
 
-/// Deletes the records of acknowledged entries, and expired play IDs.
+/// A pruner that deletes the records of acknowledged entries and the expired play IDs.
 pub struct DedupPruner {
     hot: HotStore,
     cold: ColdStore,
-    /// The entry up to which records are deleted.
+    /// The entry ID up to which this process has deleted the records.
     pruned_up_to: EntryId,
 }
 
@@ -18,12 +18,14 @@ impl DedupPruner {
         Self { hot, cold, pruned_up_to: EntryId::START }
     }
 
-    /// Deletes the records that are no longer needed, and if `prune_play_ids`, also play IDs.
+    /// Deletes the records of acknowledged entries and, if `prune_play_ids` is set, expired play
+    /// IDs.
     ///
-    /// Postgres stores the entry up to which all entries are acknowledged, so that none of them
-    /// counts again if Redis loses acknowledgments in a crash or a suspended worker resumes.
+    /// Postgres keeps the position up to which records were deleted. Therefore an entry up to this
+    /// position is not counted again if Redis loses its acknowledgment in a crash, or if a
+    /// suspended worker resumes and processes the entry.
     pub async fn prune(&mut self, prune_play_ids: bool) -> anyhow::Result<()> {
-        // Each is pruned even if the other cannot be.
+        // The play IDs are pruned even if pruning the records fails.
         let pruned = self.prune_counted_entries().await;
         if prune_play_ids {
             self.cold.plays().prune_play_ids().await?;

@@ -1,4 +1,4 @@
-//! Detection of data loss in Redis.
+//! Detects data loss in Redis.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,20 +9,21 @@ use mayfly_runtime::ItemLog;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long a process that accepts items is remembered after its registration was last read. Redis
-/// keeps registrations for the same time, but loses them together with its data.
+/// How long the monitor remembers a process that accepts items after it last read the registration
+/// of the process. Redis keeps registrations for the same time, but can lose them with its other
+/// data.
 const WRITER_TTL: Duration = Duration::from_secs(5);
 /// The name used for processes of an earlier version, which do not register themselves.
 const UNREGISTERED_WRITER: &str = "unregistered";
 
-/// Records the number of accepted items in Postgres and begins a new epoch when Redis has lost
-/// some.
+/// A monitor that records the number of accepted items in Postgres, and begins a new epoch if Redis
+/// has lost items.
 pub struct LedgerMonitor {
     hot: HotStore,
     cold: ColdStore,
     /// The ledger of each stream at the last check.
     last_seen: HashMap<Stream, StreamLedger>,
-    /// The processes that accept items, with the time when they were last registered.
+    /// The processes that accept items, and the times when their registrations were last read.
     writers: HashMap<String, Instant>,
     reports: ItemLog,
 }
@@ -36,7 +37,8 @@ impl LedgerMonitor {
 
     /// Checks all streams, even if one fails, and returns the first error.
     pub async fn check_all(&mut self) -> anyhow::Result<()> {
-        // Before the epoch: if it ends in between, the processes belong to the earlier one too.
+        // The processes are read before the epoch. Otherwise, a process that starts in a later
+        // epoch could be recorded for an earlier epoch, about which it cannot report.
         let mut result = self.read_writers().await;
         for stream in Stream::ALL {
             result = result.and(self.check(stream).await);
@@ -44,7 +46,8 @@ impl LedgerMonitor {
         result
     }
 
-    /// Reads the processes that accept items, and stores their reports about ended epochs.
+    /// Reads the processes that accept items, and moves their reports about ended epochs from Redis
+    /// to Postgres.
     async fn read_writers(&mut self) -> anyhow::Result<()> {
         let writers = self.hot.ledger().list_writers().await?;
         let now = Instant::now();
@@ -58,19 +61,20 @@ impl LedgerMonitor {
                 unresolved: report.unresolved,
             };
             let result = self.cold.ledger().report(report.stream.name(), stored).await;
-            // A rejected report would be rejected again.
+            // Postgres would reject the same report again, so a rejected report is also removed.
             self.reports.isolate(&report.writer, result, ColdError::is_rejection)?;
             self.hot.ledger().remove_report(&report).await?;
         }
         Ok(())
     }
 
-    /// Checks a stream.
+    /// Records the state of a stream in Postgres, or begins a new epoch if Redis has lost data.
     ///
-    /// Postgres is read first: all items that it counts were accepted before Redis is read. If
-    /// Redis counts fewer, it was restored without its latest writes, and a new epoch begins. The
-    /// same applies if the newest entry of the last check is lost: as many items may have been
-    /// accepted since.
+    /// Reads the count in Postgres before the count in Redis, because Postgres counts only items
+    /// that Redis has already accepted. If Redis counts fewer items, Redis was restored without its
+    /// latest writes. Redis has also lost data if the entry that was the newest at the last check
+    /// is lost. The counts alone do not show this loss if as many items have been accepted in the
+    /// meantime.
     async fn check(&mut self, stream: Stream) -> anyhow::Result<()> {
         let before = self.hot.ledger().find_or_begin(stream).await?;
         let known = self.cold.ledger().find(&before.epoch, stream.name()).await?;
@@ -80,7 +84,7 @@ impl LedgerMonitor {
             current.accepted < known.accepted.max(known.stored + known.dead_lettered)
         });
         if self.record_lost_entry(stream, &current, known.as_ref()).await? || is_behind {
-            // The losses of the other streams also belong to the epoch that ends.
+            // The epoch ends for the other streams too, so their losses are recorded as well.
             for other in Stream::ALL.into_iter().filter(|other| *other != stream) {
                 let current = self.hot.ledger().find_or_begin(other).await?;
                 self.record_lost_entry(other, &current, None).await?;
@@ -89,7 +93,7 @@ impl LedgerMonitor {
             warn!(
                 epoch.previous = current.epoch,
                 epoch.current = epoch,
-                "Redis lost data: a new epoch begins, and clients cannot resume old positions"
+                "Redis lost data; began a new epoch, so clients cannot resume from old positions"
             );
             return Ok(());
         }
@@ -120,10 +124,10 @@ impl LedgerMonitor {
         Ok(())
     }
 
-    /// Returns whether the newest entry of the last check is lost. In that case, all entries behind
-    /// it were accepted since, in addition to the items counted at the last check. If this process
-    /// has not checked the epoch, the last check of any process applies, which Postgres stores
-    /// (`known`).
+    /// If the entry that was the newest at the last check is lost, records the loss and returns
+    /// `true`. All entries after the lost entry were accepted after the last check, in addition to
+    /// the items that the check counted. If this process has not checked the stream in this epoch,
+    /// uses the last check by another process, which Postgres stores (`known`).
     async fn record_lost_entry(
         &self,
         stream: Stream,

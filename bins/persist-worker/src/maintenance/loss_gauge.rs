@@ -1,4 +1,4 @@
-//! The number of items that Redis lost, as a metric.
+//! Exports the number of lost items as a metric.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::metrics as names;
 /// How long a loss is exported after the end of its epoch.
 const EXPORTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Exports the losses of the last day.
+/// A gauge of the items that Redis lost in epochs that ended within the last day.
 pub struct LossGauge {
     hot: HotStore,
     cold: ColdStore,
@@ -19,20 +19,20 @@ pub struct LossGauge {
 }
 
 impl LossGauge {
-    /// Creates a gauge. The queue has at most `queue_max` items.
+    /// Creates a gauge. The queue holds at most `queue_max` items.
     pub fn new(hot: HotStore, cold: ColdStore, queue_max: u64) -> Self {
         Self { hot, cold, queue_max }
     }
 
-    /// Updates the gauge of a stream, unless items of ended epochs are still queued: until they are
-    /// stored, their loss is unknown.
+    /// Updates the gauge for a stream, unless items of ended epochs are still queued. Until these
+    /// items are processed, the loss is unknown.
     pub async fn update(&self, stream: Stream) -> anyhow::Result<()> {
         let Some(current) = self.hot.ledger().find(stream).await? else { return Ok(()) };
         if self.hot.ledger().has_earlier_entries(stream, &current.epoch).await? {
             return Ok(());
         }
         let rows = self.cold.ledger().list(stream.name()).await?;
-        // Immediately after the end of an epoch, processes have not reported yet.
+        // Immediately after the end of an epoch, processes may not have reported yet.
         let ended = rows.iter().filter(|row| row.epoch != current.epoch && !row.is_recent());
         let exported = ended.filter(|row| row.ended_for.is_some_and(|one| one < EXPORTED_FOR));
         let lost = exported.map(|row| row.loss(self.queue_max)).fold(

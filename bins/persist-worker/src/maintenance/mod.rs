@@ -1,4 +1,4 @@
-//! Periodic, idempotent maintenance that every worker runs.
+//! Periodic, idempotent maintenance that every process runs.
 
 mod dedup_pruner;
 mod ledger_monitor;
@@ -20,29 +20,30 @@ use self::{
 use crate::metrics as names;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The number of rounds between two runs of the expensive steps.
+/// The number of rounds after which the expensive steps run again.
 const ROUNDS_PER_FULL_ROUND: u64 = 10;
 
-/// Returns whether a round includes the expensive steps, and counts it.
+/// Counts a round and returns whether it includes the expensive steps.
 fn is_full_round(round: &mut u64) -> bool {
     let is_full = round.is_multiple_of(ROUNDS_PER_FULL_ROUND);
     *round += 1;
     is_full
 }
 
-/// Measures the queues and, as the leader of all workers, cleans the streams. Needs only Redis.
+/// The maintenance of the queues, which needs only Redis. Every process measures the queues, and
+/// the leader cleans the streams.
 pub struct QueueMaintenance {
     hot: HotStore,
     stream_cleaner: StreamCleaner,
 }
 
 impl QueueMaintenance {
-    /// Creates the maintenance of all queues.
+    /// Creates the maintenance for all queues.
     pub fn new(hot: HotStore, settings: Arc<Settings>) -> Self {
         Self { stream_cleaner: StreamCleaner::new(hot.clone(), settings), hot }
     }
 
-    /// Runs periodically until the process drains.
+    /// Runs periodically until the process drains, then releases the lease of the cleaner.
     pub async fn run(mut self, draining: CancellationToken) {
         let (mut ticks, outages) = (ticker(INTERVAL), OutageLog::new("queue maintenance"));
         let mut round = 0;
@@ -76,8 +77,9 @@ impl QueueMaintenance {
     }
 }
 
-/// Checks the ledger, prunes records of counted plays, and counts dead letters. Needs both stores,
-/// so an outage of Postgres does not delay the maintenance of the queues.
+/// The maintenance that needs both stores. Checks the ledger, prunes the records of counted plays,
+/// and exports the numbers of lost items and dead letters. Runs separately, so that an outage of
+/// Postgres does not delay the maintenance of the queues.
 pub struct LedgerMaintenance {
     cold: ColdStore,
     ledger_monitor: LedgerMonitor,
@@ -86,7 +88,7 @@ pub struct LedgerMaintenance {
 }
 
 impl LedgerMaintenance {
-    /// Creates the maintenance of all streams' ledgers.
+    /// Creates the maintenance for all streams.
     pub fn new(hot: &HotStore, cold: ColdStore, settings: &Settings) -> Self {
         let ledger_monitor = LedgerMonitor::new(hot.clone(), cold.clone());
         let loss_gauge = LossGauge::new(hot.clone(), cold.clone(), settings.queue.depth_max);
@@ -102,7 +104,8 @@ impl LedgerMaintenance {
         })
     }
 
-    /// Runs all steps, even if one fails, and returns the first error.
+    /// Runs all steps, even if one fails, and returns the first error. Ignores a failure to count
+    /// dead letters.
     async fn run_round(&mut self, is_full_round: bool) -> anyhow::Result<()> {
         let mut result = self.ledger_monitor.check_all().await;
         result = result.and(self.dedup_pruner.prune(is_full_round).await);

@@ -1,4 +1,4 @@
-//! Retention of samples and of the hourly totals derived from them.
+//! Deletes expired samples and the expired hourly totals derived from samples.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The maximum number of rows that one statement deletes.
 const CHUNK_ROWS: u32 = 1_000;
 
-/// Deletes expired rows periodically until aborted. Any number of workers can do this concurrently.
+/// Deletes expired rows periodically until aborted. Any number of processes can do this
+/// concurrently.
 pub fn run(cold: ColdStore) -> impl Future<Output = ()> {
     run_periodically(INTERVAL, "sample retention", async move || delete_expired(&cold).await)
 }

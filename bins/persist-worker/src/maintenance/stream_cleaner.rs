@@ -1,4 +1,4 @@
-//! Cleaning of the streams by one worker for all.
+//! Cleans the streams. Only one process, the leader, does this.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -8,26 +8,28 @@ use tracing::{debug, info, warn};
 
 /// The name of the lease.
 const JOB: &str = "maintenance";
-/// Another worker takes over after this time if the leader crashes.
+/// The lifetime of the lease. If the leader crashes, another process takes over once the lease has
+/// expired.
 const LEASE_TTL: Duration = Duration::from_secs(5);
-/// The number of groups whose names are remembered.
+/// The maximum number of consumer groups of other programs that are logged.
 const REPORTED_GROUPS_MAX: usize = 100;
-/// Lines about each kind of change by hand.
+/// The maximum number of log lines per minute about each kind of change made by hand.
 const LINES_PER_MINUTE: u32 = 1;
 
-/// Trims the streams, removes consumers of workers that no longer run, and repairs changes made by
-/// hand, while this worker holds the lease. Every step is idempotent: the lease only limits the
-/// load of Redis.
+/// A cleaner that trims the streams, removes the consumers of workers that have exited, and repairs
+/// the effects of changes made by hand. It runs while this process holds the lease. Every step is
+/// idempotent; the lease only limits the load on Redis.
 pub struct StreamCleaner {
     hot: HotStore,
     settings: Arc<Settings>,
     lease: Lease,
-    /// Where the comparison of waiting messages with the queue continues.
+    /// The cursor from which the comparison of waiting messages with the queue continues.
     cursor: String,
-    /// Groups of other programs that were already logged, by stream.
+    /// The consumer groups of other programs that have already been logged, by stream.
     reported_groups: HashSet<(Stream, String)>,
-    /// Messages whose entries were deleted or discarded by hand, and that are not logged yet.
+    /// The number of messages with entries deleted by hand that have not been logged yet.
     deleted: u64,
+    /// The number of messages with entries discarded by hand that have not been logged yet.
     discarded: u64,
     deleted_lines: LogBudget,
     discarded_lines: LogBudget,
@@ -50,7 +52,8 @@ impl StreamCleaner {
         }
     }
 
-    /// Runs all steps if this worker leads, even if one fails, and returns the first error.
+    /// Acquires or renews the lease. If this process is the leader, runs all steps of the round,
+    /// even if one fails, and returns the first error.
     pub async fn clean(&mut self, is_full_round: bool) -> Result<(), HotError> {
         if self.lease.acquire_or_renew().await? != Role::Leader {
             return Ok(());
@@ -69,10 +72,11 @@ impl StreamCleaner {
         result.and(self.reconcile_waiting_messages().await)
     }
 
-    /// Releases the lease, so that another worker takes over immediately.
+    /// Releases the lease, so that another process can take over without waiting for the lease to
+    /// expire.
     pub async fn release(&mut self) {
         if let Err(error) = self.lease.release().await {
-            debug!(job = JOB, %error, "cannot release the lease; it expires");
+            debug!(job = JOB, %error, "cannot release the lease; it will expire on its own");
         }
     }
 
@@ -80,7 +84,7 @@ impl StreamCleaner {
         let queue = &self.settings.queue;
         let window = match stream {
             Stream::Messages => queue.resume_window,
-            // Subscribers cannot resume from plays.
+            // Clients cannot resume from a position in the play stream.
             Stream::Plays => Duration::ZERO,
         };
         let outcome = self.hot.queue().trim(stream, window, queue.resume_bytes_max).await?;
@@ -91,9 +95,9 @@ impl StreamCleaner {
                 warn!(
                     stream = stream.name(),
                     group,
-                    "a consumer group that is not Mayfly's has not read entries that are older than \
-                     the resume window: they are trimmed; remove the group with XGROUP DESTROY if \
-                     nothing reads it"
+                    "entries older than the resume window are trimmed, although a consumer group \
+                     of another program has not read them; remove the group with XGROUP DESTROY if \
+                     it is unused"
                 );
             }
         }
@@ -104,8 +108,8 @@ impl StreamCleaner {
         if self.hot.queue().reconcile_lag(stream).await? {
             info!(
                 stream = stream.name(),
-                "set the lag of the consumer group, which was unknown to Redis after entries were \
-                 deleted or trimmed by hand"
+                "corrected the lag of the consumer group after entries were deleted or trimmed by \
+                 hand"
             );
         }
         Ok(())
@@ -116,19 +120,19 @@ impl StreamCleaner {
         self.cursor = outcome.cursor;
         self.deleted += outcome.deleted;
         self.discarded += outcome.discarded;
-        // Many entries are found in many rounds.
+        // A large change is found over many rounds, so each log line covers several rounds.
         if self.deleted > 0 && self.deleted_lines.take().is_some() {
             warn!(
                 messages = std::mem::take(&mut self.deleted),
-                "entries were deleted from the stream by hand: their messages are lost, unless \
+                "entries were deleted from the stream by hand; their messages are lost, unless \
                  `mayfly audit` reports that they were stored"
             );
         }
         if self.discarded > 0 && self.discarded_lines.take().is_some() {
             warn!(
                 messages = std::mem::take(&mut self.discarded),
-                "entries were discarded from the consumer group by hand before they were stored: \
-                 they are processed again"
+                "entries were discarded from the consumer group by hand before they were stored; \
+                 they will be processed again"
             );
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Synchronization of the API keys in Redis with Postgres.
+//! Synchronizes the API keys in Redis with Postgres.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use mayfly_hot::{ApiKeyReload, HotStore};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-/// Short enough that a key that was revoked in Postgres is rejected everywhere within a second.
+/// The interval between two checks, short enough that a key that is revoked in Postgres is usually
+/// rejected everywhere within a second.
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const PAGE_KEYS: u32 = 500;
 
-/// Reloads all keys into Redis if its version differs from that in Postgres.
+/// Reloads all keys into Redis if their version in Redis differs from the version in Postgres,
+/// unless another process is already reloading them.
 pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     if hot.api_keys().has_version(cold.api_keys().find_version().await?).await? {
         return Ok(());
@@ -21,8 +23,8 @@ pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     load_all(&hot, &cold, &reload).await
 }
 
-/// Loads all keys. The version is read first, so that a concurrent change causes another reload.
-/// The old keys remain in use until the last page is loaded.
+/// Loads all keys, up to [`limits::API_KEYS_MAX`]. The version is read first, so that a concurrent
+/// change causes another reload. The old keys remain in use until the last page has been loaded.
 async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &ApiKeyReload) -> anyhow::Result<()> {
     let version = cold.api_keys().find_version().await?;
     let (mut after, mut loaded) = (Uuid::nil(), 0);
@@ -43,7 +45,7 @@ async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &ApiKeyReload) -> an
             if is_full {
                 warn!(
                     keys = loaded,
-                    "the maximum number of API keys is loaded: further keys are rejected"
+                    "the maximum number of API keys has been loaded; any further keys are rejected"
                 );
             }
             return Ok(());

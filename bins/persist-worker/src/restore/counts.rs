@@ -1,5 +1,5 @@
-//! Restoration of play counts after Redis was restarted or lost its data. A Redis that was killed
-//! restarts without its latest writes.
+//! Restores play counts after Redis has restarted or lost its data. After a crash, Redis may
+//! restart without its latest writes.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tracing::info;
 pub const INTERVAL: Duration = Duration::from_secs(1);
 const PAGE_COUNTS: u32 = 1_000;
 
-/// Copies all counts and their published values from Postgres to Redis, unless that was done since
-/// the start of Redis.
+/// Copies all counts and their published values from Postgres to Redis, unless they have been
+/// copied since Redis started.
 ///
-/// Stops early if a new epoch or another run of Redis begins. After an interruption it starts
-/// again; a count that is already restored does not change.
+/// Stops early if a new epoch begins or Redis restarts. The next call then starts over. A count in
+/// Redis never decreases.
 pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     let epoch = hot.ledger().find_or_begin(Stream::Plays).await?.epoch;
     let run = hot.plays().find_run_id().await?;

@@ -1,8 +1,8 @@
-//! Restoration of hot copies and inboxes of live messages after Redis lost its data.
+//! Restores the hot copies and inboxes of live messages after Redis has lost its data.
 //!
-//! Only messages older than the epoch are restored, page by page in the order of IDs. Redis accepts
-//! a page only if it follows the page before, so that concurrent or interrupted workers restore
-//! each page exactly once.
+//! Only messages older than the current epoch are restored, page by page, in ID order. Redis
+//! accepts a page only if it follows the last restored page, so that concurrent or interrupted
+//! workers restore each page once per pass.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use uuid::Uuid;
 
 /// The interval between two checks.
 pub const INTERVAL: Duration = Duration::from_secs(1);
-/// How long batches of the previous epoch may still be committed after an epoch began. Until then,
-/// all pages are restored repeatedly.
+/// How long batches from the previous epoch can still be committed after a new epoch begins. During
+/// this time, the pass over all pages is repeated.
 const COMMIT_DELAY_MAX: Duration = Duration::from_secs(15);
-/// The page size: at most about 4 MiB, regardless of the content.
+/// The number of messages per page. The size of a page is at most about 4 MiB.
 const PAGE_MESSAGES: u32 = 64;
 
-/// Restores all live messages if a new epoch has begun.
+/// Restores the live messages of earlier epochs in one pass, unless the restoration has been
+/// completed in the current epoch.
 pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     let mut restored = 0;
     loop {
@@ -30,7 +31,7 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
         };
         let now = hot.read_clock().await?;
         let after = last.parse().unwrap_or_else(|_| oldest_live_id(now));
-        // The name of an epoch is a UUIDv7: smaller IDs are older than the epoch.
+        // The name of an epoch is a UUIDv7, so messages with smaller IDs are older than the epoch.
         let before = MessageId::from(Uuid::try_parse(&ledger.epoch)?);
         let live = cold.messages().list_live(after, before, now, PAGE_MESSAGES).await?;
         let is_young = is_within(before, now, COMMIT_DELAY_MAX);
@@ -56,14 +57,14 @@ pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     }
 }
 
-/// Returns whether an ID was generated at most `duration` ago. An ID that is further in the future
-/// was generated with a wrong clock and does not count.
+/// Returns whether an ID was generated at most `duration` ago. An ID that is at least `duration` in
+/// the future comes from a wrong clock and does not count.
 fn is_within(id: MessageId, now: Timestamp, duration: Duration) -> bool {
     let (from, to) = (now.minus(duration), now.plus(duration));
     (MessageId::lower_bound(from)..MessageId::lower_bound(to)).contains(&id)
 }
 
-/// Returns whether no further page follows at present.
+/// Returns whether this is the last page of the pass.
 fn is_last_page(to: &RestoreProgress) -> bool {
     match to {
         RestoreProgress::UpTo(id) => id.is_empty(),
@@ -71,7 +72,7 @@ fn is_last_page(to: &RestoreProgress) -> bool {
     }
 }
 
-/// Returns the lower bound of the IDs of live messages.
+/// Returns a lower bound for the IDs of live messages.
 fn oldest_live_id(now: Timestamp) -> MessageId {
     MessageId::lower_bound(now.minus(limits::TTL_MAX))
 }

@@ -1,6 +1,8 @@
-//! Periodic tasks that restore Redis from Postgres, for example after Redis lost its data.
+//! Periodic tasks that restore data in Redis from Postgres, for example after Redis has lost its
+//! data.
 //!
-//! Each task is idempotent and can be interrupted: any number of workers can run it concurrently.
+//! Each task is idempotent and can be interrupted. Any number of processes can run a task
+//! concurrently.
 
 mod api_keys;
 mod counts;

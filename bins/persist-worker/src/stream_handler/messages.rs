@@ -1,4 +1,4 @@
-//! Messages, takes and deletions, stored as rows in Postgres.
+//! Stores messages, takes and deletions in Postgres.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use mayfly_hot::{Delivery, HotError, HotStore, Stream};
 
 use super::{EntryGroup, StreamHandler, undecoded_dead_letter};
 
-/// Stores messages and expiries.
+/// The handler for the stream of messages.
 pub struct MessageHandler {
     hot: HotStore,
     cold: ColdStore,
@@ -40,7 +40,7 @@ impl StreamHandler for MessageHandler {
             Ok(Entry::Message(json)) => {
                 let message = MessageView::from_json(json).map_err(|error| error.to_string())?;
                 if contains_nul(&message) {
-                    return Err("a text contains U+0000".into());
+                    return Err("a field contains U+0000".into());
                 }
                 batch.messages.push(NewMessageRow { message, body_bytes: json.len() });
                 Ok(1)
@@ -80,8 +80,10 @@ impl StreamHandler for MessageHandler {
         group: &EntryGroup<'_, Self::Batch<'_>>,
         stored: &StoreOutcome,
     ) -> Result<(), HotError> {
-        // Includes messages that another worker stored and did not acknowledge yet: otherwise a
-        // reader would find a taken message in its entry, as it was before the take.
+        // `stored_ids` includes the expired messages, because another worker may have stored these
+        // messages but not yet acknowledged their entries. If only the record of a take were
+        // removed, a reader would find the stream entry, which shows the message as it was before
+        // the take.
         let inserted = group.batch.messages.iter().map(|row| row.message.id);
         let stored_ids: Vec<_> = inserted.chain(stored.expired.iter().copied()).collect();
         self.hot.queue().ack_messages(&group.entry_ids(), &stored_ids, &stored.expired).await
@@ -117,7 +119,8 @@ impl StreamHandler for MessageHandler {
     ) -> Result<(), HotError> {
         let message: Vec<_> = letter.message_id.into_iter().collect();
         let expired = match &delivery.entry {
-            // An expiry that is never applied must not block its rows forever.
+            // A dead-lettered expiry is not applied. Its records are removed from Redis, where they
+            // would otherwise remain forever.
             Ok(Entry::Expire { ids, .. }) => ids.as_slice(),
             _ if is_expired => message.as_slice(),
             _ => &[],
@@ -130,7 +133,8 @@ impl StreamHandler for MessageHandler {
     }
 }
 
-/// Mayfly's services reject U+0000, since Postgres would reject the whole batch.
+/// Returns whether a message contains U+0000. The services reject this character, but another
+/// program may have written it. Postgres would then reject the whole batch.
 fn contains_nul(message: &MessageView<'_>) -> bool {
     message.channel.contains('\0') || message.texts().any(|text| text.contains('\0'))
 }

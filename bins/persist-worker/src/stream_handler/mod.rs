@@ -6,7 +6,7 @@ pub mod plays;
 use mayfly_cold::{ColdError, DeadLetter, EntryOutcome};
 use mayfly_hot::{Delivery, HotError, Stream};
 
-/// Handles the entries of one stream. Every step is idempotent.
+/// A handler for the entries of one stream. Its operations on Postgres and Redis are idempotent.
 pub trait StreamHandler {
     /// The stream.
     const STREAM: Stream;
@@ -23,7 +23,8 @@ pub trait StreamHandler {
     /// Creates an empty batch.
     fn new_batch(epoch: &str) -> Self::Batch<'_>;
 
-    /// Adds an entry to a batch. Returns the number of its items, or why the entry is invalid.
+    /// Adds an entry to a batch. Returns the number of items in the entry, or an error text if the
+    /// entry is invalid.
     fn add<'a>(batch: &mut Self::Batch<'a>, delivery: &'a Delivery) -> Result<u64, String>;
 
     /// Returns the size of an entry in bytes.
@@ -32,27 +33,29 @@ pub trait StreamHandler {
     /// Commits a batch atomically.
     async fn store(&self, batch: &Self::Batch<'_>) -> Result<Self::Outcome, ColdError>;
 
-    /// Commits a batch of a single entry. If Postgres rejects the entry, that is an outcome.
+    /// Commits a batch that contains a single entry. A rejection by Postgres is an outcome, not an
+    /// error.
     async fn try_store(
         &self,
         batch: &Self::Batch<'_>,
     ) -> Result<EntryOutcome<Self::Outcome>, ColdError>;
 
-    /// Publishes the effects of a committed batch to Redis, then acknowledges its entries.
+    /// Updates Redis after a batch has been committed, then acknowledges the entries of the batch.
     async fn acknowledge(
         &self,
         group: &EntryGroup<'_, Self::Batch<'_>>,
         outcome: &Self::Outcome,
     ) -> Result<(), HotError>;
 
-    /// Returns how many items of a committed batch are new in Postgres.
+    /// Returns the number of items in a committed batch that Postgres had not stored or counted
+    /// before.
     fn count_new(group: &EntryGroup<'_, Self::Batch<'_>>, outcome: &Self::Outcome) -> u64;
 
-    /// Creates the dead letter of an entry.
+    /// Creates a dead letter for an entry.
     fn to_dead_letter(delivery: &Delivery, reason: String, attempts: u32) -> DeadLetter;
 
-    /// Acknowledges an entry after its dead letter was stored. `is_expired` states whether its
-    /// message was taken or deleted.
+    /// Acknowledges a dead-lettered entry. `is_expired` states whether Postgres has recorded a take
+    /// or a deletion of the message in the entry.
     async fn acknowledge_dead_letter(
         &self,
         delivery: &Delivery,
@@ -67,7 +70,7 @@ pub trait StreamHandler {
 /// The entries of one transaction.
 #[derive(Debug)]
 pub struct EntryGroup<'a, B> {
-    /// The entries, each with the number of its items.
+    /// The entries, each with the number of items in it.
     pub entries: Vec<(&'a Delivery, u64)>,
     /// The content of the transaction.
     pub batch: B,
@@ -85,17 +88,17 @@ impl<'a, B> EntryGroup<'a, B> {
     }
 }
 
-/// An entry that cannot be decoded.
+/// An entry with invalid content.
 #[derive(Debug)]
 pub struct InvalidEntry<'a> {
     /// The entry.
     pub delivery: &'a Delivery,
-    /// The reason.
+    /// The error text.
     pub reason: String,
 }
 
-/// Groups entries by epoch, so that each group fits one transaction, and separates invalid entries.
-/// The order within an epoch is preserved.
+/// Groups entries by epoch, because a transaction contains entries of only one epoch, and separates
+/// invalid entries. Preserves the order within an epoch.
 pub fn group_by_epoch<'a, H: StreamHandler>(
     deliveries: impl IntoIterator<Item = &'a Delivery>,
 ) -> (Vec<EntryGroup<'a, H::Batch<'a>>>, Vec<InvalidEntry<'a>>) {
@@ -117,7 +120,7 @@ pub fn group_by_epoch<'a, H: StreamHandler>(
     (groups.filter(|group| !group.entries.is_empty()).collect(), invalid)
 }
 
-/// Creates the dead letter of an entry without decoding its body.
+/// Creates a dead letter for an entry without decoding its body.
 fn undecoded_dead_letter<H: StreamHandler>(
     delivery: &Delivery,
     body: Vec<u8>,

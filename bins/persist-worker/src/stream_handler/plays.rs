@@ -1,4 +1,4 @@
-//! Plays, counted in Postgres and mirrored to Redis for readers and the publisher.
+//! Counts plays in Postgres, and mirrors the counts to Redis for readers and the publisher.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use mayfly_hot::{Delivery, HotError, HotStore, Stream};
 
 use super::{EntryGroup, StreamHandler, undecoded_dead_letter};
 
-/// Counts plays.
+/// The handler for the stream of plays.
 pub struct PlayHandler {
     hot: HotStore,
     cold: ColdStore,
@@ -26,7 +26,7 @@ impl PlayHandler {
 
 impl StreamHandler for PlayHandler {
     const STREAM: Stream = Stream::Plays;
-    /// 1,000 plays with long IDs, whose characters are encoded in several bytes.
+    /// The approximate size of 1,000 plays with long IDs in multibyte characters.
     const ENTRY_BYTES_MAX: usize = 1024 * 1024;
     type Batch<'a> = PlaysBatch<'a>;
     type Outcome = CountedPlays;
@@ -38,13 +38,14 @@ impl StreamHandler for PlayHandler {
     fn add<'a>(batch: &mut PlaysBatch<'a>, delivery: &'a Delivery) -> Result<u64, String> {
         let json = match &delivery.entry {
             Ok(Entry::Plays(json)) => json,
-            Ok(_) => return Err("the entry contains no plays, it belongs to another stream".into()),
+            Ok(_) => return Err("the entry contains no plays: it belongs to another stream".into()),
             Err((error, _)) => return Err(error.to_string()),
         };
         let plays = PlaysView::from_json(json).map_err(|error| error.to_string())?;
-        // Mayfly's services reject U+0000, since Postgres would reject the whole batch.
+        // The services reject U+0000, but another program may have written it. Postgres would then
+        // reject the whole batch.
         if plays.plays.iter().any(|play| play.video_id.contains('\0')) {
-            return Err("a video id contains U+0000".into());
+            return Err("a video ID contains U+0000".into());
         }
         let entry_id = delivery.entry_id.parse().map_err(|_| "the stream entry ID is malformed")?;
         let count = plays.plays.len() as u64;
@@ -70,8 +71,9 @@ impl StreamHandler for PlayHandler {
         self.cold.plays().try_count_batch(batch, self.timeout).await
     }
 
-    /// If the worker is killed between the two calls, the entries are redelivered: they do not
-    /// count again, and their counts are mirrored.
+    /// Mirrors the counts, then acknowledges the entries. If the worker is killed between the two
+    /// calls, the entries are redelivered. The plays are not counted again, but their current
+    /// counts are mirrored again.
     async fn acknowledge(
         &self,
         group: &EntryGroup<'_, Self::Batch<'_>>,

@@ -1,7 +1,8 @@
-//! Publication of play counts: small counts immediately, large counts once per interval.
+//! Publishes changed play counts: small counts almost immediately, large counts once per interval.
 //!
-//! Redis stores which counts changed. One atomic step there removes them, records them as published
-//! and publishes them, so that a killed publisher neither repeats nor loses a publication.
+//! Redis stores the set of changed counts. One atomic step removes counts from the set, records
+//! them as published and publishes them, so that a killed publisher neither repeats nor loses a
+//! publication.
 
 mod saver;
 
@@ -23,24 +24,25 @@ use crate::{
 /// The name of the lease.
 const JOB: &str = "plays";
 const LEASE_TTL: Duration = Duration::from_secs(2);
-/// The interval of small counts. A play must be visible within 250 ms, and a worker takes up to
-/// 100 ms to gather a batch.
+/// The interval between two publications of small counts. A play must be visible within 250 ms, and
+/// a worker may first wait for up to 100 ms (by default) before it reads the next batch.
 const POLL_INTERVAL: Duration = Duration::from_millis(40);
 
-/// Publishes changed counts.
+/// The publisher of changed counts.
 pub struct PlayCountPublisher {
     hot: HotStore,
     interval: Duration,
     schedule: Schedule,
-    /// The latest interval whose large counts were made due.
+    /// The start of the latest interval for which large counts were made due.
     current_interval: Option<Timestamp>,
-    /// Notified after a publication.
+    /// Notified after each publication.
     published: Arc<Notify>,
     steps: ItemLog,
 }
 
 impl PlayCountPublisher {
-    /// Creates a publisher of large counts once per `interval`. It notifies `published`.
+    /// Creates a publisher that publishes large counts once per `interval` and notifies `published`
+    /// after each publication.
     pub fn new(hot: HotStore, interval: Duration, published: Arc<Notify>) -> Self {
         let schedule = Schedule::new(interval);
         let steps = ItemLog::new(Self::DESCRIPTION);
@@ -52,12 +54,13 @@ impl PlayCountPublisher {
         Leadership::new(&self.hot, JOB, LEASE_TTL).run(self, draining).await;
     }
 
-    /// Makes the changed large counts due, once per interval of the clock of Redis.
+    /// Makes the changed large counts due, once per interval of the Redis clock.
     async fn begin_interval(&mut self, leadership: &Leadership) -> Result<(), HotError> {
         let interval = self.schedule.interval_start(self.hot.clock().now());
         if self.current_interval != Some(interval) {
             let outcome = self.hot.plays().begin_tick(leadership.lease(), self.interval).await?;
-            // If counts of an earlier interval are left, the next step retries.
+            // If counts from an earlier interval have not been published yet, the next step
+            // retries.
             if outcome != TickOutcome::Waiting {
                 self.current_interval = Some(interval);
             }
@@ -89,7 +92,7 @@ impl LeaderJob for PlayCountPublisher {
                 }
                 CountsPublishOutcome::Restoring => return Ok(POLL_INTERVAL),
                 CountsPublishOutcome::NotLeader => {
-                    // Another leader may have changed the interval.
+                    // Another leader may have begun a different interval.
                     leadership.invalidate();
                     self.current_interval = None;
                     return Ok(POLL_INTERVAL);

@@ -1,4 +1,4 @@
-//! Storage of published counts.
+//! Saves published counts to Postgres.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +9,15 @@ use mayfly_runtime::{ItemLog, OutageLog};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// The interval between two checks for published counts that are not saved.
+/// The maximum pause between two checks for unsaved counts.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The maximum number of counts per save.
 const BATCH_COUNTS: usize = 1_000;
-/// The task, for the log.
+/// The name of the task in the log.
 const TASK: &str = "save published play counts";
 
-/// Saves published counts to Postgres. After Redis lost its data, they show which counts
-/// subscribers already have.
+/// The task that saves published counts to Postgres. After Redis loses its data, the saved counts
+/// show which counts subscribers have already received.
 pub struct PublishedCountSaver {
     hot: HotStore,
     cold: ColdStore,
@@ -26,15 +26,16 @@ pub struct PublishedCountSaver {
 }
 
 impl PublishedCountSaver {
-    /// Creates a saver that saves when `published` is notified.
+    /// Creates a saver that checks for unsaved counts periodically and whenever `published` is
+    /// notified.
     pub fn new(hot: HotStore, cold: ColdStore, published: Arc<Notify>) -> Self {
         Self { hot, cold, published, videos: ItemLog::new(TASK) }
     }
 
     /// Runs until the process drains.
     ///
-    /// All instances save concurrently. Redis stores which counts are not saved, so that another
-    /// instance continues where one was killed.
+    /// All instances save concurrently. Redis stores which counts have not been saved yet, so that
+    /// another instance can continue the work of a killed instance.
     pub async fn run(self, draining: CancellationToken) {
         let published = || tokio::time::timeout(POLL_INTERVAL, self.published.notified());
         let outages = OutageLog::new(TASK);
@@ -43,7 +44,8 @@ impl PublishedCountSaver {
         }
     }
 
-    /// Saves all published counts. If it is interrupted, a count is saved again without effect.
+    /// Saves all published counts that have not been saved yet. After an interruption, saving a
+    /// count again has no effect.
     async fn save_all(&self) -> anyhow::Result<()> {
         loop {
             let counts = self.hot.plays().find_unsaved_counts(BATCH_COUNTS).await?;
@@ -52,14 +54,15 @@ impl PublishedCountSaver {
             }
             let saved = self.save(&counts).await?;
             self.hot.plays().mark_counts_saved(&saved).await?;
-            // Counts that Postgres rejects stay unsaved, and are found again in the next round.
+            // Counts that Postgres rejects stay unsaved. This round ends, because it would find
+            // them again.
             if counts.len() < BATCH_COUNTS || saved.len() < counts.len() {
                 return Ok(());
             }
         }
     }
 
-    /// Saves counts and returns them without those that Postgres rejects.
+    /// Saves counts and returns the saved counts. Omits counts that Postgres rejects.
     async fn save(&self, counts: &[(String, u64)]) -> Result<Vec<(String, u64)>, ColdError> {
         match self.cold.play_counts().save_published(counts).await {
             Err(error) if error.is_rejection() => {}

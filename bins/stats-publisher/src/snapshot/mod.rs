@@ -1,9 +1,11 @@
-//! Publication of the statistics snapshot: read from Postgres, upload to S3, announce in Redis.
+//! Publishes the statistics snapshot: reads the statistics from Postgres, uploads the snapshot to
+//! S3 and announces it in Redis.
 //!
-//! Any step can be interrupted, or suspended and resumed while another instance leads. An announced
-//! snapshot is in S3. A snapshot in S3 that is not announced is soon followed by a newer one, since
-//! its interval is still due. A snapshot that was uploaded too late, or is missing, is fixed by
-//! [`reconcile`].
+//! Any step can be interrupted, or suspended and resumed while another instance is the leader.
+//! Every announced snapshot has been uploaded to S3. If a snapshot in S3 was not announced, a newer
+//! one follows soon, because the snapshot of that interval is still due. If a late upload has
+//! overwritten a newer snapshot, or if the object is missing, the [`reconcile`] module uploads the
+//! announced snapshot again.
 
 mod reconcile;
 mod s3_health;
@@ -30,39 +32,39 @@ use crate::{
 
 /// The name of the lease.
 const JOB: &str = "stats";
-/// The lease lasts half an interval, within these limits.
+/// The lifetime of the lease is half the interval, within these limits.
 const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
 const LEASE_TTL_MAX: Duration = Duration::from_secs(10);
-/// The initial backoff after a failed run. It doubles up to the maximum, or to a fraction of the
-/// interval.
+/// The initial backoff after a failed run. The backoff doubles after each failure, up to the
+/// maximum or a fraction of the interval, whichever is lower.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const BACKOFF_INTERVAL_DIVISOR: u32 = 4;
 /// How long a step in progress may continue while the process drains.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long S3 can still apply an upload after it timed out.
+/// How long S3 is assumed to be able to apply an upload after the upload has timed out.
 const LATE_UPLOAD_MAX: Duration = Duration::from_secs(10);
 /// The minimum pause between two steps.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// The error of a run. Every run is retried.
+/// The error of a run. Every failed run is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// An error of Redis.
+    /// An error from Redis.
     #[error(transparent)]
     Hot(#[from] HotError),
-    /// An error of Postgres.
+    /// An error from Postgres.
     #[error(transparent)]
     Cold(#[from] ColdError),
-    /// An error of S3.
+    /// An error from S3.
     #[error(transparent)]
     S3(#[from] S3Error),
 }
 
-/// The outcome of a successful run.
+/// The outcome of a run that did not fail.
 enum Outcome {
     Published,
-    /// Another instance became the leader.
+    /// This instance may no longer be the leader, or a newer snapshot exists.
     Superseded,
     /// The rollups are not complete yet.
     Filling,
@@ -70,28 +72,29 @@ enum Outcome {
 
 /// A snapshot that was announced.
 pub struct AnnouncedSnapshot {
-    /// When the statistics were read.
+    /// The time when the statistics were read.
     pub generated_at: Timestamp,
     /// The snapshot.
     pub json: Bytes,
 }
 
-/// Publishes the snapshot once per interval.
+/// A publisher that publishes the snapshot once per interval.
 pub struct SnapshotPublisher {
     hot: HotStore,
     cold: ColdStore,
     s3: SnapshotStore,
     s3_health: S3Health,
-    /// Whether the current interval has its snapshot.
+    /// The health component of the snapshot.
     component: Component,
-    /// The clock of Redis, by which all publishers divide time into intervals.
+    /// The Redis clock, which all publishers use to divide time into intervals.
     clock: Box<dyn Clock>,
     schedule: Schedule,
     interval: Duration,
     lease_ttl: Duration,
-    /// Shorter than the remaining lifetime of a renewed lease.
+    /// The timeout of an upload, shorter than the lifetime of a renewed lease.
     upload_timeout: Duration,
-    /// The time of the snapshot that this instance uploaded, unless it was announced.
+    /// The time of the snapshot that this instance last began to upload, or of an older snapshot
+    /// that S3 may have applied late. `None` once the snapshot has been announced or reconciled.
     unannounced: Option<Timestamp>,
     /// An upload that timed out.
     pending_upload: Option<PendingUpload>,
@@ -104,7 +107,7 @@ pub struct SnapshotPublisher {
 /// An upload that S3 may still apply.
 struct PendingUpload {
     generated_at: Timestamp,
-    /// From then on, the upload was either applied or never will be.
+    /// The time after which S3 is assumed not to apply the upload.
     settled_at: Instant,
 }
 
@@ -168,7 +171,8 @@ impl SnapshotPublisher {
             Some(left) if !left.is_zero() => Role::Standby(left),
             _ => leadership.renew().await?,
         };
-        // Read after the lease: a previous leader has announced its snapshot by now.
+        // The snapshot is read after the lease has been acquired, because a previous leader can
+        // then no longer announce one.
         let last = self.find_announced().await?;
         self.reconcile().await?;
         let is_due = self.schedule.is_due(last.as_ref().map(|last| last.generated_at), self.now());
@@ -193,7 +197,7 @@ impl SnapshotPublisher {
         leadership.renew_interval().min(self.schedule.until_next(self.now()))
     }
 
-    /// Publishes the snapshot of the current interval.
+    /// Reads, uploads and announces the snapshot for the current interval.
     async fn publish(&mut self, leadership: &mut Leadership) -> Result<Outcome, PublishError> {
         let generated_at = self.now();
         let Some(snapshot) = self.cold.statistics().read(generated_at).await? else {
@@ -202,14 +206,15 @@ impl SnapshotPublisher {
         let json = serde_json::to_vec(&snapshot).expect("invariant: strings and numbers are JSON");
         let json = Bytes::from(json);
         leadership.renew().await?;
-        // Killed here: the interval has no snapshot, and the next leader publishes it.
-        // Suspended here: the lease has expired afterward, and the snapshot is not uploaded.
+        // If the process is killed here, the next leader publishes the snapshot for this interval.
+        // If the process is suspended here, the lease expires, and the snapshot is not uploaded.
         if leadership.remaining() < self.upload_timeout {
             return Ok(Outcome::Superseded);
         }
         self.unannounced = Some(generated_at);
         self.upload(json.clone(), generated_at).await?;
-        // Killed here: S3 is newer than the announced snapshot until the next one, soon.
+        // If the process is killed here, S3 contains a newer snapshot than the announced one until
+        // the next leader publishes another snapshot.
         match self.hot.snapshots().publish_stats(leadership.lease(), &json, generated_at).await? {
             PublishOutcome::Published => {
                 self.unannounced = None;
@@ -226,7 +231,7 @@ impl SnapshotPublisher {
         let result = self.s3.put(json, self.upload_timeout).await;
         self.s3_health.record_upload(&result, self.now());
         if matches!(result, Err(S3Error::Timeout(_))) {
-            // Of several pending uploads, the oldest snapshot and the latest end are relevant.
+            // If several uploads are pending, the oldest snapshot and the latest time apply.
             let oldest = self.pending_upload.as_ref().map_or(generated_at, |put| put.generated_at);
             self.pending_upload = Some(PendingUpload {
                 generated_at: oldest.min(generated_at),
@@ -248,7 +253,7 @@ impl SnapshotPublisher {
                 if self.backoff.take().is_some() {
                     info!(
                         object = self.s3.location(),
-                        "stats-publisher publishes the snapshot again"
+                        "stats-publisher can publish the snapshot again"
                     );
                 }
                 self.component.mark_up();
@@ -266,13 +271,15 @@ impl SnapshotPublisher {
         pause
     }
 
-    /// Records a failed run and releases the lease, so that another instance can try during the
-    /// backoff. Returns the pause before the next step.
+    /// Records a failed run and returns the pause before the next step. Releases the lease, so that
+    /// another instance can publish during the backoff. Keeps the lease only if Redis failed or an
+    /// upload timed out.
     async fn back_off(&mut self, error: PublishError, leadership: &mut Leadership) -> Duration {
         let reason = error.to_string();
         self.component.mark_down(reason.as_str());
         if let PublishError::Hot(error) = error {
-            // Without Redis there is no leader, and its recovery must be detected soon.
+            // Without Redis, there is no leader. The pause is short, so that this instance soon
+            // detects that Redis has recovered.
             self.redis_outages.record(&Err::<(), _>(error));
             return BACKOFF_MIN.min(self.backoff_max());
         }
@@ -281,8 +288,10 @@ impl SnapshotPublisher {
         }
         metrics::counter!(names::SNAPSHOTS_TOTAL, "result" => "failed").increment(1);
         let is_pending = matches!(error, PublishError::S3(S3Error::Timeout(_)));
-        // S3 may still apply the upload, which must happen before another instance uploads: the
-        // lease is left to expire, and the standbys get the chance to acquire it first.
+        // S3 may still apply the upload. Therefore the lease is not released but expires on its
+        // own, which delays the upload of another instance. This instance waits until after the
+        // lease has expired, so that a standby acquires the lease first. `reconcile` corrects an
+        // upload that S3 applies even later.
         let handover = if is_pending {
             leadership.remaining() + leadership.renew_interval()
         } else {
@@ -300,7 +309,8 @@ impl SnapshotPublisher {
         (self.interval / BACKOFF_INTERVAL_DIVISOR).min(BACKOFF_MAX)
     }
 
-    /// Reports the age of the last snapshot and whether it is healthy.
+    /// Reports the age and the health of the last snapshot. Clears the backoff if the current
+    /// interval already has a snapshot.
     fn report(&mut self, last: Option<&AnnouncedSnapshot>, is_due: bool) {
         if let Some(last) = last {
             let age = self.now().since(last.generated_at);
@@ -319,14 +329,16 @@ impl SnapshotPublisher {
         match (&self.backoff, last) {
             (Some(backoff), _) => self.component.mark_down(backoff.reason.as_str()),
             (None, Some(last)) => {
-                self.component
-                    .mark_down(format!("the last snapshot was published at {}", last.generated_at));
+                self.component.mark_down(format!(
+                    "the snapshot is out of date: it was generated at {}",
+                    last.generated_at
+                ));
             }
             (None, None) => self.component.mark_down("no snapshot has been published yet"),
         }
     }
 
-    /// Finds the last announced snapshot. One with an implausible time is ignored.
+    /// Finds the last announced snapshot. Ignores a snapshot with a missing or implausible time.
     async fn find_announced(&self) -> Result<Option<AnnouncedSnapshot>, HotError> {
         #[derive(Deserialize)]
         struct Stamp {
@@ -361,8 +373,8 @@ impl LeaderJob for SnapshotPublisher {
         Ok(pause.max(PAUSE_MIN))
     }
 
-    /// Leaves the lease to expire while S3 may still apply an upload: the next leader must upload
-    /// after it.
+    /// Releases the lease unless S3 may still apply an upload. In that case, the lease expires on
+    /// its own, which delays the next leader's upload.
     async fn finish(&mut self, leadership: &mut Leadership) {
         if self.unannounced.is_none() && self.pending_upload.is_none() {
             leadership.release().await;

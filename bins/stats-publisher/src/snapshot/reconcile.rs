@@ -1,20 +1,20 @@
-//! Reconciliation of the object in S3 with the announced snapshot.
+//! Reconciles the object in S3 with the announced snapshot.
 
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{AnnouncedSnapshot, PublishError, SnapshotPublisher};
 
-/// The maximum number of uploads per call of `reconcile`. The next step continues.
+/// The maximum number of uploads per call of `reconcile`. The next call continues.
 const ROUNDS_MAX: u32 = 3;
 
 impl SnapshotPublisher {
-    /// Uploads the announced snapshot again if this instance has overwritten it with one that was
-    /// not announced. Concurrent reconciliations converge to the newest snapshot because each of
-    /// them checks again after its upload.
+    /// Uploads the announced snapshot again if this instance may have overwritten it with an older
+    /// one. Concurrent reconciliations converge to the newest snapshot, because each one checks
+    /// again after its upload.
     ///
-    /// After an upload that timed out, the check runs immediately, and again as soon as S3 can no
-    /// longer apply that upload.
+    /// After an upload times out, the check runs in the next step, and again once S3 can no longer
+    /// apply the upload.
     pub(super) async fn reconcile(&mut self) -> Result<(), PublishError> {
         if let Some(late) = self.pending_upload.take_if(|put| put.settled_at <= Instant::now()) {
             let uploaded = self.unannounced.unwrap_or(late.generated_at);
@@ -35,13 +35,15 @@ impl SnapshotPublisher {
         Ok(())
     }
 
-    /// Uploads the announced snapshot again if the object is missing, or if an upload of this
-    /// instance was denied a while ago.
+    /// Uploads the announced snapshot again if the object is missing. If S3 last denied an upload
+    /// by this instance, does nothing until the maximum backoff has elapsed, and then uploads the
+    /// snapshot even if the object exists.
     ///
-    /// The object is missing if its bucket or key is new, or if it was deleted. A denied instance
-    /// does not become the leader while another can upload, so it would never detect restored
-    /// permissions otherwise. The upload runs only if no other instance is about to upload: far enough
-    /// from the next interval.
+    /// The object is missing if it was deleted, or if the configured bucket or key is new. An
+    /// instance with a denied upload usually does not become the leader while another instance can
+    /// upload. Only this upload lets the instance detect that its permissions were restored. The
+    /// upload runs only if the next interval is so far away that no other instance is about to
+    /// upload.
     pub(super) async fn restore_object(
         &mut self,
         last: &AnnouncedSnapshot,
@@ -56,7 +58,7 @@ impl SnapshotPublisher {
             return Ok(());
         }
         if self.s3_health.is_object_missing() {
-            // Another instance may have uploaded it since the last check.
+            // Another instance may have uploaded the object since the last check.
             self.s3_health.check(&self.s3).await;
             if !self.s3_health.is_object_missing() {
                 return Ok(());

@@ -1,4 +1,4 @@
-//! The health of S3: checked periodically by every instance, and updated after every upload.
+//! The health of S3, which every instance checks periodically and updates after every upload.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +24,13 @@ pub struct S3Health {
 
 #[derive(Default)]
 struct State {
-    /// Why the credentials were rejected or missing at the last check.
+    /// The error if the credentials were rejected or missing at the last conclusive check or
+    /// upload.
     access_error: Option<String>,
-    /// Why and when an upload was last denied. A check does not test the write permission.
+    /// The error and the time of the last denied upload. A check does not test the write
+    /// permission.
     upload_denied: Option<(String, Timestamp)>,
-    /// Whether the object was missing at the last check, and was not uploaded since.
+    /// Whether the object was missing at the last successful check and has not been uploaded since.
     is_object_missing: bool,
 }
 
@@ -50,7 +52,7 @@ impl S3Health {
         }
     }
 
-    /// Checks S3 and returns whether it is healthy.
+    /// Checks S3, records the result, and returns whether the check succeeded.
     pub async fn check(&self, s3: &SnapshotStore) -> bool {
         let result = s3.check().await;
         if let Ok(exists) = result {
@@ -85,16 +87,18 @@ impl S3Health {
         self.report(&state, result);
     }
 
-    /// Returns when an upload of this instance was last denied.
+    /// Returns the time when S3 last denied an upload by this instance, or `None` if a later upload
+    /// succeeded.
     ///
-    /// Only a successful upload of this instance clears it, since another instance can have other
-    /// permissions.
+    /// Only a successful upload by this instance clears the time, because another instance may have
+    /// other permissions.
     pub fn upload_denied_at(&self) -> Option<Timestamp> {
         self.state.lock().upload_denied.as_ref().map(|(_, at)| *at)
     }
 
-    /// Returns whether the object was missing at the last check, and was not uploaded since. The
-    /// announced snapshot may be in another bucket, or under another key, that was configured before.
+    /// Returns whether the object was missing at the last successful check and has not been
+    /// uploaded since. The announced snapshot may be stored in a previously configured bucket or
+    /// under a previously configured key.
     pub fn is_object_missing(&self) -> bool {
         self.state.lock().is_object_missing
     }
@@ -106,7 +110,7 @@ impl S3Health {
             None => self.credentials.mark_up(),
         }
         match result {
-            // A rejection is a response too.
+            // A rejection is also a response.
             Ok(()) | Err(S3Error::Rejected(_)) => self.reachable.mark_up(),
             // No request was sent.
             Err(S3Error::NoCredentials(_)) => {}

@@ -1,4 +1,4 @@
-//! The context of a source of visitors.
+//! The context of a visitor source.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publisher::TrendPublisher;
 
-/// The context of a source of visitors.
+/// The configuration and the handles that a visitor source uses.
 pub struct SamplingContext {
     /// The configuration.
     pub settings: Arc<Settings>,

@@ -1,4 +1,5 @@
-//! A host's history in Postgres, queried with a short timeout so that it never delays sampling.
+//! The history of hosts in Postgres, queried with a short timeout, so that a slow query barely
+//! delays sampling.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,43 +12,44 @@ use tokio::{
 };
 use tracing::debug;
 
-/// The timeout of a query: much shorter than the lease.
+/// The maximum time that a caller waits for a query, much shorter than the lifetime of the lease.
 const HISTORY_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long queries are suspended after a timeout, and the interval of retries.
+/// The time after a timeout during which queries are not awaited, and the minimum interval between
+/// retries of a failed query.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum number of hosts with a cached baseline.
 const HOSTS_MAX: usize = 10_000;
-/// The maximum size of all cached baselines, in bytes: about 650,000 pages with paths of typical
-/// length.
+/// The maximum total size of the cached baselines, in bytes: enough for about 650,000 pages with
+/// paths of typical length.
 const BASELINES_BYTES_MAX: usize = 100 * 1024 * 1024;
-/// The size of a page in a baseline in addition to its path: its entry in a map that may be half
-/// empty, and the overhead of an allocation.
+/// The size of a page in a baseline, in bytes, excluding its path. Includes the entry in a map that
+/// may be half empty, and the overhead of an allocation.
 const PAGE_BYTES: usize = 96;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// The usual number of visitors of each page, by path.
+/// The usual number of visitors to each page, by path.
 pub type Baseline = HashMap<String, f64>;
 
 /// The history of all hosts, with a cache of the baselines for the current hour.
 pub struct History {
     cold: ColdStore,
     hosts: HashMap<Host, HostBaseline>,
-    /// Queries are not awaited before this time.
+    /// The time before which queries are not awaited.
     await_from: Instant,
     outages: OutageLog,
 }
 
 /// The baseline of one host.
 struct HostBaseline {
-    /// The hour since 1970 that the baseline is for.
+    /// The hour of the baseline, counted from the Unix epoch.
     hour: i64,
     queried_at: Instant,
     /// The query in progress.
     query: Option<JoinHandle<Result<Baseline, ColdError>>>,
-    /// The result of the query.
+    /// The baseline, unless it is unknown or was evicted.
     baseline: Option<Baseline>,
-    /// The size of `baseline`.
+    /// The size of `baseline` in bytes.
     bytes: usize,
     used_at: Instant,
 }
@@ -59,8 +61,9 @@ impl History {
         Self { cold, hosts: HashMap::new(), await_from: Instant::now(), outages }
     }
 
-    /// Returns the latest sample that was taken at or before `at`. Returns `None` if there is none
-    /// or Postgres does not answer immediately.
+    /// Returns the latest sample that was taken at or before `at`. Returns `None` if there is no
+    /// such sample, if Postgres fails or does not respond in time, and for ten seconds after a
+    /// timeout.
     pub async fn find_sample(&mut self, host: &Host, at: Timestamp) -> Option<Sample> {
         if Instant::now() < self.await_from {
             return None;
@@ -76,7 +79,8 @@ impl History {
 
     /// Returns the baseline of a host for the hour of `at`, or `None` while it is unknown.
     ///
-    /// It is queried once per hour; after a failure, every ten seconds.
+    /// The baseline is queried once per hour, and again after at least ten seconds if the query
+    /// failed or the baseline was evicted.
     pub async fn find_baseline(&mut self, host: &Host, at: Timestamp) -> Option<&Baseline> {
         let hour = at.as_millis().div_euclid(HOUR_MS);
         if !self.hosts.contains_key(host) {
@@ -118,8 +122,9 @@ impl History {
     }
 }
 
-/// Evicts the baselines of the least recently used hosts while all of them exceed `bytes_max`. They
-/// are not queried again immediately.
+/// Evicts the baselines of the least recently used hosts while the total size exceeds `bytes_max`.
+/// The hosts stay in the cache, so that each baseline is queried at most once per
+/// [`RETRY_INTERVAL`].
 fn evict_baselines(hosts: &mut HashMap<Host, HostBaseline>, bytes_max: usize) {
     let mut cached: usize = hosts.values().map(|host| host.bytes).sum();
     while cached > bytes_max {
@@ -145,7 +150,7 @@ impl HostBaseline {
         self.baseline = baseline;
     }
 
-    /// Awaits the query in progress for a short time.
+    /// Waits briefly for the query in progress and stores its result.
     async fn await_query(&mut self, await_from: &mut Instant, outages: &OutageLog) {
         let Some(query) = &mut self.query else { return };
         if Instant::now() < *await_from && !query.is_finished() {
@@ -156,7 +161,7 @@ impl HostBaseline {
                 outages.record(&found);
                 self.set(found.ok());
             }
-            Ok(Err(error)) => debug!(%error, "the query of a baseline was canceled"),
+            Ok(Err(error)) => debug!(%error, "the query for a baseline was canceled"),
             // The next sample checks the query again.
             Err(_) => {
                 *await_from = Instant::now() + RETRY_INTERVAL;

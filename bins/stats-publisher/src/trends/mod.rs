@@ -1,7 +1,8 @@
-//! Trends: the visitors of each host's pages, sampled every few seconds by the leader.
+//! Trends: the leader samples the visitors to the pages of each host.
 //!
-//! [`visits`] counts Mayfly's own heartbeats, [`upstream`] calls a service. Both pass their samples
-//! to [`TrendPublisher`], which compares, publishes and stores them.
+//! [`visits`] counts Mayfly's own heartbeats, and [`upstream`] calls an external service. Both pass
+//! their samples to [`TrendPublisher`], which compares the samples with earlier ones, publishes
+//! them, and queues them for storage.
 
 mod context;
 mod history;
@@ -25,17 +26,18 @@ use crate::leadership::Leadership;
 
 /// The name of the lease.
 const JOB: &str = "rising";
-/// Short, so that a standby misses no sample: they are five seconds apart.
+/// The lifetime of the lease. It is short, so that a standby takes over in time for the next
+/// sample: visits are sampled every five seconds.
 const LEASE_TTL: Duration = Duration::from_secs(1);
 
-/// Samples visitors and publishes trends.
+/// The task that samples visitors and publishes trends.
 pub struct TrendSampler {
     context: SamplingContext,
     writer: SampleWriter,
 }
 
 impl TrendSampler {
-    /// Creates a sampler with the configured source of visitors.
+    /// Creates a sampler with the configured visitor source.
     pub fn new(
         hot: HotStore,
         cold: ColdStore,
@@ -47,7 +49,7 @@ impl TrendSampler {
         Self { context: SamplingContext { settings, hot, cold, publisher, draining }, writer }
     }
 
-    /// Runs until the process drains, then stores the samples that are queued.
+    /// Runs until the process drains, then tries to store the queued samples.
     pub async fn run(self) {
         let Self { context, writer } = self;
         let sampling_done = CancellationToken::new();

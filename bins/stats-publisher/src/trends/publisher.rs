@@ -1,4 +1,5 @@
-//! Publication of trends: compares a sample with the past, publishes it and queues it for storage.
+//! Publishes trends: compares each sample with an earlier one, publishes the sample, and queues it
+//! for storage.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::metrics as names;
 
-/// Publishes samples as trends.
+/// A publisher that compares samples and publishes them as trends.
 pub struct TrendPublisher {
     hot: HotStore,
     cold: ColdStore,
@@ -32,16 +33,17 @@ impl TrendPublisher {
         SampleWriter::new(self.cold.clone(), Arc::clone(&self.queue))
     }
 
-    /// Publishes a sample and queues it for storage. Returns `None`, without effect, if an equally
-    /// new sample was already published or the lease is lost.
+    /// Publishes a sample and queues it for storage. Returns `None` and publishes nothing if the
+    /// lease is lost or the last published sample is at least as new.
     ///
-    /// The sample is compared with the last published one or, if Redis has none, with the latest in
-    /// Postgres. A query of Postgres is limited to a short timeout, so that the lease is renewed in
-    /// time; after a timeout, the snapshot may lack the comparison or the baseline.
+    /// The sample is compared with the last published sample or, if Redis has none, with the latest
+    /// sample in Postgres. Queries to Postgres have a short timeout, so that the lease is renewed
+    /// in time. If a query fails or times out, the snapshot may lack the comparison or the
+    /// baseline.
     ///
     /// # Errors
-    /// If Redis fails. The snapshot may be published then, but is not stored; the next sample is
-    /// compared with it.
+    /// Returns an error if Redis fails. The snapshot may still have been published, but is not
+    /// stored in Postgres. If it was published, the next sample is compared with it.
     pub async fn publish(
         &mut self,
         lease: &Lease,

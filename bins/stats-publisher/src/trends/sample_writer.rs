@@ -1,4 +1,5 @@
-//! Storage of published samples in Postgres, in the background: sampling never waits for Postgres.
+//! Stores published samples in Postgres in the background, so that sampling does not wait for
+//! Postgres.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -12,29 +13,30 @@ use tracing::warn;
 
 use crate::metrics as names;
 
-/// The maximum size of all queued samples, in bytes: about three hours of one host with 100 pages
-/// whose names have a typical length.
+/// The maximum total size of the queued samples, in bytes: enough for about three hours of samples
+/// for a host that has 100 pages with paths and titles of typical length.
 const QUEUED_BYTES_MAX: usize = 80 * 1024 * 1024;
-/// The size of a page in addition to its names and their allocations.
+/// The size of a page, in bytes, excluding its path and title but including the overhead of their
+/// allocations.
 const PAGE_BYTES: usize = size_of::<PageTrend>() + 32;
 /// The maximum number of samples per transaction.
 const BATCH_SAMPLES: usize = 100;
-/// The timeout of storing a batch.
+/// The timeout for storing a batch.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the remaining samples are stored while the process drains.
+/// The maximum time to store the remaining samples while the process drains.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The minimum interval between two warnings about dropped samples.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Samples that Postgres rejects are logged individually up to this number per minute.
+/// The maximum number of rejected samples that are logged per minute.
 const REJECTIONS_PER_MINUTE: u32 = 20;
 
 /// The queue of samples to be stored, oldest first.
 ///
-/// The queue is in memory: if the process is killed, Postgres lacks the queued samples, which are
-/// then missing from hourly totals and comparisons.
+/// The queue is in memory. If the process is killed, the queued samples are missing from Postgres,
+/// from hourly totals and from comparisons.
 #[derive(Default)]
 pub(super) struct SampleQueue {
     queue: Mutex<Queue>,
@@ -44,13 +46,13 @@ pub(super) struct SampleQueue {
 #[derive(Default)]
 struct Queue {
     samples: VecDeque<Arc<TrendSnapshot>>,
-    /// The total size.
+    /// The total size of the samples in bytes.
     bytes: usize,
     warned_at: Option<Instant>,
 }
 
 impl SampleQueue {
-    /// Appends a sample. If the queue is full, the oldest samples are dropped.
+    /// Appends a sample. Drops the oldest samples if the queue is full.
     pub(super) fn push(&self, sample: Arc<TrendSnapshot>) {
         self.queue.lock().push(sample, QUEUED_BYTES_MAX);
         self.pushed.notify_one();
@@ -72,8 +74,8 @@ impl Queue {
                 self.warned_at = Some(Instant::now());
                 warn!(
                     dropped,
-                    "the queue of samples is full because Postgres is slow or unavailable: the \
-                     oldest samples are dropped"
+                    "the queue of samples is full because Postgres is slow or unavailable; \
+                     dropped the oldest samples"
                 );
             }
         }
@@ -89,8 +91,8 @@ impl Queue {
         }
     }
 
-    /// Removes a sample that was stored or rejected. Returns whether it was still queued: otherwise
-    /// it was dropped, and counted as dropped, in the meantime.
+    /// Removes a sample that was stored or rejected. Returns `false` if the sample was dropped, and
+    /// counted as dropped, in the meantime.
     fn remove(&mut self, sample: &Arc<TrendSnapshot>) -> bool {
         let is_queued = self.samples.front().is_some_and(|first| Arc::ptr_eq(first, sample));
         if is_queued {
@@ -100,7 +102,7 @@ impl Queue {
     }
 }
 
-/// Returns the size of a sample in memory.
+/// Returns the size of a sample in memory, in bytes.
 fn size_bytes(sample: &TrendSnapshot) -> usize {
     let page = |page: &PageTrend| {
         PAGE_BYTES + page.path.len() + page.title.as_ref().map_or(0, String::len)
@@ -108,7 +110,7 @@ fn size_bytes(sample: &TrendSnapshot) -> usize {
     size_of::<TrendSnapshot>() + sample.pages.iter().map(page).sum::<usize>()
 }
 
-/// Stores queued samples.
+/// The task that stores queued samples.
 pub struct SampleWriter {
     cold: ColdStore,
     queue: Arc<SampleQueue>,
@@ -122,7 +124,8 @@ impl SampleWriter {
         Self { cold, queue, outages, rejections: LogBudget::new(REJECTIONS_PER_MINUTE) }
     }
 
-    /// Runs until sampling is done, and then until all samples are stored or the timeout is over.
+    /// Runs until sampling is done, and then until all samples have been stored or the timeout
+    /// elapses.
     pub async fn run(self, sampling_done: &CancellationToken) {
         while !sampling_done.is_cancelled() {
             match sampling_done.run_until_cancelled(self.store_all()).await {
@@ -137,12 +140,12 @@ impl SampleWriter {
         }
         if tokio::time::timeout(DRAIN_TIMEOUT, self.store_all()).await != Ok(true) {
             let remaining = self.queue.queue.lock().samples.len();
-            warn!(remaining, "samples were not stored before the shutdown: they are lost");
+            warn!(remaining, "samples were not stored before the shutdown and are lost");
         }
     }
 
-    /// Stores all queued samples and returns whether it succeeded. If it is interrupted, samples
-    /// are stored again without effect.
+    /// Stores all queued samples, and removes them from the queue. Returns `false` if Postgres is
+    /// unavailable. After an interruption, storing a sample again has no effect.
     async fn store_all(&self) -> bool {
         loop {
             let batch = self.queue.queue.lock().first(BATCH_SAMPLES);
@@ -175,9 +178,9 @@ impl SampleWriter {
         self.cold.samples().store(&samples, STORE_TIMEOUT).await
     }
 
-    /// Stores samples individually and drops those that Postgres rejects. Returns `false` in an
-    /// outage. Each sample is removed immediately: if a later one fails, a rejected sample must not
-    /// be rejected and counted again.
+    /// Stores samples individually and drops the samples that Postgres rejects. Returns `false` if
+    /// Postgres is unavailable. Each sample is removed immediately, so that a rejected sample is
+    /// not rejected and counted again after a later sample fails.
     async fn store_individually(&self, batch: &[Arc<TrendSnapshot>]) -> bool {
         for sample in batch {
             let result = self.store(std::slice::from_ref(sample)).await;
@@ -196,7 +199,7 @@ impl SampleWriter {
                         %error,
                         host = %sample.host,
                         suppressed,
-                        "Postgres rejected a sample: it is dropped"
+                        "Postgres rejected a sample; dropping it"
                     );
                 }
             }
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_count() {
+    fn long_paths_and_titles_count() {
         let mut long = TrendSnapshot::clone(&sample(0, 1));
         let short = size_bytes(&long);
         long.pages[0].path = "/".repeat(2_000);

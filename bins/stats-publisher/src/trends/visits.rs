@@ -1,4 +1,4 @@
-//! Samples of Mayfly's own visits: every five seconds, for each host with visitors.
+//! Samples of Mayfly's own visits, taken every five seconds for each host with visitors.
 
 use std::time::Duration;
 
@@ -15,14 +15,15 @@ use crate::{
 /// The interval between two samples, aligned to the clock.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Samples every host once per interval.
+/// The sampler of visits. It samples every host once per interval.
 pub struct VisitSampler {
     context: SamplingContext,
     schedule: Schedule,
-    /// The start of the latest interval that is complete.
+    /// The start of the latest interval in which all hosts were sampled.
     completed: Option<Timestamp>,
-    /// Whether all samples of the current interval are from this instance. Otherwise it checks
-    /// which hosts the previous leader has sampled.
+    /// Whether this instance has remained the leader, without a failure, since it last sampled all
+    /// hosts. If not, this instance checks which hosts have already been sampled in the current
+    /// interval.
     is_sole_leader: bool,
     hosts: ItemLog,
 }
@@ -39,7 +40,8 @@ impl VisitSampler {
         }
     }
 
-    /// Returns how long to wait if another instance is the leader.
+    /// If another instance is the leader, resets the state of this instance and returns the pause
+    /// before its next step. Otherwise, returns `None`.
     async fn check_standby(
         &mut self,
         leadership: &mut Leadership,
@@ -49,12 +51,12 @@ impl VisitSampler {
         Ok(Some(leadership.standby_pause(expires_in)))
     }
 
-    /// Samples every host with visitors. Returns `false` if the leadership was lost or the process
+    /// Samples every visited host. Returns `false` if the leadership was lost or the process
     /// drains.
     ///
-    /// A host that cannot be sampled is skipped until the next interval. An outage ends the round
-    /// when it affects two hosts in succession: the visits of a single large host may take too long
-    /// to count.
+    /// A host that cannot be sampled is skipped until the next interval. The round ends with an
+    /// error if an outage affects two hosts in succession. A single failure does not end the round,
+    /// because counting the visitors to a large host may time out.
     async fn sample_all(
         &mut self,
         now: Timestamp,
@@ -76,7 +78,7 @@ impl VisitSampler {
         Ok(true)
     }
 
-    /// Samples a host, unless a previous leader sampled it in the current interval.
+    /// Samples a host unless it has already been sampled in the current interval.
     async fn sample_if_due(
         &mut self,
         host: &Host,
@@ -89,7 +91,7 @@ impl VisitSampler {
         Ok(())
     }
 
-    /// Returns whether a previous leader sampled a host in the current interval.
+    /// Returns whether a host has already been sampled in the current interval.
     async fn is_sampled(&self, host: &Host, now: Timestamp) -> Result<bool, HotError> {
         let last = self.context.hot.trends().find(host).await?;
         Ok(!self.schedule.is_due(last.map(|last| last.sampled_at), now))
@@ -97,8 +99,9 @@ impl VisitSampler {
 
     /// Samples a host.
     ///
-    /// A host without visitors is sampled a last time, so that subscribers see that its pages are
-    /// empty, and then removed. If that is interrupted, it is repeated.
+    /// A host without visitors is sampled one last time, so that subscribers see that its pages
+    /// have no visitors, and is then removed. If the process is killed in between, a later round
+    /// repeats both steps.
     async fn sample(&mut self, host: &Host, leadership: &Leadership) -> Result<(), HotError> {
         let SamplingContext { settings, hot, publisher, .. } = &mut self.context;
         let sample = hot.visits().count_visitors(host, &settings.visits).await?;
@@ -122,7 +125,7 @@ impl LeaderJob for VisitSampler {
         let interval = self.schedule.interval_start(now);
         if self.completed != Some(interval) {
             let sampled = self.sample_all(now, leadership).await;
-            // After a failure, the hosts that are sampled already are not sampled again.
+            // After a failure, the next step checks which hosts have already been sampled.
             self.is_sole_leader &= sampled.is_ok();
             if !sampled? {
                 return Ok(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Background tasks that follow Redis and broadcast new data to every worker.
+//! Background tasks that read new data from Redis and broadcast it to every worker.
 
 mod plays;
 mod state;

@@ -1,4 +1,4 @@
-//! The feed `plays`: reads each frame of play counts once from a short Redis stream.
+//! The `plays` feed: reads play count frames from a short Redis stream and broadcasts them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use crate::{frames::PlayFrames, hub::Hub, worker_event::WorkerEvent};
 
-/// Timeout of one blocking read.
+/// Timeout for a blocking read.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Reads play count frames and broadcasts them. Runs until it is aborted.
+/// Reads play count frames and broadcasts them. Runs until the task is aborted.
 pub(crate) async fn follow_plays(hub: Arc<Hub>, hot: HotStore) {
     let mut reader = hot.plays().follow_frames();
     let outages = OutageLog::new("read play counts");

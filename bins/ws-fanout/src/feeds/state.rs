@@ -1,5 +1,5 @@
-//! Feeds that carry state (`stats`, `pulse`): broadcasts the newest state, as published, or as read
-//! from its key if a publication was lost or rejected.
+//! The state feeds (`stats`, `pulse`): broadcasts the newest published states. Also reads the
+//! states from their keys periodically, to recover states whose publication was lost or dropped.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 
 use crate::{frames::StateFrame, hub::Hub, worker_event::WorkerEvent};
 
-/// Capacity of the channel of received states.
+/// Capacity of the queue of received states.
 pub(super) const RECEIVED_STATES_MAX: usize = 64;
 
-/// Broadcasts every received state that is newer than the last one. Runs until it is aborted.
+/// Broadcasts received states, except duplicate, older and malformed ones. Runs until the task
+/// is aborted.
 pub(super) async fn follow_states(hub: Arc<Hub>, mut received: mpsc::Receiver<(StateFeed, Bytes)>) {
     let mut newest = HashMap::<StateFeed, NewestState>::new();
     let malformed = OutageLog::new("decode published states (malformed ones are skipped)");
@@ -35,8 +36,8 @@ pub(super) async fn follow_states(hub: Arc<Hub>, mut received: mpsc::Receiver<(S
     }
 }
 
-/// Reads the state keys and sends them to `received`, as if they had been published. This recovers
-/// lost and rejected publications.
+/// Reads the states from their keys and sends them to `received` as if they had been published. If
+/// a read fails, continues with the other states and then returns the last error.
 pub(super) async fn read_states(
     hot: &HotStore,
     received: &mpsc::Sender<(StateFeed, Bytes)>,
@@ -44,7 +45,7 @@ pub(super) async fn read_states(
     let mut result = Ok(());
     for feed in StateFeed::ALL {
         match hot.snapshots().find_state(feed).await {
-            // If the channel is full, newer states are waiting in it already.
+            // If the queue is full, the state is dropped, and a later call sends it.
             Ok(Some(state)) => drop(received.try_send((feed, state))),
             Ok(None) => {}
             Err(error) => result = Err(error),
@@ -60,22 +61,23 @@ struct NewestState {
     generated_at: Option<Timestamp>,
 }
 
-/// The only part of a state that is parsed; the state itself is forwarded unchanged.
+/// The only part of a state that the process uses. The state is forwarded as received, except that
+/// line breaks become spaces.
 #[derive(Deserialize)]
 struct StateHeader {
     generated_at: Option<Timestamp>,
 }
 
 impl NewestState {
-    /// Stores a state and returns its JSON as a single line, unless the state is a duplicate or
-    /// older. A stored state with an implausible timestamp is always replaced, so that a wrong
-    /// clock cannot block the feed.
+    /// Stores a state and returns its JSON as a single line. Returns `None` if the state is a
+    /// duplicate or older than the stored state. A stored state with a timestamp too far in the
+    /// future is replaced by any other state, so that a wrong clock cannot block the feed.
     fn update(&mut self, state: &[u8], now: Timestamp) -> anyhow::Result<Option<&str>> {
         let text = str::from_utf8(state)?;
         if text == self.json {
             return Ok(None);
         }
-        // serde also reads a struct from a JSON array.
+        // serde also accepts a JSON array for a struct.
         anyhow::ensure!(text.trim_ascii_start().starts_with('{'), "the state is not a JSON object");
         let StateHeader { generated_at } = serde_json::from_str(text)?;
         // JSON strings cannot contain raw line breaks, so every line break is whitespace.
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn state_of_a_wrong_clock_is_replaced() {
+    fn state_with_an_implausible_timestamp_is_replaced() {
         let mut newest = NewestState::default();
         let ahead = r#"{"generated_at":"2026-11-20T22:07:00.000Z"}"#;
         assert!(newest.update(ahead.as_bytes(), NOW).expect("a valid state").is_some());

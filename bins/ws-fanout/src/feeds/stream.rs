@@ -1,5 +1,5 @@
-//! Follows the message stream: the one Redis subscription of the process, with gaps filled from the
-//! stream.
+//! Follows the message stream through the process's Redis subscription, and fills gaps by reading
+//! the stream.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,27 +22,30 @@ use super::{
 };
 use crate::{frames::Batch, hub::Hub, worker_event::WorkerEvent};
 
-/// Interval at which the end of the stream is read. A lost publication is detected by the second
-/// poll after it.
+/// Interval between polls of the end of the stream. The second poll after a lost publication
+/// detects the loss.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// The state keys are read at every 20th poll: every 5 seconds.
+/// The state keys are read on every 20th poll, that is, about every 5 seconds.
 const POLLS_PER_STATE_READ: u64 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// After more consecutive polls that found unpublished entries, the subscription counts as dead.
+/// Maximum number of polls that detect a loss before the next publication arrives. If more polls
+/// detect a loss, the follower resubscribes.
 const SILENT_POLLS_MAX: u32 = 8;
-/// Size at which a batch accepts no further publications.
+/// A batch that has reached this size accepts no more publications.
 const BATCH_BYTES: usize = 256 * 1024;
-/// Entries per read of the stream.
+/// Maximum number of entries in one read of the stream.
 const PAGE_ENTRIES: usize = 64;
 
-/// Follows the stream and broadcasts its entries. Tracks the last broadcast position: the next
-/// publication is forwarded, a duplicate is dropped, and a gap is filled from the stream first.
+/// Follows the message stream and broadcasts new entries. Compares each publication with the
+/// current position: forwards contiguous publications, drops duplicates, and fills gaps from the
+/// stream.
 pub(crate) struct StreamFollower {
     hub: Arc<Hub>,
     hot: HotStore,
-    /// The last broadcast position; `None` until Redis was reached for the first time.
+    /// The position up to which entries have been broadcast or appended to a pending batch. `None`
+    /// until the process has reached Redis for the first time.
     position: Option<Position>,
-    /// Whether publications may have been missed while there was no subscription.
+    /// Whether publications may have been missed because there was no subscription.
     was_interrupted: bool,
     malformed: OutageLog,
 }
@@ -54,8 +57,8 @@ impl StreamFollower {
         Self { hub: Arc::clone(hub), hot, position: None, was_interrupted: true, malformed }
     }
 
-    /// Follows the stream until it is aborted. `component` reports whether there is a subscription.
-    /// Returns only if one of its own tasks fails.
+    /// Follows the stream until the task is aborted. Reports to `component` whether the
+    /// subscription is active. Returns only if a task that this method spawns exits.
     pub(crate) async fn run(self, component: Component) {
         let (newest_sender, newest) = watch::channel(None);
         let (state_sender, states) = mpsc::channel(RECEIVED_STATES_MAX);
@@ -70,7 +73,7 @@ impl StreamFollower {
         tasks.spawn(poll_trends(Arc::clone(&self.hub), malformed));
         tokio::select! {
             exited = tasks.join_next() => {
-                error!(?exited, "stream follower: a task exited unexpectedly; the process exits");
+                error!(?exited, "stream follower: a task exited unexpectedly; exiting");
             }
             () = self.follow_subscriptions(newest, sinks, component) => {}
         }
@@ -90,7 +93,7 @@ impl StreamFollower {
                     let error = self
                         .follow_subscription(subscription, newest.clone(), &sinks, &component)
                         .await;
-                    debug!(%error, "the Redis subscription ended; subscribing again");
+                    debug!(%error, "the Redis subscription ended; resubscribing");
                     component.mark_down(error.to_string());
                 }
                 Err(error) => {
@@ -101,7 +104,8 @@ impl StreamFollower {
         }
     }
 
-    /// Follows one subscription until it ends, and returns the reason.
+    /// Follows one subscription until it closes, it stops delivering publications, or a Redis read
+    /// fails. Returns the error.
     async fn follow_subscription(
         &mut self,
         mut subscription: RedisSubscription,
@@ -115,7 +119,7 @@ impl StreamFollower {
         }
         component.mark_up();
         self.was_interrupted = false;
-        // The poll of the stream repeats it and logs an outage.
+        // An error can be ignored, because `poll_stream` reads the states again and logs failures.
         drop(read_states(&self.hot, &sinks.states).await);
         self.hub.host_registry.request_all();
         let (mut last_poll, mut silent_polls) = (None::<Position>, 0);
@@ -150,7 +154,9 @@ impl StreamFollower {
                 return error;
             }
             if silent_polls > SILENT_POLLS_MAX {
-                return HotError::Unavailable("the subscription delivers nothing".into());
+                return HotError::Unavailable(
+                    "the subscription is not delivering any publications".into(),
+                );
             }
         }
     }
@@ -159,7 +165,7 @@ impl StreamFollower {
         self.position.as_ref().is_none_or(|at| at.epoch != newest.epoch || at.entry < newest.entry)
     }
 
-    /// Processes a publication and those that are waiting behind it.
+    /// Processes a publication and the publications queued behind it, up to the size of one batch.
     async fn process_publications(
         &mut self,
         first: Bytes,
@@ -209,7 +215,7 @@ impl StreamFollower {
         }
     }
 
-    /// Appends the new entries of a contiguous publication.
+    /// Appends the new entries of a contiguous publication to `pending` and advances the position.
     fn append(&mut self, publication: Publication, pending: &mut PendingBatch) {
         let Some(at) = &mut self.position else { return };
         pending.before.get_or_insert(at.entry);
@@ -233,7 +239,8 @@ impl StreamFollower {
         }
     }
 
-    /// Reads and broadcasts everything between the current position and the end of the stream.
+    /// Reads and broadcasts all entries after the current position. If there is no position yet,
+    /// starts at the end of the stream.
     async fn catch_up(&mut self) -> Result<(), HotError> {
         let newest = self.hot.message_stream().find_position().await?;
         let Some(at) = self.position.clone() else {
@@ -244,36 +251,39 @@ impl StreamFollower {
             return self.change_epoch(&at, newest).await;
         }
         if newest.entry < at.entry {
-            // Redis restarted without its latest writes.
+            // Redis has lost its latest writes, for example in a restart.
             self.reposition(newest, Some(ResumeFailure::DataLost)).await;
             return Ok(());
         }
         if newest.entry > at.entry && !self.has_entry(at.entry).await? {
-            // The subscription was down for longer than the resume window, or Redis lost this entry
-            // and has accepted others since.
+            // The subscription was down for longer than the resume window, or Redis lost the entry
+            // at this position and has since accepted others.
             let reason = self.hot.message_stream().find_loss(at.entry).await?;
             warn!(
                 reason = reason.as_str(),
-                "stream follower: the stream no longer contains entries that were published while \
-                 disconnected; clients may have missed messages"
+                "stream follower: the stream no longer contains the last broadcast entry; clients \
+                 may have missed messages"
             );
             self.reposition(at, Some(reason)).await;
         }
         self.read_up_to(&newest).await
     }
 
-    /// Returns whether an entry is still in the stream. The start of the stream always is.
+    /// Returns whether the stream still contains an entry. Always returns true for the start of the
+    /// stream.
     async fn has_entry(&self, entry: EntryId) -> Result<bool, HotError> {
         Ok(entry == EntryId::START || self.hot.message_stream().has_entry(entry).await?)
     }
 
-    /// Reads and broadcasts the entries from the current position up to `newest`.
+    /// Reads and broadcasts the entries after the current position, at least up to `newest`. Stops
+    /// before the first entry in a newer epoch.
     async fn read_up_to(&mut self, newest: &Position) -> Result<(), HotError> {
         while let Some(at) = self.position.clone()
             && at.entry < newest.entry
         {
             let mut page = self.hot.message_stream().read(next_id(at.entry), PAGE_ENTRIES).await?;
-            // Epoch names ascend. Entries of a newer epoch are left to the next poll.
+            // Epoch names sort in chronological order. A later poll handles entries in a newer
+            // epoch.
             let newer_epoch = page.iter().position(|entry| *entry.epoch > *at.epoch);
             page.truncate(newer_epoch.unwrap_or(page.len()));
             if page.is_empty() {
@@ -284,13 +294,14 @@ impl StreamFollower {
         Ok(())
     }
 
-    /// Continues in another epoch. Without a subscription, entries may have been missed.
+    /// Continues in the epoch of `newest`. If the subscription was interrupted, reports to clients
+    /// that they may have missed messages.
     async fn change_epoch(&mut self, at: &Position, newest: Position) -> Result<(), HotError> {
         info!(epoch = &*newest.epoch, "Redis lost data; continuing in a new epoch");
         let missed = self.was_interrupted.then_some(ResumeFailure::DataLost);
         let mut from = Position { entry: at.entry, ..newest.clone() };
-        // Entry IDs ascend with time, so everything behind the old position is new, unless the
-        // clock was set back and the new epoch has entries before that position.
+        // Entry IDs increase over time, so all entries after the old position are new. If the clock
+        // was set back, the new epoch can also contain entries before the old position.
         if newest.entry < at.entry {
             from.entry = self.find_entry_before_epoch(&newest).await?;
         }
@@ -298,8 +309,9 @@ impl StreamFollower {
         self.read_up_to(&newest).await
     }
 
-    /// Returns the entry before the first one of an epoch, or the newest entry if the epoch is
-    /// empty.
+    /// Returns the ID of the last entry before the epoch of `newest`, or [`EntryId::START`] if the
+    /// epoch contains the first entry in the stream. If the epoch has no entries, returns the ID in
+    /// `newest`.
     async fn find_entry_before_epoch(&self, newest: &Position) -> Result<EntryId, HotError> {
         let is_in_epoch = |entry: &StreamEntry| *entry.epoch == *newest.epoch;
         if !self.hot.message_stream().read(newest.entry, 1).await?.first().is_some_and(is_in_epoch)
@@ -338,18 +350,18 @@ impl StreamFollower {
     }
 }
 
-/// How a publication relates to the current position.
+/// The relation of a publication to the current position.
 #[derive(Debug, PartialEq, Eq)]
 enum Continuity {
-    /// It contains new entries and follows directly.
+    /// The publication contains new entries, and no entries are missing before them.
     Contiguous,
-    /// It contains nothing new.
+    /// The publication contains no new entries.
     Duplicate,
-    /// Entries are missing before it, or the epoch differs.
+    /// Entries are missing before the publication, the epoch differs, or there is no position yet.
     Gap,
 }
 
-/// Entries of contiguous publications that are not broadcast yet.
+/// Entries of contiguous publications that have not been broadcast.
 #[derive(Default)]
 struct PendingBatch {
     before: Option<EntryId>,
@@ -357,7 +369,7 @@ struct PendingBatch {
     bytes: usize,
 }
 
-/// Polls the end of the stream, and the state keys less often.
+/// Polls the end of the stream and, less often, the state keys. Runs until the task is aborted.
 async fn poll_stream(
     hot: HotStore,
     newest_sender: watch::Sender<Option<Position>>,
@@ -383,11 +395,12 @@ fn next_id(id: EntryId) -> EntryId {
     EntryId { number: id.number + 1, ..id }
 }
 
-/// Logs the request ID of every message, as every service that the message passes through does.
+/// Logs the request ID of every entry at `debug`, so that a request can be traced through the logs
+/// of all services.
 fn log_entries(entries: &[LiveEntry]) {
     if tracing::enabled!(tracing::Level::DEBUG) {
         for entry in entries {
-            debug!(request.id = &*entry.request_id, entry.id = %entry.id, "delivering");
+            debug!(request.id = &*entry.request_id, entry.id = %entry.id, "received an entry");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The feed `rising`: broadcasts the newest trend snapshot of each watched host, as published, or
-//! as read from its key if a publication was lost or rejected.
+//! The `rising` feed: broadcasts the newest published trend snapshot of each watched host. Also
+//! reads the snapshots from their keys periodically, to recover snapshots whose publication was
+//! lost or dropped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,19 +16,19 @@ use crate::{
     worker_event::WorkerEvent,
 };
 
-/// Interval at which the snapshots of all watched hosts are read.
+/// Interval between polls of the snapshots of watched hosts.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Hosts per read; the size of a snapshot can be 1 MiB.
+/// Maximum number of hosts per read. A snapshot can be as large as 1 MiB.
 const POLL_HOSTS_MAX: usize = 16;
 
-/// The part of a snapshot that decides whether it is needed.
+/// The fields that determine whether a snapshot is needed.
 #[derive(Deserialize)]
 struct SnapshotHeader {
     host: Host,
     sampled_at: Timestamp,
 }
 
-/// Broadcasts published snapshots that are new. Runs until it is aborted.
+/// Broadcasts new published snapshots of watched hosts. Runs until the task is aborted.
 pub(super) async fn follow_trends(
     hub: Arc<Hub>,
     mut snapshots: Publications,
@@ -38,8 +39,8 @@ pub(super) async fn follow_trends(
     }
 }
 
-/// Reads the snapshots of watched hosts periodically, and of newly watched hosts immediately. Runs
-/// until it is aborted.
+/// Reads the snapshots of watched hosts periodically, and requested snapshots without waiting for
+/// the next poll. Broadcasts new snapshots. Runs until the task is aborted.
 pub(super) async fn poll_trends(hub: Arc<Hub>, malformed: OutageLog) {
     let mut ticks = ticker(POLL_INTERVAL);
     let outages = OutageLog::new("read trend snapshots");
@@ -48,7 +49,8 @@ pub(super) async fn poll_trends(hub: Arc<Hub>, malformed: OutageLog) {
         let hosts = tokio::select! {
             hosts = hub.host_registry.requested_hosts() => hosts,
             _ = ticks.tick() => {
-                // Clients can watch more hosts than are sampled.
+                // Clients can watch more hosts than one poll reads, so each poll continues after
+                // the last host of the previous poll.
                 let hosts = hub.host_registry.next_hosts(last.as_ref(), WATCHED_HOSTS_MAX);
                 last = hosts.last().cloned();
                 hosts
@@ -62,7 +64,7 @@ pub(super) async fn poll_trends(hub: Arc<Hub>, malformed: OutageLog) {
                         process_snapshot(&hub, &snapshot, &malformed).await;
                     }
                 }
-                // The next poll reads them again.
+                // A later poll reads these hosts again.
                 Err(error) => outages.record_failure(error),
             }
         }
@@ -77,7 +79,8 @@ async fn process_snapshot(hub: &Hub, snapshot: &[u8], malformed: &OutageLog) {
     }
 }
 
-/// Encodes and stores a snapshot if its host is watched and the snapshot is new.
+/// Encodes, stores and returns a snapshot if its host is watched and the snapshot is new.
+/// Otherwise, returns `None`.
 fn store_snapshot(
     host_registry: &HostRegistry,
     snapshot: &[u8],

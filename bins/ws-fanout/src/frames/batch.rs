@@ -1,4 +1,5 @@
-//! Consecutive stream entries, encoded once for all connections of the process.
+//! The frames for a range of stream entries, encoded at most once per wire format and shared by all
+//! connections that receive them.
 
 use bytes::Bytes;
 use mayfly_core::{
@@ -13,37 +14,37 @@ use crate::{
     websocket::{encode_text, text_payload},
 };
 
-/// Upper bound of the bytes that the frame of an event has in addition to the event and the epoch:
-/// the names of its fields, the entry ID and the frame header.
+/// Upper bound on the size of a frame, excluding its event and epoch: field names, entry ID and
+/// frame header.
 const EVENT_OVERHEAD_BYTES: usize = 104;
-/// Bytes of an ID in a list: a UUID, its quotes and a comma.
+/// Size of an ID in a JSON list: a UUID, two quotes and a comma.
 const LISTED_ID_BYTES: usize = 39;
 
-/// Consecutive entries of the stream.
+/// The frames for a range of stream entries.
 pub(crate) struct Batch {
     /// The position before the first entry.
     pub(crate) before: Position,
-    /// The position of the last entry, including entries that have no frame.
+    /// The position of the last entry that the batch covers. This entry may have no frame.
     pub(crate) end: Position,
     entries: Vec<BatchEntry>,
     encoded: EncodedOnce<FrameBuffer>,
 }
 
-/// A set of entries of a batch.
+/// A set of entries in a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntrySet {
-    /// All entries from this index on.
+    /// All entries starting at this index.
     From(usize),
     /// The entries at these indices, in ascending order.
     Indices(Vec<usize>),
 }
 
-/// Encoded frames for a connection.
+/// The encoded frames of selected entries.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
     pub(crate) bytes: Bytes,
     pub(crate) frames: usize,
-    /// The last selected entry.
+    /// The ID of the last selected entry.
     pub(crate) last: EntryId,
 }
 
@@ -52,11 +53,12 @@ struct BatchEntry {
     audience: Audience,
 }
 
-/// The subscribers that receive the frame of an entry.
+/// The subscribers that receive the frame for an entry.
 pub(crate) enum Audience {
-    /// Subscribers of this channel.
+    /// Subscribers to this channel.
     Channel(Box<str>),
-    /// Subscribers of the channel of any of these messages.
+    /// Subscribers to the channel of at least one of these messages. If the channel of a message is
+    /// unknown, all subscribers.
     Expired(Vec<ExpiredMessage>),
 }
 
@@ -68,7 +70,8 @@ struct FrameBuffer {
 }
 
 impl Batch {
-    /// Encodes the entries between `before` and `end`. Entries without a frame may be left out.
+    /// Encodes the entries after `before` and up to `end`. `entries` may omit entries that have no
+    /// frame and, in a replay for one connection, entries that do not match the subscription.
     pub(crate) fn encode(
         before: Position,
         end: EntryId,
@@ -76,8 +79,8 @@ impl Batch {
         memory: &ConnectionMemory,
     ) -> Self {
         let mut position = before.clone();
-        // A buffer that grows by doubling would occupy up to twice the memory of its frames for as
-        // long as a send queue holds any of them.
+        // Reserves enough capacity in advance. A buffer that grows by doubling would occupy up to
+        // twice the size of its frames while a send queue holds any of them.
         let frame_overhead = before.epoch.len() + EVENT_OVERHEAD_BYTES;
         let capacity = entries.iter().map(|entry| estimate_bytes(&entry.event) + frame_overhead);
         let mut bytes = Vec::with_capacity(capacity.sum());
@@ -98,18 +101,18 @@ impl Batch {
         Self { before, end, entries: batch_entries, encoded }
     }
 
-    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Returns the approximate memory that the batch occupies.
+    /// Returns the approximate memory that the batch occupies, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = 64;
         self.encoded.websocket().bytes.len() + self.entries.len() * ENTRY_BYTES
     }
 
-    /// Returns the time at which the first entry was accepted, in milliseconds of the Redis clock.
+    /// Returns the time when Redis accepted the first entry, in milliseconds since the Unix epoch,
+    /// or 0 if the batch has no entries.
     pub(crate) fn first_accepted_millis(&self) -> u64 {
         self.entries.first().map_or(0, |entry| entry.id.millis)
     }
@@ -120,7 +123,7 @@ impl Batch {
     }
 
     /// Returns the number of entries up to and including `entry`, or `None` if `entry` is neither
-    /// in the batch nor directly before it.
+    /// in the batch nor the entry at the position `before` or `end`.
     pub(crate) fn count_up_to(&self, entry: EntryId) -> Option<usize> {
         if entry == self.before.entry {
             return Some(0);
@@ -131,7 +134,7 @@ impl Batch {
         self.entries.binary_search_by_key(&entry, |one| one.id).ok().map(|index| index + 1)
     }
 
-    /// Returns the entries from index `from` on that the subscription includes.
+    /// Returns the entries from index `from` on that match the subscription.
     pub(crate) fn find_matching(&self, subscription: &Subscription, from: usize) -> EntrySet {
         if !subscription.has_messages() {
             return EntrySet::Indices(Vec::new());
@@ -142,7 +145,8 @@ impl Batch {
     }
 
     /// Returns the encoded frames of a set, or `None` if the set is empty. Shares the buffer of the
-    /// batch if the frames are contiguous in it, and copies them otherwise.
+    /// batch if the frames are contiguous and unfiltered and fill most of the buffer. Otherwise,
+    /// copies the frames and filters the IDs in `expired` frames.
     pub(crate) fn select(
         &self,
         encoding: Encoding,
@@ -159,7 +163,7 @@ impl Batch {
         let source = self.frames(encoding);
         let is_contiguous =
             end - first + 1 == frames && self.are_unfiltered(subscription, first, end);
-        // A slice keeps the whole buffer alive while it is queued: copy small parts.
+        // A queued slice keeps the whole buffer in memory, so small parts are copied.
         let range = source.range(first, end);
         let bytes = if is_contiguous && range.len() * 4 >= source.bytes.len() * 3 {
             source.bytes.slice(range)
@@ -177,8 +181,9 @@ impl Batch {
         Some(Selection { bytes, frames, last: self.entries[end].id })
     }
 
-    /// Returns the first entries of a set whose frames have at most this many bytes, at least one,
-    /// and the last of them if it is not the last of the set.
+    /// Returns the longest prefix of a set whose unfiltered frames have at most `bytes_max` bytes
+    /// in total, but at least one entry if there is any. If entries remain, also returns the ID of
+    /// the last entry in the prefix.
     pub(crate) fn take_part(
         &self,
         encoding: Encoding,
@@ -204,7 +209,7 @@ impl Batch {
         (EntrySet::Indices(indices), last)
     }
 
-    /// Returns the size of the unfiltered frames of a set.
+    /// Returns the total size of the unfiltered frames of a set, in bytes.
     fn count_bytes(&self, source: &FrameBuffer, set: &EntrySet) -> usize {
         match set {
             EntrySet::From(from) => source.range(*from, self.len() - 1).len(),
@@ -231,7 +236,7 @@ impl Batch {
         FrameBuffer { bytes: websocket.bytes.memory().store(bytes), ends }
     }
 
-    /// Returns whether the subscription receives these frames without filtering their content.
+    /// Returns whether the subscription receives the frames `first..=last` without filtering.
     fn are_unfiltered(&self, subscription: &Subscription, first: usize, last: usize) -> bool {
         self.entries[first..=last].iter().all(|entry| entry.audience.is_unfiltered(subscription))
     }
@@ -269,7 +274,7 @@ impl Audience {
         }
     }
 
-    /// Returns whether a subscription in the audience receives the frame unchanged.
+    /// Returns whether a subscription in the audience receives the frame without filtering.
     fn is_unfiltered(&self, subscription: &Subscription) -> bool {
         match self {
             Self::Channel(_) => true,
@@ -287,7 +292,7 @@ impl FrameBuffer {
     }
 }
 
-/// Returns the size of an event in its frame.
+/// Estimates the size of an event in its frame, in bytes.
 fn estimate_bytes(event: &LiveEvent) -> usize {
     match event {
         LiveEvent::Message { json, .. } => json.len(),
@@ -357,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn subscriber_receives_its_channels_in_order() {
+    fn subscriber_receives_entries_of_its_channels_in_order() {
         let batch = batch();
         let rendered = render(&batch, Encoding::Sse, &subscription(&["a"]), 0);
         insta::assert_snapshot!(rendered, @r#"
@@ -376,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn subscribers_of_everything_share_the_buffer() {
+    fn subscribers_of_all_entries_share_the_buffer() {
         let batch = batch();
         for subscription in [subscription(&[]), subscription(&["a", "b"])] {
             let matching = batch.find_matching(&subscription, 0);

@@ -1,4 +1,4 @@
-//! The wire formats of a frame, and values that are encoded at most once in each of them.
+//! Wire formats, and values that are encoded at most once per wire format.
 
 use std::sync::OnceLock;
 
@@ -10,7 +10,8 @@ use crate::{
     websocket::{encode_text, text_payload},
 };
 
-/// Upper bound of the bytes that either wire format adds to a payload without a position.
+/// Upper bound on the number of bytes that a wire format adds to the payload of a frame without a
+/// position.
 const FRAME_OVERHEAD_BYTES: usize = 16;
 
 /// The wire format of a connection.
@@ -47,7 +48,7 @@ impl<T> EncodedOnce<T> {
     }
 }
 
-/// A frame without a position: only messages can be resumed.
+/// A frame without a position, for feeds that clients cannot resume.
 pub(crate) struct EncodedFrame(EncodedOnce<StoredBytes>);
 
 impl EncodedFrame {
@@ -87,7 +88,8 @@ pub(crate) fn encode_json(
     }
 }
 
-/// Encodes the delay after which an `EventSource` reconnects. It applies until the next one.
+/// Encodes an SSE `retry` field, which sets the delay before an `EventSource` reconnects. The delay
+/// applies until the client receives another `retry` field.
 pub(crate) fn encode_sse_retry(millis: u64) -> Bytes {
     Bytes::from(format!("retry: {millis}\n\n"))
 }

@@ -1,4 +1,4 @@
-//! Frames for clients. Each is encoded once per process and wire format.
+//! Frames for clients. A frame that connections share is encoded at most once per wire format.
 
 mod batch;
 mod encoding;

@@ -9,8 +9,8 @@ use crate::{
     subscription::Videos,
 };
 
-/// Play count frames that were read together, encoded once for all connections that want every
-/// video.
+/// Play count frames that were read together. For connections that subscribe to all videos, the
+/// frames are encoded at most once per wire format.
 pub(crate) struct PlayFrames {
     frames: Vec<Vec<VideoCount>>,
     encoded: EncodedOnce<StoredBytes>,
@@ -26,8 +26,8 @@ impl PlayFrames {
         self.encoded.websocket().len()
     }
 
-    /// Returns the counts of the subscribed videos and the number of frames, or `None` if no frame
-    /// contains any of them.
+    /// Returns the encoded frames with the counts for `videos`, and the number of frames. Returns
+    /// `None` if no frame contains any of the videos.
     pub(crate) fn select(&self, encoding: Encoding, videos: &Videos) -> Option<(Bytes, usize)> {
         let Videos::Some(videos) = videos else {
             let encode_sse = |websocket: &StoredBytes| {
@@ -47,7 +47,7 @@ impl PlayFrames {
     }
 }
 
-/// Play count frames have no position: only messages can be resumed.
+/// Encodes frames without a position, because clients cannot resume the feed.
 fn encode_frames(frames: &[Vec<VideoCount>], encoding: Encoding) -> Vec<u8> {
     let mut buffer = Vec::new();
     for counts in frames {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn named_videos_are_filtered_and_unfiltered_subscribers_share_the_bytes() {
+    fn counts_are_filtered_by_video_and_shared_without_a_filter() {
         let frame = |json: &str| serde_json::from_str(json).expect("valid counts");
         let memory = ConnectionMemory::new(0);
         let frames = vec![
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!(select(named(&["x"])), None);
         let shared = || plays.select(Encoding::WebSocket, &Videos::All).expect("all counts").0;
         assert_eq!(shared().as_ptr(), shared().as_ptr());
-        assert_eq!(memory.bytes(), 0, "the frames are stored");
+        assert_eq!(memory.bytes(), 0, "stored frames do not count");
     }
 }

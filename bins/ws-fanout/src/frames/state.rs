@@ -19,7 +19,7 @@ impl StateFrame {
         Self { feed: feed.feed(), encoded: EncodedFrame::from_json(&frame, memory) }
     }
 
-    /// Returns the frame, shared by all connections with this encoding.
+    /// Returns the encoded frame, which all connections with this encoding share.
     pub(crate) fn bytes(&self, encoding: Encoding) -> Bytes {
         self.encoded.bytes(encoding)
     }

@@ -1,4 +1,4 @@
-//! The newest trend frame of a host (feed `rising`).
+//! The newest trend frame of a host, for the `rising` feed.
 
 use bytes::Bytes;
 use mayfly_core::{Host, Timestamp, TrendSnapshot, frame::ServerFrame};
@@ -10,7 +10,8 @@ use crate::hub::ConnectionMemory;
 pub(crate) struct TrendFrame {
     pub(crate) host: Host,
     pub(crate) sampled_at: Timestamp,
-    /// Orders the frames of a host: the greater number is the newer frame.
+    /// The sequence number. A newer frame for the same host has a greater number. 0 until the host
+    /// registry stores the frame.
     pub(crate) number: u64,
     encoded: EncodedFrame,
 }
@@ -26,7 +27,7 @@ impl TrendFrame {
         }
     }
 
-    /// Returns the frame, shared by all connections with this encoding.
+    /// Returns the encoded frame, which all connections with this encoding share.
     pub(crate) fn bytes(&self, encoding: Encoding) -> Bytes {
         self.encoded.bytes(encoding)
     }

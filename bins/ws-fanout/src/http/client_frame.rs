@@ -14,12 +14,13 @@ pub(super) enum ClientFrame {
     Ping {},
 }
 
-/// A request for a new connection, from the query or from the first frame. A missing field has its
-/// default; an empty list means none.
+/// A request for a new connection, from the query or from the first frame. A missing field takes
+/// its default. An empty list means none, except that an empty list of videos means all videos.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConnectRequest {
-    // `null` is not a default: it could mean that the client has lost its list.
+    // `null` is rejected instead of being replaced with the default, because the client may have
+    // lost its list.
     #[serde(deserialize_with = "deserialize_list")]
     pub(super) channels: Option<Vec<String>>,
     #[serde(deserialize_with = "deserialize_list")]
@@ -28,9 +29,10 @@ pub(super) struct ConnectRequest {
     pub(super) videos: Option<Vec<String>>,
     #[serde(deserialize_with = "deserialize_list")]
     pub(super) hosts: Option<Vec<String>>,
-    /// The resume position, unparsed: a malformed position does not reject the connection.
+    /// The unparsed resume position. A malformed position does not cause the request to be
+    /// rejected.
     pub(super) since: Option<String>,
-    /// Reserved for authentication, and ignored until then.
+    /// Reserved for authentication. The server ignores it.
     #[serde(rename = "token")]
     pub(super) _token: Option<String>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Start {
     pub(super) since: Option<String>,
 }
 
-/// The reason why a client frame is rejected: the content of an `error` frame.
+/// The reason for rejecting a client frame, as reported in an `error` frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrameError {
     pub(super) code: &'static str,
@@ -59,7 +61,7 @@ impl ClientFrame {
 }
 
 impl ConnectRequest {
-    /// Replaces missing fields with those of `query`.
+    /// Replaces missing fields with the fields of `query`.
     pub(super) fn or(self, query: Self) -> Self {
         Self {
             channels: self.channels.or(query.channels),
@@ -114,7 +116,7 @@ mod tests {
 
     fn connect(fields: &str) -> Result<Start, FrameError> {
         let frame = ClientFrame::parse(&format!(r#"{{"type":"connect"{fields}}}"#))?;
-        let ClientFrame::Connect(request) = frame else { panic!("another type: {frame:?}") };
+        let ClientFrame::Connect(request) = frame else { panic!("not a connect frame: {frame:?}") };
         Ok(Start::try_from(request)?)
     }
 
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_fields_of_connect_have_the_defaults_of_the_query() {
+    fn missing_connect_fields_take_the_query_defaults() {
         let start = connect("").expect("a valid frame");
         assert_eq!(start.subscription.to_set().channels, ["*"]);
         assert_eq!(start.subscription.to_set().feeds, ["messages"]);
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_list_of_channels_means_none_and_an_asterisk_all() {
+    fn empty_list_of_channels_means_none_and_asterisk_means_all() {
         assert_eq!(channels(r#","channels":[]"#), [""; 0]);
         assert_eq!(channels(r#","channels":["*"]"#), ["*"]);
         assert_eq!(channels(r#","channels":["b","a"]"#), ["a", "b"]);
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_frame_replace_those_of_the_query() {
+    fn frame_fields_override_query_fields() {
         let list = |name: &str| Some(vec![name.to_owned()]);
         let query =
             ConnectRequest { channels: list("a"), feeds: list("plays"), ..Default::default() };

@@ -1,4 +1,4 @@
-//! The public port: routes, the files of the web page, server-sent events and WebSockets.
+//! The public HTTP port: routes, the files of the web page, server-sent events and WebSockets.
 
 mod client_frame;
 mod files;

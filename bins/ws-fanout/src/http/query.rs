@@ -1,4 +1,4 @@
-//! The query of a live connection.
+//! The query of a request for a live connection.
 
 use mayfly_http::{Code, Problem, parse_form};
 use serde::Deserialize;
@@ -9,17 +9,18 @@ use crate::{
     websocket::{Close, CloseCode},
 };
 
-/// A valid query of `/v1/live`.
+/// A valid query of a WebSocket request.
 #[derive(Debug)]
 pub(super) enum LiveQuery {
     /// The connection starts immediately.
     Start(Start),
-    /// The connection starts with a `connect` frame. Fields that it does not contain are taken from
-    /// this request.
+    /// The connection starts with a `connect` frame. Fields that the frame does not contain are
+    /// taken from this request.
     ConnectFrame(ConnectRequest),
 }
 
-/// The query parameters. `connect` is for `/v1/live` only, `lastEventId` for `/v1/events` only.
+/// The query parameters. `connect` is valid only in a WebSocket request, and `lastEventId` only in
+/// a request for an event stream.
 #[derive(Deserialize)]
 struct Parameters {
     #[serde(default)]
@@ -32,26 +33,26 @@ struct Parameters {
     host: Vec<String>,
     since: Option<String>,
     connect: Option<String>,
-    /// The position that implementations of `EventSource` in JavaScript send, because they cannot
-    /// set the header.
+    /// The position that some `EventSource` polyfills send because they cannot set the
+    /// `Last-Event-ID` header.
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
-    /// Reserved for authentication, and ignored until then.
+    /// Reserved for authentication. The server ignores it.
     #[serde(rename = "token")]
     _token: Option<String>,
 }
 
-/// The reason why a query is invalid.
+/// An error in a query.
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// A parameter is unknown, repeated, not UTF-8, or not for this route.
+    /// A parameter is unknown or invalid, or this route does not accept it.
     Parameter(Problem),
     /// The subscription is invalid.
     Subscription(SubscriptionError),
 }
 
 impl LiveQuery {
-    /// Parses the undecoded query of a WebSocket.
+    /// Parses the percent-encoded query of a WebSocket request.
     pub(super) fn parse(query: &str) -> Result<Self, QueryError> {
         let parameters = Parameters::parse(query)?;
         if parameters.last_event_id.is_some() {
@@ -63,7 +64,7 @@ impl LiveQuery {
                 .map_err(QueryError::Subscription),
             Some("frame") => {
                 let request = parameters.into_request();
-                // The connect frame may complete the request, but invalid names stay invalid.
+                // The `connect` frame can complete the request, so only the names are checked here.
                 let names = NewSubscription::from(request.clone()).check_names();
                 names.map(|()| Self::ConnectFrame(request)).map_err(QueryError::Subscription)
             }
@@ -72,9 +73,10 @@ impl LiveQuery {
     }
 }
 
-/// Parses the undecoded query of an event stream. The position is that of `Last-Event-ID`, else of
-/// `lastEventId`, else of `since`: a client that reconnects repeats the original query and sets one
-/// of the first two.
+/// Parses the percent-encoded query of a request for an event stream. Takes the position from
+/// `Last-Event-ID`, otherwise from `lastEventId`, otherwise from `since`, because a client that
+/// reconnects repeats the original `since` and adds its newest position as `Last-Event-ID` or
+/// `lastEventId`.
 pub(super) fn parse_events_query(
     query: &str,
     last_event_id: Option<String>,
@@ -83,7 +85,7 @@ pub(super) fn parse_events_query(
     if parameters.connect.is_some() {
         return Err(parameter_error("connect", "is only for /v1/live"));
     }
-    // Some implementations send an empty position if they have none.
+    // Some clients send an empty position if they have none.
     let positions = [last_event_id, parameters.last_event_id.take(), parameters.since.take()];
     parameters.since = positions.into_iter().flatten().find(|position| !position.is_empty());
     Start::try_from(parameters.into_request()).map_err(QueryError::Subscription)
@@ -98,7 +100,7 @@ impl Parameters {
         parse_form(query.as_bytes()).map_err(QueryError::Parameter)
     }
 
-    /// Returns the request. A missing parameter is a missing field.
+    /// Converts the parameters to a request. A missing parameter becomes a missing field.
     fn into_request(self) -> ConnectRequest {
         let given = |names: Vec<String>| (!names.is_empty()).then_some(names);
         let feeds = self.feed.iter().flat_map(|list| list.split(',')).map(str::to_owned);
@@ -198,9 +200,9 @@ mod tests {
         let documented = documented.as_object().expect("documented parameters").keys();
         let mut accepted = BTreeSet::new();
         assert!(Parameters::deserialize(FieldNames(&mut accepted)).is_err());
-        // Reserved, and ignored until clients authenticate.
+        // Reserved for authentication, and not documented.
         assert!(accepted.remove("token"));
-        // Only for event streams.
+        // Only valid for event streams.
         assert!(accepted.remove("lastEventId"));
         assert_eq!(accepted, documented.map(String::as_str).collect());
     }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_waits_for_a_frame_on_request() {
+    fn connection_waits_for_a_connect_frame_on_request() {
         let query = LiveQuery::parse("connect=frame&channel=a&since=x").expect("a valid query");
         let LiveQuery::ConnectFrame(request) = query else { panic!("starts: {query:?}") };
         assert_eq!(request.channels, Some(vec!["a".to_owned()]));
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn feeds_are_a_list_or_repeated() {
+    fn feeds_are_comma_separated_or_repeated() {
         let feeds = |query: &str| parse(query).map(|start| start.subscription.to_set().feeds).ok();
         assert_eq!(feeds(""), Some(vec!["messages"]));
         assert_eq!(
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_queries_have_their_close_codes() {
+    fn each_invalid_query_has_a_close_code() {
         let code = |query: &str| {
             LiveQuery::parse(query).err().map(|error| Close::from(error).code.number())
         };

@@ -34,8 +34,8 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
 }
 
 /// Accepts an upgrade and serves the WebSocket, or rejects the upgrade with a problem. A web page
-/// cannot read the response to a rejected upgrade, so errors that it must detect close the
-/// WebSocket instead.
+/// cannot read the response to a rejected upgrade. For errors that the page must detect, the server
+/// therefore accepts the upgrade and then closes the WebSocket.
 pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
     match admit_upgrade(&context, &request) {
         Err(problem) => request.reject(problem).await,
@@ -49,8 +49,8 @@ pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest)
             };
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
-                // A separate task, so that the task and the buffers of the HTTP connection are
-                // freed.
+                // Runs in a separate task, so that the task and the buffers of the HTTP connection
+                // are freed.
                 actix_web::rt::spawn(serve_websocket(context, upgraded, query, permit));
             }
         }

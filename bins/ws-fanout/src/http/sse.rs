@@ -26,11 +26,11 @@ use crate::{
     worker::{DRAIN_RETRY_MS, Sink, WorkerContext},
 };
 
-/// The header with which `EventSource` resumes.
+/// The header in which an `EventSource` sends the last position when it reconnects.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// The delay after which an `EventSource` reconnects, in milliseconds. Each stream sets it, because
-/// the shorter delay of an earlier drain would otherwise remain. It is random, so that clients do
-/// not reconnect simultaneously after a failure.
+/// The delay before an `EventSource` reconnects, in milliseconds. Each stream sets a delay, because
+/// the shorter delay from an earlier drain would otherwise remain in effect. The delay is random,
+/// so that clients do not reconnect simultaneously after a failure.
 const RETRY_MS: RangeInclusive<u64> = 1_000..=5_000;
 
 /// Responds with an event stream.
@@ -44,7 +44,7 @@ pub(super) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
             .detail("The origin is not allowed: add it to MAYFLY_HTTP__ALLOWED_ORIGINS."));
     }
     let last_event_id = request.headers().get(LAST_EVENT_ID);
-    // A position that is not ASCII is malformed, like any other unknown position.
+    // A position that is not ASCII is handled like any other malformed position.
     let last_event_id =
         last_event_id.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let start = parse_events_query(request.query_string(), last_event_id)?;
@@ -55,7 +55,8 @@ pub(super) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
     }
     let permit = match context.hub.admit() {
         Ok(permit) => permit,
-        // `EventSource` gives up after any status other than 200.
+        // An `EventSource` does not reconnect after a status other than 200, so a refused client
+        // receives a stream with only a `retry` field.
         Err(refusal) => {
             let retry_ms = match refusal {
                 Refusal::Draining => DRAIN_RETRY_MS,
@@ -84,14 +85,14 @@ fn build_response(request: &HttpRequest) -> HttpResponseBuilder {
     response.insert_header((CACHE_CONTROL, "no-store, no-transform"));
     // Disables response buffering in nginx.
     response.insert_header(("X-Accel-Buffering", "no"));
-    // Clients of HTTP/1.0 read until the connection is closed.
+    // HTTP/1.0 clients read until the connection is closed.
     if request.version() < Version::HTTP_11 {
         response.force_close();
     }
     response
 }
 
-/// Adds the body.
+/// Adds a streamed body to the response.
 fn finish(
     request: &HttpRequest,
     mut response: HttpResponseBuilder,
@@ -104,11 +105,11 @@ fn finish(
     response
 }
 
-/// The response body.
+/// The body of an event stream.
 struct EventStream {
     context: Rc<WorkerContext>,
     key: usize,
-    /// Sends `hello` and the replay.
+    /// The task that sends `hello` and the replay.
     resume_task: JoinHandle<()>,
     _permit: ConnectionPermit,
 }

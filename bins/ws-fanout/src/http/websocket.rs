@@ -28,11 +28,12 @@ use crate::{
 
 /// How long a client may take to send its `connect` frame.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum length of a `connect` frame: enough for the longest names of all kinds.
+/// Maximum length of a `connect` frame, in bytes. Enough for the maximum number of channels, hosts
+/// and ASCII video IDs of maximum length.
 const CONNECT_BYTES_MAX: usize = 64 * 1024;
 
-/// Serves a WebSocket until it is closed. An invalid query closes it with a code, because scripts
-/// can read a close code but not the response to a rejected upgrade.
+/// Serves a WebSocket until it is closed. If the query is invalid, closes the WebSocket with a
+/// close code, because scripts can read a close code but not the response to a rejected upgrade.
 pub(super) async fn serve_websocket(
     context: Rc<WorkerContext>,
     upgraded: UpgradedSocket,
@@ -67,13 +68,14 @@ pub(super) async fn serve_websocket(
     session.shut_down().await;
 }
 
-/// The start of a connection.
+/// The outcome of the query, which determines how a connection starts.
 enum Opening {
-    /// With the position to resume from, if any.
+    /// The connection starts immediately and resumes from this position, if present.
     Resolved(Option<String>),
-    /// With a `connect` frame, to which these fields are added.
+    /// The connection starts with a `connect` frame. Fields that the frame does not contain are
+    /// taken from this request.
     ConnectFrame(ConnectRequest),
-    /// Not at all.
+    /// The connection does not start and is closed.
     Rejected(Close),
 }
 
@@ -82,22 +84,24 @@ struct WebSocketSession {
     key: usize,
     socket: Rc<TcpStream>,
     decoder: Decoder,
-    /// Received bytes that are decoded when the client has read the replies to earlier frames.
+    /// Received bytes that have not been decoded, because the client must first read the replies to
+    /// earlier frames, or because the connection must first start.
     received: Bytes,
     connect: Connect,
 }
 
-/// The state of a connection that starts with a `connect` frame.
+/// The state of the `connect` frame.
 enum Connect {
-    /// The connection has started, or starts without the frame.
+    /// No `connect` frame is expected.
     Done,
-    /// The frame is the next one. These fields are added to it.
+    /// The next message must be the `connect` frame. Fields that the frame does not contain are
+    /// taken from this request.
     Awaited(ConnectRequest),
-    /// The frame was received, with the position to resume from, if any.
+    /// The frame was received. Holds the position to resume from, if any.
     Received(Option<String>),
 }
 
-/// The readiness that a session waits for.
+/// The condition that wakes a session.
 enum Readiness {
     Readable,
     Writable,
@@ -114,15 +118,17 @@ impl WebSocketSession {
         session
     }
 
-    /// Counts the memory of received bytes that are not processed yet, if it is significant.
+    /// Updates the counted memory of unprocessed input. Input of at most [`MESSAGE_BYTES_MAX`] does
+    /// not count.
     fn count_input(&self, worker: &mut Worker) {
         let bytes = self.decoder.buffered_bytes() + self.received.len();
         let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
         worker.connections[self.key].input.set(counted);
     }
 
-    /// Waits for the `connect` frame, and applies its subscription. Returns the position to resume
-    /// from, if any, or `None` if the connection does not start.
+    /// Waits for the `connect` frame and applies its subscription. Rejects the connection if the
+    /// frame does not arrive in time. Returns `None` if the connection does not start, and
+    /// otherwise the position to resume from, if any.
     async fn wait_for_connect(&mut self, defaults: ConnectRequest) -> Option<Option<String>> {
         self.connect = Connect::Awaited(defaults);
         self.decoder.limit_messages(CONNECT_BYTES_MAX);
@@ -132,7 +138,7 @@ impl WebSocketSession {
             tokio::time::timeout(CONNECT_TIMEOUT, run).await.is_ok()
         };
         if !in_time && self.awaits_connect() {
-            let message = format!("type must be connect, within {CONNECT_TIMEOUT:?}");
+            let message = format!("no connect frame arrived within {CONNECT_TIMEOUT:?}");
             let mut worker = self.context.worker.borrow_mut();
             reject_connect(&mut worker, self.key, FrameError { code: "request_timeout", message });
             worker.flush();
@@ -149,7 +155,8 @@ impl WebSocketSession {
             && self.context.worker.borrow().connections[self.key].is_open()
     }
 
-    /// Waits until `hello` is queued. Client frames are not read before.
+    /// Waits until `hello` is queued or the connection closes. The session does not read client
+    /// frames before then.
     async fn wait_for_hello(&self) {
         poll_fn(|cx| {
             let mut worker = self.context.worker.borrow_mut();
@@ -164,7 +171,7 @@ impl WebSocketSession {
         self.run_until(|_| false).await;
     }
 
-    /// Serves the socket until it is closed or `is_done`.
+    /// Serves the socket until it is closed or `is_done` returns true.
     async fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
         while !is_done(self) {
             match self.wait_for_readiness().await {
@@ -195,7 +202,8 @@ impl WebSocketSession {
             if connection.is_blocked && self.socket.poll_write_ready(cx).is_ready() {
                 return Poll::Ready(Readiness::Writable);
             }
-            // Back-pressure: the server does not read from a client that does not read replies.
+            // Back-pressure: the server does not read from a client that does not read the replies
+            // to its frames.
             if !connection.accepts_input() {
                 return Poll::Pending;
             }
@@ -210,7 +218,8 @@ impl WebSocketSession {
         .await
     }
 
-    /// Reads once, so that one client cannot monopolize the worker.
+    /// Reads from the socket once and decodes the received bytes. A single read per call prevents
+    /// one client from monopolizing the worker.
     fn read(&mut self) {
         let context = Rc::clone(&self.context);
         let mut buffer = context.read_buffer.borrow_mut();
@@ -224,7 +233,7 @@ impl WebSocketSession {
         }
     }
 
-    /// Decodes the bytes that were received earlier.
+    /// Decodes the bytes in `received`.
     fn decode_received(&mut self) {
         let received = std::mem::take(&mut self.received);
         let decoded = self.decode(&received);
@@ -232,8 +241,9 @@ impl WebSocketSession {
         self.count_input(&mut self.context.worker.borrow_mut());
     }
 
-    /// Decodes bytes of the client and handles the complete frames, until the client must read the
-    /// replies first, or the connection must start first. Returns how many bytes were decoded.
+    /// Decodes received bytes and handles complete frames. Pauses if the client must first read the
+    /// replies to its frames, or after a `connect` frame, because the connection must first start.
+    /// Returns the number of decoded bytes.
     fn decode(&mut self, bytes: &[u8]) -> usize {
         let context = Rc::clone(&self.context);
         let mut worker = context.worker.borrow_mut();
@@ -252,8 +262,8 @@ impl WebSocketSession {
         decoded
     }
 
-    /// Decodes bytes and handles the complete frames, until replies are to be written. Returns how
-    /// many bytes were decoded.
+    /// Decodes received bytes and handles complete frames until too many replies are queued, a
+    /// `connect` frame is received or the connection closes. Returns the number of decoded bytes.
     fn decode_once(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
         let key = self.key;
         if !worker.connections[key].is_open() {
@@ -280,8 +290,9 @@ impl WebSocketSession {
                 worker.close(key, &close);
                 worker.flush();
                 if worker.connections[key].send_queue.is_empty() {
-                    // After a protocol error nothing is decoded, not even the client's Close
-                    // frame. The client ends the connection by closing its side of the socket.
+                    // After a protocol error, nothing is decoded, not even the client's Close
+                    // frame. The server therefore shuts down its side of the socket, and the client
+                    // closes the connection.
                     let _ = SockRef::from(&*self.socket).shutdown(Shutdown::Write);
                 }
                 bytes.len()
@@ -295,7 +306,8 @@ impl WebSocketSession {
         worker.flush();
     }
 
-    /// Shuts the socket down in order, so that the client receives all written bytes and no reset.
+    /// Shuts down the socket gracefully, so that the client receives all written bytes instead of a
+    /// reset.
     async fn shut_down(self) {
         if let Ok(mut socket) = Rc::try_unwrap(self.socket) {
             let _ = socket.shutdown().await;
@@ -303,7 +315,8 @@ impl WebSocketSession {
     }
 }
 
-/// Returns whether the bytes contain a Close frame. All other frames are ignored while closing.
+/// Returns whether the bytes contain a Close frame or violate the protocol. All other frames are
+/// ignored while the connection closes.
 fn contains_close(decoder: &mut Decoder, bytes: &[u8]) -> bool {
     let mut found = false;
     let result = decoder.decode(bytes, |incoming| {
@@ -317,12 +330,12 @@ fn contains_close(decoder: &mut Decoder, bytes: &[u8]) -> bool {
 struct Registration {
     context: Rc<WorkerContext>,
     key: usize,
-    /// Sends `hello` and the replay.
+    /// The task that sends `hello` and the replay.
     resume_task: Option<JoinHandle<()>>,
 }
 
 impl Registration {
-    /// Starts to send `hello` and the replay.
+    /// Starts the task that sends `hello` and the replay.
     fn start(&mut self, since: Option<String>) {
         self.resume_task = Some(resume::start(&self.context, self.key, since));
     }
@@ -363,11 +376,11 @@ fn parse_connect(text: &str, defaults: ConnectRequest) -> Result<Start, FrameErr
     Ok(Start::try_from(request.or(defaults))?)
 }
 
-/// Reports why the connection does not start, as an `error` frame and as the reason of the close.
+/// Rejects a connection: sends an `error` frame and closes the connection with the same reason.
 fn reject_connect(worker: &mut Worker, key: usize, error: FrameError) {
     let code = match error.code {
         "too_many_channels" => CloseCode::TooManyChannels,
-        // A busy or suspended client may be faster at the next attempt.
+        // The client may have been busy or suspended, so this code permits a reconnection.
         "request_timeout" => CloseCode::NoPong,
         _ => CloseCode::BadRequest,
     };
@@ -390,8 +403,8 @@ fn try_handle_client_frame(worker: &mut Worker, key: usize, text: &str) -> Resul
             return Ok(());
         }
         ClientFrame::Connect(_) => {
-            let message = "type must not be connect: the connection has started; connect=frame in \
-                           the query makes it start with this frame";
+            let message = "type must not be connect: the connection has started; to start a \
+                           connection with a connect frame, add connect=frame to the query";
             return Err(FrameError { code: "invalid_field", message: message.to_owned() });
         }
         ClientFrame::Subscribe(request) => {
@@ -410,7 +423,7 @@ fn try_handle_client_frame(worker: &mut Worker, key: usize, text: &str) -> Resul
     let frame =
         if is_subscribe { ServerFrame::Subscribed(set) } else { ServerFrame::Unsubscribed(set) };
     reply(worker, key, &frame);
-    // A new subscriber of a state feed receives the last frame immediately.
+    // A new subscriber to a state feed receives the newest frame immediately.
     worker.flush_pending(key);
     Ok(())
 }

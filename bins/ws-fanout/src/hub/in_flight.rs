@@ -1,4 +1,4 @@
-//! The limit of the events that are on their way to the workers.
+//! The limit on events in flight to the workers.
 
 use std::sync::Arc;
 
@@ -6,11 +6,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::worker_event::WorkerEvent;
 
-/// Maximum size of the events that not all workers have handled. All workers share the bytes of an
-/// event. When it is reached, the feeds wait, and Redis keeps the data.
+/// Maximum total size of the events that at least one worker has not handled, in KiB. An event
+/// counts once, because all workers share its bytes. When the limit is reached, the feeds wait, and
+/// Redis keeps the data.
 const KIB_MAX: u32 = 16 * 1024;
 
-/// An event in the channel of a worker.
+/// An event in a worker's event channel.
 #[derive(Clone)]
 pub(crate) struct SentEvent {
     pub(crate) event: WorkerEvent,
@@ -18,7 +19,7 @@ pub(crate) struct SentEvent {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// The events on their way.
+/// The budget for events in flight.
 pub(super) struct InFlight(Arc<Semaphore>);
 
 impl Default for InFlight {
@@ -28,7 +29,8 @@ impl Default for InFlight {
 }
 
 impl InFlight {
-    /// Waits until an event fits.
+    /// Waits until an event fits into the budget, and reserves its size. An event that is larger
+    /// than the budget reserves the whole budget.
     pub(super) async fn admit(&self, event: WorkerEvent) -> SentEvent {
         let kib = u32::try_from(event.size_bytes() / 1024).unwrap_or(KIB_MAX);
         let permit = Arc::clone(&self.0).acquire_many_owned(kib.min(KIB_MAX)).await;

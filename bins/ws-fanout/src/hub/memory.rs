@@ -13,30 +13,30 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
-/// Approximate memory of a shared buffer in addition to its bytes.
+/// Approximate memory that a shared buffer occupies in addition to its bytes.
 const BUFFER_OVERHEAD_BYTES: usize = 64;
 /// Minimum interval between two log lines about closed connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The bytes that connections hold: frames that wait to be written, the names of subscriptions, and
-/// incomplete client frames. A buffer counts once, regardless of the number of send queues that
-/// share it, because that is the memory it occupies. The sum of all queues would be an upper bound
-/// that a single batch exceeds if it is delivered to enough clients.
+/// The bytes that connections hold: frames that are waiting to be written, the names in
+/// subscriptions, and unprocessed client input. A buffer counts once, regardless of the number of
+/// send queues that share it, because it occupies memory only once. If every queue counted the
+/// buffer, a single batch for many clients could exceed the limit.
 #[derive(Clone)]
 pub(crate) struct ConnectionMemory(Arc<Usage>);
 
 struct Usage {
     bytes: AtomicUsize,
     bytes_max: usize,
-    /// The size of the largest connection of each worker; `None` if the worker has not reported it
-    /// since the limit was exceeded.
+    /// The size of the largest connection of each worker. `None` if the worker has not reported
+    /// this size since the limit was exceeded.
     largest: Mutex<Vec<Option<usize>>>,
-    /// Notified when a worker must report its largest connection.
+    /// Notified when all workers must report their largest connections.
     exceeded: Notify,
     closes: Mutex<Closes>,
 }
 
-/// The connections that were closed to free memory.
+/// The log state for connections that were closed to free memory.
 #[derive(Default)]
 struct Closes {
     unlogged: usize,
@@ -63,15 +63,16 @@ impl ConnectionMemory {
         self.bytes() > self.0.bytes_max
     }
 
-    /// Counts a buffer until the last reference to it is dropped.
+    /// Converts a buffer to shared bytes, which count as connection memory until the last reference
+    /// to them is dropped.
     pub(crate) fn share(&self, buffer: Vec<u8>) -> Bytes {
         let buffer = CountedBuffer { buffer, memory: self.clone() };
         self.add(buffer.bytes());
         Bytes::from_owner(buffer)
     }
 
-    /// Counts a buffer from the moment it is no longer stored elsewhere until the last reference to
-    /// it is dropped.
+    /// Converts a buffer to stored bytes. The buffer counts from the time the [`StoredBytes`] value
+    /// is dropped until the last reference to the buffer is dropped.
     pub(crate) fn store(&self, buffer: Vec<u8>) -> StoredBytes {
         let buffer = CountedBuffer { buffer, memory: self.clone() };
         let counted = buffer.bytes();
@@ -90,7 +91,7 @@ impl ConnectionMemory {
         largest.len() - 1
     }
 
-    /// Waits until a worker has found that the limit is exceeded.
+    /// Waits until a worker detects that the limit is exceeded.
     pub(crate) fn wait_until_exceeded(&self) -> Notified<'_> {
         self.0.exceeded.notified()
     }
@@ -100,20 +101,21 @@ impl ConnectionMemory {
         self.0.exceeded.notify_waiters();
     }
 
-    /// Reports the size of the largest connection of a worker. Returns whether it is the largest of
-    /// the process, as far as all workers have reported.
+    /// Reports the size of the largest connection of a worker. Returns whether all workers have
+    /// reported and none has reported a larger size.
     pub(crate) fn report_largest(&self, worker: usize, bytes: usize) -> bool {
         let mut largest = self.0.largest.lock();
         largest[worker] = Some(bytes);
         largest.iter().all(|other| other.is_some_and(|other| other <= bytes))
     }
 
-    /// Withdraws the report of a worker, because the limit is no longer exceeded.
+    /// Withdraws the report of a worker. Workers call this once the limit is no longer exceeded.
     pub(crate) fn withdraw_largest(&self, worker: usize) {
         self.0.largest.lock()[worker] = None;
     }
 
-    /// Counts closed connections. Returns how many are to be logged, at most once per minute.
+    /// Counts closed connections. At most once per minute, returns the number of closed connections
+    /// that have not been logged.
     pub(crate) fn record_closes(&self, connections: usize, now: Instant) -> Option<usize> {
         let mut closes = self.0.closes.lock();
         closes.unlogged += connections;
@@ -134,7 +136,7 @@ impl ConnectionMemory {
     }
 }
 
-/// A buffer whose memory is subtracted when it is dropped.
+/// A buffer that counts as connection memory until it is dropped.
 struct CountedBuffer {
     buffer: Vec<u8>,
     memory: ConnectionMemory,
@@ -158,8 +160,9 @@ impl Drop for CountedBuffer {
     }
 }
 
-/// Bytes that are also stored outside of send queues, where another limit applies: for replays, or
-/// as the newest state of a feed. They count as memory of connections once this is dropped.
+/// Bytes that are also stored outside the send queues, for replays or as the newest state of a
+/// feed, and do not count as connection memory there. Once this value is dropped, the bytes count
+/// for as long as a send queue holds them.
 pub(crate) struct StoredBytes {
     bytes: Bytes,
     counted: usize,
@@ -182,19 +185,19 @@ impl Deref for StoredBytes {
 
 impl Drop for StoredBytes {
     fn drop(&mut self) {
-        // The last reference, which may be this one, subtracts the same number.
+        // Dropping the last reference, which may be `self.bytes`, subtracts the same number.
         self.memory.add(self.counted);
     }
 }
 
-/// Memory of a connection other than frames.
+/// Memory that a connection holds in addition to frames.
 pub(crate) struct Reservation {
     memory: ConnectionMemory,
     bytes: usize,
 }
 
 impl Reservation {
-    /// Changes the size of the reservation.
+    /// Sets the size of the reservation, in bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
         if bytes == self.bytes {
             return;
@@ -223,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_buffer_counts_once_until_its_last_reference() {
+    fn shared_buffer_counts_once_until_its_last_reference_is_dropped() {
         let memory = ConnectionMemory::new(1_000);
         let first = memory.share(vec![0; 900]);
         let counted = memory.bytes();
@@ -231,7 +234,7 @@ mod tests {
         let (second, part) = (first.clone(), first.slice(..1));
         assert_eq!(memory.bytes(), counted);
         drop((first, second));
-        assert_eq!(memory.bytes(), counted, "a slice keeps the whole buffer");
+        assert_eq!(memory.bytes(), counted, "a slice keeps the whole buffer in memory");
         drop(part);
         assert_eq!(memory.bytes(), 0);
     }

@@ -1,5 +1,5 @@
-//! The process-wide state: all workers, the events that they receive, and the limits that apply to
-//! all of them together.
+//! The process-wide state: the workers, the events that they receive, and the limits that they
+//! share.
 
 mod in_flight;
 mod memory;
@@ -32,29 +32,30 @@ use crate::{
     frames::StateFrame, host_registry::HostRegistry, http::OriginLog, worker_event::WorkerEvent,
 };
 
-/// How long the server tries to send a Close frame before it drops the connection.
+/// How long a connection may take to close before the server drops it.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Capacity of a worker's event channel. When it is full, the feeds wait, and Redis keeps the data.
+/// Capacity of a worker's event channel. When a channel is full, the feeds wait, and Redis keeps
+/// the data.
 const WORKER_EVENTS_MAX: usize = 64;
-/// Upper bound of [`Hub::position_interval`].
+/// Maximum value of [`Hub::position_interval`].
 const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
-/// Position frames that an idle connection receives per resume window.
+/// Minimum number of position frames that an idle connection receives per resume window.
 const POSITIONS_PER_WINDOW: u32 = 3;
-/// `Retry-After` of rejected connections.
+/// Value of `Retry-After` for rejected connections.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Part of the shutdown timeout that is reserved for the last Close frames and the HTTP server.
 const DRAIN_MARGIN: Duration = Duration::from_secs(9);
 /// Interval at which a drain checks whether all connections are closed.
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// All workers of the process.
+/// The state that all workers of the process share.
 pub(crate) struct Hub {
     pub(crate) hot: HotStore,
     pub(crate) settings: Arc<Settings>,
     pub(crate) lifecycle: Lifecycle,
-    /// Admitted connections, including those that are still being set up.
+    /// Number of admitted connections, including connections that are still being set up.
     connections: AtomicUsize,
-    /// Frames queued for connections since the start.
+    /// Number of frames queued for connections since the process started.
     pub(crate) delivered: Arc<AtomicU64>,
     pub(crate) host_registry: Arc<HostRegistry>,
     /// The memory that all connections hold.
@@ -62,13 +63,13 @@ pub(crate) struct Hub {
     pub(crate) replay_budget: ReplayBudget,
     pub(crate) origin_log: OriginLog,
     in_flight: InFlight,
-    /// Notified when a worker exits before the process drains.
+    /// Notified when a broadcast detects that a worker has exited before the process drains.
     worker_failed: Notify,
     shared: Mutex<Shared>,
 }
 
-/// State under a single lock, so that a worker that registers late neither misses nor repeats an
-/// event.
+/// State under a single lock, so that a worker that registers late neither misses an event nor
+/// receives an event twice.
 #[derive(Default)]
 struct Shared {
     workers: Vec<mpsc::Sender<SentEvent>>,
@@ -109,8 +110,9 @@ impl Hub {
         (self.memory.add_worker(), position.chain(states).collect(), events)
     }
 
-    /// Sends an event to all workers. Waits while the channel of a worker is full, or while too
-    /// many bytes are on their way.
+    /// Sends an event to all workers, and stores its position or state for workers that register
+    /// later. Waits while the event channel of a worker is full, or while too many bytes are in
+    /// flight.
     pub(crate) async fn broadcast(&self, event: WorkerEvent) {
         let sent = self.in_flight.admit(event).await;
         let event = &sent.event;
@@ -127,25 +129,27 @@ impl Hub {
             shared.workers.clone()
         };
         for worker in workers {
-            // During a drain, workers exit one after the other.
+            // During a drain, workers exit at different times.
             if worker.send(sent.clone()).await.is_err() && !self.lifecycle.is_draining() {
                 self.worker_failed.notify_one();
             }
         }
     }
 
-    /// Waits until a worker has exited unexpectedly: its connections no longer receive anything.
+    /// Waits until a broadcast detects that a worker has exited unexpectedly. The connections of
+    /// that worker receive no more frames.
     pub(crate) async fn wait_for_worker_failure(&self) {
         self.worker_failed.notified().await;
     }
 
-    /// Returns how long a connection stays without a positioned frame until it receives a position
-    /// frame, which keeps its position within the resume window.
+    /// Returns how long a connection may go without a frame that has a position before the server
+    /// sends a `position` frame. This frame keeps the position of an idle client within the resume
+    /// window.
     pub(crate) fn position_interval(&self) -> Duration {
         (self.settings.queue.resume_window / POSITIONS_PER_WINDOW).min(POSITION_INTERVAL_MAX)
     }
 
-    /// Returns the number of connections and of delivered frames.
+    /// Returns the number of connections and the number of delivered frames.
     pub(crate) fn report(&self) -> FanoutReport {
         FanoutReport {
             connections: self.connections.load(Ordering::Relaxed) as u64,
@@ -153,7 +157,7 @@ impl Hub {
         }
     }
 
-    /// Admits one more connection.
+    /// Admits a connection, or returns the reason for refusing it.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<ConnectionPermit, Refusal> {
         if self.lifecycle.is_draining() {
             return Err(Refusal::Draining);
@@ -166,8 +170,8 @@ impl Hub {
         Err(Refusal::Full)
     }
 
-    /// Closes all connections when the process starts to drain. Connections that are still open
-    /// after the last close timeout are dropped with the process.
+    /// Closes all connections over the drain duration. Connections that are still open after the
+    /// last close timeout are dropped when the process exits.
     pub(crate) async fn drain(self: Arc<Self>) {
         let available = self.settings.lifecycle.shutdown_timeout.saturating_sub(DRAIN_MARGIN);
         let duration = self.settings.fanout.drain.min(available);
@@ -175,7 +179,7 @@ impl Hub {
             warn!(
                 drain = ?duration,
                 "hub: fanout.drain does not fit into lifecycle.shutdown_timeout; \
-                 connections are closed over a shorter time"
+                 closing connections over a shorter time"
             );
         }
         self.broadcast(WorkerEvent::Drain(duration)).await;
@@ -195,12 +199,12 @@ impl Hub {
     }
 }
 
-/// The reason why a connection is not admitted.
+/// The reason for refusing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The process is draining.
     Draining,
-    /// The connection limit is reached.
+    /// The connection limit has been reached.
     Full,
 }
 

@@ -1,4 +1,5 @@
-//! The limit of the replays that a process reads or has queued for clients.
+//! The limit on the total size of the replays that the process is reading or has queued for
+//! clients.
 
 use std::sync::{
     Arc,
@@ -7,19 +8,19 @@ use std::sync::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Unit of the budget.
+/// The unit of the budget, in bytes.
 const KIB: usize = 1024;
 
-/// The bytes that all replays together may use. Connections wait for their turn in the order in
-/// which they ask, before each page.
+/// The memory budget that all replays share. Before each page of a replay, the connection acquires
+/// a share. Connections acquire shares in the order of their requests.
 pub(crate) struct ReplayBudget {
     free_kib: Arc<Semaphore>,
     kib_max: usize,
-    /// Connections that wait.
+    /// Number of connections that wait for a share.
     waiting: AtomicUsize,
 }
 
-/// A part of the budget, returned on drop.
+/// A share of the budget, returned on drop.
 pub(crate) struct ReplayShare(OwnedSemaphorePermit);
 
 impl ReplayBudget {
@@ -28,7 +29,8 @@ impl ReplayBudget {
         Self { free_kib: Arc::new(Semaphore::new(kib_max)), kib_max, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits until this many bytes are free, or the whole budget if it is smaller.
+    /// Acquires a share of `bytes` bytes, or the whole budget if the budget is smaller. Waits until
+    /// the share is available.
     pub(crate) async fn acquire(&self, bytes: usize) -> ReplayShare {
         let kib = u32::try_from(bytes.div_ceil(KIB).min(self.kib_max)).unwrap_or(u32::MAX);
         if let Ok(permit) = Arc::clone(&self.free_kib).try_acquire_many_owned(kib) {
@@ -39,21 +41,23 @@ impl ReplayBudget {
         ReplayShare(permit.expect("invariant: the semaphore is never closed"))
     }
 
-    /// Returns whether connections wait for their turn.
+    /// Returns whether connections are waiting for a share.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 
 impl ReplayShare {
-    /// Returns what exceeds this many bytes to the budget.
+    /// Shrinks a larger share to `bytes` bytes, rounded up to a multiple of 1 KiB, and returns the
+    /// rest to the budget.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let surplus = self.0.num_permits().saturating_sub(bytes.div_ceil(KIB));
         drop(self.0.split(surplus));
     }
 }
 
-/// Counts a waiting connection, also if its task is aborted.
+/// A guard that counts a waiting connection. Dropping the guard reverts the count, even if the
+/// connection's task is aborted.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -76,14 +80,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn connections_wait_for_their_turn_in_order() {
+    async fn connections_acquire_shares_in_order() {
         let budget = ReplayBudget::new(4 * KIB);
         let mut first = budget.acquire(3 * KIB).await;
         let (mut second, mut third) =
             (Box::pin(budget.acquire(2 * KIB)), Box::pin(budget.acquire(KIB)));
         assert!(!budget.is_exhausted());
         assert!(second.as_mut().now_or_never().is_none() && budget.is_exhausted());
-        assert!(third.as_mut().now_or_never().is_none(), "the second is first in line");
+        assert!(third.as_mut().now_or_never().is_none(), "the second request is served first");
         first.shrink(2 * KIB - 1);
         let second = second.now_or_never().expect("it fits");
         assert!(third.as_mut().now_or_never().is_none());
@@ -95,7 +99,7 @@ mod tests {
     async fn page_larger_than_the_budget_takes_all_of_it() {
         let budget = ReplayBudget::new(1);
         let mut share = budget.acquire(100 * KIB).await;
-        assert!(budget.acquire(1).now_or_never().is_none(), "the budget is taken");
+        assert!(budget.acquire(1).now_or_never().is_none(), "the whole budget is in use");
         share.shrink(100 * KIB);
         share.shrink(0);
         assert!(budget.acquire(1).now_or_never().is_some());

@@ -1,4 +1,4 @@
-//! Resuming a connection: checks whether its position is still known, and replays missed messages.
+//! Resumes connections: checks the resume position and replays missed messages.
 
 mod page_size;
 
@@ -22,20 +22,22 @@ use crate::{
 /// How long a connection waits for Redis before it is closed with `overloaded`.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// How long a client may read nothing of a replay while other connections wait for their turn.
+/// How long a client may go without reading its replay before its connection is closed, if other
+/// connections are waiting for the replay budget.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval at which a replay that waits for its client checks whether others wait for their turn.
+/// Interval between checks for a stalled client while a replay waits for that client.
 const STALL_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Spawns a task that sends `hello` to a connection and replays missed messages. The caller must
-/// abort the task when the connection closes.
+/// abort the task when removing the connection from the worker, because the key is then invalid.
 pub(crate) fn start(
     context: &Rc<WorkerContext>,
     key: usize,
     since: Option<String>,
 ) -> JoinHandle<()> {
     let context = Rc::clone(context);
-    // Boxed, because a task keeps the memory of its future until its handle is dropped.
+    // The future is boxed so that its memory is freed when the task completes. The memory of the
+    // task itself is freed only when its handle is dropped.
     rt::spawn(Box::pin(async move {
         if let Some(since) = send_hello(&context, key, since.as_deref()).await {
             replay(&context, key, since).await;
@@ -43,7 +45,8 @@ pub(crate) fn start(
     }))
 }
 
-/// Sends `hello`, and returns the position to replay from if the connection resumes.
+/// Sends `hello` and returns the position to replay from, or `None` if the connection does not
+/// resume. Closes the connection if Redis does not respond in time.
 async fn send_hello(context: &WorkerContext, key: usize, since: Option<&str>) -> Option<Position> {
     let resolving = async {
         wait_for_first_position(context).await;
@@ -91,7 +94,7 @@ fn close_overloaded(context: &WorkerContext, key: usize) {
     worker.flush();
 }
 
-/// Waits until Redis has been reached for the first time.
+/// Waits until the worker has its first position from Redis.
 async fn wait_for_first_position(context: &WorkerContext) {
     loop {
         let advanced = context.advanced.notified();
@@ -102,7 +105,8 @@ async fn wait_for_first_position(context: &WorkerContext) {
     }
 }
 
-/// Parses a position and checks that it is still known. Retries while Redis is unavailable.
+/// Parses a position and checks that the connection can resume from it. Retries while Redis is
+/// unavailable.
 async fn resolve_position(context: &WorkerContext, since: &str) -> Result<Position, ResumeFailure> {
     let position = Position::from_str(since).map_err(|_| ResumeFailure::UnknownPosition)?;
     if context.worker.borrow().can_replay_from(&position) {
@@ -123,7 +127,8 @@ async fn resolve_position(context: &WorkerContext, since: &str) -> Result<Positi
     }
 }
 
-/// Checks a position in Redis. Returns the reason why it cannot be resumed, or `None` if it can.
+/// Checks in Redis whether a connection can resume from a position. Returns the reason if the
+/// connection cannot resume, and otherwise `None`.
 async fn find_failure(
     context: &WorkerContext,
     position: &Position,
@@ -135,7 +140,7 @@ async fn find_failure(
     if newest.epoch != position.epoch || newest.entry < position.entry {
         return Ok(Some(ResumeFailure::DataLost));
     }
-    // The newest position is known even if its entry was trimmed.
+    // A connection can resume from the newest position even if the entry there was trimmed.
     if newest.entry == position.entry {
         return Ok(None);
     }
@@ -149,23 +154,24 @@ async fn find_failure(
     context.hot.message_stream().find_loss(position.entry).await.map(Some)
 }
 
-/// Replays everything after `since`, in stream order and at the pace of the client, until the
-/// connection is live. Each page waits for a share of the budget of the process. The share is returned
-/// when the client has received the page.
+/// Replays all messages after `since` that match the subscription, in stream order and at the pace
+/// of the client, until the connection is live or closes. Before each page, the connection acquires
+/// a share of the replay budget. The connection returns the share when its send queue has room for
+/// the next page, or when the replay ends.
 async fn replay(context: &WorkerContext, key: usize, since: Position) {
     let (mut cursor, mut page_size) = (since.entry, PageSize::default());
     let mut share: Option<ReplayShare> = None;
     let mut deadline = Instant::now() + REDIS_TIMEOUT;
     loop {
-        let waits_since = Instant::now();
+        let wait_started_at = Instant::now();
         if !wait_for_room(context, key, share.is_some()).await {
             return;
         }
         drop(share.take());
         let bytes = page_size.bytes_max().max(REPLAY_PAGE_BYTES);
         let mut taken = context.hub.replay_budget.acquire(bytes).await;
-        // Only time spent on Redis counts toward the deadline.
-        deadline += waits_since.elapsed();
+        // The time spent waiting for the client and the budget does not count toward the deadline.
+        deadline += wait_started_at.elapsed();
         let advanced = context.advanced.notified();
         let mut step = replay_step(context, key, &since, &mut cursor);
         if step == ReplayStep::ReadStream {
@@ -187,16 +193,16 @@ async fn replay(context: &WorkerContext, key: usize, since: Position) {
     }
 }
 
-/// The outcome of a step of a replay.
+/// The outcome of one step of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReplayStep {
     /// The replay has ended.
     Done,
-    /// Messages were enqueued, and more follow.
+    /// The cursor has advanced, and more entries may follow.
     Advanced,
-    /// The cursor is ahead of the worker.
+    /// The cursor is ahead of the worker's position.
     WaitForWorker,
-    /// The next messages must be read from Redis, which may have to be retried.
+    /// The next entries must be read from Redis, or a failed read must be retried.
     ReadStream,
 }
 
@@ -229,7 +235,7 @@ fn replay_step(
     step
 }
 
-/// Reads a page from Redis and enqueues it.
+/// Reads a page from Redis and enqueues the entries that match the subscription.
 async fn replay_page(
     context: &WorkerContext,
     key: usize,
@@ -238,7 +244,7 @@ async fn replay_page(
     page_size: &mut PageSize,
 ) -> ReplayStep {
     match read_page(context, since, *cursor, page_size.entries()).await {
-        // Redis has fewer entries than this process: it has lost data, and a new epoch begins soon.
+        // Redis has lost entries that this process has delivered. A new epoch is about to begin.
         Ok(Ok(page)) if page.is_empty() => ReplayStep::ReadStream,
         Ok(Ok(page)) => {
             context.replay_outages.record_success();
@@ -258,7 +264,8 @@ async fn replay_page(
     }
 }
 
-/// Reads the entries after the cursor. Fails if entries were trimmed or belong to another epoch.
+/// Reads up to `entries` entries after the cursor. Returns a [`ResumeFailure`] if entries were
+/// trimmed or belong to another epoch.
 async fn read_page(
     context: &WorkerContext,
     since: &Position,
@@ -271,13 +278,15 @@ async fn read_page(
     let Some(page) = context.hot.message_stream().read_after(cursor, entries).await? else {
         return Ok(Err(ResumeFailure::Window));
     };
-    // A position may point to the last entry of the previous epoch, but to no earlier one.
+    // The entry at a position is in the position's epoch or is the last entry of the previous
+    // epoch. A later entry from any other epoch therefore means that data was lost.
     let is_same_epoch = page.iter().all(|entry| *entry.epoch == *since.epoch);
     Ok(if is_same_epoch { Ok(page) } else { Err(ResumeFailure::DataLost) })
 }
 
-/// Enqueues the subscribed part of a page, up to [`REPLAY_PAGE_BYTES`], and returns the last entry
-/// that was considered.
+/// Enqueues the entries in a page that match the subscription, up to [`REPLAY_PAGE_BYTES`] in
+/// total. A single entry may exceed this limit. Returns the ID of the last entry that was enqueued
+/// or did not match, or `cursor` if there is none.
 fn send_page(
     context: &WorkerContext,
     key: usize,
@@ -313,7 +322,7 @@ fn send_page(
     end
 }
 
-/// Reports to a connection that its replay failed, and continues with live delivery.
+/// Sends `hello` with the reason for a failed replay, and starts live delivery.
 fn abandon_replay(context: &WorkerContext, key: usize, failure: ResumeFailure) {
     let mut worker = context.worker.borrow_mut();
     if worker.connections[key].stage == Stage::Replaying {
@@ -323,8 +332,8 @@ fn abandon_replay(context: &WorkerContext, key: usize, failure: ResumeFailure) {
 }
 
 /// Waits until the send queue has room for the next part of a replay. Returns false if the replay
-/// has ended. A connection that holds a share of the budget is closed if its client reads nothing
-/// while others wait.
+/// has ended. If the connection holds a share of the budget, closes the connection when its client
+/// stalls while other connections wait for the budget.
 async fn wait_for_room(context: &WorkerContext, key: usize, has_share: bool) -> bool {
     loop {
         let room = poll_for_room(context, key);

@@ -1,16 +1,18 @@
-//! The number of entries per read of the stream.
+//! The size of the pages that a replay reads from the stream.
 
 use crate::worker::REPLAY_PAGE_BYTES;
 
-/// Entries of the first read: with messages of maximum size, twice the size of a page.
+/// Number of entries in the first page. If all these entries have the maximum size, they occupy
+/// twice [`REPLAY_PAGE_BYTES`].
 const ENTRIES_INITIAL: usize = 8;
-/// Entries of the longest read.
+/// Maximum number of entries in a page.
 const ENTRIES_MAX: usize = 64;
-/// Maximum size of a message; expiries can be larger and are rare.
+/// Maximum size of a message, in bytes. Entries for takes and deletions can be larger, but are
+/// rare.
 const ENTRY_BYTES_MAX: usize = 64 * 1024;
 
-/// The number of entries per read, adapted to the size of the entries: Redis cannot limit a read by
-/// bytes.
+/// The number of entries per page, adapted to the size of the entries, because Redis cannot limit a
+/// read by size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageSize {
     entries: usize,
@@ -27,13 +29,13 @@ impl PageSize {
         self.entries
     }
 
-    /// Returns the size of a page with entries of maximum size.
+    /// Returns the size of a page in bytes if all its entries have the maximum size.
     pub(super) fn bytes_max(self) -> usize {
         self.entries * ENTRY_BYTES_MAX
     }
 
-    /// Sets the number of entries to that of a full page, judged by a page with this many entries
-    /// and bytes. It at most doubles.
+    /// Adapts the number of entries so that the next page has about [`REPLAY_PAGE_BYTES`], based on
+    /// the numbers of entries and bytes in the last page. The number at most doubles.
     pub(super) fn adapt(&mut self, entries: usize, bytes: usize) {
         let fitting = entries * REPLAY_PAGE_BYTES / bytes.max(1);
         self.entries = fitting.clamp(1, self.entries * 2).min(ENTRIES_MAX);
@@ -45,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_small_entries_grow_and_those_of_large_entries_shrink() {
+    fn pages_grow_with_small_entries_and_shrink_with_large_entries() {
         let mut page = PageSize::default();
         let mut read = |entry_bytes| {
             let entries = page.entries();

@@ -1,32 +1,33 @@
 //! Close codes and reasons (RFC 6455, section 7.4; codes from 4000 on are specific to this
 //! service).
 
-/// A code with which the server closes a connection. After codes up to 4499 the client may
-/// reconnect; from 4500 on it must not.
+/// A code that the server sends to close a connection. A client may reconnect after codes up to
+/// 4499, but not after codes from 4500 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseCode {
     /// 1001: this process is draining.
     GoingAway,
     /// 1002: the client violated the WebSocket protocol.
     Protocol,
-    /// 1003: a binary frame, which is not supported.
+    /// 1003: the client sent a binary frame, which is not supported.
     Unsupported,
-    /// 1007: a text frame that is not UTF-8.
+    /// 1007: the client sent text that is not UTF-8.
     InvalidText,
-    /// 1009: a message above the size limit.
+    /// 1009: the client sent a message that exceeds the size limit.
     TooLarge,
-    /// 4000: the client reads more slowly than frames are queued, or its connection holds the most
-    /// memory while all of them hold too much.
+    /// 4000: the client reads too slowly, or its connection holds the most memory while all
+    /// connections together hold too much.
     SlowConsumer,
-    /// 4001: no pong or no `connect` frame arrived in time, or the client has read nothing.
+    /// 4001: the client did not send a pong or the `connect` frame in time, or stopped reading.
     NoPong,
-    /// 4002: Redis is unavailable or overloaded.
+    /// 4002: Redis did not respond in time, or the client stopped reading a replay while other
+    /// connections waited for the replay budget.
     Overloaded,
     /// 4500: the query or the `connect` frame is invalid.
     BadRequest,
-    /// 4501: the query or the `connect` frame names too many channels.
+    /// 4501: the query or the `connect` frame names too many channels, videos or hosts.
     TooManyChannels,
-    /// 4504: web pages of this origin may not connect.
+    /// 4504: web pages from this origin may not connect.
     OriginNotAllowed,
 }
 
@@ -69,15 +70,16 @@ impl CloseCode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: CloseCode,
-    /// At most [`REASON_BYTES_MAX`] bytes.
+    /// The reason, of at most [`REASON_BYTES_MAX`] bytes.
     pub(crate) reason: String,
 }
 
-/// Maximum length of a reason: a control frame has at most 125 bytes, and the code takes two.
+/// Maximum length of a reason: the payload of a control frame has at most 125 bytes, and the code
+/// takes two of them.
 const REASON_BYTES_MAX: usize = 123;
 
 impl Close {
-    /// Creates a close with a specific reason, truncated to [`REASON_BYTES_MAX`].
+    /// Creates a close with a specific reason, truncated to [`REASON_BYTES_MAX`] bytes.
     pub(crate) fn with_reason(code: CloseCode, reason: impl Into<String>) -> Self {
         let mut reason = reason.into();
         let end = (0..=REASON_BYTES_MAX).rev().find(|end| reason.is_char_boundary(*end));
@@ -89,8 +91,8 @@ impl Close {
 }
 
 impl Close {
-    /// Creates the close of a WebSocket of an origin that is not allowed. Scripts can read a close
-    /// code and its reason, but not the response to a rejected upgrade.
+    /// Creates the close for a WebSocket from an origin that is not allowed. Scripts can read a
+    /// close code and its reason, but not the response to a rejected upgrade.
     pub(crate) fn origin_not_allowed(origin: &str) -> Self {
         let code = CloseCode::OriginNotAllowed;
         Self::with_reason(code, format!("{}: {origin}", code.as_str()))
@@ -116,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the next code. The match makes every new code a compile error until it is added.
+    /// Returns the next code. A new variant causes a compile error until the match includes it.
     fn next(code: CloseCode) -> Option<CloseCode> {
         match code {
             CloseCode::GoingAway => Some(CloseCode::Protocol),

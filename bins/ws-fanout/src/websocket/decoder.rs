@@ -4,11 +4,11 @@ use std::str;
 
 use super::{Close, CloseCode, close::is_valid_code};
 
-/// Maximum length of a client message.
+/// Maximum length of a client message other than `connect`, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Maximum length of the payload of a control frame.
 const CONTROL_BYTES_MAX: usize = 125;
-/// Length of the longest header: two bytes, eight bytes of length and four of mask.
+/// Length of the longest header: two bytes, an eight-byte length and a four-byte mask.
 const HEADER_BYTES_MAX: usize = 14;
 
 /// A complete message or control frame from a client.
@@ -16,14 +16,14 @@ const HEADER_BYTES_MAX: usize = 14;
 pub(crate) enum Incoming {
     /// A text message.
     Text(String),
-    /// A ping; its payload is to be echoed.
+    /// A ping with its payload, which the pong must echo.
     Ping(Vec<u8>),
     Pong,
     /// A Close frame with its code.
     Close(Option<u16>),
 }
 
-/// Decodes the bytes of one client. Buffers only the incomplete frame or message.
+/// A decoder for the bytes from one client. Buffers only the incomplete frame or message.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     message_bytes_max: usize,
@@ -33,13 +33,13 @@ pub(crate) struct Decoder {
     frame: Option<Frame>,
     /// Whether a message is incomplete.
     in_message: bool,
-    /// The received part of the message.
+    /// The received part of the incomplete message.
     message: Vec<u8>,
-    /// Length of the prefix of the message that is known to be UTF-8.
+    /// Length of the part of `message` that is known to be valid UTF-8.
     valid_bytes: usize,
     /// The received part of the payload of a control frame.
     control: Vec<u8>,
-    /// Whether the client has violated the protocol.
+    /// Whether decoding has failed.
     has_failed: bool,
 }
 
@@ -49,7 +49,7 @@ struct Frame {
     is_final: bool,
     mask: [u8; 4],
     length: usize,
-    /// Received bytes of the payload.
+    /// Number of received bytes of the payload.
     received: usize,
 }
 
@@ -78,22 +78,22 @@ impl Decoder {
         }
     }
 
-    /// Changes the maximum length of messages that have not begun.
+    /// Changes the maximum length of messages, starting with the next frame.
     pub(crate) fn limit_messages(&mut self, bytes_max: usize) {
         self.message_bytes_max = bytes_max;
     }
 
-    /// Returns the memory of the incomplete message.
+    /// Returns the memory that the incomplete message occupies, in bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.message.capacity()
     }
 
     /// Decodes `input` and passes complete messages and control frames to `handle`, which returns
-    /// whether to continue. Returns how many bytes were decoded. After a protocol violation, all
-    /// further input is ignored.
+    /// whether to continue. Returns the number of decoded bytes. After an error, all further input
+    /// is ignored.
     ///
     /// # Errors
-    /// The close to send if the client has violated the protocol.
+    /// Returns the close code and reason to send if the client violates the protocol or a limit.
     pub(crate) fn decode(
         &mut self,
         input: &[u8],
@@ -109,7 +109,7 @@ impl Decoder {
         outcome.map(|rest| input.len() - rest)
     }
 
-    /// Returns how many bytes are left.
+    /// Decodes frames and returns the number of remaining bytes.
     fn decode_frames(
         &mut self,
         mut input: &[u8],
@@ -143,7 +143,7 @@ impl Decoder {
         }
     }
 
-    /// Reads a frame header, or returns `None` while it is incomplete.
+    /// Reads a frame header. Returns `None` if the header is still incomplete.
     fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, Close> {
         loop {
             let wanted = self.header_length();
@@ -165,7 +165,7 @@ impl Decoder {
         }
     }
 
-    /// Returns the length of the header, as far as the received bytes determine it.
+    /// Returns the length of the header, or 2 until the first two bytes determine the length.
     fn header_length(&self) -> usize {
         if self.header_bytes < 2 {
             return 2;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_of_messages_can_be_changed() {
+    fn message_size_limit_can_be_changed() {
         let long = frame(0x81, &[b'x'; 100]);
         let mut decoder = Decoder::new(100);
         assert_eq!(decoder.decode(&long, |_| true), Ok(long.len()));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn protocol_violations_have_their_close_codes() {
+    fn each_protocol_violation_has_a_close_code() {
         for (bytes, code) in [
             (vec![0x81, 0x01, b'x'], 1002),
             (frame(0xC1, b""), 1002),

@@ -1,4 +1,4 @@
-//! Encoding of server frames: unfragmented and unmasked (RFC 6455, section 5.2).
+//! Encodes server frames, which are unfragmented and unmasked (RFC 6455, section 5.2).
 
 use bytes::Bytes;
 
@@ -9,18 +9,18 @@ const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 const PONG: u8 = 0xA;
 
-/// A ping without payload.
+/// A ping without a payload.
 pub(crate) const PING: Bytes = Bytes::from_static(&[0x89, 0]);
 
 /// Length of the longest frame header.
 const HEADER_BYTES_MAX: usize = 10;
-/// Length of the header of a frame with 126 to 65,535 bytes.
+/// Length of the header of a frame with a payload of 126 to 65,535 bytes.
 const MEDIUM_HEADER_BYTES: usize = 4;
 
-/// Appends a text frame, whose payload `write` appends.
+/// Appends a text frame. `write` appends the payload.
 pub(crate) fn encode_text(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    // Most frames have a medium length: that header is reserved, and replaced if the length
-    // differs.
+    // Reserves space for the medium header, which most frames need. The actual header replaces this
+    // space.
     let start = buffer.len();
     buffer.extend_from_slice(&[0; MEDIUM_HEADER_BYTES]);
     write(buffer);
@@ -29,13 +29,14 @@ pub(crate) fn encode_text(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)
     buffer.splice(start..start + MEDIUM_HEADER_BYTES, header[..used].iter().copied());
 }
 
-/// Returns the payload of a frame that [`encode_text`] has encoded.
+/// Returns the payload of a frame that [`encode_text`] encoded.
 pub(crate) fn text_payload(frame: &[u8]) -> &[u8] {
     frame.get(header_length(frame)..).unwrap_or_default()
 }
 
 /// Finds the frame that contains the byte at `offset` in consecutive frames. Returns the end of the
-/// frame and the number of frames before it. If a frame begins at `offset`, returns `offset`.
+/// frame and the number of frames before it. If a frame begins at `offset`, returns `offset` as the
+/// end.
 pub(crate) fn find_frame(frames: &[u8], offset: usize) -> (usize, u32) {
     let (mut start, mut before) = (0, 0);
     while start < offset {
@@ -69,7 +70,7 @@ pub(crate) fn encode_close(close: &Close) -> Bytes {
     encode_close_payload(Some(close.code.number()), close.reason.as_bytes())
 }
 
-/// Encodes the reply to a Close frame of the client, which echoes its code.
+/// Encodes the reply to a client's Close frame. The reply echoes the code.
 pub(crate) fn encode_close_reply(code: Option<u16>) -> Bytes {
     encode_close_payload(code, b"")
 }

@@ -1,4 +1,4 @@
-//! The subset of the WebSocket protocol (RFC 6455) that a server of text frames needs.
+//! The subset of the WebSocket protocol (RFC 6455) that a server needs to exchange text frames.
 
 mod close;
 mod decoder;

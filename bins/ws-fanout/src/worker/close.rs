@@ -1,5 +1,5 @@
-//! Closing connections: individually, as requested by the client, all in a drain, or the largest
-//! ones when connections hold too much memory.
+//! Closes connections: individually, at the request of the client, in a drain, or because
+//! connections hold too much memory.
 
 use std::{
     ops::RangeInclusive,
@@ -22,21 +22,23 @@ use crate::{
     websocket::{Close, CloseCode, encode_close, find_frame},
 };
 
-/// The delay after which a client reconnects after a drain, in milliseconds.
+/// The delay before a client reconnects after a drain, in milliseconds.
 pub(crate) const DRAIN_RETRY_MS: RangeInclusive<u64> = 100..=2_000;
-/// Minimum pause between two searches for the largest connections, each of which visits all
-/// connections.
+/// Minimum pause between two searches for the largest connections, because each search visits all
+/// connections of the worker.
 const CLOSES_PAUSE: Duration = Duration::from_millis(10);
 
 impl Worker {
-    /// Closes a connection from this side. The worker tries to send the Close frame for
-    /// [`CLOSE_TIMEOUT`]. If the client reads too slowly, or the server is overloaded, queued frames
-    /// are discarded, except for the rest of a partially written one.
+    /// Closes a connection from the server side. The worker drops a connection that is still
+    /// closing after [`CLOSE_TIMEOUT`]. For the codes [`CloseCode::SlowConsumer`] and
+    /// [`CloseCode::Overloaded`], discards the queued frames, except for the rest of a partially
+    /// written WebSocket frame.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
         self.close_with_retry(key, close, None);
     }
 
-    /// Closes a connection like [`Self::close`]. An `EventSource` reconnects after `retry_after_ms`.
+    /// Closes a connection as [`Self::close`] does. If `retry_after_ms` is present, an
+    /// `EventSource` reconnects after this delay, in milliseconds.
     fn close_with_retry(&mut self, key: usize, close: &Close, retry_after_ms: Option<u64>) {
         if !self.connections[key].is_open() {
             return;
@@ -51,7 +53,8 @@ impl Worker {
         self.count_close(key, &close.code.number().to_string());
         let frame = match self.connections[key].group_key.encoding {
             Encoding::WebSocket => encode_close(close),
-            // There is no event that prevents an `EventSource` from reconnecting.
+            // An event stream has no Close frame: no event can prevent an `EventSource` from
+            // reconnecting.
             Encoding::Sse => retry_after_ms.map_or_else(Bytes::new, encode_sse_retry),
         };
         let discard_queue = matches!(close.code, CloseCode::SlowConsumer | CloseCode::Overloaded);
@@ -100,8 +103,8 @@ impl Worker {
         }
     }
 
-    /// Closes the connections of this worker that hold the most memory, until connections hold less
-    /// than the limit or another worker has larger ones.
+    /// Closes the connections of this worker that hold the most memory, until the limit is no
+    /// longer exceeded or another worker may have a larger connection.
     pub(super) fn close_largest(&mut self) {
         let now = Instant::now();
         if self.next_closes_at.is_some_and(|at| now < at) {
@@ -122,7 +125,7 @@ impl Worker {
             self.close_to_free_memory(key);
             closed += 1;
         }
-        // Other workers may hold larger connections.
+        // Other workers may have larger connections, and must report them.
         self.memory.notify_exceeded();
         if let Some(connections) = self.memory.record_closes(closed, now) {
             warn!(
@@ -135,7 +138,7 @@ impl Worker {
         }
     }
 
-    /// Closes a connection, or drops it if it is closing already.
+    /// Closes a connection, or drops the connection if it is already closing.
     fn close_to_free_memory(&mut self, key: usize) {
         if self.connections[key].is_open() {
             counter!(names::MEMORY_CLOSES_TOTAL).increment(1);
@@ -146,7 +149,8 @@ impl Worker {
         }
     }
 
-    /// Records that connections hold less memory than the limit again.
+    /// Once the memory limit is no longer exceeded, withdraws the report of this worker's largest
+    /// connection.
     pub(super) fn end_closing_largest(&mut self) {
         if self.next_closes_at.is_some() && !self.memory.is_exceeded() {
             self.next_closes_at = None;
@@ -154,7 +158,7 @@ impl Worker {
         }
     }
 
-    /// Starts to close all connections, evenly over this duration.
+    /// Starts closing all connections, spread evenly over this duration.
     pub(super) fn start_drain(&mut self, duration: Duration) {
         self.drain = Some(DrainSchedule::start(duration, self.connections.len()));
     }
@@ -196,7 +200,7 @@ mod tests {
     };
 
     const KIB: usize = 1024;
-    /// The payload of a frame, so large that the kernel holds only some frames.
+    /// Size of the payload of a frame, in bytes. The kernel can buffer only some of these frames.
     const FRAME: usize = 50 * KIB;
 
     fn start_hub(queued_bytes_max: &str) -> Arc<Hub> {
@@ -234,7 +238,7 @@ mod tests {
         worker.enqueue(key, bytes, frames);
     }
 
-    /// Reads frames until the Close frame, and returns their number and the close code.
+    /// Reads frames until the Close frame, and returns the number of frames and the close code.
     fn read_until_close(client: &mut net::TcpStream) -> (usize, u16) {
         for frames in 0.. {
             let mut header = [0; 4];
@@ -245,7 +249,7 @@ mod tests {
             assert_eq!(header, [0x81, 126, 0xC8, 0x00], "a frame of {FRAME} bytes");
             client.read_exact(&mut vec![0; FRAME]).expect("a complete frame");
         }
-        unreachable!("the frames end")
+        unreachable!("the range is infinite")
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! One connection, as its worker stores it.
+//! The state of a connection in its worker.
 
 use std::{
     io::{ErrorKind, IoSlice},
@@ -20,20 +20,20 @@ use crate::hub::{ConnectionMemory, Reservation};
 
 /// A send queue with at most this many bytes has room for the next part of a replay.
 const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;
-/// Maximum size of a chunk of a response body. actix-web copies it to its write buffer, which
-/// exceeds its own limit of 8 KiB by at most this size.
+/// Maximum size of a chunk of a response body. actix-web copies each chunk to a write buffer, which
+/// can therefore exceed its 8 KiB limit by at most this size.
 const BODY_CHUNK_BYTES_MAX: usize = 8 * 1024;
 
 /// The destination of a connection's frames.
 pub(crate) enum Sink {
     /// A WebSocket, which the worker writes to.
     Socket(Rc<TcpStream>),
-    /// A response body, which actix-web polls for the next chunk, and a handle that shuts the
-    /// connection down if it is not polled.
+    /// A response body, which actix-web polls for the next chunk. The handle, if available, shuts
+    /// down the connection even if actix-web does not poll the body.
     Sse(Option<ConnectionHandle>),
 }
 
-/// The lifecycle of a connection.
+/// A stage in the lifecycle of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// `hello` has not been sent.
@@ -42,13 +42,13 @@ pub(crate) enum Stage {
     Replaying,
     /// The connection receives new messages.
     Live,
-    /// A Close frame was sent or received.
+    /// The server or the client has started to close the connection.
     Closing,
     /// The socket can be dropped.
     Closed,
 }
 
-/// A connection.
+/// A connection and its send queue.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the flags are independent, and a process has thousands of connections"
@@ -59,45 +59,48 @@ pub(crate) struct Connection {
     pub(crate) sink: Sink,
     pub(crate) stage: Stage,
     pub(crate) group_key: Rc<GroupKey>,
-    /// The membership in a group, while the connection is live.
+    /// The slot of the connection in its group. `None` unless the connection is live.
     pub(crate) group_slot: Option<GroupSlot>,
     pub(crate) send_queue: SendQueue,
-    /// The memory of received bytes that are not processed yet, if it is significant.
+    /// The counted memory of unprocessed input.
     pub(crate) input: Reservation,
-    /// The time since which queued frames have made no progress.
+    /// The time of the last write progress while frames are waiting for the client. `None` if no
+    /// frames are waiting.
     pub(crate) stalled_since: Option<Instant>,
     /// Whether the last write to the socket would have blocked.
     pub(crate) is_blocked: bool,
     /// Whether the connection is in the worker's list of connections to flush.
     pub(crate) is_dirty: bool,
-    /// Every subscribed message up to this entry has been queued.
+    /// Every entry up to this one that matches the subscription has been queued.
     pub(crate) delivered_to: EntryId,
-    /// The frames that were dropped since the send queue became full.
+    /// The frames that have been dropped since the send queue became full.
     pub(crate) gap: Option<Box<Gap>>,
-    /// The states whose newest frame is queued as soon as there is room.
+    /// The states whose newest frames will be queued once the send queue has room.
     pub(crate) pending_states: Vec<PendingState>,
-    /// When the last frame with a position was queued.
+    /// The time when the last frame with a position was queued.
     pub(crate) last_frame_at: Instant,
     pub(crate) next_ping_at: Instant,
-    /// The deadline of an outstanding pong. While frames wait for the client, there is none: the
-    /// ping is behind them, and the client shows that it is alive by reading.
+    /// The deadline for an outstanding pong. There is no deadline while frames are waiting for the
+    /// client, because the ping is queued behind these frames, and a client that reads them is
+    /// alive.
     pub(crate) pong_deadline: Option<Instant>,
-    /// Whether frames have waited for the client since the last ping. It may still have to read
-    /// those in the buffers of the kernel.
+    /// Whether frames have waited for the client since the last ping. Kernel buffers may still hold
+    /// some of these frames.
     pub(crate) was_blocked: bool,
-    /// Whether both sides have sent a Close frame: the connection is closed once ours is written.
+    /// Whether the client has sent a Close frame. The connection is closed once the server's Close
+    /// frame has been written.
     pub(crate) is_close_handshake_done: bool,
-    /// Whether the close is counted in the metrics.
+    /// Whether the close has been counted in the metrics.
     pub(crate) is_close_counted: bool,
-    /// The deadline for the client to read the Close frame.
+    /// The time when the worker drops the connection if it is still closing.
     pub(crate) close_deadline: Option<Instant>,
-    /// The task that reads the socket and waits until it is writable.
+    /// The waker of the task that serves the socket or the response body.
     pub(crate) task_waker: Option<Waker>,
-    /// The replay, while it waits until the send queue is nearly empty.
+    /// The waker of a replay that waits for room in the send queue.
     pub(crate) replay_waker: Option<Waker>,
 }
 
-/// A state whose newest frame the connection has not received.
+/// A state whose newest frame has not been queued for the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PendingState {
     /// A feed that carries a single state.
@@ -106,10 +109,10 @@ pub(crate) enum PendingState {
     Host(Host),
 }
 
-/// Messages that a slow consumer missed.
+/// Frames that were dropped because the client reads too slowly.
 pub(crate) struct Gap {
     pub(crate) dropped: usize,
-    /// The position of the last frame before the gap.
+    /// The position after which frames were dropped.
     pub(crate) position: Position,
 }
 
@@ -154,19 +157,20 @@ impl Connection {
         }
     }
 
-    /// Returns whether the connection still receives frames.
+    /// Returns whether the connection still accepts new frames.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closing | Stage::Closed)
     }
 
-    /// Returns whether client frames are to be processed. A client that does not read the replies
-    /// must not cause more of them. After a Close frame of the server, input causes no replies.
+    /// Returns whether to process client frames. A client that does not read the replies to its
+    /// frames must not cause more replies. While the connection closes, client frames cause no
+    /// replies.
     pub(crate) fn accepts_input(&self) -> bool {
         !self.is_open() || !self.send_queue.has_many_replies()
     }
 
-    /// Returns the memory that the connection holds. Frames count even if other connections share
-    /// them.
+    /// Returns the memory that the connection holds, in bytes. Includes frames that other
+    /// connections share.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.send_queue.bytes()
             + self.send_queue.entries_bytes()
@@ -187,14 +191,15 @@ impl Connection {
                 && self.send_queue.frames() + frames <= limits.frames)
     }
 
-    /// Marks the newest frame of a state as not yet received.
     pub(super) fn mark_pending(&mut self, state: PendingState) {
         if !self.pending_states.contains(&state) {
             self.pending_states.push(state);
         }
     }
 
-    /// Writes the send queue until it is empty or the socket would block.
+    /// Writes the send queue until the queue is empty or the socket would block. Marks the
+    /// connection as closed if a write fails or the last write completes the close handshake. For a
+    /// response body, only wakes the task that polls the body.
     pub(crate) fn flush(&mut self) {
         let Sink::Socket(socket) = &self.sink else {
             if !self.send_queue.is_empty() {
@@ -235,7 +240,8 @@ impl Connection {
         self.wake_replay();
     }
 
-    /// Marks the connection as closed and wakes its tasks.
+    /// Marks the connection as closed, discards the send queue and wakes the connection's tasks.
+    /// Shuts down the HTTP connection of an event stream.
     pub(crate) fn mark_closed(&mut self) {
         self.stage = Stage::Closed;
         self.send_queue.discard(|_, offset| (offset, 0));

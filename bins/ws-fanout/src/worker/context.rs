@@ -1,4 +1,5 @@
-//! The event loop of a worker, and the state that it shares with the tasks of its connections.
+//! The event loop of a worker, and the state that the worker shares with the tasks of its
+//! connections.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
@@ -19,25 +20,26 @@ use crate::{
 
 /// Interval at which the timers of all connections are checked.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
-/// Bytes that are enqueued before the send queues are flushed and the sockets are read again.
+/// Total size of the events that a worker handles before it flushes the send queues and reads the
+/// sockets again.
 const EVENT_BYTES_PER_FLUSH: usize = 512 * 1024;
-/// Bytes per read of a socket: one large frame, or several small ones.
+/// Maximum size of a socket read: one large frame, or several small frames.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
-/// Connections of a worker that read missed messages from Redis concurrently.
+/// Maximum number of concurrent Redis reads for the resuming connections of a worker.
 const REPLAY_READS_MAX: usize = 16;
 
-/// The state that a worker and its connections share. The cells are borrowed only between two await
-/// points, never across one.
+/// The state that a worker and its connections share. No borrow of a cell extends across an await
+/// point.
 pub(crate) struct WorkerContext {
     pub(crate) worker: RefCell<Worker>,
     /// Notified after the worker has handled events.
     pub(crate) advanced: Notify,
     /// Buffer for socket reads, shared by all connections.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
-    /// A store whose responses are processed on this thread.
+    /// A store with its own Redis connections, which are served on this thread.
     pub(crate) hot: HotStore,
     pub(crate) replay_reads: Semaphore,
-    /// The failed reads of clients that resume.
+    /// The log of failed Redis reads for clients that resume.
     pub(crate) replay_outages: OutageLog,
     pub(crate) hub: Arc<Hub>,
 }
@@ -68,7 +70,7 @@ async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<S
     let mut ticks = ticker(TICK_INTERVAL);
     loop {
         tokio::select! {
-            // All branches are short, so none delays the others.
+            // All branches finish quickly, so none delays the others.
             event = events.recv() => match event {
                 Some(event) => handle_events(&context, event, &mut events),
                 None => return,

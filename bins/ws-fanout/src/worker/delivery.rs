@@ -1,4 +1,4 @@
-//! Delivery of frames: enqueues them for connections and flushes the send queues.
+//! Delivers frames: enqueues them for connections and flushes the send queues.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 
@@ -21,12 +21,13 @@ use crate::{
     websocket::CloseCode,
 };
 
-/// Maximum size of the part of a replay that a connection queues in one step. A single frame may be
-/// larger.
+/// Maximum total size of the frames that a replay enqueues in one step, in bytes. A single frame
+/// may exceed this size.
 pub(crate) const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 
 impl Worker {
-    /// Delivers a batch to all live connections that subscribe to any of it.
+    /// Delivers a batch to all live connections with a subscription that matches at least one entry
+    /// in the batch.
     pub(super) fn deliver_batch(&mut self, batch: &Arc<Batch>) {
         self.replay_buffer.push(Arc::clone(batch));
         self.position = Some(batch.end.clone());
@@ -52,11 +53,15 @@ impl Worker {
         }
     }
 
-    /// Delivers play counts to all connections that subscribe to them. Play counts are not
-    /// coalesced like states: a client that does not read them is a slow consumer.
-    #[expect(clippy::mutable_key_type, reason = "the memory of the names is not part of the key")]
+    /// Delivers play counts to all connections that subscribe to the `plays` feed, filtered by the
+    /// videos in each subscription. Unlike states, play counts are not coalesced: a client that
+    /// cannot keep up with them is treated as a slow consumer.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "the memory reservation for the names does not affect `Hash` or `Eq`"
+    )]
     pub(super) fn deliver_plays(&mut self, plays: &PlayFrames) {
-        // Frames are selected once per subscription.
+        // Selects frames once per encoding and subscription.
         let mut selections: HashMap<Rc<GroupKey>, Option<(Bytes, usize)>> = HashMap::new();
         let (mut slow, mut delivered) = (Vec::new(), 0);
         for key in self.find_subscribers(Feed::Plays) {
@@ -79,8 +84,8 @@ impl Worker {
         }
     }
 
-    /// Closes a connection whose send queue has no room for these frames, or drops the frames, as
-    /// configured.
+    /// Handles frames that do not fit into a send queue: closes the connection or drops the frames,
+    /// as configured.
     fn handle_slow_consumer(&mut self, key: usize, frames: usize, before: &Position) {
         counter!(names::FRAMES_DROPPED_TOTAL, "reason" => "slow_consumer").increment(frames as u64);
         match self.settings.slow_consumer {
@@ -94,8 +99,10 @@ impl Worker {
         }
     }
 
-    /// Continues live delivery at another position: the first one, or one of another epoch. If
-    /// `missed` is given, connections are informed that they may have missed messages.
+    /// Continues live delivery at another position, such as the start of a new epoch. If `missed`
+    /// is `Some`, clients may have missed messages, and live connections receive the reason in a
+    /// `hello` frame. Otherwise, live connections without a pending `gap` frame receive a
+    /// `position` frame.
     pub(super) fn reposition(&mut self, position: &Position, missed: Option<ResumeFailure>) {
         self.replay_buffer.clear();
         self.position = Some(position.clone());
@@ -104,18 +111,20 @@ impl Worker {
             self.connections[key].delivered_to = position.entry;
             match missed {
                 Some(reason) => {
-                    // The dropped messages are lost, and `hello` reports that.
+                    // The `hello` frame already tells the client that it missed messages, so no
+                    // `gap` frame is needed.
                     self.connections[key].gap = None;
                     self.send_hello(key, position, Some(false), Some(reason));
                 }
-                // Positions of the previous epoch can no longer be resumed.
+                // Clients cannot resume from positions in the previous epoch.
                 None => self.send_position(key, position),
             }
         }
     }
 
-    /// Replays from the buffer to a connection that has received everything up to `from`, and makes
-    /// it live when it has caught up. Stops after [`REPLAY_PAGE_BYTES`].
+    /// Replays buffered entries to a connection that has received everything up to `from`. Starts
+    /// live delivery when the connection has caught up. Stops after [`REPLAY_PAGE_BYTES`], or after
+    /// more than half the maximum number of queued frames.
     pub(crate) fn replay_buffered(&mut self, key: usize, from: EntryId) -> BufferedReplay {
         let Some(position) = self.position.clone() else { return BufferedReplay::NotBuffered };
         let Some((first, mut skip)) = self.find_after(from) else {
@@ -145,7 +154,7 @@ impl Worker {
         BufferedReplay::CaughtUp
     }
 
-    /// Enqueues a part of a replay, regardless of the queue limits: the caller paces the replay.
+    /// Enqueues part of a replay. Ignores the queue limits, because the caller paces the replay.
     pub(crate) fn enqueue_replay(&mut self, key: usize, selection: Selection) {
         self.count_delivered(selection.frames);
         let connection = &mut self.connections[key];
@@ -171,13 +180,14 @@ impl Worker {
         self.enqueue(key, bytes, 1);
     }
 
-    /// Enqueues the delay after which an `EventSource` reconnects.
+    /// Enqueues an SSE `retry` field, which sets the delay before an `EventSource` reconnects, in
+    /// milliseconds.
     pub(crate) fn send_retry(&mut self, key: usize, millis: u64) {
         self.enqueue(key, encode_sse_retry(millis), 0);
     }
 
-    /// Enqueues the reply to a client frame. A client whose send queue has no room for it is a slow
-    /// consumer.
+    /// Enqueues the reply to a client frame. If the send queue has no room for the reply, closes
+    /// the connection with [`CloseCode::SlowConsumer`].
     pub(crate) fn send_reply(&mut self, key: usize, bytes: Vec<u8>) {
         let connection = &mut self.connections[key];
         if connection.has_room(bytes.len(), 1, self.queue_limits) {
@@ -188,8 +198,8 @@ impl Worker {
         }
     }
 
-    /// Enqueues frames without a position if there is room, if necessary after a flush. Returns
-    /// whether there was room.
+    /// Enqueues frames without a position if the send queue has room, flushing first if necessary.
+    /// Returns whether the frames were enqueued. Enqueues nothing while a `gap` frame is pending.
     pub(super) fn try_enqueue(&mut self, key: usize, bytes: Bytes, frames: usize) -> bool {
         let connection = &mut self.connections[key];
         if connection.gap.is_some() {
@@ -249,7 +259,7 @@ impl Worker {
     }
 
     /// Sends the `gap` frame and the pending states once the send queue is at most half full, so
-    /// that the client does not receive a `gap` after every few frames.
+    /// that the client does not receive a `gap` frame after every few frames.
     fn on_queue_drained(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.gap.is_none() && connection.pending_states.is_empty() {
@@ -275,14 +285,14 @@ impl Worker {
 pub(crate) enum BufferedReplay {
     /// The connection is live.
     CaughtUp,
-    /// The connection has received everything up to this entry, and more is buffered.
+    /// The matching entries up to this one have been enqueued, and more entries are buffered.
     Partial(EntryId),
     /// The position is not in the buffer.
     NotBuffered,
 }
 
-/// Enqueues a selection if there is room, if necessary after a flush. Returns whether there was
-/// room.
+/// Enqueues a selection if the send queue has room, flushing first if necessary. Returns whether
+/// the selection was enqueued. Enqueues nothing while a `gap` frame is pending.
 fn try_enqueue_selection(
     connection: &mut Connection,
     selection: &Selection,
@@ -312,8 +322,8 @@ fn mark_dirty(dirty: &mut Vec<usize>, connection: &mut Connection, key: usize) {
     }
 }
 
-/// Records the time from the acceptance of the oldest entry of a batch until the batch was written
-/// to the sockets.
+/// Records the time from when Redis accepted the first entry of a batch to when the batch was
+/// flushed.
 pub(super) fn record_delivery_latency(batch: &Batch, now_millis: i64) {
     let accepted = i64::try_from(batch.first_accepted_millis()).unwrap_or(i64::MAX);
     let millis = u32::try_from(now_millis.saturating_sub(accepted)).unwrap_or(0);

@@ -1,8 +1,8 @@
-//! The schedule by which a drain closes connections.
+//! The schedule on which a drain closes connections.
 
 use std::time::{Duration, Instant};
 
-/// Spreads the closing of all connections evenly over a duration.
+/// A schedule for closing all connections evenly over a duration.
 pub(super) struct DrainSchedule {
     started_at: Instant,
     duration: Duration,
@@ -15,7 +15,8 @@ impl DrainSchedule {
         Self { started_at: Instant::now(), duration, connections, closed: 0 }
     }
 
-    /// Returns the number of connections that are due to be closed.
+    /// Returns the number of connections that are due to be closed. After the duration, returns
+    /// `usize::MAX`, because all connections are due.
     pub(super) fn count_due(&self, now: Instant) -> usize {
         let elapsed = now - self.started_at;
         if elapsed >= self.duration {

@@ -1,4 +1,4 @@
-//! A worker: one event loop with its connections. A worker never awaits a client: it enqueues
+//! A worker: one event loop with its connections. A worker never waits for a client. It enqueues
 //! frames and writes each send queue until the socket would block.
 
 mod close;
@@ -54,7 +54,7 @@ use crate::{
     worker_event::WorkerEvent,
 };
 
-/// The connections of one event loop.
+/// The connections of one event loop, and the data that they share.
 pub(crate) struct Worker {
     pub(crate) connections: Slab<Connection>,
     groups: Groups,
@@ -62,26 +62,26 @@ pub(crate) struct Worker {
     /// The newest state of each state feed.
     states: BTreeMap<Feed, Arc<StateFrame>>,
     watched_hosts: WatchedHosts,
-    /// The position up to which live connections have been served; `None` until Redis was reached
-    /// for the first time.
+    /// The position up to which the worker has delivered entries to live connections. `None` until
+    /// the process has reached Redis for the first time.
     position: Option<Position>,
-    /// Connections with new frames in their send queue.
+    /// Connections with new frames in their send queues.
     dirty: Vec<usize>,
     queue_limits: QueueLimits,
     /// The number of the worker within the process.
     number: usize,
     /// The memory that the connections of all workers hold.
     memory: ConnectionMemory,
-    /// The earliest time at which the largest connections are closed again.
+    /// The earliest time of the next search for the largest connections.
     next_closes_at: Option<Instant>,
     settings: FanoutSettings,
-    /// Frames queued by all workers.
+    /// Number of frames that all workers have queued since the process started.
     delivered: Arc<AtomicU64>,
-    /// How long a connection stays without a positioned frame until it receives a position frame.
+    /// The value of [`Hub::position_interval`].
     position_interval: Duration,
     drain: Option<DrainSchedule>,
     last_tick_at: Instant,
-    /// The clock of Redis, to which the expiry times of messages refer.
+    /// The estimate of the Redis clock, which determines when messages expire.
     clock: Arc<SynchronizedClock>,
 }
 
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Handles an event of the hub.
+    /// Handles an event from the hub.
     pub(crate) fn handle(&mut self, event: WorkerEvent) {
         match event {
             WorkerEvent::Batch(batch) => self.deliver_batch(&batch),
@@ -124,7 +124,7 @@ impl Worker {
         }
     }
 
-    /// Returns the position up to which live connections have been served.
+    /// Returns the position up to which the worker has delivered entries to live connections.
     pub(crate) fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
@@ -135,8 +135,9 @@ impl Worker {
             && self.find_after(position.entry).is_some()
     }
 
-    /// Returns the index of the first buffered batch with entries after `entry`, and how many
-    /// entries of that batch to skip.
+    /// Returns the index of the buffered batch with which a replay after `entry` continues, and the
+    /// number of entries to skip in that batch. Returns `None` if `entry` is neither buffered nor
+    /// at the current position.
     fn find_after(&self, entry: EntryId) -> Option<(usize, usize)> {
         if self.position.as_ref().is_some_and(|at| at.entry == entry) {
             return Some((self.replay_buffer.len(), 0));
@@ -144,7 +145,8 @@ impl Worker {
         self.replay_buffer.find_after(entry)
     }
 
-    /// Adds a connection. It receives no frames before its `hello`.
+    /// Adds a connection and returns its key. The connection receives no data from feeds before
+    /// `hello`.
     pub(crate) fn register(
         &mut self,
         sink: Sink,
@@ -162,7 +164,6 @@ impl Worker {
         key
     }
 
-    /// Removes a connection.
     pub(crate) fn remove(&mut self, key: usize) {
         self.leave_group(key);
         let mut connection = self.connections.remove(key);
@@ -188,8 +189,8 @@ impl Worker {
         }
     }
 
-    /// Sends `hello` and starts live delivery at the current position. `failure` is the reason why
-    /// the connection could not be resumed.
+    /// Sends `hello` and starts live delivery at the current position. A new connection also
+    /// receives the initial states. If the connection could not resume, `failure` is the reason.
     pub(crate) fn start_live(&mut self, key: usize, failure: Option<ResumeFailure>) {
         let Some(position) = self.position.clone() else { return };
         if !self.connections[key].is_open() {
@@ -203,7 +204,8 @@ impl Worker {
         self.go_live(key, position.entry);
     }
 
-    /// Sends `hello` with `resumed: true` and marks the connection as replaying.
+    /// Sends `hello` with `resumed: true` and the initial states, and marks the connection as
+    /// replaying.
     pub(crate) fn start_replay(&mut self, key: usize, since: &Position) {
         self.send_hello(key, since, Some(true), None);
         self.send_initial_states(key);
@@ -239,7 +241,7 @@ impl Worker {
         connection.group_slot = Some(self.groups.join(key, &mut connection.group_key));
     }
 
-    /// Changes the subscription of a connection and moves it to the matching group.
+    /// Changes the subscription of a connection and moves the connection to the matching group.
     pub(crate) fn change_subscription(&mut self, key: usize, subscription: Subscription) {
         self.leave_group(key);
         add_to_subscription_gauges(&subscription, 1.0);
@@ -272,12 +274,12 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Workers that exit later must not wait for a report of this one.
+        // The remaining workers must not wait for a report from this worker.
         self.memory.report_largest(self.number, 0);
     }
 }
 
-/// Adds `delta` to the gauge of each feed of a subscription.
+/// Adds `delta` to the gauge of each feed that a subscription includes.
 fn add_to_subscription_gauges(subscription: &Subscription, delta: f64) {
     for feed in Feed::ALL.into_iter().filter(|feed| subscription.has_feed(*feed)) {
         gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).increment(delta);

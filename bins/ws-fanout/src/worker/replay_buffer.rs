@@ -1,4 +1,4 @@
-//! The latest batches, from which a client that was disconnected briefly resumes without a Redis
+//! The latest batches, from which a client that was disconnected briefly can resume without a Redis
 //! read.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -7,7 +7,7 @@ use mayfly_core::EntryId;
 
 use crate::frames::Batch;
 
-/// Maximum size of the buffer. All workers buffer the same batches, which are in memory only once.
+/// Maximum size of the buffer, in bytes. All workers share the memory of the buffered batches.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The latest consecutive batches of one epoch.
@@ -18,7 +18,8 @@ pub(crate) struct ReplayBuffer {
 }
 
 impl ReplayBuffer {
-    /// Appends the next batch and evicts the oldest batches beyond the size limit.
+    /// Appends the next batch and evicts the oldest batches while the buffer exceeds its maximum
+    /// size. Never evicts the appended batch.
     pub(crate) fn push(&mut self, batch: Arc<Batch>) {
         self.bytes += batch.size_bytes();
         self.batches.push_back(batch);
@@ -34,8 +35,8 @@ impl ReplayBuffer {
         self.bytes = 0;
     }
 
-    /// Returns the index of the first batch with entries after `entry`, and how many entries of
-    /// that batch to skip. Returns `None` if `entry` is not buffered.
+    /// Returns the index of the batch with which a replay after `entry` continues, and the number
+    /// of entries to skip in that batch. Returns `None` if `entry` is not buffered.
     pub(crate) fn find_after(&self, entry: EntryId) -> Option<(usize, usize)> {
         let index = self.batches.partition_point(|batch| batch.end.entry < entry);
         Some((index, self.batches.get(index)?.count_up_to(entry)?))
@@ -46,7 +47,6 @@ impl ReplayBuffer {
         self.batches.get(index).cloned()
     }
 
-    /// Returns the number of batches.
     pub(crate) fn len(&self) -> usize {
         self.batches.len()
     }

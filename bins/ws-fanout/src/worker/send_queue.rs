@@ -1,4 +1,4 @@
-//! The bounded queue of frames that wait to be written to one connection.
+//! The queue of frames that are waiting to be written to one connection.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -6,29 +6,30 @@ use bytes::Bytes;
 
 use crate::hub::{ConnectionMemory, Reservation};
 
-/// Chunks per vectored write; the kernel accepts up to 1,024.
+/// Maximum number of chunks per vectored write. Linux accepts up to 1,024.
 pub(super) const SLICES_MAX: usize = 64;
-/// Chunk capacity that an idle connection retains.
+/// Maximum capacity of the chunk list that an idle connection retains.
 const IDLE_CHUNKS_MAX: usize = 4;
-/// Number of queued replies to client frames at which the server reads no further frame.
+/// The server reads no more client frames while at least this many replies are queued.
 const REPLIES_MAX: usize = 32;
-/// Bytes of queued replies at which the server reads no further frame.
+/// The server reads no more client frames while at least this many bytes of replies are queued.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
 
-/// Chunks in the order in which they are written. Chunks are shared between connections.
+/// A queue of chunks, in the order in which they are written. Connections can share the bytes of a
+/// chunk.
 pub(crate) struct SendQueue {
     chunks: VecDeque<Chunk>,
-    /// Queued bytes.
+    /// Number of queued bytes.
     bytes: usize,
-    /// Queued frames. The frames of a chunk count until the whole chunk is written.
+    /// Number of queued frames. The frames in a chunk count until the whole chunk is written.
     frames: usize,
-    /// Bytes of the first chunk that are already written.
+    /// Number of bytes of the first chunk that have been written.
     written: usize,
-    /// Queued replies to client frames.
+    /// Number of queued replies to client frames.
     replies: usize,
-    /// Bytes of the queued replies.
+    /// Total size of the queued replies, in bytes.
     reply_bytes: usize,
-    /// The memory of the list of chunks.
+    /// The memory of the chunk list, excluding the bytes of the chunks.
     entries: Reservation,
 }
 
@@ -54,12 +55,12 @@ impl SendQueue {
     pub(crate) fn push(&mut self, bytes: Bytes, frames: usize) {
         self.bytes += bytes.len();
         self.frames += frames;
-        // A batch has at most a few thousand frames.
+        // A chunk has far fewer than 2^32 frames, so the number fits.
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         self.chunks.push_back(Chunk { bytes, frames, is_reply: false });
     }
 
-    /// Appends the reply to a client frame.
+    /// Appends a reply to a client frame.
     pub(crate) fn push_reply(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
         self.frames += 1;
@@ -82,18 +83,18 @@ impl SendQueue {
         self.frames
     }
 
-    /// Returns whether the queued replies have reached a limit, so that no further client frame
-    /// should be read.
+    /// Returns whether the queued replies have reached a limit. If so, the server must read no more
+    /// client frames.
     pub(crate) fn has_many_replies(&self) -> bool {
         self.replies >= REPLIES_MAX || self.reply_bytes >= REPLY_BYTES_MAX
     }
 
-    /// Returns the memory of the list of chunks, as last counted.
+    /// Returns the memory of the chunk list when it was last counted, in bytes.
     pub(crate) fn entries_bytes(&self) -> usize {
         self.entries.bytes()
     }
 
-    /// Counts the memory of the list of chunks, unless it is small.
+    /// Updates the counted memory of the chunk list. A short list does not count.
     pub(crate) fn count_entries(&mut self) {
         let capacity = self.chunks.capacity();
         let counted = if capacity > IDLE_CHUNKS_MAX { capacity } else { 0 };
@@ -111,7 +112,7 @@ impl SendQueue {
         count
     }
 
-    /// Removes `bytes` written bytes from the front.
+    /// Removes written bytes from the front of the queue.
     pub(crate) fn advance(&mut self, mut bytes: usize) {
         self.bytes -= bytes;
         while let Some(first) = self.chunks.front() {
@@ -126,7 +127,7 @@ impl SendQueue {
         self.release_entries();
     }
 
-    /// Removes and returns the unwritten part of the first chunk, at most `bytes_max` bytes.
+    /// Removes and returns at most `bytes_max` unwritten bytes of the first chunk.
     pub(crate) fn pop(&mut self, bytes_max: usize) -> Option<Bytes> {
         let chunk = self.chunks.front()?;
         let end = chunk.bytes.len().min(self.written + bytes_max);
@@ -142,10 +143,12 @@ impl SendQueue {
         Some(bytes)
     }
 
-    /// Discards everything except the rest of a partially written frame, which is copied, so that
-    /// the chunk that contains it can be freed. Returns the number of discarded frames.
-    /// `find_frame` returns the end of the frame of a chunk that contains the given offset, and the
-    /// number of frames before it; a frame that begins at the offset is not partially written.
+    /// Discards everything except the rest of a partially written frame. Copies the rest, so that
+    /// its chunk can be freed. Returns the number of discarded frames.
+    ///
+    /// `find_frame` receives a chunk and an offset. It returns the end of the frame that contains
+    /// the offset, and the number of frames before that frame. If a frame begins at the offset,
+    /// `find_frame` returns the offset as the end.
     pub(crate) fn discard(
         &mut self,
         find_frame: impl FnOnce(&[u8], usize) -> (usize, u32),
@@ -177,7 +180,7 @@ impl SendQueue {
         }
     }
 
-    /// Releases the memory of an empty list.
+    /// Releases the memory of an empty chunk list that exceeds the idle capacity.
     fn release_entries(&mut self) {
         if self.chunks.capacity() > IDLE_CHUNKS_MAX {
             self.chunks.shrink_to(IDLE_CHUNKS_MAX);
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn written_bytes_leave_the_queue() {
+    fn written_bytes_are_removed() {
         let mut queue = filled_queue();
         for (bytes, left, frames) in [(1, "bcdef", 6), (3, "ef", 5), (1, "f", 3), (1, "", 0)] {
             queue.advance(bytes);
@@ -232,13 +235,13 @@ mod tests {
         assert_eq!(queue.discard(none), 6);
         assert!(queue.is_empty() && queue.bytes() == 0 && queue.frames() == 0);
 
-        // The second of the two frames of "de" begins at its second byte.
+        // The chunk "de" has two frames, and the second frame begins at "e".
         let mut queue = filled_queue();
         queue.advance(4);
         assert_eq!(queue.discard(|chunk, at| (at, u32::from(chunk == b"de"))), 4);
         assert!(queue.is_empty());
 
-        // "a" and "bc" are frames of one chunk, and the second one is partially written.
+        // The first two frames of the chunk are "a" and "bc", and "bc" is partially written.
         let mut queue = SendQueue::new(&ConnectionMemory::new(0));
         queue.push(Bytes::from_static(b"abcdef"), 4);
         queue.push(Bytes::from_static(b"g"), 1);

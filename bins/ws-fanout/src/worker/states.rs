@@ -1,5 +1,5 @@
-//! Delivery of state feeds. Only the newest state counts, so a state without room in the send queue
-//! stays pending outside the queue, and is not reported as a gap.
+//! Delivers state feeds. Only the newest state matters, so a state that does not fit into the send
+//! queue stays pending and is not reported as a gap.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -23,8 +23,8 @@ impl Worker {
         }
     }
 
-    /// Returns the connections that subscribe to a feed without replay. This includes connections
-    /// that receive a replay, which are not in a group yet.
+    /// Returns the keys of the live and replaying connections that subscribe to a feed. Replaying
+    /// connections are not in a group.
     pub(super) fn find_subscribers(&self, feed: Feed) -> Vec<usize> {
         let groups = self.groups.with_feed(feed);
         let live = groups.flat_map(|group| self.groups.members(group)).copied();
@@ -34,13 +34,14 @@ impl Worker {
         live.chain(self.keys(is_replaying)).collect()
     }
 
-    /// Sends a new connection the newest states that it subscribes to.
+    /// Sends a new connection the newest states of its feeds and watched hosts.
     pub(super) fn send_initial_states(&mut self, key: usize) {
         self.mark_new_feeds_pending(key, None);
         self.flush_pending(key);
     }
 
-    /// Marks the states as pending that the connection subscribes to and `before` did not include.
+    /// Marks the known states of newly subscribed feeds and newly watched hosts as pending.
+    /// `before` is the previous subscription, or `None` for a new connection.
     pub(super) fn mark_new_feeds_pending(&mut self, key: usize, before: Option<&Subscription>) {
         let connection = &mut self.connections[key];
         for &feed in self.states.keys() {
@@ -58,7 +59,8 @@ impl Worker {
         }
     }
 
-    /// Enqueues the newest frames of the pending states, as far as there is room.
+    /// Enqueues the newest frames of the pending states that fit into the send queue. Enqueues
+    /// nothing while a `gap` frame is pending.
     pub(crate) fn flush_pending(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         if connection.pending_states.is_empty() || connection.gap.is_some() || !connection.is_open()
@@ -75,9 +77,9 @@ impl Worker {
         }
     }
 
-    /// Enqueues a state if there is room, and returns whether there was. States can be many and
-    /// large: they use at most half of the send queue, so that they never turn a client into a slow
-    /// consumer of messages.
+    /// Enqueues a state if there is room, and returns whether the state was enqueued. States can be
+    /// numerous and large. They therefore use at most half of the send queue, so that they do not
+    /// turn a client into a slow consumer of messages.
     pub(super) fn try_enqueue_state(&mut self, key: usize, state: Bytes) -> bool {
         let QueueLimits { frames, bytes } = self.queue_limits;
         let half = QueueLimits { frames: frames / 2, bytes: bytes / 2 };
@@ -88,7 +90,8 @@ impl Worker {
         connection.has_room(state.len(), 1, half) && self.try_enqueue(key, state, 1)
     }
 
-    /// Returns the newest frame of a pending state if it is still subscribed.
+    /// Returns the newest frame of a pending state, or `None` if the connection no longer
+    /// subscribes to the feed or watches the host.
     fn find_pending_frame(&self, key: usize, state: &PendingState) -> Option<Bytes> {
         let group_key = &self.connections[key].group_key;
         match state {

@@ -15,21 +15,23 @@ use crate::{
     websocket::{CloseCode, PING},
 };
 
-/// Fraction of the interval by which a ping is sent early, so that its pong is due within interval
-/// plus timeout even if a tick is late.
+/// Fraction of the ping interval by which a ping is sent early, so that the pong deadline is within
+/// the ping interval plus the pong timeout even if a tick is late.
 const PING_EARLY: f64 = 0.03;
-/// Maximum random fraction in addition, so that connections that were opened together drift apart.
+/// Maximum additional random fraction, so that the pings of connections that were opened together
+/// are spread out.
 const PING_JITTER: f64 = 0.1;
-/// A longer pause between two ticks is a stall of this process, not of its clients.
+/// A longer pause between two ticks means that this process has stalled, not its clients.
 const STALL_THRESHOLD: Duration = Duration::from_secs(1);
-/// An SSE comment: keeps the connection open through proxies.
+/// An SSE comment, which keeps the connection open through proxies.
 const SSE_COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 impl Worker {
     /// Runs all timers that are due.
     pub(crate) fn tick(&mut self, now: Instant) {
         let position = self.position.clone();
-        // After a stall, pongs may still be in socket buffers that were not read.
+        // After a stall, the socket buffers may still contain unread pongs, so the deadlines are
+        // extended by the duration of the stall.
         let stalled = now.saturating_duration_since(self.last_tick_at);
         let stalled = stalled.saturating_sub(STALL_THRESHOLD);
         self.last_tick_at = now;
@@ -61,8 +63,8 @@ impl Worker {
             || now >= connection.last_frame_at + self.position_interval
     }
 
-    /// Returns whether the client has read nothing for long enough to have missed a ping. It may
-    /// still have sent pongs.
+    /// Returns whether the client has read nothing for the ping interval plus the pong timeout
+    /// while frames were waiting. Pongs do not count as reading.
     fn is_write_overdue(&self, connection: &Connection, now: Instant) -> bool {
         let timeout = self.settings.ping_interval + self.settings.pong_timeout;
         connection.stalled_since.is_some_and(|at| now >= at + timeout)
@@ -91,7 +93,7 @@ impl Worker {
             connection.next_ping_at = now + next_ping;
             let bytes = match connection.sink {
                 Sink::Socket(_) => {
-                    // Another ping does not extend the deadline of the previous pong.
+                    // Another ping does not extend the deadline for an outstanding pong.
                     if !connection.is_blocked && !connection.was_blocked {
                         connection.pong_deadline.get_or_insert(now + self.settings.pong_timeout);
                     }
@@ -110,7 +112,8 @@ impl Worker {
         }
     }
 
-    /// Sends a position frame to an idle connection, so that its position stays resumable.
+    /// Sends a position frame if the connection is live and no `gap` frame is pending. The frame
+    /// keeps the client's position within the resume window.
     pub(super) fn send_position(&mut self, key: usize, position: &Position) {
         let connection = &self.connections[key];
         if connection.stage == Stage::Live && connection.gap.is_none() {

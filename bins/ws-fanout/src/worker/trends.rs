@@ -1,4 +1,4 @@
-//! Delivery of the feed `rising`: the newest trend frame of each watched host.
+//! Delivers the `rising` feed: the newest trend frame of each watched host.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -11,7 +11,8 @@ use super::{
 use crate::{frames::TrendFrame, subscription::Subscription};
 
 impl Worker {
-    /// Stores a frame if its host is watched and the frame is new, and delivers it to all watchers.
+    /// Stores a frame if its host is watched and the frame is new, and delivers the frame to all
+    /// connections that watch the host.
     pub(super) fn deliver_trend(&mut self, frame: &Arc<TrendFrame>) {
         let Some(keys) = self.watched_hosts.update(frame) else { return };
         let mut delivered = 0;
@@ -21,18 +22,18 @@ impl Worker {
         self.count_delivered(delivered);
     }
 
-    /// Enqueues a new frame, or marks it as pending if there is no room. Returns whether there was
-    /// room.
+    /// Enqueues a new frame, or marks its host as pending if there is no room. Returns whether the
+    /// caller must count the frame as delivered.
     fn try_send_trend(&mut self, key: usize, frame: &Arc<TrendFrame>) -> bool {
         let connection = &self.connections[key];
-        // A connection that is starting receives its initial states after `hello`.
+        // A starting connection receives its initial states after `hello`.
         if !matches!(connection.stage, Stage::Live | Stage::Replaying) {
             return false;
         }
         let is_pending =
             |state: &PendingState| matches!(state, PendingState::Host(host) if *host == frame.host);
         if connection.pending_states.iter().any(is_pending) {
-            // The pending frame of the host is now this one.
+            // This frame replaces the pending frame of the host.
             self.flush_pending(key);
             return false;
         }
@@ -43,7 +44,7 @@ impl Worker {
         is_queued
     }
 
-    /// Watches and unwatches hosts after a subscription has changed. `before` is the previous
+    /// Watches and unwatches hosts after a subscription change. `before` is the previous
     /// subscription, or `None` for a new connection.
     pub(super) fn update_watched_hosts(&mut self, key: usize, before: Option<&Subscription>) {
         let group_key = Rc::clone(&self.connections[key].group_key);

@@ -16,7 +16,7 @@ pub(super) struct WatchedHosts {
 }
 
 struct WatchedHost {
-    /// Keys of the connections that watch the host, in any stage.
+    /// Keys of the connections that watch the host, regardless of their stage.
     connections: HashSet<usize>,
     newest: Option<Arc<TrendFrame>>,
 }
@@ -46,8 +46,8 @@ impl WatchedHosts {
     /// host is not watched or the frame is not new.
     pub(super) fn update(&mut self, frame: &Arc<TrendFrame>) -> Option<Vec<usize>> {
         let watched = self.by_name.get_mut(&frame.host)?;
-        // Frames can arrive out of order. The frame that was returned when the host was first
-        // watched can also arrive as an event.
+        // Frames can arrive out of order. A frame that the registry returned when the worker
+        // started to watch the host can also arrive as an event.
         if watched.newest.as_ref().is_some_and(|newest| newest.number >= frame.number) {
             return None;
         }
@@ -59,7 +59,7 @@ impl WatchedHosts {
         self.by_name.get(host).is_some_and(|watched| watched.newest.is_some())
     }
 
-    /// Returns the newest frame of a host if the connection watches it.
+    /// Returns the newest frame of a host if the connection watches the host.
     pub(super) fn find_frame(&self, key: usize, host: &Host) -> Option<&Arc<TrendFrame>> {
         let watched = self.by_name.get(host)?;
         watched.newest.as_ref().filter(|_| watched.connections.contains(&key))

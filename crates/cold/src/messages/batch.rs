@@ -1,4 +1,5 @@
-//! Storing of batches: one statement per batch, exactly once, regardless of the order of delivery.
+//! Stores batches of messages, one statement per batch. Each message is stored exactly once even if
+//! it is redelivered, and a take or a deletion may arrive before its message.
 
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ use crate::{
 pub struct NewMessageRow<'a> {
     /// The message.
     pub message: MessageView<'a>,
-    /// The size of its JSON in bytes.
+    /// The size of the message as JSON, in bytes.
     pub body_bytes: usize,
 }
 
-/// A take or a deletion of one message.
+/// The early expiry of a message, caused by a take or a deletion.
 #[derive(Debug, Clone, Copy)]
 pub struct Expiry {
-    /// The message.
+    /// The ID of the message.
     pub id: MessageId,
     /// The time of the take or deletion.
     pub at: Timestamp,
@@ -39,20 +40,21 @@ pub struct Expiry {
 /// The entries of one epoch that are stored in one transaction.
 #[derive(Debug, Default)]
 pub struct MessageBatch<'a> {
-    /// The epoch, whose ledger row counts the messages.
+    /// The epoch. Its row in the ledger counts the messages.
     pub epoch: &'a str,
-    /// New messages, in the order in which lists return them.
+    /// The messages to store. Postgres assigns sequence numbers in this order.
     pub messages: Vec<NewMessageRow<'a>>,
-    /// Takes and deletions.
+    /// The takes and deletions to apply.
     pub expiries: Vec<Expiry>,
 }
 
 /// The outcome of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOutcome {
-    /// The number of new messages; the others were already stored.
+    /// The number of new messages. The other messages were already stored.
     pub inserted: u64,
-    /// The messages whose take or deletion was applied.
+    /// The IDs of the messages with a settled expiry: the expiry was applied to the row, or the
+    /// message is a dead letter.
     pub expired: Vec<MessageId>,
 }
 
@@ -84,7 +86,7 @@ impl From<StoredRow> for StoreOutcome {
 impl Messages<'_> {
     /// Stores a batch in one transaction.
     ///
-    /// Complexity: O(b log m) for b messages and expiries of the batch and m messages.
+    /// Complexity: O(b log m) for b messages and expiries in the batch and m stored messages.
     pub async fn store_batch(
         self,
         batch: &MessageBatch<'_>,
@@ -96,9 +98,10 @@ impl Messages<'_> {
             .map(StoreOutcome::from)
     }
 
-    /// Stores a batch of one entry. A rejection of that entry is an outcome, not an error.
+    /// Stores a batch of one entry. If Postgres rejects the entry, returns
+    /// [`EntryOutcome::Rejected`], not an error.
     ///
-    /// Complexity: O(b log m), as for a batch.
+    /// Complexity: the same as for [`store_batch`](Self::store_batch).
     pub async fn try_store_batch(
         self,
         batch: &MessageBatch<'_>,
@@ -112,7 +115,7 @@ impl Messages<'_> {
     }
 }
 
-/// Binds the columns of a batch in the order of the parameters of both functions.
+/// Binds the columns of a batch in the parameter order of both SQL functions.
 macro_rules! bind_batch {
     ($statement:expr, $batch:expr) => {{
         let rows = &$batch.messages;
@@ -142,7 +145,6 @@ macro_rules! bind_batch {
     }};
 }
 
-/// Stores a batch.
 async fn store(
     connection: &mut AsyncPgConnection,
     batch: &MessageBatch<'_>,
@@ -152,7 +154,7 @@ async fn store(
     bind_batch!(STORE, batch).get_result(connection).await
 }
 
-/// Stores a batch of one entry, or returns why its data is rejected.
+/// Stores a batch of one entry. If Postgres rejects the entry, the row contains the reason.
 async fn try_store(
     connection: &mut AsyncPgConnection,
     batch: &MessageBatch<'_>,

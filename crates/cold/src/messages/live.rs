@@ -1,4 +1,4 @@
-//! Live messages, to restore them in Redis.
+//! Lists the live messages, so that they can be restored in Redis.
 
 use diesel::{
     prelude::*,
@@ -11,29 +11,30 @@ use uuid::Uuid;
 use super::{Messages, StoredMessage, row::MessageRow};
 use crate::store::{ColdError, messages, to_pg};
 
-/// The maximum number of messages, live or expired, that one step examines.
+/// The maximum number of messages, live or expired, that one call examines.
 const EXAMINED_MAX: i64 = 20_000;
 
-/// Reads messages until the page is full or the maximum number is examined.
+/// Examines messages until the page is full or [`EXAMINED_MAX`] messages have been examined.
 const LIST: &str = "SELECT id, seq, channel, username, text, data, city, state, created_at, \
          expires_at \
      FROM (SELECT * FROM messages WHERE id > $1 AND id < $2 ORDER BY id LIMIT $3) AS examined \
      WHERE expires_at > $4 ORDER BY id LIMIT $5";
 
-/// A step through the messages in the order of their IDs.
+/// A page of live messages, in the order of their IDs.
 #[derive(Debug, Clone)]
 pub struct LivePage {
-    /// The live messages of the step.
+    /// The live messages.
     pub messages: Vec<StoredMessage>,
-    /// The last examined ID; `None` if no messages follow.
+    /// The last examined ID, after which the next page starts. `None` only if no messages follow.
     pub up_to: Option<MessageId>,
 }
 
 impl Messages<'_> {
-    /// Lists the next messages between two IDs that are unexpired at `now`, in the order of their
-    /// IDs. Examines a limited number of messages, so a page can be empty although more follow.
+    /// Lists the messages that are live at `now` and have IDs between `after` and `before`, in the
+    /// order of their IDs. Examines a limited number of messages, so a page can be empty even if
+    /// more live messages follow.
     ///
-    /// Complexity: O(log m + e) for m messages and e examined ones, at most 20,000.
+    /// Complexity: O(log m + e) for m messages and e examined messages, at most 20,000.
     pub async fn list_live(
         self,
         after: MessageId,

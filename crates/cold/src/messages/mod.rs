@@ -1,4 +1,4 @@
-//! Stored messages: by ID, and page by page in the order of persistence.
+//! Stores messages, and reads them by ID or page by page in the order of persistence.
 
 mod batch;
 mod live;
@@ -40,9 +40,9 @@ pub struct StoredMessage {
     pub seq: i64,
     /// The expiry time.
     pub expires_at: Timestamp,
-    /// The owner of the inbox that held the message.
+    /// The user whose inbox contains the message while it is live, if any.
     pub username: Option<String>,
-    /// The message as clients see it: one line of JSON.
+    /// The message as clients receive it: one line of JSON.
     pub json: Vec<u8>,
 }
 
@@ -55,9 +55,9 @@ pub struct PageRequest {
     pub order: Order,
     /// The sequence number after which the page starts, in sort order.
     pub after: Option<i64>,
-    /// Restricts the page to a channel.
+    /// The channel of the messages; `None` means any channel.
     pub channel: Option<Channel>,
-    /// Restricts the page to a username.
+    /// The username of the messages; `None` means any username or none.
     pub username: Option<Username>,
 }
 
@@ -70,7 +70,8 @@ pub struct Page {
     pub has_more: bool,
 }
 
-/// A page of up to this number of items never exceeds [`limits::PAGE_BYTES_MAX`].
+/// The number of items that fit into a page of [`limits::PAGE_BYTES_MAX`] bytes regardless of their
+/// size.
 const ALWAYS_FITTING_ITEMS: u32 = {
     let largest = limits::MESSAGE_BYTES_MAX * 2;
     #[expect(clippy::cast_possible_truncation, reason = "the constants yield 32")]
@@ -113,16 +114,17 @@ impl Messages<'_> {
             .map(|rows| rows.into_iter().map(StoredMessage::from).collect())
     }
 
-    /// Lists one page of all messages ever stored.
+    /// Lists a page of the stored messages, both live and expired.
     ///
-    /// Complexity: O(log m + p) for m messages and p messages of the page, for each filter and order.
+    /// Complexity: O(log m + p) for m messages and p messages in the page, with any filter and
+    /// order.
     pub async fn list_page(self, request: &PageRequest) -> Result<Page, ColdError> {
         self.store
             .read(ReadKind::MessageLists, async |connection| list_page(connection, request).await)
             .await
     }
 
-    /// Counts those of the messages that are processed: stored, or dead-lettered.
+    /// Counts the given messages that are stored or dead-lettered.
     ///
     /// Complexity: O(i log m) for i IDs and m messages and dead letters.
     pub async fn count_processed(self, ids: &[MessageId]) -> Result<u64, ColdError> {
@@ -161,7 +163,8 @@ async fn list_page(connection: &mut AsyncPgConnection, request: &PageRequest) ->
     Ok(Page { items: rows.into_iter().map(StoredMessage::from).collect(), has_more })
 }
 
-/// Returns how many rows of the given sizes fit into a response; at least one.
+/// Returns the number of rows to put into a page: as many as fit, but at least one. The sizes are
+/// in bytes.
 fn count_fitting(sizes: &[i32]) -> u32 {
     let mut bytes = 0_usize;
     let fitting = sizes
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn page_is_limited_in_bytes_but_never_empty() {
-        let half = i32::try_from(limits::PAGE_BYTES_MAX / 2).expect("it fits");
+        let half = i32::try_from(limits::PAGE_BYTES_MAX / 2).expect("a size that fits");
         assert_eq!(count_fitting(&[half, half, 1]), 2);
         assert_eq!(count_fitting(&[half + half + 1, 1]), 1);
         assert_eq!(count_fitting(&[]), 1);

@@ -1,4 +1,4 @@
-//! The query of a page of messages.
+//! The query that reads a page of messages.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,13 @@ use mayfly_core::Order;
 use super::PageRequest;
 use crate::store::messages;
 
-/// Selects columns of a page.
+/// A query that selects columns of the messages in a page.
 ///
-/// The order of a filtered page contains the filter, so that only the index of that filter has the
-/// order. With `channel = $1 ORDER BY seq`, the planner may read `messages_seq` and skip all other
-/// messages. It does so if the channel has many messages, no matter where in the table they are.
+/// A filtered page is also sorted by the filtered expression, so that only the index on this
+/// expression provides the sort order. With `channel = $1 ORDER BY seq`, the planner could scan
+/// `messages_seq` and skip the messages of other channels. The planner prefers that scan if the
+/// channel has many messages, even if all of these messages are at the far end of the table. In
+/// ascending order, a page of a channel is therefore read with these clauses:
 ///
 /// ```sql
 /// WHERE (channel, seq) > ($1, $2) AND channel <= $1 ORDER BY channel, seq LIMIT $3
@@ -32,7 +34,7 @@ pub(super) struct PageQuery<'a, S> {
     limit: i64,
 }
 
-/// The messages of a list, by the expression of an index and its value.
+/// The filter for a page: an indexed expression and its required value.
 struct Filter<'a> {
     key: &'static str,
     value: Cow<'a, str>,
@@ -44,7 +46,7 @@ impl<'a> Filter<'a> {
             (None, None) => return None,
             (Some(channel), None) => ("channel", channel.as_str().into()),
             (None, Some(username)) => ("username", username.as_str().into()),
-            // A channel contains no space.
+            // A channel contains no space, so the key is unambiguous.
             (Some(channel), Some(username)) => (
                 "((channel || ' ' || username) COLLATE \"C\")",
                 format!("{} {}", channel.as_str(), username.as_str()).into(),
@@ -55,7 +57,7 @@ impl<'a> Filter<'a> {
 }
 
 impl<'a, S> PageQuery<'a, S> {
-    /// Selects `selection` of a page with up to `limit` rows.
+    /// Creates a query that selects `selection` from up to `limit` rows.
     pub(super) fn new(request: &'a PageRequest, limit: u32, selection: S) -> Self {
         let end = match request.order {
             Order::Asc => i64::MIN,
@@ -75,7 +77,7 @@ impl<S: SelectableExpression<messages::table>> Query for PageQuery<'_, S> {
     type SqlType = <S as Expression>::SqlType;
 }
 
-/// The statement cache uses the text of the query.
+/// Without a static ID, the statement cache identifies the query by its text.
 impl<S> QueryId for PageQuery<'_, S> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

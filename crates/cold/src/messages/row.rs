@@ -1,4 +1,4 @@
-//! The columns of a message as they are read.
+//! Rows of messages, and their conversion to [`StoredMessage`].
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ pub(super) struct MessageRow {
 impl From<MessageRow> for StoredMessage {
     fn from(row: MessageRow) -> Self {
         let expires_at = from_pg(row.expires_at);
-        // Postgres validated the JSON when it was stored.
+        // Postgres validated the JSON when the message was stored, so parsing succeeds.
         let data =
             row.data.as_ref().and_then(|data| serde_json::from_str::<&RawValue>(&data.0).ok());
         let view = MessageView {

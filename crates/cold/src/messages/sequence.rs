@@ -1,4 +1,4 @@
-//! Sequence numbers: the order of persistence, for tools that verify pagination.
+//! Sequence numbers in the order of persistence, for tools that verify pagination.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::Messages;
 use crate::store::{ColdError, messages};
 
 impl Messages<'_> {
-    /// Returns the sequence number of each message; `None` for one that is not stored.
+    /// Returns the sequence number of each message, or `None` for a message that is not stored.
     ///
     /// Complexity: O(i log m) for i IDs and m messages.
     pub async fn find_seqs(self, ids: &[MessageId]) -> Result<Vec<Option<i64>>, ColdError> {
@@ -30,7 +30,7 @@ impl Messages<'_> {
         Ok(ids.iter().map(|id| seqs.get(id).copied()).collect())
     }
 
-    /// Returns the highest sequence number; `None` if no message is stored.
+    /// Returns the highest sequence number, or `None` if no message is stored.
     ///
     /// Complexity: O(log m) for m messages.
     pub async fn find_max_seq(self) -> Result<Option<i64>, ColdError> {
@@ -48,7 +48,7 @@ impl Messages<'_> {
 
     /// Counts the messages with a sequence number from `first` to `last`.
     ///
-    /// Complexity: O(log m + c) for m messages and c counted ones.
+    /// Complexity: O(log m + c) for m messages and c counted messages.
     pub async fn count_seqs(self, first: i64, last: i64) -> Result<u64, ColdError> {
         let count: i64 = self
             .store

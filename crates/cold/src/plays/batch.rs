@@ -1,4 +1,5 @@
-//! Counting of batches: one statement per batch, exactly once, regardless of redeliveries.
+//! Counts batches of plays, one transaction per batch. Each entry is counted exactly once, even if
+//! it is redelivered.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -35,7 +36,7 @@ pub struct NewPlays<'a> {
 /// The entries of one epoch that are counted in one transaction.
 #[derive(Debug, Default)]
 pub struct PlaysBatch<'a> {
-    /// The epoch, whose ledger row counts the plays.
+    /// The epoch. Its row in the ledger counts the plays.
     pub epoch: &'a str,
     /// The entries.
     pub entries: Vec<NewPlays<'a>>,
@@ -46,7 +47,8 @@ pub struct PlaysBatch<'a> {
 pub struct CountedPlays {
     /// The current counts of all videos in the batch.
     pub counts: Vec<PlayCount>,
-    /// The number of plays already counted before, by their ID or with their entry.
+    /// The number of plays that were not counted, because a play with the same ID had already been
+    /// counted, or because their entire entry had already been counted or dead-lettered.
     pub duplicates: u64,
 }
 
@@ -72,7 +74,8 @@ struct EntryOutcomeRow {
     refusal: Option<String>,
 }
 
-/// The arguments of the SQL functions: a batch without the entries that are already counted.
+/// The arguments of the SQL functions: a batch, excluding the entries that have already been
+/// counted or dead-lettered.
 struct Arguments<'a> {
     entries: Vec<Uuid>,
     entry_millis: Vec<i64>,
@@ -80,12 +83,13 @@ struct Arguments<'a> {
     accepted_at: Vec<PgTimestamp>,
     first: EntryId,
     last: EntryId,
-    /// The number of plays without an ID, by video; zero for videos whose count is only looked up.
+    /// The number of plays without an ID, by video. Zero if the count of the video is only looked
+    /// up.
     by_video: BTreeMap<&'a str, i64>,
     named_videos: Vec<&'a str>,
     named_plays: Vec<Uuid>,
     named_at: Vec<PgTimestamp>,
-    /// The number of plays in entries that are already counted.
+    /// The number of plays in the excluded entries.
     skipped: u64,
 }
 
@@ -138,7 +142,7 @@ const COUNT: &str = "SELECT counted, repeated, count_videos, counts, updated \
 const TRY_COUNT: &str = "SELECT counted, repeated, count_videos, counts, updated, refusal \
      FROM try_count_plays_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
-/// Binds a batch, in the order of the parameters of both functions.
+/// Binds a batch in the parameter order of both SQL functions.
 macro_rules! bind_arguments {
     ($statement:expr, $epoch:expr, $arguments:expr) => {{
         let (videos, plays): (Vec<&str>, Vec<i64>) =
@@ -162,10 +166,10 @@ macro_rules! bind_arguments {
 }
 
 impl Plays<'_> {
-    /// Counts a batch in one transaction. Entries that are already counted have no effect; the
-    /// current counts of their videos are returned nevertheless.
+    /// Counts a batch in one transaction. Entries that have already been counted or dead-lettered
+    /// change nothing, but the current counts of their videos are also returned.
     ///
-    /// Complexity: O(p log v + c) for p plays of the batch, v videos and play IDs, and c records of
+    /// Complexity: O(p log v + c) for p plays in the batch, v videos and play IDs, and c records of
     /// counted entries since the first entry of the batch.
     pub async fn count_batch(
         self,
@@ -188,9 +192,10 @@ impl Plays<'_> {
         }
     }
 
-    /// Counts a batch of one entry. A rejection of that entry is an outcome, not an error.
+    /// Counts a batch of one entry. If Postgres rejects the entry, returns
+    /// [`EntryOutcome::Rejected`], not an error.
     ///
-    /// Complexity: O(p log v + c), as for a batch.
+    /// Complexity: the same as for [`count_batch`](Self::count_batch).
     pub async fn try_count_batch(
         self,
         batch: &PlaysBatch<'_>,

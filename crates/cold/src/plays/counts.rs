@@ -48,22 +48,23 @@ struct PublishedRow {
 }
 
 /// Keyset pagination: the rows after a cursor have a lower count, or the same count and a lower
-/// video ID. If the cursor contains a prefix of a long ID, the rows with that prefix that were
-/// already listed are skipped by an offset.
+/// video ID. If the cursor contains only a prefix of a long ID, the offset skips the rows with that
+/// prefix that have already been listed.
 const LIST: &str = "SELECT video_id, count, updated_at FROM play_counts \
      WHERE count < $2 \
          OR (count = $2 AND (convert_to(video_id, 'UTF8') < $3 \
              OR ($4 > 0 AND substring(convert_to(video_id, 'UTF8') FOR octet_length($3)) = $3))) \
      ORDER BY count DESC, video_id DESC LIMIT $1 OFFSET $4";
 
-/// Reads a page of counts, and looks up their published values one by one. A join could read the
-/// published values from the beginning for each page.
+/// Reads a page of counts, and looks up each published value by its key. With a join, the planner
+/// could read all published values from the beginning for every page.
 const LIST_PUBLISHED: &str = "SELECT video_id, count, updated_at, coalesce( \
          (SELECT count FROM published_counts WHERE published_counts.video_id = known.video_id), 0 \
      ) AS published \
      FROM play_counts AS known WHERE video_id > $1 ORDER BY video_id LIMIT $2";
 
-/// Deletes the counts, then updates the totals and the top videos.
+/// Locks the totals, deletes the published and the current counts, and updates the totals and the
+/// top videos.
 const DELETE: [&str; 4] = [
     "SELECT FROM play_totals FOR UPDATE",
     "DELETE FROM published_counts WHERE starts_with(video_id, $1)",
@@ -88,7 +89,7 @@ impl ColdStore {
 }
 
 impl PlayCounts<'_> {
-    /// Finds the count of a video; `None` if it was never played.
+    /// Finds the count of a video. Returns `None` if the video has never been played.
     ///
     /// Complexity: O(log v) for v videos.
     pub async fn find(self, video_id: &str) -> Result<Option<PlayCount>, ColdError> {
@@ -106,9 +107,9 @@ impl PlayCounts<'_> {
             .map(|row| row.map(PlayCount::from))
     }
 
-    /// Finds the counts of these videos. Videos that were never played are omitted.
+    /// Finds the counts of the given videos. Videos that have never been played are omitted.
     ///
-    /// Complexity: O(f log v) for f found of v videos.
+    /// Complexity: O(n log v) for n requested videos and v videos in total.
     pub async fn find_many(self, videos: &[String]) -> Result<Vec<PlayCount>, ColdError> {
         self.store
             .call(async |connection| {
@@ -123,8 +124,9 @@ impl PlayCounts<'_> {
             .map(|rows| rows.into_iter().map(PlayCount::from).collect())
     }
 
-    /// Lists the counts after a cursor, highest first. An index for this would have to be updated
-    /// with every batch; the query is only needed while Redis does not have all counts.
+    /// Lists the counts after a cursor, highest first. No index supports this order, because every
+    /// batch would have to update the index, and the query is needed only while Redis does not have
+    /// all counts.
     ///
     /// Complexity: O(v) for v videos.
     pub async fn list(
@@ -153,7 +155,7 @@ impl PlayCounts<'_> {
     /// Lists the counts and their published values in the order of the video IDs, starting after
     /// the ID `after`.
     ///
-    /// Complexity: O(p log v) for p counts of the page and v videos.
+    /// Complexity: O(p log v) for p counts in the page and v videos.
     pub async fn list_published(
         self,
         after: &str,
@@ -176,7 +178,7 @@ impl PlayCounts<'_> {
         Ok(rows.into_iter().map(to_published).collect())
     }
 
-    /// Records published counts. Counts only increase: a lower value has no effect.
+    /// Records published counts. A value lower than the recorded one has no effect.
     ///
     /// Complexity: O(c log v) for c counts and v videos.
     pub async fn save_published(self, counts: &[(String, u64)]) -> Result<(), ColdError> {
@@ -201,10 +203,11 @@ impl PlayCounts<'_> {
             .map(|_| ())
     }
 
-    /// Deletes the counts of all videos whose ID starts with a prefix, and returns their number.
-    /// For operators, who must ensure that none of these videos is played at the same time.
+    /// Deletes the counts and the published values of all videos with IDs that start with `prefix`,
+    /// and returns the number of deleted counts. The caller must ensure that no plays of these
+    /// videos are counted at the same time.
     ///
-    /// Complexity: O(v) for v videos, for the new top ten.
+    /// Complexity: O(v) for v videos, because the top ten are determined again.
     pub async fn delete(self, prefix: &str) -> Result<u64, ColdError> {
         self.store
             .call(async |connection| {

@@ -1,4 +1,4 @@
-//! Plays: counting, deduplication, and the counts per video.
+//! Counts plays exactly once, and reads the count of each video.
 
 mod batch;
 mod counts;
@@ -21,7 +21,8 @@ use crate::store::{ColdError, ColdStore};
 /// The maximum number of records that one statement prunes.
 const PRUNED_MAX: i64 = 1_000;
 
-/// Deletes the oldest records, so that the recorded position is correct after each statement.
+/// Deletes the oldest records first, so that the position in `counted_marks` is correct after each
+/// statement.
 const PRUNE: &str = "WITH deleted AS ( \
          DELETE FROM counted_entries WHERE ctid = ANY (ARRAY( \
              SELECT ctid FROM counted_entries WHERE (last_ms, last_number) <= ($1, $2) \
@@ -58,10 +59,10 @@ impl ColdStore {
 }
 
 impl Plays<'_> {
-    /// Returns the entries among these that are recorded as processed: counted or dead-lettered.
+    /// Returns the IDs of the given entries that are recorded as counted or dead-lettered.
     ///
-    /// Complexity: O(c + e log d) for c records of counted entries, which are pruned when they are
-    /// acknowledged, e entries and d dead letters.
+    /// Complexity: O(c + e log d) for e given entries, d dead letters and c records of counted
+    /// entries. Records are pruned after their entries have been acknowledged.
     pub async fn find_processed(self, entries: &[Uuid]) -> Result<HashSet<Uuid>, ColdError> {
         #[derive(QueryableByName)]
         struct Id {
@@ -83,10 +84,11 @@ impl Plays<'_> {
             .map(|ids| ids.into_iter().map(|row| row.id).collect())
     }
 
-    /// Deletes the records of counted entries up to `up_to`, and records that position instead. All
-    /// entries up to it must be acknowledged. A statement deletes at most 1,000 records.
+    /// Deletes the records of counted entries up to `up_to`, and stores the last deleted position
+    /// in each epoch instead. All entries up to `up_to` must have been acknowledged. Each statement
+    /// deletes at most 1,000 records.
     ///
-    /// Complexity: O(log c + d) for c records and d deleted ones, in bounded statements.
+    /// Complexity: O(log c + d) for c records and d deleted records, in bounded statements.
     pub async fn prune_counted_entries(self, up_to: EntryId) -> Result<(), ColdError> {
         loop {
             let row: PrunedRow = self
@@ -106,7 +108,7 @@ impl Plays<'_> {
         }
     }
 
-    /// Deletes the play IDs recorded three days ago. Returns whether there were any.
+    /// Deletes the play IDs that were recorded three days ago, and returns whether any existed.
     ///
     /// Complexity: O(1): truncates a partition.
     pub async fn prune_play_ids(self) -> Result<bool, ColdError> {

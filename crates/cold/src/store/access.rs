@@ -5,16 +5,16 @@
 pub enum ColdAccess {
     /// Reads messages, play counts and samples.
     Read,
-    /// Stores messages and counts plays.
+    /// Stores messages, counts plays and deletes old samples.
     Store,
-    /// Reads totals, and stores samples and published counts.
+    /// Reads totals, and stores samples, published counts and API keys.
     Publish,
     /// Changes the schema.
     Migrate,
 }
 
-/// The rights of persist-worker. It needs TRUNCATE to remove expired play IDs, and UPDATE to lock old
-/// samples.
+/// The rights that persist-worker needs. TRUNCATE removes expired play IDs. UPDATE on
+/// `page_samples` and `page_hours` allows the worker to lock the rows that it deletes.
 const STORE_RIGHTS: &[(&str, &[&str])] = &[
     ("messages", &["SELECT", "INSERT", "UPDATE"]),
     ("message_sequence", &["SELECT", "UPDATE"]),

@@ -7,18 +7,19 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{connect::Session, pool::PooledSession, shares::Slot};
 
-/// How long the slot of an abandoned read stays in use if Postgres does not confirm that the read
-/// has ended.
+/// The maximum time that an abandoned read keeps its slot if Postgres does not confirm the end of
+/// the read.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A query in progress. If it is dropped before it completes, because its caller timed out or
-/// disconnected, the session does not return to the pool: the next query would wait for the
-/// response to this one. A read is canceled in Postgres, and uses its slot until it has ended.
+/// A query in progress. If the query is dropped before it completes, because the caller timed out
+/// or disconnected, its session does not return to the pool, because the next query in the session
+/// would wait for the abandoned response. An abandoned read is also canceled in Postgres. It keeps
+/// its slot until Postgres confirms the end of the read, but for no longer than [`CANCEL_TIMEOUT`].
 pub(super) struct RunningQuery {
     /// `None` once the query has completed.
     session: Option<PooledSession>,
     is_read: bool,
-    /// The slot of a read that a request causes.
+    /// The slot, if the query is a read for a request.
     slot: Option<Slot>,
 }
 
@@ -32,7 +33,8 @@ impl RunningQuery {
         self.session.as_mut().expect("invariant: a running query has a session")
     }
 
-    /// Ends a query that has completed. Its session returns to the pool if `is_reusable`.
+    /// Completes the query. Returns its session to the pool if `is_reusable`, and closes the
+    /// session otherwise.
     pub(super) fn complete(mut self, is_reusable: bool) {
         if let Some(session) = self.session.take().filter(|_| !is_reusable) {
             drop(PooledSession::take(session));
@@ -48,7 +50,7 @@ impl Drop for RunningQuery {
             && self.is_read
         {
             runtime.spawn(async move {
-                // Best effort: Postgres also aborts the statement after its timeout.
+                // Best effort: Postgres also aborts the statement after the statement timeout.
                 let _ = timeout(CANCEL_TIMEOUT, cancel(session)).await;
                 drop(slot);
             });
@@ -56,7 +58,7 @@ impl Drop for RunningQuery {
     }
 }
 
-/// Cancels the query of a session, and waits until Postgres has ended it.
+/// Cancels the query of a session, and waits until Postgres confirms the end of the query.
 async fn cancel(mut session: Session) {
     if session.cancel_query().await.is_ok() {
         let _ = session.connection.batch_execute("").await;

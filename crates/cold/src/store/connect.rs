@@ -25,9 +25,10 @@ use tokio_postgres::{
 use super::sqlstate::{LastSqlState, SqlStateStream};
 
 const PORT: u16 = 5432;
-/// Idle time after which the kernel checks a connection, unless the URL sets it. The client's
-/// default, two hours, is longer than the time after which firewalls drop idle connections.
+/// The idle time before the kernel sends keepalive probes, unless the URL sets a time other than
+/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop idle connections earlier than that.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+/// The default of the client library.
 const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
@@ -41,7 +42,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Asks Postgres to cancel the query in progress, on a connection of its own.
+    /// Asks Postgres over a separate connection to cancel the query in progress.
     pub(super) async fn cancel_query(&self) -> Result<(), ConnectError> {
         let token = self.connection.cancel_token();
         match &self.address {
@@ -60,8 +61,8 @@ impl Session {
     }
 }
 
-/// The reason why a session could not be opened, without secrets, such as `password authentication
-/// failed for user "me" (SQLSTATE 28P01)`.
+/// A failure to open a session, such as `password authentication failed for user "me" (SQLSTATE
+/// 28P01)`. Contains no secrets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
@@ -81,12 +82,12 @@ impl ConnectError {
     }
 }
 
-/// Opens sessions with one of the hosts of a URL.
+/// A connector that opens sessions with one of the hosts in a URL.
 pub(crate) struct Connector {
     config: Result<Config, ConnectError>,
     /// Statements that every session executes first.
     setup: String,
-    /// The time limit of the caller, if there is one.
+    /// The time limit of the caller for opening a session and executing a query, if there is one.
     timeout: Option<Duration>,
 }
 
@@ -95,7 +96,8 @@ impl Connector {
         Self { config: url.expose_secret().parse().map_err(ConnectError::from), setup, timeout }
     }
 
-    /// Opens a session with the first host that accepts it.
+    /// Opens a session with the first host that accepts it. Starts at a random host if the URL
+    /// requests load balancing.
     pub(crate) async fn open(&self) -> Result<Session, ConnectError> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let mut addresses = list_addresses(config);
@@ -121,8 +123,8 @@ impl Connector {
         failed
     }
 
-    /// Returns the time limit for each host. A host that does not respond must not use up the time of
-    /// the others and of the query.
+    /// Returns the time limit for each host, or `None` for no limit. An unresponsive host must
+    /// leave time for the other hosts and for the query.
     fn find_limit(&self, config: &Config, hosts: usize) -> Option<Duration> {
         let shares = u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1);
         let share = self.timeout.filter(|_| hosts > 1).map(|timeout| timeout / shares);
@@ -158,7 +160,7 @@ impl Connector {
         let sqlstate = LastSqlState::default();
         let stream = SqlStateStream::new(stream, sqlstate.clone());
         let (client, connection) = config.connect_raw(stream, NoTls).await?;
-        // Ends when the client is dropped, or when the connection breaks.
+        // The task ends when the client is dropped or the connection breaks.
         tokio::spawn(connection);
         check_target(&client, config.get_target_session_attrs()).await?;
         client.batch_execute(&self.setup).await?;
@@ -224,7 +226,7 @@ fn set_options(stream: &TcpStream, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks that the session has the attributes that the URL requests.
+/// Checks that the session is read-write or read-only, if the URL requests either.
 async fn check_target(client: &Client, target: TargetSessionAttrs) -> Result<(), ConnectError> {
     let expected = match target {
         TargetSessionAttrs::ReadWrite => "off",
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_have_ports_and_the_order_of_the_url() {
+    fn addresses_have_ports_and_are_in_the_order_of_the_url() {
         let tcp = |host: &str, port| Address::Tcp(host.to_owned(), port);
         assert_eq!(addresses("postgres://a,b:5433/x"), [tcp("a", 5432), tcp("b", 5433)]);
         assert_eq!(addresses("postgres://[::1]:1/x"), [tcp("::1", 1)]);

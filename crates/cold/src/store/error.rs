@@ -8,8 +8,8 @@ use super::pool::PoolError;
 /// A failed call to Postgres.
 #[derive(Debug, thiserror::Error)]
 pub enum ColdError {
-    /// Postgres cannot be reached, closed the connection, or cannot execute the statement now, such
-    /// as while it is read-only or its disk is full. Retry later.
+    /// Postgres cannot be reached, closed the connection, or cannot execute the statement now, for
+    /// example because it is read-only or its disk is full. Retry later.
     #[error("Postgres is unavailable: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// Postgres did not respond within the deadline. Retry later. The statement may have been
@@ -19,7 +19,7 @@ pub enum ColdError {
     /// Too many reads of the same kind are in progress. Retry later.
     #[error("too many reads of the same kind are in progress")]
     Overloaded,
-    /// A table or a function does not exist; the migrations create it.
+    /// A table or a function that the migrations create does not exist.
     #[error("the database schema is missing or outdated: run `mayfly migrate`")]
     SchemaMissing(#[source] DieselError),
     /// Postgres rejected the statement.
@@ -28,13 +28,13 @@ pub enum ColdError {
 }
 
 impl ColdError {
-    /// Returns whether Postgres is unavailable, so that the call may succeed later.
+    /// Returns whether Postgres is unavailable or did not respond in time.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Timeout)
     }
 
-    /// Returns whether a retry may succeed: once Postgres is available, or once the migrations have
+    /// Returns whether the call may succeed once Postgres is available or once the migrations have
     /// run.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -63,13 +63,13 @@ impl From<PoolError> for ColdError {
     }
 }
 
-/// The class of an error by its SQLSTATE.
+/// The class of an error, which determines its [`ColdError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorClass {
     /// Postgres, the session or the user cannot execute the statement now. Another session may
     /// succeed.
     Unavailable,
-    /// A timeout canceled the statement.
+    /// The statement was canceled, usually by a timeout.
     Timeout,
     /// A table, column or function does not exist.
     Undefined,
@@ -81,21 +81,23 @@ impl ErrorClass {
     /// Classifies an error that has an SQLSTATE.
     pub(super) fn from_sqlstate(code: &str) -> Self {
         match code {
-            // Canceled, or waited too long for a lock.
+            // A canceled statement; a timeout while waiting for a lock.
             "57014" | "55P03" => Self::Timeout,
-            // Read-only; a missing right; an idle transaction that was ended.
+            // A read-only transaction; a missing right; an idle-in-transaction or transaction
+            // timeout.
             "25006" | "42501" | "25P03" | "25P04" => Self::Unavailable,
             "42P01" | "42703" | "42704" | "42883" | "3F000" => Self::Undefined,
             _ => match &code[..2] {
-                // Connection, authorization, conflict with another transaction, resources (such as a
-                // full disk), intervention of an operator, input and output.
+                // Connection, authorization, missing database, transaction rollback (such as a
+                // deadlock), insufficient resources (such as a full disk), operator intervention,
+                // system error.
                 "08" | "28" | "3D" | "40" | "53" | "57" | "58" => Self::Unavailable,
                 _ => Self::Rejected,
             },
         }
     }
 
-    /// Classifies an error of the client, which has no SQLSTATE.
+    /// Classifies an error without an SQLSTATE, which the client library raised.
     pub(super) fn from_client_error(error: &DieselError) -> Self {
         match error {
             DieselError::DatabaseError(

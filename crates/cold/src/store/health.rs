@@ -1,4 +1,4 @@
-//! The health check of Postgres, which tests whether the service can do its work.
+//! The health check for Postgres, which tests whether the service can use the server.
 
 use std::time::Duration;
 
@@ -7,24 +7,26 @@ use mayfly_runtime::Component;
 
 use super::{ColdAccess, ColdError, ColdStore, metrics as names, requirements::Server};
 
-/// How long the component stays down after a statement failed for lack of a resource. Workers retry
-/// such a statement more often.
+/// How long the component stays down after a statement has failed for lack of a resource. Workers
+/// retry the statement at shorter intervals, so the component stays down while the failure
+/// persists.
 const EXHAUSTED_FOR: Duration = Duration::from_secs(3);
 
 impl ColdStore {
     /// Checks once a second whether Postgres grants `access`, and reports the result to a component
-    /// and a gauge. Runs until it is aborted.
+    /// and a gauge. Never completes.
     pub async fn watch(self, component: Component, access: ColdAccess) {
         component.watch(names::POSTGRES_UP, async move || self.check_access(access).await).await;
     }
 
-    /// Returns why Postgres does not grant `access`, in words.
+    /// Checks that Postgres grants `access`, and that no statement has recently failed for lack of
+    /// a resource. The error describes why the check failed.
     pub async fn check_access(&self, access: ColdAccess) -> Result<(), String> {
         let server = self.call(async |connection| {
             let server = Server::read(connection, access).await?;
             if access.is_writing() && server.is_read_only() {
-                // Discards the sessions of the pool: they would stay read-only after Postgres
-                // becomes writable.
+                // Because of this error, the session is discarded. Otherwise, it would stay
+                // read-only even after Postgres has become writable.
                 return Err(DieselError::DatabaseError(
                     DatabaseErrorKind::ReadOnlyTransaction,
                     Box::new(server.find_unmet_requirement().unwrap_or_default()),

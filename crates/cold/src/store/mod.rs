@@ -1,5 +1,5 @@
-//! The connection pool and the execution of queries. The subjects of the store, such as messages or
-//! plays, are modules of their own that add their handles to [`ColdStore`].
+//! The connection pool and the execution of queries. Each subject of the store, such as messages or
+//! plays, has a separate module that adds a handle to [`ColdStore`].
 
 mod access;
 mod call;
@@ -40,11 +40,12 @@ pub(crate) use self::{
 
 /// The longest statement timeout that Postgres accepts, in milliseconds.
 const STATEMENT_TIMEOUT_MILLIS_MAX: u128 = 2_147_483_647;
-/// The part of the timeout of a read that it may wait for a session, as a divisor. The rest is left
-/// for the query.
+/// A read waits for a slot for at most its timeout divided by this number. The rest of the timeout
+/// is left for obtaining a session and for the query.
 const WAIT_SHARE: u32 = 2;
-/// Lets the planner only choose plans that read the rows of a page by an index in its order. While
-/// its statistics are outdated, it may prefer to scan and sort everything that matches.
+/// Makes the planner prefer plans that read the rows of a page from an index, in the order of the
+/// page. With outdated statistics, the planner could otherwise choose to scan and sort all matching
+/// rows.
 const PLAN_BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; \
      SET enable_sort = off; SET enable_incremental_sort = off";
 
@@ -52,10 +53,10 @@ const PLAN_BY_INDEX: &str = "SET enable_seqscan = off; SET enable_bitmapscan = o
 #[derive(Clone)]
 pub struct ColdStore {
     pool: Pool,
-    /// Limits the reads of each kind; `None` for background work.
+    /// The limits on reads of each kind; `None` for background work and commands.
     shares: Option<Arc<Shares>>,
-    /// The last failure of Postgres to execute a statement for lack of a resource, such as disk
-    /// space. Reads and the health check may succeed at the same time.
+    /// The time and cause of the last failure of a statement for lack of a resource, such as disk
+    /// space. Without the resource, reads and the queries of the health check can still succeed.
     exhausted: Arc<Mutex<Option<(Instant, String)>>>,
     /// The default timeout of a call, including the time to obtain a connection.
     timeout: Duration,
@@ -68,8 +69,8 @@ impl ColdStore {
         Self::with_statement_timeout(settings, settings.timeout)
     }
 
-    /// Creates a store for request handlers, in which reads of one kind leave sessions for the other
-    /// kinds, however many and slow they are. Does not connect yet.
+    /// Creates a store for request handlers. Even if the reads of one kind are numerous or slow,
+    /// sessions are left for the other kinds. Does not connect yet.
     #[must_use]
     pub fn for_requests(settings: &settings::PostgresSettings) -> Self {
         Self {
@@ -78,9 +79,9 @@ impl ColdStore {
         }
     }
 
-    /// Creates a store in which Postgres itself aborts a statement, or a transaction whose client
-    /// is idle, after `statement_timeout`. A client that timed out or crashed holds no lock for
-    /// longer.
+    /// Creates a store with sessions in which Postgres aborts a statement, or a transaction with an
+    /// idle client, after `statement_timeout`. A client that timed out or crashed cannot hold a
+    /// lock for longer.
     #[must_use]
     pub fn with_statement_timeout(
         settings: &settings::PostgresSettings,
@@ -95,7 +96,8 @@ impl ColdStore {
         setup: &str,
     ) -> Self {
         let millis = statement_timeout.as_millis().min(STATEMENT_TIMEOUT_MILLIS_MAX);
-        // Compiling a statement takes about 0.3 s, longer than any statement of this crate runs.
+        // JIT compilation of a statement takes about 0.3 s, which is longer than the statements of
+        // this crate usually run.
         let setup = format!(
             "SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; \
              SET jit = off; {setup}"
@@ -107,7 +109,8 @@ impl ColdStore {
         Self { pool, shares: None, exhausted: Arc::default(), timeout: settings.timeout }
     }
 
-    /// Returns whether the schema has this version or a later one.
+    /// Returns whether the database has the schema that this version of the store requires, or a
+    /// later one.
     pub async fn has_schema(&self) -> Result<bool, ColdError> {
         self.call(schema::exists).await
     }
@@ -120,7 +123,8 @@ impl ColdStore {
         self.call_within(self.timeout, query).await
     }
 
-    /// Runs a query within a timeout. A session whose query timed out or was abandoned is discarded.
+    /// Runs a query within a timeout. Discards the session if the query times out or is abandoned,
+    /// or if Postgres is unavailable.
     pub(crate) async fn call_within<T>(
         &self,
         timeout: Duration,
@@ -129,7 +133,8 @@ impl ColdStore {
         self.run(timeout, None, query).await
     }
 
-    /// Runs a read that a request causes, in the share of its kind.
+    /// Runs a read within the default timeout. In a store for request handlers, the number of
+    /// concurrent reads of the same kind is limited.
     pub(crate) async fn read<T>(
         &self,
         kind: ReadKind,
@@ -166,7 +171,8 @@ impl ColdStore {
         result
     }
 
-    /// Classifies the error of a query, and discards other sessions that have the same problem.
+    /// Classifies the error of a query. Discards the idle sessions if they probably have the same
+    /// problem, and records the error if a resource is exhausted.
     async fn classify(
         &self,
         error: DieselError,
@@ -195,7 +201,7 @@ impl ColdStore {
                 };
                 match code.map(|code| &code[..2]) {
                     // A session keeps the access mode with which it was opened, and an operator who
-                    // ends one ends all.
+                    // terminates one session usually terminates all sessions.
                     Some("25" | "57") => drop(self.pool.retain(|_, _| false)),
                     Some("53" | "58") => {
                         *self.exhausted.lock() = Some((Instant::now(), cause.clone()));
@@ -249,7 +255,7 @@ mod tests {
         assert!(matches!(result, Err(ColdError::Rejected(_))), "{result:?}");
     }
 
-    /// Raises an error with an SQLSTATE and a message in another language.
+    /// Returns a statement that raises an error with the given SQLSTATE and a German message.
     fn raise(sqlstate: &str) -> String {
         format!(
             "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', \
@@ -286,7 +292,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn classification_does_not_depend_on_the_message_language() {
         let (_, store) = create_store("message_language").await;
-        // Postgres localizes this message; the statement raises it with the same SQLSTATE.
+        // Raises the error for an unknown table, with the message that Postgres reports in German.
         let raise = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '42P01', \
              MESSAGE = 'Relation »messages« existiert nicht'; END $$";
         let result = execute(&store, raise).await;

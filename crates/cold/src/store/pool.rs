@@ -1,4 +1,4 @@
-//! The pool of sessions, and the validation of sessions that were idle.
+//! The pool of sessions, and the validation of idle sessions.
 
 use std::time::{Duration, Instant};
 
@@ -8,25 +8,25 @@ use parking_lot::Mutex;
 
 use super::connect::{ConnectError, Connector, Session};
 
-/// A session that was idle for longer is validated before it is used.
+/// A session that has been idle for at least this time is validated before it is used.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-/// A session that was idle for longer is replaced. Most firewalls drop idle connections later than
-/// that.
+/// A session that has been idle for longer than this time is replaced. Most firewalls keep idle
+/// connections for longer.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// The part of the timeout that the validation of a session may take. The rest is left for a new
-/// session and the query.
+/// The validation of a session takes at most the timeout divided by this number. The rest of the
+/// timeout is left for opening a new session and for the query.
 const VALIDATION_SHARE: u32 = 5;
 
 pub(super) type Pool = managed::Pool<SessionManager>;
 pub(super) type PoolError = managed::PoolError<ConnectError>;
 pub(super) type PooledSession = managed::Object<SessionManager>;
 
-/// Opens the sessions of a pool and validates them.
+/// The manager that opens and validates the sessions of a pool.
 pub(crate) struct SessionManager {
     connector: Connector,
     validation_timeout: Duration,
-    /// The time at which a session was last found dead. Sessions that have not been used since are
-    /// probably dead too, and waiting for each in turn would exceed the timeout of the caller.
+    /// The time when a session was last found dead. Sessions that have not been used since then are
+    /// probably dead too, and validating each in turn would exceed the caller's timeout.
     failed_at: Mutex<Option<Instant>>,
 }
 
@@ -42,7 +42,7 @@ impl managed::Manager for SessionManager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Session, ConnectError> {
-        // Boxed, because every query would contain its future otherwise.
+        // Boxed, because the future of every query would otherwise contain this large future.
         Box::pin(self.connector.open()).await
     }
 

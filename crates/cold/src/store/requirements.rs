@@ -9,7 +9,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::ColdAccess;
 
-/// The oldest supported version, as `server_version_num` states it.
+/// The oldest supported version, in the format of `server_version_num`.
 const VERSION_NUM_MIN: i32 = 150_000;
 const VERSION_MIN: u32 = 15;
 /// The only encoding that can store every message.
@@ -41,8 +41,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Reads the state with one query, whose cost does not depend on the data. Tables that do not
-    /// exist yet are not checked.
+    /// Reads the state with one query. The cost of the query does not depend on the data. Tables
+    /// that do not exist yet are not checked.
     pub(crate) async fn read(
         connection: &mut AsyncPgConnection,
         access: ColdAccess,
@@ -77,7 +77,7 @@ impl Server {
         self.is_replica || self.is_read_only
     }
 
-    /// Returns a sentence with the first requirement that the server does not meet, if any.
+    /// Describes the first requirement that the server does not meet, if any.
     pub(crate) fn find_unmet_requirement(&self) -> Option<String> {
         let Self { version, encoding, database, username, .. } = self;
         if self.version_num < VERSION_NUM_MIN {

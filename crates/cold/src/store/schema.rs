@@ -1,9 +1,9 @@
-//! The tables used with diesel's query builder, and the check for the schema.
+//! The tables used with diesel's query builder, and the check that the schema exists.
 
 use diesel::{QueryableByName, result::QueryResult, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Returns whether the newest function and the newest table of the migrations exist.
+/// Returns whether the newest function that the services call and the newest table exist.
 pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Row {

@@ -1,4 +1,4 @@
-//! Shares of the pool: reads of one kind cannot use the sessions that other kinds need.
+//! Shares of the pool: reads of one kind cannot use the sessions reserved for other kinds.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use super::error::ColdError;
 
-/// The kinds of reads that requests cause.
+/// A kind of read that serves requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadKind {
     /// Messages and dead letters by ID.
@@ -25,24 +25,25 @@ pub(crate) enum ReadKind {
 }
 
 const KINDS: usize = 5;
-/// The part of the pool that each kind has for itself, as a divisor. One more part is left for the
-/// health check.
+/// The pool size divided by this number is the number of sessions reserved for each kind, but at
+/// least one session is reserved.
 const SHARE_DIVISOR: usize = 8;
 
-/// The sessions of a pool, divided among kinds of reads. Each kind has an eighth of the pool, at
-/// least one session, that only it uses. The rest is shared: a kind that is used more than others
-/// takes from it, and only its own reads wait if they are slow.
+/// The sessions of a pool, divided among the kinds of reads. An eighth of the pool, but at least
+/// one session, is reserved for each kind. If the pool is large enough, another eighth is left for
+/// the health check, and all kinds except scans share the rest. If the reads of one kind are slow
+/// and use all shared sessions, the other kinds still have their reserved sessions.
 #[derive(Debug)]
 pub(super) struct Shares {
     own: [Arc<Semaphore>; KINDS],
     common: Arc<Semaphore>,
 }
 
-/// A session that a read may use, until it is dropped.
+/// A permit to use one session. Dropping the permit releases the session.
 pub(super) type Slot = OwnedSemaphorePermit;
 
 impl Shares {
-    /// Divides a pool.
+    /// Divides a pool of `pool_size` sessions.
     pub(super) fn new(pool_size: usize) -> Self {
         let own = (pool_size / SHARE_DIVISOR).max(1);
         let common = pool_size.saturating_sub(own * (KINDS + 1));
@@ -78,8 +79,8 @@ impl Shares {
 }
 
 impl ReadKind {
-    /// Returns whether the cost of a read grows with the table. Such reads do not use the shared part
-    /// of the pool.
+    /// Returns whether the cost of a read grows with the table. Scans do not use the shared
+    /// sessions.
     fn is_scan(self) -> bool {
         self == Self::PlayLists
     }
@@ -98,7 +99,7 @@ mod tests {
         ReadKind::History,
     ];
 
-    /// Acquires slots until one is refused.
+    /// Acquires slots until an attempt fails.
     async fn exhaust(shares: &Shares, kind: ReadKind) -> Vec<Slot> {
         let mut slots = Vec::new();
         while let Ok(slot) = shares.acquire(kind, WAIT_MAX).await {
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_kind_has_sessions_while_all_others_use_theirs() {
+    async fn every_kind_keeps_its_reserved_sessions() {
         for (pool_size, first, others, scans) in [(8, 3, 1, 1), (16, 6, 2, 2), (64, 24, 8, 8)] {
             let shares = Shares::new(pool_size);
             let mut slots = Vec::new();
@@ -134,8 +135,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(first);
         });
-        let _second = second.expect("it was released in time");
-        let error = shares.acquire(ReadKind::History, WAIT_MAX).await.expect_err("it is in use");
+        let _second = second.expect("a session that was released in time");
+        let error = shares.acquire(ReadKind::History, WAIT_MAX).await.expect_err("none is free");
         assert!(matches!(error, ColdError::Overloaded), "{error:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! The SQLSTATE of the last error that Postgres sent on a connection.
 //!
 //! Errors are classified by SQLSTATE, because the language of the message depends on `lc_messages`.
-//! diesel reports the SQLSTATE of few errors, so it is read from the protocol: a wrapper of the
-//! connection's stream looks for error responses among the messages of the server.
+//! diesel reports the SQLSTATE of only a few errors, so this module reads it from the protocol: a
+//! wrapper around the stream of the connection searches the server's messages for error responses.
 
 use std::{
     io,
@@ -15,16 +15,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The length of an SQLSTATE.
+/// The length of an SQLSTATE, in bytes.
 const CODE_BYTES: usize = 5;
-/// The type and the length at the beginning of every message of the server.
+/// The size of the type and the length at the start of every message from the server, in bytes.
 const HEADER_BYTES: usize = 5;
 /// The type of an error response.
 const ERROR_RESPONSE: u8 = b'E';
-/// The type of the field of an error response that contains the SQLSTATE.
+/// The type of the field in an error response that contains the SQLSTATE.
 const CODE_FIELD: u8 = b'C';
-/// The number of bytes of an error response that are searched. The SQLSTATE is the third field,
-/// after two severities.
+/// The maximum number of bytes to search in an error response. The SQLSTATE is the third field,
+/// after the localized and the non-localized severity.
 const SEARCHED_BYTES: usize = 256;
 
 /// An SQLSTATE, such as `42P01`.
@@ -37,7 +37,7 @@ impl SqlState {
     }
 }
 
-/// The last SQLSTATE of a connection, shared by its stream and its user.
+/// The last SQLSTATE of a connection, shared by the stream and the session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LastSqlState(Arc<Mutex<Option<SqlState>>>);
 
@@ -94,13 +94,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for SqlStateStream<S> {
     }
 }
 
-/// Separates the messages of the server. Costs a few instructions per message, not per byte.
+/// A parser that splits the bytes from the server into messages. The parser executes a few
+/// instructions per message, not per byte.
 #[derive(Debug, Default)]
 struct MessageReader {
     header: Vec<u8>,
-    /// The number of bytes of the current message that were not read yet.
+    /// The number of unread bytes of the current message.
     left: usize,
-    /// The beginning of the current message if it is an error response.
+    /// The start of the current message if it is an error response.
     error: Option<Vec<u8>>,
 }
 
@@ -118,7 +119,7 @@ impl MessageReader {
                 }
                 let length =
                     self.header[1..].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-                // The length includes itself.
+                // The length includes the length field itself.
                 self.left = length.saturating_sub(HEADER_BYTES - 1);
                 self.error = (self.header[0] == ERROR_RESPONSE).then(Vec::new);
                 self.header.clear();
@@ -139,7 +140,8 @@ impl MessageReader {
     }
 }
 
-/// Returns the SQLSTATE of an error response, whose fields are a type and a zero-terminated text.
+/// Returns the SQLSTATE of an error response. Each field consists of a type byte and a
+/// zero-terminated text.
 fn find_code(error: &[u8]) -> Option<SqlState> {
     error.split(|byte| *byte == 0).find_map(|field| match field {
         [CODE_FIELD, code @ ..] => code.try_into().ok().map(SqlState),

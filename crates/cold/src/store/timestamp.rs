@@ -1,9 +1,9 @@
-//! Conversion between [`Timestamp`] and the timestamps of Postgres.
+//! Conversion between [`Timestamp`] and Postgres timestamps.
 
 use diesel::data_types::PgTimestamp;
 use mayfly_core::Timestamp;
 
-/// Milliseconds from the Unix epoch to 2000-01-01, the epoch of Postgres.
+/// The milliseconds from the Unix epoch to 2000-01-01, the Postgres epoch.
 const POSTGRES_EPOCH_MILLIS: i64 = 946_684_800_000;
 
 pub(crate) fn from_pg(at: PgTimestamp) -> Timestamp {

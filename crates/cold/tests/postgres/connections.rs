@@ -17,7 +17,7 @@ fn store(url: String, timeout: Duration) -> ColdStore {
     ColdStore::new(&PostgresSettings { url: url.into(), pool_size_max: SESSIONS, timeout })
 }
 
-/// Reads in all sessions of a pool. The table need not exist.
+/// Reads concurrently in all sessions of a pool. The schema need not exist.
 async fn read_concurrently(store: &ColdStore) -> Vec<Result<(), ColdError>> {
     let mut reads = JoinSet::new();
     for _ in 0..SESSIONS {
@@ -39,20 +39,20 @@ async fn sessions_dropped_while_idle_are_replaced_before_they_are_used() {
         result.expect("Postgres responds");
     }
     let opened = firewall.connections_opened();
-    // A session counts as idle after one second.
+    // A session is validated before use if it was idle for one second.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     firewall.forget_connections();
     for result in read_concurrently(&store).await {
         result.expect("a new session is used");
     }
-    assert!(firewall.connections_opened() > opened, "the idle sessions were forgotten");
+    assert!(firewall.connections_opened() > opened, "the idle sessions are replaced");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn host_that_does_not_respond_leaves_time_for_the_next_one() {
     let url = SharedServers::get().await.expect("the servers start").database_url();
     let (credentials, rest) = url.rsplit_once('@').expect("a user");
-    // Its connections are established and never served.
+    // The kernel establishes connections to this listener, but no server accepts them.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = silent.local_addr().expect("an address");
     let store = store(format!("{credentials}@{address},{rest}"), Duration::from_secs(6));

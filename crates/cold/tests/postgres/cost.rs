@@ -18,7 +18,8 @@ use uuid::Uuid;
 use crate::{create_migrated_database, health::connect, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The first message was sent at 2026-11-20T19:07:00.000Z, each next one a millisecond later.
+/// 2026-11-20T19:07:00.000Z, one millisecond before the first message. Each message is created one
+/// millisecond after the previous one.
 const START: i64 = 1_795_201_620_000;
 const HOUR: i64 = 3_600_000;
 
@@ -28,8 +29,9 @@ fn messages() -> i64 {
     if is_full { 1_000_000 } else { 60_000 }
 }
 
-/// Messages of four channels, two of which end and two of which begin in the middle. No message of
-/// `early` and of `first` is by `u`, to whom half of the messages belong.
+/// Inserts messages of four channels: `old` and `early` in the first half, `new` and `late` in the
+/// second half. All messages of `old` and `new`, and none of `early` and `late`, belong to the user
+/// `u`.
 const FILL: &str = "
     ALTER TABLE messages DISABLE TRIGGER count_messages;
     INSERT INTO messages (id, seq, channel, username, text, created_at, expires_at, body_bytes)
@@ -59,14 +61,15 @@ const FILL: &str = "
         FROM generate_series(0, MANY / 10) AS n;
 ";
 
-/// The cost of a job.
+/// The rows and blocks that a job reads.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     rows: i64,
     blocks: i64,
 }
 
-/// The rows and blocks that all sessions have read so far. A session reports them when it ends.
+/// Selects the rows and blocks that all ended sessions have read. A session reports its numbers
+/// when it ends.
 const COST: &str = "SELECT \
         (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint \
             + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint, \
@@ -93,7 +96,8 @@ impl Database {
         let fill = FILL.replace("START", &START.to_string());
         let fill = fill.replace("MANY", &format!("{}::bigint", messages()));
         client.batch_execute(&fill).await.expect("the tables are filled");
-        // Of these tables, the planner may prefer to scan some: they are smaller than in production.
+        // The planner may prefer to scan some of these tables, because they are smaller than in
+        // production.
         let prefer_indexes = "DO $$ BEGIN EXECUTE format( \
             'ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$";
         client.batch_execute(prefer_indexes).await.expect("valid SQL");
@@ -114,7 +118,7 @@ impl Database {
         Cost { rows: row.get(0), blocks: row.get(1) }
     }
 
-    /// Returns what a job reads with a new session.
+    /// Returns the cost of a job that runs in new sessions.
     async fn measure(&self, job: impl AsyncFnOnce(&ColdStore, &ColdStore)) -> Cost {
         let before = self.read_cost().await;
         let settings =
@@ -127,7 +131,7 @@ impl Database {
         Cost { rows: after.rows - before.rows, blocks: after.blocks - before.blocks }
     }
 
-    /// Checks a job that may read this number of rows.
+    /// Checks that a job reads at most `rows_max` rows.
     async fn check(
         &self,
         name: &str,
@@ -136,12 +140,13 @@ impl Database {
     ) {
         let cost = self.measure(job).await;
         println!("{name}: {cost:?}");
-        // Each row is in a block of its own in the worst case; every search descends some indexes.
+        // In the worst case, each row is in a separate block. Every search also descends some
+        // indexes.
         let blocks_max = 2 * rows_max + 150;
         assert!(cost.rows <= rows_max && cost.blocks <= blocks_max, "{name}: {cost:?}");
     }
 
-    /// Checks pages of all positions, with each combination of filters and order.
+    /// Checks pages at several positions, with each combination of filters and order.
     async fn check_pages(&self) {
         let channels = [None, Some("early"), Some("old"), Some("new"), Some("missing")];
         let usernames = [None, Some("u"), Some("user 3"), Some("missing")];
@@ -264,7 +269,7 @@ async fn check_background_reads(database: &Database) {
             store.samples().find_baseline(&host(), at(36 * HOUR)).await.expect("read");
         })
         .await;
-    // The seconds of the ring.
+    // The query reads all 4,200 seconds of the ring buffer.
     database
         .check("statistics", 4_300, async |_, store| {
             store.statistics().read(at(0)).await.expect("read").expect("statistics");
@@ -278,7 +283,7 @@ async fn check_background_reads(database: &Database) {
         .await;
 }
 
-/// Stores a batch twice: the second time, every message exists.
+/// Stores a batch twice. The second time, every message already exists.
 async fn store_messages(store: &ColdStore, first: i64) {
     let json: Vec<String> = (first..first + 4)
         .map(|number| {
@@ -343,7 +348,7 @@ async fn check_writes(database: &Database, first: i64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn cost_does_not_depend_on_the_number_of_rows() {
     let database = Database::create("cost").await;
-    // With the statistics of empty tables, then with current ones.
+    // First with the planner statistics of empty tables, then with current statistics.
     database.check_pages().await;
     check_request_reads(&database).await;
     let analyze = "ANALYZE; SELECT pg_stat_force_next_flush()";

@@ -82,7 +82,7 @@ async fn sessions_of_a_read_only_database_are_replaced_when_it_is_writable() {
     let set = |mode: &str| {
         let statement =
             format!("ALTER DATABASE health_read_only SET default_transaction_read_only = {mode}");
-        // A session that is not read-only itself.
+        // This session is not read-only.
         let url = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
         async move { execute(&url, &statement).await }
     };
@@ -109,7 +109,7 @@ async fn sessions_of_a_read_only_database_are_replaced_when_it_is_writable() {
     let write = async || store.play_counts().save_published(&[("v".to_owned(), 1)]).await;
     let error = write().await.expect_err("the session is still read-only");
     assert!(error.is_outage() && error.to_string().contains("25006"), "{error}");
-    // The failed write replaced all sessions.
+    // The failed write discarded all sessions.
     for _ in 0..SESSIONS {
         write().await.expect("the database is writable");
     }

@@ -1,4 +1,4 @@
-//! Storing of messages that are delivered again.
+//! Messages that are stored again because their entry is redelivered.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A worker removes the copy that a take left in Redis as soon as the take is reported as applied.
 #[tokio::test(flavor = "multi_thread")]
-async fn message_that_is_delivered_again_is_reported_as_expired_only_if_its_row_is() {
+async fn redelivered_message_is_reported_as_expired_only_if_its_row_is() {
     let url = create_migrated_database("delivered_again").await;
     let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 1, timeout: TIMEOUT });
     let message = message();
@@ -31,6 +31,6 @@ async fn message_that_is_delivered_again_is_reported_as_expired_only_if_its_row_
     }
     let take = Expiry { id: message.id, at: SystemClock.now() };
     assert_eq!(store(vec![take], false).await, [message.id]);
-    // The worker that applied the take may have crashed before it reported that.
+    // The worker that applied the take may have crashed before it reported the take as applied.
     assert_eq!(store(Vec::new(), true).await, [message.id]);
 }

@@ -40,7 +40,7 @@ async fn concurrent_runs_apply_each_migration_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn index_whose_build_was_interrupted_is_built_again() {
+async fn interrupted_index_build_is_repeated() {
     const INDEX: &str = "'messages_channel_username_seq'::regclass";
     let url = create_migrated_database("interrupted_index").await;
     let client = connect(url.expose_secret()).await;

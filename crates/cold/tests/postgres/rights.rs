@@ -1,4 +1,4 @@
-//! The rights that the health check requires are those that the services need.
+//! The rights that the health check requires are sufficient for the services.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{create_migrated_database, message};
 const TIMEOUT: Duration = Duration::from_secs(20);
 const EPOCH: &str = "epoch";
 
-/// A database with the schema, and a user of it without rights.
+/// A migrated database, and a role that has no rights initially.
 struct Database {
     url: String,
     role: String,
@@ -44,8 +44,8 @@ impl Database {
         client.batch_execute(statements).await.expect("valid SQL");
     }
 
-    /// Grants the user exactly the rights that the check of an access names, and returns a store of
-    /// that user.
+    /// Grants the role exactly the rights that the health check names as missing, and returns a
+    /// store that uses the role.
     async fn grant_named_rights(&self, access: ColdAccess) -> ColdStore {
         let url = format!("{}?options=-c%20role%3D{}", self.url, self.role).into();
         let store = ColdStore::with_statement_timeout(
@@ -60,8 +60,8 @@ impl Database {
         store
     }
 
-    /// Drops the user, which belongs to all databases of the server.
-    async fn drop_user(self) {
+    /// Drops the role, because roles are shared by all databases of the server.
+    async fn drop_role(self) {
         self.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", self.role)).await;
     }
 }
@@ -72,7 +72,7 @@ fn plays_json() -> Vec<u8> {
     Plays { id: Uuid::now_v7(), enqueued_at: SystemClock.now(), plays: &plays }.to_json()
 }
 
-/// Returns a batch with a new message, and takes of that message and of an unknown one.
+/// Returns a batch with a new message, and with takes of that message and of an unknown message.
 fn message_batch<'a>(message: &Message, json: &'a [u8]) -> MessageBatch<'a> {
     let now = SystemClock.now();
     let unknown = MessageId::from(Uuid::now_v7());
@@ -122,7 +122,7 @@ fn samples() -> Vec<TrendSnapshot> {
 #[tokio::test(flavor = "multi_thread")]
 async fn named_rights_are_sufficient_to_store() {
     let database = Database::create("rights_store").await;
-    // Play IDs that are old enough to be removed: today, and if the day ends during the test.
+    // Inserts play IDs that are old enough to be removed, even if the day ends during the test.
     database
         .execute(
             "INSERT INTO known_plays (part, play, enqueued_at) \
@@ -174,7 +174,7 @@ async fn named_rights_are_sufficient_to_store() {
     cold.api_keys().find_version().await.expect("found");
     cold.api_keys().list(Uuid::nil(), 10).await.expect("listed");
 
-    // A sample that is old enough to be removed.
+    // Inserts a sample that is old enough to be removed.
     database
         .execute(
             "INSERT INTO hosts (host) VALUES ('a.org'); \
@@ -184,7 +184,7 @@ async fn named_rights_are_sufficient_to_store() {
         .await;
     let deleted = cold.samples().delete_old(TIMEOUT, TIMEOUT, 10).await.expect("deleted");
     assert_eq!(deleted, 1);
-    database.drop_user().await;
+    database.drop_role().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +201,7 @@ async fn named_rights_are_sufficient_to_publish() {
         let (key, host) = (KeyHash::from_key("key"), Host::parse(name).expect("a host"));
         cold.api_keys().register_source_key(&key, "key", &host).await.expect("registered");
     }
-    database.drop_user().await;
+    database.drop_role().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,5 +220,5 @@ async fn named_rights_are_sufficient_to_read() {
     let page = PagePath::parse("/").expect("a path");
     let now = SystemClock.now();
     cold.samples().list_hours(&host(), &page, now, now).await.expect("listed");
-    database.drop_user().await;
+    database.drop_role().await;
 }

@@ -51,7 +51,7 @@ fn snapshot(host_name: &str, millis: i64, pages: &[(&str, u64)]) -> TrendSnapsho
     TrendSnapshot::new(sample, None, &std::collections::HashMap::new())
 }
 
-/// Returns a sample every five minutes; only every third one contains `/b`.
+/// Returns the samples of one day at intervals of five minutes. Every third sample contains `/b`.
 fn sample_day(host: &str, first_day: i64) -> Vec<TrendSnapshot> {
     let samples = (0..288_i64).map(|number| {
         let visitors = 5 + u64::try_from(number * 7 % 41).expect("positive");
@@ -137,7 +137,7 @@ async fn hours_are_listed_from_inclusive_to_exclusive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn newest_sample_before_an_instant_is_found() {
+async fn newest_sample_at_or_before_an_instant_is_found() {
     let cold = cold("samples_found").await;
     let first = snapshot("a.org", 1_000, &[("/a", 3)]);
     let second = snapshot("a.org", 2_000, &[("/a", 4)]);
@@ -187,7 +187,8 @@ async fn old_samples_are_deleted_in_chunks() {
         cold.samples().store(batch, TIMEOUT).await.expect("it is stored");
     }
     let hours_before = at(6 * HOUR);
-    // With a margin of one minute for the test. The next older rows are five minutes older.
+    // Adds a margin of one minute for the duration of the test. The next older samples are five
+    // minutes older.
     let retention = |before: Timestamp| SystemClock.now().since(before) + Duration::from_secs(60);
     let (samples, hours) = (retention(at(24 * HOUR)), retention(hours_before));
     // Concurrent callers skip each other's rows.
@@ -219,7 +220,7 @@ async fn old_samples_are_deleted_in_chunks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_with_extreme_values_are_stored() {
     let cold = cold("extreme_pages").await;
-    // Incompressible, so that it would not fit into an index.
+    // An incompressible path, which would not fit into an index entry.
     let longest: String = (0..1_024_u32)
         .map(|number| char::from_u32(0x20000 + number * 7919 % 40_000).expect("a character"))
         .collect();

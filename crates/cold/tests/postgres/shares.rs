@@ -15,7 +15,7 @@ use crate::{create_migrated_database, health::connect, wait_until};
 const TIMEOUT: Duration = Duration::from_secs(20);
 const READS: usize = 30;
 
-/// A store for requests with the default size, and a session that can lock tables.
+/// Creates a store for requests with the default pool size, and a session that can lock tables.
 async fn create(name: &str, timeout: Duration) -> (ColdStore, Client) {
     let url = create_migrated_database(name).await;
     let client = connect(url.expose_secret()).await;
@@ -32,12 +32,12 @@ async fn unlock(client: &Client) {
     client.batch_execute("ROLLBACK").await.expect("the table is unlocked");
 }
 
-/// Waits until this number of sessions waits for a lock.
+/// Waits until the expected number of sessions waits for a lock.
 async fn wait_for_waiting(client: &Client, expected: i64) {
     wait_until("sessions wait for the lock", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        // Within a transaction, the activity is read only once.
+        // Within a transaction, Postgres reads the activity only once.
         client.batch_execute("SELECT pg_stat_clear_snapshot()").await.expect("valid SQL");
         let row = client.query_one(waiting, &[]).await.expect("valid SQL");
         row.get::<_, i64>(0) == expected

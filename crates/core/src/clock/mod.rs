@@ -1,4 +1,5 @@
-//! Time. Code reads it from a [`Clock`] that is passed in, so that tests can control it.
+//! Timestamps and clocks. Code reads the time from a [`Clock`] that its caller passes in, so that
+//! tests can control the time.
 
 mod synchronized;
 
@@ -11,13 +12,13 @@ pub use self::synchronized::SynchronizedClock;
 
 /// An instant in UTC, in whole milliseconds since the Unix epoch.
 ///
-/// Serialized as RFC 3339 with exactly three decimals and `Z`. The text has a fixed width, so that
-/// comparing two texts compares the instants.
+/// Serialized as RFC 3339 with exactly three decimals and `Z`. The text has a fixed width for the
+/// years 0 to 9999, so texts sort in the order of their instants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The length in bytes of the written form, `2026-11-20T19:07:00.123Z`.
+    /// The length of the text form, such as `2026-11-20T19:07:00.123Z`, in bytes.
     pub const TEXT_BYTES: usize = 24;
 
     /// Returns the timestamp for a number of milliseconds since the Unix epoch.
@@ -74,7 +75,7 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = &'static str;
 
-    /// Parses RFC 3339 with any offset.
+    /// Parses an RFC 3339 timestamp with any offset.
     fn from_str(text: &str) -> Result<Self, &'static str> {
         DateTime::parse_from_rfc3339(text)
             .map(|at| Self(at.timestamp_millis()))
@@ -119,13 +120,14 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The system clock. Decisions about expiry, trimming and schedules do not use it: they use the
-/// clock of Redis or Postgres, which all processes share.
+/// The system clock. Services use this clock only within [`SynchronizedClock`]:
+/// decisions about expiry, trimming and schedules use the clock of Redis or Postgres, which all
+/// processes share.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
+    #[expect(clippy::disallowed_methods, reason = "this type is the system clock")]
     fn now(&self) -> Timestamp {
         Timestamp(Utc::now().timestamp_millis())
     }

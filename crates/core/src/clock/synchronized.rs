@@ -1,4 +1,4 @@
-//! A clock that follows the clock of a server instead of the system clock.
+//! A clock that follows a server's clock instead of the system clock.
 
 use std::{
     fmt,
@@ -8,24 +8,25 @@ use std::{
 
 use super::{Clock, Timestamp};
 
-/// The offset before the first observation.
+/// The offset before the first reading.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The clock of a server as this process estimates it.
+/// An estimate of a server's clock.
 ///
-/// It advances with the monotonic clock of the machine and is corrected by readings of the server's
-/// clock, so a system clock that is wrong or is adjusted has no influence. The error is at most the
-/// duration of a reading. Before the first reading it is the system clock.
+/// The estimate advances with the machine's monotonic clock and is corrected by readings of the
+/// server's clock, so a wrong or adjusted system clock does not affect the estimate. Immediately
+/// after a reading, the error is at most the round-trip time of the reading. Before the first
+/// reading, this clock returns the system time.
 pub struct SynchronizedClock {
     system: Box<dyn Clock>,
-    /// The zero of the monotonic time.
+    /// The zero point of the monotonic time.
     origin: Instant,
-    /// The time of the server minus the monotonic time, in microseconds.
+    /// The server's time minus the monotonic time, in microseconds.
     offset_micros: AtomicI64,
 }
 
 impl SynchronizedClock {
-    /// Creates a clock that has not read the server's clock yet. `system` is the system clock.
+    /// Creates a clock without a reading of the server's clock. `system` is the system clock.
     pub fn new(system: impl Clock + 'static) -> Self {
         Self {
             system: Box::new(system),
@@ -34,14 +35,14 @@ impl SynchronizedClock {
         }
     }
 
-    /// Corrects the clock by a reading, in microseconds since the Unix epoch, that the server took
-    /// between `sent` and `received`.
+    /// Corrects the clock with a reading that the server took between `sent` and `received`.
+    /// `unix_micros` is the reading in microseconds since the Unix epoch.
     ///
-    /// An estimate that agrees with the reading is not changed, so the clock does not follow the
-    /// jitter of the network.
+    /// An estimate that agrees with the reading does not change, so network jitter does not affect
+    /// the clock.
     pub fn observe(&self, sent: Instant, received: Instant, unix_micros: i64) {
         let (sent, received) = (self.micros_at(sent), self.micros_at(received));
-        // The server took the reading between these offsets.
+        // The true offset is within these bounds.
         let (least, most) = (unix_micros - received, unix_micros - sent);
         let offset = match self.offset_micros.load(Ordering::Relaxed) {
             UNKNOWN => i64::midpoint(least, most),
@@ -50,13 +51,13 @@ impl SynchronizedClock {
         self.offset_micros.store(offset, Ordering::Relaxed);
     }
 
-    /// Returns whether the clock of the server was read.
+    /// Returns whether the server's clock has been read.
     pub fn is_synchronized(&self) -> bool {
         self.offset_micros.load(Ordering::Relaxed) != UNKNOWN
     }
 
-    /// Returns by how many milliseconds the system clock is ahead of the server's clock; negative if
-    /// it is behind, and zero before the first reading.
+    /// Returns how far the system clock is ahead of the server's clock, in milliseconds. The result
+    /// is negative if the system clock is behind, and zero before the first reading.
     pub fn difference_ms(&self) -> i64 {
         if !self.is_synchronized() {
             return 0;
@@ -95,11 +96,11 @@ mod tests {
 
     use super::*;
 
-    /// 2026-11-20T19:07:00.123Z by the clock of the server.
+    /// 2026-11-20T19:07:00.123Z on the server's clock, in microseconds since the Unix epoch.
     const SERVER: i64 = 1_795_201_620_123_000;
     const HOUR_MS: i64 = 3_600_000;
 
-    /// A system clock that stands still.
+    /// A system clock that does not advance.
     struct Stopped(i64);
 
     impl Clock for Stopped {
@@ -108,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Returns a clock whose system clock is an hour ahead.
+    /// Returns a clock with a system clock that is an hour ahead of the server's clock.
     fn clock() -> SynchronizedClock {
         SynchronizedClock::new(Stopped(SERVER / 1_000 + HOUR_MS))
     }
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_follows_the_server_and_not_the_system() {
+    fn clock_follows_the_server_and_not_the_system_clock() {
         let clock = clock();
         assert_eq!(clock.now().as_millis(), SERVER / 1_000 + HOUR_MS);
         assert!(!clock.is_synchronized());
@@ -132,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn reading_that_agrees_changes_nothing() {
+    fn reading_that_agrees_does_not_change_the_estimate() {
         let clock = clock();
         let at = |ms: u64| clock.origin + Duration::from_millis(ms);
         clock.observe(at(100), at(102), SERVER);
         let known = offset(&clock);
         assert_eq!(known, SERVER - 101_000);
-        // The server took this reading anywhere within 700 ms.
+        // The server took this reading at some time within these 700 ms.
         clock.observe(at(1_000), at(1_700), SERVER + 1_200_000);
         assert_eq!(offset(&clock), known);
     }
@@ -149,10 +150,10 @@ mod tests {
         let at = |ms: u64| clock.origin + Duration::from_millis(ms);
         clock.observe(at(0), at(700), SERVER);
         assert_eq!(offset(&clock), SERVER - 350_000);
-        // 250 ms later than the first reading allows at the earliest.
+        // This reading limits the offset to 698 to 700 ms below `SERVER`.
         clock.observe(at(1_000), at(1_002), SERVER + 302_000);
         assert_eq!(offset(&clock), SERVER - 698_000);
-        // The clock of the server is set forward by an hour, and back.
+        // The server's clock is set forward by an hour, and then back.
         clock.observe(at(2_000), at(2_010), SERVER + 3_600_000_000 + 2_000_000);
         assert_eq!(offset(&clock), SERVER + 3_600_000_000 - 10_000);
         clock.observe(at(3_000), at(3_010), SERVER + 3_000_000);

@@ -1,8 +1,9 @@
-//! The feeds of live clients. All services take the properties of feeds from this module.
+//! The feeds that live clients can subscribe to. Only this module defines the names and properties
+//! of feeds.
 
 use std::time::Duration;
 
-/// A kind of frame that a connection can subscribe to, in alphabetical order.
+/// A kind of event that a connection can subscribe to. The variants are in alphabetical order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Feed {
     /// Messages, takes and deletions.
@@ -22,10 +23,10 @@ impl Feed {
     pub const ALL: [Self; 5] =
         [Self::Messages, Self::Plays, Self::Pulse, Self::Rising, Self::Stats];
 
-    /// The rule of a name, as a sentence that follows the field's name.
+    /// The rule for a name, worded to follow the field's name.
     pub const RULE: &str = "must be one of messages, plays, rising, stats or pulse";
 
-    /// Returns the name: that of the subscription, of the metric label and of the Redis channel.
+    /// Returns the name used in subscriptions, metric labels and Redis channels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,19 +38,19 @@ impl Feed {
         }
     }
 
-    /// Parses a name; the error is the rule that it violates.
+    /// Parses a name. The error is the violated rule.
     pub fn parse(name: &str) -> Result<Self, &'static str> {
         Self::ALL.into_iter().find(|feed| feed.as_str() == name).ok_or(Self::RULE)
     }
 }
 
-/// A feed of which only the newest value counts: one JSON object with the field `generated_at`. It
-/// is stored in Redis under the name of the feed and published.
+/// A feed of states, in which each state replaces the previous one. A state is a JSON object with
+/// the field `generated_at`. stats-publisher stores the latest state in Redis and publishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateFeed {
-    /// The statistics of the last minute.
+    /// The statistics snapshot.
     Stats,
-    /// The pulse.
+    /// The health of the system.
     Pulse,
 }
 
@@ -57,7 +58,7 @@ impl StateFeed {
     /// All state feeds.
     pub const ALL: [Self; 2] = [Self::Stats, Self::Pulse];
 
-    /// Returns the feed that carries the state.
+    /// Returns the corresponding [`Feed`].
     #[must_use]
     pub const fn feed(self) -> Feed {
         match self {
@@ -66,7 +67,7 @@ impl StateFeed {
         }
     }
 
-    /// Returns the time after which a state that is not replaced is removed; `None` if it is kept.
+    /// Returns the time to live of a state in Redis; `None` if the state does not expire.
     #[must_use]
     pub const fn ttl(self) -> Option<Duration> {
         match self {
@@ -75,8 +76,9 @@ impl StateFeed {
         }
     }
 
-    /// Appends the frame of a state, given its JSON, a non-empty object. Its members become members
-    /// of the frame, except for the statistics, which are also a document of their own.
+    /// Appends the frame for a state to `into`. `state` is the JSON of a non-empty object. In a
+    /// `stats` frame, the object is the member `snapshot`. In other frames, the members of the
+    /// object become members of the frame.
     pub fn write_frame(self, into: &mut Vec<u8>, state: &[u8]) {
         if self == Self::Stats {
             into.extend_from_slice(br#"{"type":"stats","url":"/v1/stats","snapshot":"#);

@@ -1,7 +1,7 @@
-//! The feeds of live clients, and the JSON frames that ws-fanout sends. A frame is serialized once
-//! for all recipients.
+//! The feeds that live clients can subscribe to, and the JSON frames that ws-fanout sends.
 //!
-//! Types and fields are only ever added; clients ignore those they do not recognize.
+//! New versions only add frame types and fields. Clients must ignore types and fields that they do
+//! not recognize.
 
 mod feed;
 
@@ -19,15 +19,15 @@ use crate::{
     trends::{Host, RankedPage, TrendSnapshot, Window},
 };
 
-/// The reason why a subscriber could not resume.
+/// The reason that a subscriber may have missed messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResumeFailure {
     /// The position is older than the retained part of the stream.
     Window,
-    /// Redis lost data since the position was issued.
+    /// Redis has lost data since the position was issued.
     DataLost,
-    /// The position was never issued.
+    /// The position cannot be parsed.
     UnknownPosition,
 }
 
@@ -43,27 +43,28 @@ impl ResumeFailure {
     }
 }
 
-/// A frame sent by the server. Messages and states are serialized elsewhere; their frames are
-/// written by [`write_message`] and [`StateFeed::write_frame`].
+/// A frame that the server sends. Message and state frames are not included: [`write_message`] and
+/// [`StateFeed::write_frame`] wrap JSON that already exists.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame<'a> {
-    /// Live delivery starts after `position`.
+    /// Sent before delivery starts, and again if messages may have been missed.
     Hello {
         /// The ID of this connection.
         connection: &'a str,
-        /// The position at which live delivery starts.
+        /// The position after which delivery starts or continues.
         position: &'a Position,
-        /// Whether the subscriber resumed; only present if the client sent a position.
+        /// `true` if the client resumed from its position, `false` if it may have missed messages,
+        /// absent otherwise.
         #[serde(skip_serializing_if = "Option::is_none")]
         resumed: Option<bool>,
-        /// The reason why the subscriber did not resume.
+        /// The reason, if `resumed` is `false`.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<ResumeFailure>,
-        /// The interval between pings, in milliseconds.
+        /// The interval between the protocol-level pings that the server sends, in milliseconds.
         ping_interval_ms: u64,
-        /// The time of the server. Clients compare `expires_at` with this, not with their own
-        /// clock.
+        /// The current time according to the server's clock. Clients compare `expires_at` with this
+        /// time, not with their own clock.
         time: Timestamp,
     },
     /// Messages were taken or deleted.
@@ -82,15 +83,16 @@ pub enum ServerFrame<'a> {
     Gap {
         /// The number of dropped frames.
         dropped: u64,
-        /// The position before the dropped frames; resuming from it delivers them.
+        /// The position before the dropped frames. To receive them, a client can resume from this
+        /// position.
         position: &'a Position,
     },
-    /// The newest play counts.
+    /// Current play counts.
     Plays {
         /// The counts; each video occurs once.
         counts: &'a [VideoCount],
     },
-    /// The trending pages of a host, as of its newest sample.
+    /// The trending pages of a host in its newest sample.
     Rising {
         /// The host.
         host: &'a Host,
@@ -98,22 +100,24 @@ pub enum ServerFrame<'a> {
         sampled_at: Timestamp,
         /// The time of the previous sample, if there is one.
         compared_to: Option<Timestamp>,
-        /// The intended time between both samples.
+        /// The intended interval between the two samples.
         window: Window,
-        /// The visitors of the whole host.
+        /// The number of visitors to the whole host.
         visitors: u64,
-        /// Whether every visitor was counted, as opposed to a fraction of them.
+        /// Whether all visitors were counted. If not, a fixed fraction of them was counted and the
+        /// totals were extrapolated.
         exact: bool,
         /// The pages, highest score first.
         pages: Vec<RankedPage>,
     },
-    /// The subscriptions after a `subscribe`.
+    /// The subscriptions after a `subscribe` frame.
     Subscribed(SubscriptionSet),
-    /// The subscriptions after an `unsubscribe`.
+    /// The subscriptions after an `unsubscribe` frame.
     Unsubscribed(SubscriptionSet),
-    /// The response to a `ping`.
+    /// The response to a `ping` frame.
     Pong,
-    /// A frame of the client was rejected and had no effect.
+    /// A frame from the client was rejected and had no effect, or no `connect` frame arrived in
+    /// time.
     Error {
         /// A stable code for programs.
         code: &'a str,
@@ -129,14 +133,14 @@ pub struct SubscriptionSet {
     pub channels: Vec<String>,
     /// Feeds.
     pub feeds: Vec<&'static str>,
-    /// Video IDs.
+    /// Video IDs; empty if the connection receives the counts of all videos or of none.
     pub videos: Vec<String>,
     /// Hosts.
     pub hosts: Vec<String>,
 }
 
 impl<'a> ServerFrame<'a> {
-    /// Returns the frame of a trend snapshot, which compares two consecutive samples.
+    /// Returns the frame for a trend snapshot that compares two consecutive samples.
     #[must_use]
     pub fn from_trend(snapshot: &'a TrendSnapshot) -> Self {
         let ranking = snapshot.to_ranking(Window::FiveSeconds);
@@ -158,7 +162,7 @@ impl<'a> ServerFrame<'a> {
     }
 }
 
-/// Appends the frame of a message, given its JSON.
+/// Appends the frame for a message to `into`. `json` is the JSON of the message.
 pub fn write_message(into: &mut Vec<u8>, position: &Position, json: &[u8]) {
     // Writing to a Vec never fails.
     let _ = write!(into, r#"{{"type":"message","position":"{position}","message":"#);

@@ -1,16 +1,16 @@
-//! The errors of a request body.
+//! The errors found in a request body.
 
 use serde::Serialize;
 
 use crate::limits;
 
-/// The reason why a request body was rejected.
+/// The error for a rejected request body.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// The body is not valid JSON; the text locates the syntax error.
+    /// The body is not valid JSON. The text describes the syntax error and its location.
     #[error("{0}")]
     InvalidJson(String),
-    /// Items of a batch are not valid JSON.
+    /// At least one item of a batch is not valid JSON. Other items may have invalid fields.
     #[error("an item is not valid JSON")]
     InvalidItems(FieldErrors),
     /// Fields violate their rules.
@@ -21,9 +21,10 @@ pub enum InputError {
 /// An invalid field and the rule that it violates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The field's name; in a batch prefixed with the item's index, as in `[3].text`.
+    /// The field's name; empty if the whole body is invalid. In a batch, the name is prefixed with
+    /// the item's index, as in `[3].text`.
     pub field: String,
-    /// The rule, as a sentence that follows the name.
+    /// The rule, worded to follow the field's name.
     pub message: String,
 }
 
@@ -32,14 +33,14 @@ pub struct FieldError {
 pub struct FieldErrors(Vec<FieldError>);
 
 impl FieldErrors {
-    /// Returns a list of one invalid field.
+    /// Creates a list with one invalid field.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         let mut errors = Self::default();
         errors.push(field, message);
         errors
     }
 
-    /// Adds an invalid field; drops it once the limit is reached.
+    /// Adds an invalid field, unless the limit has been reached.
     pub fn push(&mut self, field: impl Into<String>, message: impl Into<String>) {
         if self.0.len() < limits::FIELD_ERRORS_MAX {
             self.0.push(FieldError { field: field.into(), message: message.into() });
@@ -69,7 +70,7 @@ impl FieldErrors {
         self.0.iter()
     }
 
-    /// Returns a valid value, or records the rule that the field violates.
+    /// Returns the value if it is valid. Otherwise, records the violated rule and returns `None`.
     pub fn check<T>(&mut self, field: &str, checked: Result<T, &'static str>) -> Option<T> {
         checked.map_err(|rule| self.push(field, rule)).ok()
     }

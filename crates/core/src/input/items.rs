@@ -1,5 +1,5 @@
-//! Parsing of batches: the body is split into its items first, so that a request can be rejected by
-//! their number before they are parsed.
+//! Parses batches. A body is first split into items, so that a request with too many items is
+//! rejected before any item is parsed.
 
 use serde::{
     Deserialize, Deserializer,
@@ -12,26 +12,26 @@ use super::{
     json::{RequestBody, parse_as},
 };
 
-/// The number and the parser of the items of a batch.
+/// The rules for the items in a batch.
 #[derive(Debug)]
 pub(crate) struct ItemRules<T> {
     pub(crate) items_max: usize,
-    /// The rule that limits their number.
+    /// The error message for a wrong number of items.
     pub(crate) rule: &'static str,
     pub(crate) parse_item: fn(&str) -> Result<T, InputError>,
 }
 
-/// The items of a request body, at least one, that are not parsed yet.
+/// The unparsed items in a request body. There is at least one item.
 #[derive(Debug)]
 pub struct Items<'a, T> {
     texts: Vec<&'a str>,
-    /// Whether errors have the item's index.
+    /// Whether errors are prefixed with the item's index.
     is_batch: bool,
     parse_item: fn(&str) -> Result<T, InputError>,
 }
 
 impl<'a, T> Items<'a, T> {
-    /// Splits an array.
+    /// Splits an array. `type_rule` is the error message for any other JSON value.
     pub(crate) fn split_array(
         json: &'a str,
         type_rule: &str,
@@ -41,7 +41,7 @@ impl<'a, T> Items<'a, T> {
         Self::new(items.into_iter().map(RawValue::get).collect(), rules)
     }
 
-    /// Splits an array, or takes an object as the only item.
+    /// Splits an array, or uses an object as the only item.
     pub(crate) fn split_object_or_array(
         json: &'a str,
         rules: &ItemRules<T>,
@@ -73,7 +73,7 @@ impl<'a, T> Items<'a, T> {
         self.texts.len()
     }
 
-    /// Parses the items. In a batch, each error has the item's index.
+    /// Parses the items. In a batch, each error is prefixed with the item's index.
     pub fn parse(self) -> Result<Vec<T>, InputError> {
         if !self.is_batch {
             return self.texts.into_iter().map(self.parse_item).collect();
@@ -100,11 +100,11 @@ impl<'a, T> Items<'a, T> {
     }
 }
 
-/// Maximum number of items that are collected, more than any batch may have. An array of millions
-/// of small items would take up many times the size of the body.
+/// Maximum number of items that are collected, more than any batch may contain. Without this limit,
+/// an array of millions of small items would need many times as much memory as the body itself.
 const COLLECTED_ITEMS_MAX: usize = 10_000;
 
-/// The first items of an array.
+/// The first [`COLLECTED_ITEMS_MAX`] items in an array.
 struct RawItems<'a>(Vec<&'a RawValue>);
 
 impl<'a> RequestBody<'a> for RawItems<'a> {}
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_items_is_limited_before_they_are_parsed() {
+    fn item_limit_is_checked_before_any_item_is_parsed() {
         for sent in ["[]", "[1,2,3,x]", "[1,2,3,{}]"] {
             assert!(split(sent).is_err(), "{sent}");
         }

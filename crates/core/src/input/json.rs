@@ -1,4 +1,4 @@
-//! Parsing of JSON bodies, with the name of the field that is invalid.
+//! Parses JSON bodies. Errors name the invalid field.
 
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -6,15 +6,16 @@ use super::error::{FieldErrors, InputError};
 
 const MISSING: &str = "must be present";
 
-/// The shape of a request body.
+/// A type that a request body is parsed into.
 pub(crate) trait RequestBody<'a>: Deserialize<'a> {
-    /// Returns the rule of a field, reported instead of serde's description of its own types.
+    /// Returns the rule for a field; `None` if there is none. Errors contain this rule instead of
+    /// serde's description of a Rust type.
     fn find_rule(_field: &str) -> Option<&'static str> {
         None
     }
 }
 
-/// Parses the value of an optional field.
+/// Parses the value of an optional field. Records an error if the value is invalid.
 pub(crate) fn optional<I, T>(
     errors: &mut FieldErrors,
     field: &str,
@@ -24,7 +25,7 @@ pub(crate) fn optional<I, T>(
     value.and_then(|value| errors.check(field, parse(value)))
 }
 
-/// Parses the value of a required field; records an error if it is missing.
+/// Parses the value of a required field. Records an error if the value is missing or invalid.
 pub(crate) fn required<I, T>(
     errors: &mut FieldErrors,
     field: &str,
@@ -37,8 +38,9 @@ pub(crate) fn required<I, T>(
     optional(errors, field, value, parse)
 }
 
-/// Parses a JSON text that starts with `opening`, a brace or a bracket. serde alone would accept an
-/// array in place of an object and assign its items to the fields in order.
+/// Parses a JSON text that must start with `opening`, a brace or a bracket. `rule` is the error
+/// message for any other JSON value. serde alone would accept an array in place of an object and
+/// assign the items to the fields in order.
 pub(crate) fn parse_as<'a, T: RequestBody<'a>>(
     json: &'a str,
     opening: char,
@@ -53,7 +55,8 @@ pub(crate) fn parse_as<'a, T: RequestBody<'a>>(
     }
 }
 
-/// Parses JSON into `T`. Only a text that fails is parsed a second time, to find the field's name.
+/// Parses JSON into `T`. If valid JSON does not match `T`, parses the text a second time to find
+/// the name of the invalid field.
 fn parse_body<'a, T: RequestBody<'a>>(json: &'a str) -> Result<T, InputError> {
     serde_json::from_str(json).map_err(|error| {
         if !error.is_data() {
@@ -68,8 +71,8 @@ fn parse_body<'a, T: RequestBody<'a>>(json: &'a str) -> Result<T, InputError> {
     })
 }
 
-/// Converts an error of serde into a field and a rule. Unknown and duplicate fields have no path;
-/// serde quotes their name instead.
+/// Converts a serde error into a field and a rule. The name of an unknown or duplicate
+/// field is in serde's message, not in the path.
 fn to_field_errors(
     path: &str,
     error: &str,

@@ -1,4 +1,4 @@
-//! Parsing and validation of request bodies, with errors by field.
+//! Parses and validates request bodies, and reports errors by field.
 
 mod error;
 mod items;

@@ -1,6 +1,6 @@
-//! Newtypes over validated strings.
+//! Newtypes for validated strings.
 
-/// Defines a newtype over a string whose only constructor checks a rule.
+/// Defines a string newtype with public constructors that check a rule.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $name:ident, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -20,10 +20,10 @@ macro_rules! checked_text {
         }
 
         impl $name {
-            /// The rule, as a sentence that follows the field's name.
+            /// The rule, worded to follow the field's name.
             pub const RULE: &str = $rule;
 
-            /// Validates a text; the error is the rule that it violates.
+            /// Validates a text. The error is the violated rule.
             pub fn parse(text: impl Into<String>) -> Result<Self, &'static str> {
                 let text = text.into();
                 let check: fn(&str) -> bool = $check;
@@ -53,8 +53,8 @@ macro_rules! checked_text {
 
 pub(crate) use checked_text;
 
-/// Returns whether a text has 1 to `chars_max` characters; counts them only if the length in bytes
-/// is not conclusive.
+/// Returns whether a text has 1 to `chars_max` characters. Counts the characters only if the length
+/// in bytes is inconclusive.
 pub(crate) fn has_chars(text: &str, chars_max: usize) -> bool {
     !text.is_empty()
         && (text.len() <= chars_max

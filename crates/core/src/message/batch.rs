@@ -1,4 +1,4 @@
-//! A batch of messages: one request that is accepted as a whole or not at all.
+//! Batches: requests with several messages that are accepted or rejected together.
 
 use super::NewMessage;
 use crate::{
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_index_of_the_item() {
+    fn error_names_the_index_of_the_item() {
         let error = parse_array(r#"[{"text":"x"},{"text":""},7]"#).expect_err("two are invalid");
         let fields: Vec<_> = error.into_fields().into_iter().map(|(field, _)| field).collect();
         assert_eq!(fields, ["[1].text", "[2]"]);

@@ -1,4 +1,4 @@
-//! The cursor of keyset pagination over all stored messages.
+//! The cursor for keyset pagination over all stored messages.
 
 use std::{fmt, str::FromStr};
 
@@ -11,13 +11,13 @@ pub enum Order {
     /// Oldest first, in the order of persistence.
     #[default]
     Asc,
-    /// Newest first.
+    /// Newest first, in the reverse order of persistence.
     Desc,
 }
 
-/// The last row of a page, from which the next page continues.
+/// The last row on a page, after which the next page starts.
 ///
-/// Opaque to clients. Its written form needs no escaping in a URL.
+/// A cursor is opaque to clients. The text form needs no escaping in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The sort order of the list.
@@ -26,7 +26,7 @@ pub struct Cursor {
     pub seq: i64,
 }
 
-/// The text is not a cursor.
+/// The error for a text that is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a cursor issued by this service")]
 pub struct InvalidCursor;
@@ -53,7 +53,7 @@ impl FromStr for Cursor {
         let cursor = i64::from_str_radix(seq, 16)
             .map(|seq| Self { order, seq })
             .map_err(|_| InvalidCursor)?;
-        // Only the canonical form: no signs, leading zeros or capitals.
+        // Accept only the canonical form: no signs, leading zeros or capitals.
         if cursor.to_string() == text && cursor.seq >= 0 { Ok(cursor) } else { Err(InvalidCursor) }
     }
 }

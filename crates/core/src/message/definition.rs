@@ -1,5 +1,5 @@
-//! The definition of a message: the list of its optional texts, at the end of this file, from which
-//! its forms are generated.
+//! The definition of a message. A macro generates the message types from the list of optional text
+//! fields at the end of this file.
 
 use std::borrow::Cow;
 
@@ -16,12 +16,12 @@ use crate::{
     input::{FieldErrors, RequestBody, optional},
 };
 
-/// Defines the forms of a message, given its optional texts: as sent, as validated, as accepted,
-/// and as read back. All have the same fields in the same order.
+/// Defines the types for a message as sent, as validated, as accepted and as read back, given the
+/// optional text fields. Shared fields are in the same order in all types.
 macro_rules! define_message {
     ($($(#[$doc:meta])+ $field:ident: $kind:ident,)+) => {
-        /// The JSON of a message to send, before its fields are validated. Null is the same as an
-        /// absent field.
+        /// A message as sent in a request, before its fields are validated. A null field is
+        /// treated as absent.
         #[derive(Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -44,7 +44,7 @@ macro_rules! define_message {
             ttl: Option<f64>,
         }
 
-        /// A validated message that is not yet accepted.
+        /// A validated message that has not been accepted yet.
         #[derive(Debug, Clone, Default)]
         pub struct NewMessage {
             /// The channel to publish on.
@@ -57,8 +57,8 @@ macro_rules! define_message {
         }
 
         /// An accepted message.
-        // Its fields are serialized in this order, `expires_at` last: expiring a message replaces
-        // the last `EXPIRES_AT_TAIL_BYTES` of its JSON.
+        // The fields are serialized in this order. `expires_at` must be last, because `expire_json`
+        // overwrites it at the end of the JSON.
         #[derive(Debug, Clone, Serialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub struct Message {
@@ -80,9 +80,8 @@ macro_rules! define_message {
             pub expires_at: Timestamp,
         }
 
-        /// An accepted message read back from a store, without validating it again: from its JSON
-        /// in the persist-worker, from a row in list-api. Serializes to the same JSON as
-        /// [`Message`].
+        /// An accepted message, read back without repeating the validation. A view is parsed from
+        /// JSON or created from a row in Postgres, and serializes to the same JSON as [`Message`].
         #[derive(Debug, Clone, Serialize, Deserialize)]
         pub struct MessageView<'a> {
             /// The ID.
@@ -101,7 +100,7 @@ macro_rules! define_message {
         }
 
         impl MessageBody<'_> {
-            /// Validates all fields but `data`, in their order.
+            /// Validates all fields except `data`, in the order of their declaration.
             pub(super) fn validate(self, errors: &mut FieldErrors) -> NewMessage {
                 NewMessage {
                     channel: optional(errors, "channel", self.channel, Channel::parse)
@@ -125,7 +124,7 @@ macro_rules! define_message {
         }
 
         impl NewMessage {
-            /// Returns the message accepted at `now`.
+            /// Returns the message as accepted at `now` with the ID `id`.
             #[must_use]
             pub fn accept(self, id: MessageId, now: Timestamp) -> Message {
                 Message {
@@ -140,7 +139,7 @@ macro_rules! define_message {
         }
 
         impl MessageView<'_> {
-            /// Iterates over the texts that are present.
+            /// Iterates over the optional text fields that are present.
             pub fn texts(&self) -> impl Iterator<Item = &str> {
                 [$(&self.$field),+].into_iter().filter_map(Option::as_deref)
             }
@@ -149,12 +148,12 @@ macro_rules! define_message {
 }
 
 define_message! {
-    /// The username that owns the inbox; without one, the message is in no inbox.
+    /// The author, whose inbox contains the message. A message without a username is in no inbox.
     username: Username,
     /// The text.
     text: Text,
     /// The city of origin.
     city: Place,
-    /// The state of that city.
+    /// The state of the city.
     state: Place,
 }

@@ -1,4 +1,4 @@
-//! The field `data`: any JSON document, stored as it was sent.
+//! The field `data`: any JSON document, stored as sent except for whitespace between tokens.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 
 use crate::limits::DOCUMENT_LEVELS_MAX;
 
-/// A JSON document that preserves the digits, escapes and key order of the request. Only whitespace
-/// between tokens is removed, so that it is always one line.
+/// A JSON document with the digits, escapes and key order of the request. Whitespace between
+/// tokens is removed, so the document is always one line.
 #[derive(Debug, Clone)]
 pub struct Document(Box<RawValue>);
 
-/// The reason why a text is not a [`Document`].
+/// The error for a text that is not a valid [`Document`].
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Valid JSON that violates a rule.
@@ -27,8 +27,8 @@ pub enum DocumentError {
 }
 
 impl Document {
-    /// Validates a JSON text: at most 64 levels, no `\u0000`, no lone surrogates, no number outside
-    /// the range of a double.
+    /// Validates a JSON text (at most 64 levels, no `\u0000`, no lone surrogates, no numbers
+    /// outside the range of a double) and removes whitespace between tokens.
     pub fn parse(json: &str) -> Result<Self, DocumentError> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         Validator(DOCUMENT_LEVELS_MAX)
@@ -69,7 +69,7 @@ fn classify(error: serde_json::Error) -> DocumentError {
 const LEVELS_RULE: &str = "is nested deeper than 64 levels";
 const NUL_RULE: &str = "contains the character U+0000";
 
-/// Validates a document without building a value; the number is the remaining nesting depth.
+/// Validates a document without building a value. The field is the remaining nesting depth.
 #[derive(Clone, Copy)]
 struct Validator(usize);
 
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for Validator {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.descend()?;
-        // A key is a string, which the same visitor checks.
+        // The same visitor checks the keys, which are strings.
         while members.next_key_seed(inner)?.is_some() {
             members.next_value_seed(inner)?;
         }
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Validator {
     }
 }
 
-/// Removes the whitespace between tokens of a valid JSON text.
+/// Removes the whitespace between the tokens of a valid JSON text.
 fn strip_whitespace(json: &str) -> String {
     let mut stripped = String::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);

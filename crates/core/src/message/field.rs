@@ -1,4 +1,4 @@
-//! The fields of a message: newtypes whose only constructor validates the field.
+//! The fields of a message: newtypes that contain only valid values.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ checked_text!(
 );
 
 impl Channel {
-    /// Returns the channel of messages sent by `POST /dummy`.
+    /// Returns the channel for messages sent with `POST /dummy`.
     #[must_use]
     pub fn dummy() -> Self {
         Self("dummy".into())
@@ -30,8 +30,8 @@ impl Default for Channel {
 }
 
 checked_text!(
-    /// The author of a message, who owns the inbox that it is delivered to. Case and whitespace are
-    /// significant.
+    /// The author of a message and the owner of the inbox that contains the message. Case and
+    /// whitespace are significant.
     Username,
     "must be 1 to 200 characters without control characters",
     |text| has_chars(text, limits::USERNAME_CHARS_MAX) && !text.chars().any(char::is_control)
@@ -57,10 +57,11 @@ checked_text!(
 pub struct Ttl(Duration);
 
 impl Ttl {
-    /// The rule, as a sentence that follows the field's name.
+    /// The rule, worded to follow the field's name.
     pub const RULE: &str = "must be a whole number of seconds from 0 to 604800";
 
-    /// Validates a number of seconds; `60` and `60.0` are the same in JSON. Never clamps.
+    /// Validates a number of seconds. The number is a float because `60` and `60.0` are the same
+    /// number in JSON. A value out of range is rejected, not clamped.
     pub fn from_secs(seconds: f64) -> Result<Self, &'static str> {
         Duration::try_from_secs_f64(seconds)
             .ok()
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_is_1_to_64_of_its_alphabet() {
+    fn channel_has_1_to_64_allowed_characters() {
         assert!(Channel::parse("a.b_C:9-").is_ok());
         assert!(Channel::parse("a".repeat(64)).is_ok());
         for wrong in ["", &"a".repeat(65), "a b", "ä", "a/b", "a\n"] {

@@ -13,16 +13,17 @@ use crate::clock::Timestamp;
 #[serde(transparent)]
 pub struct MessageId(Uuid);
 
-/// The text is not a message ID.
+/// The error for a text that is not a message ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUIDv7 such as 019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47")]
 pub struct InvalidMessageId;
 
 impl MessageId {
-    /// The length of the written form in bytes.
+    /// The length of the text form, in bytes.
     pub const TEXT_BYTES: usize = 36;
 
-    /// Returns a lower bound of the IDs generated at `at`: every smaller ID is older.
+    /// Returns a lower bound for the IDs generated at `at`. Every smaller ID contains an earlier
+    /// timestamp.
     #[must_use]
     pub fn lower_bound(at: Timestamp) -> Self {
         let millis = u128::try_from(at.as_millis()).unwrap_or(0);
@@ -45,7 +46,7 @@ impl From<Uuid> for MessageId {
 impl FromStr for MessageId {
     type Err = InvalidMessageId;
 
-    /// Parses the hyphenated form only, in either case.
+    /// Parses only the hyphenated form, in uppercase or lowercase.
     fn from_str(text: &str) -> Result<Self, InvalidMessageId> {
         Uuid::try_parse(text)
             .ok()
@@ -63,14 +64,15 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// Generates IDs, which increase monotonically even within a millisecond.
+/// A generator of IDs that always increase, even within one millisecond.
 #[derive(Debug, Default)]
 pub struct IdGenerator {
     context: Mutex<ContextV7>,
 }
 
 impl IdGenerator {
-    /// Generates the next ID, at `now`.
+    /// Generates the next ID. The ID contains the timestamp `now`, or the timestamp of the previous
+    /// ID if that is later.
     pub fn next_id(&self, now: Timestamp) -> MessageId {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
         let (seconds, nanos) = (millis / 1_000, (millis % 1_000) as u32 * 1_000_000);
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_one_millisecond_increase() {
+    fn ids_increase_within_one_millisecond() {
         let generator = IdGenerator::default();
         let now = Timestamp::from_millis(1_795_201_620_123);
         let ids: Vec<_> = (0..1_000).map(|_| generator.next_id(now)).collect();

@@ -22,19 +22,20 @@ pub use view::expire_json;
 
 use crate::clock::Timestamp;
 
-/// The number of bytes at the end of a message's JSON that hold the value of `expires_at`: the
-/// timestamp, a quote and a brace.
+/// The number of bytes from the start of the timestamp in `expires_at` to the end of a message's
+/// JSON: the timestamp, a quote and a brace.
 pub const EXPIRES_AT_TAIL_BYTES: usize = Timestamp::TEXT_BYTES + 2;
 
 impl Message {
-    /// Serializes the message as clients see it: one line of JSON, serialized once and forwarded as
-    /// bytes.
+    /// Serializes the message to the line of JSON that clients receive. The bytes are stored and
+    /// forwarded without serializing the message again.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         to_json(self)
     }
 
-    /// Returns the same message under the ID and the acceptance time of an earlier write.
+    /// Returns the message with the ID and the acceptance time from an earlier write. The TTL does
+    /// not change.
     #[must_use]
     pub fn reissue(self, id: MessageId, at: Timestamp) -> Self {
         let ttl = self.expires_at.since(self.created_at);

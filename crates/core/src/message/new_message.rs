@@ -1,4 +1,4 @@
-//! Validated messages that are not yet accepted, parsed from the bodies of all write routes.
+//! Parses new messages from requests to all routes that write messages.
 
 use serde::Deserialize;
 
@@ -37,18 +37,18 @@ pub struct WriteForm {
     pub username: Option<String>,
     /// The city of origin.
     pub city: Option<String>,
-    /// The state of that city.
+    /// The state of the city.
     pub state: Option<String>,
     /// The text.
     pub message: Option<String>,
 }
 
 impl NewMessage {
-    /// Parses the body of `POST /v1/messages`, or one item of a batch.
+    /// Parses the body of `POST /v1/messages`, or one item in a batch.
     pub fn from_json(json: &str) -> Result<Self, InputError> {
         let mut body: MessageBody = parse_as(json, '{', "must be an object")?;
         let mut errors = FieldErrors::default();
-        // One of these two must be present. Their errors are reported first.
+        // `text` or `data` must be present. Errors in these fields are reported first.
         let text = optional(&mut errors, "text", body.text.take(), Text::parse);
         let data = body.data.and_then(|data| parse_document(&mut errors, data.get()));
         if is_empty_body(&errors, text.as_ref(), data.as_ref()) {

@@ -1,4 +1,4 @@
-//! Accepted messages read back from Redis or Postgres.
+//! Parses and serializes accepted messages, and changes their expiry time.
 
 use super::{EXPIRES_AT_TAIL_BYTES, MessageView, to_json};
 use crate::clock::Timestamp;
@@ -9,15 +9,15 @@ impl<'a> MessageView<'a> {
         serde_json::from_slice(json)
     }
 
-    /// Serializes the message as clients see it: one line of JSON.
+    /// Serializes the message to the line of JSON that clients receive.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         to_json(self)
     }
 }
 
-/// Returns the JSON of a message with `expires_at` set to `at`, if that is earlier than the current
-/// value; unchanged otherwise.
+/// Returns the JSON of a message with `expires_at` set to `at`, unless the current value is
+/// earlier.
 #[must_use]
 pub fn expire_json(mut json: Vec<u8>, at: Timestamp) -> Vec<u8> {
     if let Some(start) = json.len().checked_sub(EXPIRES_AT_TAIL_BYTES) {

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::VideoId;
 use crate::clock::Timestamp;
 
-/// The number of plays of a video, as clients see it.
+/// The number of plays of a video.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VideoCount {
-    /// The video.
+    /// The ID of the video.
     #[cfg_attr(feature = "openapi", schema(value_type = VideoId))]
     pub video_id: String,
     /// The number of plays.
@@ -21,12 +21,12 @@ pub struct VideoCount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlayCount {
-    /// The video.
+    /// The ID of the video.
     #[cfg_attr(feature = "openapi", schema(value_type = VideoId))]
     pub video_id: String,
     /// The number of plays.
     pub count: u64,
-    /// The time when the last play was counted.
+    /// The time when the count last changed.
     pub updated_at: Timestamp,
 }
 
@@ -35,6 +35,6 @@ pub struct PlayCount {
 pub struct PublishedCount {
     /// The count.
     pub count: PlayCount,
-    /// The last published value, as far as it is recorded; 0 if none is.
+    /// The last published value; 0 if none is recorded.
     pub published: u64,
 }

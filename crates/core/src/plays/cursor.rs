@@ -1,30 +1,32 @@
-//! The cursor of keyset pagination over play counts, highest count first.
+//! The cursor for keyset pagination over play counts, from the highest count to the lowest.
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 
 use super::PlayCount;
 use crate::message::InvalidCursor;
 
-/// The last video of a page. Counts are sorted descending; videos with the same count are sorted by
-/// the bytes of their IDs, descending.
+/// The last video on a page. Videos are sorted by count and then by the bytes of their IDs, both in
+/// descending order.
 ///
-/// A cursor must be short, but the ID of a video may be long. Of a long ID it contains a prefix,
-/// and the number of videos with that prefix and this count that were already listed.
+/// A cursor must be short, but a video ID may be long. For a long ID, the cursor contains a prefix
+/// of the ID and the number of videos with this prefix and count that have already been listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayCursor {
     /// The count of the last video.
     pub count: u64,
-    /// The ID of the last video, or a prefix of it.
+    /// The ID of the last video, or a prefix of the ID.
     pub video: Vec<u8>,
-    /// For a prefix: the number of videos with it that were listed at this count.
+    /// If `video` is a prefix, the number of videos with this prefix and count that have already
+    /// been listed.
     pub listed: Option<u32>,
 }
 
-/// The maximum length of an ID in a cursor, in bytes.
+/// The maximum length of [`PlayCursor::video`], in bytes.
 const VIDEO_BYTES_MAX: usize = 96;
 
 impl PlayCursor {
-    /// Returns the cursor after the last video of a page that started after `previous`.
+    /// Returns the cursor after the last video on a page that started after `previous`; `None` if
+    /// the page is empty.
     #[must_use]
     pub fn after(page: &[PlayCount], previous: Option<&Self>) -> Option<Self> {
         let last = page.last()?;
@@ -37,7 +39,7 @@ impl PlayCursor {
             one.count == last.count && one.video_id.as_bytes().starts_with(&video)
         });
         let on_this_page = same_prefix.count();
-        // If the whole page has the prefix, videos of earlier pages count as well.
+        // If every video on this page matches, matching videos on earlier pages also count.
         let continued = previous.filter(|previous| {
             on_this_page == page.len() && previous.count == last.count && previous.video == video
         });
@@ -76,7 +78,7 @@ impl FromStr for PlayCursor {
         };
         let cursor = read().ok_or(InvalidCursor)?;
         let mut canonical = String::with_capacity(text.len());
-        // Only the canonical form: no signs, leading zeros or capitals.
+        // Accept only the canonical form: no signs, leading zeros or capitals.
         let is_valid = write!(canonical, "{cursor}").is_ok()
             && canonical == text
             && (1..=VIDEO_BYTES_MAX).contains(&cursor.video.len());
@@ -124,7 +126,7 @@ mod tests {
         let cursor = PlayCursor::after(&first, None).expect("a cursor");
         assert_eq!(cursor.listed, Some(2));
         let next = PlayCursor::after(&[count(&long(""), 7)], Some(&cursor)).expect("a cursor");
-        assert_eq!(next.listed, None, "the whole id is stored");
+        assert_eq!(next.listed, None, "the whole ID is stored");
         let next = PlayCursor::after(&[count(&long("0"), 7)], Some(&cursor)).expect("a cursor");
         assert_eq!(next.listed, Some(3));
         let lower = PlayCursor::after(&[count(&long("0"), 6)], Some(&cursor)).expect("a cursor");

@@ -16,14 +16,14 @@ use crate::{
 };
 
 checked_text!(
-    /// The ID of a video, chosen by its site. Case and whitespace are significant.
+    /// The ID of a video, chosen by the site. Case and whitespace are significant.
     VideoId,
     "must be 1 to 128 characters without U+0000",
     |text| has_chars(text, limits::VIDEO_ID_CHARS_MAX) && !text.contains('\0')
 );
 
 checked_text!(
-    /// Deduplicates the reports of a play; unique per video.
+    /// The ID of a play, unique per video. Repeated reports of a play are recognized by this ID.
     PlayId,
     "must be 1 to 128 characters without U+0000",
     |text| has_chars(text, limits::PLAY_ID_CHARS_MAX) && !text.contains('\0')
@@ -32,9 +32,9 @@ checked_text!(
 /// A validated play.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Play {
-    /// The video.
+    /// The ID of the video.
     pub video_id: VideoId,
-    /// Deduplicates reports: a play with the same ID counts once within
+    /// The ID of the play. Reports with the same video ID and play ID count once within
     /// [`limits::PLAY_ID_RETENTION`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub play_id: Option<PlayId>,
@@ -73,10 +73,11 @@ pub fn split_plays(json: &str) -> Result<Items<'_, Play>, InputError> {
     Items::split_object_or_array(json, &RULES)
 }
 
-/// The body of an entry of the stream `plays`: the plays of one accepted request.
+/// The body of an entry in the stream `plays`: the plays from one accepted request.
 #[derive(Debug, Serialize)]
 pub struct Plays<'a> {
-    /// Identifies the entry. Stream entry IDs do not, as Redis may reuse them after a data loss.
+    /// The unique ID of the entry. Stream entry IDs are not unique, because Redis may reuse them
+    /// after a data loss.
     pub id: Uuid,
     /// The time of acceptance.
     pub enqueued_at: Timestamp,
@@ -95,10 +96,10 @@ impl Plays<'_> {
     }
 }
 
-/// The body of an entry of the stream `plays`, read back without validating it again.
+/// The body of an entry in the stream `plays`, read back without repeating the validation.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PlaysView<'a> {
-    /// Identifies the entry.
+    /// The unique ID of the entry.
     pub id: Uuid,
     /// The time of acceptance.
     pub enqueued_at: Timestamp,
@@ -110,10 +111,10 @@ pub struct PlaysView<'a> {
 /// A play read back from an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PlayView<'a> {
-    /// The video.
+    /// The ID of the video.
     #[serde(borrow)]
     pub video_id: Cow<'a, str>,
-    /// Deduplicates the reports of this play.
+    /// The ID of the play, if the report contains one.
     pub play_id: Option<String>,
 }
 
@@ -124,8 +125,8 @@ impl<'a> PlaysView<'a> {
     }
 }
 
-/// Returns the deduplication key of a play: the first 16 bytes of SHA-256 over the IDs of video and
-/// play. Accidental collisions are practically impossible.
+/// Returns the deduplication key of a play: the first 16 bytes of a SHA-256 digest over the length
+/// of the video ID, the video ID and the play ID. Accidental collisions are practically impossible.
 #[must_use]
 pub fn fingerprint(video_id: &str, play_id: &str) -> Uuid {
     let mut hash = Sha256::new();

@@ -1,19 +1,21 @@
-//! Consumption times: how long items waited from acceptance until they were stored or counted. A
-//! log-linear histogram, which can be summed over workers and subtracted to cover a time span.
+//! Consumption times: the time from the acceptance of an item until it is stored or counted. The
+//! times are collected in log-linear histograms. The histograms of several workers can be added. An
+//! earlier histogram can be subtracted from a later one to cover the time span between them.
 
 use std::collections::BTreeMap;
 
 use crate::Timestamp;
 
-/// Buckets per power of two: the width of a bucket is at most an eighth of its value.
+/// The number of buckets per power of two. From [`EXACT_BELOW_MS`] on, the width of a bucket is at
+/// most an eighth of its lower bound.
 const STEPS: u64 = 8;
-/// Below this value, a bucket covers one millisecond.
+/// Each bucket below this value covers one millisecond.
 const EXACT_BELOW_MS: u64 = 16;
 
-/// The index of a bucket; a greater index covers longer times.
+/// The index of a bucket. A bucket with a greater index covers longer times.
 pub type Bucket = u16;
 
-/// Returns the bucket that covers a time.
+/// Returns the bucket that covers a time in milliseconds.
 #[must_use]
 pub fn bucket_for(millis: u64) -> Bucket {
     let number = if millis < EXACT_BELOW_MS {
@@ -34,33 +36,35 @@ fn midpoint_ms(bucket: Bucket) -> f64 {
     }
     let (power, step) = ((number - EXACT_BELOW_MS) / STEPS + 4, (number - EXACT_BELOW_MS) % STEPS);
     let width = 2_f64.powi(i32::try_from(power).unwrap_or(i32::MAX) - 3);
-    #[expect(clippy::cast_precision_loss, reason = "eight at most")]
+    #[expect(clippy::cast_precision_loss, reason = "15 at most")]
     let steps = (STEPS + step) as f64;
     (steps + 0.5) * width - 0.5
 }
 
-/// The item consumed last. Ordered by the time of consumption.
+/// The most recently consumed item. `at` is compared first, so the maximum of two items is the one
+/// that was consumed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastItem {
-    /// The time of consumption.
+    /// The time when the item was consumed.
     pub at: Timestamp,
-    /// The waiting time, in milliseconds.
+    /// The consumption time of the item, in milliseconds.
     pub waited_ms: u64,
 }
 
-/// The distribution of the waiting times of items.
+/// The distribution of consumption times.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Consumption {
-    /// The item consumed last.
+    /// The most recently consumed item.
     pub latest: Option<LastItem>,
-    /// The sum of all waiting times, in milliseconds.
+    /// The sum of all consumption times, in milliseconds.
     pub sum_ms: u64,
     /// The number of items per bucket.
     pub buckets: BTreeMap<Bucket, u64>,
 }
 
 impl Consumption {
-    /// Adds `items` items consumed at `at` after waiting for `millis`.
+    /// Adds `items` items that were consumed at `at`, each with a consumption time of `millis`
+    /// milliseconds.
     pub fn add(&mut self, at: Timestamp, millis: u64, items: u64) {
         if self.latest.is_none_or(|latest| latest.at <= at) {
             self.latest = Some(LastItem { at, waited_ms: millis });
@@ -69,7 +73,7 @@ impl Consumption {
         *self.buckets.entry(bucket_for(millis)).or_default() += items;
     }
 
-    /// Adds the items of another distribution.
+    /// Adds the items from another distribution.
     pub fn merge(&mut self, other: &Self) {
         self.latest = self.latest.max(other.latest);
         self.sum_ms = self.sum_ms.saturating_add(other.sum_ms);
@@ -78,8 +82,8 @@ impl Consumption {
         }
     }
 
-    /// Returns the items added since `earlier`. If the counters are lower than before, they were
-    /// reset, and all items are returned.
+    /// Returns the distribution of the items added since `earlier`. If any counter is lower than in
+    /// `earlier`, the counters have been reset, and the result contains all items.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let has_grown = self.sum_ms >= earlier.sum_ms
@@ -102,7 +106,8 @@ impl Consumption {
         }
     }
 
-    /// Returns the waiting time of the item consumed last, in milliseconds.
+    /// Returns the consumption time of the most recently consumed item, in milliseconds; `None` if
+    /// there is no such item.
     #[must_use]
     pub fn latest_ms(&self) -> Option<u64> {
         self.latest.map(|latest| latest.waited_ms)
@@ -114,7 +119,8 @@ impl Consumption {
         self.buckets.values().sum()
     }
 
-    /// Returns the average in milliseconds, rounded to a tenth; `None` if there are no items.
+    /// Returns the average consumption time in milliseconds, rounded to a tenth; `None` if there
+    /// are no items.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "the result is rounded to a tenth")]
     pub fn average_ms(&self) -> Option<f64> {
@@ -122,7 +128,8 @@ impl Consumption {
         (items > 0).then(|| round_to_tenth(self.sum_ms as f64 / items as f64))
     }
 
-    /// Returns the quantile `q` (0 to 1) in milliseconds, with a relative error of up to 1/16.
+    /// Returns the quantile `q` (0 to 1) of the consumption times, in milliseconds, with a relative
+    /// error of up to 1/16; `None` if there are no items.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -179,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn difference_covers_the_items_in_between() {
+    fn difference_covers_the_items_added_in_between() {
         let mut all = Consumption::default();
         all.add(NOW, 5, 3);
         let before = all.clone();
@@ -187,14 +194,14 @@ mod tests {
         all.add(LATER, 7, 1);
         let since = all.since(&before);
         assert_eq!((since.items(), since.sum_ms, since.latest_ms()), (1, 7, Some(7)));
-        // Redis lost its data in between.
+        // The counters restart from zero, as after a data loss in Redis.
         let mut reset = Consumption::default();
         reset.add(LATER, 1, 1);
         assert_eq!(reset.since(&all), reset);
     }
 
     #[test]
-    fn merge_retains_the_item_consumed_later() {
+    fn merge_retains_the_most_recently_consumed_item() {
         let (mut earlier, mut later) = (Consumption::default(), Consumption::default());
         earlier.add(NOW, 9, 1);
         later.add(LATER, 3, 1);

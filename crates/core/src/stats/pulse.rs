@@ -10,15 +10,15 @@ use crate::clock::Timestamp;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pulse {
-    /// The time of measurement.
+    /// The time when the pulse was measured.
     pub generated_at: Timestamp,
     /// The state of the queue.
     pub queue: QueuePulse,
     /// Throughput over the last five seconds.
     pub rates: Rates,
-    /// Waiting times over the last minute.
+    /// Consumption times over the last minute.
     pub consumption_ms: ConsumptionMs,
-    /// Open connections to all ws-fanout instances.
+    /// The number of open connections across all ws-fanout instances.
     pub connections: u64,
 }
 
@@ -26,9 +26,9 @@ pub struct Pulse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuePulse {
-    /// Messages and plays that are accepted but not yet stored or counted.
+    /// Messages and plays that have been accepted but not yet stored or counted.
     pub depth: u64,
-    /// The age of the oldest of them, in milliseconds.
+    /// The age of the oldest message or play in the queue, in milliseconds.
     pub oldest_age_ms: u64,
     /// Entries that could not be processed.
     pub dead_letters: u64,
@@ -44,25 +44,26 @@ pub struct Rates {
     /// Stored messages and counted plays.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub stored: f64,
-    /// Frames enqueued to connections.
+    /// Frames enqueued for connections.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub delivered: f64,
 }
 
-/// Time in milliseconds from acceptance until items were stored or counted; null if there were none.
+/// The time from the acceptance of an item until it is stored or counted, in milliseconds. All
+/// values are null if there were no items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConsumptionMs {
-    /// The waiting time in the last batch.
+    /// The consumption time of the most recently consumed item.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub latest: Option<u64>,
-    /// The average.
+    /// The average consumption time.
     #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub average: Option<f64>,
-    /// The median.
+    /// The median consumption time.
     #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub p50: Option<f64>,
-    /// The 99th percentile.
+    /// The 99th percentile of the consumption times.
     #[cfg_attr(feature = "openapi", schema(required, minimum = 0))]
     pub p99: Option<f64>,
 }

@@ -15,14 +15,15 @@ pub struct Snapshot {
     pub result: RunResult,
     /// The time when the statistics were read.
     pub generated_at: Timestamp,
-    /// Distinct cities over all messages ever stored. The state is ignored; case and whitespace are
-    /// significant.
+    /// The number of distinct cities in all messages ever stored. The state is ignored; case and
+    /// whitespace are significant.
     pub cities: u64,
-    /// Distinct usernames over all messages ever stored; case and whitespace are significant.
+    /// The number of distinct usernames in all messages ever stored; case and whitespace are
+    /// significant.
     pub users: u64,
     /// Message counts.
     pub messages: MessageCounts,
-    /// The cities with the most messages, descending.
+    /// The cities with the most messages, in descending order of message count.
     #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub top_cities: Vec<CityCount>,
     /// Play counts.
@@ -40,7 +41,7 @@ pub const TOP_VIDEOS_MAX: u32 = 10;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
-    /// The statistics are consistent: all were read at the same instant.
+    /// The statistics are consistent: all of them were read at the same instant.
     Success,
 }
 
@@ -48,11 +49,11 @@ pub enum RunResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MessageCounts {
-    /// Messages ever stored, including those deleted by retention.
+    /// Messages ever stored, including messages deleted by retention.
     pub total: u64,
-    /// Messages accepted in the last hour.
+    /// Stored messages that were accepted in the last hour.
     pub last_hour: u64,
-    /// Messages accepted in the last minute.
+    /// Stored messages that were accepted in the last minute.
     pub last_minute: u64,
 }
 
@@ -63,10 +64,10 @@ pub struct CityCount {
     /// The city.
     #[cfg_attr(feature = "openapi", schema(value_type = Place))]
     pub city: String,
-    /// Its state, if known.
+    /// The state of the city, if known.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Place>, required))]
     pub state: Option<String>,
-    /// Messages ever stored.
+    /// Messages ever stored from this city.
     pub messages: u64,
 }
 
@@ -78,7 +79,7 @@ pub struct PlayCounts {
     pub total: u64,
     /// Videos with at least one play.
     pub videos: u64,
-    /// The videos with the most plays, descending.
+    /// The videos with the most plays, in descending order of play count.
     #[cfg_attr(feature = "openapi", schema(max_items = 10))]
     pub top: Vec<VideoCount>,
 }

@@ -1,39 +1,41 @@
 //! The versioned format of stream entries.
 //!
-//! The name of the first field is the kind of the entry, its value is the body. The field `meta`
-//! holds the origin; an expiry also has `channels`. The stream `messages` contains messages and
-//! expiries, the stream `plays` contains plays. Fields and kinds are only ever added: a reader must
-//! leave an unknown kind to a newer reader or to the dead-letter queue.
+//! The name of an entry's first field is the kind of the entry, and the value of this field is the
+//! body. The field `meta` contains the epoch, the request ID and the trace context. An expiry also
+//! has the field `channels`. The stream `messages` contains messages and expiries; the stream
+//! `plays` contains plays. New versions only add fields and kinds. A reader must leave an entry of
+//! an unknown kind to a newer reader or move the entry to the dead-letter queue.
 
 use std::str::FromStr;
 
 use crate::{clock::Timestamp, message::MessageId};
 
-/// The field of a message: its JSON, byte for byte as clients see it.
+/// The field that contains the JSON of a message, byte for byte as clients receive it.
 pub const MESSAGE_V1: &str = "message.v1";
-/// The field of an expiry (a take or a deletion): milliseconds and IDs, separated by spaces.
+/// The field that contains an expiry (a take or a deletion): the time in milliseconds since the
+/// Unix epoch and the message IDs, separated by spaces.
 pub const EXPIRE_V1: &str = "expire.v1";
-/// The field of plays: the JSON of [`crate::plays::Plays`].
+/// The field that contains plays: the JSON of [`crate::plays::Plays`].
 pub const PLAYS_V1: &str = "plays.v1";
-/// The field of the origin of an entry.
+/// The field that contains an entry's metadata in the format of [`Meta::parse`].
 pub const META: &str = "meta";
-/// The field of an expiry with the channel of each ID, separated by spaces.
+/// The field of an expiry that contains the channel of each ID, separated by spaces.
 pub const CHANNELS: &str = "channels";
 
-/// The origin of an entry: epoch, request and trace.
+/// The metadata of an entry: the epoch, the request ID and the trace context.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
     /// The epoch in which the entry was written.
     pub epoch: String,
     /// The ID of the request.
     pub request_id: String,
-    /// The W3C trace context of that request.
+    /// The W3C trace context of the request.
     pub traceparent: String,
 }
 
 impl Meta {
-    /// Formats the part that the writer provides; the Lua script that appends the entry adds the
-    /// epoch.
+    /// Formats the part of the field `meta` that the writer provides. The Lua script that appends
+    /// the entry adds the epoch.
     #[must_use]
     pub fn format_origin(request_id: &str, traceparent: &str) -> String {
         format!("{request_id} {traceparent}")
@@ -64,7 +66,7 @@ pub enum Entry {
     Plays(Vec<u8>),
 }
 
-/// The reason why this version cannot decode an entry.
+/// The error for an entry that this version cannot decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableEntry {
     /// The kind is unknown to this version.
@@ -76,7 +78,7 @@ pub enum UnreadableEntry {
 }
 
 impl Entry {
-    /// Decodes an entry from its first field; returns the body along with the error.
+    /// Decodes an entry from its first field. An error includes the body.
     pub fn decode(kind: &str, body: Vec<u8>) -> Result<Self, (UnreadableEntry, Vec<u8>)> {
         match kind {
             MESSAGE_V1 => Ok(Self::Message(body)),

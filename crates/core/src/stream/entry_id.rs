@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// The ID of a stream entry: the time of its arrival by the clock of Redis, and a sequence number
-/// within that millisecond. The IDs of a stream increase monotonically within an epoch.
+/// The ID of a stream entry: the time when Redis added the entry, and a sequence number within that
+/// millisecond. The IDs in a stream increase monotonically within an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Milliseconds since the Unix epoch.
@@ -16,7 +16,8 @@ impl EntryId {
     /// The smallest ID, before the first entry of a stream.
     pub const START: Self = Self { millis: 0, number: 0 };
 
-    /// Returns the greatest smaller ID; [`Self::START`] for itself.
+    /// Returns the greatest possible ID that is less than this ID. The predecessor of
+    /// [`Self::START`] is [`Self::START`].
     #[must_use]
     pub const fn predecessor(self) -> Self {
         match (self.millis, self.number) {
@@ -27,7 +28,7 @@ impl EntryId {
     }
 }
 
-/// The text is not a stream entry ID.
+/// The error for a text that is not a stream entry ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a stream entry ID")]
 pub struct InvalidEntryId;

@@ -1,4 +1,4 @@
-//! Entries of the stream `messages`, as delivered to subscribers.
+//! Entries in the stream `messages`, as delivered to subscribers.
 
 use std::str;
 
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::{Entry, EntryId};
 use crate::message::MessageId;
 
-/// An entry, either published or read from the stream.
+/// An entry received in a publication or read from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveEntry {
-    /// Its ID in the stream.
+    /// The ID of the entry in the stream.
     pub id: EntryId,
-    /// The ID of the request that wrote it; empty if unknown.
+    /// The ID of the request that wrote the entry; empty if unknown.
     pub request_id: Box<str>,
     /// The event.
     pub event: LiveEvent,
@@ -23,9 +23,9 @@ pub struct LiveEntry {
 pub enum LiveEvent {
     /// A message was accepted.
     Message {
-        /// The channel that it was published on.
+        /// The channel that the message was published on.
         channel: Box<str>,
-        /// The message as clients see it: one line of JSON.
+        /// The message, as the line of JSON that clients receive.
         json: Bytes,
     },
     /// Messages were taken or deleted.
@@ -35,14 +35,14 @@ pub enum LiveEvent {
 /// A message that was taken or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredMessage {
-    /// Its ID.
+    /// The ID of the message.
     pub id: MessageId,
-    /// The channel that it was published on; `None` if the entry does not record it.
+    /// The channel that the message was published on; `None` if the entry does not record it.
     pub channel: Option<Box<str>>,
 }
 
 impl LiveEntry {
-    /// Returns the approximate size of its frame in bytes.
+    /// Returns the approximate size of the entry's frame, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match &self.event {
@@ -53,8 +53,8 @@ impl LiveEntry {
 }
 
 impl LiveEvent {
-    /// Returns the event of a stream entry, if the entry is visible to subscribers; `channels` is
-    /// the entry's field of that name.
+    /// Returns the event in a stream entry; `None` if the entry contains plays or if the channel of
+    /// a message cannot be parsed. `channels` is the value of the entry's field `channels`.
     #[must_use]
     pub fn from_entry(entry: Entry, channels: &str) -> Option<Self> {
         match entry {

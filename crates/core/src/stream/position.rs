@@ -1,4 +1,4 @@
-//! The position of a subscriber in the stream.
+//! The position of a subscriber in the stream `messages`.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,23 +6,23 @@ use serde::{Serialize, Serializer};
 
 use super::EntryId;
 
-/// The maximum length of a position.
+/// The maximum length of a position, in characters.
 pub const POSITION_CHARS_MAX: usize = 256;
-/// The maximum length of an epoch.
+/// The maximum length of an epoch, in characters.
 const EPOCH_CHARS_MAX: usize = 64;
 
-/// The last entry that a subscriber received, and its epoch.
+/// A position in the stream: an epoch, and the entry after which delivery continues.
 ///
-/// Opaque to clients. Its written form needs no escaping in a URL.
+/// A position is opaque to clients. The text form needs no escaping in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// The epoch of the entry.
+    /// The epoch of the entries after the position.
     pub epoch: Arc<str>,
-    /// The last entry that the subscriber received.
+    /// The last entry before the position. This entry is not delivered when the subscriber resumes.
     pub entry: EntryId,
 }
 
-/// The text is not a position.
+/// The error for a text that is not a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a position issued by this service")]
 pub struct InvalidPosition;
@@ -59,7 +59,7 @@ impl FromStr for Position {
             && epoch.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let entry = entry.parse().map_err(|_| InvalidPosition)?;
         let position = is_epoch_valid.then(|| Self::new(epoch, entry)).ok_or(InvalidPosition)?;
-        // Only the canonical form: no leading zeros.
+        // Accept only the canonical form: no leading zeros.
         if position.to_string() == text { Ok(position) } else { Err(InvalidPosition) }
     }
 }

@@ -1,4 +1,4 @@
-//! Publications on the Redis channel of the feed `messages`: one per atomic write.
+//! Publications on the Redis channel for the feed `messages`: one per atomic write.
 //!
 //! ```text
 //! v1 <epoch> <entry before the first>
@@ -7,9 +7,9 @@
 //! <entry> expire <id>:<channel> <id>:<channel> …
 //! ```
 //!
-//! Lines end with `\n`; the JSON of a message is one line. A `from` line names the origin of the
-//! entries below it. From the entry before the first, a subscriber detects a gap and fills it from
-//! the stream.
+//! Lines end with `\n`; the JSON of a message contains no line breaks. A `from` line applies to all
+//! entries below it, up to the next `from` line. From the ID of the entry before the first one, a
+//! subscriber detects missing entries, which it then reads from the stream.
 
 use std::str;
 
@@ -28,13 +28,14 @@ pub struct Publication {
     pub entries: Vec<LiveEntry>,
 }
 
-/// The publication cannot be parsed; its entries must be read from the stream.
+/// The error for a publication that cannot be parsed. The subscriber must read the entries from the
+/// stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed publication")]
 pub struct MalformedPublication;
 
 impl Publication {
-    /// Parses a publication; the messages are slices of `bytes`, not copies.
+    /// Parses a publication. The messages are slices of `bytes`, not copies.
     pub fn parse(bytes: &Bytes) -> Result<Self, MalformedPublication> {
         parse(bytes).ok_or(MalformedPublication)
     }
@@ -61,7 +62,7 @@ fn parse(bytes: &Bytes) -> Option<Publication> {
                 LiveEvent::Message { channel: channel.into(), json: bytes.slice_ref(json) }
             }
             "expire" => LiveEvent::Expired(parse_expired(str::from_utf8(body).ok()?)?),
-            // A kind of a newer version.
+            // A newer version wrote this entry.
             _ => continue,
         };
         entries.push(LiveEntry { id: word.parse().ok()?, request_id: request_id.into(), event });

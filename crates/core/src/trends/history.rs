@@ -1,4 +1,4 @@
-//! The history of a page: its visitors by hour, and by hour of the day.
+//! The history of a page: the number of visitors by hour and by hour of the day.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::clock::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The visitors of a page in one hour, over the samples that contain it.
+/// The totals for a page in one hour, over the samples that contain the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourTotals {
     /// The start of the hour.
     pub hour: Timestamp,
-    /// The number of samples that contain the page.
+    /// The number of samples.
     pub samples: u64,
-    /// The sum of its visitors over these samples.
+    /// The sum of the visitor counts in these samples.
     pub visitors_sum: u64,
-    /// The minimum number of visitors.
+    /// The minimum number of visitors in a sample.
     pub least: u64,
-    /// The maximum number of visitors.
+    /// The maximum number of visitors in a sample.
     pub most: u64,
 }
 
-/// The visitors of a page over several days, in UTC.
+/// The number of visitors to a page over time. Hours are in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct History {
@@ -33,12 +33,13 @@ pub struct History {
     /// The hours in which the page was among the top pages, oldest first.
     #[cfg_attr(feature = "openapi", schema(max_items = 9600))]
     pub hours: Vec<HistoryHour>,
-    /// The same by hour of the day, ascending; hours without samples are left out.
+    /// The number of visitors for each hour of the day, ordered by hour. Hours without samples are
+    /// omitted.
     #[cfg_attr(feature = "openapi", schema(max_items = 24))]
     pub by_hour_of_day: Vec<HourOfDay>,
 }
 
-/// The visitors of a page in one hour.
+/// The number of visitors to a page in one hour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryHour {
@@ -46,20 +47,20 @@ pub struct HistoryHour {
     pub hour: Timestamp,
     /// The number of samples that contain the page.
     pub samples: u64,
-    /// The average number of visitors, rounded to hundredths.
+    /// The average number of visitors per sample, rounded to hundredths.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub average: f64,
-    /// The minimum number of visitors.
+    /// The minimum number of visitors in a sample.
     pub least: u64,
-    /// The maximum number of visitors.
+    /// The maximum number of visitors in a sample.
     pub most: u64,
     /// The difference from the rounded average of the preceding hour; null if the page was not
-    /// among the top pages then.
+    /// among the top pages in that hour.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<f64>,
 }
 
-/// The visitors of a page at one hour of the day, over all days.
+/// The number of visitors to a page during one hour of the day, across all days.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HourOfDay {
@@ -68,18 +69,18 @@ pub struct HourOfDay {
     pub hour_of_day: u8,
     /// The number of samples that contain the page.
     pub samples: u64,
-    /// The average number of visitors, rounded to hundredths.
+    /// The average number of visitors per sample, rounded to hundredths.
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub average: f64,
-    /// The minimum number of visitors.
+    /// The minimum number of visitors in a sample.
     pub least: u64,
-    /// The maximum number of visitors.
+    /// The maximum number of visitors in a sample.
     pub most: u64,
 }
 
 impl History {
-    /// Returns the history from `from`. `totals` are sorted, oldest first; earlier hours serve only
-    /// to compute the change of the first hour.
+    /// Creates the history since `from`. `totals` must be sorted, oldest first. Hours before `from`
+    /// are used only to compute the change in the first hour.
     #[must_use]
     pub fn new(path: PagePath, totals: &[HourTotals], from: Timestamp) -> Self {
         let is_included = |sum: &HourTotals| sum.samples > 0 && sum.hour >= from;
@@ -109,8 +110,8 @@ impl HourTotals {
         HistoryHour { hour, samples, average, least, most, change }
     }
 
-    /// Returns the average in hundredths, rounded half up. Integers make the changes add up
-    /// exactly.
+    /// Returns the average in hundredths, rounded half up. Integer arithmetic is exact, so a change
+    /// equals the difference between two rounded averages.
     fn average_hundredths(&self) -> i64 {
         let samples = u128::from(self.samples.max(1));
         let doubled = (u128::from(self.visitors_sum) * 200 + samples) / samples;
@@ -118,7 +119,7 @@ impl HourTotals {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "the visitors of a page are far below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "visitor counts in hundredths are far below 2^53")]
 fn from_hundredths(number: i64) -> f64 {
     number as f64 / 100.0
 }
@@ -160,7 +161,7 @@ mod tests {
         Timestamp::from_millis(MIDNIGHT_MS + number * 3_600_000)
     }
 
-    /// Returns the totals of the samples of an hour.
+    /// Returns the totals for the samples of one hour.
     fn sum(number: i64, samples: &[u64]) -> HourTotals {
         HourTotals {
             hour: hour(number),
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn hour_before_the_range_only_determines_the_first_change() {
+    fn hour_before_the_range_determines_only_the_first_change() {
         let history = history(&[sum(8, &[5]), sum(9, &[3])], 9);
         assert_eq!(history.hours.len(), 1);
         assert_eq!(history.hours[0].change, Some(-2.0));
@@ -222,7 +223,7 @@ mod tests {
                 let to_f64 = |visitors: &u64| f64::from(u32::try_from(*visitors).expect("small"));
                 let sum: f64 = samples.iter().map(to_f64).sum();
                 let len = f64::from(u32::try_from(samples.len()).expect("few"));
-                // Multiplies first, so that halves stay exact.
+                // Multiplying first keeps halves exact.
                 (sum * 100.0 / len).round() / 100.0
             };
             let mut by_hour: BTreeMap<i64, Vec<u64>> = BTreeMap::new();

@@ -9,16 +9,16 @@ use crate::{
     limits,
 };
 
-/// The name of a host, in lowercase: it is case-insensitive.
+/// The name of a host, in lowercase, because host names are case-insensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Host(String);
 
 impl Host {
-    /// The rule, as a sentence that follows the field's name.
+    /// The rule, worded to follow the field's name.
     pub const RULE: &str = "must be 1 to 253 characters of A-Z a-z 0-9 . - _ :";
 
-    /// Validates a text; the error is the rule that it violates.
+    /// Converts a text to lowercase and validates it. The error is the violated rule.
     pub fn parse(text: impl Into<String>) -> Result<Self, &'static str> {
         let mut text = text.into();
         text.make_ascii_lowercase();
@@ -55,7 +55,7 @@ impl Borrow<str> for Host {
 }
 
 checked_text!(
-    /// The path of a page, which identifies it within its host.
+    /// The path of a page, which identifies the page within its host.
     PagePath,
     "must be 1 to 1024 characters without control characters",
     |text| has_chars(text, limits::PATH_CHARS_MAX) && !text.chars().any(char::is_control)

@@ -1,4 +1,4 @@
-//! Rankings of the pages of a host: by score, and by the increase in visitors.
+//! Rankings of a host's pages: by score, and by the increase in visitors.
 
 use std::cmp::Reverse;
 
@@ -12,7 +12,7 @@ use super::{
 use super::{PagePath, PageTitle};
 use crate::clock::Timestamp;
 
-/// A page with more visitors than in the previous sample.
+/// A page with more visitors than in the earlier sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Increase {
@@ -40,7 +40,7 @@ pub struct TrendRanking {
     /// The time of the earlier sample; null if no sample is old enough.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub compared_to: Option<Timestamp>,
-    /// The intended time between both samples.
+    /// The intended interval between the two samples.
     pub window: Window,
     /// The pages by score, then change, then visitors, each in descending order.
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
@@ -59,24 +59,25 @@ pub struct RankedPage {
     pub title: Option<String>,
     /// The number of visitors.
     pub visitors: u64,
-    /// The change in the number of visitors; null if the page was not among the top pages of the
-    /// earlier sample.
+    /// The change in the number of visitors; null if there is no earlier sample, or if the page was
+    /// not among its top pages.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub change: Option<i64>,
-    /// The change relative to the earlier number of visitors, rounded to thousandths; null if that
-    /// was 0 or is unknown.
+    /// The change relative to the earlier number of visitors, rounded to thousandths; null if the
+    /// earlier number is 0 or unknown.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub rate: Option<f64>,
     /// How unusual the number of visitors is, in approximate standard deviations, rounded to
-    /// hundredths: the signed square root of the Poisson deviance from the usual value of this page
-    /// at this hour of the day, or else from the earlier value (at least 1). Null if `change` is
+    /// hundredths: the signed square root of the Poisson deviance from the expected number. The
+    /// expected number is the usual number for this page at this hour of the day or, if that is
+    /// unknown, the earlier number. An expected number below 1 is raised to 1. Null if `change` is
     /// null.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub score: Option<f64>,
 }
 
 impl From<&PageTrend> for RankedPage {
-    #[expect(clippy::cast_precision_loss, reason = "the visitors of a page are far below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "visitor counts are far below 2^53")]
     fn from(page: &PageTrend) -> Self {
         let difference =
             |previous: u64| i64::try_from(page.visitors).ok()?.checked_sub_unsigned(previous);
@@ -99,7 +100,7 @@ fn round(number: f64, precision: f64) -> f64 {
 }
 
 impl TrendSnapshot {
-    /// Ranks the pages: highest score first, then by change, by visitors, and by path.
+    /// Ranks the pages by score, change, visitors (each in descending order) and path.
     #[must_use]
     pub fn to_ranking(&self, window: Window) -> TrendRanking {
         let mut pages: Vec<_> = self.pages.iter().map(RankedPage::from).collect();
@@ -120,8 +121,9 @@ impl TrendSnapshot {
         }
     }
 
-    /// Returns the pages with more visitors than before, greatest change first; ties are in sample
-    /// order. A page that the earlier sample does not contain has no known change and is left out.
+    /// Returns the pages with more visitors than in the earlier sample, greatest change first; ties
+    /// are in sample order. A page that the earlier sample does not contain has no known change and
+    /// is omitted.
     #[must_use]
     pub fn to_increases(&self) -> Vec<Increase> {
         let mut increases: Vec<_> = self

@@ -1,4 +1,4 @@
-//! Samples of the visitors of a host.
+//! Samples of the visitors to a host.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::Host;
 use super::{PagePath, PageTitle};
 use crate::{clock::Timestamp, limits};
 
-/// The visitors of a host's top pages at one instant.
+/// The numbers of visitors to a host's top pages at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = HostPages))]
 pub struct Sample {
@@ -15,17 +15,17 @@ pub struct Sample {
     pub host: Host,
     /// The time of the sample.
     pub sampled_at: Timestamp,
-    /// The visitors of the whole host.
+    /// The number of visitors to the whole host.
     pub visitors: u64,
-    /// Whether all visitors are counted; otherwise a fixed sample of 1/2, 1/4, … of them is counted
-    /// and extrapolated.
+    /// Whether all visitors were counted. If not, a fixed fraction of them (1/2, 1/4, …) was
+    /// counted and the totals were extrapolated.
     pub exact: bool,
-    /// The top pages: most visitors first, then by path.
+    /// The top pages, sorted by visitors (descending) and then by path.
     #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub pages: Vec<PageVisitors>,
 }
 
-/// The visitors of a page.
+/// The number of visitors to a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PageVisitors {
@@ -40,7 +40,8 @@ pub struct PageVisitors {
 }
 
 impl Sample {
-    /// Sorts pages and truncates them to the top pages.
+    /// Sorts the pages by visitors (descending) and then by path, and keeps only the first
+    /// [`limits::SAMPLE_PAGES_MAX`].
     pub fn rank(pages: &mut Vec<PageVisitors>) {
         pages
             .sort_unstable_by(|a, b| b.visitors.cmp(&a.visitors).then_with(|| a.path.cmp(&b.path)));

@@ -1,4 +1,4 @@
-//! Page trends: a sample compared with an earlier one.
+//! Page trends: the comparison of a sample with an earlier sample.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::{Host, PageVisitors, Sample};
 use crate::clock::Timestamp;
 
-/// A sample, compared with an earlier sample and with the baseline.
+/// A sample, compared with an earlier sample and with the baseline of each page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrendSnapshot {
     /// The host.
     pub host: Host,
     /// The time of the sample.
     pub sampled_at: Timestamp,
-    /// The visitors of the whole host.
+    /// The number of visitors to the whole host.
     pub visitors: u64,
-    /// Whether every visitor was counted, as opposed to a fraction of them.
+    /// Whether all visitors were counted. If not, a fixed fraction of them was counted and the
+    /// totals were extrapolated.
     pub exact: bool,
     /// The time of the earlier sample, if there is one.
     pub compared_to: Option<Timestamp>,
@@ -24,7 +25,8 @@ pub struct TrendSnapshot {
     pub pages: Vec<PageTrend>,
 }
 
-/// A page of a [`TrendSnapshot`]. The JSON names of the fields are stored in Redis.
+/// A page in a [`TrendSnapshot`]. Redis stores the JSON, so the JSON names of the fields must not
+/// change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PageTrend {
     /// The path of the page.
@@ -42,7 +44,8 @@ pub struct PageTrend {
 }
 
 impl TrendSnapshot {
-    /// Compares a sample with an earlier one, and with the baseline of each path.
+    /// Compares a sample with an earlier sample and with the baselines. `baseline` maps the path of
+    /// a page to the average number of visitors at this hour of the day.
     #[must_use]
     pub fn new(sample: Sample, earlier: Option<&Sample>, baseline: &HashMap<String, f64>) -> Self {
         let Sample { host, sampled_at, visitors, exact, pages } = sample;
@@ -57,7 +60,7 @@ impl TrendSnapshot {
         snapshot
     }
 
-    /// Replaces the earlier sample of the comparison.
+    /// Compares the sample with a different earlier sample. `None` removes the comparison.
     pub fn compare_with(&mut self, earlier: Option<&Sample>) {
         self.compared_to = earlier.map(|earlier| earlier.sampled_at);
         let previous: HashMap<_, _> = earlier.map_or_else(HashMap::new, |earlier| {

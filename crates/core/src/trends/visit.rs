@@ -1,4 +1,4 @@
-//! Visits: heartbeats of a visitor on a page of a host.
+//! Visits: heartbeats that report a visitor on a page of a host.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -71,13 +71,13 @@ pub fn split_visits(json: &str) -> Result<Items<'_, Visit>, InputError> {
     Items::split_object_or_array(json, &RULES)
 }
 
-/// An 8-byte hash of a page or visitor, used for counting. The probability of any collision among a
-/// million names is 1 in 40 million.
+/// An 8-byte hash of a page path or a visitor ID, used for counting. The probability of any
+/// collision among a million hashes is about 1 in 40 million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShortHash(u64);
 
 impl ShortHash {
-    /// Returns the first 8 bytes of SHA-256 of a name.
+    /// Returns the first 8 bytes of the SHA-256 digest of a path or an ID.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let hash: [u8; 32] = Sha256::digest(name).into();
@@ -90,10 +90,10 @@ impl ShortHash {
         format!("{:016x}", self.0)
     }
 
-    /// Returns the sampling class: class 0 contains half of all visitors, class 1 half of the
-    /// others, and so on; the last class contains the rest. Counting only the classes from `level`
-    /// on counts one visitor in 2^level, always the same ones: adaptive sampling (P. Flajolet, "On
-    /// adaptive sampling", Computing 43, 1990).
+    /// Returns the sampling class. On average, class 0 contains half of all visitors, class 1 half
+    /// of the remaining visitors, and so on; the last class contains the rest. Counting only class
+    /// `n` and higher classes counts about one visitor in 2^`n`, and always the same visitors. This
+    /// is adaptive sampling (P. Flajolet, "On adaptive sampling", Computing 43, 1990).
     #[must_use]
     pub fn class(self) -> u32 {
         self.0.trailing_zeros().min(CLASSES - 1)

@@ -1,4 +1,4 @@
-//! The windows of a comparison.
+//! Comparison windows.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -42,7 +42,7 @@ impl Window {
         })
     }
 
-    /// Returns the written form.
+    /// Returns the text form.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

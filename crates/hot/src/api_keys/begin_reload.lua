@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- Begins a reload of all API keys into a second hash. Only one process reloads at a time; a reload
--- without progress expires. A key of another type, which would never expire, is removed.
+-- Begins a reload of all API keys into a second hash. Only one process reloads at a time, and a
+-- reload that makes no progress expires. If the second hash has no time to live or its key has the
+-- wrong type, the script removes the key, because it would otherwise block all reloads.
 --
--- KEYS  new keys
+-- KEYS  second hash
 -- ARGV  token of the reload, timeout in ms
--- Returns 1 if it began, 0 if another process is reloading.
+-- Returns 1 if the reload began, 0 if another process is reloading.
 -- Complexity: O(1).
 local call = redis.call
 local kind = call('TYPE', KEYS[1]).ok
@@ -14,7 +15,7 @@ end
 if kind ~= 'none' then
     call('UNLINK', KEYS[1])
 end
--- The empty field has the token: no digest is empty.
+-- The token is stored in the field with the empty name, because no digest is empty.
 call('HSET', KEYS[1], '', ARGV[1])
 call('PEXPIRE', KEYS[1], ARGV[2])
 return 1

@@ -1,4 +1,4 @@
-//! API keys: a copy of all keys in Postgres, so that a request reads Redis only.
+//! API keys: a copy in Redis of all keys in Postgres, so that authentication reads only Redis.
 
 use std::time::Duration;
 
@@ -13,23 +13,24 @@ script!(BEGIN_RELOAD, include_str!("begin_reload.lua"));
 script!(PUT_PAGE, include_str!("put_key_page.lua"));
 script!(PUT_KEY, include_str!("put_key.lua"));
 
-/// A reload that makes no progress for this time is abandoned.
+/// The time without progress after which a reload is abandoned.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The state of an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiKeyState {
-    /// The keys are not completely loaded, so the state is not known.
+    /// The state is not known, because the keys are not completely loaded or the stored key has an
+    /// unknown format.
     NotLoaded,
     /// The key does not exist.
     Unknown,
-    /// The key was revoked.
+    /// The key has been revoked.
     Revoked,
     /// The key is valid for these hosts.
     Active(Vec<Host>),
 }
 
-/// The value of a key in Redis.
+/// An API key as stored in Redis, in JSON.
 #[derive(Serialize, Deserialize)]
 struct StoredKey {
     id: Uuid,
@@ -44,7 +45,7 @@ impl StoredKey {
     }
 }
 
-/// A reload of all keys that is in progress.
+/// A reload of all keys that has begun.
 #[derive(Debug)]
 pub struct ApiKeyReload {
     token: String,
@@ -68,7 +69,8 @@ impl ApiKeys<'_> {
     /// Returns the state of a key.
     pub async fn find(self, hash: &KeyHash) -> Result<ApiKeyState, HotError> {
         let keys = &self.store.keys;
-        // One transaction: a missing key is unknown only if all keys are loaded.
+        // Both commands run in one transaction, because a key that is missing in Redis is unknown
+        // only if all keys are loaded at the same moment.
         let (key, is_loaded): (Option<String>, bool) = self
             .store
             .call(async |connection| {
@@ -87,13 +89,13 @@ impl ApiKeys<'_> {
         Ok(match serde_json::from_str::<StoredKey>(&key) {
             Ok(key) if key.revoked => ApiKeyState::Revoked,
             Ok(key) => ApiKeyState::Active(key.hosts),
-            // A later version wrote it in another format.
+            // A later version of Mayfly may have written the value.
             Err(_) => ApiKeyState::NotLoaded,
         })
     }
 
-    /// Returns whether this version of the keys in Postgres is completely loaded. If another program
-    /// overwrote the keys or their version, none is.
+    /// Returns whether this version of the keys in Postgres is completely loaded and no key has
+    /// been written since. Also returns false if a Redis key has the wrong type.
     pub async fn has_version(self, version: i64) -> Result<bool, HotError> {
         let keys = &self.store.keys;
         let (loaded, kind): (Result<Option<String>, RedisError>, Result<String, RedisError>) = self
@@ -109,12 +111,12 @@ impl ApiKeys<'_> {
             })
             .await?;
         let loaded = self.store.skip_unreadable(&keys.api_keys_version(), loaded)?.flatten();
-        // Redis stores no empty hash.
+        // If there are no API keys, the hash does not exist, because Redis stores no empty hashes.
         let is_readable = matches!(kind?.as_str(), "hash" | "none");
         Ok(is_readable && loaded == Some(version.to_string()))
     }
 
-    /// Writes a key that was just created or revoked, and causes a reload of all keys. O(1).
+    /// Writes a key that has just been created or revoked, and causes a reload of all keys. O(1).
     pub async fn put(self, key: &ApiKey) -> Result<(), HotError> {
         let mut call = PUT_KEY.prepare_invoke();
         let keys = &self.store.keys;
@@ -123,8 +125,8 @@ impl ApiKeys<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Begins a reload of all keys; `None` if another process is reloading. The keys must be read
-    /// from Postgres afterward. O(1).
+    /// Begins a reload of all keys. Returns `None` if another process is reloading. The caller must
+    /// read the keys from Postgres after this call. O(1).
     pub async fn begin_reload(self) -> Result<Option<ApiKeyReload>, HotError> {
         let token = Uuid::now_v7().to_string();
         let mut call = BEGIN_RELOAD.prepare_invoke();
@@ -134,9 +136,10 @@ impl ApiKeys<'_> {
         Ok(has_begun.then_some(ApiKeyReload { token }))
     }
 
-    /// Writes a page of a reload. The last page contains the version; writing it replaces the
-    /// current keys with those of all pages. Returns false if the reload must begin again: a key
-    /// was changed in the meantime, or there was no progress for 3 s. O(n) for n keys of the page.
+    /// Writes a page of a reload. `version` is `Some` only for the last page, which replaces the
+    /// current keys with the keys of all pages. Returns false if the reload must be restarted,
+    /// because a key was changed in the meantime or the reload made no progress for 3 s. O(n) for n
+    /// keys in the page.
     pub async fn put_page(
         self,
         reload: &ApiKeyReload,

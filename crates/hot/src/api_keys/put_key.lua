@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Writes one API key that was just created or revoked. It may be older than the loaded version:
--- therefore the version is marked, so that all keys are reloaded soon. A reload in progress may
--- have read this key before and is canceled.
+-- Writes one API key that has just been created or revoked. The hash may already contain a later
+-- state of this key. Therefore the script appends '+' to the version, which causes a reload of all
+-- keys. A reload in progress is canceled, because it may have read this key from Postgres before
+-- the change.
 --
--- KEYS  keys, version, new keys
+-- KEYS  hash of all keys, version, hash of a reload in progress
 -- ARGV  digest, JSON
 -- Complexity: O(1).
 local call = redis.call

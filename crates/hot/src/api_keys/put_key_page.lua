@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Writes one page of a reload of API keys. The last page replaces the current keys with those of
--- all pages, so that readers never see a part of them.
+-- Writes one page of a reload of API keys. The last page replaces the current keys with the keys of
+-- all pages, so that readers never see an incomplete set of keys.
 --
--- KEYS  new keys, keys, version
--- ARGV  token of the reload, timeout in ms, version with the last page else '';
+-- KEYS  hash of the reload, hash of all keys, version
+-- ARGV  token of the reload, timeout in ms, version for the last page, else '';
 --       then per key: digest, JSON
 -- Returns 1 if the page was written, 0 if the reload has expired or was canceled.
--- Complexity: O(k) for k keys of the page.
+-- Complexity: O(k) for k keys in the page.
 local call = redis.call
 local new, keys, version = KEYS[1], KEYS[2], KEYS[3]
 if call('HGET', new, '') ~= ARGV[1] then

@@ -1,4 +1,4 @@
-//! The clock of Redis, which all processes use to expire, trim and schedule.
+//! The clock of Redis, which all processes use for expiry, trimming and scheduling.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,15 +11,16 @@ use crate::{
     metrics as names,
 };
 
-/// The difference between the clock of this process and that of Redis above which it is logged.
+/// The difference between the clocks of this machine and of Redis above which a warning is logged.
 const DIFFERENCE_MAX_MS: u64 = 2_000;
 
-/// A reading of the clock of Redis, as `TIME` returns it: seconds and microseconds.
+/// A reading of the clock of Redis, as `TIME` returns it: the seconds since the Unix epoch, and the
+/// microseconds within the current second.
 pub(crate) type TimeReply = (i64, i64);
 
 impl HotStore {
-    /// Returns the clock of Redis as this process estimates it. Its cost is that of the system
-    /// clock. All clones of a store share it.
+    /// Returns this process's estimate of the Redis clock. Reading the estimate costs about as much
+    /// as reading the system clock. All clones of a store share the estimate.
     #[must_use]
     pub fn clock(&self) -> &Arc<SynchronizedClock> {
         &self.clock
@@ -38,8 +39,8 @@ impl HotStore {
         Ok(Timestamp::from_millis(to_micros(reply).div_euclid(1_000)))
     }
 
-    /// Reads the clock of Redis unless it was read before. To be called before a time of
-    /// [`Self::clock`] is stored, because the clock of this machine may be wrong.
+    /// Reads the clock of Redis unless it has been read before. Call this before storing a time
+    /// from [`Self::clock`], because the clock of this machine may be wrong.
     pub async fn synchronize_clock(&self) -> Result<(), HotError> {
         if self.clock.is_synchronized() {
             return Ok(());
@@ -48,20 +49,20 @@ impl HotStore {
     }
 }
 
-/// Returns the microseconds since the Unix epoch.
+/// Returns a reading in microseconds since the Unix epoch.
 pub(crate) fn to_micros((seconds, micros): TimeReply) -> i64 {
     seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
-/// Reports the difference between the clock of this process and that of Redis.
+/// A monitor of the difference between the clocks of this machine and of Redis.
 #[derive(Debug, Default)]
 pub(super) struct ClockMonitor {
     is_different: bool,
 }
 
 impl ClockMonitor {
-    /// Reads the clock of Redis, exports the difference, and logs when it becomes too large and
-    /// when it is small again.
+    /// Reads the clock of Redis and exports the difference as a metric. Logs a line when the
+    /// difference becomes too large and another line when it is small again.
     pub(super) async fn check(&mut self, store: &HotStore) -> Result<(), HotError> {
         store.read_clock().await?;
         self.record(store.clock.difference_ms());
@@ -77,7 +78,7 @@ impl ClockMonitor {
                 component = "clock",
                 difference_ms,
                 "the clock of this machine differs from that of Redis by more than 2 s: Mayfly \
-                 uses the clock of Redis, but log lines have the time of this machine; \
+                 uses the clock of Redis, but log lines contain the time of this machine; \
                  synchronize both clocks"
             );
         } else if was_different && !is_different {

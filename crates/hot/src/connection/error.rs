@@ -9,10 +9,11 @@ use mayfly_core::{StoreError, StoreErrorKind};
 /// A failed call to Redis.
 #[derive(Debug, thiserror::Error)]
 pub enum HotError {
-    /// Redis is unreachable or not ready. The call can be retried later.
+    /// Redis is unreachable or not ready, or it refuses this user. The call can be retried later.
+    /// If the connection was lost, the command may have been executed.
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
-    /// Redis did not reply within the deadline. The command may have been executed.
+    /// Redis did not reply before the deadline. The command may have been executed.
     #[error("Redis did not reply in time")]
     Timeout,
     /// Redis reached `maxmemory`. Nothing was written; reads still succeed.
@@ -21,15 +22,16 @@ pub enum HotError {
     /// Too many requests are waiting for Redis. Nothing was written.
     #[error("too many requests are waiting for Redis")]
     Overloaded,
-    /// The stream or its consumer group does not exist: Redis lost its data.
+    /// The stream or its consumer group does not exist, usually because Redis has lost its data.
     #[error("the consumer group does not exist")]
     NoGroup,
-    /// Redis rejected the command.
+    /// Redis rejected the command, or the reply has an unknown format.
     #[error("Redis rejected the command: {0}")]
     Rejected(#[source] RedisError),
 }
 
-/// Codes of rejected commands that may succeed later, or with another user or node.
+/// The error codes that mean that the command may succeed later, as another user, or on another
+/// node.
 const UNAVAILABLE_CODES: [&str; 18] = [
     // Redis is starting, is failing over, or cannot persist or replicate writes.
     "LOADING",
@@ -37,27 +39,30 @@ const UNAVAILABLE_CODES: [&str; 18] = [
     "READONLY",
     "MISCONF",
     "NOREPLICAS",
-    // The node does not serve the slot now.
+    // The node does not serve the slot at the moment.
     "CLUSTERDOWN",
     "TRYAGAIN",
     "MOVED",
     "ASK",
-    // The user lacks a permission.
+    // The client is not authenticated, the user lacks a permission, or Redis runs in protected
+    // mode.
     "NOAUTH",
     "WRONGPASS",
     "NOPERM",
     "DENIED",
-    // A script blocks Redis, or the scripts were flushed between two commands.
+    // A script blocks Redis, or the script cache was flushed between two commands.
     "BUSY",
     "UNKILLABLE",
     "NOSCRIPT",
     // A transaction was discarded because Redis rejected one of its commands.
     "EXECABORT",
+    // Redis does not support the protocol version.
     "NOPROTO",
 ];
 
-/// The beginnings of messages with the generic code `ERR` that have the same meaning. Within a
-/// script, most rejections lose their code. Redis does not translate its messages.
+/// The prefixes of error messages that mean the same as [`UNAVAILABLE_CODES`] but have the generic
+/// code `ERR`. Redis reports some errors within a script with this code instead of their own. The
+/// texts are stable, because Redis does not translate its messages.
 const UNAVAILABLE_MESSAGES: [&str; 11] = [
     "ACL failure in script",
     "The user executing the script",
@@ -66,22 +71,23 @@ const UNAVAILABLE_MESSAGES: [&str; 11] = [
     "Can not execute the command on a stale replica",
     "Error running script",
     "script killed by user",
-    // A Sentinel, an old version, or a renamed command.
+    // The server is a Sentinel or an old version, or the command was renamed.
     "unknown command",
     "Unknown Redis command called from script",
     "This Redis command is not allowed from script",
+    // Too many clients are connected.
     "max number of clients",
 ];
 
 impl HotError {
-    /// Classifies an error that occurred while a connection was opened, before any command of a
-    /// caller.
+    /// Classifies an error that occurred while a connection was opened, before any command was
+    /// sent.
     pub(crate) fn from_connecting(error: &RedisError) -> Self {
         if error.is_timeout() {
             return Self::Timeout;
         }
         Self::Unavailable(match error.kind() {
-            // The client drops the error of Redis.
+            // The client library discards the error message of Redis.
             ErrorKind::AuthenticationFailed => {
                 "Redis rejected the username or the password of redis.url".to_owned()
             }
@@ -122,7 +128,7 @@ impl From<RedisError> for HotError {
                 _ => Self::Rejected(error),
             };
         }
-        // The value has a format that Mayfly does not write, so a retry fails too.
+        // The value has a format that Mayfly does not write, so a retry would also fail.
         if error.kind() == ErrorKind::Parse {
             Self::Rejected(error)
         } else if error.is_timeout() {
@@ -148,8 +154,8 @@ impl From<PoolError> for HotError {
     }
 }
 
-/// Returns whether an error reply, as Redis sends it, means that Redis cannot execute the command now
-/// or for this user.
+/// Returns whether an error reply means that Redis cannot execute the command now or for this user.
+/// `line` contains the code and the message of the reply.
 pub(super) fn is_unavailable_reply(line: &str) -> bool {
     let (code, message) = line.split_once(' ').unwrap_or((line, ""));
     is_unavailable(code, message)
@@ -160,19 +166,20 @@ fn is_unavailable(code: &str, message: &str) -> bool {
         || code == "ERR" && UNAVAILABLE_MESSAGES.iter().any(|known| message.starts_with(known))
 }
 
-/// Returns the code and the message of an error reply: the first one of a pipeline or transaction.
+/// Returns the code and the message of an error reply; `None` if Redis did not send the error. For
+/// a pipeline or a transaction, uses the first error.
 fn find_reply(error: &RedisError) -> Option<(String, String)> {
     let replies = error.clone().into_server_errors()?;
     let (_, reply) = replies.first()?;
     Some((reply.code().to_owned(), reply.details().unwrap_or_default().trim().to_owned()))
 }
 
-/// Describes an error as Redis sent it, such as `READONLY You can't write against a read only
-/// replica.`
+/// Returns the text of an error reply without the location in a script, such as `READONLY You can't
+/// write against a read only replica.` Returns the text of the client library for other errors.
 fn describe(error: &RedisError) -> String {
     match find_reply(error) {
         Some((code, message)) => {
-            // Redis appends the hash of the script.
+            // Redis appends the hash of the script and the line number to the message.
             let message = message.split(" script: ").next().unwrap_or_default();
             format!("{code} {message}").trim_end().to_owned()
         }
@@ -186,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the error of a reply as Redis sends it.
+    /// Returns the error for an error reply with this line.
     fn reply(line: &str) -> RedisError {
         match parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("a valid reply") {
             Value::ServerError(error) => error.into(),
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_that_mean_not_now_are_unavailable() {
+    fn replies_to_commands_that_may_succeed_later_are_unavailable() {
         for line in [
             "LOADING Redis is loading the dataset in memory",
             "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",

@@ -21,20 +21,20 @@ script!(PROBE, include_str!("probe.lua"));
 
 /// The time to live of the key that the check writes.
 const PROBE_TTL: Duration = Duration::from_secs(5);
-/// The interval at which the configuration of the server and all rights of the user are checked
-/// while they are sufficient.
+/// The interval between checks of the server configuration and of all permissions of the user while
+/// the checks succeed.
 const CONFIGURATION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The components of a service that depend on Redis.
+/// The health components that report whether a service can use Redis.
 #[derive(Debug, Clone)]
 pub struct RedisComponents {
     /// Down while the service cannot use Redis.
     pub redis: Component,
-    /// Down while Redis rejects publications, which delays live delivery and loses nothing. `None`
+    /// Down while Redis rejects publications, which delays live delivery but loses nothing. `None`
     /// for a service that publishes nothing.
     pub publications: Option<Component>,
-    /// Whether the service cannot work while Redis is out of memory. The others read, take and
-    /// acknowledge, which Redis still executes.
+    /// Whether the service cannot work while Redis is out of memory. Other services only read, take
+    /// and acknowledge, which is possible even if Redis is full.
     pub needs_memory: bool,
 }
 
@@ -52,11 +52,11 @@ impl HotStore {
 struct Checks {
     store: HotStore,
     components: RedisComponents,
-    /// The time at which the configuration and all rights are checked next.
+    /// The time of the next check of the configuration and of all permissions.
     configuration_at: Instant,
-    /// The number of evicted keys as last read.
+    /// The number of evicted keys at the last check.
     evicted_keys: Option<u64>,
-    /// Whether the warning about the append-only file was logged.
+    /// Whether the warning that the append-only file is off has been logged.
     has_warned: bool,
     aof_errors: OutageLog,
     clock: ClockMonitor,
@@ -75,15 +75,15 @@ impl Checks {
         }
     }
 
-    /// Runs all checks. Returns the reason why the service cannot use Redis, as an error.
+    /// Runs all checks. The error describes why the service cannot use Redis.
     async fn run(&mut self) -> Result<(), String> {
         let (mut clock, store) = (std::mem::take(&mut self.clock), self.store.clone());
-        // Concurrent, so that an outage is detected within one deadline.
+        // The checks run concurrently, so that an outage is detected within one timeout.
         let (checked, clock_checked) = tokio::join!(self.check(), clock.check(&store));
         self.clock = clock;
         let result = checked.and(clock_checked.map_err(|error| error.to_string()));
         if result.is_err() {
-            // The server may be another one after the outage.
+            // A different server may answer after the outage.
             self.configuration_at = Instant::now();
         }
         result
@@ -125,7 +125,7 @@ impl Checks {
             }
         }
         if let Some(evicted) = info.evicted_keys() {
-            // The count restarts with the server.
+            // The count restarts at zero when the server restarts.
             let before = self.evicted_keys.replace(evicted).unwrap_or(evicted);
             metrics::counter!(names::REDIS_EVICTED_KEYS_TOTAL)
                 .increment(evicted.checked_sub(before).unwrap_or(evicted));
@@ -150,16 +150,18 @@ impl Checks {
         if is_off && !std::mem::replace(&mut self.has_warned, true) {
             warn!(
                 component = "redis",
-                "the append-only file of Redis is off: accepted messages that are not stored yet \
-                 are lost if Redis stops"
+                "the append-only file of Redis is off: accepted messages that have not been stored \
+                 yet can be lost if Redis stops"
             );
         }
     }
 }
 
 impl HotStore {
-    /// Executes the kinds of commands that services use; if `tries_all`, every command. Returns the
-    /// error with which Redis rejects publications, if it does.
+    /// Executes one command of each kind that services need: a write with a time to live, stream
+    /// commands and a publication. If `tries_all` is set, also executes the other commands that
+    /// services use, as far as a script can run them. Returns the error from `PUBLISH` if Redis
+    /// rejects only the publication, and `None` if Redis rejects nothing.
     pub(crate) async fn probe(&self, tries_all: bool) -> Result<Option<String>, HotError> {
         let mut call = PROBE.prepare_invoke();
         call.key(self.keys.probe()).key(self.keys.probe_missing());
@@ -170,7 +172,7 @@ impl HotStore {
             return Err(unexpected_reply("the reply of the probe is empty").into());
         };
         for failure in failures.chunks_exact(2) {
-            // The others fail as intended: their key does not exist or has another type.
+            // Other failures are expected, because the key does not exist or has the wrong type.
             if is_unavailable_reply(&failure[1]) {
                 return Err(HotError::Unavailable(format!("{} ({})", failure[1], failure[0])));
             }

@@ -1,4 +1,4 @@
-//! The metrics of the hot store, in one table per kind of use.
+//! The metrics of the hot store, grouped by the operations that a process uses.
 
 use mayfly_runtime::metrics::{Metric, Series};
 
@@ -8,17 +8,18 @@ pub const REDIS_UP: &str = "mayfly_redis_up";
 pub const REDIS_MEMORY_BYTES: &str = "mayfly_redis_memory_bytes";
 /// The memory limit of Redis (`maxmemory`) in bytes; 0 means no limit.
 pub const REDIS_MEMORY_MAX_BYTES: &str = "mayfly_redis_memory_max_bytes";
-/// Keys that Redis evicted because it was full. Each may have been an accepted message.
+/// Keys that Redis evicted because it was full. Each key may have contained an accepted message.
 pub const REDIS_EVICTED_KEYS_TOTAL: &str = "mayfly_redis_evicted_keys_total";
 /// 1 while the append-only file of Redis is on, else 0.
 pub const REDIS_AOF_ENABLED: &str = "mayfly_redis_aof_enabled";
-/// 1 while the last `operation` on the append-only file failed, else 0.
+/// 1 if the last `operation` on the append-only file failed, else 0.
 pub const REDIS_AOF_FAILED: &str = "mayfly_redis_aof_failed";
-/// Seconds by which the clock of this process is ahead of that of Redis; negative if it is behind.
+/// Seconds by which the clock of this process is ahead of the clock of Redis; negative if behind.
 pub const CLOCK_DIFFERENCE_SECONDS: &str = "mayfly_clock_difference_seconds";
-/// Publications that Redis rejected. Subscribers read their content from the stream instead.
+/// Publications that Redis rejected. Subscribers read the content from Redis keys or streams
+/// instead.
 pub const PUBLISH_FAILURES_TOTAL: &str = "mayfly_publish_failures_total";
-/// Requests that were not sent to Redis because of overload, by `reason`.
+/// Requests that a batcher did not send to Redis because of overload, by `reason`.
 pub const REQUESTS_SHED_TOTAL: &str = "mayfly_requests_shed_total";
 /// 1 while this process is the leader of a `lease`, 0 while it is on standby.
 pub const LEADER: &str = "mayfly_leader";
@@ -53,7 +54,7 @@ pub const HEALTH: &[Metric] = &[
     ),
     Metric::gauge(
         REDIS_AOF_FAILED,
-        "1 while the last operation (write or rewrite) on the append-only file failed, else 0",
+        "1 if the last operation (write or rewrite) on the append-only file failed, else 0",
         Series::Later,
     ),
 ];

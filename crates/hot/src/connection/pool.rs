@@ -1,4 +1,4 @@
-//! The connection pool, and the validation of connections that were idle.
+//! The connection pool, and the validation of idle connections.
 
 use std::{
     sync::Arc,
@@ -19,19 +19,20 @@ use secrecy::ExposeSecret;
 
 use crate::connection::HotError;
 
-/// A connection that was idle for longer is validated before it is used.
+/// The idle time after which a connection is validated with a short timeout before its next use.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-/// A connection that was idle for longer is replaced. Most firewalls drop idle connections later
-/// than that.
+/// The idle time after which a connection is replaced. Most firewalls drop idle connections only
+/// after a longer time.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// The part of the timeout that the validation of a connection may take. The rest is left for a new
-/// connection and the command.
+/// The validation of a connection may take at most `redis.timeout` divided by this number. The rest
+/// of the timeout is left for a new connection and the command.
 const VALIDATION_SHARE: u32 = 4;
-/// The interval and the number of keep-alive probes before the kernel closes a connection.
+/// The interval between keep-alive probes.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// The number of unanswered keep-alive probes after which the kernel closes a connection.
 const KEEP_ALIVE_PROBES: u32 = 3;
 
-/// Creates a client, with which connections outside the pool are opened.
+/// Creates a client. The store also uses the client to open connections outside the pool.
 pub(super) fn create_client(settings: &RedisSettings) -> Result<Client, HotError> {
     let url = settings.url.expose_secret();
     let client = match &settings.ca_file {
@@ -72,13 +73,15 @@ pub(super) fn create_pool(client: &Client, settings: &RedisSettings) -> Result<P
 }
 
 /// The validation of pooled connections that were idle. A firewall can drop an idle connection
-/// without closing it; without validation, the next command would wait for its whole timeout.
+/// without closing it. The pool itself sends a `PING` before it reuses a connection, but on a dead
+/// connection, this `PING` would use up the full timeout of the caller. The idle time is measured
+/// from the last time at which the connection was taken from the pool.
 #[derive(Debug)]
 struct Validation {
     timeout: Duration,
     /// The time at which a connection was last found dead. Connections that have not been used
-    /// since are probably dead too, and waiting for each in turn would exceed the timeout of the
-    /// caller.
+    /// since then are probably dead too, and validating them one after another would exceed the
+    /// timeout of the caller.
     failed_at: Mutex<Option<Instant>>,
 }
 

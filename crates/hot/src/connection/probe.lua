@@ -1,20 +1,21 @@
--- Executes commands of the services on keys that no service reads. Only the key with the time to
--- live is stored.
+-- Executes commands that the services use, on keys that no service reads. Stores only the written
+-- key, which has a time to live.
 --
--- KEYS[1] the written key, KEYS[2] a key that never exists
--- ARGV[1] the time to live in ms, ARGV[2] the pub/sub channel, ARGV[3] 1 to try all commands of the services, else 0
--- Returns the error of PUBLISH, or an empty string; then the name and the error of each other command that failed. Fails
--- with the error of SET.
+-- KEYS  written key, a key that never exists
+-- ARGV  time to live in ms, pub/sub channel, 1 to try all commands in this file, else 0
+-- Returns the error from PUBLISH or ''; then the name and the error of each other command that
+-- failed. Fails if SET fails.
 -- Complexity: O(1).
 local written, missing = KEYS[1], KEYS[2]
 
--- First, because Redis rejects a write for lack of memory only before the first write of a script.
+-- SET runs first, because Redis checks for free memory only before the first write of a script.
 local set = redis.pcall('SET', written, 0, 'PX', ARGV[1])
 if set.err then
     return redis.error_reply(set.err .. ' (SET)')
 end
--- Redis checks the rights of the user before it executes a command. Therefore most commands fail, or have no effect: they
--- need a key that exists, or one of another type.
+-- Redis checks the permissions of the user before it executes a command. Therefore the commands
+-- need not succeed: most of them fail or change nothing, because the key does not exist or has the
+-- wrong type.
 local commands = {
     { 'XADD', missing, 'NOMKSTREAM', '*', 'probe', '' },
     { 'XACK', missing, 'probe', '0-0' },

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{ErrorKind, RedisError};
 
-/// Declares a static script made of the given sources. It is run by its hash (`EVALSHA`) and loaded
-/// where Redis does not have it yet.
+/// Declares a static script that consists of the given sources. Redis runs the script by its hash
+/// (`EVALSHA`). The client loads the script if it is not in the script cache of Redis.
 macro_rules! script {
     ($name:ident, $($source:expr),+ $(,)?) => {
         static $name: std::sync::LazyLock<deadpool_redis::redis::Script> =
@@ -14,12 +14,12 @@ macro_rules! script {
 }
 pub(crate) use script;
 
-/// Returns a duration in milliseconds, as scripts expect it.
+/// Returns a duration in milliseconds, the unit of script arguments.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the error for a reply that the script of this version never sends.
+/// Returns the error for a reply that no script of this version sends.
 pub(crate) fn unexpected_reply(description: &'static str) -> RedisError {
     RedisError::from((ErrorKind::UnexpectedReturnType, description))
 }

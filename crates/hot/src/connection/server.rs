@@ -6,12 +6,12 @@ use deadpool_redis::redis;
 
 use crate::connection::{HotError, HotStore};
 
-/// The oldest supported version: earlier ones lack commands and arguments that the scripts use.
+/// The oldest supported version. Earlier versions lack commands and arguments that the scripts use.
 const VERSION_MIN: (u64, u64) = (7, 0);
-/// The only policy that evicts nothing. Every key may belong to an accepted write.
+/// The only policy under which Redis evicts no keys. Eviction could delete accepted messages.
 const NO_EVICTION: &str = "noeviction";
 
-/// The reply to `INFO`.
+/// The reply to `INFO`. A field is missing if the server does not report it.
 #[derive(Debug, Default)]
 pub(super) struct ServerInfo {
     fields: HashMap<String, String>,
@@ -20,7 +20,7 @@ pub(super) struct ServerInfo {
 impl HotStore {
     /// Reads the state of the server. O(1).
     pub(super) async fn read_server_info(&self) -> Result<ServerInfo, HotError> {
-        // Without arguments, because Redis 6 accepts only one section.
+        // INFO has no arguments, because Redis 6 accepts at most one section.
         let text: String =
             self.call(async |connection| redis::cmd("INFO").query_async(connection).await).await?;
         Ok(ServerInfo::parse(&text))
@@ -34,7 +34,7 @@ impl ServerInfo {
         Self { fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() }
     }
 
-    /// Returns a sentence with the first requirement that the server does not meet, if any.
+    /// Returns a description of the first requirement that the server does not meet, if any.
     pub(super) fn find_unmet_requirement(&self, allow_eviction: bool) -> Option<String> {
         if self.text("redis_mode") == Some("sentinel") {
             return Some(
@@ -58,8 +58,8 @@ impl ServerInfo {
         }
         match self.text("maxmemory_policy") {
             Some(policy) if policy != NO_EVICTION && !allow_eviction => Some(format!(
-                "maxmemory-policy is {policy}, so that a full Redis deletes accepted messages; set \
-                 it to {NO_EVICTION}, or set redis.allow_eviction to on to accept the loss"
+                "maxmemory-policy is {policy}, so a full Redis deletes accepted messages; set it \
+                 to {NO_EVICTION}, or set redis.allow_eviction to on to accept the loss"
             )),
             _ => None,
         }
@@ -79,7 +79,7 @@ impl ServerInfo {
         self.text(field).is_some_and(|status| status != "ok")
     }
 
-    /// Returns the number of keys that were evicted since the server started.
+    /// Returns the number of keys that have been evicted since the server started.
     pub(super) fn evicted_keys(&self) -> Option<u64> {
         self.number("evicted_keys")
     }
@@ -152,7 +152,7 @@ mod tests {
         let lines = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrole:master\r\n\
                      maxmemory_policy:noeviction\r\n";
         assert_eq!(find_unmet(lines), None);
-        // A compatible server that reports nothing.
+        // A compatible server may report nothing.
         assert_eq!(find_unmet(""), None);
         assert_eq!(
             ServerInfo::parse("maxmemory_policy:allkeys-lru\r\n").find_unmet_requirement(true),

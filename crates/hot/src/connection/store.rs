@@ -1,11 +1,11 @@
-//! The store: its connections, and calls within a deadline.
+//! The hot store: its connections, and calls with a timeout.
 
 use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
     Connection, Pool, PoolError, TimeoutType, Timeouts,
     redis::{
-        self, AsyncConnectionConfig, Client, RedisError, Value,
+        AsyncConnectionConfig, Client, RedisError, Value,
         aio::{MultiplexedConnection, PubSub},
     },
 };
@@ -23,18 +23,18 @@ pub struct HotStore {
     client: Client,
     settings: Arc<settings::RedisSettings>,
     pub(crate) keys: Arc<Keys>,
-    /// The deadline of a call, including the time to get a connection.
+    /// The timeout for a call, including the time to get a connection.
     pub(crate) timeout: Duration,
-    /// The clock of Redis.
+    /// This process's estimate of the Redis clock.
     pub(crate) clock: Arc<SynchronizedClock>,
-    /// Keys that are skipped because no version of Mayfly writes their type or value.
+    /// The log of keys that were skipped because no version of Mayfly writes their type or value.
     pub(crate) unreadable_keys: Arc<ItemLog>,
-    /// The numbers of accepted items that this process has seen.
+    /// The totals of accepted items that this process has received from Redis.
     pub(crate) accepted_totals: AcceptedTotals,
 }
 
 impl HotStore {
-    /// Creates the connection pool without connecting.
+    /// Creates a store and its connection pool without connecting.
     pub fn new(settings: &settings::RedisSettings) -> Result<Self, HotError> {
         let client = create_client(settings)?;
         let pool = create_pool(&client, settings)?;
@@ -51,8 +51,8 @@ impl HotStore {
         })
     }
 
-    /// Returns the same store with a connection pool of its own. On a thread with its own runtime,
-    /// replies are then received on that thread and wake no other one.
+    /// Returns a handle to the same store with its own connection pool. If a thread has its own
+    /// runtime and its own handle, replies wake only this thread.
     ///
     /// # Panics
     /// Never: the settings were validated when `self` was created.
@@ -74,18 +74,14 @@ impl HotStore {
         &self.keys
     }
 
-    /// Returns whether a Redis that evicts keys is accepted.
+    /// Returns whether the settings allow a Redis that evicts keys.
     pub(super) fn allows_eviction(&self) -> bool {
         self.settings.allow_eviction
     }
 
-    /// Sends `PING`.
-    pub async fn ping(&self) -> Result<(), HotError> {
-        self.call(async |connection| redis::cmd("PING").query_async(connection).await).await
-    }
-
-    /// Runs commands within the deadline. Closes the connection if it timed out or broke, because a
-    /// late reply would be taken for the reply to a later command.
+    /// Runs commands within the timeout. Closes the connection after a timeout or if Redis is
+    /// unavailable, because the connection may be dead, and because Redis would answer later
+    /// commands on this connection only after the unanswered one.
     pub(crate) async fn call<T>(
         &self,
         commands: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
@@ -102,8 +98,9 @@ impl HotStore {
         reply
     }
 
-    /// Returns the reply of commands on a key, or `None` if Redis rejects them because another
-    /// program overwrote the key: other keys must still be processed.
+    /// Returns the reply to commands on a key. If Redis rejected the commands, for example because
+    /// another program overwrote the key, records the failure and returns `None`, so that the
+    /// caller can process other keys.
     pub(crate) fn skip_unreadable<T, E: Into<HotError>>(
         &self,
         key: &str,
@@ -112,7 +109,7 @@ impl HotStore {
         self.unreadable_keys.isolate(key, reply.map_err(Into::into), HotError::is_rejection)
     }
 
-    /// Records keys that a script skipped: for each its name and the error.
+    /// Records the keys that a script skipped. `keys` contains each key followed by its error.
     pub(crate) fn record_unreadable(&self, keys: &[Value]) {
         for key in keys.chunks_exact(2) {
             if let [Value::BulkString(name), Value::BulkString(error)] = key {
@@ -122,17 +119,18 @@ impl HotStore {
         }
     }
 
-    /// Returns how long a request may wait before it is sent. At least half of the timeout is left
-    /// for the response.
+    /// Returns the maximum time that a request waits before it is sent. At least half of the
+    /// timeout is left for the response.
     pub(crate) fn queue_timeout(&self) -> Duration {
         self.settings.queue_timeout.min(self.timeout / 2)
     }
 
-    /// Returns a connection of the pool, which has checked that it is alive.
+    /// Returns a connection from the pool, which validates a connection before reusing it.
     ///
     /// # Errors
-    /// [`HotError::Overloaded`] if every connection stays in use for the queue timeout: a command
-    /// that is sent later may be executed after its caller has received an error.
+    /// [`HotError::Overloaded`] if every connection stays in use for the queue timeout. The wait is
+    /// limited because a command that is sent later might be executed after the caller has received
+    /// an error.
     pub(crate) async fn connection_until(&self, deadline: Instant) -> Result<Connection, HotError> {
         let timeouts = Timeouts { wait: Some(self.queue_timeout()), ..Timeouts::default() };
         match timeout_at(deadline, self.pool.timeout_get(&timeouts)).await {

@@ -1,4 +1,4 @@
-//! The message stream as subscribers read it: to fill gaps and to resume.
+//! The message stream, which subscribers read to fill gaps and to resume.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use crate::{
     queue::{Stream, parse_entries},
 };
 
-/// An entry of the message stream.
+/// An entry in the message stream.
 #[derive(Debug, Clone)]
 pub struct StreamEntry {
     /// The entry ID.
     pub id: EntryId,
-    /// The epoch in which it was written.
+    /// The epoch in which the entry was written.
     pub epoch: String,
-    /// The event for subscribers; `None` if the entry has an unknown format.
+    /// The entry as subscribers receive it; `None` if the entry has an unknown format.
     pub entry: Option<LiveEntry>,
 }
 
@@ -36,14 +36,15 @@ impl HotStore {
 }
 
 impl MessageStream<'_> {
-    /// Returns the position of the newest entry. Begins an epoch if there is none.
+    /// Begins an epoch if none exists. Returns the position of the newest entry, or the start of
+    /// the stream if this call began the epoch or no entry has been written.
     pub async fn find_position(self) -> Result<Position, HotError> {
         let ledger = self.store.ledger().find_or_begin(Stream::Messages).await?;
         let entry = ledger.newest.and_then(|id| id.parse().ok()).unwrap_or(EntryId::START);
         Ok(Position::new(ledger.epoch, entry))
     }
 
-    /// Reads at most `count` entries, starting at `from` inclusively.
+    /// Returns at most `count` entries, starting at `from` (inclusive).
     pub async fn read(self, from: EntryId, count: usize) -> Result<Vec<StreamEntry>, HotError> {
         let reply: Value = self
             .store
@@ -69,9 +70,10 @@ impl MessageStream<'_> {
         Ok(entries.collect())
     }
 
-    /// Reads at most `count` entries after an entry, exclusively. Returns `None` if the stream does
-    /// not contain that entry, because others may be missing then as well; an entry that was deleted
-    /// by hand, without those around it, counts as contained.
+    /// Returns at most `count` entries that follow the entry `after`. Returns `None` if the stream
+    /// does not contain `after`, because entries that follow `after` may be missing too. The start
+    /// of the stream always counts as contained, and so does an entry that an operator deleted if
+    /// older entries exist.
     pub async fn read_after(
         self,
         after: EntryId,
@@ -90,13 +92,13 @@ impl MessageStream<'_> {
         Ok(Some(found))
     }
 
-    /// Returns whether the stream contains an entry, or did until the entry was deleted by hand.
+    /// Returns whether the stream contains an entry, or contained it until an operator deleted it.
     pub async fn has_entry(self, entry: EntryId) -> Result<bool, HotError> {
         Ok(self.read_after(entry, 0).await?.is_some())
     }
 
-    /// Returns whether a missing entry was deleted by hand: older entries exist (so it was not
-    /// trimmed), and it or a later entry was deleted (so it was not lost).
+    /// Returns whether an operator deleted a missing entry. The entry was not trimmed if older
+    /// entries exist, and it was not lost if the entry or a later one was deleted.
     async fn is_deleted(self, entry: EntryId) -> Result<bool, HotError> {
         let first = self.read(EntryId::START, 1).await?;
         if first.first().is_none_or(|first| entry < first.id) {
@@ -106,15 +108,15 @@ impl MessageStream<'_> {
         Ok(last_deleted.is_some_and(|deleted| entry <= deleted))
     }
 
-    /// Returns why an entry is missing: it was trimmed if all remaining entries are newer, and lost
-    /// otherwise.
+    /// Returns why an entry is missing. The entry was trimmed if all remaining entries are newer,
+    /// and lost otherwise.
     pub async fn find_loss(self, entry: EntryId) -> Result<ResumeFailure, HotError> {
         let first = self.read(EntryId::START, 1).await?;
         let is_trimmed = first.first().is_none_or(|first| entry < first.id);
         Ok(if is_trimmed { ResumeFailure::Window } else { ResumeFailure::DataLost })
     }
 
-    /// Returns whether no entry has ever been trimmed.
+    /// Returns whether the stream still contains every entry that has ever been added.
     pub async fn has_first_entry(self) -> Result<bool, HotError> {
         let info = self
             .store
@@ -128,7 +130,7 @@ impl MessageStream<'_> {
             .await;
         match info {
             Ok(info) => Ok(info.get("length") == info.get("entries-added")),
-            // Nothing was ever written.
+            // The stream does not exist, because no entry has been written yet.
             Err(error) if error.is_missing_key() => Ok(true),
             Err(error) => Err(error),
         }

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use mayfly_runtime::OutageLog;
 use tokio::sync::mpsc;
 
-/// The maximum number of queued publications. Dropped ones are not lost: a gap between messages is
-/// detected with the next one and filled from the stream, and the newest trend snapshot is stored.
+/// The maximum number of queued publications. Dropping a publication loses nothing: the next
+/// message reveals the gap, which is filled from the stream, and Redis stores the newest trend
+/// snapshot.
 const PUBLICATIONS_MAX: usize = 4_096;
-/// The maximum size of queued publications; more than the largest batch of messages needs.
+/// The maximum total size of queued publications, in bytes. With the default settings, every batch
+/// of messages is smaller.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The receiving end of a queue of publications of one kind, in order of arrival.
@@ -21,19 +23,20 @@ pub struct Publications {
     queued_bytes: Arc<AtomicUsize>,
 }
 
-/// The sending end of a queue of publications, which drops what exceeds its bounds.
+/// The sending end of a queue of publications. Drops publications that do not fit into the queue.
 #[derive(Clone)]
 pub struct BoundedSink {
     sender: mpsc::Sender<Bytes>,
     queued_bytes: Arc<AtomicUsize>,
     /// The kind of publication, for the log.
     kind: &'static str,
-    /// Dropped publications.
+    /// The log of dropped publications.
     outages: OutageLog,
 }
 
 impl Publications {
-    /// Creates an empty queue.
+    /// Creates an empty queue and returns both of its ends. `kind` names the publications in the
+    /// log.
     #[must_use]
     pub fn open(kind: &'static str) -> (BoundedSink, Self) {
         let (sender, receiver) = mpsc::channel(PUBLICATIONS_MAX);
@@ -43,7 +46,8 @@ impl Publications {
         (sink, Self { receiver, queued_bytes })
     }
 
-    /// Waits for the next publication; `None` when all sinks are dropped.
+    /// Waits for the next publication. Returns `None` once all sinks have been dropped and the
+    /// queue is empty.
     pub async fn next(&mut self) -> Option<Bytes> {
         let publication = self.receiver.recv().await?;
         self.queued_bytes.fetch_sub(publication.len(), Ordering::Relaxed);
@@ -74,8 +78,8 @@ impl BoundedSink {
             self.outages.record_success();
         } else {
             self.outages.record_failure(format_args!(
-                "more than {PUBLICATIONS_MAX} publications of {kind} or {BYTES_MAX} bytes are \
-                 queued; they are read from Redis instead",
+                "the queue for publications of {kind} is full ({PUBLICATIONS_MAX} publications or \
+                 {BYTES_MAX} bytes); dropped publications are read from Redis instead",
                 kind = self.kind,
             ));
         }

@@ -14,25 +14,27 @@ use crate::{
     trends::TREND_BYTES_MAX,
 };
 
-/// A subscription to publications of messages. A task always reads from Redis, so that the output
-/// buffer in Redis stays small and Redis does not disconnect this process.
+/// A subscription to messages. A task reads continuously from Redis, so that the output buffer in
+/// Redis stays small and Redis does not disconnect this process.
 pub struct Subscription {
     messages: Publications,
     reader: AbortHandle,
 }
 
-/// The destinations of publications other than messages. They outlive a single subscription.
+/// The destinations for publications other than messages. They are reused when the process
+/// subscribes again.
 #[derive(Clone)]
 pub struct EventSinks {
-    /// States; dropped if the channel is full, as the newest one is stored.
+    /// The states of feeds. A state that does not fit into the queue is dropped, which loses
+    /// nothing because Redis stores the newest state.
     pub states: mpsc::Sender<(StateFeed, Bytes)>,
-    /// Trend snapshots, JSON of `TrendSnapshot` each.
+    /// Trend snapshots, each as the JSON of a `TrendSnapshot`.
     pub trends: BoundedSink,
 }
 
 impl HotStore {
-    /// Subscribes to messages, takes and deletions, to the state feeds and to trend snapshots. All
-    /// but messages are sent to `sinks`.
+    /// Subscribes to messages, takes and deletions, to the state feeds and to trend snapshots.
+    /// States and trend snapshots are sent to `sinks`.
     pub async fn subscribe(&self, sinks: EventSinks) -> Result<Subscription, HotError> {
         let channels = Channels {
             states: StateFeed::ALL.map(|feed| (self.keys.feed(feed.feed()), feed)),
@@ -50,7 +52,8 @@ impl HotStore {
 }
 
 impl Subscription {
-    /// Waits for the next publication of messages; `None` when the subscription has ended.
+    /// Waits for the next publication of messages. Returns `None` once the connection is closed and
+    /// no publication is queued.
     pub async fn next(&mut self) -> Option<Bytes> {
         self.messages.next().await
     }
@@ -67,7 +70,7 @@ impl Drop for Subscription {
     }
 }
 
-/// The pub/sub channels other than that of messages.
+/// The pub/sub channels other than the message channel.
 struct Channels {
     states: [(String, StateFeed); StateFeed::ALL.len()],
     trends: String,
@@ -79,7 +82,7 @@ async fn read(
     mut messages: BoundedSink,
     mut sinks: EventSinks,
 ) {
-    let dropped = OutageLog::new("receive publications (the others are read from Redis later)");
+    let dropped = OutageLog::new("receive publications (dropped ones are read from Redis later)");
     let mut publications = pubsub.into_on_message();
     while let Some(publication) = publications.next().await {
         let (channel, payload) = (publication.get_channel_name(), publication.get_payload_bytes());

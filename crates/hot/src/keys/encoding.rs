@@ -1,15 +1,15 @@
 //! The encoding of names in keys.
 //!
-//! A key is the prefix of the installation, the hash tag, and parts that are joined by colons. A
-//! part is a word of this crate or a name that a caller chose. In a name, `%`, `:`, `{` and `}` are
-//! percent-encoded; all other characters stay as they are. Therefore no name contains a separator,
-//! and two different lists of parts never form the same key.
+//! A key consists of the prefix of the installation, the hash tag, and parts joined by colons. A
+//! part is a fixed word or a name that a caller chose. In a name, `%`, `:`, `{` and `}` are
+//! percent-encoded; all other characters are unchanged. Therefore no encoded name contains a colon,
+//! and lists of parts with different texts never form the same key.
 
 use std::fmt::{self, Display, Write};
 
 /// A part of a key.
 pub(super) enum Part<'a> {
-    /// A word of this crate, without characters that are encoded.
+    /// A fixed word, which contains no characters to encode.
     Word(&'static str),
     /// A name that a caller chose.
     Name(&'a dyn Display),
@@ -30,7 +30,7 @@ pub(super) fn append_parts(key: &mut String, parts: &[Part<'_>]) {
     }
 }
 
-/// Encodes the text that is written to it.
+/// A writer that encodes text and appends it to a key.
 struct Encoder<'a>(&'a mut String);
 
 impl Write for Encoder<'_> {
@@ -38,7 +38,7 @@ impl Write for Encoder<'_> {
         let mut rest = text;
         while let Some(at) = rest.find(['%', ':', '{', '}']) {
             self.0.push_str(&rest[..at]);
-            // All of them are ASCII.
+            // All four characters are ASCII, so each is one byte long.
             write!(self.0, "%{:02X}", rest.as_bytes()[at])?;
             rest = &rest[at + 1..];
         }
@@ -47,8 +47,8 @@ impl Write for Encoder<'_> {
     }
 }
 
-/// Splits parts that [`append_parts`] joined, and decodes each of them. Returns `None` if a part is
-/// not encoded as this module encodes it.
+/// Splits the parts that [`append_parts`] joined, and decodes each part. Returns `None` if a part
+/// contains an unknown escape sequence.
 #[cfg(test)]
 pub(super) fn split_parts(text: &str) -> Option<Vec<String>> {
     text.split(':').map(decode).collect()

@@ -1,9 +1,10 @@
-//! The names of all keys. They start with the prefix of the installation, so that several can share
-//! a Redis, and have the same hash tag, so that scripts are atomic on a cluster too. The prefix
-//! contains no braces and names are encoded, so that no name of a caller changes the slot.
+//! The names of all Redis keys. Each key starts with the prefix of the installation, so that
+//! several installations can share one Redis. All keys contain the same hash tag, because a Redis
+//! cluster runs a script only if all of its keys are in one slot. The prefix contains no braces,
+//! and names from callers are encoded, so no name changes the slot of a key.
 //!
-//! Two kinds of keys with the same number of parts differ in a word at the same place. Together
-//! with the encoding of names, this ensures that different things have different keys.
+//! Any two kinds of keys with the same number of parts have different fixed words in at least one
+//! position. Together with the encoding of names, this ensures that no two keys collide.
 
 mod encoding;
 mod visits;
@@ -14,16 +15,17 @@ use self::encoding::{Part, append_parts};
 pub use self::visits::VisitKeys;
 use crate::queue::Stream;
 
-/// The names of all keys of one installation.
+/// The names of all keys of one installation. The documentation of each method describes the type
+/// and the content of the key.
 #[derive(Debug, Clone)]
 pub struct Keys {
     root: String,
-    /// The number of the database. Keys of different databases are separate; pub/sub channels are not.
+    /// The database number. Databases have separate keys but share their pub/sub channels.
     database: i64,
 }
 
-/// Defines the functions that return keys: each key is a list of parts, a literal for a word and an
-/// argument for a name.
+/// Defines the functions that return keys. Each key is a list of parts: a literal is a fixed word,
+/// and an argument is an encoded name.
 macro_rules! define_keys {
     ($(
         $(#[$doc:meta])*
@@ -75,105 +77,114 @@ define_keys! {
     /// Sorted set, video to count: a mirror of the play counts in Postgres.
     pub play_counts() = "plays" / "counts";
 
-    /// Hash, video to ms: the time at which its last play was counted.
+    /// Hash, video to time in ms: when the last play of the video was counted.
     pub play_updates() = "plays" / "updated";
 
-    /// Hash, video to count: the count as last published.
+    /// Hash, video to count: the last published count.
     pub plays_published() = "plays" / "published";
 
-    /// Set: videos whose published count is not saved in Postgres yet.
+    /// Set: videos with a published count that has not been saved in Postgres yet.
     pub plays_unsaved() = "plays" / "unsaved";
 
-    /// Set: videos with a small count that changed and is published immediately.
+    /// Set: videos with a changed small count, which is published without waiting for a tick.
     pub plays_changed_small() = "plays" / "changed" / "small";
 
-    /// Set: videos with a large count that changed and is published at the next tick.
+    /// Set: videos with a changed large count, which is published at the next tick.
     pub plays_changed_large() = "plays" / "changed" / "large";
 
     /// Set: videos to be published in the current tick.
     pub plays_publishing() = "plays" / "publishing";
 
-    /// String: the time of the last tick in ms.
+    /// String: the time of the last tick, in ms.
     pub plays_tick() = "plays" / "tick";
 
-    /// Stream: the latest frames of counts, which every ws-fanout reads.
+    /// Stream: the latest frames with counts, which every ws-fanout process reads.
     pub plays_frames() = "plays" / "frames";
 
     consumption_of(stream: &str) = "consumption" / stream;
 
-    /// Hash, name of a ws-fanout to its last report.
+    /// Hash, name of a ws-fanout process to its last report.
     pub fanouts() = "fanouts";
 
-    /// Sorted set, host to ms: hosts with visitors, by the last heartbeat.
+    /// Sorted set with a TTL, host to time in ms: hosts with visitors, by the time of the last
+    /// heartbeat.
     pub visited_hosts() = "visits" / "hosts";
 
-    visits_beginning(host: &Host) = "visits" / host;
+    visits_prefix(host: &Host) = "visits" / host;
 
-    /// Hash with a TTL, host to the key of [`owned_hosts`](Self::owned_hosts): the clients that own
-    /// the hosts with visitors.
+    /// Hash with a TTL, host to the [`owned_hosts`](Self::owned_hosts) key of its owner: the owners
+    /// of the hosts with visitors.
     pub visited_host_owners() = "visits" / "owners";
 
-    /// Sorted set with a TTL, host to ms: the hosts with visitors that a client owns, by its last
-    /// heartbeat.
+    /// Sorted set with a TTL, host to time in ms: the hosts with visitors that a client owns, by
+    /// the time of the client's last heartbeat for the host.
     pub owned_hosts(client: &str) = "visits" / "hosts" / "owned" / client;
 
-    /// String with a TTL: the newest trend snapshot of a host, JSON.
+    /// String with a TTL: the newest trend snapshot of a host, as JSON.
     pub rising(host: &Host) = "rising" / "host" / host;
 
-    /// Sorted set, host to ms: hosts that live clients watch, by the last report.
+    /// Sorted set with a TTL, host to time in ms: hosts that live clients watch, by the time of the
+    /// last report.
     pub watched_hosts() = "rising" / "watched";
 
-    /// Sorted set, host to ms: hosts that callers request to be sampled, by the first request.
+    /// Sorted set, host to time in ms: hosts for which callers requested a source call, by the time
+    /// of the first request.
     pub requested_hosts() = "rising" / "requested";
 
-    /// Hash with a TTL, digest of a source key to `ms:key`: keys to be tried for a host, by the
-    /// time of the request.
+    /// Hash with a TTL, digest of a source key to `ms:key`: keys to try for a host, each with the
+    /// time at which a caller first sent it.
     pub candidate_keys(host: &Host) = "rising" / "candidates" / host;
 
-    /// Hash with a TTL: the outcome of the last source call for a host.
+    /// Hash with a TTL: the state of the source calls for a host, including the outcome of the last
+    /// call.
     pub source(host: &Host) = "rising" / "source" / host;
 
-    /// Sorted set with a TTL, digest of a source key to ms: keys that the source accepted for a
-    /// host, by the last time.
+    /// Sorted set with a TTL, digest of a source key to time in ms: keys that the source accepted
+    /// for a host, by the time of the last acceptance.
     pub source_keys(host: &Host) = "rising" / "keys" / host;
 
     /// Hash with a TTL, digest of a source key to the key itself.
     pub source_secrets(host: &Host) = "rising" / "secrets" / host;
 
-    /// Hash, `digest host` to the beginning of a source key: accepted keys that are not registered
-    /// in Postgres yet.
+    /// Hash, `digest host` to the first characters of a source key: accepted keys that have not
+    /// been registered in Postgres yet.
     pub unregistered_keys() = "rising" / "unregistered";
 
-    /// String with a TTL: exists if the source refused a key (by its digest) for a host.
+    /// String with a TTL: exists if the source recently refused the key with this digest for a
+    /// host.
     pub refused_key(key_hash: &str, host: &Host) = "rising" / "refused" / key_hash / host;
 
-    /// Hash, digest of an API key to its hosts and state, JSON.
+    /// Hash, digest of an API key to its ID, hosts and state, as JSON.
     pub api_keys() = "keys";
 
-    /// Hash with a TTL: the API keys of a reload in progress, and its token.
+    /// Hash with a TTL: the API keys that a reload in progress has loaded so far, and the token of
+    /// the reload.
     pub new_api_keys() = "keys" / "new";
 
-    /// String: the version of the API keys in Postgres; missing if they are not completely loaded.
+    /// String: the loaded version of the API keys in Postgres, followed by `+` if a key has been
+    /// written since; missing if the keys are not completely loaded.
     pub api_keys_version() = "keys" / "version";
 
     /// String with a TTL: the hot copy of a message, as clients receive it.
     pub message(id: MessageId) = "message" / id;
 
-    /// Hash, message ID to stream entry: accepted messages that are not stored yet.
+    /// Hash, message ID to stream entry ID: accepted messages that have not been stored in Postgres
+    /// yet.
     pub waiting() = "waiting";
 
-    /// Hash, message ID to JSON: taken and deleted messages whose new expiry time is not in
-    /// Postgres yet.
+    /// Hash, message ID to JSON: taken and deleted messages whose new expiry time has not been
+    /// stored in Postgres yet.
     pub taken() = "taken";
 
-    /// Sorted set with a TTL: the IDs of a username's live messages, by expiry time.
+    /// Sorted set with a TTL: the IDs of the messages in a username's inbox, by expiry time.
     pub inbox(username: &str) = "inbox" / username;
 
-    /// String: the epoch, which changes whenever the streams lose data.
+    /// String: the name of the current epoch. A new epoch begins after the streams have lost data.
     pub epoch() = "epoch";
 
-    /// Hash: the number of items accepted in the epoch and the newest entry, per stream; the
-    /// processes that accept items, and their reports about ended epochs.
+    /// Hash: for each stream, the number of items accepted in the epoch and the newest entry; the
+    /// number of plays that have not been processed yet; the processes that accept items, and their
+    /// reports about ended epochs; the progress of restoring Redis from Postgres.
     pub ledger() = "ledger";
 
     message_attempts(entry_id: &str) = "attempts" / entry_id;
@@ -184,23 +195,24 @@ define_keys! {
     pub idempotency(route: &str, client: &str, key: &str) =
         "idempotency" / "v1" / route / client / key;
 
-    /// String with a TTL: the number of items of a kind that a client sent in the current window.
+    /// String with a TTL: the number of items of one kind that were accepted from a client in the
+    /// current window.
     pub rate(kind: &str, window_seconds: u64, client: &str) =
         "rate" / kind / window_seconds / client;
 
-    /// String with a TTL: the holder of the lease of a job.
+    /// String with a TTL: the fencing token and the holder of the lease for a job.
     pub lease(job: &str) = "lease" / job;
 
-    /// String: the last fencing token of the lease of a job.
+    /// String: the last fencing token that was issued with the lease for a job.
     pub lease_token(job: &str) = "lease" / job / "token";
 
-    /// String with a TTL: written by the health check.
+    /// String with a TTL: the key that the health check writes.
     pub probe() = "probe";
 
-    /// Never exists: the health check runs commands on it that have no effect.
+    /// A key that never exists. The health check runs commands on it that change nothing.
     pub probe_missing() = "probe" / "missing";
 
-    /// Pub/sub channel: the publications of the health check, which nothing subscribes to.
+    /// Pub/sub channel: the publications of the health check. It has no subscribers.
     pub probe_channel() = "feed" / "probe" / "health";
 
     stats_state() = "stats";
@@ -213,7 +225,7 @@ define_keys! {
 }
 
 impl Keys {
-    /// Returns the keys of the installation with this prefix in this database.
+    /// Returns the key names of the installation with this prefix in this database.
     #[must_use]
     pub fn new(prefix: &str, database: i64) -> Self {
         Self { root: format!("{prefix}:{{0}}:"), database }
@@ -235,16 +247,17 @@ impl Keys {
         }
     }
 
-    /// Hash, bucket to number of items: the consumption times of a stream.
+    /// Hash, bucket to number of items: a histogram of the consumption times of a stream; also the
+    /// sum of these times, and the time and consumption time of the latest item.
     #[must_use]
     pub fn consumption(&self, stream: Stream) -> String {
         self.consumption_of(stream.name())
     }
 
-    /// Returns the keys of the visits of a host.
+    /// Returns the keys of a host's visits.
     #[must_use]
     pub fn visits(&self, host: &Host) -> VisitKeys {
-        VisitKeys::new(self.visits_beginning(host))
+        VisitKeys::new(self.visits_prefix(host))
     }
 
     /// String with a TTL: the number of failed attempts to process an entry.
@@ -256,7 +269,8 @@ impl Keys {
         }
     }
 
-    /// String: the state of a feed as last published, JSON. With a TTL if the feed has one.
+    /// String: the last published state of a feed, as JSON. It has a TTL if the states of the feed
+    /// expire.
     #[must_use]
     pub fn state(&self, feed: StateFeed) -> String {
         match feed {
@@ -265,9 +279,9 @@ impl Keys {
         }
     }
 
-    /// Pub/sub channel: the publications of a feed. That of `plays` is unused: its frames are a
-    /// stream. All databases of a Redis share their channels, so the channels of every database
-    /// except the first one contain its number.
+    /// Pub/sub channel: the publications of a feed. The channel of `plays` is unused, because the
+    /// frames with play counts are written to a stream. All databases of a Redis server share their
+    /// channels, so the channel names of every database except 0 contain the database number.
     #[must_use]
     pub fn feed(&self, feed: Feed) -> String {
         match self.database {
@@ -286,7 +300,8 @@ mod tests {
 
     use super::{encoding::split_parts, *};
 
-    /// The keys of a host's visits have three parts and end in one of these words.
+    /// The kind that stands for all visit keys, which have three parts. The last part is a word
+    /// from [`VisitKeys`].
     const VISITS: (&str, &[Option<&str>]) = ("visits", &[Some("visits"), None, None]);
 
     fn keys() -> Keys {
@@ -297,13 +312,14 @@ mod tests {
         Host::parse(name).expect("a host")
     }
 
-    /// The kinds of keys, where the beginning of the keys of a host's visits stands for all of them.
+    /// Returns the kinds of keys. [`VISITS`] replaces the common prefix of the visit keys, which is
+    /// not a key.
     fn kinds() -> Vec<(&'static str, &'static [Option<&'static str>])> {
-        let is_key = |(name, _): &(&str, &[Option<&str>])| *name != "visits_beginning";
+        let is_key = |(name, _): &(&str, &[Option<&str>])| *name != "visits_prefix";
         KINDS.iter().copied().filter(is_key).chain([VISITS]).collect()
     }
 
-    /// Returns the key of a kind with these names in the places of names.
+    /// Returns a key of this kind that contains these names.
     fn key_of(kind: &[Option<&'static str>], names: &[String]) -> String {
         let mut names = names.iter();
         let part = |word: Option<&'static str>| match word {
@@ -314,8 +330,8 @@ mod tests {
         keys().join(&parts)
     }
 
-    /// The slot of a key in a cluster: CRC16 of the text between the first brace and the next one
-    /// that closes it, modulo 16384 (the cluster specification of Redis).
+    /// Returns the cluster slot of a key, as the Redis cluster specification defines it: the CRC16
+    /// of the text between the first `{` and the next `}`, modulo 16384.
     fn slot(key: &str) -> u16 {
         let tag = key
             .split_once('{')
@@ -331,7 +347,7 @@ mod tests {
         crc % 16_384
     }
 
-    /// Texts that contain separators, braces, and words of keys.
+    /// Generates names, many of which contain colons, braces or words that occur in keys.
     fn name() -> impl Strategy<Value = String> {
         const WORDS: &[&str] = &[
             "hosts",
@@ -372,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_with_the_same_number_of_parts_differ_in_a_word() {
+    fn kinds_with_the_same_number_of_parts_differ_in_a_fixed_word() {
         let kinds = kinds();
         for (index, (one, words)) in kinds.iter().enumerate() {
             for (other, others) in &kinds[..index] {
@@ -380,7 +396,7 @@ mod tests {
                 let differ =
                     pairs.any(|(word, other)| word.is_some() && other.is_some() && word != other);
                 let is_distinct = words.len() != others.len() || differ;
-                assert!(is_distinct, "{one} and {other} may have the same key");
+                assert!(is_distinct, "{one} and {other} can have the same key");
             }
         }
     }
@@ -405,7 +421,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn different_things_have_different_keys(
+        fn different_kinds_or_names_have_different_keys(
             one in select(kinds()), other in select(kinds()),
             names in [name(), name(), name()], other_names in [name(), name(), name()],
         ) {

@@ -1,30 +1,31 @@
-//! The keys of the visits of a host.
+//! The keys of a host's visits.
 
 use std::fmt::Display;
 
-/// The keys of the visits of a host. Scripts receive their common beginning and append the same
-/// words; `visitors.lua` describes them.
+/// The keys of a host's visits. Scripts receive the common prefix of these keys and append the same
+/// words. `visitors.lua` describes each key.
 #[derive(Debug, Clone)]
 pub struct VisitKeys {
-    beginning: String,
+    prefix: String,
 }
 
 impl VisitKeys {
-    pub(super) fn new(beginning: String) -> Self {
-        Self { beginning }
+    pub(super) fn new(prefix: String) -> Self {
+        Self { prefix }
     }
 
     fn key(&self, word: impl Display) -> String {
-        format!("{}:{word}", self.beginning)
+        format!("{}:{word}", self.prefix)
     }
 
-    /// Returns the common beginning of the keys, which is no key itself.
+    /// Returns the common prefix of the keys, which is not itself a key.
     #[must_use]
-    pub fn beginning(&self) -> &str {
-        &self.beginning
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
-    /// Hash with a TTL: the classes of visitors that are stored and counted.
+    /// Hash with a TTL: the lowest class of visitors with stored visits, the lowest class with
+    /// counted visits, and the time at which the former was last lowered.
     #[must_use]
     pub fn state(&self) -> String {
         self.key("state")
@@ -36,19 +37,19 @@ impl VisitKeys {
         self.key("names")
     }
 
-    /// Sorted set with a TTL, page and visitor to ms: the visits of a class of visitors.
+    /// Sorted set with a TTL, page and visitor to time in ms: the visits by visitors of a class.
     #[must_use]
     pub fn visits(&self, class: u32) -> String {
         self.key(format_args!("p{class}"))
     }
 
-    /// Hash with a TTL, page to its number of visitors of a class.
+    /// Hash with a TTL, page to the number of its visits by visitors of a class.
     #[must_use]
     pub fn page_counts(&self, class: u32) -> String {
         self.key(format_args!("c{class}"))
     }
 
-    /// Sorted set with a TTL, visitor to ms: the visitors of a class.
+    /// Sorted set with a TTL, visitor to time in ms: the visitors of a class.
     #[must_use]
     pub fn visitors(&self, class: u32) -> String {
         self.key(format_args!("v{class}"))

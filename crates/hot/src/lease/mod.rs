@@ -13,18 +13,19 @@ use crate::{
 script!(RENEW, include_str!("renew_lease.lua"));
 script!(RELEASE, include_str!("release_lease.lua"));
 
-/// The lease of a job, held by at most one process at a time.
+/// The lease for a job. Redis stores at most one holder at a time.
 ///
 /// Each candidate calls [`acquire_or_renew`](Self::acquire_or_renew) every
-/// [`renew_interval`](Self::renew_interval). A holder that crashes or cannot reach Redis loses the
-/// lease after its time to live; one that shuts down calls [`release`](Self::release). While Redis
-/// is unavailable no process can acquire the lease; if Redis lost its data, the first caller
-/// acquires it.
+/// [`renew_interval`](Self::renew_interval). If the holder crashes or cannot reach Redis, the lease
+/// expires. A holder that shuts down calls [`release`](Self::release). While Redis is unavailable,
+/// no process can acquire the lease. If Redis has lost its data, the next caller acquires the
+/// lease.
 ///
-/// A process can be suspended between checking the lease and acting, and continue when another one
-/// leads. Therefore its actions must be fenced: a write to Redis is made by a script that compares
-/// the lease with `value`, any other effect carries the monotonic [`token`](Self::token) or is
-/// started only if [`remaining`](Self::remaining) is longer than it can take.
+/// The former holder may still act after another process has become the leader, for example because
+/// it was suspended between checking the lease and acting, or because Redis has lost the lease.
+/// Therefore the actions of a leader must be fenced. A script that writes to Redis first compares
+/// the lease key with `value`. Any other action passes on the monotonic [`token`](Self::token), or
+/// starts only if [`remaining`](Self::remaining) is longer than the action can take.
 pub struct Lease {
     store: HotStore,
     job: &'static str,
@@ -33,10 +34,10 @@ pub struct Lease {
     held: Option<Held>,
 }
 
-/// A lease that was acquired.
+/// An acquired lease.
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    /// The fencing token, greater than all earlier ones.
+    /// The fencing token, which is greater than all earlier tokens.
     token: u64,
     /// The earliest time at which the lease can expire.
     until: Instant,
@@ -52,15 +53,15 @@ pub enum Role {
 }
 
 impl Lease {
-    /// Creates a handle to the lease of a job without acquiring it. Without renewal, the lease
-    /// expires after `ttl`.
+    /// Creates a handle to the lease for a job without acquiring the lease. An acquired lease
+    /// expires `ttl` after the last renewal.
     #[must_use]
     pub fn new(store: &HotStore, job: &'static str, ttl: Duration) -> Self {
         let holder = Uuid::now_v7().simple().to_string();
         Self { store: store.clone(), job, holder, ttl, held: None }
     }
 
-    /// Returns how often to renew the lease: two renewals in a row may fail.
+    /// Returns the interval between renewals, which is a third of the time to live.
     #[must_use]
     pub fn renew_interval(&self) -> Duration {
         self.ttl / 3
@@ -68,13 +69,14 @@ impl Lease {
 
     /// Acquires the lease if it is free, or renews it if this process holds it. O(1).
     ///
-    /// The reply corrects [`HotStore::clock`], so a leader has read the clock of Redis.
+    /// The reply also corrects [`HotStore::clock`], so every leader has a synchronized estimate of
+    /// the Redis clock.
     pub async fn acquire_or_renew(&mut self) -> Result<Role, HotError> {
         let keys = &self.store.keys;
         let mut call = RENEW.prepare_invoke();
         call.key(keys.lease(self.job)).key(keys.lease_token(self.job));
         call.arg(&self.holder).arg(millis(self.ttl));
-        // Taken before the call, because in Redis the time to live starts later.
+        // Computed before the call, so that the lease never expires in Redis before this time.
         let until = Instant::now() + self.ttl;
         let reply = self
             .store
@@ -96,8 +98,8 @@ impl Lease {
         })
     }
 
-    /// Releases the lease, so that another process can acquire it immediately. Has no effect if it
-    /// is not held. O(1).
+    /// Releases the lease, so that another process can acquire it immediately. Has no effect if
+    /// this process does not hold the lease. O(1).
     pub async fn release(&mut self) -> Result<(), HotError> {
         let Some(value) = self.value() else { return Ok(()) };
         self.held = None;
@@ -112,19 +114,22 @@ impl Lease {
         metrics::gauge!(names::LEADER, "lease" => self.job).set(f64::from(u8::from(is_leader)));
     }
 
-    /// Returns how long the lease is certainly held; zero if it is not.
+    /// Returns the minimum time for which this process still holds the lease; zero if this process
+    /// does not hold the lease or the lease may have expired.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.held.map_or(Duration::ZERO, |held| held.until.duration_since(Instant::now()))
     }
 
-    /// Returns the fencing token, unless the last renewal found that the lease was lost.
+    /// Returns the fencing token; `None` if this process has not acquired the lease, has released
+    /// it, or has lost it according to the last reply from Redis.
     #[must_use]
     pub fn token(&self) -> Option<u64> {
         self.held.map(|held| held.token)
     }
 
-    /// Returns the value of the key while this process holds the lease.
+    /// Returns the value that this process wrote to the lease key; `None` if [`token`](Self::token)
+    /// returns `None`.
     pub(crate) fn value(&self) -> Option<String> {
         self.token().map(|token| format!("{token}:{}", self.holder))
     }

@@ -2,7 +2,7 @@
 -- Releases a lease, unless another process holds it.
 --
 -- KEYS  lease
--- ARGV  its value
+-- ARGV  value that the holder wrote
 -- Complexity: O(1).
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     return redis.call('DEL', KEYS[1])

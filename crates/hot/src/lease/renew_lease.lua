@@ -3,12 +3,12 @@
 --
 -- KEYS  lease, last token
 -- ARGV  holder, time to live in ms
--- Returns {token, 0, now} to the holder, {false, ms until it expires, now} to others. The time is
--- {seconds, microseconds}.
+-- Returns {token, 0, now} to the holder, {false, ms until the lease expires, now} to others, where
+-- now is {seconds, microseconds}.
 -- Complexity: O(1).
 --
--- A token is greater than all earlier ones, even if Redis lost them, because it is not less than
--- the current time.
+-- A token is greater than all earlier tokens. If Redis has lost the last token, this holds unless
+-- the clock was set back, because no token is less than the current time in ms.
 local call = redis.call
 local time = call('TIME')
 local value = call('GET', KEYS[1])

@@ -1,4 +1,5 @@
-//! Acceptance of messages: stream entry, hot copy, inbox and publication in one atomic step.
+//! Accepts messages: writes the stream entry, the hot copy and the inbox, and publishes the
+//! message, in one atomic step.
 
 use bytes::Bytes;
 use deadpool_redis::{
@@ -25,13 +26,14 @@ script!(ACCEPT, include_str!("../write/rate_limit.lua"), include_str!("accept_me
 /// A message to be written.
 #[derive(Debug, Clone)]
 pub struct MessageWrite {
-    /// Its ID.
+    /// The message ID.
     pub id: MessageId,
-    /// The channel that it is published on.
+    /// The channel of the message.
     pub channel: Channel,
-    /// The owner of the inbox that it is added to.
+    /// The username of the message, if there is one. The message is added to the inbox of this
+    /// username.
     pub username: Option<Username>,
-    /// The message as clients receive it, one line of JSON.
+    /// The message as clients receive it, as one line of JSON.
     pub json: Bytes,
     /// The time of acceptance.
     pub created_at: Timestamp,
@@ -52,11 +54,11 @@ impl From<&Message> for MessageWrite {
     }
 }
 
-/// A request to accept messages, all or none.
+/// A request to accept either all of its messages or none of them.
 pub struct MessageWriteRequest {
     /// The messages.
     pub messages: Vec<MessageWrite>,
-    /// The origin of the request.
+    /// The request ID and trace context of the request.
     pub origin: Origin,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,
@@ -76,13 +78,13 @@ impl MessageWriteRequest {
 /// The stored outcome of a request that was accepted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedWrite {
-    /// The time of acceptance of its first message.
+    /// The time at which the first message was accepted.
     pub accepted_at: Timestamp,
-    /// The IDs of its messages, in their order.
+    /// The IDs of the messages, in the order of the request.
     pub ids: Vec<MessageId>,
 }
 
-/// Accepts messages in batches. Cheap to clone.
+/// A writer that accepts messages in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageWriter {
     store: HotStore,
@@ -102,7 +104,8 @@ struct AcceptMessages {
 }
 
 impl MessageWriter {
-    /// Starts a writer. `clients` are those that are beyond their limit of messages.
+    /// Starts a writer. `clients` stores the clients that have exceeded their rate limit for
+    /// messages.
     #[must_use]
     pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptMessages {
@@ -114,13 +117,13 @@ impl MessageWriter {
         Self { store: store.clone(), clients, batcher }
     }
 
-    /// Returns an error if a request with a body of this size and this number of messages would be
-    /// refused now.
+    /// Returns an error if a request with a body of `bytes` bytes and this number of messages would
+    /// be refused now. Counts the refusal, unless the writer has stopped.
     pub fn check_capacity(&self, bytes: usize, messages: usize) -> Result<(), HotError> {
         self.batcher.check_capacity(bytes.saturating_add(messages * MESSAGE_OVERHEAD_BYTES))
     }
 
-    /// Accepts the messages of one request, all or none.
+    /// Accepts either all messages in a request or none of them.
     pub async fn write(
         &self,
         write: MessageWriteRequest,
@@ -136,8 +139,8 @@ impl MessageWriter {
     }
 }
 
-/// The weight of a message in a batch in addition to its JSON: arguments, keys, the work of the
-/// script.
+/// The estimated size of a message's keys and its arguments other than the JSON, plus an allowance
+/// for the script's work on the message, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 512;
 
 impl BatchCommand for AcceptMessages {
@@ -202,7 +205,8 @@ fn parse_replayed(stored: &[u8]) -> Option<ReplayedWrite> {
     Some(ReplayedWrite { accepted_at: Timestamp::from_millis(summary.parse().ok()?), ids })
 }
 
-/// Returns the remaining time to live; zero only if the message was expired when it was created.
+/// Returns the remaining time to live in ms; zero only if the message had already expired when it
+/// was created.
 fn ttl_ms(message: &MessageWrite, submitted_at: Instant) -> u128 {
     let ttl = message.expires_at.since(message.created_at);
     if ttl.is_zero() { 0 } else { ttl.saturating_sub(submitted_at.elapsed()).as_millis().max(1) }

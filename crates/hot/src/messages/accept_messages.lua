@@ -1,21 +1,25 @@
--- Accepts the messages of many requests in one atomic step: stream entry, hot copy, inbox, waiting
--- reference, ledger and publication; rate limit and idempotency key of each client. A request is
--- accepted as a whole or not at all. Follows rate_limit.lua.
+-- Accepts the messages of many requests in one atomic step: writes stream entries, hot copies,
+-- inboxes and the hash of waiting messages, updates the ledger, the rate limits and the idempotency
+-- keys, and publishes the messages. A request is accepted as a whole or not at all. This file is
+-- appended to rate_limit.lua.
 --
 -- KEYS  stream, epoch, ledger, waiting;
---       then per request: the window of its client, if it has a limit; the stored outcome, if it
---       has an idempotency key; and per message: copy, inbox (the copy again if it has no inbox)
--- ARGV  candidate epoch, feed, waiting max, inbox max, time to live of stored outcomes in ms,
---       number of requests;
---       then per request: header; origin; limit, window in ms; fingerprint, outcome to store;
+--       then per request: the rate limit window, if the client has a limit; the stored outcome, if
+--       the request has an idempotency key; and per message: copy, inbox (the copy again if the
+--       message has no inbox)
+-- ARGV  candidate epoch, feed, maximum number of waiting messages, maximum number of messages in an
+--       inbox, time to live of stored outcomes in ms, number of requests;
+--       then per request: header; origin; limit, window in ms, if the client has a limit;
+--         fingerprint, outcome to store, if the request has an idempotency key;
 --         and per message: ID, channel, JSON, time to live in ms
--- Returns 1 if the publication failed else 0; then per request
---       0 accepted, or with a limit {0, remaining, ms until the window ends}
+-- Returns 1 if the publication failed, else 0; then per request
+--       0 accepted, or {0, remaining, ms until the window ends} if the client has a limit
 --       1 an inbox is full, 2 the queue is full
---       {3, remaining, ms until the window ends} beyond the limit
---       {4, stored outcome} a replay, 5 the key was used for another request
---       {9, key, error} a key of the request cannot be read;
---       then, if messages were accepted, the epoch and the number of accepted messages in it
+--       {3, remaining, ms until the window ends} the limit would be exceeded
+--       {4, stored outcome} a replay, 5 the idempotency key was used for another request
+--       {9, key, error} a Redis key of the request cannot be read;
+--       then, if messages were accepted, the epoch and the total number of messages accepted in it,
+--       including these
 -- Complexity: O(m log i + x) for m messages, i IDs in an inbox and x expired IDs that are removed.
 local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -30,7 +34,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local previous = call('HGET', ledger, 'messages.last') or '0-0'
 local waiting_count = call('HLEN', waiting)
 
--- Expiry time by time to live. Most messages have the same one, and formatting numbers is slow.
+-- Caches the formatted expiry time for each time to live, because many messages have the same time
+-- to live and formatting numbers is slow.
 local expiries = {}
 local function expiry_of(ttl)
     local at = expiries[ttl]
@@ -41,8 +46,10 @@ local function expiry_of(ttl)
     return at
 end
 
--- The inboxes that this script touches. Each is read once and written once. Expired IDs are removed
--- when an inbox seems full, else at every 32nd message: they cost memory but are never returned.
+-- The inboxes that this script uses. The size of each inbox is read once, and the new IDs are added
+-- after all requests have been checked. Expired IDs are never returned and only cost memory, so
+-- they are removed only when an inbox seems full, or when the size that the script reads is 31
+-- modulo 32.
 local CLEAN_EVERY = 32
 local inboxes = {}
 local function remove_expired(key)
@@ -65,8 +72,8 @@ local function find_inbox(key)
     return inbox
 end
 
--- Reserves space in the inboxes of a request. Returns the outcome of the request, and reserves
--- nothing, if one is full or cannot be read.
+-- Reserves space in the inboxes of a request. If an inbox is full or cannot be read, reserves
+-- nothing and returns the outcome of the request.
 local function reserve_inboxes(key_at, argument_at, count)
     local reserved = {}
     for i = 0, count - 1 do
@@ -96,7 +103,7 @@ local function reserve_inboxes(key_at, argument_at, count)
 end
 
 local last, accepted = previous, 0
--- The parts of the publication, concatenated once: Lua hashes every intermediate string.
+-- The parts of the publication are concatenated once, because Lua hashes every intermediate string.
 local parts, references, reply = { 'v1 ', epoch, ' ', previous, '\n' }, {}, { 0 }
 
 local function write(copy, inbox_key, id, channel, json, ttl, meta)
@@ -149,7 +156,7 @@ for _ = 1, tonumber(ARGV[6]) do
     key_at, argument_at = key_at + 2 * count, argument_at + 4 * count
 end
 
--- Lua passes at most a few thousand arguments to a function.
+-- Lua can pass only a few thousand arguments to a function.
 local function in_chunks(list, write_chunk)
     for from = 1, #list, 4000 do
         write_chunk(unpack(list, from, math.min(from + 3999, #list)))
@@ -162,7 +169,8 @@ if accepted > 0 then
         if inbox.ttl > 0 then
             in_chunks(inbox.members, function(...) call('ZADD', key, ...) end)
             if inbox.is_new or call('PTTL', key) < inbox.ttl then
-                -- A second more than necessary, so that a busy inbox is extended once a second.
+                -- The TTL is one second longer than necessary, so that not every batch must extend
+                -- the TTL of a busy inbox.
                 call('PEXPIRE', key, inbox.ttl + 1000)
             end
         end

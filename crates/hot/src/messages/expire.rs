@@ -25,18 +25,19 @@ pub(crate) enum ExpireOutcome {
 /// The messages that a step expired.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiredMessages {
-    /// The messages, JSON with the new `expires_at`.
+    /// The messages as JSON, with the new `expires_at`.
     pub messages: Vec<Vec<u8>>,
-    /// Whether live messages remain. `None` if the step processed all of its IDs.
+    /// Whether live messages remain among the IDs of the step. `None` if the step processed all of
+    /// its IDs.
     pub has_more: Option<bool>,
 }
 
 /// The stored outcome of a take that was executed before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedTake {
-    /// The IDs of the messages, in their order.
+    /// The IDs of the messages, in the order of the response.
     pub ids: Vec<MessageId>,
-    /// Whether more live messages remained.
+    /// Whether more live messages may have remained in the inbox.
     pub has_more: bool,
 }
 
@@ -55,21 +56,21 @@ impl ReplayedTake {
 /// Messages to be expired in one atomic step.
 pub(crate) struct ExpireStep<'a> {
     pub ids: &'a [MessageId],
-    /// The key of the inbox to remove them from.
+    /// The key of the inbox that contains the messages.
     pub inbox: String,
-    /// The maximum size of the expired messages; at least one message is expired.
+    /// The maximum total size of the expired messages, in bytes. The first message may be larger.
     pub bytes_max: usize,
     pub messages_max: usize,
     /// The JSON of the only message, if it was found in the cold store.
     pub known: Option<&'a [u8]>,
     pub idempotency: Option<&'a IdempotentRequest>,
-    /// Whether the inbox has more IDs after these.
+    /// Whether the inbox has more IDs after `ids`.
     pub has_more_ids: bool,
 }
 
 impl Messages<'_> {
-    /// Expires one message by the clock of Redis; `known` is its JSON if it was found in the cold
-    /// store. Returns whether the message was live.
+    /// Expires one message, according to the clock of Redis. `known` is the JSON of the message if
+    /// it was found in the cold store. Returns whether the message was live.
     pub async fn delete(
         self,
         id: MessageId,
@@ -79,7 +80,7 @@ impl Messages<'_> {
     ) -> Result<bool, HotError> {
         let step = ExpireStep {
             ids: &[id],
-            // A message without an inbox names one that cannot exist: usernames are not empty.
+            // Without a username, this key does not exist, because no username is empty.
             inbox: self.store.keys.inbox(username.unwrap_or_default()),
             bytes_max: limits::PAGE_BYTES_MAX,
             messages_max: 1,
@@ -91,8 +92,8 @@ impl Messages<'_> {
         Ok(matches!(outcome, ExpireOutcome::Expired(expired) if !expired.messages.is_empty()))
     }
 
-    /// Returns the JSON of messages that were taken or deleted, as long as Postgres does not have
-    /// their new expiry time.
+    /// Returns, for each ID, the JSON of the message if it was taken or deleted and Postgres has
+    /// not stored the new expiry time yet.
     pub async fn find_expired(self, ids: &[MessageId]) -> Result<Vec<Option<Vec<u8>>>, HotError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -105,7 +106,7 @@ impl Messages<'_> {
         self.store.call(async |connection| command.query_async(connection).await).await
     }
 
-    /// Runs `expire_messages.lua`.
+    /// Runs `expire_messages.lua` for one step.
     pub(crate) async fn expire(
         self,
         step: ExpireStep<'_>,
@@ -159,7 +160,7 @@ fn parse_reply(reply: Vec<Value>) -> Result<ExpireOutcome, HotError> {
     }
 }
 
-/// Returns the error for an outcome that another version of the script wrote.
+/// Returns the error for an outcome with an unknown format, which another version may have stored.
 fn unknown_outcome() -> HotError {
     HotError::Rejected(unexpected_reply("unknown outcome of expire_messages"))
 }

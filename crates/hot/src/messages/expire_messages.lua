@@ -1,30 +1,33 @@
 #!lua flags=allow-oom
--- Expires messages in one atomic step: a take or a deletion. Each expired message loses its copy
--- and its place in the inbox, and is kept with its new expiry time until Postgres stores that time
--- too. The script frees about as much memory as it allocates, therefore it may run when Redis is
--- full.
+-- Expires messages in one atomic step, for a take or a deletion. The script removes the hot copy
+-- and the inbox entry of each expired message. The hash of taken messages keeps the message with
+-- its new expiry time until Postgres has stored this time. The script frees about as much memory as
+-- it allocates, so it may run when Redis is full.
 --
--- The time is that of the clock of Redis. The clocks of the callers have no influence.
+-- The new expiry time comes from the clock of Redis, so the clocks of the callers do not matter.
 --
--- A take may have an idempotency key: the IDs that it expired are stored under the key for a while,
--- and a replay expires nothing. A take that expires nothing is not stored.
+-- A take may have an idempotency key. The IDs of the expired messages are then stored under the key
+-- for a limited time, and a replay expires nothing. If a take expires nothing, no outcome is
+-- stored.
 --
 -- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
 --       then the copy of each message
--- ARGV  candidate epoch, feed, origin, bytes max, messages max, JSON of the message if it was found
---       in Postgres (single message only) else '', fingerprint or '', time to live of the stored
---       outcome in ms, 1 if the inbox has more IDs after these else 0; then the ID of each message
--- Returns 1 if the publication failed else 0; then 0 if all IDs were processed, 1 if a maximum was
---       reached and no live message remains, 2 if a maximum was reached and some remain; then the
---       JSON of each expired message with its new expiry time.
---       Or {0, 3, stored outcome} for a replay. Or {0, 4} if the key was used for another take.
--- Complexity: O((m + e) log i) for m messages and e expired of i IDs in the inbox.
+-- ARGV  candidate epoch, feed, origin, maximum total size of the expired messages in bytes, maximum
+--       number of expired messages, JSON of the message if it was found in Postgres (single message
+--       only), else '', fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox
+--       has more IDs after these, else 0; then the ID of each message
+-- Returns 1 if the publication failed, else 0; then 0 if all IDs were processed, 1 if a maximum was
+--       reached and no remaining ID has a live message, 2 if a maximum was reached and a remaining
+--       ID has a live message; then the JSON of each expired message with its new expiry time.
+--       Returns {0, 3, stored outcome} for a replay, or {0, 4} if the idempotency key was used for
+--       another take.
+-- Complexity: O((m + e) log i) for m messages, and e expired IDs among i IDs in the inbox.
 local call = redis.call
 local stream, epoch_key, ledger, taken, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local bytes_max, messages_max = tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, fingerprint, outcome_ttl = ARGV[6], ARGV[7], ARGV[8]
 local has_more_ids = ARGV[9] == '1'
--- The keys and arguments of the messages follow after these.
+-- The positions directly before the keys and the arguments of the messages.
 local first_key, first_argument = 5, 9
 
 local outcome_key
@@ -40,8 +43,8 @@ if fingerprint ~= '' then
     end
 end
 
--- Returns a time in RFC 3339. The date is computed in years that begin in March, as in
--- H. Hinnant, "chrono-compatible low-level date algorithms".
+-- Returns a time in the format of RFC 3339. The date is computed in years that begin in March, as
+-- in H. Hinnant, "chrono-compatible low-level date algorithms".
 local function format_time(seconds, millis)
     local floor = math.floor
     local days, second = floor(seconds / 86400), seconds % 86400
@@ -63,7 +66,8 @@ end
 local time = call('TIME')
 local seconds, millis = tonumber(time[1]), math.floor(time[2] / 1000)
 local at_ms, at = string.format('%.0f', seconds * 1000 + millis), format_time(seconds, millis)
--- The JSON of a message ends with the expiry time, a quote and a brace; times compare as texts.
+-- Returns the expiry time in the JSON of a message, which is followed only by a quote and a brace.
+-- Comparing times as strings compares them chronologically.
 local function expiry_of(json)
     return string.sub(json, -26, -3)
 end
@@ -99,16 +103,17 @@ for i = 1, count do
         if at < expiry_of(json) then
             json = string.sub(json, 1, -27) .. at .. '"}'
         end
-        -- First, because nothing has changed if this fails.
+        -- HSET runs first, so that the script expires no message if `taken` has the wrong type.
         call('HSET', taken, id, json)
         call('DEL', copy)
         ids[#ids + 1] = id
-        -- The JSON begins with ID and channel, and channel names contain nothing that JSON escapes.
+        -- The JSON begins with the ID and the channel. Channel names need no escaping in JSON.
         channels[#ids] = string.match(json, '^{"id":"[^"]*","channel":"([^"]*)"') or ''
         reply[#reply + 1] = json
     end
-    -- Even if the copy has already expired: only live messages belong in an inbox. An inbox that
-    -- another program overwrote must not end the step after the first change.
+    -- Remove the ID even if the copy has already expired, because an inbox should list only live
+    -- messages. Use `pcall`, because a key that another program overwrote must not abort the script
+    -- after its first change.
     redis.pcall('ZREM', inbox, id)
 end
 redis.pcall('ZREMRANGEBYSCORE', inbox, '-inf', at_ms)

@@ -1,4 +1,4 @@
-//! Lookup of messages that are live, expired early, or not stored yet.
+//! Lookup of messages that are live, were expired early, or have not been stored in Postgres yet.
 
 use deadpool_redis::{
     Connection,
@@ -8,11 +8,11 @@ use mayfly_core::{MessageId, stream::MESSAGE_V1};
 
 use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore};
 
-/// The limits of a batcher; each ID weighs 1.
+/// The limits of the batcher. Each ID weighs 1.
 const LIMITS: BatchLimits =
     BatchLimits { waiting_requests: 10_000, waiting_weight: usize::MAX, batch_weight: 256 };
 
-/// Finds messages by ID, in batches. Cheap to clone.
+/// A finder that looks up messages by ID in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageFinder {
     store: HotStore,
@@ -49,16 +49,19 @@ impl MessageFinder {
         Self { store: store.clone(), copies }
     }
 
-    /// Returns the JSON of a live message, from its hot copy.
+    /// Returns the JSON of a live message from its hot copy; `None` if Redis has no hot copy.
     pub async fn find_copy(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
         self.copies.submit(id, 1).await
     }
 
-    /// Returns the JSON of a message that Redis is responsible for, live or not: its hot copy, else
-    /// the copy that a take or deletion keeps until Postgres has it, else its entry in the queue.
+    /// Returns the JSON of a message from the first of these sources that contains the message,
+    /// whether it is live or not: the hot copy, the copy that a take or deletion keeps until
+    /// Postgres has stored the new expiry time, and the stream entry. Returns `None` if none of
+    /// them contains the message.
     ///
-    /// Each of these is removed only after the next one exists. Reading them in this order, and
-    /// Postgres last, finds an accepted message at any time.
+    /// A source loses a message only while a later source contains it, or after Postgres has stored
+    /// the message. Therefore a caller that calls this method and then reads Postgres finds every
+    /// accepted message.
     pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
         if let Some(json) = self.find_copy(id).await? {
             return Ok(Some(json));
@@ -82,8 +85,8 @@ impl MessageFinder {
         }
     }
 
-    /// Returns the JSON of a message in the stream; `None` if the entry was stored and trimmed in
-    /// the meantime.
+    /// Returns the JSON of the message in a stream entry; `None` if the entry has been stored in
+    /// Postgres and trimmed in the meantime.
     async fn find_entry(&self, entry_id: &str) -> Result<Option<Vec<u8>>, HotError> {
         type Fields = Vec<(String, Vec<u8>)>;
         let entries: Vec<(String, Fields)> = self

@@ -1,4 +1,4 @@
-//! The inbox: the live messages of one username, listed or taken.
+//! Inboxes. An inbox contains the live messages of one username, which can be listed or taken.
 
 use deadpool_redis::redis;
 use mayfly_core::{
@@ -20,7 +20,7 @@ script!(FIND_IDS, include_str!("find_inbox_ids.lua"));
 pub struct InboxPage {
     /// Messages as JSON, oldest first.
     pub messages: Vec<Vec<u8>>,
-    /// Whether more live messages follow.
+    /// Whether more live messages follow. Also true if this is not known after a take.
     pub has_more: bool,
 }
 
@@ -29,19 +29,22 @@ pub struct InboxPage {
 pub enum TakeOutcome {
     /// These messages were taken.
     Taken(InboxPage),
-    /// The same take was executed before, with this outcome. Nothing was taken now.
+    /// The same take was executed before, with this outcome. Nothing more was taken.
     Replayed(ReplayedTake),
     /// A different take was executed under the same idempotency key. Nothing was taken.
     KeyReused,
 }
 
-/// Copies fetched in one round trip of a listing.
+/// The maximum number of copies that a listing fetches in one round trip.
 const LIST_IDS_MAX: usize = 64;
-/// The minimum number of IDs in one step of a take: some of them may be expired.
+/// The minimum number of IDs in one step of a take, if that many are left. A step can have more IDs
+/// than the limit of the take, because some of the messages may have expired.
 const TAKE_IDS_MIN: usize = 64;
-/// Copies whose existence one command checks, after the first 64.
+/// The maximum number of copies whose existence one command checks, after the first
+/// [`LIST_IDS_MAX`].
 const EXISTENCE_IDS_MAX: usize = 1_000;
-/// A take continues while its response has this much space left, which is enough for any message.
+/// The free space in a response that a take needs to continue, in bytes. Every message fits into
+/// this space.
 const MESSAGE_SPACE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// Operations on inboxes.
@@ -59,7 +62,8 @@ impl HotStore {
 }
 
 impl Inbox<'_> {
-    /// Returns the oldest `limit` messages of an inbox without expiring them.
+    /// Returns at most `limit` of the oldest messages in an inbox without expiring them. Their
+    /// total size is at most [`PAGE_BYTES_MAX`].
     pub async fn list(self, username: &str, limit: usize) -> Result<InboxPage, HotError> {
         let ids = self.find_ids(username).await?;
         let mut page = InboxPage::default();
@@ -78,13 +82,13 @@ impl Inbox<'_> {
         Ok(page)
     }
 
-    /// Takes the oldest `limit` messages of an inbox: returned messages are expired in the same
-    /// atomic step, by the clock of Redis, so each one is returned to exactly one caller.
+    /// Takes at most `limit` of the oldest messages in an inbox. Each message is read and expired
+    /// in one atomic step, so no two takes return the same message.
     ///
-    /// If Redis fails midway, or half of the timeout has passed, the messages taken so far are
-    /// returned: the outcome of a further step might arrive too late. A take with an idempotency
-    /// key ends with the first step that expires messages, so that the stored outcome of that step
-    /// is the outcome of the take.
+    /// If a step fails after earlier steps have taken messages, these messages are returned. They
+    /// are also returned if half of `redis.timeout` has passed, because the outcome of another step
+    /// might arrive too late. A take with an idempotency key ends with the first step that expires
+    /// messages, so that the stored outcome of this step is the outcome of the take.
     pub async fn take(
         self,
         username: &str,
@@ -96,7 +100,8 @@ impl Inbox<'_> {
         let ids = self.find_ids(username).await?;
         let mut page = InboxPage::default();
         let (mut bytes, mut next) = (0, 0);
-        // With a key, at least one step is needed: a replay must be found in an empty inbox too.
+        // With an idempotency key, at least one step runs, because a replay must be detected even
+        // if the inbox is empty.
         while next < ids.len() || (next == 0 && idempotency.is_some()) {
             if !page.messages.is_empty() && started.elapsed() > self.store.timeout / 2 {
                 return Ok(TakeOutcome::Taken(InboxPage { has_more: true, ..page }));
@@ -139,7 +144,8 @@ impl Inbox<'_> {
         Ok(TakeOutcome::Taken(page))
     }
 
-    /// Returns all live IDs of an inbox in order of acceptance; some may have been taken.
+    /// Returns the unexpired IDs in an inbox, oldest first. Some of the messages may have been
+    /// taken or deleted.
     async fn find_ids(self, username: &str) -> Result<Vec<MessageId>, HotError> {
         let mut call = FIND_IDS.prepare_invoke();
         call.key(self.store.keys.inbox(username));
@@ -159,7 +165,8 @@ impl Inbox<'_> {
         self.store.call(async |connection| command.query_async(connection).await).await
     }
 
-    /// Checks the first IDs first: usually they are live.
+    /// Returns whether any of these messages is live. Checks a few messages first, because they are
+    /// usually live.
     async fn is_any_live(self, ids: &[MessageId]) -> Result<bool, HotError> {
         let (first, rest) = ids.split_at(ids.len().min(LIST_IDS_MAX));
         for chunk in first.chunks(LIST_IDS_MAX).chain(rest.chunks(EXISTENCE_IDS_MAX)) {

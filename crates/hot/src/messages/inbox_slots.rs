@@ -1,4 +1,4 @@
-//! A limit on the inboxes that a process reads concurrently.
+//! A limit on the number of inboxes that a process reads concurrently.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,9 @@ use tokio::{
 
 use crate::connection::HotError;
 
-/// The slots of a process. Cheap to clone; all threads share them. A request holds one while it
-/// lists or takes an inbox: in that time it accumulates up to a page of messages.
+/// The slots for requests that read inboxes. Cheap to clone; all threads of a process share the
+/// slots. A request holds a slot while it lists or takes messages, because it collects up to a page
+/// of messages in memory.
 #[derive(Debug, Clone)]
 pub struct InboxSlots {
     slots: Arc<Semaphore>,
@@ -26,7 +27,7 @@ impl InboxSlots {
         Self { slots, timeout: settings.redis.queue_timeout }
     }
 
-    /// Waits for a slot, which is released when it is dropped.
+    /// Waits for a slot. The slot is released when the permit is dropped.
     ///
     /// # Errors
     /// [`HotError::Overloaded`] if all slots stay in use for `redis.queue_timeout`.
@@ -58,6 +59,6 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(first);
         });
-        drop(third.expect("it was released in time"));
+        drop(third.expect("a slot was released in time"));
     }
 }

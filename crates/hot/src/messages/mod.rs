@@ -1,4 +1,4 @@
-//! Messages: acceptance, lookup, inboxes, expiry, and restoring after data loss.
+//! Messages: acceptance, lookup, inboxes, expiry, and restoration after data loss.
 
 mod accept;
 mod expire;
@@ -18,14 +18,14 @@ pub use self::{
 
 use crate::connection::HotStore;
 
-/// Operations on single messages.
+/// Operations on messages: expiry, lookup of expired messages, and restoration.
 #[derive(Clone, Copy)]
 pub struct Messages<'a> {
     store: &'a HotStore,
 }
 
 impl HotStore {
-    /// Returns the operations on single messages.
+    /// Returns the operations on messages.
     #[must_use]
     pub fn messages(&self) -> Messages<'_> {
         Messages { store: self }

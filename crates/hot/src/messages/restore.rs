@@ -1,4 +1,4 @@
-//! Restoring hot copies and inboxes after Redis lost its data.
+//! Restoration of hot copies and inboxes after Redis has lost its data.
 
 use deadpool_redis::redis::{self, Value};
 use mayfly_core::{MessageId, Timestamp};
@@ -13,22 +13,24 @@ script!(RESTORE, include_str!("restore_messages.lua"));
 /// A message that is live according to Postgres.
 #[derive(Debug, Clone)]
 pub struct LiveMessage {
-    /// Its ID.
+    /// The message ID.
     pub id: MessageId,
-    /// The owner of its inbox.
+    /// The username of the message, if there is one. The message is restored to the inbox of this
+    /// username.
     pub username: Option<String>,
-    /// The message as clients receive it, one line of JSON.
+    /// The message as clients receive it, as one line of JSON.
     pub json: Vec<u8>,
-    /// Its expiry time. If it is in the past by the clock of Redis, the message is not restored.
+    /// The expiry time. The message is not restored if this time has passed according to the clock
+    /// of Redis.
     pub expires_at: Timestamp,
 }
 
-/// The progress of restoring the messages of an epoch.
+/// The progress of restoring messages in the current epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreProgress {
-    /// Messages up to this ID are restored; empty at the beginning.
+    /// Messages up to this ID have been restored. The ID is empty before the first page.
     UpTo(String),
-    /// All messages are restored.
+    /// All messages have been restored.
     Done,
 }
 
@@ -44,7 +46,7 @@ impl RestoreProgress {
 }
 
 impl Messages<'_> {
-    /// Returns the restore progress of the current epoch.
+    /// Returns the progress of restoring messages in the current epoch.
     pub async fn find_restore_progress(self) -> Result<RestoreProgress, HotError> {
         let progress: Option<String> = self
             .store
@@ -62,10 +64,10 @@ impl Messages<'_> {
         })
     }
 
-    /// Restores one page of messages and moves the progress from `from` to `to`. Existing copies
-    /// are left unchanged. Returns false, without effect, if another worker has restored this page
-    /// or the epoch has changed. An inbox whose key has another type is skipped: its messages are
-    /// found by ID. O(n log m) for n messages and m messages per inbox.
+    /// Restores one page of messages and advances the progress from `from` to `to`. Existing copies
+    /// are left unchanged. Returns false and changes nothing if another worker has restored this
+    /// page or the epoch has changed. Skips an inbox whose key has the wrong type; its messages can
+    /// still be found by ID. O(n log m) for n messages and m messages per inbox.
     pub async fn restore_page(
         self,
         epoch: &str,

@@ -2,12 +2,12 @@
 -- Restores one page of hot copies and inboxes from the messages that are live in Postgres. Each
 -- page is applied once, regardless of how many workers restore concurrently.
 --
--- KEYS  epoch, ledger, taken; then per message its copy and its inbox (the copy again if it has no
+-- KEYS  epoch, ledger, taken; then per message: copy, inbox (the copy again if the message has no
 --       inbox)
--- ARGV  the epoch to restore, the expected progress, the progress after this page;
+-- ARGV  the expected epoch, the expected progress, the progress after this page;
 --       then per message: ID, JSON, expiry time in ms
--- Returns {1} if the page was applied, then the key and the error of each inbox that has another
--- type; {0} if another worker applied it or the epoch has changed.
+-- Returns 1 if the page was applied, 0 if another worker applied it or the epoch has changed;
+--       then the key and the error of each inbox whose key has the wrong type
 -- Complexity: O(m log i) for m messages and i IDs in their inboxes.
 local call = redis.call
 local epoch, ledger, taken = KEYS[1], KEYS[2], KEYS[3]

@@ -1,4 +1,4 @@
-//! Acceptance of plays: one stream entry per request.
+//! Accepts plays: adds one stream entry per accepted request.
 
 use bytes::Bytes;
 use deadpool_redis::{
@@ -19,13 +19,13 @@ use crate::{
 
 script!(ACCEPT, include_str!("../write/rate_limit.lua"), include_str!("accept_plays.lua"));
 
-/// A request to accept plays, all or none.
+/// A request to accept either all of the given plays or none of them.
 pub struct PlayWriteRequest {
     /// The number of plays.
     pub count: usize,
-    /// The body of the stream entry.
+    /// The body of the stream entry: the plays as JSON.
     pub json: Bytes,
-    /// The origin of the request.
+    /// The request ID and trace context.
     pub origin: Origin,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,
@@ -41,7 +41,7 @@ impl PlayWriteRequest {
     }
 }
 
-/// Accepts plays in batches. Cheap to clone.
+/// A writer that accepts plays in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct PlayWriter {
     store: HotStore,
@@ -55,7 +55,7 @@ struct AcceptPlays {
 }
 
 impl PlayWriter {
-    /// Starts a writer. `clients` are those that are beyond their limit of plays.
+    /// Starts a writer. `clients` stores the clients that have exceeded their rate limit for plays.
     #[must_use]
     pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptPlays { store: store.clone(), depth_max: settings.queue.depth_max };
@@ -63,12 +63,13 @@ impl PlayWriter {
         Self { store: store.clone(), clients, batcher }
     }
 
-    /// Returns an error if a request with a body of this size would be refused now.
+    /// Returns an error if a request with a body of `bytes` bytes would be refused now. Counts the
+    /// refusal, unless the writer has stopped.
     pub fn check_capacity(&self, bytes: usize) -> Result<(), HotError> {
         self.batcher.check_capacity(bytes.saturating_add(REQUEST_OVERHEAD_BYTES))
     }
 
-    /// Accepts the plays of one request, all or none.
+    /// Accepts either all plays in a request or none of them.
     pub async fn write(&self, write: PlayWriteRequest) -> Result<WriteOutcome, HotError> {
         let (kind, items) = (Stream::Plays.name(), write.count);
         let (limit, idempotency) = (write.limit.clone(), write.idempotency.clone());
@@ -78,8 +79,8 @@ impl PlayWriter {
     }
 }
 
-/// The weight of a request in a batch in addition to its JSON: arguments, keys, the work of the
-/// script.
+/// The estimated overhead of a request in a batch, in bytes, in addition to its JSON: its other
+/// arguments and keys, plus an allowance for the script's work on the request.
 const REQUEST_OVERHEAD_BYTES: usize = 512;
 
 impl BatchCommand for AcceptPlays {

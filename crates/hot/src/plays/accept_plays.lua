@@ -1,19 +1,20 @@
--- Accepts the plays of many requests in one atomic step: one stream entry per request, the ledger,
--- rate limit and idempotency key of each client. A request is accepted as a whole or not at all.
--- Follows rate_limit.lua.
+-- Accepts the plays of many requests in one atomic step: adds one stream entry per accepted
+-- request, and updates the ledger, the rate limits and the idempotency keys. A request is accepted
+-- as a whole or not at all. Loaded after rate_limit.lua.
 --
 -- KEYS  stream, epoch, ledger;
---       then per request: the window of its client, if it has a limit; the stored outcome, if it
---       has an idempotency key
--- ARGV  candidate epoch, waiting max, time to live of stored outcomes in ms, number of requests;
+--       then per request: the rate limit window, if the client has a limit; the stored outcome, if
+--       the request has an idempotency key
+-- ARGV  candidate epoch, maximum number of waiting plays, time to live of stored outcomes in ms,
+--       number of requests;
 --       then per request: header; origin; JSON; limit, window in ms; fingerprint
 -- Returns per request
---       0 accepted, or with a limit {0, remaining, ms until the window ends}
---       2 the queue is full
---       {3, remaining, ms until the window ends} beyond the limit
---       {4, ''} a replay, 5 the key was used for another request
---       {9, key, error} a key of the request cannot be read;
---       then, if plays were accepted, the epoch and the number of accepted plays in it
+--       0 if accepted, or {0, remaining, ms until the window ends} if the client has a limit
+--       2 if the queue is full
+--       {3, remaining, ms until the window ends} if the limit would be exceeded
+--       {4, ''} for a replay, 5 if the idempotency key was used for another request
+--       {9, key, error} if a Redis key of the request cannot be read;
+--       then, if plays were accepted, the epoch and the number of plays accepted in this epoch
 -- Complexity: O(r) for r requests.
 local stream, epoch_key, ledger = KEYS[1], KEYS[2], KEYS[3]
 local waiting_max, outcome_ttl = tonumber(ARGV[2]), ARGV[3]

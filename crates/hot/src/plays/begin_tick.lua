@@ -1,14 +1,14 @@
 #!lua
--- Begins a tick: moves the changed large counts to those being published. Each tick begins once,
--- whichever process leads, by the clock of Redis.
+-- Begins the current tick of the Redis clock: moves the videos with changed large counts to the set
+-- of videos to publish. A tick begins at most once, even if the leader changes.
 --
 -- KEYS  lease, tick, changed large, publishing
 -- ARGV  value of the lease, interval between ticks in ms
--- Returns 1 if the tick began; 0 if it had begun before or the lease was lost; 2 if videos of an
--- earlier tick are still to be published: then the tick begins after them.
+-- Returns 1 if the tick began; 0 if the tick had already begun or the lease was lost; 2 if videos
+-- from an earlier tick must be published before this tick can begin.
 -- Complexity: O(1).
 --
--- A last tick in the future was begun by a wrong clock and is ignored.
+-- A recorded tick in the future comes from a wrong clock and is ignored.
 local call = redis.call
 if call('GET', KEYS[1]) ~= ARGV[1] then
     return 0

@@ -1,4 +1,4 @@
-//! Reading and deleting play counts.
+//! Reads and deletes play counts.
 
 use deadpool_redis::redis;
 use mayfly_core::{PlayCount, PlayCursor, Timestamp};
@@ -16,21 +16,21 @@ script!(LIST, include_str!("list_counts.lua"));
 pub struct CountsPage {
     /// The counts, highest first.
     pub items: Vec<PlayCount>,
-    /// Whether more follow.
+    /// Whether more counts follow.
     pub has_more: bool,
 }
 
 /// The result of reading counts.
 #[derive(Debug, Clone)]
 pub enum CountsRead<T> {
-    /// Redis has all counts.
+    /// All counts have been restored to Redis since the epoch began.
     Complete(T),
-    /// Redis lost its data and the counts are being restored: Postgres has to be read instead.
+    /// Redis may lack some counts. The caller must read the counts from Postgres instead.
     Incomplete,
 }
 
 impl Plays<'_> {
-    /// Returns the count of a video; `None` if it was never played.
+    /// Returns the count of a video, or `None` if no play of the video has been counted.
     pub async fn find_count(
         self,
         video_id: &str,
@@ -58,7 +58,8 @@ impl Plays<'_> {
         })))
     }
 
-    /// Lists counts after a cursor, highest first. O(log² n + m) for m of n counts.
+    /// Lists at most `limit` counts, highest first, starting after the cursor if there is one.
+    /// O(log² n + m) for m listed counts of n.
     pub async fn list_counts(
         self,
         limit: u32,
@@ -83,7 +84,7 @@ impl Plays<'_> {
         Ok(CountsRead::Complete(CountsPage { items, has_more: *has_more == redis::Value::Int(1) }))
     }
 
-    /// Returns the number of plays that are accepted and not counted yet.
+    /// Returns the number of accepted plays that have not been counted yet.
     pub async fn count_waiting(self) -> Result<u64, HotError> {
         let waiting: Option<i64> = self
             .store
@@ -98,9 +99,10 @@ impl Plays<'_> {
         Ok(waiting.and_then(|waiting| u64::try_from(waiting).ok()).unwrap_or(0))
     }
 
-    /// Deletes the counts of all videos whose IDs have a prefix, as if they had never been played.
-    /// Returns their number. O(n) for n videos in all, in bounded steps: for an operator, who makes
-    /// sure that none of the videos is played in the meantime.
+    /// Deletes from Redis the counts of all videos with IDs that start with `prefix`, as if the
+    /// videos had never been played. Returns the number of deleted counts. The operator must ensure
+    /// that none of these videos is played in the meantime. O(n) for n videos in total, in bounded
+    /// steps.
     pub async fn delete_counts(self, prefix: &str) -> Result<u64, HotError> {
         let pattern = format!("{}*", escape_pattern(prefix));
         let (mut cursor, mut deleted) = (0_u64, 0);
@@ -144,7 +146,8 @@ impl Plays<'_> {
         }
         pipe.hdel(keys.plays_published(), videos).ignore();
         pipe.hdel(keys.play_updates(), videos).ignore();
-        // Last, so that an interrupted deletion finds the videos again.
+        // The counts are deleted last, so that a retry after an interruption still finds the
+        // videos.
         pipe.zrem(keys.play_counts(), videos);
         let (deleted,): (u64,) =
             self.store.call(async |connection| pipe.query_async(connection).await).await?;
@@ -152,7 +155,7 @@ impl Plays<'_> {
     }
 }
 
-/// Escapes a text for use in a glob-style pattern.
+/// Escapes text for use in a glob-style pattern.
 fn escape_pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for letter in text.chars() {

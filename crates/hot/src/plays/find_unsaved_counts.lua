@@ -1,9 +1,9 @@
 #!lua flags=no-writes
--- Returns some of the videos whose published count is not saved in Postgres yet.
+-- Finds some of the videos with published counts that have not been saved in Postgres yet.
 --
 -- KEYS  unsaved, published
 -- ARGV  maximum number of videos
--- Returns per video its ID and its published count.
+-- Returns the ID and the published count of each video.
 -- Complexity: O(v) for v returned videos.
 local reply = {}
 for _, video in ipairs(redis.call('SRANDMEMBER', KEYS[1], ARGV[1])) do

@@ -1,4 +1,5 @@
-//! Reading frames of counts. They are entries of a short stream, so that no ws-fanout misses one.
+//! Reads frames of counts. Frames are entries of a short stream, so that a ws-fanout process that
+//! reconnects can read the frames that it missed.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::{
     plays::{Plays, publish::FRAMES_RETAINED},
 };
 
-/// Reads before which frames were trimmed are logged individually up to this number per minute.
+/// The maximum number of log lines per minute about unread frames that may have been trimmed.
 const TRIMMED_LINES_PER_MINUTE: u32 = 2;
-/// Frames in one read.
+/// The maximum number of frames in one read.
 const READ_FRAMES_MAX: usize = 256;
 
 impl Plays<'_> {
-    /// Returns a reader that starts at the end of the frames.
+    /// Returns a reader that skips the frames that exist when it first reads from Redis.
     #[must_use]
     pub fn follow_frames(self) -> PlayFrameReader {
         let trimmed = LogBudget::new(TRIMMED_LINES_PER_MINUTE);
@@ -27,19 +28,21 @@ impl Plays<'_> {
     }
 }
 
-/// Reads each frame once, in order.
+/// A reader that returns each frame once, in order. It skips frames that were trimmed before it
+/// could read them.
 pub struct PlayFrameReader {
     store: HotStore,
     connection: Option<MultiplexedConnection>,
-    /// The last frame that was read; `None` until Redis was reached.
+    /// The ID of the frame after which the next read starts, or `None` before the first read.
     position: Option<EntryId>,
-    /// Reads before which frames were trimmed.
+    /// The budget for log lines about unread frames that may have been trimmed.
     trimmed: LogBudget,
 }
 
 impl PlayFrameReader {
-    /// Waits for the next frames for at most `wait`. A frame is a JSON array of videos and counts.
-    /// After an error, the next call continues from the same position.
+    /// Waits at most `wait` for the next frames. Returns no frames if none arrives in time. A frame
+    /// is a JSON array of videos and counts. After an error, the next call continues from the same
+    /// position.
     pub async fn next(&mut self, wait: Duration) -> Result<Vec<Bytes>, HotError> {
         let frames = self.read(wait).await;
         if frames.is_err() {
@@ -66,7 +69,7 @@ impl PlayFrameReader {
             .await
             .map_err(|_| HotError::Timeout)??;
         let Some((_, frames)) = reply.and_then(|streams| streams.into_iter().next()) else {
-            // If Redis lost its last frames, new ones may have IDs before the position.
+            // If Redis has lost its latest frames, new frames can have IDs below `position`.
             let last = self.find_last().await?;
             self.position = Some(position.min(last));
             return Ok(Vec::new());
@@ -78,8 +81,8 @@ impl PlayFrameReader {
             warn!(
                 frames.retained = FRAMES_RETAINED,
                 suppressed,
-                "play frame reader: frames were trimmed before they were read; \
-                 clients receive these counts with the next change"
+                "play frame reader: frames may have been trimmed before they were read; \
+                 clients receive the count of each affected video after its next change"
             );
         }
         self.position = frames.last().and_then(|(id, _)| id.parse().ok()).or(self.position);
@@ -90,7 +93,7 @@ impl PlayFrameReader {
         Ok(counts.collect())
     }
 
-    /// Returns whether frames after a position have been trimmed.
+    /// Returns whether frames after `position` may have been trimmed.
     async fn is_trimmed(&self, position: EntryId) -> Result<bool, HotError> {
         let first = self.find_one("XRANGE", "-", "+").await?;
         Ok(position != EntryId::START && first.is_some_and(|first| first > position))
@@ -100,7 +103,7 @@ impl PlayFrameReader {
         Ok(self.find_one("XREVRANGE", "+", "-").await?.unwrap_or(EntryId::START))
     }
 
-    /// Returns the first frame of a range.
+    /// Returns the ID of the first frame in the reply to a range command, if there is one.
     async fn find_one(
         &self,
         command: &str,
@@ -124,5 +127,6 @@ impl PlayFrameReader {
     }
 }
 
-/// The ID and the fields of a stream entry. Another program may have written any bytes.
+/// The ID and the fields of a stream entry. Fields are bytes, because another program may have
+/// written invalid UTF-8.
 type Frame = (String, Vec<(Vec<u8>, Vec<u8>)>);

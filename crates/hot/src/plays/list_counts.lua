@@ -1,18 +1,19 @@
 #!lua flags=no-writes
--- Lists counts, highest first; videos with the same count in descending byte order.
+-- Lists counts, highest first. Videos with the same count are listed in descending byte order.
 --
 -- KEYS  counts, updated, ledger
--- ARGV  limit; after a cursor also: the count of the last video of the page before, its ID or a
---       prefix of it, and, for a prefix, the number of videos with this prefix that were listed,
---       else ''
--- Returns 1 if all counts are restored else 0, 1 if more follow else 0; then per video its ID, its
--- count, and the time of its last play in ms.
--- Complexity: O(log² n + v log n) for v listed videos of n.
+-- ARGV  limit; with a cursor also: the count of the last video on the previous page, the ID of this
+--       video or a prefix of the ID, and, for a prefix, the number of videos with this count and
+--       prefix that have already been listed, else ''
+-- Returns 1 if all counts have been restored, else 0; 1 if more videos follow, else 0; then for
+-- each video: ID, count, time of the last play in ms.
+-- Complexity: O(log² n + v) for v listed videos and n counts.
 local call = redis.call
 local counts, updated = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
 
--- Compares bytes, as Redis orders members. Lua would compare by locale.
+-- Returns whether `a` precedes `b` in byte order, in which Redis sorts members with the same score.
+-- In Lua, the result of `<` depends on the locale.
 local function is_less(a, b)
     for i = 1, math.min(#a, #b) do
         local x, y = string.byte(a, i), string.byte(b, i)
@@ -28,7 +29,7 @@ if ARGV[2] then
     local count, video, listed = ARGV[2], ARGV[3], tonumber(ARGV[4])
     first = call('ZCOUNT', counts, '(' .. count, '+inf')
     local last = first + call('ZCOUNT', counts, count, count)
-    -- Binary search for the first video that follows the last one, or has its prefix.
+    -- Binary search for the first video that follows the cursor or starts with its prefix.
     while first < last do
         local middle = math.floor((first + last) / 2)
         local member = call('ZREVRANGE', counts, middle, middle)[1]

@@ -1,4 +1,4 @@
-//! Mirroring the play counts of Postgres in Redis.
+//! Mirrors the play counts from Postgres in Redis.
 
 use deadpool_redis::redis;
 use mayfly_core::{PlayCount, PublishedCount, limits::IMMEDIATE_COUNTS_BELOW};
@@ -13,7 +13,7 @@ script!(MIRROR, include_str!("mirror_counts.lua"));
 script!(RESTORE, include_str!("restore_counts.lua"));
 
 impl Plays<'_> {
-    /// Mirrors counts of Postgres and marks the increased ones for publishing.
+    /// Mirrors play counts from Postgres and marks the increased counts for publishing.
     pub async fn mirror_counts(self, counts: &[PlayCount]) -> Result<(), HotError> {
         let keys = &self.store.keys;
         for chunk in counts.chunks(VIDEOS_PER_CALL) {
@@ -29,7 +29,7 @@ impl Plays<'_> {
         Ok(())
     }
 
-    /// Returns the run ID of Redis, which changes with every start.
+    /// Returns the run ID of Redis, which changes each time Redis starts.
     pub async fn find_run_id(self) -> Result<String, HotError> {
         let info: redis::InfoDict = self
             .store
@@ -38,8 +38,9 @@ impl Plays<'_> {
         Ok(info.get("run_id").unwrap_or_default())
     }
 
-    /// Restores one page of all counts; after the last one the mirror is complete. Returns false,
-    /// without effect, if the epoch or the run of Redis has changed. O(n log m) for n counts of m.
+    /// Restores one page of counts. The mirror is complete after the last page. Returns false and
+    /// changes nothing if the epoch or the run ID of Redis has changed. O(n log m) for n counts on
+    /// the page and m counts in Redis.
     pub async fn restore_counts(
         self,
         epoch: &str,
@@ -62,7 +63,8 @@ impl Plays<'_> {
         Ok(is_applied == 1)
     }
 
-    /// Returns whether all counts of Postgres have been restored in this run of Redis.
+    /// Returns whether all counts from Postgres have been restored since Redis started with this
+    /// run ID.
     pub async fn has_all_counts(self, run_id: &str) -> Result<bool, HotError> {
         let restored: Option<String> = self
             .store

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Mirrors counts of Postgres and marks increased ones for publishing. A count never decreases,
--- regardless of the order in which workers run this. It may run when Redis is full: entries can be
--- acknowledged only after it has run. If the key of changed videos has another type, counting
--- continues, and the videos are published when they are played again.
+-- Mirrors play counts from Postgres and marks the videos with increased counts for publishing. A
+-- count never decreases, regardless of the order in which workers run this script. The script may
+-- run when Redis is full, because entries are acknowledged and trimmed only after the script has
+-- run. If a set of changed videos has the wrong type, counting continues, but the count of a video
+-- is published only after a later play.
 --
 -- KEYS  counts, updated, changed small, changed large
--- ARGV  the smallest large count; then per video: ID, count, time of its last play in ms
--- Complexity: O(v log n) for v videos given of n.
+-- ARGV  the smallest large count; then per video: ID, count, time of the last play in ms
+-- Complexity: O(v log n) for v given videos and n counts.
 local call = redis.call
 local counts, updated, changed_small, changed_large = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local large = tonumber(ARGV[1])

@@ -1,4 +1,4 @@
-//! Plays of videos: acceptance, counts, and publishing counts in frames.
+//! Plays of videos: accepts plays, mirrors their counts, and publishes the counts in frames.
 
 mod accept;
 mod counts;
@@ -15,7 +15,7 @@ pub use self::{
 
 use crate::connection::HotStore;
 
-/// Videos in one script or command.
+/// The maximum number of videos in one script call or command.
 const VIDEOS_PER_CALL: usize = 1_000;
 
 /// Operations on play counts.

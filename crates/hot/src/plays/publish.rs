@@ -1,4 +1,4 @@
-//! Publishing counts of changed videos in frames, for the elected publisher.
+//! Publishes changed play counts in frames, for the elected publisher.
 
 use deadpool_redis::redis::Value;
 use std::time::Duration;
@@ -16,41 +16,43 @@ script!(PUBLISH, include_str!("publish_counts.lua"));
 script!(FIND_UNSAVED, include_str!("find_unsaved_counts.lua"));
 script!(MARK_SAVED, include_str!("mark_counts_saved.lua"));
 
-/// Frames published in one step.
+/// The maximum number of frames published in one step.
 const STEP_FRAMES_MAX: usize = 50;
-/// Frames that are kept for a ws-fanout that was disconnected. Approximate: some more may be kept.
+/// The number of frames retained for ws-fanout processes that reconnect. Redis can retain a few
+/// more.
 pub(super) const FRAMES_RETAINED: usize = 4_096;
 
-/// The outcome of beginning a tick.
+/// The outcome of [`Plays::begin_tick`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickOutcome {
-    /// The tick began: the large counts that changed are due.
+    /// The tick began: the changed large counts are due.
     Begun,
-    /// Nothing changed: the tick had begun before, or the lease was lost.
+    /// Nothing changed: the tick had already begun, or the lease was lost.
     Unchanged,
-    /// Nothing changed: counts of an earlier tick have to be published first.
+    /// Nothing changed: counts from an earlier tick must be published first.
     Waiting,
 }
 
-/// The outcome of a step of the publisher.
+/// The outcome of [`Plays::publish_counts`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CountsPublishOutcome {
-    /// Frames were published.
+    /// The step was completed.
     Published {
-        /// Their number.
+        /// The number of published frames, which is 0 if there was nothing to publish.
         frames: usize,
-        /// Whether the step reached its maximum and more may follow.
+        /// Whether the step published its maximum number of frames. If so, more counts may be due.
         is_full: bool,
     },
-    /// Nothing was published: the counts have not been restored since Redis was started.
+    /// Nothing was published: not all counts have been restored since Redis started.
     Restoring,
     /// Nothing was published: the lease was lost.
     NotLeader,
 }
 
 impl Plays<'_> {
-    /// Begins the current tick by the clock of Redis, one per `interval`, unless it has begun: the
-    /// large counts that changed become due. O(1).
+    /// Begins the current tick, which makes the changed large counts due, unless the tick has
+    /// already begun or counts from an earlier tick have not been published yet. The Redis clock
+    /// has one tick per `interval`. O(1).
     pub async fn begin_tick(
         self,
         lease: &Lease,
@@ -71,9 +73,9 @@ impl Plays<'_> {
         })
     }
 
-    /// Publishes counts that are small or due, up to the maximum of one step. If the key of one of
-    /// these sets has another type, the other set is published. O(n log m) for n published videos
-    /// of m.
+    /// Publishes the changed small counts and the due large counts in one step of limited size. If
+    /// the key of one of the two sets of videos has the wrong type, still publishes the counts of
+    /// the other set. O(n log m) for n compared videos and m counts.
     pub async fn publish_counts(self, lease: &Lease) -> Result<CountsPublishOutcome, HotError> {
         let Some(value) = lease.value() else { return Ok(CountsPublishOutcome::NotLeader) };
         let keys = &self.store.keys;
@@ -97,8 +99,9 @@ impl Plays<'_> {
         }
     }
 
-    /// Returns some of the videos whose published count is not saved in Postgres yet, with that
-    /// count. A count that is not a number is skipped. O(n) for n returned videos.
+    /// Returns at most `videos_max` videos with published counts that have not been saved in
+    /// Postgres yet, and these counts. Skips a video if its ID is not valid UTF-8 or its count is
+    /// not a number. O(n) for n returned videos.
     pub async fn find_unsaved_counts(
         self,
         videos_max: usize,
@@ -120,8 +123,8 @@ impl Plays<'_> {
         Ok(found.into_iter().filter_map(parse).collect())
     }
 
-    /// Marks published counts as saved, except those of videos that were published again since.
-    /// O(n) for n counts.
+    /// Marks published counts as saved in Postgres. Skips a video if its published count has
+    /// changed in the meantime. O(n) for n counts.
     pub async fn mark_counts_saved(self, counts: &[(String, u64)]) -> Result<(), HotError> {
         let keys = &self.store.keys;
         let mut call = MARK_SAVED.prepare_invoke();

@@ -1,17 +1,19 @@
 #!lua
--- Publishes the counts of changed videos in frames and records them as published. One atomic step,
--- so that a publisher that crashes neither repeats nor loses a count.
+-- Publishes changed play counts in frames and records the counts as published. Both happen in one
+-- atomic step, so a publisher that crashes neither repeats nor loses a count.
 --
 -- KEYS  lease, ledger, counts, published, frames, unsaved; then the sets of videos to publish
 -- ARGV  value of the lease, maximum number of videos per frame, maximum number of frames in this
 --       step, frames retained
--- Returns {0} if the lease was lost, {1} if the counts have not been restored since Redis was
--- started, else {2, number of published frames}, then the key and the error of each set of videos
--- that has another type.
--- Complexity: O(v log n) for v videos, at most twice as many as fit into the frames, of n.
+-- Returns {0} if the lease was lost, {1} if not all counts have been restored since Redis started,
+-- else {2, number of published frames, the key and the error of each set of videos that cannot be
+-- read}.
+-- Complexity: O(v log n) for v compared videos and n counts. The script compares at most twice as
+-- many videos as fit into the frames.
 --
--- A Redis that was killed loses its last moments and the counts that it published in them.
--- Therefore published counts stay in the unsaved set until they are in Postgres.
+-- If Redis is killed, it may lose its latest writes, including the record of published counts.
+-- Therefore published counts are also saved in Postgres. A video stays in the unsaved set until its
+-- published count has been saved.
 local call = redis.call
 local ledger, counts, published, frames, unsaved = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 if call('GET', KEYS[1]) ~= ARGV[1] then
@@ -22,14 +24,15 @@ if call('HGET', ledger, 'plays.restored') ~= run_id then
     return { 1 }
 end
 local videos_max, frames_max, frames_retained = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
--- An error after a video was removed from its set would lose its count: check the types before.
+-- An error after SPOP would lose the popped videos, so these commands check the types first.
 call('ZCARD', counts)
 call('HLEN', published)
 call('XLEN', frames)
 call('SCARD', unsaved)
 
--- Returns the next video whose count is not published yet. A step compares a limited number of
--- videos, because their counts may all be published already.
+-- Returns the next video with an unpublished count, and this count. Returns nil if no video
+-- remains, or if the step has compared its maximum number of videos. Without the maximum, a step
+-- would take too long if most of the counts had already been published.
 local compared_max = 2 * videos_max * frames_max
 local set_at, popped, unreadable, compared = 7, {}, {}, 0
 local function next_video()
@@ -52,7 +55,7 @@ local function next_video()
         end
         compared = compared + 1
         local count = call('ZSCORE', counts, video)
-        -- A value that is not a number was written by another program.
+        -- A value that is not a number comes from another program and counts as 0.
         local known = tonumber(call('HGET', published, video) or 0) or 0
         if count and tonumber(count) > known then
             return video, count
@@ -83,7 +86,7 @@ while frame_count < frames_max do
         '[' .. table.concat(items, ',') .. ']')
     frame_count = frame_count + 1
 end
--- Put back the videos that did not fit into a frame.
+-- Put back the popped videos that this step did not reach.
 for _, video in ipairs(popped) do
     call('SADD', KEYS[math.min(set_at, #KEYS)], video)
 end

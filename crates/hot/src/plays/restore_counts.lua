@@ -1,13 +1,13 @@
 #!lua
--- Restores one page of counts, and of the counts as published, after Redis was started or lost its
--- data. Other workers may count and restore concurrently: neither count ever decreases.
+-- Restores one page of play counts and published counts after Redis has started or lost its data.
+-- Never decreases a count, because other workers may count and restore concurrently.
 --
 -- KEYS  epoch, ledger, counts, updated, published, changed small, changed large
--- ARGV  the epoch and the run ID to restore for, 1 for the last page else 0, the smallest large
+-- ARGV  the epoch and the run ID to restore for, 1 for the last page, else 0, the smallest large
 --       count;
---       then per video: ID, count, time of its last play in ms, count as published
--- Returns 1 if the page was applied, 0 if the epoch or the run has changed.
--- Complexity: O(v log n) for v videos of the page of n.
+--       then per video: ID, count, time of the last play in ms, published count
+-- Returns 1 if the page was applied, or 0 if the epoch or the run ID has changed.
+-- Complexity: O(v log n) for v videos on the page and n counts.
 local call = redis.call
 local counts, updated, published = KEYS[3], KEYS[4], KEYS[5]
 local changed_small, changed_large = KEYS[6], KEYS[7]
@@ -19,7 +19,7 @@ local large = tonumber(ARGV[4])
 for i = 5, #ARGV, 4 do
     local video, count, published_count = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 3])
     local known = tonumber(call('ZSCORE', counts, video) or 0)
-    -- A value that is not a number was written by another program.
+    -- A value that is not a number comes from another program and counts as 0.
     local known_published = tonumber(call('HGET', published, video) or 0) or 0
     if count > known then
         call('ZADD', counts, ARGV[i + 1], video)

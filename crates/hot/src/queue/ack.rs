@@ -1,4 +1,4 @@
-//! Consumer groups: creation, acknowledgment and attempts.
+//! Creates consumer groups, acknowledges entries and counts failed attempts.
 
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use crate::{
 script!(ACK_PLAYS, include_str!("ack_plays.lua"));
 script!(COUNT_ATTEMPT, include_str!("count_attempt.lua"));
 
-/// IDs in one command.
+/// The maximum number of IDs in one command or script call.
 const COMMAND_IDS_MAX: usize = 1_000;
 
 impl Queue<'_> {
-    /// Creates a stream and its consumer group, which starts at the first entry, unless they exist.
+    /// Creates a stream and its consumer group if they do not exist. A new group starts at the
+    /// first entry.
     pub async fn create_group(self, stream: Stream) -> Result<(), HotError> {
         let created = self
             .store
@@ -38,8 +39,8 @@ impl Queue<'_> {
         }
     }
 
-    /// Resets the idle time of entries that a consumer is processing, so that no other one claims
-    /// them.
+    /// Resets the idle time of entries that a consumer is processing, so that no other consumer
+    /// claims them.
     pub async fn reset_idle(
         self,
         stream: Stream,
@@ -64,11 +65,13 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Acknowledges entries of the message stream whose effect is committed. Removes the waiting
-    /// references of `stored` messages and the copies of `expired` ones.
+    /// Acknowledges entries of the message stream. The effects of the entries must already be
+    /// committed to Postgres. Also removes `stored` from the waiting messages, and deletes the JSON
+    /// of the `expired` messages, which Redis keeps only until Postgres has stored their new expiry
+    /// time.
     ///
-    /// The commands are not a transaction, which a full Redis would reject. They can be interrupted
-    /// and repeated, because the entries are acknowledged last.
+    /// The commands do not form a transaction, because a full Redis would reject a transaction. An
+    /// interrupted call can be repeated, because the entries are acknowledged last.
     pub async fn ack_messages(
         self,
         entry_ids: &[&str],
@@ -91,8 +94,9 @@ impl Queue<'_> {
         self.store.call(async |connection| pipe.query_async::<()>(connection).await).await
     }
 
-    /// Acknowledges entries of the play stream whose effect is committed, each with its number of
-    /// plays.
+    /// Acknowledges entries of the play stream, and subtracts their plays from the number of
+    /// waiting plays. The effects of the entries must already be committed to Postgres. `entries`
+    /// contains the ID of each entry and the number of plays in the entry.
     pub async fn ack_plays(self, entries: &[(&str, u64)]) -> Result<(), HotError> {
         let (stream, keys) = (Stream::Plays, &self.store.keys);
         for chunk in entries.chunks(COMMAND_IDS_MAX) {
@@ -106,8 +110,8 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Counts a failed attempt to process an entry. Returns the number of attempts, which is kept
-    /// for a day.
+    /// Counts a failed attempt to process an entry. Returns the number of failed attempts, which
+    /// Redis keeps for a day after the last attempt.
     pub async fn count_attempt(self, stream: Stream, entry_id: &str) -> Result<u64, HotError> {
         const TTL: Duration = Duration::from_secs(86_400);
         let mut call = COUNT_ATTEMPT.prepare_invoke();
@@ -115,7 +119,7 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Clears the attempts of an entry.
+    /// Deletes the number of failed attempts to process an entry.
     pub async fn clear_attempts(self, stream: Stream, entry_id: &str) -> Result<(), HotError> {
         let key = self.store.keys.attempts(stream, entry_id);
         self.store

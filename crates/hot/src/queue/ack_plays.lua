@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Acknowledges entries of the play stream and subtracts their plays from the waiting ones. Has no
--- effect on entries that are acknowledged already.
+-- Acknowledges entries of the play stream and subtracts their plays from the number of waiting
+-- plays. Has no effect on entries that have already been acknowledged.
 --
 -- KEYS  stream, ledger
 -- ARGV  group; then per entry: ID, number of plays
--- Returns the number of plays.
--- Complexity: O(e log p) for e entries and p pending ones.
+-- Returns the number of plays in the entries that were acknowledged.
+-- Complexity: O(e log p) for e entries and p pending entries.
 local call = redis.call
 local acked = 0
 for i = 2, #ARGV, 2 do

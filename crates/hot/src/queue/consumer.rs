@@ -1,4 +1,4 @@
-//! A consumer of a queue: reads new entries and claims abandoned ones.
+//! A consumer of a queue, which reads new entries and claims abandoned entries.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,31 +12,34 @@ use crate::{
     },
 };
 
-/// A consumer in the group of a stream. It owns the entries that it read until it acknowledges
-/// them.
+/// A consumer in the workers' group of a stream. The entries that a consumer reads stay pending
+/// until they are acknowledged.
 pub struct Consumer {
     store: HotStore,
     stream: Stream,
     name: String,
     connection: Option<MultiplexedConnection>,
-    /// Where the next read starts: `>` for new entries, or the ID after which the pending entries
-    /// of this consumer are read again.
+    /// Where the next read starts: `>` to read new entries, or the ID after which this consumer
+    /// reads its pending entries again.
     from: String,
     /// Where the next search for abandoned entries starts.
     claim_from: String,
 }
 
 impl Consumer {
-    /// Creates a consumer. Its name must be unique among all running workers.
+    /// Creates a consumer. `name` must be unique among all running workers.
     #[must_use]
     pub fn new(store: HotStore, stream: Stream, name: String) -> Self {
         let (from, claim_from) = (">".into(), "0-0".into());
         Self { store, stream, name, connection: None, from, claim_from }
     }
 
-    /// Waits for entries for at most `wait` and reads at most `count` of them. After an error it
-    /// reads its pending entries again, which it may not have received; before the next call the
-    /// caller must have processed all entries that it did receive.
+    /// Reads at most `count` entries, and waits at most `wait` for new entries. Creates the stream
+    /// and its group if they do not exist, and then returns an empty batch.
+    ///
+    /// After an error, the next calls first read the pending entries of this consumer again,
+    /// because the reply that contained them may have been lost. Therefore the caller must process
+    /// all received entries before each call.
     pub async fn read_batch(
         &mut self,
         count: usize,
@@ -79,8 +82,8 @@ impl Consumer {
         Ok(batch)
     }
 
-    /// Claims entries that have been idle for `idle`: another consumer read them and did not
-    /// acknowledge them. Returns them with their delivery counts.
+    /// Claims at most `count` pending entries that have been idle for at least `idle`. Returns the
+    /// entries, and the delivery counts by entry ID.
     pub async fn claim_batch(
         &mut self,
         idle: Duration,

@@ -1,4 +1,4 @@
-//! Consumption times: how long items waited until they were stored or counted, over all workers.
+//! Consumption times: how long items waited before workers stored or counted them.
 
 use deadpool_redis::redis;
 use mayfly_core::{Consumption, Timestamp, stats::LastItem};
@@ -11,7 +11,7 @@ use crate::{
 script!(RECORD, include_str!("record_consumption.lua"));
 
 impl Queue<'_> {
-    /// Adds the consumption times of a batch to the totals of all workers.
+    /// Adds the consumption times of a batch to the totals for all workers.
     pub async fn record_consumption(
         self,
         stream: Stream,
@@ -27,8 +27,8 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Returns the consumption times of all items since Redis was last empty. Returns none if the
-    /// key cannot be read.
+    /// Returns the consumption times of all items consumed since Redis was last empty.
+    /// Returns empty totals if the key has the wrong type or contains an invalid value.
     pub async fn find_consumption(self, stream: Stream) -> Result<Consumption, HotError> {
         let key = self.store.keys.consumption(stream);
         let fields: Result<Vec<(String, u64)>, _> = self

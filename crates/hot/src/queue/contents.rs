@@ -1,4 +1,4 @@
-//! Counting the items in a queue by epoch, for the audit.
+//! Counts the items in a queue by epoch, for the audit and for the detection of data loss.
 
 use mayfly_core::{EntryId, message::MessageView, plays::PlaysView, stream as entry};
 use uuid::Uuid;
@@ -8,34 +8,37 @@ use crate::{
     queue::{Ledger, Queue, Stream, entries::PAGE_ENTRIES},
 };
 
-/// Entries read in one round trip with their fields, which may be large.
+/// The maximum number of entries that one round trip reads with their fields, which can be large.
 const PAGE_BODIES: usize = 64;
 
-/// The unacknowledged items of a queue at one point in time.
+/// The unacknowledged items of a queue. They are read in several round trips, so they are not an
+/// atomic snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct QueueContents {
-    /// Items of the given epoch that are not delivered.
+    /// The number of items from the requested epoch that have not been delivered.
     pub undelivered: u64,
-    /// Entries of the given epoch that are delivered and not acknowledged.
+    /// The entries from the requested epoch that have been delivered but not acknowledged.
     pub pending: Vec<PendingEntry>,
-    /// Items of earlier epochs.
+    /// The number of unacknowledged items from earlier epochs.
     pub earlier: u64,
 }
 
-/// An entry that is delivered and not acknowledged.
+/// An entry that has been delivered but not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingEntry {
-    /// The ID in its payload: the ID of a message, or of a request with plays.
+    /// The ID in the payload: the ID of the message, or the ID that was generated for the plays.
     pub id: Uuid,
-    /// Its number of items.
+    /// The number of items in the entry.
     pub items: u64,
 }
 
-/// The names and values of the fields of an entry. Another program may have written any bytes.
+/// The field names and values of an entry. They are bytes, because another program can write
+/// invalid UTF-8.
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Ledger<'_> {
-    /// Counts the items of an epoch that follow an entry in a stream. O(n) for n entries.
+    /// Counts the items from an epoch in the entries that follow `entry_id` in a stream. O(n) for n
+    /// following entries.
     pub async fn count_after(
         self,
         stream: Stream,
@@ -48,15 +51,17 @@ impl Ledger<'_> {
         Ok(contents.undelivered)
     }
 
-    /// Counts the items in a queue. O(n) for n unacknowledged entries, which are all read: for an
-    /// operator, not for a request.
+    /// Counts the unacknowledged items in a queue. `epoch` must be the current epoch. O(n) for n
+    /// unacknowledged entries, so this function is intended for operator tools, not for serving
+    /// requests.
     pub async fn count_queue(self, stream: Stream, epoch: &str) -> Result<QueueContents, HotError> {
         let queue = self.store.queue();
         let mut contents = QueueContents::default();
         let Some(delivered) = queue.find_last_delivered(stream).await? else {
             return queue.count_from(stream, epoch, "-".into(), contents).await;
         };
-        // Entries that were delivered since then are counted below.
+        // Skip entries that were delivered after `delivered` was read, because `count_from` counts
+        // them as undelivered.
         let last = delivered.parse::<EntryId>().ok();
         let is_earlier =
             |id: &String| last.is_none_or(|last| id.parse::<EntryId>().is_ok_and(|id| id <= last));
@@ -74,8 +79,8 @@ impl Ledger<'_> {
         queue.count_from(stream, epoch, format!("({delivered}"), contents).await
     }
 
-    /// Returns whether the oldest unacknowledged entry of a stream belongs to another epoch than
-    /// this one, which is the current one. O(log n) for n entries.
+    /// Returns whether the oldest pending or the oldest undelivered entry of a stream belongs to an
+    /// epoch before `epoch`, which must be the current epoch. O(log n) for n entries.
     pub async fn has_earlier_entries(self, stream: Stream, epoch: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
         let (pending, from) = match queue.find_last_delivered(stream).await? {
@@ -131,7 +136,7 @@ impl Queue<'_> {
     }
 }
 
-/// The items of an entry.
+/// The epoch, payload ID and number of items of an entry.
 struct EntryItems {
     epoch: String,
     id: Uuid,
@@ -139,7 +144,8 @@ struct EntryItems {
 }
 
 impl EntryItems {
-    /// Parses an entry; `None` if it has no items of its stream.
+    /// Parses an entry. Returns `None` if the entry contains no valid items of this stream or no
+    /// metadata.
     fn parse(stream: Stream, fields: &Fields) -> Option<Self> {
         let field = |wanted: &str| {
             let mut fields = fields.iter();

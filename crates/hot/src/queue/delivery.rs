@@ -6,49 +6,50 @@ use mayfly_core::{
     stream::{CHANNELS, Entry, META, Meta, UnreadableEntry},
 };
 
-/// A stream entry that was delivered to a consumer.
+/// A parsed stream entry.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// The entry ID: the time of arrival in milliseconds and a sequence number.
     pub entry_id: String,
     /// The name of the first field, which is the kind of the entry.
     pub kind: String,
-    /// The decoded entry, or the reason why this version cannot decode it, with the body.
+    /// The decoded entry, or, if this version cannot decode the entry, the reason and the body.
     pub entry: Result<Entry, (UnreadableEntry, Vec<u8>)>,
-    /// The epoch and origin of the entry.
+    /// The epoch, request ID and trace context of the entry.
     pub meta: Meta,
-    /// The channels of expired messages, separated by spaces; empty for other kinds.
+    /// For an expiry, the channels of the expired messages, separated by spaces. Empty for other
+    /// kinds.
     pub channels: String,
 }
 
 impl Delivery {
-    /// Returns the time of arrival by the clock of Redis.
+    /// Returns the time of arrival according to the Redis clock.
     #[must_use]
     pub fn arrived_at(&self) -> Timestamp {
         arrival_time(&self.entry_id)
     }
 }
 
-/// The result of one read.
+/// The result of reading or claiming entries once.
 #[derive(Debug, Default)]
 pub struct ReadBatch {
-    /// Entries in stream order.
+    /// The entries, in stream order.
     pub deliveries: Vec<Delivery>,
-    /// Pending entries that were deleted from the stream. They can only be acknowledged.
+    /// The IDs of entries that were deleted from the stream before they were acknowledged.
     pub deleted: Vec<String>,
 }
 
-/// Returns the time of arrival of an entry, with which its ID begins.
+/// Returns the time of arrival that an entry ID contains, or time zero if the ID is malformed.
 pub(crate) fn arrival_time(entry_id: &str) -> Timestamp {
     let millis = entry_id.split('-').next().and_then(|millis| millis.parse().ok());
     Timestamp::from_millis(millis.unwrap_or(0))
 }
 
-/// Parses `[[stream, entries]]`. Not with `FromRedisValue`, because batches are large: values are
-/// moved, not copied.
+/// Parses `[[stream, entries]]`, the reply to `XREADGROUP`. Moves the values instead of copying
+/// them, because batches can be large.
 pub(crate) fn parse_streams(reply: Value) -> ReadBatch {
     let Value::Array(streams) = reply else {
-        // The read timed out.
+        // No entry arrived in time.
         return ReadBatch::default();
     };
     match streams.into_iter().next() {

@@ -1,4 +1,5 @@
-//! The depth of a queue and the age of its oldest entry.
+//! Reads the depth of a queue, the age of its oldest unacknowledged entry and the progress of its
+//! workers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,24 +18,27 @@ script!(
     include_str!("find_depth.lua"),
 );
 
-/// The unacknowledged entries of a queue, and their items.
+/// The numbers of unacknowledged entries and of waiting items in a queue, and the age of the oldest
+/// unacknowledged entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Messages, or plays, that are not stored. `queue.depth_max` limits them.
+    /// The number of accepted messages or plays that have not been stored or counted yet.
+    /// `queue.depth_max` limits this number.
     pub items: u64,
-    /// Entries that are not acknowledged, delivered or not.
+    /// The number of unacknowledged entries, delivered or not.
     pub waiting: u64,
-    /// Entries that are delivered and not acknowledged.
+    /// The number of entries that have been delivered but not acknowledged.
     pub pending: u64,
-    /// The time of arrival of the oldest unacknowledged entry.
+    /// The time of arrival of the oldest unacknowledged entry, if there is one.
     pub oldest: Option<Timestamp>,
-    /// The age of that entry by the clock of Redis; zero if there is none.
+    /// The age of the oldest unacknowledged entry according to the Redis clock, or zero if there is
+    /// none.
     pub oldest_age: Duration,
 }
 
 impl Queue<'_> {
-    /// Returns the number of entries in a stream, including acknowledged ones that are kept for
-    /// resuming subscribers.
+    /// Returns the number of entries in a stream, including acknowledged entries that have not been
+    /// trimmed yet.
     pub async fn length(self, stream: Stream) -> Result<u64, HotError> {
         self.store
             .call(async |connection| {
@@ -43,11 +47,12 @@ impl Queue<'_> {
             .await
     }
 
-    /// Returns the depth of a queue. O(log n) for n entries.
+    /// Returns the depth of a queue. O(log n + g) for n entries and g consumer groups.
     ///
-    /// The number of entries is exact, unless entries were deleted from the stream by hand and more
-    /// than a few are undelivered. Then it is derived from the number of waiting messages, or of
-    /// waiting plays, and not greater than the length of the stream.
+    /// [`QueueDepth::waiting`] is exact if fewer than 16 entries are undelivered. Otherwise, it is
+    /// based on the lag that Redis reports, which can be wrong or missing after undelivered entries
+    /// have been deleted or trimmed by hand. A missing lag is estimated from the number of waiting
+    /// messages or plays. The lag is limited to the length of the stream.
     pub async fn depth(self, stream: Stream) -> Result<QueueDepth, HotError> {
         let mut call = FIND_DEPTH.prepare_invoke();
         self.add_queue_arguments(&mut call, stream);
@@ -62,8 +67,8 @@ impl Queue<'_> {
         })
     }
 
-    /// Adds the keys and arguments of a script that reads the depth of a queue: the stream and its
-    /// group, and where the number of waiting items is.
+    /// Adds the keys and arguments that scripts use to read a queue: the stream, its group, and the
+    /// location of the number of waiting items.
     pub(super) fn add_queue_arguments(self, call: &mut ScriptInvocation<'_>, stream: Stream) {
         let keys = &self.store.keys;
         let (items, field) = match stream {
@@ -73,7 +78,7 @@ impl Queue<'_> {
         call.key(keys.stream(stream)).key(items).arg(stream.group()).arg(field);
     }
 
-    /// Returns the last delivered entry; `None` if there is no consumer group.
+    /// Returns the ID of the last delivered entry, or `None` if there is no consumer group.
     pub(crate) async fn find_last_delivered(
         self,
         stream: Stream,
@@ -81,15 +86,16 @@ impl Queue<'_> {
         Ok(self.find_group(stream).await?.map(|group| group.last_delivered))
     }
 
-    /// Returns the entry up to which all entries are acknowledged; `None` if there is no consumer
-    /// group.
+    /// Returns the ID up to which all entries have been acknowledged, or `None` if there is no
+    /// consumer group.
     pub async fn find_acked_up_to(self, stream: Stream) -> Result<Option<EntryId>, HotError> {
         let Some(group) = self.find_group(stream).await? else { return Ok(None) };
         let Ok(delivered) = group.last_delivered.parse::<EntryId>() else { return Ok(None) };
         if group.pending == 0 {
             return Ok(Some(delivered));
         }
-        // Entries that were delivered after the first read are pending after `delivered`.
+        // If the first pending entry was delivered after `delivered` was read, the ID of the entry
+        // is greater than `delivered`.
         let pending = self.find_first_pending(stream).await?;
         let before = pending.and_then(|id| id.parse::<EntryId>().ok()).map(EntryId::predecessor);
         Ok(Some(before.map_or(delivered, |before| before.min(delivered))))
@@ -108,7 +114,7 @@ impl Queue<'_> {
             .await;
         match reply {
             Ok(groups) => Ok(groups.iter().find_map(|fields| Group::parse(stream, fields))),
-            // Nothing was accepted yet.
+            // The stream does not exist yet.
             Err(error) if error.is_missing_key() => Ok(None),
             Err(error) => Err(error),
         }
@@ -119,14 +125,14 @@ impl Queue<'_> {
     }
 }
 
-/// A consumer group as `XINFO GROUPS` describes it.
+/// The state of a consumer group in the reply to `XINFO GROUPS`.
 struct Group {
     pending: u64,
     last_delivered: String,
 }
 
 impl Group {
-    /// Returns `None` if this is not the group of the workers.
+    /// Parses the workers' consumer group. Returns `None` for any other group.
     fn parse(stream: Stream, fields: &HashMap<String, Value>) -> Option<Self> {
         let text = |name: &str| match fields.get(name) {
             Some(Value::BulkString(text)) => String::from_utf8(text.clone()).ok(),

@@ -1,4 +1,4 @@
-//! Reading stream entries and pending entries page by page.
+//! Reads pages of stream entries and of pending entries.
 
 use deadpool_redis::redis::{self, FromRedisValue};
 
@@ -7,12 +7,13 @@ use crate::{
     queue::{Queue, Stream},
 };
 
-/// Entries read in one round trip.
+/// The maximum number of pending entries that one round trip reads.
 pub(super) const PAGE_ENTRIES: usize = 1_000;
 
 impl Queue<'_> {
-    /// Reads at most `count` entries of a stream with their fields as `F`. The bounds are those of
-    /// `XRANGE`: entry IDs, excluded after `(`, or `-` and `+`.
+    /// Reads at most `count` entries of a stream, with the fields of each entry as `F`. `from` and
+    /// `to` use the syntax of `XRANGE`: an entry ID, `(` and an ID for an exclusive bound, or `-`
+    /// and `+` for the ends of the stream.
     pub(super) async fn read_range<F: FromRedisValue>(
         self,
         stream: Stream,
@@ -34,7 +35,8 @@ impl Queue<'_> {
             .await
     }
 
-    /// Returns the IDs of at most `count` pending entries, starting at `from`.
+    /// Returns the IDs of at most `count` pending entries, starting at `from`, which has the same
+    /// syntax as in [`read_range`](Self::read_range).
     pub(super) async fn read_pending(
         self,
         stream: Stream,

@@ -1,21 +1,24 @@
--- Returns the unacknowledged entries of a queue. Follows groups.lua.
+-- Finds the numbers of unacknowledged entries and of waiting items in a queue, and the oldest
+-- unacknowledged entry. Loaded after groups.lua.
 --
--- KEYS  stream, waiting items: the hash of waiting messages, or the ledger
--- ARGV  group; the field of the ledger with the number of waiting items, or '' for the hash
--- Returns {number of undelivered entries, of pending ones, the ID of the oldest unacknowledged
--- entry or '', its age in ms, number of waiting items}.
+-- KEYS  stream; the hash of waiting messages, or the ledger
+-- ARGV  group; the ledger field with the number of waiting items, or '' to count the fields of the
+--       hash
+-- Returns {number of undelivered entries, number of pending entries, ID of the oldest
+-- unacknowledged entry or '', age of this entry in ms or 0, number of waiting items}.
 -- Complexity: O(log n + g) for n entries and g groups.
 --
--- Redis does not know the lag of a group after an undelivered entry was deleted, and reports a wrong
--- one after undelivered entries were trimmed. Therefore the first undelivered entries are counted.
--- If there are more and the lag is unknown, it is estimated by the waiting items, because counting
--- would read the whole backlog.
+-- Redis does not know the lag of a group after an undelivered entry has been deleted, and reports a
+-- wrong lag after undelivered entries have been trimmed. Therefore the script reads the first
+-- undelivered entries and counts them. If it reads COUNTED_MAX entries, it uses the lag instead,
+-- because counting all undelivered entries would read the whole backlog. If the lag is unknown, the
+-- script estimates it from the number of waiting items.
 local stream = KEYS[1]
--- At most a megabyte of messages.
+-- The total size of this many messages is at most about 1 MiB.
 local COUNTED_MAX = 16
 
 local length = call('XLEN', stream)
--- Without a group, nothing was delivered.
+-- If there is no group, no entry has been delivered.
 local group = find_groups(stream, ARGV[1])
     or { ['last-delivered-id'] = '0-0', ['pending'] = 0, ['lag'] = length }
 local after = read_undelivered(stream, group, COUNTED_MAX)

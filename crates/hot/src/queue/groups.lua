@@ -1,8 +1,9 @@
--- Entry IDs and consumer groups. Scripts that compare or read them begin with this file.
--- Complexity: O(1) per comparison, O(g) to read g groups.
+-- Functions for entry IDs and consumer groups. Scripts that use these functions include this file.
+-- Complexity: O(1) to compare IDs, O(g) to read g groups, O(log n + c) to read c of n entries.
 local call = redis.call
 
--- Compares numbers of any length as texts, because numbers in Lua are exact only up to 2^53.
+-- Returns whether the number `a` is smaller than `b`. Compares the digits as strings, because
+-- numbers in Lua are exact only up to 2^53.
 local function is_smaller(a, b)
     if #a ~= #b then
         return #a < #b
@@ -27,8 +28,8 @@ local function to_table(fields)
     return named
 end
 
--- Returns the group with this name, else nil, and the other groups. There are none if the stream
--- does not exist.
+-- Returns the group with this name, or nil if there is none, and a list of the other groups. Treats
+-- a missing stream as a stream without groups.
 local function find_groups(stream, name)
     local own, others = nil, {}
     if call('EXISTS', stream) == 1 then
@@ -44,7 +45,7 @@ local function find_groups(stream, name)
     return own, others
 end
 
--- Returns the first pending entry of a group, else nil.
+-- Returns the ID of the first pending entry of a group, or nil if there is none.
 local function find_first_pending(stream, group)
     if group['pending'] == 0 then
         return nil
@@ -53,20 +54,21 @@ local function find_first_pending(stream, group)
     return first and first[1]
 end
 
--- Returns at most `count` entries that were not delivered to a group.
+-- Returns the first entries, at most `count`, that have not been delivered to a group.
 local function read_undelivered(stream, group, count)
     return call('XRANGE', stream, '(' .. group['last-delivered-id'], '+', 'COUNT', count)
 end
 
--- Returns the number of waiting items: the fields of the hash `key`, or the value of its field `field`
--- if that is not ''. O(1).
+-- Returns the number of waiting items: the value of `field` in the hash `key`, or the number of
+-- fields in the hash if `field` is ''. O(1).
 local function count_waiting_items(key, field)
     local items = field == '' and call('HLEN', key) or call('HGET', key, field)
     return math.max(tonumber(items) or 0, 0)
 end
 
--- Returns an estimate of the entries of a stream that were not delivered to a group, by its waiting
--- items. O(1).
+-- Estimates the number of entries that have not been delivered to a group: the number of waiting
+-- items minus the number of pending entries, but at least 0 and at most the length of the stream.
+-- O(1).
 local function estimate_undelivered(stream, group, key, field)
     local estimate = count_waiting_items(key, field) - group['pending']
     return math.min(math.max(estimate, 0), call('XLEN', stream))

@@ -1,4 +1,5 @@
-//! The ledger in Redis: the current epoch and the items accepted in it.
+//! The ledger in Redis: the current epoch and, for each stream, the number of items accepted in the
+//! epoch.
 
 use std::collections::HashMap;
 
@@ -20,7 +21,7 @@ pub struct StreamLedger {
     pub epoch: String,
     /// The number of items accepted in the epoch.
     pub accepted: u64,
-    /// The newest entry of the stream, if there is one.
+    /// The ID of the newest entry that was appended to the stream, if there is one.
     pub newest: Option<String>,
 }
 
@@ -37,8 +38,8 @@ impl HotStore {
         Ledger { store: self }
     }
 
-    /// Returns a name for a new epoch: a UUIDv7 by the clock of Redis, so that smaller message IDs
-    /// are older than the epoch.
+    /// Returns a name for a new epoch: a UUIDv7 with a timestamp from the Redis clock, so that
+    /// message IDs smaller than the name are older than the epoch.
     pub(crate) fn new_epoch(&self) -> String {
         let millis = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
         let (seconds, nanos) = (millis / 1_000, (millis % 1_000) as u32 * 1_000_000);
@@ -48,7 +49,7 @@ impl HotStore {
 }
 
 impl Ledger<'_> {
-    /// Returns the ledger of a stream. Begins an epoch if there is none.
+    /// Begins an epoch if there is none, and returns the ledger of a stream.
     pub async fn find_or_begin(self, stream: Stream) -> Result<StreamLedger, HotError> {
         if let Some(ledger) = self.find(stream).await? {
             return Ok(ledger);
@@ -57,9 +58,9 @@ impl Ledger<'_> {
         Ok(StreamLedger { epoch, accepted: 0, newest: None })
     }
 
-    /// Returns the ledger of a stream, if an epoch has begun. Not a transaction, which a full Redis
-    /// would reject: if an epoch begins in between, `accepted` is the smaller number of the new
-    /// one.
+    /// Returns the ledger of a stream, or `None` if no epoch has begun. The reads do not form a
+    /// transaction, because a full Redis would reject a transaction. If a new epoch begins between
+    /// the reads, `epoch` is the previous epoch, but `accepted` is the number for the new epoch.
     pub async fn find(self, stream: Stream) -> Result<Option<StreamLedger>, HotError> {
         let keys = &self.store.keys;
         let (epoch, accepted, newest): (Option<String>, Option<u64>, Option<String>) = self
@@ -76,9 +77,9 @@ impl Ledger<'_> {
         Ok(epoch.map(|epoch| StreamLedger { epoch, accepted: accepted.unwrap_or(0), newest }))
     }
 
-    /// Returns whether Redis lost an entry that was once the newest: it is missing while older ones
-    /// exist, which trimming would have removed first, and it was not deleted by hand. O(log n) for
-    /// n entries.
+    /// Returns whether Redis has lost an entry that was once the newest entry. An entry is lost if
+    /// it is missing, an older entry exists, which trimming would have removed first, and neither
+    /// the missing entry nor a newer entry was deleted by hand. O(log n) for n entries.
     pub async fn is_entry_lost(self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
         if !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty() {
@@ -89,8 +90,9 @@ impl Ledger<'_> {
         Ok(!is_trimmed && queue.find_last_deleted(stream).await? < entry_id.parse().ok())
     }
 
-    /// Ends the epoch `previous`, because Redis lost data of it, and begins the next one. Returns
-    /// the current epoch, which another process may have begun.
+    /// Ends the epoch `previous` and begins the next epoch, unless another process has already done
+    /// so. Call this after Redis has lost data, or with an empty `previous` if there is no epoch.
+    /// Returns the current epoch.
     pub async fn begin_epoch(self, previous: &str) -> Result<String, HotError> {
         let keys = &self.store.keys;
         let mut call = BEGIN_EPOCH.prepare_invoke();
@@ -100,9 +102,9 @@ impl Ledger<'_> {
 }
 
 impl Queue<'_> {
-    /// Returns the last entry that was deleted from a stream by hand; the start of the stream if
-    /// there is none, and `None` if there is no stream. A trimmed entry does not count as deleted.
-    /// O(1).
+    /// Returns the greatest ID of the entries that have been deleted from a stream by hand. Returns
+    /// [`EntryId::START`] if no entry has been deleted, and `None` if the stream does not exist. A
+    /// trimmed entry does not count as deleted. O(1).
     pub(crate) async fn find_last_deleted(
         self,
         stream: Stream,

@@ -1,4 +1,4 @@
-//! Maintenance of the queues: removing idle consumers, and repairing changes made by hand.
+//! Maintains the queues: removes idle consumers, and repairs the effects of changes made by hand.
 
 use std::time::Duration;
 
@@ -27,32 +27,33 @@ script!(
 );
 script!(REMOVE_CONSUMERS, include_str!("remove_idle_consumers.lua"));
 
-/// A consumer without pending entries is removed when it has been idle for longer.
+/// The idle time after which a consumer without pending entries is removed.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(600);
-/// References to waiting messages that one call compares.
+/// The approximate number of waiting messages that one call compares with the queue.
 const REFERENCES_PER_CALL: usize = 250;
-/// The consumer of entries that were discarded from their group, until a worker claims them.
+/// The consumer that owns discarded entries until a worker claims them.
 const DISCARDED_CONSUMER: &str = "discarded";
-/// The idle time of such entries. It is longer than any `queue.claim_after`, so the next worker
-/// that searches for abandoned entries claims them.
+/// The idle time that is assigned to discarded entries. It is longer than any reasonable
+/// `queue.claim_after`, so the next worker that searches for abandoned entries claims them.
 const DISCARDED_IDLE: Duration = Duration::from_secs(24 * 3_600);
 
-/// The outcome of comparing waiting messages with the queue.
+/// The outcome of [`Queue::reconcile_waiting_messages`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconciledMessages {
     /// The cursor for the next call.
     pub cursor: String,
-    /// Messages whose entries were deleted from the stream before they were processed.
+    /// The number of waiting messages with entries that were deleted by hand.
     pub deleted: u64,
-    /// Messages whose entries were discarded from the group. They are pending again.
+    /// The number of waiting messages with entries that were discarded from the group and made
+    /// pending again.
     pub discarded: u64,
 }
 
 impl Queue<'_> {
-    /// Compares some of the waiting messages with the queue, beginning at a cursor, which is `0` at
-    /// first. Messages whose entries were deleted by hand cease to be waiting; entries that were
-    /// discarded from the group, as `XGROUP DELCONSUMER` does, become pending again.
-    /// O(log n) for n entries.
+    /// Compares some of the waiting messages with the queue, starting at `cursor`, which is `0` for
+    /// the first call. Removes a message from the waiting messages if its entry was deleted by
+    /// hand. Makes an entry pending again if it was discarded from the group, for example by
+    /// `XGROUP DELCONSUMER`. O(log n + g) for n entries and g consumer groups.
     pub async fn reconcile_waiting_messages(
         self,
         cursor: &str,
@@ -67,8 +68,8 @@ impl Queue<'_> {
         Ok(ReconciledMessages { cursor, deleted, discarded })
     }
 
-    /// Resets the number of waiting plays to zero if the queue is empty. O(g) for g consumer
-    /// groups.
+    /// Resets the number of waiting plays to zero if all entries have been acknowledged. O(log n +
+    /// g) for n entries and g consumer groups.
     pub async fn reconcile_waiting_plays(self) -> Result<(), HotError> {
         let (stream, keys) = (Stream::Plays, &self.store.keys);
         let mut call = RECONCILE_PLAYS.prepare_invoke();
@@ -76,16 +77,19 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Sets the lag that Redis reports where it is unknown or wrong, because entries were deleted or
-    /// trimmed by hand: exactly if all entries were read, else to an estimate. Autoscalers read it.
-    /// Returns whether it was set. O(log n) for n entries.
+    /// Corrects the lag that Redis reports and autoscalers read, after entries have been deleted or
+    /// trimmed by hand. Sets the lag to zero if all entries have been delivered. Sets an unknown
+    /// lag to an estimate once the group has passed all deleted entries. Returns whether the lag
+    /// was set. O(log n + g) for n entries and g consumer groups.
     pub async fn reconcile_lag(self, stream: Stream) -> Result<bool, HotError> {
         let mut call = RECONCILE_LAG.prepare_invoke();
         self.add_queue_arguments(&mut call, stream);
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Removes consumers of workers that no longer run. Returns their number. O(c) for c consumers.
+    /// Removes the consumers of stopped workers: consumers that have no pending entries and have
+    /// been idle for more than ten minutes. Returns the number of removed consumers. O(c) for c
+    /// consumers.
     pub async fn remove_idle_consumers(self, stream: Stream) -> Result<u64, HotError> {
         let mut call = REMOVE_CONSUMERS.prepare_invoke();
         call.key(self.store.keys.stream(stream)).arg(stream.group());

@@ -1,4 +1,5 @@
-//! The queues: Redis streams with one consumer group each. Delivery is at least once.
+//! The queues: Redis streams, each with one consumer group for its workers. Entries are delivered
+//! at least once.
 
 mod ack;
 mod consumer;

@@ -1,21 +1,23 @@
--- Compares some of the references to waiting messages with the queue. A reference is removed before
--- its entry is acknowledged. Therefore a delivered entry that has a reference and is not pending was
--- changed by hand. If it is missing, it was deleted from the stream, and the reference is removed.
--- If it exists, it was discarded with its consumer or acknowledged by hand, and it becomes pending
--- again, so that a worker claims it. Follows groups.lua.
+-- Compares some of the references to waiting messages with the queue. A worker removes a reference
+-- before it acknowledges the entry. Therefore a delivered entry that has a reference and is not
+-- pending was changed by hand. If the entry is missing, it was deleted from the stream, and the
+-- script removes the reference. If the entry exists, it was discarded with its consumer or
+-- acknowledged by hand, and the script makes the entry pending again, so that a worker claims it.
+-- The script also removes malformed references. Loaded after groups.lua.
 --
--- KEYS  waiting, stream
--- ARGV  group, cursor, number of references to compare, consumer that receives discarded entries,
---       their idle time in ms
+-- KEYS  waiting messages, stream
+-- ARGV  group, cursor, approximate number of references to compare, consumer that receives
+--       discarded entries, idle time of these entries in ms
 -- Returns {next cursor, number of removed references, number of discarded entries}.
--- Complexity: O(c log n) for c compared references and n entries.
+-- Complexity: O(c log n + g) for c compared references, n entries and g groups.
 local waiting, stream = KEYS[1], KEYS[2]
 local group = find_groups(stream, ARGV[1])
 if not group then
     return { '0', 0, 0 }
 end
 
--- Parsed once, because most references are of entries that are not delivered yet.
+-- The ID of the last delivered entry is parsed only once, because it is compared with every
+-- reference.
 local last_ms, last_seq = string.match(group['last-delivered-id'], '^(%d+)-(%d+)$')
 local function is_delivered(ms, seq)
     if ms ~= last_ms then

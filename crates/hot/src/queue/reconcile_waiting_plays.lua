@@ -1,9 +1,10 @@
--- Resets the number of waiting plays if the queue is empty. Corrects the count after entries were
--- deleted from the stream by hand or could not be read. Follows groups.lua.
+-- Resets the number of waiting plays to zero if all entries have been acknowledged. This corrects
+-- the number after entries have been deleted from the stream by hand or could not be read. Loaded
+-- after groups.lua.
 --
 -- KEYS  stream, ledger
 -- ARGV  group
--- Returns 1 if the queue is empty else 0.
+-- Returns 1 if the number was reset, else 0.
 -- Complexity: O(log n + g) for n entries and g groups.
 local group = find_groups(KEYS[1], ARGV[1])
 if not group or group['pending'] > 0 or #read_undelivered(KEYS[1], group, 1) > 0 then

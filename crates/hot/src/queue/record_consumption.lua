@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Adds consumption times to the totals of all workers.
+-- Adds consumption times to the totals for all workers.
 --
 -- KEYS  consumption
--- ARGV  waiting time of the latest item, sum of all waiting times, both in ms;
---       then per bucket: its number, number of items
--- Complexity: O(b) for b buckets of the batch.
+-- ARGV  consumption time of the latest item, sum of all consumption times, both in ms;
+--       then per bucket: bucket number, number of items
+-- Complexity: O(b) for b buckets in the batch.
 local call = redis.call
--- The clock of Redis, because those of the workers may differ.
+-- Uses the Redis clock, because the clocks of the workers can differ.
 local now = call('TIME')
 call('HSET', KEYS[1], 'latest_at', now[1] * 1000 + math.floor(now[2] / 1000), 'latest', ARGV[1])
 call('HINCRBY', KEYS[1], 'sum', ARGV[2])

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes consumers that have no pending entries and have been idle for long.
+-- Removes consumers that have no pending entries and have been idle for longer than the given time.
 --
 -- KEYS  stream
 -- ARGV  group, idle time in ms

@@ -3,7 +3,7 @@
 --
 -- KEYS  epoch, ledger
 -- ARGV  field of the process; then per report: field, value
--- Returns the current epoch, if there is one.
+-- Returns the current epoch, or nil if there is none.
 -- Complexity: O(r) for r reports.
 local call = redis.call
 local time = call('TIME')

@@ -1,6 +1,6 @@
-//! The streams.
+//! The streams that serve as queues.
 
-/// A stream whose entries are each processed by one worker.
+/// A stream that serves as a queue for the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// Messages, takes and deletions to be stored.
@@ -13,7 +13,7 @@ impl Stream {
     /// All streams.
     pub const ALL: [Self; 2] = [Self::Messages, Self::Plays];
 
-    /// Returns the name in the ledger, in dead letters and in metrics.
+    /// Returns the name of the stream, as used in the ledger, dead letters and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -22,7 +22,7 @@ impl Stream {
         }
     }
 
-    /// Returns the consumer group of the workers.
+    /// Returns the name of the workers' consumer group.
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Stream {
         }
     }
 
-    /// Returns the ledger field of this stream with the given suffix.
+    /// Returns the name of this stream's ledger field with the given suffix.
     pub(crate) fn ledger_field(self, suffix: &str) -> String {
         format!("{}.{suffix}", self.name())
     }

@@ -1,4 +1,4 @@
-//! Trimming the streams.
+//! Trims the streams.
 
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ script!(
     include_str!("trim_stream.lua"),
 );
 
-/// The maximum size of the entries trimmed in one step, which blocks Redis for a few milliseconds.
+/// The approximate maximum total size of the entries that one step trims, in bytes. A step blocks
+/// Redis for a few milliseconds.
 const STEP_BYTES: u64 = 64 * 1024 * 1024;
-/// The maximum number of steps of one run, more than any write rate requires each second.
+/// The maximum number of steps in one call. A stream that is trimmed every second needs fewer steps
+/// at any realistic write rate.
 const STEPS_MAX: usize = 50;
 
 /// The outcome of trimming a stream.
@@ -26,17 +28,19 @@ const STEPS_MAX: usize = 50;
 pub struct TrimOutcome {
     /// The number of trimmed entries.
     pub trimmed: u64,
-    /// Groups other than that of the workers that have not read all trimmed entries, at most ten.
+    /// The names of at most ten groups that belong to other programs and have not acknowledged all
+    /// entries that may be trimmed.
     pub other_groups: Vec<String>,
 }
 
 impl Queue<'_> {
-    /// Trims entries that are acknowledged by the workers and older than the resume window by the
-    /// clock of Redis. The window is shortened where the stream exceeds `bytes_max`, and ignored
-    /// where Redis is nearly full. Unacknowledged entries are never trimmed; groups that are not
-    /// Mayfly's are ignored.
+    /// Trims entries that the workers have acknowledged and that are older than the resume window,
+    /// according to the Redis clock. If the stream exceeds `bytes_max`, also trims the oldest
+    /// acknowledged entries within the window. If Redis uses more than 90% of its `maxmemory`,
+    /// ignores the window. Never trims entries that the workers have not acknowledged. Groups of
+    /// other programs do not prevent trimming.
     ///
-    /// O(log n + t) for t trimmed of n entries, in bounded steps.
+    /// O(log n + t + g) for t trimmed entries of n and g consumer groups, in bounded steps.
     pub async fn trim(
         self,
         stream: Stream,
@@ -52,7 +56,7 @@ impl Queue<'_> {
             let (trimmed, has_more, groups): (u64, bool, Vec<Vec<u8>>) =
                 self.store.call(async |connection| call.invoke_async(connection).await).await?;
             outcome.trimmed += trimmed;
-            // A name may consist of any bytes.
+            // The name of a group can contain any bytes.
             let names = groups.iter().map(|name| String::from_utf8_lossy(name).into_owned());
             outcome.other_groups = names.collect();
             if !has_more {

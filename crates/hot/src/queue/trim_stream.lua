@@ -1,20 +1,21 @@
--- Trims entries that Mayfly's group has acknowledged: those older than the resume window, and the
--- oldest ones where the stream exceeds a size. Frees memory, therefore it may run when Redis is
--- full. Follows groups.lua.
+-- Trims entries that Mayfly's group has acknowledged: entries older than the resume window, and the
+-- oldest entries if the stream exceeds its maximum size. The script frees memory, so it may run
+-- when Redis is full. Loaded after groups.lua.
 --
 -- KEYS  stream
--- ARGV  group, resume window in ms, bytes max, bytes trimmed at most
--- Returns {number of trimmed entries, 1 if more can be trimmed now else 0, the names of other groups
--- that have not read all entries that may be trimmed}.
--- Complexity: O(log n + t + g) for t trimmed of n entries and g groups.
+-- ARGV  group, resume window in ms, maximum size of the stream in bytes, approximate maximum total
+--       size of the trimmed entries in bytes
+-- Returns {number of trimmed entries, 1 if more entries can probably be trimmed now, else 0, names
+-- of at most ten other groups that have not acknowledged all entries that may be trimmed}.
+-- Complexity: O(log n + t + g) for t trimmed entries of n and g groups.
 --
--- Groups that are not Mayfly's do not keep entries, because a forgotten one would stop the
--- trimming.
+-- Groups of other programs do not prevent trimming, because a forgotten group would prevent it
+-- permanently.
 local stream = KEYS[1]
 local window, bytes_max, step_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
--- Redis trims whole nodes of usually 100 entries.
+-- Redis trims whole nodes of the stream, which contain at most 100 entries by default.
 local STEP_ENTRIES_MIN, STEP_ENTRIES_MAX = 100, 10000
--- A larger sample makes the estimate of the size more exact if messages differ in size.
+-- Redis estimates the size of the stream from this number of nodes.
 local SIZE_SAMPLES = 100
 local GROUPS_MAX = 10
 
@@ -35,7 +36,7 @@ end
 local own, others = find_groups(stream, ARGV[1])
 local oldest = own and find_oldest()
 if not oldest then
-    -- Nothing was read yet, or the stream is empty.
+    -- The group does not exist, or the stream is empty.
     return { 0, 0, {} }
 end
 local floor = find_floor(own)
@@ -44,9 +45,9 @@ local bytes = math.max(call('MEMORY', 'USAGE', stream, 'SAMPLES', SIZE_SAMPLES) 
 local step = math.floor(step_bytes * length / bytes)
 step = math.min(math.max(step, STEP_ENTRIES_MIN), STEP_ENTRIES_MAX)
 
--- By age. The entry that was the newest when the window began is kept: it is still the position of
--- subscribers that have received nothing since. It is searched only if there is one: to find none,
--- Redis would walk the whole stream.
+-- Trim by age. The entry that was the newest when the window began is kept, because it is still the
+-- position of subscribers that have received nothing since. The script searches for this entry only
+-- if it exists, because Redis would otherwise walk the whole stream.
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local edge_ms = string.format('%.0f', math.max(now - window, 0))
@@ -56,7 +57,7 @@ if not is_before(edge_ms .. '-0', oldest) then
     trimmed = call('XTRIM', stream, 'MINID', '~', cut, 'LIMIT', step)
 end
 
--- By size: the oldest entries, but never the newest one.
+-- Trim by size: the oldest entries, but never the newest entry.
 local excess = math.floor(length * (1 - bytes_max / bytes)) - trimmed
 if excess > 0 and trimmed < step then
     local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]

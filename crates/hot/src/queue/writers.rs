@@ -1,5 +1,6 @@
-//! The processes that accept items. Each registers itself in the ledger, and reports how many items
-//! of an ended epoch it has seen, because Redis loses the number together with its data.
+//! The processes that accept items. Each process registers itself in the ledger. After an epoch has
+//! ended, each process reports the greatest total of accepted items that it received from Redis in
+//! the epoch, because Redis can have lost this total together with other data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,43 +15,45 @@ use crate::{
 
 script!(REPORT, include_str!("report_writer.lua"));
 
-/// The beginning of the fields of the ledger that contain the time in ms at which a process
-/// registered itself: `writer <process>`.
+/// The prefix of the ledger fields `writer <process>`. Each field contains the time of the last
+/// registration of the process, in ms.
 const WRITER: &str = "writer ";
-/// The beginning of the fields with the reports: `report <epoch> <stream> <process>` to
-/// `<accepted> <unresolved>`.
+/// The prefix of the ledger fields `report <epoch> <stream> <process>`. Each field contains the
+/// numbers `<accepted> <unresolved>`.
 const REPORT_FIELD: &str = "report ";
-/// A process that has not registered itself for this time no longer runs. It registers itself every
-/// second.
+/// The maximum age of a registration, in ms. A process without a more recent registration is
+/// considered stopped. Processes renew their registrations every second.
 const WRITER_AGE_MAX_MS: i64 = 5_000;
 
-/// The last number of accepted items of an ended epoch that a process has seen.
+/// The report of a process about an ended epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterReport {
-    /// The process.
+    /// The name of the process.
     pub writer: String,
-    /// The epoch.
+    /// The ended epoch.
     pub epoch: String,
     /// The stream.
     pub stream: Stream,
-    /// The number of accepted items.
+    /// The greatest total of accepted items that the process received from Redis in the epoch.
     pub accepted: u64,
-    /// The items of writes whose outcome is unknown: they may have been accepted afterward.
+    /// The number of items in later writes with unknown outcomes. Redis can have accepted these
+    /// items in addition to `accepted`.
     pub unresolved: u64,
 }
 
 /// The processes that accept items, and their reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Writers {
-    /// The processes that can write.
+    /// The names of the processes that have a current registration.
     pub active: BTreeSet<String>,
-    /// The reports.
+    /// The reports about ended epochs.
     pub reports: Vec<WriterReport>,
 }
 
 impl Ledger<'_> {
-    /// Registers this process under a unique name, and reports the epochs that have ended. Call it
-    /// every second. O(r) for r reports.
+    /// Registers this process under the unique name `writer`, and stores its reports about ended
+    /// epochs. Then reads the current epoch, so that the next call reports the epochs that have
+    /// ended. Call this every second. O(r) for r reports.
     pub async fn report_writer(self, writer: &str) -> Result<(), HotError> {
         let (keys, totals) = (&self.store.keys, &self.store.accepted_totals);
         let (known, ended) = (totals.known_epochs(), totals.ended_epochs());
@@ -66,13 +69,13 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    /// Removes a process that no longer writes. O(1).
+    /// Removes the registration of a process that has stopped accepting items. O(1).
     pub async fn remove_writer(self, writer: &str) -> Result<(), HotError> {
         self.remove_fields(&[format!("{WRITER}{writer}")]).await
     }
 
-    /// Returns the processes that accept items, and their reports, and removes processes that no
-    /// longer run. O(w) for w processes.
+    /// Removes expired registrations, and returns the registered processes and all reports.
+    /// O(w + r) for w processes and r reports.
     pub async fn list_writers(self) -> Result<Writers, HotError> {
         let ((seconds, micros), fields): ((i64, i64), BTreeMap<String, String>) = self
             .store
@@ -104,7 +107,7 @@ impl Ledger<'_> {
         Ok(writers)
     }
 
-    /// Removes a report that Postgres stores. O(1).
+    /// Removes a report. Call this only after Postgres has stored or rejected the report. O(1).
     pub async fn remove_report(self, report: &WriterReport) -> Result<(), HotError> {
         let WriterReport { writer, epoch, stream, .. } = report;
         self.remove_fields(&[format!("{REPORT_FIELD}{epoch} {} {writer}", stream.name())]).await

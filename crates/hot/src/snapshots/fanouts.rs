@@ -9,14 +9,15 @@ script!(REPORT, include_str!("report_fanout.lua"));
 /// The report of a ws-fanout process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FanoutReport {
-    /// Its open connections.
+    /// The number of open connections.
     pub connections: u64,
-    /// The number of frames that it has sent since it was started.
+    /// The number of frames that the process has sent since it started.
     pub delivered: u64,
 }
 
 impl FanoutReport {
-    /// Parses the time of a report in ms, and the report.
+    /// Parses a stored report. Returns the time of the report in ms, and the report, or `None` if
+    /// the text is malformed.
     pub(super) fn parse(text: &str) -> Option<(i64, Self)> {
         let mut words = text.split(' ');
         let at = words.next()?.parse().ok()?;
@@ -40,7 +41,7 @@ impl HotStore {
 }
 
 impl Fanouts<'_> {
-    /// Stores the report of a process. O(1).
+    /// Stores the report of the process `name` with the current time. O(1).
     pub async fn report(self, name: &str, report: FanoutReport) -> Result<(), HotError> {
         let mut call = REPORT.prepare_invoke();
         call.key(self.store.keys.fanouts());

@@ -1,4 +1,4 @@
-//! Snapshots that are stored and published: the statistics, the pulse and its inputs.
+//! Stores and publishes the statistics and the pulse, and reads the totals that the pulse reports.
 
 mod fanouts;
 mod state;
@@ -17,24 +17,24 @@ use mayfly_core::Timestamp;
 
 use crate::{connection::HotStore, metrics as names};
 
-/// The maximum difference between the clocks of publishers. A snapshot that is further in the
-/// future was written by a wrong clock and is overwritten.
+/// The maximum difference between the clocks of two publishers, if both clocks are correct. A
+/// snapshot with a time further in the future comes from a wrong clock and is overwritten.
 pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// The outcome of publishing a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// The snapshot is stored and published.
+    /// The snapshot was stored, and was published unless the publication failed.
     Published,
-    /// Nothing was published: the stored snapshot is as new or newer.
+    /// Nothing was published: the stored snapshot is at least as new.
     Stale,
     /// Nothing was published: the lease was lost.
     NotLeader,
 }
 
 impl PublishOutcome {
-    /// Parses the reply of a script that stores and publishes a snapshot. Counts a failed
-    /// publication.
+    /// Parses the reply from a script that stores and publishes a snapshot. Counts a failed
+    /// publication in a metric.
     pub(crate) fn from_reply(reply: &[u8]) -> Self {
         match *reply {
             [2, failed] => {
@@ -47,7 +47,8 @@ impl PublishOutcome {
     }
 }
 
-/// Returns whether the time of a snapshot is plausible. Otherwise a wrong clock wrote it.
+/// Returns whether the time of a snapshot is plausible: at most 60 s in the future. An implausible
+/// time comes from a wrong clock.
 #[must_use]
 pub fn is_plausible_time(generated_at: Timestamp, now: Timestamp) -> bool {
     generated_at <= now.plus(CLOCK_SKEW_MAX)

@@ -3,8 +3,8 @@
 --
 -- KEYS  lease, state
 -- ARGV  value of the lease, state, feed, TTL in ms or 0 for none
--- Returns {0} if the lease was lost, else {1, 1 if the publication failed else 0}.
--- Complexity: O(s) for s subscribed processes.
+-- Returns {0} if the lease was lost, else {1, 1 if the publication failed, else 0}.
+-- Complexity: O(s) for s subscribers.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end

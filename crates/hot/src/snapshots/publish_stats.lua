@@ -3,12 +3,13 @@
 --
 -- KEYS  lease, stats
 -- ARGV  value of the lease, statistics, their time, the latest plausible time, feed
--- Returns {0} if the lease was lost, {1} if the stored statistics are as new, else
--- {2, 1 if the publication failed else 0}.
--- Complexity: O(s) for s subscribed processes.
+-- Returns {0} if the lease was lost, {1} if the stored statistics are at least as new, else
+-- {2, 1 if the publication failed, else 0}.
+-- Complexity: O(b + s) for b bytes of statistics and s subscribers.
 --
--- Times are texts of the same length. A stored time that is not plausible was written by a wrong
--- clock and is overwritten, as is a key of another type.
+-- Times are strings of the same length, so their string order is chronological. Stored statistics
+-- with an implausible time come from a wrong clock and are overwritten, as is a key of the wrong
+-- type.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end

@@ -1,4 +1,5 @@
-//! State feeds: each publication replaces the one before, and the last one is stored under a key.
+//! State feeds. Each published state replaces the previous state, and a key stores the latest
+//! state.
 
 use bytes::Bytes;
 use deadpool_redis::redis;
@@ -13,12 +14,12 @@ use crate::{
 
 script!(PUBLISH, include_str!("publish_state.lua"));
 
-/// The maximum size of a state. Longer values were written by another program.
+/// The maximum size of a state, in bytes. Larger values come from another program.
 pub(crate) const STATE_BYTES_MAX: usize = 256 * 1024;
 
 impl Snapshots<'_> {
-    /// Returns the state that was last published, if there is one. A key of another type has none:
-    /// the next publication overwrites it.
+    /// Returns the last published state, if there is one. Treats a key as missing if it has the
+    /// wrong type or its value is too large. The next publication overwrites the key.
     pub async fn find_state(self, feed: StateFeed) -> Result<Option<Bytes>, HotError> {
         let key = self.store.keys.state(feed);
         let state: Result<Vec<u8>, HotError> = self
@@ -33,8 +34,9 @@ impl Snapshots<'_> {
         Ok((1..=STATE_BYTES_MAX).contains(&state.len()).then(|| state.into()))
     }
 
-    /// Stores and publishes a state, JSON, if the lease is held. Returns whether it is. Unlike
-    /// [`Self::publish_stats`], it also replaces a newer state. O(1).
+    /// Stores and publishes a state (JSON) if the lease is held. Returns whether the lease is held.
+    /// Unlike [`Self::publish_stats`], also replaces a newer state. Counts a failed publication in
+    /// a metric. O(n) for n subscribers.
     pub async fn publish_state(
         self,
         lease: &Lease,

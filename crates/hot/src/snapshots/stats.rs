@@ -1,4 +1,4 @@
-//! Publishing the statistics.
+//! Publishes the statistics.
 
 use mayfly_core::{Feed, StateFeed, Timestamp};
 
@@ -11,8 +11,8 @@ use crate::{
 script!(PUBLISH, include_str!("publish_stats.lua"));
 
 impl Snapshots<'_> {
-    /// Stores and publishes the statistics, JSON, if the lease is held and there are no newer ones.
-    /// O(1).
+    /// Stores and publishes the statistics (JSON) if the lease is held, unless the stored
+    /// statistics are at least as new. O(b + n) for b bytes of statistics and n subscribers.
     pub async fn publish_stats(
         self,
         lease: &Lease,

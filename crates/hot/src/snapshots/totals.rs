@@ -10,23 +10,24 @@ use crate::{
     snapshots::{FanoutReport, Snapshots},
 };
 
-/// A process that has not reported for this time no longer runs.
+/// The maximum age of a report, in ms. A process without a more recent report is considered
+/// stopped.
 const REPORT_MAX_AGE_MS: i64 = 5_000;
 
 /// The totals at one point in time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Messages and plays accepted in this epoch.
+    /// The number of messages and plays accepted in the current epoch.
     pub accepted: u64,
-    /// Messages and plays that are not stored or counted yet.
+    /// The number of accepted messages and plays that have not been stored or counted yet.
     pub waiting: u64,
-    /// The report of each ws-fanout process by its name.
+    /// The current report of each ws-fanout process, by the name of the process.
     pub fanouts: HashMap<String, FanoutReport>,
 }
 
 impl Snapshots<'_> {
-    /// Returns the current totals and removes the reports of processes that no longer run. O(n) for
-    /// n ws-fanout processes. A key that cannot be read counts as empty.
+    /// Removes the reports of stopped processes and returns the current totals. Treats a key that
+    /// cannot be read as empty. O(n) for n ws-fanout processes.
     pub async fn find_totals(self) -> Result<Totals, HotError> {
         let keys = &self.store.keys;
         let fields = Stream::ALL.map(|stream| stream.ledger_field("accepted"));

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Lists hosts that live clients watch and removes expired ones.
+-- Removes expired watches and lists the hosts that clients watch.
 --
 -- KEYS  watched hosts
 -- ARGV  time to live of a watch in ms, maximum number of hosts

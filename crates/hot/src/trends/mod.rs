@@ -1,4 +1,4 @@
-//! Trending pages: trend snapshots, watched hosts, and calls of the upstream source.
+//! Trending pages: trend snapshots, watched hosts, and calls to the visitor source.
 
 mod registration;
 mod source;
@@ -25,16 +25,15 @@ use crate::{
 
 script!(PUBLISH, include_str!("publish_trend.lua"));
 
-/// The maximum size of a trend snapshot. 100 pages with the longest names take about 530 KB; longer
-/// values were written by another program.
+/// The maximum size of a trend snapshot, in bytes. A snapshot of 100 pages with the longest names
+/// takes about 530 KB. Larger values come from another program.
 pub(crate) const TREND_BYTES_MAX: usize = 1024 * 1024;
-/// The time to live of a trend snapshot: as long as Postgres keeps samples.
+/// The time to live of a trend snapshot. Postgres retains samples for the same time.
 const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);
-/// Hosts in one round trip.
+/// The maximum number of hosts in one round trip.
 const HOSTS_PER_CALL: usize = 50;
 
-/// Parses the members of a set of hosts. Skips members that are not valid hosts, which another
-/// program added.
+/// Parses the members of a set of hosts. Skips invalid hosts, which come from another program.
 pub(crate) fn parse_hosts(members: Vec<Vec<u8>>) -> Vec<Host> {
     let texts = members.into_iter().filter_map(|member| String::from_utf8(member).ok());
     texts.filter_map(|text| Host::parse(text).ok()).collect()
@@ -55,8 +54,9 @@ impl HotStore {
 }
 
 impl Trends<'_> {
-    /// Stores and publishes a trend snapshot, if the lease is held and there is no newer one. It is
-    /// stored as JSON under `keys.rising(host)` for 48 h and published on `feed:rising`. O(1).
+    /// Stores and publishes a trend snapshot as JSON if the lease is held, unless the stored
+    /// snapshot is at least as new. The snapshot is stored under `keys.rising(host)` for 48 h and
+    /// published on the `rising` feed. O(b + n) for b bytes of a snapshot and n subscribers.
     ///
     /// # Panics
     /// Never: a trend snapshot is plain data.
@@ -84,8 +84,9 @@ impl Trends<'_> {
         Ok(found.first().and_then(|json| serde_json::from_slice(json).ok()))
     }
 
-    /// Returns the newest trend snapshots of those hosts that have one, JSON as it was published,
-    /// at most 1 MiB each. A key of another type is skipped: the next publication overwrites it.
+    /// Returns the newest trend snapshot of each host that has one, as the published JSON. Skips a
+    /// key if it has the wrong type or its value is larger than 1 MiB. The next publication
+    /// overwrites the key.
     pub async fn find_many(self, hosts: &[Host]) -> Result<Vec<Bytes>, HotError> {
         let mut found = Vec::new();
         for chunk in hosts.chunks(HOSTS_PER_CALL) {

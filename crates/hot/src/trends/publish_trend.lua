@@ -4,13 +4,14 @@
 -- KEYS  lease, snapshot
 -- ARGV  value of the lease, snapshot, its sampling time, the latest plausible sampling time, feed,
 --       time to live in ms
--- Returns {0} if the lease was lost, {1} if there is a snapshot that is as new, else
--- {2, 1 if the publication failed else 0}.
--- Complexity: O(b + s) for b bytes of a snapshot and s subscribed processes.
+-- Returns {0} if the lease was lost, {1} if the stored snapshot is at least as new, else
+-- {2, 1 if the publication failed, else 0}.
+-- Complexity: O(b + s) for b bytes of a snapshot and s subscribers.
 --
--- Times are texts of the same length. A stored time that is not plausible was written by a wrong
--- clock and is overwritten, as is a key of another type. JSON escapes quotes within texts, so the first match is the sampling
--- time of the snapshot.
+-- Times are strings of the same length, so their string order is chronological. A stored snapshot
+-- with an implausible time comes from a wrong clock and is overwritten, as is a key of the wrong
+-- type. JSON escapes quotes within strings, so the first match is the sampling time of the
+-- snapshot.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return { 0 }
 end

@@ -1,15 +1,18 @@
 #!lua
--- Records the outcome of a call of the source of visitors, for the callers that wait for it.
+-- Records the outcome of a call to the visitor source for the callers that wait for this outcome.
 --
 -- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, refused key,
 --       unregistered keys
--- ARGV  value of the lease, host, digest of the key, the key, 1 if it was a candidate, the outcome
---       (answered, refused, forbidden, failed), pause in ms or 0, end of the call in ms, 1 if it
---       was a refresh, the beginning of a key to be registered in Postgres or '', maximum number of
---       accepted keys, time to live of a refusal in ms, of the state in ms, of accepted keys in ms,
---       maximum delay until the call arrived at the source in ms
--- Returns 1, or 0 if the lease was lost: then nothing is recorded, and the host stays requested.
--- Complexity: O(k log k) for k keys of the host, at most 100, and the requested hosts.
+-- ARGV  value of the lease; host; digest of the key; the key; 1 if the call was a trial of the key,
+--       else 0; the outcome (answered, refused, forbidden, failed); pause in ms or 0; time in ms
+--       when the call ended; 1 if the call was a refresh, else 0; the first characters of a key to
+--       register in Postgres or ''; maximum number of accepted keys; times to live in ms of a
+--       refusal, of the state and of the accepted keys; maximum delay in ms until the call reached
+--       the source
+-- Returns 1. If the lease was lost, returns 0 and records nothing, so that the host stays
+-- requested.
+-- Complexity: O(k log k + log h) for k keys of the host, at most 100 candidates and 100 accepted
+-- keys, and h requested hosts.
 local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local refused, unregistered = KEYS[7], KEYS[8]
@@ -22,8 +25,8 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local text_now = string.format('%.0f', now)
 
--- The call may have arrived at the source some time after it was taken. The interval until the next
--- call counts from its arrival.
+-- The call may have reached the source some time after take_source_call.lua recorded it. The
+-- interval between calls begins when a call reaches the source.
 local called_at = tonumber(call('HGET', source, 'called_at') or 0)
 local arrived_at = math.min(tonumber(ARGV[8]), called_at + ARGV[15])
 if arrived_at > called_at then
@@ -61,13 +64,13 @@ if outcome == 'answered' then
     call('HSET', source, 'sampled_at', ARGV[8])
     call('HDEL', source, 'wanted_at', 'failed_at', 'failure')
 elseif is_refusal and is_trial then
-    -- The refusal of a candidate says nothing about the host: the next call uses an accepted key.
+    -- The source may still accept another key, so the next call prefers an accepted key.
     call('HSET', source, 'use_accepted', '1')
 else
     call('HSET', source, 'failed_at', text_now, 'failure', is_refusal and 'refused' or 'failed')
     call('HDEL', source, 'wanted_at')
     if not is_refusal then
-        -- All waiting callers receive the failure, regardless of their key.
+        -- All waiting callers receive the failure, regardless of the keys that they sent.
         call('DEL', candidates)
     end
 end

@@ -1,27 +1,26 @@
-//! Keys that the source accepted and that are not registered in Postgres yet.
+//! Keys that the source accepted and that have not been registered in Postgres yet.
 
 use deadpool_redis::redis;
 use mayfly_core::{Host, KeyHash};
 
 use crate::{connection::HotError, trends::source::Source};
 
-/// Keys returned by one call.
+/// The maximum number of keys that one call returns.
 const KEYS_PER_CALL: usize = 100;
 
-/// A key that the source accepted and that is not registered in Postgres yet.
+/// A key that the source accepted and that has not been registered in Postgres yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnregisteredKey {
     /// The digest of the key.
     pub digest: KeyHash,
-    /// The beginning of the key.
+    /// The first characters of the key.
     pub start: String,
-    /// The host for which it was accepted.
+    /// The host for which the source accepted the key.
     pub host: Host,
 }
 
 impl Source<'_> {
-    /// Returns some of the unregistered keys, without those that are malformed. O(n) for n returned
-    /// keys.
+    /// Returns some of the unregistered keys. Skips malformed entries. O(n) for n returned keys.
     pub async fn find_unregistered_keys(self) -> Result<Vec<UnregisteredKey>, HotError> {
         let found: Vec<(Vec<u8>, Vec<u8>)> = self
             .store
@@ -37,7 +36,7 @@ impl Source<'_> {
         Ok(found.iter().filter_map(|(field, start)| parse_key(field, start)).collect())
     }
 
-    /// Removes a key that is registered now. O(1).
+    /// Removes a key from the unregistered keys after it has been registered. O(1).
     pub async fn mark_key_registered(self, key: &UnregisteredKey) -> Result<(), HotError> {
         let field = format!("{} {}", key.digest, key.host);
         let mut command = redis::cmd("HDEL");

@@ -1,16 +1,17 @@
 #!lua
--- Requests a call of the source of visitors for a host. The caller's key becomes a candidate unless
--- the source is known to accept or refuse it.
+-- Requests a call to the visitor source for a host. The caller's key becomes a candidate unless the
+-- source is known to accept or refuse this key.
 --
 -- KEYS  source, candidates, accepted keys, refused key, requested hosts
 -- ARGV  host, digest of the key, the key, maximum number of hosts, maximum number of candidates,
---       time to live of candidates in ms, freshness of an outcome in ms, time to live of the state
---       in ms
--- Returns 1, or 0 if too many are waiting.
+--       time to live of candidates in ms, maximum age in ms of an outcome that makes a call
+--       unnecessary, time to live of the state in ms
+-- Returns 1, or 0 if too many hosts or candidates are waiting.
 -- Complexity: O(log h) for h requested hosts, at most ARGV[4].
 --
--- A caller has read the state before. If an outcome arrived in between, the next read finds it and
--- no call is needed, so that hundreds of concurrent callers cause a single call.
+-- A caller reads the state before and after this request. If an outcome arrives between the reads,
+-- the second read finds the outcome, and no call is needed. Therefore one call can serve many
+-- concurrent callers.
 local call = redis.call
 local source, candidates, requested = KEYS[1], KEYS[2], KEYS[5]
 local host, digest = ARGV[1], ARGV[2]

@@ -1,4 +1,4 @@
-//! Calls of the upstream source, for the elected publisher that makes them.
+//! Decides on calls to the visitor source and records their outcomes, for the elected publisher.
 
 use std::{fmt, time::Duration};
 
@@ -17,29 +17,29 @@ use crate::{
 script!(TAKE, include_str!("take_source_call.lua"));
 script!(RECORD, include_str!("record_source_call.lua"));
 
-/// The maximum time between recording a call and its arrival at the source.
+/// The assumed maximum time between recording a call and its arrival at the source.
 const ARRIVAL_DELAY_MAX: Duration = Duration::from_secs(1);
 /// The maximum number of calls for a host per clock minute.
 const CALLS_PER_MINUTE: u32 = 200;
-/// The maximum number of accepted keys of a host.
+/// The maximum number of accepted keys for a host.
 const ACCEPTED_KEYS_MAX: usize = 100;
-/// The time to live of accepted keys after one of the host was last accepted.
+/// The time to live of a host's accepted keys after the source last accepted one of them.
 const ACCEPTED_KEYS_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long a key stays refused for a host.
+/// How long the refusal of a key for a host is stored.
 const REFUSAL_TTL: Duration = Duration::from_secs(60);
 
 /// The reason for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallReason {
-    /// A caller requested it.
+    /// A caller requested the call.
     Requested,
-    /// A live client watches the host.
+    /// A client watches the host.
     Watched,
-    /// The host has not been sampled since this time.
+    /// A periodic refresh is due: the host has not been refreshed since this time.
     Refresh(Timestamp),
 }
 
-/// A call to be made now. It counts as made.
+/// A call to make immediately. The call has already been recorded as made.
 #[derive(Clone)]
 pub struct SourceCall {
     /// The host to sample.
@@ -48,9 +48,9 @@ pub struct SourceCall {
     pub key: String,
     /// The digest of the key.
     pub digest: KeyHash,
-    /// Whether the source has not accepted the key for this host before.
+    /// Whether the key is a candidate that is not known to be valid for this host.
     pub is_trial: bool,
-    /// The time of the call by the clock of Redis.
+    /// The time when the call was recorded, according to the Redis clock.
     pub called_at: Timestamp,
     /// Whether the reason is [`CallReason::Refresh`].
     pub is_refresh: bool,
@@ -64,8 +64,8 @@ impl fmt::Debug for SourceCall {
 }
 
 impl SourceCall {
-    /// Returns the first characters of the key, for recognition: at most a quarter of it and at
-    /// most 8.
+    /// Returns the first characters of the key, so that people can recognize the key: a quarter of
+    /// its characters, but at least 1 and at most 8.
     #[must_use]
     pub fn key_start(&self) -> String {
         let length = (self.key.chars().count() / 4).clamp(1, limits::API_KEY_START_CHARS);
@@ -73,7 +73,7 @@ impl SourceCall {
     }
 }
 
-/// The reason why no call is made.
+/// The reason not to make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallDenied {
     /// The lease was lost.
@@ -82,26 +82,26 @@ pub enum CallDenied {
     TooSoon(Duration),
     /// There is no key to call with, or no reason for a call.
     NothingToDo,
-    /// The source must not be called for this time. Callers receive a failure.
+    /// The source must not be called until this time has passed. Callers receive a failure.
     Paused(Duration),
 }
 
-/// The decision whether a call is made.
+/// The call to make, or the reason not to make a call.
 pub type CallDecision = Result<SourceCall, CallDenied>;
 
 /// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceOutcome {
-    /// The source answered, and the answer is published.
+    /// The source answered, and the answer has been published.
     Answered {
         /// Whether the key is registered for the host in Postgres.
         is_registered: bool,
     },
-    /// The source refused the host: 4xx.
+    /// The source refused the host: a 4xx status other than 401, 403 and 429.
     Refused,
     /// The source refused the key: 401 or 403.
     Forbidden,
-    /// The call failed otherwise.
+    /// The call failed for another reason.
     Failed,
 }
 
@@ -117,7 +117,7 @@ impl SourceOutcome {
 }
 
 impl Source<'_> {
-    /// Lists hosts with requested calls, by the time of the first request. O(n) for n hosts.
+    /// Lists hosts with requested calls, in the order of their first requests. O(n) for n hosts.
     pub async fn list_requested_hosts(self) -> Result<Vec<Host>, HotError> {
         let hosts = self
             .store
@@ -133,8 +133,8 @@ impl Source<'_> {
         Ok(parse_hosts(hosts))
     }
 
-    /// Decides whether the source is called for a host now, and with which key. The call counts as
-    /// made even if this process crashes. O(k) for k keys of the host.
+    /// Decides whether to call the source for a host now, and with which key. If so, records the
+    /// call, which then counts as made even if this process crashes. O(k) for k keys of the host.
     pub async fn take_call(
         self,
         lease: &Lease,
@@ -159,9 +159,10 @@ impl Source<'_> {
         Ok(parse_decision(host, reason, &reply)?)
     }
 
-    /// Records the outcome of a call that ended at `ended_at` by the clock of Redis, and a pause if
-    /// the source requests one. Returns false, and records nothing, if the lease was lost: the next
-    /// leader makes the call again. O(log k) for k keys of the host.
+    /// Records the outcome of a call that ended at `ended_at` according to the Redis clock, and a
+    /// pause if the source requests one. If the lease was lost, returns false and records nothing.
+    /// The next leader then repeats a requested call. O(k log k + log n) for k keys of the host and
+    /// n requested hosts.
     pub async fn record_call(
         self,
         lease: &Lease,

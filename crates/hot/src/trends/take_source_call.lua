@@ -1,16 +1,20 @@
 #!lua
--- Decides whether the source of visitors is called for a host now, and with which key. Records the
--- call before it is made, so that neither another process nor a restarted one calls too soon.
+-- Decides whether to call the visitor source for a host now, and with which key. Records a call
+-- before it is made, so that neither another process nor a restarted process calls the source too
+-- soon.
 --
 -- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
 --       version
--- ARGV  value of the lease, host, interval between calls in ms, calls per minute, 1 if the host is
---       called regardless of requests, the time since which it must have been sampled or '', time
---       to live of the state in ms
--- Returns {0} if the lease was lost; {1, ms} if it is too soon; {2} if there is nothing to do;
--- {3, ms} if the source must not be called for this time, in which case callers receive a failure;
--- {4, 1 if the key is a candidate else 0, its digest, the key, now in ms} if it is to be called.
--- Complexity: O(k) for k keys of the host, at most 100 candidates and 100 accepted ones.
+-- ARGV  value of the lease; host; interval between calls in ms; maximum number of calls per minute;
+--       1 to call the source even if no caller requested a call, else 0; for a refresh, the time
+--       in ms before which the last refresh must have taken place, else ''; time to live of the
+--       state in ms
+-- Returns {0} if the lease was lost; {1, ms} if the next call is allowed after this time; {2} if
+-- there is nothing to do; {3, ms} if the source must not be called until this time has passed, in
+-- which case callers receive a failure; {4, 1 if the call is a trial of a candidate, else 0, digest
+-- of the key, the key, now in ms} to call the source. A call with a candidate is a trial unless the
+-- candidate is an API key that is valid for the host.
+-- Complexity: O(k) for k keys of the host, at most 100 candidates and 100 accepted keys.
 local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local host = ARGV[2]
@@ -25,14 +29,14 @@ local field = call('HMGET', source, 'called_at', 'paused_until', 'minute', 'call
 local called_at, paused_until = tonumber(field[1] or 0), tonumber(field[2] or 0)
 local interval = tonumber(ARGV[3])
 
--- Without API keys it is unknown which keys are revoked.
+-- Until the API keys have been loaded, revoked keys cannot be recognized.
 if call('EXISTS', KEYS[8]) == 0 then
     return { 1, 250 }
 end
 if ARGV[6] ~= '' and tonumber(field[6] or 0) >= tonumber(ARGV[6]) then
     return { 2 }
 end
--- A longer wait means that the clock was set back.
+-- A wait that is longer than the interval means that the clock was set back.
 local wait = called_at + interval - now
 if wait > 0 and wait <= interval then
     return { 1, wait }
@@ -72,7 +76,9 @@ local function find_api_key(digest)
     return key.revoked == true, is_valid
 end
 
--- Returns the digest and secret of the oldest candidate, and whether it is not known to be valid.
+-- Removes candidates that are revoked or malformed. Returns the digest and the secret of the oldest
+-- remaining candidate, and whether a call with this candidate is a trial. Returns nil if none
+-- remains.
 local function find_candidate()
     local found, found_at, found_secret, is_trial
     local all = call('HGETALL', candidates)
@@ -89,7 +95,8 @@ local function find_candidate()
     return found, found_secret, is_trial
 end
 
--- Returns the digest and secret of the key that was last accepted.
+-- Returns the digest and the secret of the most recently accepted usable key, or nil if there is
+-- none. Removes newer keys, which are revoked or have no secret.
 local function find_accepted()
     for _, digest in ipairs(call('ZREVRANGE', keys, 0, -1)) do
         local secret = call('HGET', secrets, digest)
@@ -103,7 +110,8 @@ end
 
 local is_wanted = field[5] or ARGV[5] == '1'
 local digest, secret, is_trial = find_candidate()
--- Candidates that the source refuses must not hold up a host for which it accepts another key.
+-- A candidate that the source refuses must not block a host for which the source accepts another
+-- key.
 if is_wanted and (not digest or field[7]) then
     local accepted, accepted_secret = find_accepted()
     if accepted then

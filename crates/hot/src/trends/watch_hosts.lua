@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Marks hosts as watched by live clients.
+-- Marks hosts as watched by clients. Once the maximum number of hosts is reached, only renews
+-- existing watches.
 --
 -- KEYS  watched hosts
 -- ARGV  time to live of a watch in ms, maximum number of hosts; then the hosts
--- Complexity: O(h log w) for h hosts given and w watched, at most ARGV[2].
+-- Complexity: O(h log w) for h given hosts and w watched hosts, at most ARGV[2].
 local key, ttl, space = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

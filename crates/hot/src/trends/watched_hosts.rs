@@ -1,4 +1,4 @@
-//! Hosts that live clients watch.
+//! Hosts that clients watch.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ const WATCH_TTL: Duration = Duration::from_secs(5);
 const WATCHED_HOSTS_MAX: usize = 1_000;
 
 impl Trends<'_> {
-    /// Marks hosts as watched for 5 s. If there are 1,000 hosts, no other ones are added.
-    /// O(n log m) for n hosts given and m watched.
+    /// Marks hosts as watched for 5 s. Once 1,000 hosts are watched, only renews existing watches.
+    /// O(n log m) for n given hosts and m watched hosts.
     pub async fn watch_hosts(self, hosts: &[Host]) -> Result<(), HotError> {
         if hosts.is_empty() {
             return Ok(());
@@ -31,7 +31,7 @@ impl Trends<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Lists watched hosts, at most 1,000, and removes expired ones. O(n) for n hosts.
+    /// Removes expired watches and lists at most 1,000 watched hosts. O(n) for n hosts.
     pub async fn list_watched_hosts(self) -> Result<Vec<Host>, HotError> {
         let mut call = LIST.prepare_invoke();
         call.key(self.store.keys.watched_hosts()).arg(millis(WATCH_TTL)).arg(WATCHED_HOSTS_MAX);

@@ -1,4 +1,4 @@
-//! Acceptance of visits.
+//! Accepts visits.
 
 use deadpool_redis::{
     Connection,
@@ -22,14 +22,15 @@ script!(
     include_str!("accept_visits.lua"),
 );
 
-/// The items that the rate limit counts.
+/// The kind of items that the rate limit counts.
 const KIND: &str = "visits";
 
-/// A request to accept visits, all or none.
+/// A request to accept either all of the given visits or none of them.
 pub struct VisitWriteRequest {
     /// The visits.
     pub visits: Vec<Visit>,
-    /// The identity of the client, which owns the hosts that it visits first.
+    /// The identity of the client. A client owns each host that it was the first to visit (see
+    /// `accept_visits.lua`).
     pub client: String,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,
@@ -49,12 +50,13 @@ impl VisitWriteRequest {
     }
 }
 
-/// Accepts visits in batches. Cheap to clone. O(log n) per visit for n visitors of its host.
+/// A writer that accepts visits in batches. Cheap to clone. O(log n) per visit for n stored visits
+/// to the host.
 ///
-/// For a host with more than `visits.exact_max` visits (pairs of a visitor and a page), only a
-/// sample of the visitors is stored: those of some classes of [`ShortHash::class`], as described in
-/// `visitors.lua`. [`Visits::count_visitors`](crate::Visits::count_visitors) estimates their
-/// number. A visit that is not in the sample is accepted like any other.
+/// If a host has more than `visits.exact_max` visits (visitor–page pairs), only a sample of its
+/// visitors is stored: the visitors with a [`ShortHash::class`] of at least the host's current
+/// level (see `visitors.lua`). [`Visits::count_visitors`](crate::Visits::count_visitors) estimates
+/// the total number of visitors. A visit outside the sample is accepted but not stored.
 #[derive(Clone)]
 pub struct VisitWriter {
     store: HotStore,
@@ -68,7 +70,8 @@ struct AcceptVisits {
 }
 
 impl VisitWriter {
-    /// Starts a writer. `clients` are those that are beyond their limit of visits.
+    /// Starts a writer. `clients` stores the clients that have exceeded their rate limit for
+    /// visits.
     #[must_use]
     pub fn start(store: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         let command = AcceptVisits { store: store.clone(), settings: settings.visits.clone() };
@@ -76,13 +79,13 @@ impl VisitWriter {
         Self { store: store.clone(), clients, batcher }
     }
 
-    /// Returns an error if a request with a body of this size and this number of visits would be
-    /// refused now.
+    /// Returns an error if a request with a body of `bytes` bytes and with this number of visits
+    /// would be refused now. Counts the refusal, unless the writer has stopped.
     pub fn check_capacity(&self, bytes: usize, visits: usize) -> Result<(), HotError> {
         self.batcher.check_capacity(bytes.saturating_add(visits * VISIT_OVERHEAD_BYTES))
     }
 
-    /// Accepts the visits of one request, all or none.
+    /// Accepts either all visits in a request or none of them.
     pub async fn write(&self, write: VisitWriteRequest) -> Result<WriteOutcome, HotError> {
         let items = write.visits.len();
         let (limit, idempotency) = (write.limit.clone(), write.idempotency.clone());
@@ -92,8 +95,8 @@ impl VisitWriter {
     }
 }
 
-/// The weight of a visit in a batch in addition to its names: arguments, keys, the work of the
-/// script.
+/// The estimated overhead of a visit in a batch, in bytes, in addition to its host, path and title:
+/// its other arguments and keys, plus an allowance for the script's work on the visit.
 const VISIT_OVERHEAD_BYTES: usize = 512;
 
 impl BatchCommand for AcceptVisits {
@@ -132,7 +135,7 @@ impl AcceptVisits {
         for Visit { host, path, title, visitor } in visits {
             let page = ShortHash::new(path.as_str());
             let visitor = ShortHash::new(visitor.as_str());
-            call.key(self.store.keys.visits(host).beginning()).arg(host.as_str());
+            call.key(self.store.keys.visits(host).prefix()).arg(host.as_str());
             call.arg(page.to_hex()).arg(visitor.to_hex()).arg(visitor.class());
             call.arg(path.as_str()).arg(title.as_ref().map_or("", |title| title.as_str()));
         }

@@ -1,57 +1,65 @@
--- Accepts the visits of many requests in one atomic step: the visitors of pages and hosts, rate
--- limit and idempotency key of each client. A request is accepted as a whole or not at all. Follows
--- rate_limit.lua and visitors.lua.
+-- Accepts the visits of many requests in one atomic step: updates the visitors to pages and hosts,
+-- the rate limits and the idempotency keys. A request is accepted as a whole or not at all. Loaded
+-- after rate_limit.lua and visitors.lua.
 --
--- KEYS  hosts with visitors; their owners;
---       then per request: the window of its client, if it has a limit; the stored outcome, if it
---       has an idempotency key; the hosts that its client owns; and per visit: the beginning of the
---       keys of its host
--- ARGV  lifetime of a heartbeat in ms; the maximum number of stored visits of a host, of pages of a
---       host, of hosts, and of hosts that one client owns; time to live of stored outcomes in ms,
---       number of requests;
+-- KEYS  hosts with visitors; owners of these hosts;
+--       then per request: the rate limit window, if the client has a limit; the stored outcome, if
+--       the request has an idempotency key; the hosts that the client owns; and per visit: the
+--       prefix of the host's keys
+-- ARGV  lifetime of a heartbeat in ms; maximum number of stored visits per host, of pages per host,
+--       of hosts, and of hosts that one client owns; time to live of stored outcomes in ms, number
+--       of requests;
 --       then per request: header; limit, window in ms; fingerprint;
 --         and per visit: host, page, visitor, class, path, title or ''
 -- Returns per request
---       0 accepted, or with a limit {0, remaining, ms until the window ends}
---       {3, remaining, ms until the window ends} beyond the limit
---       {4, ''} a replay, 5 the key was used for another request
---       6 a host has too many pages, 7 there are too many hosts, 8 the client has too many hosts
---       {9, key, error} a key of the request cannot be read
---       then per host whose visits could not be written: the beginning of its keys, the error
--- Complexity: O(v log n) for v visits of n stored ones, and at most 1,000 removals per host.
---       While there are as many hosts as possible, up to 16 reads for a request with a new one.
+--       0 if accepted, or {0, remaining, ms until the window ends} if the client has a limit
+--       {3, remaining, ms until the window ends} if the limit would be exceeded
+--       {4, ''} for a replay, 5 if the idempotency key was used for another request
+--       6 if a host would have too many pages, 7 if there would be too many hosts, 8 if the client
+--       would own too many hosts
+--       {9, key, error} if a Redis key of the request cannot be read;
+--       then, per host with visits that could not be written, the prefix of its keys and the error
+-- Complexity: O(v log n) for v visits and n stored visits. Also removes at most 1,000 expired
+--       visits and 1,000 expired visitors per cleanup of a host, at most 1,000 expired hosts per
+--       call, and the expired hosts of each requesting client. To replace a host, a request looks
+--       up at most 16 hosts, and removes the expired hosts of their owners.
 --
--- A host is owned by the client that visits it first, as long as this client visits it, and then by
--- the next client that does. A single client can own only some of all hosts. If there are as many
--- hosts as possible, a new one replaces a host of a client that owns more than its own client: many
--- hosts with invented names leave room for those of others.
+-- The first client that visits a host owns the host while the client keeps visiting it. When the
+-- client stops, the next client that visits the host becomes its owner. A client that owns its
+-- maximum number of hosts cannot add a new host. Once the maximum number of hosts is reached, a new
+-- host can replace a host of a client that owns more hosts than the requesting client would own;
+-- otherwise, the request is rejected. Therefore a client that invents host names cannot crowd out
+-- other clients.
 local hosts_key, owners_key = KEYS[1], KEYS[2]
 local ttl, stored_max, pages_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local hosts_max, owned_max, outcome_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local VISIT_ARGUMENTS = 6
--- How long keys outlive the last heartbeat in ms. Hosts are listed until they were seen without
--- visitors.
+-- How long the keys of a host, and its entry in the set of hosts, are kept after its last heartbeat
+-- has expired, in ms. The entry is kept longer, so that the publisher can publish one last sample
+-- of the host, with no visitors.
 local KEY_RETENTION, HOST_RETENTION = 10000, 60000
--- The maximum number of expired visits that one call removes to make space.
+-- The maximum number of expired visits, and of expired visitors, that one cleanup of a host
+-- removes, and of expired hosts that one call removes from the set of hosts.
 local REMOVALS_MAX = 1000
--- The number of random hosts among which one is chosen to be replaced. The more hosts a client owns,
--- the more of them are chosen.
+-- The number of random hosts from which the script chooses the host to replace. The more hosts a
+-- client owns, the more likely one of them is in the sample.
 local SAMPLE = 16
--- A visitor on a page counts at most once in this time in ms against the limit of the client: one
--- visitor cannot use up the limit of all others behind its address.
+-- The interval in ms within which the heartbeats of a stored visit count against the client's rate
+-- limit at most once, so that one visitor on a page cannot use up the limit that all visitors
+-- behind the same address share.
 local COUNT_INTERVAL = 1000
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local expired_before = now - ttl
 local gone_before = expired_before - HOST_RETENTION
--- A key of owners that another program overwrote must not end all visits, hence `pcall`.
+-- Uses `pcall`, because an owners key of the wrong type must not cause all visits to fail.
 for _, name in ipairs(pop_oldest(hosts_key, gone_before, REMOVALS_MAX)) do
     redis.pcall('HDEL', owners_key, name)
 end
 local host_count = call('ZCARD', hosts_key)
 
--- The hosts that this script touches, by the beginning of their keys. Each is read once.
+-- The hosts that this script touches, by the prefix of their keys. Each host is read once.
 local hosts, is_touched = {}, {}
 local function find_host(key, name)
     local host = hosts[key]
@@ -78,7 +86,7 @@ local function find_host(key, name)
     return host
 end
 
--- Clients, by the key of the hosts that they own. Each is read once.
+-- Clients, by the key of their owned hosts. Each client is read once.
 local clients = {}
 local function find_client(key)
     local client = clients[key]
@@ -91,7 +99,7 @@ local function find_client(key)
     return client
 end
 
--- Returns whether a client owns a host.
+-- Returns whether a client owns the host.
 local function has_owner(host)
     if host.has_owner == nil then
         local owner = read('HGET', owners_key, host.name)
@@ -101,8 +109,9 @@ local function has_owner(host)
     return host.has_owner
 end
 
--- Returns a host whose client would own at least `count` hosts without it, if one is found, and the
--- key of that client.
+-- Picks from a random sample the host whose owner owns the most hosts, if this owner owns more than
+-- `count` hosts. Ignores hosts that this script touches. Returns the name of the host and the key
+-- of its owner's hosts, or nil if no host qualifies.
 local function find_replaceable(count)
     local names = call('ZRANDMEMBER', hosts_key, SAMPLE)
     local owners = read('HMGET', owners_key, unpack(names)) or {}
@@ -130,7 +139,9 @@ local function is_page_known(host, page)
     return host.pages[page]
 end
 
--- Removes expired visitors of a class. Pages may be removed with them, so they are read again.
+-- Removes at most `max` expired visits and at most `max` expired visitors of a class, and returns
+-- the total number of removals. If there were any, discards the cached pages and counts the pages
+-- and the stored visits again, because pages may have been removed too.
 local function clean_class(host, class, max)
     local removed = remove_expired(host.key, host.level, class, expired_before, max)
     if removed > 0 then
@@ -150,7 +161,8 @@ local function clean_host(host)
     end
 end
 
--- Runs a function on a host. A key of another type fails only the visits of this host.
+-- Runs a function on a host and records any error, so that a key of the wrong type affects only
+-- visits to this host.
 local function try(action, host, ...)
     local is_done, failure = pcall(action, host, ...)
     if not is_done then
@@ -158,8 +170,9 @@ local function try(action, host, ...)
     end
 end
 
--- Returns 6, 7 or 8 if the visits of a request exceed a capacity, {9, key, error} if a key cannot be
--- read, else nil and, if a host must be removed, its name and owner.
+-- Returns 6, 7 or 8 if the visits of a request would exceed a maximum, or {9, key, error} if a key
+-- cannot be read. Otherwise returns nil and, if a host must be replaced, the name of this host and
+-- the key of its owner's hosts.
 local function find_exceeded(client, key_at, argument_at, count)
     if client.error then
         return { 9, client.key, client.error }
@@ -189,8 +202,8 @@ local function find_exceeded(client, key_at, argument_at, count)
                 if host.is_clean then
                     return 6
                 end
-                -- Some pages may have expired visitors only. Start again, because their removal may
-                -- change which pages are new.
+                -- Some pages may have only expired visitors. Removing these visitors can change
+                -- which pages are new, so the check starts again.
                 try(clean_host, host)
                 return find_exceeded(client, key_at, argument_at, count)
             end
@@ -208,8 +221,9 @@ local function find_exceeded(client, key_at, argument_at, count)
     return not name and 7 or nil, name, owner
 end
 
--- Halves the stored visits by removing the lowest class, until they are below the maximum. Removes
--- expired visits of the lowest class first.
+-- Removes expired visits and visitors of the lowest class. While the stored visits still exceed the
+-- maximum, removes the whole lowest class, which holds about half of the visits. Never removes the
+-- highest class.
 local function thin(host)
     clean_class(host, host.level, REMOVALS_MAX)
     while host.stored > stored_max and host.level < CLASS_MAX do
@@ -223,7 +237,7 @@ local function thin(host)
     end
 end
 
--- Writes the heartbeat of a visitor on a page.
+-- Writes the heartbeat of a visitor on a page, if the class of the visitor is stored.
 local function write(host, page, visitor, class, path, title)
     host.is_visited = true
     if tonumber(class) < host.level then
@@ -232,7 +246,7 @@ local function write(host, page, visitor, class, path, title)
     host.classes[class] = true
     local visits, visitors = host.key .. ':p' .. class, host.key .. ':v' .. class
     if host.level == CLASS_MAX and call('ZCARD', visits) >= stored_max then
-        -- The last class cannot be removed: new visitors are not counted.
+        -- The highest class is never removed, so new visits are not stored while it is full.
         call('ZADD', visits, 'XX', now, page .. visitor)
         call('ZADD', visitors, 'XX', now, visitor)
         return
@@ -255,7 +269,7 @@ local function write(host, page, visitor, class, path, title)
     end
 end
 
--- Returns how many visits of a request count against a limit.
+-- Returns the number of visits in a request that count against the rate limit.
 local function count_limited(key_at, argument_at, count)
     local limited, seen = 0, {}
     for i = 0, count - 1 do

@@ -1,4 +1,4 @@
-//! Counting the current visitors of a host and its pages.
+//! Counts the current visitors to a host and its pages.
 
 use std::{
     cmp::Reverse,
@@ -27,42 +27,45 @@ script!(
     include_str!("remove_unvisited_pages.lua"),
 );
 
-/// The maximum number of visits, and of visitors, that one script removes: it blocks Redis for some
-/// milliseconds.
+/// The maximum number of visits, and of visitors, that one script call removes. The call blocks
+/// Redis for a few milliseconds.
 const REMOVALS_PER_CALL: usize = 2_500;
-/// Pages in one command.
+/// The maximum number of pages in one command or script call.
 const PAGES_PER_CALL: usize = 500;
 
-/// Visitors by the hash of a page.
+/// The number of visitors per page, by the hash of the page.
 type PageCounts = HashMap<String, u64>;
 
-/// The stored visits of a host at one point in time.
+/// The stored visits to a host at one point in time.
 struct StoredVisits {
     at: Timestamp,
-    /// The first class of visitors that is counted.
+    /// The lowest class of visitors that is counted.
     counted: u32,
     /// The number of pages with a name.
     names: usize,
-    /// Per class, the visitors of its pages.
+    /// Per class, the number of visitors to each page.
     pages: Vec<PageCounts>,
-    /// Per class, the visitors of the host.
+    /// Per class, the number of visitors to the host.
     visitors: Vec<u64>,
 }
 
 impl Visits<'_> {
-    /// Counts the visitors of a host and its top pages by the clock of Redis, and removes those
-    /// whose last heartbeat has expired. O(v log n + p) for v expired visits of n, and p pages.
+    /// Removes the expired visitors to a host, according to the Redis clock, and counts the current
+    /// visitors to the host and to its top pages. O(v log n + p log p) for v expired visits, n
+    /// stored visits and p pages.
     ///
     /// A visitor counts once per page and once per host. If the sample is `exact`, all visitors are
-    /// counted. Otherwise each counted visitor represents 2^level ones, and the numbers are
-    /// unbiased estimates. With n counted visitors, the relative standard error is
-    /// sqrt((1 - 2^-level) / n), which is less than 1 / sqrt(n). For a host whose visitors are on
-    /// one page each, n is between `visits.exact_max` and a quarter of it: at 100,000 the error is
-    /// 0.3 to 0.6 %. Whether a visitor is counted depends on its hash alone, so successive samples
-    /// count the same visitors and changes are as accurate as numbers (P. Flajolet, "On adaptive
-    /// sampling", Computing 43, 1990).
+    /// counted. Otherwise, only the visitors of some class c or a higher class are counted. Each
+    /// counted visitor represents 2^c visitors, and the numbers are unbiased estimates. With n
+    /// counted visitors, the relative standard error is sqrt((1 - 2^-c) / n), which is less than
+    /// 1 / sqrt(n). If each visitor to a host visits only one page, n is usually between a quarter
+    /// of `visits.exact_max` and `visits.exact_max`. For a maximum of 100,000, 1 / sqrt(n) is then
+    /// 0.3 to 0.6 %. Whether a visitor is counted depends only on c and the visitor's hash. While c
+    /// stays the same, successive samples therefore count the same visitors, and the changes
+    /// between samples are as accurate as the numbers (P. Flajolet, "On adaptive sampling",
+    /// Computing 43, 1990).
     ///
-    /// A host with more than 2^12 times `visits.exact_max` visits is counted as about that many.
+    /// The estimate for a host is at most about 2^12 times `visits.exact_max`.
     pub async fn count_visitors(
         self,
         host: &Host,
@@ -84,20 +87,21 @@ impl Visits<'_> {
         })
     }
 
-    /// Removes some of the expired visitors. Returns whether there may be more.
+    /// Removes some of the expired visitors. If none remain, adjusts which classes are stored and
+    /// counted. Returns whether more expired visitors may remain.
     async fn remove_expired_visitors(
         self,
         host: &Host,
         settings: &settings::VisitsSettings,
     ) -> Result<bool, HotError> {
         let mut call = REMOVE_VISITORS.prepare_invoke();
-        call.key(self.store.keys.visits(host).beginning()).arg(millis(settings.ttl));
+        call.key(self.store.keys.visits(host).prefix()).arg(millis(settings.ttl));
         call.arg(REMOVALS_PER_CALL).arg(settings.exact_max);
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Reads the visits of a host in one transaction, so that a new visitor is on both its page and
-    /// its host, or on neither.
+    /// Reads the visits to a host in one transaction, so that a new visitor counts for both the
+    /// page and the host, or for neither.
     async fn read_visits(self, host: &Host) -> Result<StoredVisits, HotError> {
         let keys = self.store.keys.visits(host);
         let mut pipe = redis::pipe();
@@ -110,7 +114,8 @@ impl Visits<'_> {
         Ok(parse_visits(replies)?)
     }
 
-    /// Removes the names of pages without visitors: those whose visitors were in removed classes.
+    /// Removes the names of pages without visitors. A name is left over if the classes of all
+    /// visitors to the page were removed.
     async fn remove_unvisited_pages(
         self,
         host: &Host,
@@ -125,7 +130,7 @@ impl Visits<'_> {
         let unvisited: Vec<_> = pages.iter().filter(|page| !visited.contains(page)).collect();
         for chunk in unvisited.chunks(PAGES_PER_CALL) {
             let mut call = REMOVE_PAGES.prepare_invoke();
-            call.key(keys.beginning()).arg(chunk);
+            call.key(keys.prefix()).arg(chunk);
             self.store.call(async |connection| call.invoke_async::<()>(connection).await).await?;
         }
         Ok(())
@@ -155,7 +160,7 @@ impl Visits<'_> {
     }
 }
 
-/// Parses the name of a page: its path, and after a zero byte its title.
+/// Parses the name of a page: the path, and optionally a zero byte and the title.
 fn parse_page(name: &str, visitors: u64) -> PageVisitors {
     let (path, title) = match name.split_once('\0') {
         Some((path, title)) => (path, Some(title.to_owned())),
@@ -165,8 +170,8 @@ fn parse_page(name: &str, visitors: u64) -> PageVisitors {
 }
 
 impl StoredVisits {
-    /// Returns the pages that may be top pages, with their visitors. Includes all pages with as
-    /// many visitors as the last top page, because ties are resolved by name.
+    /// Returns the pages that may be top pages, with their numbers of visitors. Includes all pages
+    /// with as many visitors as the last top page, because ties are resolved by path.
     fn top_candidates(&self) -> Vec<(&str, u64)> {
         let mut sums: HashMap<&str, u64> = HashMap::new();
         for (page, visitors) in self.pages.iter().skip(self.counted as usize).flatten() {
@@ -180,7 +185,7 @@ impl StoredVisits {
     }
 }
 
-/// Parses the time, the first counted class, the number of names, and two replies per class.
+/// Parses the time, the lowest counted class, the number of names, and two replies per class.
 fn parse_visits(replies: Vec<redis::Value>) -> Result<StoredVisits, RedisError> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or(redis::Value::Nil);
@@ -193,7 +198,7 @@ fn parse_visits(replies: Vec<redis::Value>) -> Result<StoredVisits, RedisError> 
         visitors.push(redis::from_redis_value(next())?);
     }
     let at = Timestamp::from_millis(seconds * 1_000 + micros / 1_000);
-    // Scripts never write more; a larger shift would overflow.
+    // Scripts never write a higher class, but another program could, and the shift would overflow.
     let counted = counted.unwrap_or(0).min(CLASSES - 1);
     Ok(StoredVisits { at, counted, names, pages, visitors })
 }
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn counted_visitor_represents_those_of_other_classes() {
+    fn counted_visitor_represents_visitors_of_uncounted_classes() {
         let visits = stored_visits(1, &[&[("a", 100)], &[("a", 3), ("b", 1)], &[("a", 2)]]);
         assert_eq!(visits.top_candidates(), [("a", 10), ("b", 2)]);
     }

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Lists hosts with visitors and removes those whose last heartbeat is too old.
+-- Removes the hosts without a recent heartbeat, and lists the other hosts.
 --
 -- KEYS  hosts with visitors, their owners
 -- ARGV  maximum age of a heartbeat in ms
--- Complexity: O(h) for h hosts, at most visits.hosts_max.
+-- Complexity: O(h + r log h) for h hosts, at most visits.hosts_max, and r removed hosts.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local gone_before = now - tonumber(ARGV[1])

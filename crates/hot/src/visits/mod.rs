@@ -1,4 +1,4 @@
-//! Visits of pages: heartbeats of visitors, and counting the visitors of a host.
+//! Visits to pages: accepts the heartbeats of visitors, and counts the visitors to a host.
 
 mod accept;
 mod count;
@@ -17,8 +17,8 @@ use crate::{
 script!(LIST_HOSTS, include_str!("list_visited_hosts.lua"));
 script!(REMOVE_HOST, include_str!("remove_visited_host.lua"));
 
-/// How long after its last heartbeat expired a host is still listed, if its visitors are not
-/// counted.
+/// How long a host without visitors stays listed after its last heartbeat has expired, if no
+/// publisher removes it.
 const HOST_RETENTION: Duration = Duration::from_secs(60);
 
 /// Operations on visits.
@@ -36,8 +36,9 @@ impl HotStore {
 }
 
 impl Visits<'_> {
-    /// Lists hosts with visitors, at most `visits.hosts_max`, and hosts whose visitors left
-    /// recently, until [`remove_host`](Self::remove_host). O(n) for n hosts.
+    /// Lists the hosts with visitors, and the hosts that lost their last visitor less than a minute
+    /// ago and have not been removed by [`remove_host`](Self::remove_host). Removes all other
+    /// hosts. O(n + r log n) for n hosts, at most `visits.hosts_max`, and r removed hosts.
     pub async fn list_hosts(self, ttl: Duration) -> Result<Vec<Host>, HotError> {
         let mut call = LIST_HOSTS.prepare_invoke();
         call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());
@@ -46,8 +47,8 @@ impl Visits<'_> {
         Ok(parse_hosts(hosts))
     }
 
-    /// Removes a host without visitors. Has no effect if a heartbeat arrived in the meantime.
-    /// O(log n) for n hosts.
+    /// Removes a host without visitors from the listed hosts. Has no effect if a heartbeat has
+    /// arrived in the meantime. O(log n) for n hosts.
     pub async fn remove_host(self, host: &Host, ttl: Duration) -> Result<(), HotError> {
         let mut call = REMOVE_HOST.prepare_invoke();
         call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());

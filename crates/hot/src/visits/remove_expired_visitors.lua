@@ -1,17 +1,18 @@
--- Removes expired visitors of a host in bounded steps. After the last step, adjusts the classes
--- that are stored and counted. Frees memory, therefore it may run when Redis is full. Follows
--- visitors.lua.
+-- Removes some of the expired visits to a host and some of its expired visitors. If none remain,
+-- adjusts which classes are stored and counted. The script frees memory, so it may run when Redis
+-- is full. Loaded after visitors.lua.
 --
--- KEYS  beginning of the keys of a host
+-- KEYS  prefix of the host's keys
 -- ARGV  lifetime of a heartbeat in ms, maximum number of removals, maximum number of stored visits
--- Returns 1 if there may be more to remove else 0.
--- Complexity: O(r log n) for r removed visits, at most ARGV[2], of n.
+-- Returns 1 if there may be more to remove, else 0.
+-- Complexity: O(r log n) for r removed of n stored visits and visitors, with r at most 2 * ARGV[2].
 --
--- When so few visits are left that twice as many are far below the maximum, one more class is
--- stored. It is counted as soon as all its visitors must have sent a heartbeat.
+-- When less than a quarter of the maximum number of visits is stored, the next lower class is also
+-- stored, which about doubles the number of stored visits. The lower class is counted only after
+-- enough time has passed for each of its visitors to send a heartbeat.
 local host, state = KEYS[1], KEYS[1] .. ':state'
 local ttl, removals_max, stored_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
--- The maximum delay of a heartbeat in ms.
+-- The assumed maximum delay of a heartbeat in ms.
 local HEARTBEAT_DELAY = 2000
 
 local time = call('TIME')
@@ -28,7 +29,7 @@ for class = level, CLASS_MAX do
 end
 if counted > level then
     local waited = now - tonumber(fields[3] or 0)
-    -- A time in the future was written by a wrong clock.
+    -- A negative time means that the clock was set back.
     if waited >= ttl + HEARTBEAT_DELAY or waited < 0 then
         call('HSET', state, 'counted', level)
     end

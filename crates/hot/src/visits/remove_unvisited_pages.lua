@@ -1,8 +1,8 @@
--- Removes the names of pages that have no visitors. Follows visitors.lua.
+-- Removes the names of pages that have no visitors. Loaded after visitors.lua.
 --
--- KEYS  beginning of the keys of a host
+-- KEYS  prefix of the host's keys
 -- ARGV  pages
--- Complexity: O(p) for p pages given.
+-- Complexity: O(p) for p given pages.
 local host = KEYS[1]
 local level = tonumber(call('HGET', host .. ':state', 'level') or 0)
 for _, page in ipairs(ARGV) do

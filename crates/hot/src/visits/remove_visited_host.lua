@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Removes a host without visitors, unless a heartbeat arrived in the meantime.
+-- Removes a host without visitors from the set of hosts, unless a heartbeat has arrived in the
+-- meantime.
 --
 -- KEYS  hosts with visitors, their owners
 -- ARGV  host, lifetime of a heartbeat in ms

@@ -1,17 +1,19 @@
--- The visitors of a host. Scripts that read or write them begin with this file. KEYS contain the
--- common beginning of the keys of a host, in which its name is encoded; this file appends words, so
--- the keys have the same hash tag.
+-- The visitors to a host. Scripts that read or write visitors include this file. KEYS contain the
+-- common prefix of a host's keys, which includes the encoded host name. The scripts append words to
+-- the prefix, so all keys of a host have the same hash tag. In this file, `host` is the prefix.
 --
--- host:state         hash: level, the first class whose visits are stored; counted, the first class
---                    whose visits are counted, the same or one more; since, when it became one
---                    more
--- host:names         hash: page to its path, followed by a zero byte and its title if it has one
+-- host:state         hash: level, the lowest class with stored visits; counted, the lowest class
+--                    with counted visits, either level or level + 1; since, the time in ms when
+--                    level was last lowered
+-- host:names         hash: page to its path; if the page has a title, a zero byte and the title
+--                    follow
 -- host:p<class>      sorted set: page and visitor to the last heartbeat in ms
 -- host:c<class>      hash: page to its number of members in p<class>
--- host:v<class>      sorted set: visitor to its last heartbeat in ms
+-- host:v<class>      sorted set: visitor to the last heartbeat in ms
 --
--- Pages and visitors are hashes of 16 digits; the class is that of the visitor.
--- Complexity: O(r log n) to remove r of n visits; O(1) for the rest.
+-- Pages and visitors are identified by hashes of 16 hexadecimal digits. The class of a visit is the
+-- class of its visitor.
+-- Complexity: O(r log n) to remove r of n visits, else O(1).
 local call = redis.call
 local CLASS_MAX = 12
 
@@ -24,7 +26,7 @@ local function has_visitors(host, level, page)
     return false
 end
 
--- Returns the number of stored visits of a host.
+-- Returns the number of stored visits to a host.
 local function count_stored(host, level)
     local stored = 0
     for class = level, CLASS_MAX do
@@ -33,8 +35,8 @@ local function count_stored(host, level)
     return stored
 end
 
--- Removes at most `max` of the oldest members of a sorted set, up to the score `before`. Returns
--- them.
+-- Removes at most `max` members of a sorted set with scores up to `before`, lowest scores first.
+-- Returns the removed members.
 local function pop_oldest(key, before, max)
     local oldest = call('ZRANGE', key, '-inf', before, 'BYSCORE', 'LIMIT', 0, max)
     if #oldest > 0 then
@@ -43,7 +45,8 @@ local function pop_oldest(key, before, max)
     return oldest
 end
 
--- Removes at most `max` expired visits of a class, and as many visitors. Returns their number.
+-- Removes at most `max` expired visits and at most `max` expired visitors of a class. Returns the
+-- total number of removed visits and visitors.
 local function remove_expired(host, level, class, before, max)
     local visits = pop_oldest(host .. ':p' .. class, before, max)
     local removed = {}

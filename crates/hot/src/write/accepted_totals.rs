@@ -1,8 +1,9 @@
-//! The numbers of accepted items that this process has seen.
+//! The totals of accepted items that this process has received from Redis.
 //!
-//! Redis counts the accepted items of an epoch and returns the number with every write. When Redis
-//! loses its data, it also loses the number. The greatest one that any process has seen is then the
-//! exact number, because Redis executes writes one after the other.
+//! Redis counts the items accepted in an epoch and returns the total whenever a write accepts
+//! items. When Redis loses its data, it also loses the total. Redis executes writes one at a time,
+//! so the greatest total that any process has received includes every earlier write. Only later
+//! writes with an unknown outcome can be missing from this total.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,45 +17,48 @@ use tokio::time::Instant;
 
 use crate::{connection::HotError, queue::Stream};
 
-/// How long the numbers of an ended epoch are kept: they are reported repeatedly, because Redis may
-/// lose the report too.
+/// The time for which the totals of an ended epoch are kept. They are reported repeatedly, because
+/// Redis may also lose a report.
 const REPORTED_FOR: Duration = Duration::from_secs(60);
-/// The maximum number of writes of unknown outcome that are counted separately.
+/// The maximum length of [`EpochTotals::unresolved`]. Once it is reached, the items in later writes
+/// are added to the last element.
 const UNRESOLVED_MAX: usize = 1_000;
 
-/// The numbers of all streams. Cheap to clone; all connections of a process share it.
+/// The totals of accepted items for all streams. Cheap to clone; all connections of a process share
+/// the totals.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AcceptedTotals {
     streams: Arc<[Mutex<StreamTotals>; Stream::ALL.len()]>,
 }
 
-/// The last number of an ended epoch.
+/// The final totals of a stream in an ended epoch, as far as this process knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EndedEpoch {
     pub stream: Stream,
     pub epoch: String,
-    /// The greatest number of accepted items.
+    /// The greatest total of accepted items that Redis returned to this process.
     pub accepted: u64,
-    /// The items of later writes whose outcome is unknown.
+    /// The number of items in later writes with an unknown outcome.
     pub unresolved: u64,
 }
 
 #[derive(Debug, Default)]
 struct StreamTotals {
-    /// The number of writes that were begun.
+    /// The number of writes that have begun.
     begun: u64,
-    /// The writes in flight, by their number.
+    /// The sequence numbers of the writes in flight.
     in_flight: BTreeSet<u64>,
-    /// Epochs in their order: their names are UUIDv7.
+    /// The totals of each epoch. The order is chronological, because epoch names are UUIDv7.
     epochs: BTreeMap<String, EpochTotals>,
 }
 
 #[derive(Debug, Default)]
 struct EpochTotals {
     accepted: u64,
-    /// Writes whose outcome is unknown: the number of writes begun at that time, and their items.
+    /// The writes with an unknown outcome, as pairs of the value of `begun` when the outcome became
+    /// unknown and the number of items. Writes with the same value share a pair.
     unresolved: Vec<(u64, u64)>,
-    /// The end of the epoch, if it was observed.
+    /// The end of the epoch, if it has been observed.
     end: Option<EpochEnd>,
 }
 
@@ -70,12 +74,12 @@ impl EpochTotals {
 
 #[derive(Debug)]
 struct EpochEnd {
-    /// The number of writes begun at that time. Later writes cannot belong to the epoch.
+    /// The value of `begun` when the end was observed. Later writes cannot belong to the epoch.
     begun: u64,
     observed_at: Instant,
 }
 
-/// A write that is in flight. If it is dropped without a result, its outcome is unknown.
+/// A write in flight. If it is dropped without a reply, the outcome of the write is unknown.
 #[must_use]
 pub(crate) struct PendingWrite {
     totals: AcceptedTotals,
@@ -90,7 +94,7 @@ impl AcceptedTotals {
         &self.streams[stream as usize]
     }
 
-    /// Begins a write of up to `items` items.
+    /// Records that a write of up to `items` items has begun.
     pub(crate) fn begin(&self, stream: Stream, items: usize) -> PendingWrite {
         let mut totals = self.stream(stream).lock();
         totals.begun += 1;
@@ -101,7 +105,7 @@ impl AcceptedTotals {
         PendingWrite { totals: self.clone(), stream, number, items, is_resolved: false }
     }
 
-    /// Returns the epochs that this process has seen.
+    /// Returns the epochs that this process tracks.
     pub(crate) fn known_epochs(&self) -> BTreeSet<String> {
         let streams = Stream::ALL.into_iter();
         streams
@@ -111,8 +115,9 @@ impl AcceptedTotals {
             .collect()
     }
 
-    /// Records that `current` is the epoch of Redis, or that there is none. `known` are the epochs
-    /// that were known before Redis was queried: all others among them have ended.
+    /// Records that `current` is the epoch in Redis, or that Redis has no epoch. `known` contains
+    /// the epochs that were known before Redis was queried. All of them except `current` have
+    /// ended. Removes the epochs whose end was observed at least [`REPORTED_FOR`] ago.
     pub(crate) fn observe_epoch(
         &self,
         current: Option<&str>,
@@ -137,7 +142,7 @@ impl AcceptedTotals {
         }
     }
 
-    /// Returns the ended epochs to which no write in flight can belong.
+    /// Returns the ended epochs that no write in flight can belong to.
     pub(crate) fn ended_epochs(&self) -> Vec<EndedEpoch> {
         let mut ended = Vec::new();
         for stream in Stream::ALL {
@@ -159,8 +164,8 @@ impl AcceptedTotals {
 }
 
 impl PendingWrite {
-    /// Records the reply to a write. If items were accepted, it ends with the epoch and the number
-    /// of accepted items, which begin at `index`.
+    /// Records the reply to a write. If items were accepted, the reply ends with the epoch and the
+    /// total of accepted items, starting at `index`.
     pub(crate) fn resolve(self, reply: &Result<Vec<Value>, RedisError>, index: usize) {
         match reply.as_ref().map(|reply| reply.get(index..).unwrap_or_default()) {
             Ok([Value::BulkString(epoch), Value::Int(accepted)]) => {
@@ -174,13 +179,13 @@ impl PendingWrite {
         }
     }
 
-    /// Records the number of items that Redis has accepted in an epoch, including this write.
+    /// Records the total of items that Redis has accepted in an epoch, including this write.
     fn record_accepted(mut self, epoch: &str, accepted: u64) {
         let number = self.number;
         let mut totals = self.remove();
         let seen = totals.epochs.entry(epoch.to_owned()).or_default();
         seen.accepted = seen.accepted.max(accepted);
-        // The number includes all writes that Redis executed before.
+        // The total includes all writes that Redis executed before this one.
         seen.unresolved.retain(|(begun, _)| *begun >= number);
     }
 
@@ -205,7 +210,7 @@ impl Drop for PendingWrite {
         let (number, items) = (self.number, self.items);
         let mut totals = self.remove();
         let begun = totals.begun;
-        // The write may belong to any epoch that had not ended before it was begun.
+        // The write may belong to any epoch whose end had not been observed when the write began.
         for seen in totals.epochs.values_mut() {
             if seen.end.as_ref().is_none_or(|end| end.begun >= number) {
                 seen.add_unresolved(begun, items);
@@ -214,8 +219,8 @@ impl Drop for PendingWrite {
     }
 }
 
-/// Returns whether Redis refused to execute the script. An error within a script may follow a
-/// write.
+/// Returns whether Redis refused to execute the script. An error that the script itself raised does
+/// not count, because the script may already have written data.
 fn is_refusal(error: &RedisError) -> bool {
     let is_reply = error.code().is_some();
     is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))
@@ -236,14 +241,14 @@ mod tests {
         totals.begin(MESSAGES, 1).record_accepted(epoch, accepted);
     }
 
-    /// Returns the accepted and unresolved messages of each ended epoch.
+    /// Returns the numbers of accepted and unresolved messages in each ended epoch.
     fn ended(totals: &AcceptedTotals) -> Vec<(String, u64, u64)> {
         let ended = totals.ended_epochs().into_iter().filter(|one| one.stream == MESSAGES);
         ended.map(|one| (one.epoch, one.accepted, one.unresolved)).collect()
     }
 
     #[test]
-    fn ended_epoch_has_the_greatest_number() {
+    fn ended_epoch_has_the_greatest_total() {
         let totals = AcceptedTotals::default();
         observe(&totals, Some("e1"));
         accept(&totals, "e1", 20);
@@ -256,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn epoch_ends_when_the_writes_that_began_before_are_resolved() {
+    fn ended_epoch_is_returned_once_no_earlier_write_is_in_flight() {
         let totals = AcceptedTotals::default();
         observe(&totals, Some("e1"));
         let (early, lost) = (totals.begin(MESSAGES, 5), totals.begin(MESSAGES, 7));
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn later_number_includes_writes_of_unknown_outcome() {
+    fn later_total_includes_writes_with_an_unknown_outcome() {
         let totals = AcceptedTotals::default();
         observe(&totals, Some("e1"));
         let overlapping = totals.begin(MESSAGES, 1);
@@ -284,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn epoch_that_began_while_redis_was_asked_has_not_ended() {
+    fn epoch_that_began_while_redis_was_queried_has_not_ended() {
         let totals = AcceptedTotals::default();
         observe(&totals, Some("e1"));
         let known = totals.known_epochs();

@@ -1,5 +1,5 @@
-//! Clients beyond their rate limit. Their requests are rejected without being sent to Redis, so
-//! that they do not slow down other clients.
+//! Clients that exceeded their rate limit. Further requests over the limit are rejected without
+//! running the script that accepts items, so that these clients do not slow down others.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,23 +10,24 @@ use tokio::time::Instant;
 use super::{ClientLimit, IdempotentRequest, RateLimitStatus, WriteOutcome};
 use crate::connection::{HotError, HotStore};
 
-/// The maximum number of clients that are remembered.
+/// The maximum number of stored clients.
 const CLIENTS_MAX: usize = 10_000;
-/// How long a window is assumed to be unchanged. It changes only if Redis loses its data, or an
-/// operator deletes its key.
+/// The time for which a stored window is trusted. A window is reset early only if Redis loses its
+/// data or an operator deletes the key.
 const CONFIRMED_FOR: Duration = Duration::from_secs(1);
 
-/// The clients whose requests for items of one kind were rejected, as long as their windows last.
-/// Cheap to clone; all threads of a process share it.
+/// The clients whose requests for items of one kind were rejected, until their rate limit windows
+/// end. Cheap to clone; all clones share the clients.
 ///
-/// Within a window, the remaining items never increase. A request for more items than remained at
-/// an earlier time is therefore rejected in this window too, and the limit stays exact.
+/// Unless a window is reset early, its number of remaining items never increases. Therefore a
+/// request with more items than remained at any time within the last second can be rejected without
+/// a call to Redis.
 #[derive(Clone, Default)]
 pub struct ExhaustedClients {
     windows: Arc<Mutex<HashMap<String, Window>>>,
 }
 
-/// The window of a client.
+/// The rate limit window of a client.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     remaining: u32,
@@ -35,11 +36,11 @@ struct Window {
 }
 
 impl ExhaustedClients {
-    /// Returns the status with which a request for `items` items is rejected if that is known
-    /// without Redis.
+    /// Returns the status of the rate limit if a request with `items` items can be rejected without
+    /// a call to Redis.
     ///
-    /// A request with an idempotency key may have been accepted before, unless it has more items
-    /// than the limit allows in any window.
+    /// A request with an idempotency key may have been accepted before. Therefore it is rejected
+    /// only if it has more items than the limit allows in any window.
     #[must_use]
     pub fn find_rejection(
         &self,
@@ -64,7 +65,9 @@ impl ExhaustedClients {
         window.filter(|window| !has_key && is_known(window)).map(|window| window.status(limit, now))
     }
 
-    /// Submits a request for `items` items unless it is beyond the limit of its client.
+    /// Submits a request with `items` items, unless the request is known to exceed the rate limit
+    /// of the client. Stores the window of the client if Redis rejects the request because of this
+    /// limit.
     pub(crate) async fn submit<R>(
         &self,
         store: &HotStore,
@@ -86,8 +89,9 @@ impl ExhaustedClients {
         Ok(outcome)
     }
 
-    /// Returns the status with which a request is rejected. If the client was rejected before,
-    /// reads its window from Redis, which costs less than sending the request.
+    /// Returns the status of the rate limit if a request must be rejected. If the stored window is
+    /// not conclusive but had too few remaining items, reads the window from Redis, which costs
+    /// less than sending the request.
     async fn reject(
         &self,
         store: &HotStore,
@@ -112,7 +116,7 @@ impl ExhaustedClients {
         let reply: Result<(Option<u32>, i64, bool), _> =
             store.call(async |connection| pipeline.query_async(connection).await).await;
         let (sent, ends_in, has_key) = match reply {
-            // The script reports that it cannot read the key.
+            // Send the request. Its script then reports the key that cannot be read.
             Err(HotError::Rejected(_)) => return Ok(None),
             reply => reply?,
         };
@@ -131,7 +135,8 @@ impl ExhaustedClients {
         self.windows.lock().get(client).copied().filter(|window| now < window.ends_at)
     }
 
-    /// Records the window of a client whose request, submitted at that time, was rejected.
+    /// Records the window of a client after a rejection. The rejected request was submitted at
+    /// `submitted_at`.
     fn record(&self, client: String, status: RateLimitStatus, submitted_at: Instant) {
         let window = Window {
             remaining: status.remaining,
@@ -148,7 +153,7 @@ impl ExhaustedClients {
         windows.insert(client, window);
     }
 
-    /// Replaces the window of a client that is remembered.
+    /// Replaces or removes the window of a client, if one is stored.
     fn replace(&self, client: &str, new: Option<Window>) {
         let mut windows = self.windows.lock();
         match (new, windows.get_mut(client)) {
@@ -196,7 +201,7 @@ mod tests {
         assert_eq!(clients.find_rejection(&limit("a"), 1, false), None);
         clients.record("a".into(), status(4, HOUR), Instant::now());
         assert_eq!(clients.find_rejection(&limit("a"), 5, false), Some(status(4, HOUR)));
-        assert_eq!(clients.find_rejection(&limit("a"), 4, false), None, "they may remain");
+        assert_eq!(clients.find_rejection(&limit("a"), 4, false), None, "four may remain");
         assert_eq!(clients.find_rejection(&limit("a"), 5, true), None, "it may be a replay");
         assert_eq!(clients.find_rejection(&limit("b"), 5, false), None, "another client");
         tokio::time::advance(CONFIRMED_FOR).await;

@@ -1,4 +1,4 @@
-//! Idempotent requests and the outcome that is stored under their key.
+//! Idempotent requests, and the outcomes that are stored under their keys.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::keys::Keys;
 
-/// A request with an `Idempotency-Key`: it is executed once, however often it is sent.
+/// A request with an `Idempotency-Key`. Retries do not execute the request again while its outcome
+/// is stored.
 #[derive(Clone)]
 pub struct IdempotentRequest {
     route: &'static str,
@@ -18,8 +19,7 @@ pub struct IdempotentRequest {
 }
 
 impl IdempotentRequest {
-    /// Creates the request of a client on a route (a name without a colon). `payload` has to be the
-    /// same in every retry.
+    /// Creates a request from a client to a route. `payload` must be the same in every retry.
     #[must_use]
     pub fn new(route: &'static str, client: String, key: String, payload: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
@@ -40,17 +40,18 @@ impl IdempotentRequest {
     }
 }
 
-/// The stored outcome of an executed request: a summary and the IDs of its messages, separated by
-/// spaces. The messages themselves are rebuilt from the request or looked up.
+/// The stored outcome of an executed request: a summary and the IDs of the messages, separated by
+/// spaces. The messages of a replayed response come from the request or are read again by ID.
 pub(crate) struct StoredOutcome<'a> {
-    /// A word without spaces.
+    /// A text without spaces.
     pub summary: &'a str,
-    /// The IDs of the messages, in their order.
+    /// The IDs of the messages, in the order of the request or response.
     pub ids: Vec<MessageId>,
 }
 
 impl<'a> StoredOutcome<'a> {
-    /// Parses the form that [`StoredOutcome::fmt`] and the scripts write.
+    /// Parses the format that [`StoredOutcome::fmt`] and the scripts write. Returns `None` if the
+    /// format is unknown.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let (summary, ids) = std::str::from_utf8(text).ok()?.split_once(' ')?;
         let ids = ids.split(' ').map(|id| id.parse().ok()).collect::<Option<_>>()?;
@@ -73,7 +74,7 @@ mod tests {
     fn stored_outcome_round_trips() {
         let id: MessageId = "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47".parse().expect("an id");
         let text = StoredOutcome { summary: "7", ids: vec![id, id] }.to_string();
-        let outcome = StoredOutcome::parse(text.as_bytes()).expect("it was written so");
+        let outcome = StoredOutcome::parse(text.as_bytes()).expect("a valid outcome");
         assert_eq!((outcome.summary, outcome.ids), ("7", vec![id, id]));
         for invalid in ["", "7", "7 ", "7 x", "7 019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47 "] {
             assert!(StoredOutcome::parse(invalid.as_bytes()).is_none(), "{invalid}");

@@ -1,4 +1,5 @@
-//! Parts that the accepting scripts of messages, plays and visits have in common.
+//! The parts that writes of messages, plays and visits share: rate limits, idempotency keys,
+//! outcomes and totals.
 
 mod accepted_totals;
 mod exhausted_clients;

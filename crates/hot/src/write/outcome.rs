@@ -1,4 +1,4 @@
-//! The outcome of a write, as the accepting scripts return it.
+//! The outcomes of writes, as the scripts that accept items return them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 /// that was accepted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome<R = ()> {
-    /// The request was accepted. Has the status of the rate limit, if there is one.
+    /// The request was accepted. Contains the status of the rate limit, if the client has a limit.
     Accepted(Option<RateLimitStatus>),
     /// The same request was accepted before.
     Replayed(R),
@@ -21,16 +21,16 @@ pub enum WriteOutcome<R = ()> {
     UnknownRecordFormat,
     /// A different request was accepted under the same idempotency key.
     KeyReused,
-    /// The rate limit of the client is exceeded.
+    /// The request would exceed the rate limit of the client.
     RateLimited(RateLimitStatus),
-    /// A capacity limit is exceeded.
+    /// The request would exceed a capacity limit.
     CapacityExceeded(Capacity),
-    /// A key of the request has a type or value that no version of Mayfly writes. Nothing was
-    /// written.
+    /// A Redis key that the request uses has a type or value that no version of Mayfly writes.
+    /// Nothing was written.
     UnreadableKey {
-        /// The name of the key.
+        /// The name of the Redis key.
         key: String,
-        /// The error of Redis.
+        /// The error that Redis or the script reported.
         error: String,
     },
 }
@@ -38,22 +38,22 @@ pub enum WriteOutcome<R = ()> {
 /// A bounded resource of the hot store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capacity {
-    /// The live messages of an inbox.
+    /// The live messages in an inbox.
     Inbox,
-    /// The unprocessed items of a queue.
+    /// The unprocessed items in a queue.
     Queue,
-    /// The visited pages of a host.
+    /// The visited pages on a host.
     PagesPerHost,
     /// The visited hosts.
     Hosts,
-    /// The visited hosts that one client added.
+    /// The visited hosts that one client owns.
     HostsPerClient,
 }
 
 impl<R> WriteOutcome<R> {
-    /// Parses the outcomes of a batch of requests, whose rate limits are `limits`. `parse_stored`
-    /// parses a stored outcome, which may have been written by another version: if it fails, only
-    /// that request is affected.
+    /// Parses the outcomes of a batch of requests with these rate limits. `parse_stored` parses a
+    /// stored outcome, which another version may have written. If `parse_stored` returns `None`,
+    /// the outcome of this request is [`Self::UnknownRecordFormat`].
     pub(crate) fn parse_batch<'a>(
         outcomes: &[Value],
         limits: impl Iterator<Item = Option<&'a ClientLimit>>,

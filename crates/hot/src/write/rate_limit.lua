@@ -1,5 +1,5 @@
 #!lua
--- The rate limit and the idempotency key of a client. Scripts that accept write requests begin with
+-- The rate limit and the idempotency key of a client. Scripts that accept write requests include
 -- this file.
 -- Complexity: O(1) per request.
 local call = redis.call
@@ -16,8 +16,9 @@ local function read_header(header)
     return tonumber(count), flags == 'l' or flags == 'lk', flags == 'k' or flags == 'lk'
 end
 
--- Runs a command that reads a key of one request. Returns its reply, or nil and the error if the
--- key has another type: that must not fail the other requests of the batch.
+-- Runs a command that reads a key of one request. Returns the reply, or nil and the error if the
+-- key has the wrong type. A key of the wrong type must not cause the other requests in the batch to
+-- fail.
 local function read(...)
     local reply = redis.pcall(...)
     if type(reply) == 'table' and reply.err then
@@ -27,7 +28,7 @@ local function read(...)
 end
 
 -- Returns {4, the stored outcome} if this request was accepted before, 5 if a different request was
--- accepted under its key, {9, key, error} if the key cannot be read, else nil.
+-- accepted under the same key, {9, key, error} if the key cannot be read, else nil.
 local function find_stored(key, fingerprint)
     local stored, unreadable = read('GET', key)
     if unreadable then
@@ -43,13 +44,13 @@ local function find_stored(key, fingerprint)
     return { 4, string.sub(stored, size + 1) }
 end
 
--- Returns the number in a counter, or nil if INCRBY would not accept it.
+-- Returns the number in a counter, or nil if the value is not a number of items.
 local function parse_count(value)
     local is_count = value == '0' or #value <= 15 and string.find(value, '^[1-9]%d*$')
     return is_count and tonumber(value) or nil
 end
 
--- The rate limit windows that this script touches. Each is read once and written once.
+-- The rate limit windows that this script uses. Each window is read once and written at most once.
 local windows = {}
 local function find_window(key, length)
     local window = windows[key]
@@ -61,7 +62,7 @@ local function find_window(key, length)
         elseif sent > 0 then
             local left = call('PTTL', key)
             if left < 0 then
-                -- Another program removed the time to live. The window would never end.
+                -- Another program removed the time to live, so the window would never end.
                 call('PEXPIRE', key, length)
             else
                 length = left
@@ -85,9 +86,10 @@ local function write_windows()
     end
 end
 
--- Reads the client of the request at this position. With a limit: the key of the window, the limit
--- and the length of the window in ms. With an idempotency key: the key of the stored outcome and
--- the fingerprint. Returns the client and the positions of the next key and argument.
+-- Reads the rate limit and the idempotency key of the client that sent a request, from the given
+-- positions in KEYS and ARGV. A limit consists of the key of the window, the maximum number of
+-- items and the length of the window in ms. An idempotency key consists of the key of the stored
+-- outcome and the fingerprint. Returns the client and the positions of the next key and argument.
 local function read_client(has_limit, has_key, key_at, argument_at)
     local client = {}
     if has_limit then
@@ -102,9 +104,9 @@ local function read_client(has_limit, has_key, key_at, argument_at)
     return client, key_at, argument_at
 end
 
--- Returns the reason why a client may not send `count` items: {4, stored outcome} for a replay, 5
--- for a reused key, {3, remaining, ms until the window ends} beyond the limit, {9, key, error} for
--- a key that cannot be read; nil if it may.
+-- Returns why a client may not send `count` items: {4, stored outcome} for a replay, 5 for a reused
+-- key, {3, remaining, ms until the window ends} if the limit would be exceeded, {9, key, error} if
+-- a Redis key cannot be read. Returns nil if the client may send the items.
 local function reject(client, count)
     local stored = client.outcome_key and find_stored(client.outcome_key, client.fingerprint)
     if stored then
@@ -121,7 +123,7 @@ local function reject(client, count)
 end
 
 -- Counts accepted items against the limit and stores the outcome under the idempotency key for
--- `ttl` ms. Returns 0, or with a limit {0, remaining, ms until the window ends}.
+-- `ttl` ms. Returns 0, or {0, remaining, ms until the window ends} if the client has a limit.
 local function admit(client, count, outcome, ttl)
     local reply, window = 0, client.window
     if window then

@@ -1,5 +1,5 @@
-//! The rate limit of a client. `rate_limit.lua` enforces it, and checks the `Idempotency-Key`, in
-//! the step that writes.
+//! The rate limit of a client. `rate_limit.lua` enforces the limit and checks the
+//! `Idempotency-Key`, in the same atomic step as the write.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::{connection::millis, keys::Keys, write::IdempotentRequest};
 pub struct ClientLimit {
     /// The identity of the client.
     pub client: String,
-    /// The number of items per window.
+    /// The maximum number of items per window, and the length of the window.
     pub rate: Rate,
 }
 
 /// The state of a client's rate limit after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimitStatus {
-    /// The number of items per window.
+    /// The maximum number of items per window, and the length of the window.
     pub rate: Rate,
-    /// The items left in the current window.
+    /// The number of items left in the current window.
     pub remaining: u32,
     /// The time until the window ends.
     pub resets_in: Duration,
 }
 
-/// Returns the header of a request: its number of items, `l` if it has a limit, `k` if it has a
-/// key.
+/// Returns the header of a request for the script: the number of items, `l` if the client has a
+/// limit, `k` if the request has an idempotency key.
 pub(crate) fn request_header(
     count: usize,
     limit: Option<&ClientLimit>,

@@ -51,7 +51,7 @@ async fn loaded_keys_are_active_revoked_or_unknown() {
 }
 
 #[tokio::test]
-async fn pages_replace_all_keys_with_the_last_one() {
+async fn last_page_replaces_all_keys() {
     let test = TestStore::create().await;
     let first = begin(&test).await;
     assert!(put_page(&test, &first, &[key("old"), key("kept")], Some(1)).await);
@@ -131,7 +131,7 @@ async fn changed_key_is_valid_immediately_and_causes_a_reload() {
     assert!(!test.hot.api_keys().has_version(3).await.expect("Redis responds"));
     let version: String = test.query(&["GET", &test.keys().api_keys_version()]).await;
     assert_eq!(version, "3+");
-    // It may have read the keys before the change.
+    // The reload may have read the keys before the change.
     assert!(!put_page(&test, &reload, &[key("loaded")], Some(4)).await);
 }
 
@@ -146,7 +146,7 @@ async fn key_of_an_unknown_format_is_not_loaded() {
 }
 
 #[tokio::test]
-async fn keys_of_another_type_are_reloaded() {
+async fn keys_of_the_wrong_type_are_reloaded() {
     let test = TestStore::create().await;
     let keys = test.keys();
     let has_version = async || test.hot.api_keys().has_version(7).await.expect("Redis responds");

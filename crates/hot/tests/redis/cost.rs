@@ -1,5 +1,5 @@
-//! The cost of the periodic jobs in Redis, which executes one command at a time, does not grow with
-//! the amount of stored data.
+//! Tests that the cost of periodic jobs in Redis does not grow with the amount of stored data.
+//! Redis executes one command at a time, so an expensive job would delay all requests.
 
 use std::{fs, time::Duration};
 
@@ -12,12 +12,12 @@ use crate::{JOB, LONG, TestStore, entry_id, host};
 /// The number of entries, waiting messages, videos and so on that are stored in each case.
 const FEW: u64 = 10;
 const MANY: u64 = 500_000;
-/// Entries that one script writes.
+/// The number of entries that one script call writes.
 const STEP_ENTRIES: u64 = 2_000;
-/// Runs of a job, of which the fastest counts, because other processes use the machine as well.
+/// The number of runs per job. The fastest run counts, because other processes use the machine too.
 const RUNS: usize = 7;
-/// The cost at [`MANY`] entries may be this many times the one at [`FEW`], and greater by this
-/// number of microseconds, since some jobs process a limited number of entries.
+/// The cost at [`MANY`] entries may be this many times the cost at [`FEW`] entries, plus
+/// [`MICROS_MAX`] microseconds, because some jobs process a limited number of entries.
 const FACTOR_MAX: u64 = 5;
 const MICROS_MAX: u64 = 5_000;
 /// The greatest integer that Lua represents exactly.
@@ -48,7 +48,7 @@ const JOBS: [&str; 21] = [
     "report a process",
 ];
 
-/// Fills the streams and everything that grows with them. The newest entry is the last one.
+/// Fills the streams and all keys that grow with them. The last entry is the newest.
 const FILL: &str = r"
 local messages, plays, waiting, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
@@ -63,7 +63,7 @@ for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
 end
 ";
 
-/// A store on a Redis of its own, whose statistics contain nothing else.
+/// Creates a store with its own Redis, so that the command statistics contain no other commands.
 async fn create_store(name: &str, entries: u64) -> (Stack, TestStore, Lease) {
     let shared = SharedRedis::get().await.expect("Redis starts");
     let root = shared.root().join(name);
@@ -163,7 +163,7 @@ async fn run(job: &str, test: &TestStore, lease: &Lease) {
         }
         "save counts" => {
             let unsaved = hot.plays().find_unsaved_counts(100).await.expect(RESPONDS);
-            // One that was published again since.
+            // The count differs from the published count, so that it stays unsaved.
             let changed = unsaved.into_iter().take(1).map(|(video, _)| (video, 0));
             hot.plays().mark_counts_saved(&changed.collect::<Vec<_>>()).await.expect(RESPONDS);
         }
@@ -199,8 +199,8 @@ async fn measure(job: &str, test: &TestStore, lease: &Lease) -> u64 {
     fastest
 }
 
-/// Parses a line such as `cmdstat_xadd:calls=1,usec=12,usec_per_call=12.00`. A script counts, and
-/// so does each of its commands.
+/// Parses a line such as `cmdstat_xadd:calls=1,usec=12,usec_per_call=12.00`. Redis counts the time
+/// of a command in a script twice: for the command and for the script.
 fn parse_micros(line: &str) -> Option<u64> {
     let (command, values) = line.strip_prefix("cmdstat_")?.split_once(':')?;
     if ["info", "config|resetstat"].contains(&command) {
@@ -217,7 +217,7 @@ async fn enter_state(state: &str, test: &TestStore) {
         let (key, group) = (keys.stream(stream), stream.group());
         match state {
             "a backlog" => {}
-            // Redis does not know the lag then.
+            // Redis cannot compute the lag after the deletion.
             "a backlog with a deleted entry" => {
                 let last: Vec<(String, Vec<String>)> =
                     test.query(&["XREVRANGE", &key, "+", "-", "COUNT", "2"]).await;

@@ -59,7 +59,7 @@ async fn read_all(test: &TestStore) -> Vec<EntryId> {
 }
 
 #[tokio::test]
-async fn publication_has_the_entries_of_a_write_and_the_entry_before() {
+async fn publication_has_the_entries_of_a_write_and_the_position_before_them() {
     let test = TestStore::create().await;
     let mut subscriber = Subscriber::subscribe(&test).await;
     let messages = ["lobby", "a:b", "lobby"]
@@ -79,7 +79,7 @@ async fn publication_has_the_entries_of_a_write_and_the_entry_before() {
 }
 
 #[tokio::test]
-async fn rejected_and_expired_messages_are_published_as_stored() {
+async fn expired_messages_are_published_and_rejected_messages_are_not() {
     let test = TestStore::create_with(&[("MAYFLY_QUEUE__DEPTH_MAX", "1")]).await;
     let mut subscriber = Subscriber::subscribe(&test).await;
     test.write(&messages_to("kiran", 2)).await;
@@ -142,7 +142,7 @@ async fn publish_all(test: &TestStore, state: &[u8], host_name: &str) -> Message
     message
 }
 
-/// Channels are shared by all databases of a Redis.
+/// All databases of a Redis share their pub/sub channels.
 #[tokio::test]
 async fn databases_of_one_redis_have_separate_publications() {
     let first = TestStore::create().await;
@@ -162,7 +162,7 @@ async fn databases_of_one_redis_have_separate_publications() {
         assert_eq!(trend.host.as_str(), host);
         assert!(subscriber.messages.try_next().is_none());
     }
-    // In the other order, for the other subscriber.
+    // Publish in the opposite order, to check the other subscriber.
     let again = publish_all(&first, b"{3}", "first.org").await;
     let last = publish_all(&second, b"{4}", "second.org").await;
     assert_eq!(events(&subscribers[1].next().await), [event(&last)]);
@@ -244,8 +244,8 @@ async fn entry_that_was_deleted_by_hand_stays_a_position() {
     assert_eq!(after("0-0").await, found(&["4-0", "6-0"]));
     assert_eq!(after("4-0").await, found(&["6-0"]));
     assert_eq!(after("5-0").await, found(&["6-0"]));
-    assert_eq!(after("7-0").await, found(&[]), "the newest one");
-    // Before the first one, and never written.
+    assert_eq!(after("7-0").await, found(&[]), "the newest entry");
+    // Entry 3-0 is before the first entry, and 8-0 was never written.
     assert_eq!((after("3-0").await, after("8-0").await), (None, None));
     assert_eq!(
         stream.read_after(entry_id("5-0"), 0).await.expect("Redis responds").map(|all| all.len()),
@@ -267,7 +267,7 @@ async fn stream_has_its_first_entry_until_it_is_trimmed() {
 }
 
 #[tokio::test]
-async fn missing_stream_has_its_first_entry_and_a_key_of_another_type_is_an_error() {
+async fn missing_stream_has_its_first_entry_and_a_key_of_the_wrong_type_is_an_error() {
     let test = TestStore::create().await;
     let stream = test.hot.message_stream();
     assert!(stream.has_first_entry().await.expect("Redis responds"));

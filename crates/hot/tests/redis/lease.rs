@@ -70,7 +70,7 @@ async fn expired_lease_passes_to_another_candidate() {
 }
 
 #[tokio::test]
-async fn release_of_a_lost_lease_leaves_it_to_its_holder() {
+async fn release_of_a_lost_lease_does_not_affect_the_new_holder() {
     let test = TestStore::create().await;
     let mut first = test.lead().await;
     test.query::<()>(&["DEL", &test.keys().lease(JOB)]).await;
@@ -80,7 +80,7 @@ async fn release_of_a_lost_lease_leaves_it_to_its_holder() {
 }
 
 #[tokio::test]
-async fn token_is_not_less_than_the_time_and_greater_than_a_later_one() {
+async fn token_is_at_least_the_time_and_greater_than_the_previous_token() {
     let test = TestStore::create().await;
     let before = test.now().await;
     let mut lease = test.lead().await;

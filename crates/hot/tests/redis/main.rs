@@ -1,4 +1,4 @@
-//! The store on a real Redis.
+//! Tests of the hot store on a real Redis.
 
 mod api_keys;
 mod connection;
@@ -22,7 +22,7 @@ use mayfly_runtime::settings::Settings;
 use mayfly_stack::SharedRedis;
 use uuid::Uuid;
 
-/// A time to live of keys that no test waits for.
+/// A time to live that outlasts every test.
 const LONG: Duration = Duration::from_secs(3_600);
 /// The job whose lease the tests acquire.
 const JOB: &str = "test";
@@ -40,7 +40,7 @@ impl TestStore {
         Self::create_with(&[]).await
     }
 
-    /// Creates an empty store with some settings, given as environment variables.
+    /// Creates an empty store with additional settings, given as environment variables.
     async fn create_with(env: &[(&str, &str)]) -> Self {
         let prefix = format!("t{}", Uuid::now_v7().simple());
         let url = SharedRedis::get().await.expect("Redis starts").url();
@@ -72,7 +72,7 @@ impl TestStore {
         Settings::from_layers(None, env).expect("valid settings")
     }
 
-    /// Returns a store on the same keys whose Redis user has further ACL rules.
+    /// Returns a store with the same keys and a Redis user with additional ACL rules.
     async fn restrict(&self, rules: &[&str]) -> Self {
         let prefix = &self.settings.redis.prefix;
         let base = ["ACL", "SETUSER", prefix, "on", "nopass", "~*", "+@all", "allchannels"];
@@ -134,14 +134,13 @@ impl TestStore {
         lease
     }
 
-    /// Lets another process acquire the lease of [`Self::lead`], without the knowledge of its holder.
+    /// Lets another process acquire the lease of [`JOB`] without notifying the current holder.
     async fn replace_leader(&self) -> Lease {
         self.query::<()>(&["DEL", &self.keys().lease(JOB)]).await;
         self.lead().await
     }
 
-    /// Runs `action` and asserts that the time that it returns is the current one by the clock of
-    /// Redis.
+    /// Runs `action` and asserts that it returns the current time by the clock of Redis.
     async fn assert_now<T>(&self, action: impl Future<Output = (Timestamp, T)>) -> (Timestamp, T) {
         // Redis caches its time for about a millisecond.
         let slack = Duration::from_millis(2);
@@ -152,17 +151,17 @@ impl TestStore {
         (at, result)
     }
 
-    /// Returns in a later millisecond by the clock of Redis.
+    /// Waits until the next millisecond by the clock of Redis.
     async fn wait_a_millisecond(&self) {
         let at = self.now().await;
         while self.now().await == at {}
     }
 }
 
-/// Returns whether a remaining time to live is that of a key written a moment ago.
+/// Returns whether a remaining time to live indicates that the key was written a moment ago.
 ///
-/// The check may run up to 30 s late on a busy machine, but not later than half of the time to
-/// live. A time to live that is too short by less than that is not detected.
+/// On a busy machine, the check may run up to 30 s late, but at most half of the time to live late.
+/// A time to live that is too short by less than this delay is not detected.
 fn is_fresh(remaining: Duration, ttl: Duration) -> bool {
     let delay_max = (ttl / 2).min(Duration::from_secs(30));
     remaining <= ttl && remaining > ttl.saturating_sub(delay_max)

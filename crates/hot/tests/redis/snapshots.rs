@@ -39,7 +39,7 @@ async fn newer_statistics_replace_older_ones() {
 }
 
 #[tokio::test]
-async fn statistics_of_a_wrong_clock_are_overwritten() {
+async fn statistics_from_a_wrong_clock_are_overwritten() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     let at = now();
@@ -149,7 +149,7 @@ async fn report_of_a_process_that_exited_is_removed() {
 }
 
 #[tokio::test]
-async fn statistics_overwrite_a_key_of_another_type() {
+async fn statistics_overwrite_a_key_of_the_wrong_type() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.overwrite(&test.keys().state(StateFeed::Stats)).await;
@@ -162,7 +162,7 @@ async fn statistics_overwrite_a_key_of_another_type() {
 }
 
 #[tokio::test]
-async fn totals_have_the_values_that_are_readable() {
+async fn totals_treat_unreadable_keys_as_empty() {
     let test = TestStore::create().await;
     test.accept(&messages_to("kiran", 3)).await;
     let report = FanoutReport { connections: 4, delivered: 5 };

@@ -13,7 +13,7 @@ use mayfly_runtime::AllowedOrigins;
 /// How long a browser may cache a preflight response, in seconds.
 const PREFLIGHT_MAX_AGE_SECONDS: usize = 600;
 
-/// The response headers that scripts may read.
+/// The response headers that cross-origin scripts may read.
 const EXPOSED_HEADERS: [&str; 11] = [
     "Location",
     "Link",
@@ -28,7 +28,7 @@ const EXPOSED_HEADERS: [&str; 11] = [
     "Age",
 ];
 
-/// Returns the middleware that allows requests from `origins`.
+/// Returns the middleware that allows cross-origin requests from `origins`.
 pub(crate) fn cors(origins: &AllowedOrigins) -> Cors {
     let cors = Cors::default()
         .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS])
@@ -44,8 +44,8 @@ pub(crate) fn cors(origins: &AllowedOrigins) -> Cors {
     })
 }
 
-/// Converts a preflight request of an origin that is not allowed to a plain `OPTIONS` request, whose
-/// response contains no CORS headers.
+/// Turns a preflight request into a plain `OPTIONS` request if its origin is not in `origins`, so
+/// that the response contains no CORS headers.
 pub(crate) fn strip_disallowed_preflight(origins: &AllowedOrigins, headers: &mut HeaderMap) {
     if !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         return;
@@ -56,8 +56,8 @@ pub(crate) fn strip_disallowed_preflight(origins: &AllowedOrigins, headers: &mut
     }
 }
 
-/// Writes the headers with which a script of an allowed origin can read a response that does not pass
-/// the middleware.
+/// Writes the CORS headers to a response that does not pass through the middleware, so that scripts
+/// from an allowed origin can read the response.
 pub(crate) fn write_cors_headers(
     request: &HeaderMap,
     origins: &AllowedOrigins,

@@ -1,5 +1,7 @@
-//! The host that a request addresses. A page whose own name resolves to the address of this server
-//! (DNS rebinding) has the same origin as the server, but addresses another host.
+//! Checks the host that a request addresses, as a defense against DNS rebinding. In this attack,
+//! the attacker's host name resolves to the address of this server, so a browser treats the
+//! attacker's page and the server as the same origin. The check rejects requests from the page,
+//! because they address the attacker's host.
 
 use actix_web::http::{
     Uri,
@@ -9,13 +11,15 @@ use mayfly_runtime::AllowedHosts;
 
 use crate::{Code, Problem};
 
-/// The path that load balancers request by address. It reveals nothing.
+/// The path that is exempt from the check. Load balancers send health checks to an IP address, and
+/// the response contains no sensitive data.
 const HEALTH_PATH: &str = "/health";
 
-/// Checks the host of a request. A request without one does not come from a browser.
+/// Checks the host of a request. If `hosts` is empty, every host is allowed. A request without a
+/// host does not come from a browser and is allowed.
 ///
 /// # Errors
-/// Returns 403 `forbidden` if the host is not allowed.
+/// Returns 403 `forbidden` if the host is not allowed and the path is not [`HEALTH_PATH`].
 pub(crate) fn check_host(
     target: &Uri,
     headers: &HeaderMap,

@@ -1,5 +1,5 @@
-//! Checks of the web page that caused a request (`Origin`), and of the host that it addresses
-//! (`Host`).
+//! Checks the origin of the page that sent a request (`Origin`) and the host that the request
+//! addresses (`Host`).
 
 mod cors;
 mod host;

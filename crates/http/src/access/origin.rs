@@ -1,8 +1,8 @@
-//! The origin of the page that caused a request.
+//! The origin of the page that sent a request.
 //!
 //! Browsers send some requests to other origins without a preflight request (CORS): forms, images,
-//! links, and `fetch` without special headers. A request that writes, takes or deletes is therefore
-//! checked before it has any effect.
+//! links, and `fetch` without custom headers. The origin of a request that writes, takes or
+//! deletes is therefore checked before the request has any effect.
 
 use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER};
 use mayfly_runtime::AllowedOrigins;
@@ -10,14 +10,15 @@ use mayfly_runtime::AllowedOrigins;
 use crate::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The longest origin that a problem repeats.
+/// Maximum length of an origin that an error message quotes, in characters.
 const ORIGIN_CHARS_MAX: usize = 200;
 
-/// Checks that the page that caused a request, if any, may use the API. A request with neither
-/// `Origin` nor `Sec-Fetch-Site` does not come from a current browser.
+/// Checks that a request does not come from a page whose origin is not allowed. A request with
+/// neither `Origin` nor `Sec-Fetch-Site` is allowed, because programs other than browsers send
+/// neither header.
 ///
 /// # Errors
-/// Returns 403 `forbidden`.
+/// Returns 403 `forbidden` if the origin is not allowed.
 pub(crate) fn check_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Result<(), Problem> {
     if is_origin_allowed(headers, origins) && is_referrer_allowed(headers, origins) {
         return Ok(());
@@ -34,24 +35,27 @@ pub(crate) fn check_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Res
     )))
 }
 
-/// Returns the `Origin` of a request if it is neither the same origin nor allowed. A request without
-/// `Origin` does not come from a page of another origin.
+/// Returns the `Origin` of a request if it is neither the server's own origin nor an allowed
+/// origin. Returns `None` for a request without `Origin`.
 pub fn find_forbidden_origin(headers: &HeaderMap, origins: &AllowedOrigins) -> Option<String> {
     let origin = headers.get(ORIGIN).filter(|_| !is_origin_allowed(headers, origins))?;
     Some(String::from_utf8_lossy(origin.as_bytes()).into_owned())
 }
 
-/// Returns whether `Origin` is missing, the same origin (host and port), or allowed.
+/// Returns whether `Origin` is missing, is the server's own origin, or is allowed.
 fn is_origin_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     origin.to_str().is_ok_and(|origin| is_allowed(origin, headers, origins))
 }
 
-/// Returns whether the page of a request without `Origin` is the same origin, or allowed. Browsers
-/// send none for images and links, but the site of the page, and by default its origin in `Referer`.
+/// Checks the page that sent a request without `Origin`. Returns `false` if `Sec-Fetch-Site`
+/// reports another origin and `Referer` contains neither the server's own origin nor an allowed
+/// origin, unless all origins are allowed. For images and links, browsers send no `Origin`, but
+/// they send `Sec-Fetch-Site` (only over HTTPS and to localhost) and, by default, the origin of the
+/// page in `Referer`.
 fn is_referrer_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
-    // Different subdomains and ports are the same site.
+    // `same-site` includes other subdomains and ports.
     let is_other = matches!(site, Some(b"cross-site" | b"same-site"));
     if headers.contains_key(ORIGIN) || !is_other || origins.allows_any() {
         return true;
@@ -60,21 +64,21 @@ fn is_referrer_allowed(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     referrer.is_some_and(|url| is_allowed(origin_of(url), headers, origins))
 }
 
-/// Returns the part of a URL before its path.
+/// Returns the part of a URL before its path, query and fragment.
 fn origin_of(url: &str) -> &str {
     let authority = url.find("://").map_or(url.len(), |end| end + 3);
     let end = url[authority..].find(['/', '?', '#']);
     end.map_or(url, |length| &url[..authority + length])
 }
 
-/// Returns whether an origin is that of the request (host and port), or allowed.
+/// Returns whether an origin has the host and port of the request, or is allowed.
 fn is_allowed(origin: &str, headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| is_same_origin(origin, host)) || origins.allows(origin)
 }
 
-/// Returns whether an origin addresses `host`. The scheme of the request is unknown behind a proxy
-/// that terminates TLS.
+/// Returns whether an origin has the host and port in `host`. The scheme of the request is not
+/// compared, because it is unknown behind a proxy that terminates TLS.
 fn is_same_origin(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default_port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
@@ -118,7 +122,7 @@ mod tests {
         assert!(passes("*", &[HOST, CROSS_SITE]));
     }
 
-    /// Images and links.
+    /// Browsers send no `Origin` when they load an image or follow a link.
     #[test]
     fn pages_without_origin_pass_with_an_allowed_referrer() {
         let allowed = "https://example.org";

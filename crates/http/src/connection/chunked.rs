@@ -1,4 +1,4 @@
-//! The framing of a chunked body (RFC 9112, section 7.1): where it ends.
+//! The framing of a chunked body (RFC 9112, section 7.1), which determines where the body ends.
 
 /// The position in a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -6,15 +6,15 @@ pub(super) struct ChunkedFraming(ChunkPosition);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkPosition {
-    /// In the digits of the size of a chunk.
+    /// In the digits of a chunk size; contains the size read so far.
     Size(u64),
-    /// In the rest of the line with the size.
+    /// In the rest of the line after the digits; contains the chunk size.
     Extension(u64),
-    /// In the data of a chunk; the number of bytes left.
+    /// In the data of a chunk; contains the number of bytes left.
     Data(u64),
-    /// In the line end after the data.
+    /// In the line break after the data of a chunk.
     DataEnd,
-    /// In the lines after the last chunk; whether the current line is empty so far.
+    /// In the lines after the last chunk; records whether the current line is empty so far.
     Trailer { is_empty: bool },
 }
 
@@ -23,8 +23,8 @@ impl ChunkedFraming {
         Self(ChunkPosition::Size(0))
     }
 
-    /// Returns the number of leading bytes that belong to the body, and whether it ends there.
-    /// Malformed bytes are not rejected here, but by the HTTP library.
+    /// Advances through `bytes`. Returns how many of them belong to the body, and whether the body
+    /// ends after them. The HTTP library rejects malformed framing.
     pub(super) fn advance(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while at < bytes.len() {
@@ -45,7 +45,7 @@ impl ChunkedFraming {
         (at, false)
     }
 
-    /// Returns the position after a byte outside the data, or `None` at the end of the body.
+    /// Returns the position after a byte outside chunk data, or `None` at the end of the body.
     fn next_position(self, byte: u8) -> Option<ChunkPosition> {
         let after_size = |size| {
             if size == 0 {

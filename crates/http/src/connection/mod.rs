@@ -1,9 +1,9 @@
-//! Connections of a server: sockets that bound the work and the memory of one client.
+//! Client connections that limit the resources that one client can use.
 //!
-//! actix-http parses and buffers without these bounds: it decodes every pipelined request that fits
+//! actix-http alone does not limit them sufficiently. It decodes every pipelined request that fits
 //! into its read buffer, appends responses to its write buffer while the client does not read, and
-//! limits the time for the head of the first request only. A [`Connection`] wraps the socket and
-//! controls which bytes actix-http receives.
+//! has a time limit only for the head of the first request. A [`Connection`] therefore wraps the
+//! socket and controls which bytes actix-http receives.
 
 mod chunked;
 mod head;
@@ -31,26 +31,27 @@ use self::{reader::RequestReader, writer::ResponseWriter};
 pub(crate) use self::{state::ConnectionState, unread::UnreadResponses};
 use crate::request::{BodyBudget, BodyMemory};
 
-/// Time limits of a connection.
+/// Time limits for a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionTimeouts {
     /// Time limit for receiving the head of a request.
     pub(crate) head: Duration,
-    /// How long a client may read nothing while bytes of a response wait for it.
+    /// How long a client may read nothing while response bytes are waiting.
     pub(crate) write: Duration,
 }
 
-/// The socket of a client.
+/// A client socket that enforces the limits of this module.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Dropped first, because a descriptor that is still listed must be open.
+    /// Declared, and therefore dropped, before the socket: while a connection is listed, its
+    /// descriptor must be open.
     listing: Listing,
     socket: TcpStream,
     reader: RequestReader,
     writer: ResponseWriter,
 }
 
-/// Removes the connection from the list of stalled ones when it is dropped.
+/// A guard that removes the connection from the list of stalled connections when it is dropped.
 #[derive(Debug)]
 struct Listing(Rc<ConnectionState>);
 
@@ -61,7 +62,7 @@ impl Drop for Listing {
 }
 
 impl Connection {
-    /// Takes over an accepted socket.
+    /// Creates a connection from an accepted socket.
     pub(crate) fn new(
         socket: TcpStream,
         timeouts: ConnectionTimeouts,
@@ -77,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Returns the state that the middleware shares.
+    /// Returns the state that the connection shares with the middleware.
     pub(crate) fn state(&self) -> &Rc<ConnectionState> {
         &self.listing.0
     }
@@ -86,8 +87,8 @@ impl Connection {
         &self.socket
     }
 
-    /// Returns the socket and the bytes that were received and not yet passed on. No limit applies
-    /// anymore.
+    /// Returns the socket, and the received bytes that have not been passed on yet. The limits of
+    /// this module do not apply to the returned socket.
     pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
         (self.socket, self.reader.into_held())
     }
@@ -100,7 +101,7 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // A client that does not read its responses must not request more of them.
+        // A client that does not read its responses must not be able to request more.
         if this.writer.is_stalled() {
             this.listing.0.wait_to_read(cx.waker());
             return Poll::Pending;

@@ -1,7 +1,8 @@
-//! Reading of requests: follows their framing, and passes on complete heads only.
+//! Reads requests. The reader tracks request framing and passes a head to the HTTP library only
+//! after the head is complete or reaches the size limit.
 //!
-//! The HTTP library parses the whole head again whenever a part of it arrives, so a head in many
-//! small parts would cost quadratic time. Here it is held until it is complete.
+//! The HTTP library parses an incomplete head from the start whenever more bytes arrive, so parsing
+//! a head that arrives in many small parts would take quadratic time.
 
 use std::{
     io,
@@ -23,27 +24,31 @@ use super::{
 };
 use crate::{BodyMemory, Code, Problem, metrics as names};
 
-/// The largest head that is held. The HTTP library rejects larger ones.
+/// Size at which a partial head is no longer held, in bytes. The HTTP library rejects a partial
+/// head of this size.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Free space before a read.
+/// Minimum free space to reserve in the buffer before a read, in bytes.
 const READ_BYTES: usize = 8 * 1024;
-/// The request in place of an incomplete head. The middleware rejects it.
+/// The request that replaces an incomplete head. The middleware rejects this request.
 const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// The reading side of a connection.
 #[derive(Debug)]
 pub(super) struct RequestReader {
     head_timeout: Duration,
-    /// Expires when a head that has begun is late. `None` between heads.
+    /// The timeout for the rest of a partial head. Created when the reader first waits for the
+    /// rest.
     head_timer: Option<Pin<Box<Sleep>>>,
     position: RequestPosition,
-    /// Received bytes that are not passed on: a part of a head, or pipelined requests.
+    /// Received bytes that have not been passed on yet: part of a head, pipelined requests, or
+    /// bytes after an upgrade request.
     held: BytesMut,
-    /// How many of the first held bytes can be passed on.
+    /// The number of bytes at the start of `held` that can be passed on.
     admitted: usize,
-    /// How many of the first held bytes contain no end of a head.
+    /// The number of bytes at the start of `held` that are known not to contain the end of a head.
     searched: usize,
-    /// The memory of the held bytes while they are not passed on.
+    /// The memory reserved for the held bytes. It counts toward the memory budget for request
+    /// bodies.
     memory: BodyMemory,
 }
 
@@ -58,7 +63,7 @@ enum RequestPosition {
 
 /// A head that must be replaced before it is passed on.
 struct ReplacedHead {
-    /// Its length.
+    /// The length of the original head, in bytes.
     length: usize,
     replacement: Vec<u8>,
 }
@@ -76,7 +81,7 @@ impl RequestReader {
         }
     }
 
-    /// Returns the bytes that were received and not passed on.
+    /// Returns the received bytes that have not been passed on yet.
     pub(super) fn into_held(self) -> BytesMut {
         self.held
     }
@@ -106,7 +111,7 @@ impl RequestReader {
             } else {
                 ready!(self.read_held(socket, state, cx))?
             };
-            // The client has closed its side. A partial head cannot be used.
+            // If the client has closed its side of the connection, a partial head is discarded.
             if !is_open {
                 return Poll::Ready(Ok(()));
             }
@@ -118,7 +123,7 @@ impl RequestReader {
         }
     }
 
-    /// Passes on admitted bytes.
+    /// Passes on as many admitted bytes as fit into `buf`.
     fn pass_on(&mut self, buf: &mut ReadBuf<'_>) {
         let count = self.admitted.min(buf.remaining());
         if count > 0 {
@@ -133,19 +138,22 @@ impl RequestReader {
         }
     }
 
-    /// Returns whether earlier requests must start before more bytes can be passed on.
+    /// Returns whether no more bytes can be passed on for now: earlier requests must start first,
+    /// or the connection is about to be closed.
     fn must_wait(&self, state: &ConnectionState) -> bool {
         match self.position {
             RequestPosition::Head => !state.accepts_request(),
-            // An upgrade takes the held bytes. Without one, they are the body.
+            // If the connection is upgraded, the request handler receives the held bytes.
+            // Otherwise, the HTTP library reads them as the body. Which case applies is known only
+            // after the request starts.
             RequestPosition::Body(BodyFraming::Endless) => !state.has_started_all(),
             RequestPosition::Body(_) => false,
             RequestPosition::End => true,
         }
     }
 
-    /// Reads into the buffer of the HTTP library, and holds what cannot be passed on. Returns false
-    /// if the client has closed its side.
+    /// Reads into the buffer of the HTTP library, and holds the bytes that cannot be passed on yet.
+    /// Returns `false` if the client has closed its side of the connection.
     fn read_directly(
         &mut self,
         socket: &mut TcpStream,
@@ -165,8 +173,8 @@ impl RequestReader {
         Poll::Ready(Ok(true))
     }
 
-    /// Reads the bytes that follow the held part of a head. Returns false if the client has closed
-    /// its side.
+    /// Reads the bytes that follow the held part of a head. Replaces the head if it is late.
+    /// Returns `false` if the client has closed its side of the connection.
     fn read_held(
         &mut self,
         socket: &mut TcpStream,
@@ -188,7 +196,7 @@ impl RequestReader {
         Poll::Ready(Ok(true))
     }
 
-    /// Admits held bytes. Returns whether it admitted any.
+    /// Admits held bytes. Returns whether any bytes were admitted.
     fn admit_held(&mut self, state: &ConnectionState) -> bool {
         if self.held.is_empty() {
             return false;
@@ -196,7 +204,8 @@ impl RequestReader {
         let held = std::mem::take(&mut self.held);
         match self.admit(&held, state) {
             (0, Some(replaced)) => self.hold(&held, Some(replaced)),
-            // A head that must be replaced is found again when the bytes before it are passed on.
+            // A head that must be replaced is found again after the bytes before it have been
+            // passed on.
             (admitted, _) => {
                 self.held = held;
                 self.admitted = admitted;
@@ -205,7 +214,8 @@ impl RequestReader {
         self.admitted > 0
     }
 
-    /// Holds bytes. A head at their start is replaced, and the replacement is admitted.
+    /// Replaces the held bytes with `bytes`. If `replaced` is `Some`, replaces the head at the
+    /// start of `bytes` and admits the replacement.
     fn hold(&mut self, bytes: &[u8], replaced: Option<ReplacedHead>) {
         self.held.clear();
         let length = replaced.map_or(0, |ReplacedHead { length, replacement }| {
@@ -216,19 +226,20 @@ impl RequestReader {
         self.held.extend_from_slice(&bytes[length..]);
     }
 
-    /// Replaces the part of a head that arrived in time.
+    /// Replaces a head that did not arrive completely in time, and counts the connection as closed.
     fn replace_late_head(&mut self, state: &ConnectionState) {
         metrics::counter!(
             names::HTTP_CONNECTIONS_CLOSED_TOTAL,
             "reason" => names::CLOSED_HEAD_TIMEOUT
         )
         .increment(1);
-        let detail = "The head of the request did not arrive in time. Send it faster.";
+        let detail = "The server did not receive the complete request headers in time. Send the \
+                      request faster.";
         self.replace_head(state, Problem::new(Code::RequestTimeout).detail(detail));
     }
 
-    /// Replaces the held part of a head, so that the middleware rejects it with this problem and the
-    /// connection is closed.
+    /// Replaces a held partial head with a request that the middleware rejects with `problem`. The
+    /// connection is then closed.
     fn replace_head(&mut self, state: &ConnectionState, problem: Problem) {
         state.add_request(Some(problem));
         self.head_timer = None;
@@ -236,7 +247,8 @@ impl RequestReader {
         self.hold(&[], Some(ReplacedHead { length: 0, replacement: REPLACEMENT.to_vec() }));
     }
 
-    /// Returns how many of `bytes` can be passed on. Stops at a head that must be replaced.
+    /// Advances through `bytes` and returns how many of them can be passed on. Stops before a head
+    /// that must be replaced. If that head is at the start, also returns its replacement.
     fn admit(&mut self, bytes: &[u8], state: &ConnectionState) -> (usize, Option<ReplacedHead>) {
         let mut at = 0;
         let mut searched = std::mem::take(&mut self.searched);
@@ -249,7 +261,7 @@ impl RequestReader {
                             self.searched = rest.len();
                             break;
                         }
-                        // The HTTP library rejects the head and closes the connection.
+                        // The HTTP library rejects a head of this size and closes the connection.
                         self.position = RequestPosition::Body(BodyFraming::Endless);
                         return (bytes.len(), None);
                     };
@@ -257,7 +269,7 @@ impl RequestReader {
                     let head = Head::parse(&rest[..length]);
                     if head.invalid_target.is_some() || head.without_upgrade.is_some() {
                         if at > 0 {
-                            // The bytes before it are passed on first.
+                            // The bytes before the head are passed on first.
                             break;
                         }
                         let bytes = head.without_upgrade.as_deref().unwrap_or(&rest[..length]);
@@ -295,7 +307,7 @@ impl RequestReader {
         (at, None)
     }
 
-    /// Enters the body that follows a complete head.
+    /// Moves to the body that follows a complete head, or to the next head if there is no body.
     fn begin_body(&mut self, body: BodyFraming) {
         self.head_timer = None;
         self.position = match body {
@@ -322,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn complete_requests_are_passed_on_and_a_part_of_a_head_is_not() {
+    fn complete_requests_are_passed_on_and_a_partial_head_is_not() {
         let (mut reader, state) = start();
         let bytes = [GET, POST, b"GET /part"].concat();
         assert_eq!(reader.admit(&bytes, &state).0, GET.len() + POST.len());
@@ -353,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_an_upgrade_are_passed_on_only_if_it_is_an_ordinary_request() {
+    fn bytes_after_an_upgrade_request_are_held_until_the_request_starts() {
         let (mut reader, state) = start();
         let upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n";
         let bytes = [upgrade, b"frames".as_slice()].concat();
@@ -364,13 +376,13 @@ mod tests {
     }
 
     #[test]
-    fn request_with_an_invalid_target_is_replaced_and_rejected_in_its_turn() {
+    fn request_with_an_invalid_target_is_replaced_and_rejected_in_order() {
         let (mut reader, state) = start();
         let bytes = [GET, b"GET /<id> HTTP/1.1\r\nHost: x\r\n\r\n", GET].concat();
         let (admitted, replaced) = reader.admit(&bytes, &state);
         assert!(admitted == GET.len() && replaced.is_none());
         let (_, replaced) = reader.admit(&bytes[admitted..], &state);
-        let replaced = replaced.expect("it is replaced");
+        let replaced = replaced.expect("the head is replaced");
         assert!(replaced.replacement.starts_with(b"GET /%3Cid%3E HTTP/1.1\r\nHost: x\r\n"));
         assert_eq!(reader.admit(&bytes[admitted + replaced.length..], &state).0, GET.len());
         assert!(state.begin_request().is_none());

@@ -1,4 +1,4 @@
-//! The state of a connection, shared by its socket, the middleware and the bodies of its responses.
+//! The state of a connection, shared by its socket, the middleware and the response bodies.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,8 +12,8 @@ use std::{
 use super::unread::{StalledConnection, UnreadResponses};
 use crate::Problem;
 
-/// Requests of a connection that may wait for earlier ones (pipelining). Further ones are read when
-/// an earlier one starts.
+/// Maximum number of requests on a connection that have been passed on but have not started. Once
+/// the maximum is reached, another request is passed on only after an earlier one starts.
 const PIPELINED_REQUESTS_MAX: u64 = 16;
 
 /// The state of a connection. All of its users run on the same thread.
@@ -22,21 +22,25 @@ pub(crate) struct ConnectionState {
     id: u64,
     socket: RawFd,
     unread: Arc<UnreadResponses>,
-    /// Unread bytes of this connection: of the write buffer, and of bodies that are not yet in it.
+    /// The number of unread bytes in large response bodies and, while the connection is stalled, in
+    /// the write buffer.
     unread_bytes: Cell<usize>,
-    /// The part of them that is in the write buffer.
+    /// The part of `unread_bytes` that is in the write buffer.
     buffered_bytes: Cell<usize>,
-    /// The time of the last progress, and the bytes that are listed, if the connection is stalled.
+    /// If the connection is stalled, the time when it was added to the list of stalled connections,
+    /// and the number of its unread bytes at that time.
     stalled: Cell<Option<(Instant, usize)>>,
-    /// The bytes that were listed when the server decided to close the connection.
+    /// The number of unread bytes that the list contained for the connection when the server began
+    /// to close it.
     closing_bytes: Cell<usize>,
-    /// Requests whose head was passed to the HTTP library.
+    /// The number of requests that have been passed to the HTTP library.
     received: Cell<u64>,
-    /// Requests that reached the middleware, in the same order.
+    /// The number of requests that have started. Requests start in the order of their arrival.
     started: Cell<u64>,
-    /// Requests that the middleware must reject, by their number.
+    /// The requests that must be rejected: the sequence number of each request, and the problem to
+    /// respond with.
     rejections: RefCell<VecDeque<(u64, Problem)>>,
-    /// Wakes the connection when it may read again.
+    /// The task to wake when the connection may read again.
     reader: RefCell<Option<Waker>>,
 }
 
@@ -57,8 +61,8 @@ impl ConnectionState {
         }
     }
 
-    /// Records that a request starts. Returns the problem with which it must be rejected, if its head
-    /// was replaced.
+    /// Records that a request starts, and wakes the task that waits to read. If the request must be
+    /// rejected, returns the problem to respond with.
     pub(crate) fn begin_request(&self) -> Option<Problem> {
         let number = self.started.get() + 1;
         self.started.set(number);
@@ -68,7 +72,8 @@ impl ConnectionState {
         if is_rejected { rejections.pop_front().map(|(_, problem)| problem) } else { None }
     }
 
-    /// Records that the head of a request is passed on, with the problem that must reject it.
+    /// Records that a request is passed to the HTTP library. If `rejection` is `Some`, the request
+    /// will be rejected with this problem.
     pub(super) fn add_request(&self, rejection: Option<Problem>) {
         let number = self.received.get() + 1;
         self.received.set(number);
@@ -98,21 +103,21 @@ impl ConnectionState {
         }
     }
 
-    /// Counts bytes of a response body that wait for the client.
+    /// Adds unread bytes. If the server then holds too many, closes stalled connections.
     pub(crate) fn add_unread(&self, bytes: usize) {
         self.unread_bytes.set(self.unread_bytes.get() + bytes);
         self.unread.add(bytes);
     }
 
-    /// Stops counting bytes of a response body.
+    /// Subtracts bytes that are no longer held for the client.
     pub(crate) fn remove_unread(&self, bytes: usize) {
         self.unread_bytes.set(self.unread_bytes.get() - bytes);
         self.unread.remove(bytes);
     }
 
-    /// Records that the client does not read, since `now`, while `buffered` bytes are in the write
-    /// buffer. If there are too many unread bytes, the connections that are stalled for the longest
-    /// time are closed.
+    /// Records that the client stopped reading at `now`, while the write buffer contained
+    /// `buffered` bytes. If the server then holds too many unread bytes, closes the connections
+    /// that have been stalled for the longest time.
     pub(super) fn mark_stalled(&self, now: Instant, buffered: usize) {
         self.clear_stalled();
         self.buffered_bytes.set(buffered);
@@ -122,7 +127,8 @@ impl ConnectionState {
         self.add_unread(buffered);
     }
 
-    /// Records that the client reads again, or that the connection ends.
+    /// Removes the connection from the list of stalled connections, because the client reads again
+    /// or the connection is closed.
     pub(super) fn clear_stalled(&self) {
         if let Some((since, bytes)) = self.stalled.take() {
             if !self.unread.remove_stalled(since, self.id) {
@@ -135,7 +141,7 @@ impl ConnectionState {
 
 impl Drop for ConnectionState {
     fn drop(&mut self) {
-        // All bodies of the connection are dropped.
+        // Paced response bodies hold references to the state, so all of them have been dropped.
         self.unread.finish_closing(self.closing_bytes.get());
     }
 }

@@ -10,22 +10,22 @@ use actix_web::http::Uri;
 
 use crate::{Code, Problem};
 
-/// The longest target that the HTTP library accepts.
+/// Maximum length of a target that the HTTP library accepts, in bytes.
 const BYTES_MAX: usize = 65_534;
 
 /// An invalid request target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct InvalidTarget {
-    /// The position of the target in the request line, and its length.
+    /// The byte offset of the target in the request line.
     start: usize,
     length: usize,
-    /// A valid target with the same path if possible.
+    /// The percent-encoded target if that is valid, else `/`.
     replacement: String,
     detail: String,
 }
 
-/// Returns the target of a request line if it is invalid. A line that has no target or another
-/// version of HTTP is left to the HTTP library.
+/// Returns the target of a request line if it is invalid. Also returns `None` for a line without a
+/// target or with a version other than HTTP/1.x, because the HTTP library rejects the line.
 pub(super) fn check_target(request_line: &[u8]) -> Option<InvalidTarget> {
     let line = request_line.trim_ascii_end();
     let start = line.iter().position(|byte| *byte == b' ')? + 1;
@@ -62,7 +62,7 @@ impl InvalidTarget {
     }
 }
 
-/// Returns whether a byte is valid in a path and in a query.
+/// Returns whether a byte is valid both in a path and in a query.
 fn is_always_valid(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }
@@ -71,7 +71,8 @@ fn is_valid(target: &[u8]) -> bool {
     Uri::try_from(target).is_ok()
 }
 
-/// Percent-encodes the bytes that are not valid everywhere.
+/// Percent-encodes the bytes that are invalid in a path or in a query, except `#`. Discards all but
+/// the first [`BYTES_MAX`] bytes.
 fn encode(target: &[u8]) -> String {
     let mut encoded = String::with_capacity(target.len() + 16);
     for byte in &target[..target.len().min(BYTES_MAX)] {
@@ -93,7 +94,7 @@ fn explain(target: &[u8], is_encoded: bool) -> String {
     let Some(at) = target.iter().position(is_invalid).filter(|_| is_encoded) else {
         return "The request target is not a valid path: it must begin with `/`.".to_owned();
     };
-    // A non-ASCII character has several bytes.
+    // A non-ASCII character consists of several bytes.
     let text = String::from_utf8_lossy(&target[at..]);
     let character = text.chars().next().unwrap_or_default();
     let encoded = encode(&target[at..target.len().min(at + character.len_utf8())]);
@@ -141,19 +142,19 @@ mod tests {
             ("/ü", "/%C3%BC", "a non-ASCII character: percent-encode it as %C3%BC."),
             ("/`", "/%60", "%60"),
         ] {
-            let (replacement, detail) = check(target).expect("it is invalid");
+            let (replacement, detail) = check(target).expect("an invalid target");
             assert_eq!(replacement, encoded);
             assert!(detail.contains(name), "{detail}");
         }
     }
 
     #[test]
-    fn other_invalid_targets_are_replaced_by_the_root() {
+    fn other_invalid_targets_are_replaced_with_the_root() {
         let long = format!("/{}", "x".repeat(70_000));
         for (target, name) in
             [(long.as_str(), "longer than 65534"), ("http://[a/", "not a valid path")]
         {
-            let (replacement, detail) = check(target).expect("it is invalid");
+            let (replacement, detail) = check(target).expect("an invalid target");
             assert_eq!(replacement, "/");
             assert!(detail.contains(name), "{detail}");
         }

@@ -1,4 +1,4 @@
-//! The responses of a process that its clients have not read.
+//! Response bytes that clients have not read.
 
 use std::{
     collections::BTreeMap,
@@ -13,24 +13,24 @@ use parking_lot::Mutex;
 
 use crate::metrics as names;
 
-/// A connection whose client does not read.
+/// A connection to a client that is not reading.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StalledConnection {
     pub(super) socket: RawFd,
-    /// Its unread bytes.
+    /// The number of unread bytes when the connection was listed.
     pub(super) bytes: usize,
 }
 
-/// Counts the unread bytes of all connections of a process, and closes connections if there are too
-/// many. Those that have not read for the longest time are closed first, so a client that reads,
-/// however slowly, keeps its connection.
+/// A counter of the unread response bytes on all connections of a server. If there are too many,
+/// the connections that have been stalled for the longest time are closed first, so clients that
+/// read slowly are disconnected last.
 pub(crate) struct UnreadResponses {
     bytes_max: usize,
     bytes: AtomicUsize,
-    /// The part of them that belongs to connections that are being closed.
+    /// The part of `bytes` that belongs to connections that are being closed.
     closing_bytes: AtomicUsize,
     last_id: AtomicU64,
-    /// The stalled connections by the time since which their clients read nothing.
+    /// The stalled connections, ordered by the time when they were added and then by ID.
     stalled: Mutex<BTreeMap<(Instant, u64), StalledConnection>>,
     gauge: Gauge,
     closed: Counter,
@@ -43,7 +43,7 @@ impl std::fmt::Debug for UnreadResponses {
 }
 
 impl UnreadResponses {
-    /// Creates the count of a process that may hold `bytes_max` unread bytes.
+    /// Creates a counter with a limit of `bytes_max` unread bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
@@ -85,26 +85,26 @@ impl UnreadResponses {
         self.stalled.lock().insert((since, id), connection);
     }
 
-    /// Removes a connection from the list. Returns whether it was listed; otherwise, it is being
-    /// closed.
+    /// Removes a connection from the list. Returns whether the connection was listed. If not, the
+    /// server is already closing it.
     pub(super) fn remove_stalled(&self, since: Instant, id: u64) -> bool {
         self.stalled.lock().remove(&(since, id)).is_some()
     }
 
-    /// Records that a connection with this many bytes is closed.
+    /// Subtracts the bytes of a connection that the server has finished closing.
     pub(super) fn finish_closing(&self, bytes: usize) {
         self.closing_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Closes stalled connections until the process holds `excess` bytes less. Their tasks release the
-    /// bytes.
+    /// Closes stalled connections until the connections that are being closed hold at least
+    /// `excess` bytes, or until none is stalled. The connection tasks release the bytes.
     fn close_stalled(&self, excess: usize) {
         let mut stalled = self.stalled.lock();
         while self.closing_bytes.load(Ordering::Relaxed) < excess {
             let Some((_, connection)) = stalled.pop_first() else { break };
             self.closing_bytes.fetch_add(connection.bytes, Ordering::Relaxed);
-            // While the connection is in the list, its descriptor is open. An error means that the
-            // client has disconnected.
+            // The descriptor is still open, because a connection locks the list before it closes
+            // its socket. An error means that the client has disconnected.
             let _ = shutdown(connection.socket, Shutdown::Both);
             self.closed.increment(1);
         }
@@ -123,11 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_that_read_nothing_for_the_longest_time_are_closed_first() {
+    fn connections_stalled_for_the_longest_time_are_closed_first() {
         let unread = UnreadResponses::new(100);
         let start = Instant::now();
         let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().expect("a pair")).collect();
-        // The last connection is stalled for the longest time.
+        // The last connection has been stalled for the longest time.
         for (id, (socket, _)) in (0..).zip(&pairs) {
             let connection = StalledConnection { socket: socket.as_raw_fd(), bytes: 60 };
             unread.add_stalled(start + Duration::from_secs(10 - id), id, connection);

@@ -1,4 +1,4 @@
-//! Writing of responses: a client that reads nothing for too long is disconnected.
+//! Writes responses, and disconnects a client that reads nothing for too long.
 
 use std::{
     io,
@@ -20,12 +20,12 @@ use crate::metrics as names;
 #[derive(Debug)]
 pub(super) struct ResponseWriter {
     timeout: Duration,
-    /// Ends when the client has read nothing for `timeout`. Created when the client does not read
-    /// for the first time.
+    /// A timer that expires when the client has read nothing for `timeout`. Created when a write
+    /// first has to wait.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the last write did not write all bytes.
+    /// Whether a write had to wait, and no later write has written all of its bytes.
     is_stalled: bool,
-    /// Whether bytes were written since the timer was started.
+    /// Whether bytes have been written since the timer was started.
     has_progressed: bool,
 }
 
@@ -34,7 +34,7 @@ impl ResponseWriter {
         Self { timeout, timer: None, is_stalled: false, has_progressed: false }
     }
 
-    /// Returns whether the client does not read.
+    /// Returns whether the connection is stalled.
     pub(super) fn is_stalled(&self) -> bool {
         self.is_stalled
     }
@@ -61,7 +61,8 @@ impl ResponseWriter {
         }
     }
 
-    /// Waits until the client reads. Returns an error at the timeout.
+    /// Marks the connection as stalled, and waits. Returns an error once the client has read
+    /// nothing for the timeout.
     fn wait(
         &mut self,
         state: &ConnectionState,
@@ -81,7 +82,7 @@ impl ResponseWriter {
                 "reason" => names::CLOSED_WRITE_TIMEOUT
             )
             .increment(1);
-            io::Error::new(io::ErrorKind::TimedOut, "the client does not read the response")
+            io::Error::new(io::ErrorKind::TimedOut, "the client is not reading the response")
         })
     }
 

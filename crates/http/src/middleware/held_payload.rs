@@ -1,9 +1,9 @@
-//! Chunked bodies that a handler does not read to their end.
+//! Keeps the payload of a chunked request body alive until the response has been sent.
 //!
-//! If the payload is dropped before the response is sent, actix-http drains the rest of the body
-//! without a time limit, so a client that sends slowly could hold its connection forever. If the
-//! payload still exists, actix-http lingers for a bounded time and closes the connection. The payload
-//! is therefore held until the response is sent.
+//! If a handler does not read the body to the end and the payload is dropped before the response
+//! has been sent, actix-http drains the rest of the body without a time limit, so a client that
+//! sends slowly could occupy its connection forever. If the payload still exists, actix-http
+//! lingers for a bounded time and closes the connection.
 
 use std::{
     cell::RefCell,
@@ -26,7 +26,7 @@ use futures_util::Stream;
 pub(super) struct HeldPayload(Rc<RefCell<Payload>>);
 
 impl HeldPayload {
-    /// Shares the payload of a request if its body is chunked.
+    /// Shares the payload of a request that has a chunked body. Returns `None` for other requests.
     pub(super) fn share(request: &mut ServiceRequest) -> Option<Self> {
         if !request.headers().contains_key(TRANSFER_ENCODING) {
             return None;
@@ -37,7 +37,7 @@ impl HeldPayload {
         Some(Self(payload))
     }
 
-    /// Keeps the payload alive until the response is sent.
+    /// Keeps the payload alive until the response has been sent.
     pub(super) fn attach(self, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         response.map_body(|_, body| BoxBody::new(BodyWithPayload { body, _payload: self.0 }))
     }

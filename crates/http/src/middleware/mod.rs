@@ -1,7 +1,7 @@
-//! The middleware of every request: request ID, errors, headers, log and metrics.
+//! The middleware: request IDs, checks, errors, headers, logs and metrics.
 //!
-//! The layers implement `Transform` by hand, because `actix_web::middleware::from_fn` boxes the
-//! future of the inner service once more per request.
+//! The layers implement `Transform` by hand, because `actix_web::middleware::from_fn` would box
+//! the future of the inner service again for every request.
 
 mod api_version;
 mod held_payload;
@@ -40,7 +40,7 @@ use crate::{
     response::{encoding, errors_url},
 };
 
-/// The outermost middleware of every server.
+/// The outermost middleware on every server.
 #[derive(Clone)]
 pub(crate) struct RequestLayer {
     lifecycle: Lifecycle,
@@ -53,12 +53,12 @@ pub(crate) struct RequestLayer {
 }
 
 impl RequestLayer {
-    /// Creates the middleware of a public port.
+    /// Creates the middleware for a public port.
     pub(crate) fn new(process: &Process) -> Self {
         Self { metrics: Some(RequestMetrics::default()), ..Self::for_admin_port(process) }
     }
 
-    /// Creates the middleware of an admin port.
+    /// Creates the middleware for an admin port.
     pub(crate) fn for_admin_port(process: &Process) -> Self {
         Self {
             lifecycle: process.lifecycle.clone(),
@@ -73,9 +73,10 @@ impl RequestLayer {
         self.metrics.is_none()
     }
 
-    /// Returns the problem with which to reject a request on any path. The request is rejected
-    /// inside the other layers, so that the response has all headers.
-    fn reject(&self, request: &ServiceRequest) -> Option<Problem> {
+    /// Records that a request starts, and checks its host and its API version. Returns the problem
+    /// to respond with if the connection or a check rejects the request. An inner layer rejects the
+    /// request, so that the response receives all headers.
+    fn find_rejection(&self, request: &ServiceRequest) -> Option<Problem> {
         let connection = request.conn_data::<Rc<ConnectionState>>();
         if let Some(problem) = connection.and_then(|connection| connection.begin_request()) {
             return Some(problem);
@@ -110,7 +111,7 @@ where
     }
 }
 
-/// The middleware of the whole application on one server thread.
+/// The middleware for the whole application on one server thread.
 pub(crate) struct RequestService<S> {
     service: S,
     /// Shared with all requests in progress.
@@ -131,7 +132,7 @@ where
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let mut context = Context::from_headers(request.headers());
-        context.rejection = self.layer.reject(&request).into();
+        context.rejection = self.layer.find_rejection(&request).into();
         let finisher = ResponseFinisher {
             request_id: context.request_id.clone(),
             traceparent: context.traceparent.clone(),
@@ -139,7 +140,8 @@ where
             started_at: Instant::now(),
             layer: Rc::clone(&self.layer),
         };
-        // Created only at level `debug`. The log line of a failed request contains the ID itself.
+        // The span is created only at the log levels `debug` and `trace`. The log line for a failed
+        // request includes the request ID even without the span.
         let span = debug_span!(
             "request",
             request.id = context.request_id.as_str(),

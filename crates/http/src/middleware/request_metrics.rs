@@ -7,13 +7,13 @@ use metrics::{Counter, Histogram};
 
 use crate::metrics as names;
 
-/// The label value of paths without a resource and of unusual methods. Clients choose both, and the
-/// number of label values must be bounded.
+/// The label value for unknown paths and uncommon methods. Clients choose paths and methods, but
+/// the number of label values must be bounded.
 pub(super) const OTHER: &str = "other";
-/// The route of all WebSocket upgrades.
+/// The `route` label value for all upgrade requests.
 pub(crate) const UPGRADE_ROUTE: &str = "upgrade";
 
-/// The series of one server thread, each looked up once.
+/// The metric series of one server thread. Each series is looked up once.
 #[derive(Clone, Default)]
 pub(super) struct RequestMetrics {
     series: RefCell<HashMap<(&'static str, &'static str, StatusCode), Series>>,
@@ -22,12 +22,12 @@ pub(super) struct RequestMetrics {
 #[derive(Clone)]
 struct Series {
     total: Counter,
-    /// The histogram of the route, for all methods and statuses.
+    /// The histogram for the route, over all methods and statuses.
     duration: Histogram,
 }
 
 impl RequestMetrics {
-    /// Records a completed request. `route` is the path pattern if a resource matched.
+    /// Records a completed request. `route` is the path pattern, or `None` if no resource matched.
     pub(super) fn record(
         &self,
         method: &Method,
@@ -51,12 +51,13 @@ fn request_counter(method: &'static str, route: &'static str, status: StatusCode
     metrics::counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "route" => route, "status" => status)
 }
 
-/// Counts a completed upgrade request, which does not pass the middleware.
+/// Counts an upgrade request that receives a response with `status`. Upgrade requests do not pass
+/// through the middleware.
 pub(crate) fn count_upgrade(status: StatusCode) {
     request_counter("GET", UPGRADE_ROUTE, status).increment(1);
 }
 
-/// Returns the label value of a method.
+/// Returns the label value for a method.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

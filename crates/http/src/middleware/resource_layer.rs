@@ -1,4 +1,4 @@
-//! The middleware of one resource: records the route and enforces the deadline.
+//! The middleware for one resource: records the route, checks the origin and enforces the deadline.
 
 use std::{
     future::{Ready, ready},
@@ -20,8 +20,9 @@ use crate::{
     request::{Context, Deadline},
 };
 
-/// Records the route of a request, rejects it if a page of another origin must not send it, and
-/// responds 503 if `http.request_timeout` expires.
+/// A middleware that records the route of a request, and responds with 503 if the request exceeds
+/// `http.request_timeout`. If a request that writes, takes or deletes comes from an origin that is
+/// not allowed, the middleware rejects the request.
 #[derive(Clone)]
 pub(crate) struct ResourceLayer {
     /// The path pattern of the resource.
@@ -47,14 +48,14 @@ where
     }
 }
 
-/// The middleware of one resource on one server thread.
+/// The middleware for one resource on one server thread.
 pub(crate) struct ResourceService<S> {
     service: S,
     layer: ResourceLayer,
 }
 
 impl<S> ResourceService<S> {
-    /// Checks a request before it has any effect.
+    /// Checks whether a request may be executed.
     fn check(&self, request: &ServiceRequest) -> Result<(), Problem> {
         Context::check_rejection(request)?;
         if !self.layer.unsafe_methods.contains(request.method()) {

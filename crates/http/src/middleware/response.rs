@@ -1,4 +1,5 @@
-//! Completion of every response: problem document, compression, headers, log, metrics.
+//! Completes every response: writes the problem document and the headers, renders a page for a
+//! browser, compresses the body, and records the log line and metrics.
 
 use std::{mem, rc::Rc, time::Instant};
 
@@ -22,7 +23,7 @@ use crate::{
     response::{PacedBody, browsable::render_for_browser, encoding},
 };
 
-/// The facts about a request that are needed to complete its response.
+/// The request data that is needed to complete the response.
 pub(super) struct ResponseFinisher {
     pub(super) request_id: RequestId,
     pub(super) traceparent: Traceparent,
@@ -33,7 +34,6 @@ pub(super) struct ResponseFinisher {
 }
 
 impl ResponseFinisher {
-    /// Completes the response.
     pub(super) async fn finish(
         self,
         response: ServiceResponse<BoxBody>,
@@ -55,8 +55,9 @@ impl ResponseFinisher {
         metrics.record(request.method(), route, response.status(), self.started_at.elapsed());
     }
 
-    /// Writes the problem document of an error response and logs it. Error responses of the HTTP
-    /// library are converted to problems.
+    /// Writes the problem document of an error response. Error responses from the HTTP library are
+    /// converted to problems. Logs the outcome, except for an error response that keeps its own
+    /// body.
     fn write_problem(&self, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         let status = response.status();
         if status.as_u16() < 400 {
@@ -109,8 +110,8 @@ impl ResponseFinisher {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 
-    /// Closes the connection after the response if the server drains or the request body was not read
-    /// to its end.
+    /// Closes the connection after the response if the server is draining or the request body was
+    /// not read to the end.
     fn close_if_needed(&self, response: &mut ServiceResponse<BoxBody>) {
         let status = response.status();
         let is_body_unread =
@@ -123,7 +124,7 @@ impl ResponseFinisher {
     }
 }
 
-/// Passes a large body on in pieces, and counts it until the client has read it.
+/// Passes on a large body in pieces and counts its unread bytes.
 fn pace(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     if PacedBody::is_unnecessary(response.response().body().size()) {
         return response;
@@ -136,7 +137,7 @@ fn pace(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     })
 }
 
-/// A problem of a handler, or one converted from an error of the HTTP library.
+/// A problem that a handler returned, or that was converted from an error in the HTTP library.
 enum FoundProblem<'a> {
     Handler(&'a Problem),
     Library(Problem),
@@ -151,7 +152,7 @@ impl FoundProblem<'_> {
     }
 }
 
-/// Returns the problem of an error response, or `None` if the handler wrote its own body.
+/// Returns the problem for an error response, or `None` if the response keeps its own body.
 fn find_problem(response: &ServiceResponse<BoxBody>) -> Option<FoundProblem<'_>> {
     let http = response.response();
     if let Some(error) = http.error() {

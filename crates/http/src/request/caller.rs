@@ -14,7 +14,7 @@ pub struct Caller {
     pub request_id: RequestId,
     /// The trace context.
     pub traceparent: Traceparent,
-    /// The client to which limits apply.
+    /// The client that rate limits apply to.
     pub client: ClientAddress,
 }
 

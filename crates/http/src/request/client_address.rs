@@ -1,4 +1,5 @@
-//! The address of the client, taken from `X-Forwarded-For` as far as trusted proxies wrote it.
+//! The address of the client, determined from the entries that trusted proxies added to
+//! `X-Forwarded-For`.
 
 use std::{
     fmt,
@@ -19,14 +20,14 @@ use crate::Problem;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client to which limits apply: an IPv4 address, or the /64 network of an IPv6 address,
-/// because a provider assigns at least a /64 to one customer.
+/// The client that rate limits apply to: an IPv4 address, or the /64 network of an IPv6 address,
+/// because providers assign at least a /64 network to each customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
-    /// Determines the client behind `peer`. Reads `X-Forwarded-For` from its end while the address
-    /// that wrote the entry is a trusted proxy.
+    /// Determines the client behind `peer`. Reads the entries of `X-Forwarded-For` from last to
+    /// first, while the address that added the entry is a trusted proxy.
     fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let mut client = peer.to_canonical();
         let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
@@ -36,7 +37,7 @@ impl ClientAddress {
             if !trusted.contains(client) {
                 break;
             }
-            // An invalid entry hides everything before it.
+            // An invalid entry makes all earlier entries unusable.
             let Some(address) = parse_address(entry.trim()) else { break };
             client = address.to_canonical();
         }
@@ -44,7 +45,7 @@ impl ClientAddress {
     }
 }
 
-/// Parses an address as proxies write it, with or without a port.
+/// Parses an IP address, with or without a port. An IPv6 address may be in brackets.
 fn parse_address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -63,8 +64,8 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// Warns once per process: a proxy may be missing in the configuration, or a client forges the
-/// header.
+/// Logs a warning once per process, because a proxy may be missing from the configuration, or a
+/// client may be forging the header.
 fn warn_untrusted(peer: IpAddr) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {
@@ -81,7 +82,8 @@ impl FromRequest for ClientAddress {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Only connections without TCP have no peer. They share one client.
+        // The peer address is unknown if the client disconnected before the server read the
+        // address. All of these clients count as one.
         let peer = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
         let no_proxies = TrustedProxies::default();
         let trusted = request.app_data().unwrap_or(&no_proxies);
@@ -100,7 +102,8 @@ mod tests {
 
     use super::*;
 
-    /// The client of a request from `peer` with these lines, where 10.0.0.0/8 and ::1 are trusted.
+    /// Returns the client behind `peer` for a request with these header lines. 10.0.0.0/8 and ::1
+    /// are trusted.
     fn find(peer: &str, lines: &[&str]) -> String {
         let list = ("MAYFLY_HTTP__TRUSTED_PROXIES".to_owned(), "10.0.0.0/8,::1".to_owned());
         let settings = Settings::from_layers(None, [list].into_iter()).expect("settings");
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_read_while_their_author_is_trusted() {
+    fn entries_are_read_while_the_address_that_added_them_is_trusted() {
         assert_eq!(find("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
         assert_eq!(find("10.0.0.1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(find("10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.2.3.4"]), "198.51.100.7");

@@ -15,7 +15,7 @@ use crate::{Code, Problem};
 pub(crate) struct Context {
     pub(crate) request_id: RequestId,
     pub(crate) traceparent: Traceparent,
-    /// The problem with which the resource must reject the request.
+    /// The problem to reject the request with; `None` if the request is not rejected.
     pub(crate) rejection: Cell<Option<Problem>>,
     /// The path pattern, set if a resource matches.
     route: OnceCell<&'static str>,
@@ -45,10 +45,10 @@ impl Context {
         let _ = self.route.set(route);
     }
 
-    /// Rejects the request if the outermost middleware requires it.
+    /// Checks whether the outermost middleware requires that the request be rejected.
     ///
     /// # Errors
-    /// Returns the problem.
+    /// Returns the problem that the middleware set, and removes it from the context.
     pub(crate) fn check_rejection(request: &impl HttpMessage) -> Result<(), Problem> {
         let extensions = request.extensions();
         match extensions.get::<Self>().and_then(|context| context.rejection.take()) {
@@ -89,6 +89,6 @@ impl FromRequest for Traceparent {
 fn extract<T>(request: &HttpRequest, get: impl FnOnce(&Context) -> T) -> Result<T, Problem> {
     let value = request.extensions().get::<Context>().map(get);
     value.ok_or_else(|| {
-        Problem::new(Code::Internal).caused_by("the request did not pass the middleware")
+        Problem::new(Code::Internal).caused_by("the request did not pass through the middleware")
     })
 }

@@ -1,11 +1,12 @@
-//! The deadline of a request. It does not run while the body arrives, which has its own timeout.
+//! The deadline of a request. The time for receiving the body does not count toward the deadline,
+//! because the body has its own timeout.
 
 use std::{cell::Cell, future::Future, pin::pin, rc::Rc, time::Duration};
 
 use actix_web::dev::ServiceRequest;
 use tokio::time::{Instant, timeout_at};
 
-/// The time limit of a request.
+/// The time limit for a request, excluding the time for receiving the body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestTimeout(pub(crate) Duration);
 
@@ -28,7 +29,8 @@ impl Deadline {
         Rc::new(Self { at: Cell::new(Instant::now() + timeout), timeout })
     }
 
-    /// Postpones the deadline while a body arrives, which may take `body_timeout`.
+    /// Restarts the deadline and extends it by `body_timeout`, the time limit for receiving the
+    /// body.
     pub(crate) fn pause_for(&self, body_timeout: Duration) {
         self.at.set(Instant::now() + body_timeout + self.timeout);
     }
@@ -38,7 +40,8 @@ impl Deadline {
         self.at.set(Instant::now() + self.timeout);
     }
 
-    /// Runs `work` until it completes or the deadline passes. Returns `None` if the deadline passed.
+    /// Runs `work` until it completes or the deadline passes. Returns `None` if the deadline
+    /// passed.
     pub(crate) async fn enforce<F: Future>(&self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         loop {

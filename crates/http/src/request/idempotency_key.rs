@@ -1,4 +1,4 @@
-//! The header `Idempotency-Key`, under which a request can be retried safely.
+//! The header `Idempotency-Key`, which makes retries of a request safe.
 
 use std::future::{Ready, ready};
 
@@ -14,7 +14,7 @@ use crate::{Code, Problem};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Marks a stored response.
+/// The header that marks a replayed response.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The idempotency key of a request, if it has one: 1 to 128 printable ASCII characters.

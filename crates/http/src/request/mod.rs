@@ -1,4 +1,4 @@
-//! Requests: extractors of headers, parameters and bodies.
+//! Requests: extractors for headers, parameters and bodies.
 
 mod body;
 mod caller;

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::{Code, Problem};
 
 /// The only parameter in the path of a route, decoded. Invalid UTF-8 is rejected, because the
-/// router would replace it with U+FFFD and thus address a different resource.
+/// router would replace it with U+FFFD, and the request would address a different resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathParam(pub String);
 

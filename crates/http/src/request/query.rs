@@ -8,17 +8,19 @@ use serde::de::DeserializeOwned;
 use super::form;
 use crate::{Code, Problem};
 
-/// The query of a request. Unknown, repeated and invalid parameters are rejected by name.
+/// The query of a request. Unknown, repeated and invalid parameters are rejected with a problem
+/// that names the parameter.
 ///
-/// A field of type `Vec` collects a repeated parameter. `#[serde(flatten)]` is not supported.
+/// A field of type `Vec` collects the values of a repeated parameter. `#[serde(flatten)]` is not
+/// supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query<T>(pub T);
 
-/// The absence of a query. Any parameter is rejected by name.
+/// The absence of a query. Any parameter is rejected with a problem that names the parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoQuery;
 
-/// Parses a form (`application/x-www-form-urlencoded`) by the rules of [`Query`].
+/// Parses a form (`application/x-www-form-urlencoded`) with the rules of [`Query`].
 ///
 /// # Errors
 /// Returns 400 `invalid_field` with the name of the field.

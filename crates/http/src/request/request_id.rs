@@ -8,7 +8,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// A request ID: 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
 ///
-/// Stored as a header value, because it is echoed; clones share the text.
+/// Stored as a header value, because responses echo the ID. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
@@ -30,7 +30,8 @@ impl RequestId {
             .map_or_else(Self::generate, |value| Self(value.clone()))
     }
 
-    /// Generates a UUIDv7. It must be unique but not secret, so a fast random generator suffices.
+    /// Generates a UUIDv7. The ID must be unique but need not be secret, so a fast random generator
+    /// suffices.
     pub(crate) fn generate() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut random = [0; 10];

@@ -4,7 +4,8 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// A trace context: `00-<trace, 32 hex>-<span, 16 hex>-<flags, 2 hex>`.
+/// A trace context: `<version>-<trace ID>-<span ID>-<flags>`. The parts consist of 2, 32, 16 and 2
+/// lowercase hexadecimal digits. Versions after `00` may append further parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traceparent(HeaderValue);
 
@@ -18,7 +19,8 @@ impl Traceparent {
         self.0.clone()
     }
 
-    /// Returns the trace context in the headers, or starts a trace that is not sampled.
+    /// Returns the trace context in the headers, or starts a trace that is not sampled if the
+    /// header is missing or invalid.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         headers
             .get(&TRACEPARENT)
@@ -27,14 +29,14 @@ impl Traceparent {
     }
 
     fn generate() -> Self {
-        // IDs of only zeros are invalid.
+        // An ID that contains only zeros is invalid.
         let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
         let text = format!("00-{trace:032x}-{span:016x}-00");
         Self(HeaderValue::try_from(text).expect("invariant: hex is plain text"))
     }
 }
 
-/// Returns whether `text` is valid. Version `ff` is forbidden; future versions may be longer.
+/// Returns whether `text` is valid. Version `ff` is forbidden.
 fn is_valid(text: &[u8]) -> bool {
     let Some((fixed, rest)) = text.split_at_checked(55) else { return false };
     let mut parts = fixed.split(|byte| *byte == b'-');

@@ -45,8 +45,9 @@ impl<'a> Alternative<'a> {
             .map(|(_, value)| value.trim().trim_matches('"'))
     }
 
-    /// Returns how specifically a media range includes a media type: 3 by its name, 2 by its type, 1
-    /// as `*/*`, or `None` if it does not include it.
+    /// Returns the specificity of a media range that includes a media type: 3 for its full name, 2
+    /// for its type with any subtype, and 1 for `*/*`. Returns `None` if the range does not include
+    /// the media type.
     fn specificity(&self, kind: &str, subtype: &str) -> Option<u8> {
         let (own_kind, own_subtype) = self.name.split_once('/')?;
         if self.name == "*/*" {
@@ -62,7 +63,9 @@ impl<'a> Alternative<'a> {
     }
 }
 
-/// Returns the weight of a media type in `Accept`. The most specific range counts.
+/// Returns the weight of a media type in `Accept`: the weight of the most specific range that
+/// includes the media type, or 0 if no range includes it. Without `Accept`, all media types have
+/// the maximum weight.
 pub(crate) fn media_type_weight(headers: &HeaderMap, kind: &str, subtype: &str) -> Weight {
     if !headers.contains_key(ACCEPT) {
         return WEIGHT_MAX;
@@ -73,8 +76,8 @@ pub(crate) fn media_type_weight(headers: &HeaderMap, kind: &str, subtype: &str) 
         .map_or(0, |(_, weight)| weight)
 }
 
-/// Returns whether the client accepts HTML, explicitly, and prefers it to JSON, as browsers do for
-/// pages.
+/// Returns whether the client explicitly accepts HTML and prefers it to JSON, as browsers do when
+/// they open a page.
 pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
     let html = alternatives(headers, ACCEPT)
         .filter(|range| range.specificity("text", "html") == Some(3))
@@ -83,7 +86,7 @@ pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
     html.is_some_and(|html| html > media_type_weight(headers, "application", "json"))
 }
 
-/// Parses a weight with up to three decimals. A malformed weight is ignored.
+/// Parses a weight with up to three decimals. Returns `None` if the weight is malformed.
 fn parse_weight(text: &str) -> Option<Weight> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let is_valid = matches!(whole, "0" | "1")
@@ -96,7 +99,7 @@ fn parse_weight(text: &str) -> Option<Weight> {
     Some(if whole == "1" { WEIGHT_MAX } else { thousandths })
 }
 
-/// Splits a text at a separator outside quoted strings, in linear time.
+/// Splits a text at each separator outside quoted strings, in linear time.
 fn split_unquoted(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

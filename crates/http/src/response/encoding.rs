@@ -1,4 +1,4 @@
-//! Compression of responses with gzip.
+//! Compresses responses with gzip.
 
 use std::io::Write;
 
@@ -13,14 +13,15 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::accept::alternatives;
 
-/// Bodies up to this size are not compressed.
+/// Bodies up to this size, in bytes, are not compressed.
 const UNCOMPRESSED_BYTES_MAX: u64 = 1024;
-/// Bodies above this size are compressed on the blocking thread pool instead of a server thread.
+/// Bodies above this size, in bytes, are compressed on the blocking thread pool instead of on a
+/// server thread.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Returns whether the client accepts gzip, and does not prefer a response without compression.
+/// Returns whether the client accepts gzip and does not prefer an uncompressed response.
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    // Fast path: most programs send no header.
+    // Fast path: most programs do not send `Accept-Encoding`.
     if !headers.contains_key(ACCEPT_ENCODING) {
         return false;
     }
@@ -38,7 +39,8 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
-/// Compresses a body that is complete and large enough, if `gzip` is accepted.
+/// Compresses a complete text body above 1 KiB if the client accepts gzip. Sets `Vary` even if the
+/// client does not accept gzip.
 pub(crate) async fn compress(
     mut response: ServiceResponse<BoxBody>,
     accepts_gzip: bool,
@@ -67,7 +69,7 @@ pub(crate) async fn compress(
     ServiceResponse::new(request, http)
 }
 
-/// Returns whether compression makes the body smaller: text, and not compressed already.
+/// Returns whether the body is text that has not been compressed yet.
 fn is_compressible(headers: &HeaderMap) -> bool {
     let content_type =
         headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -84,7 +86,7 @@ pub(crate) fn is_worth_compressing(content_type: &str, bytes: usize) -> bool {
     is_text(content_type) && bytes as u64 > UNCOMPRESSED_BYTES_MAX
 }
 
-/// Compresses a body that is sent many times, at the best level.
+/// Compresses a body at the highest level, for bodies that are sent many times.
 pub(crate) fn compress_best(plain: &[u8]) -> Option<Bytes> {
     gzip_at(plain, Compression::best())
 }

@@ -1,4 +1,5 @@
-//! Responses: problems, rate-limit headers, negotiation, compression, pages for browsers.
+//! Responses: problems, rate-limit headers, content negotiation, compression, and pages for
+//! browsers.
 
 pub(crate) mod accept;
 pub(crate) mod browsable;

@@ -1,7 +1,7 @@
-//! Bodies that are passed on in small pieces.
+//! Response bodies that are passed to the HTTP library in small pieces.
 //!
-//! The HTTP library copies a whole piece into the write buffer of the connection. A large response
-//! that its client does not read would therefore exist once more per connection.
+//! The library copies each piece into the write buffer of the connection. If a body were passed in
+//! one piece, every client that does not read would cause another complete copy of the body.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::connection::ConnectionState;
 
-/// The size of a piece.
+/// The maximum size of a piece, in bytes.
 const PIECE_BYTES: usize = 32 * 1024;
 
 /// Bytes that responses share, such as a file.
@@ -48,7 +48,7 @@ impl MessageBody for SharedBody {
     }
 }
 
-/// The bytes of one response. They count as unread until they are in the write buffer.
+/// The bytes of one response. The bytes count as unread until they are in the write buffer.
 #[derive(Debug)]
 pub(crate) struct PacedBody {
     body: SharedBody,
@@ -56,7 +56,7 @@ pub(crate) struct PacedBody {
 }
 
 impl PacedBody {
-    /// Returns whether a body of this size is a single piece anyway.
+    /// Returns whether a body of this size fits into a single piece, or the size is unknown.
     pub(crate) fn is_unnecessary(size: BodySize) -> bool {
         !matches!(size, BodySize::Sized(bytes) if bytes > PIECE_BYTES as u64)
     }

@@ -1,5 +1,5 @@
-//! The headers `RateLimit` and `RateLimit-Policy` of the IETF draft "RateLimit header fields for
-//! HTTP" (draft-ietf-httpapi-ratelimit-headers).
+//! The headers `RateLimit` and `RateLimit-Policy`, which the IETF draft "RateLimit header fields
+//! for HTTP" (draft-ietf-httpapi-ratelimit-headers) defines.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The state of a rate limit for one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// The counted items, such as `messages`.
+    /// The kind of items that the limit counts, such as `messages`.
     pub policy: &'static str,
-    /// The limit.
+    /// The maximum number of items per window.
     pub rate: Rate,
-    /// Items left in the current window.
+    /// The number of items left in the current window.
     pub remaining: u32,
     /// Time until the window ends.
     pub resets_in: Duration,
 }
 
 impl RateLimit {
-    /// Writes the two headers.
+    /// Writes both headers.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in self.headers() {
             headers.insert(name, value);
@@ -38,7 +38,7 @@ impl RateLimit {
         let (policy, limit) = (self.policy, self.rate.items);
         let detail = if u32::try_from(items).is_ok_and(|items| items <= limit) {
             format!(
-                "{} of {limit} {policy} are left in this window. Retry after it ends.",
+                "{} of {limit} {policy} are left in this window. Retry after the window ends.",
                 self.remaining
             )
         } else {

@@ -21,15 +21,16 @@ use crate::{
     request::{Context, RequestTimeout},
 };
 
-/// Probes and scrapers need few connections. `open_files` in the runtime reserves the same number
-/// of descriptors for them.
+/// Maximum number of connections. Probes and scrapers need few. `open_files` in the runtime
+/// reserves the same number of descriptors.
 const CONNECTIONS_MAX: usize = 64;
 
-/// How long an idle connection is kept open. Idle connections must not exclude a probe.
+/// How long an idle connection is kept open. The time is short, so that idle connections do not
+/// exhaust the connection limit.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Starts the admin server on its own thread and returns. It runs until the process exits, also
-/// during the drain, and depends on no other component.
+/// Starts the admin server on its own thread and returns. The server runs until the process exits,
+/// including during the drain, and depends on no other component.
 ///
 /// # Errors
 /// Fails if the server cannot start.

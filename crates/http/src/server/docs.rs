@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// The documentation files of an API. Clones share the files.
+/// The documentation of an API. Clones share the contents of its files.
 #[derive(Clone, Debug)]
 pub struct Docs {
     files: Vec<StaticFile>,
-    /// The URL to which `/` redirects browsers.
+    /// The URL that `/` redirects browsers to.
     page: String,
     fragments: OperationFragments,
 }
@@ -33,9 +33,9 @@ impl Docs {
         Self { files, page: page.to_owned(), fragments: OperationFragments::default() }
     }
 
-    /// Sets the fragments of the page, such as `#/messages/list_messages`, that describe the `GET`
-    /// operations of routes, such as `/v1/messages`. The pages that browsers receive in place of JSON
-    /// link to them.
+    /// Sets the URL fragments that identify `GET` operations on the page, by route: for example,
+    /// `#/messages/list_messages` for `/v1/messages`. Pages that browsers receive instead of JSON
+    /// link to these operations.
     #[must_use]
     pub fn operations(mut self, fragments: impl IntoIterator<Item = (String, String)>) -> Self {
         self.fragments = OperationFragments(Arc::new(fragments.into_iter().collect()));
@@ -68,7 +68,7 @@ fn redirect_browser(page: &str, request: &HttpRequest) -> Result<HttpResponse, P
     Err(Problem::new(Code::NotFound))
 }
 
-/// Returns whether the client accepts HTML explicitly.
+/// Returns whether the client explicitly accepts HTML.
 fn accepts_html(headers: &HeaderMap) -> bool {
     let mut ranges = alternatives(headers, ACCEPT);
     ranges.any(|range| range.name.eq_ignore_ascii_case("text/html") && range.weight > 0)

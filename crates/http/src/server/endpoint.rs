@@ -1,4 +1,5 @@
-//! A path and its handlers, with `HEAD`, `OPTIONS`, 405 and a deadline for every path.
+//! A path and its handlers. Every path supports `OPTIONS`, responds to unsupported methods with
+//! 405, and has a deadline.
 
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
@@ -11,7 +12,7 @@ use actix_web::{
 use super::routes;
 use crate::{BodyLimit, Code, Problem, middleware::ResourceLayer, request::set_body_limit};
 
-/// The methods in the order of the `Allow` header.
+/// The methods in the order in which `Allow` lists them.
 const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
 /// A path of a server, created by [`resource`] and registered with `ServiceConfig::service`.
@@ -30,7 +31,7 @@ pub fn resource(path: &'static str) -> Endpoint {
 }
 
 impl Endpoint {
-    /// Handles `GET`, and `HEAD` with the same response without its body.
+    /// Handles `GET`, and handles `HEAD` with the same response without a body.
     #[must_use]
     pub fn get<F, Args>(mut self, handler: F) -> Self
     where
@@ -44,8 +45,8 @@ impl Endpoint {
         self
     }
 
-    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Pages of other origins
-    /// cannot send it.
+    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Requests from an origin that
+    /// is not allowed are rejected.
     #[must_use]
     pub fn get_without_head<F, Args>(mut self, handler: F) -> Self
     where
@@ -68,7 +69,7 @@ impl Endpoint {
         self.on(Method::HEAD, handler)
     }
 
-    /// Handles `POST`. Pages of other origins cannot send it.
+    /// Handles `POST`. Requests from an origin that is not allowed are rejected.
     #[must_use]
     pub fn post<F, Args>(mut self, handler: F) -> Self
     where
@@ -80,7 +81,7 @@ impl Endpoint {
         self.on(Method::POST, handler)
     }
 
-    /// Handles `DELETE`. Pages of other origins cannot send it.
+    /// Handles `DELETE`. Requests from an origin that is not allowed are rejected.
     #[must_use]
     pub fn delete<F, Args>(mut self, handler: F) -> Self
     where
@@ -120,8 +121,9 @@ impl HttpServiceFactory for Endpoint {
             let response = respond_options(methods);
             async move { response }
         });
-        // `Allow` also lists the methods that the other API supports on this path, unless it supports
-        // the requested method: that request was sent to the wrong API.
+        // `Allow` also lists the methods that the other API supports on this path. If the other API
+        // supports the requested method, the request was sent to the wrong API, and `Allow` lists
+        // only the methods of this API.
         let reject = move |request: HttpRequest| {
             let all = routes::find_methods(request.uri().path());
             let all = all.filter(|all| !routes::has_method(all, request.method()));

@@ -1,19 +1,21 @@
-//! Closing a listening socket without resetting connections.
+//! Closes a listening socket without resetting connections.
 //!
-//! When a listening socket is closed, the kernel resets established connections that the process has
-//! not accepted yet. A client that has sent a request on one does not know whether it was executed,
-//! and a proxy must not retry it. New connections are therefore blocked a moment before: Linux drops
-//! their SYN packets, and when the client retransmits, the port is closed and the client can safely
-//! connect elsewhere. Connections established before are served.
+//! When a listening socket is closed, the kernel resets established connections that the process
+//! has not accepted yet. A client that has sent a request on one of them does not know whether the
+//! request was executed, and a proxy must not retry a non-idempotent request. New connections are
+//! therefore blocked shortly before the socket is closed: Linux drops their SYN packets. When a
+//! client retransmits its SYN packet, the port is closed, and the client can safely connect
+//! elsewhere. Connections that are already established are served.
 
 use std::{io, net::TcpListener, time::Duration};
 
 use super::BoundListener;
 
-/// Time for pending handshakes to complete and to be accepted, also on a busy machine.
+/// Time for pending handshakes to complete and for their connections to be accepted, even on a busy
+/// machine.
 const ACCEPT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A second handle to each listening socket of a port, for their shutdown.
+/// Duplicate handles to the listening sockets of a port, used to close the port gracefully.
 pub(super) struct GracefulClose(Vec<TcpListener>);
 
 impl GracefulClose {
@@ -22,10 +24,10 @@ impl GracefulClose {
         listener.sockets().iter().map(TcpListener::try_clone).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Blocks new connections and waits until the established ones are accepted. The port can be
-    /// closed afterward.
+    /// Blocks new connections and gives the server time to accept the established ones. The port
+    /// can be closed afterward.
     pub(super) async fn block_new_connections(self) {
-        // Without the filter, the port is closed the usual way.
+        // If the filter cannot be attached, the port is closed without it.
         for listener in &self.0 {
             if let Err(error) = drop_syn_packets(listener) {
                 tracing::debug!(%error, "cannot block new connections before the port is closed");
@@ -36,9 +38,9 @@ impl GracefulClose {
     }
 }
 
-/// Drops packets with SYN and without ACK. The filter is classic BPF, see
-/// <https://www.kernel.org/doc/html/latest/networking/filter.html>; packets begin with the TCP
-/// header.
+/// Attaches a filter that drops packets that have the SYN flag but not the ACK flag. The filter is
+/// written in classic BPF (<https://www.kernel.org/doc/html/latest/networking/filter.html>). Its
+/// offsets are relative to the TCP header.
 #[cfg(target_os = "linux")]
 fn drop_syn_packets(listener: &TcpListener) -> io::Result<()> {
     use socket2::{SockFilter, SockRef};
@@ -80,8 +82,8 @@ mod tests {
         GracefulClose::new(&bound).expect("the handle is cloned").block_new_connections().await;
         let blocked = connect(Duration::from_millis(200)).expect_err("new connections are blocked");
         assert_eq!(blocked.kind(), io::ErrorKind::TimedOut);
-        let (_accepted, peer) = bound.sockets()[0].accept().expect("it was established");
-        assert_eq!(peer, early.local_addr().expect("it is connected"));
+        let (_accepted, peer) = bound.sockets()[0].accept().expect("an established connection");
+        assert_eq!(peer, early.local_addr().expect("an address"));
         drop(bound);
         let refused = connect(Duration::from_secs(1)).expect_err("the port is closed");
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

@@ -1,4 +1,4 @@
-//! The listening sockets of a port: one per IP family.
+//! The listening sockets of a port: at most one per IP family.
 
 use std::{
     io,
@@ -15,12 +15,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::per_thread::share_per_thread;
 
-/// Length of the accept queue. It must hold a burst of connections.
+/// Length of the accept queue, which must hold a burst of connections.
 const BACKLOG: i32 = 4096;
-/// How often a free port is selected until it is free in both families.
+/// Maximum number of attempts to select a port that is free in both families.
 const FREE_PORT_ATTEMPTS: u32 = 16;
 
-/// The bound sockets of a port, which are not yet served.
+/// The bound sockets of a port, which are not being served yet.
 #[derive(Debug)]
 pub struct BoundListener {
     sockets: Vec<TcpListener>,
@@ -28,8 +28,8 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Binds an address; port 0 selects a free port. Of an address that means both families, a
-    /// family that the machine does not have is skipped.
+    /// Binds an address. Port 0 selects a free port. If the address covers both IP families, a
+    /// family that the machine does not support is skipped.
     ///
     /// # Errors
     /// Fails if the address cannot be bound.
@@ -88,7 +88,7 @@ impl BoundListener {
     }
 
     /// Adds the sockets to a server. `create` is called once per server thread, and returns the
-    /// service of all sockets.
+    /// factory for the service that all sockets share on that thread.
     pub(super) fn serve_with<F, T>(
         self,
         builder: ServerBuilder,
@@ -106,7 +106,8 @@ impl BoundListener {
     }
 }
 
-/// Listens on one address. The IPv6 socket of a pair leaves IPv4 to the other socket.
+/// Listens on one address. The IPv6 socket of a pair does not accept IPv4 connections, because the
+/// other socket does.
 fn listen(address: SocketAddr, is_pair: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if is_pair && address.is_ipv6() {
@@ -124,7 +125,7 @@ fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
 }
 
-/// Returns whether the machine does not have this family or its loopback address.
+/// Returns whether an error means that the machine lacks an address family or its loopback address.
 fn is_family_unavailable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
@@ -159,7 +160,7 @@ mod tests {
         let bound = BoundListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)).into());
         let bound = bound.expect("a free port");
         assert_eq!(bound.addresses(), [bound.address()]);
-        TcpStream::connect(bound.address()).expect("it listens");
+        TcpStream::connect(bound.address()).expect("the port is open");
         let other = SocketAddr::new("::1".parse().expect("an address"), bound.address().port());
         TcpStream::connect(other).expect_err("only one address was configured");
     }

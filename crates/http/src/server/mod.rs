@@ -1,4 +1,5 @@
-//! The servers: the public port, bound early and served until drained, and the admin port.
+//! The server for the public port, which runs until it is drained, and the server for the admin
+//! port, which runs until the process exits.
 
 mod admin;
 mod connection_handle;
@@ -57,9 +58,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Part of the shutdown timeout that is reserved for work after the server has stopped.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
-/// Serves a listener until it is drained. After the first signal, the server accepts requests for
-/// `http.drain_delay` and asks every client to close its connection, then completes the accepted
-/// requests.
+/// Serves a listener until it is drained. After the first shutdown signal, the server continues to
+/// accept requests for `http.drain_delay`, but responds with `Connection: close`. The server then
+/// closes the port and completes the accepted requests.
 ///
 /// `configure` adds the resources of the service to the common ones, such as `/health`.
 ///
@@ -83,16 +84,17 @@ where
         protocol.serve(app.into_factory())
     };
     let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
-    // Polled first when the drain begins, so the delay starts then.
+    // The delay starts when the drain begins, because the future is not polled before that.
     let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
     run_until_drained(server, close, process, drain).await
 }
 
-/// Serves a listener like [`serve`], and passes upgrade requests to the service.
+/// Serves a listener until it is drained, and passes upgrade requests to the service.
 ///
-/// `local` is called once per server thread. It returns the function that adds the resources on that
-/// thread, and the handler of upgrade requests, which owns their sockets. The port is closed when
-/// `drain`, which starts with the drain, has completed as well.
+/// `local` is called once per server thread. It returns the function that adds the resources on
+/// that thread, and the handler for upgrade requests, which takes over their connections.
+/// `drain` is first polled when the drain begins. The port is closed when `http.drain_delay` has
+/// elapsed and `drain` has completed.
 ///
 /// # Errors
 /// See [`serve`].
@@ -130,7 +132,7 @@ where
         });
         let http = protocol
             .build()
-            // Stops writing an event stream when the client has closed its side.
+            // An event stream must end when the client closes its side of the connection.
             .h1_allow_half_closed(false)
             .upgrade(upgrade)
             .finish(map_config(app.map_err(|error| error.error_response()), |()| {
@@ -143,7 +145,7 @@ where
     run_until_drained(server, close, process, drain).await
 }
 
-/// Returns the builder of the server of a public port.
+/// Returns the server builder for a public port.
 fn build_server(settings: &Settings) -> ServerBuilder {
     let workers = count_workers(settings);
     ActixServer::build()
@@ -152,8 +154,8 @@ fn build_server(settings: &Settings) -> ServerBuilder {
         .disable_signals()
 }
 
-/// Builds the application of a public port: the common resources and middleware, and the resources of
-/// the service.
+/// Builds the application for a public port: the common resources and middleware, and the resources
+/// of the service.
 fn build_app<F>(
     process: &Process,
     bodies: &BodyBudget,
@@ -189,7 +191,8 @@ where
         .wrap(RequestLayer::new(process))
 }
 
-/// Waits for the drain, then for `drain`; then closes the port and completes accepted requests.
+/// Runs the server until the drain begins and `drain` completes. Then closes the port and completes
+/// the accepted requests.
 async fn run_until_drained<T>(
     server: ActixServer,
     close: GracefulClose,
@@ -218,7 +221,8 @@ fn count_workers(settings: &Settings) -> usize {
     }
 }
 
-/// Returns the part of the shutdown timeout that is left when the port is closed.
+/// Returns the time in seconds, at least 1, that is left to complete requests after the port is
+/// closed.
 fn shutdown_seconds_left(settings: &Settings) -> u64 {
     let used = settings.http.drain_delay + SHUTDOWN_MARGIN;
     settings.lifecycle.shutdown_timeout.saturating_sub(used).as_secs().max(1)
@@ -238,8 +242,8 @@ async fn get_errors(_: NoQuery) -> HttpResponse {
 }
 
 /// Responds to a request that matches no resource. On paths of the other API, `OPTIONS` and
-/// unsupported methods receive the same response as there, because a reverse proxy in front of both
-/// APIs sends some of them here. All other requests receive 404.
+/// unsupported methods receive the same response as from that API, because a reverse proxy in front
+/// of both APIs can send these requests to either of them. All other requests receive 404.
 fn respond_unmatched(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     Context::check_rejection(request)?;
     let is_api = matches!(service, Service::IngestApi | Service::ListApi);

@@ -1,5 +1,5 @@
-//! One service per server thread, which all sockets of a port share. Otherwise each socket would have
-//! its own caches and connections to the stores.
+//! One service per server thread, shared by all sockets of a port. Otherwise, each socket would
+//! have its own caches and store connections.
 
 use std::{
     any::Any,
@@ -12,21 +12,21 @@ use actix_service::ServiceFactory;
 use actix_web::rt::net::TcpStream;
 use futures_util::future::LocalBoxFuture;
 
-/// The number of the next port.
+/// The next port index, which is not a TCP port number.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The services of this thread by the number of their port.
+    /// The services of this thread, each with the index of its port.
     static SERVICES: RefCell<Vec<(usize, Weak<dyn Any>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The factory of the service of one socket.
+/// A factory that returns the shared service for one socket.
 pub(super) struct PerThread<F> {
     port: usize,
     create: F,
 }
 
-/// Returns a function that creates the factories of the sockets of a port.
+/// Returns a function that creates a factory for each socket of a port.
 pub(super) fn share_per_thread<F: Clone>(create: F) -> impl Fn() -> PerThread<F> + Clone {
     let port = NEXT.fetch_add(1, Ordering::Relaxed);
     move || PerThread { port, create: create.clone() }
@@ -44,7 +44,8 @@ where
     type InitError = T::InitError;
     type Future = LocalBoxFuture<'static, Result<Self::Service, Self::InitError>>;
 
-    /// Returns the service of this thread. The server creates those of its sockets one by one.
+    /// Returns the service for this thread. The server initializes its sockets one after another,
+    /// so only the first call creates a service.
     fn new_service(&self, (): ()) -> Self::Future {
         let (port, create) = (self.port, self.create.clone());
         Box::pin(async move {

@@ -26,23 +26,25 @@ use crate::{
     request::BodyBudget,
 };
 
-/// Additional time for which the HTTP library waits for the head of the first request, so that a
-/// late head is rejected with a problem first.
+/// Additional time that the HTTP library waits for the head of the first request, so that the
+/// connection can reject a late head with a problem before the library does.
 const HEAD_MARGIN: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes that the kernel holds for a connection and cannot send, because the client
-/// does not read. Without it, the kernel holds up to 4 MiB, which counts as memory of the container.
+/// Maximum number of unsent bytes that the kernel buffers for a connection while the client does
+/// not read. Without this limit, the kernel buffers up to 4 MiB, which counts toward the memory of
+/// the container.
 ///
-/// The server can write again, and so observes that the client reads, when half of them are sent. A
-/// client that reads less than that within `http.write_timeout` is disconnected.
+/// When half of these bytes have been sent, the server can write again and thus detects that the
+/// client is reading. A client that reads less than half of these bytes within `http.write_timeout`
+/// can be disconnected.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
-/// Bytes in the write buffer of a connection at which no more of a response body is added. The
-/// buffer of a client that does not read is larger by at most one chunk of the body.
+/// Size of the write buffer of a connection, in bytes. When the buffer contains this many bytes, no
+/// more of a response body is added. The buffer can exceed this size by one piece of a body.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 
-/// The settings of HTTP/1.1, and the state that the connections of a server share.
+/// The settings for HTTP/1.1, and the state that the connections of a server share.
 #[derive(Clone)]
 pub(super) struct HttpProtocol {
     keep_alive: Duration,
@@ -56,7 +58,7 @@ pub(super) struct HttpProtocol {
 type Accepted = (Connection, actix_http::Protocol, Option<SocketAddr>);
 
 impl HttpProtocol {
-    /// Creates the protocol of the server that `builder` builds.
+    /// Creates the protocol for the server that `builder` builds.
     pub(super) fn new(http: &HttpSettings, builder: &ServerBuilder) -> Self {
         Self {
             keep_alive: http.keep_alive,
@@ -67,7 +69,7 @@ impl HttpProtocol {
         }
     }
 
-    /// Returns the memory for the bodies and the incomplete heads of requests.
+    /// Returns the memory budget for the bodies and the incomplete heads of requests.
     pub(super) fn bodies(&self) -> &BodyBudget {
         &self.bodies
     }
@@ -78,7 +80,7 @@ impl HttpProtocol {
         self
     }
 
-    /// Returns the service of the connections of one server thread, which serves an application.
+    /// Returns the factory for a service that serves `app` on the connections of one server thread.
     pub(super) fn serve<S>(
         &self,
         app: S,
@@ -103,7 +105,7 @@ impl HttpProtocol {
         self.accept().and_then(self.build().finish(app))
     }
 
-    /// Returns the builder of the service that implements HTTP/1.1.
+    /// Returns the builder for the service that implements HTTP/1.1.
     pub(super) fn build<S>(&self) -> HttpServiceBuilder<Connection, S>
     where
         S: ServiceFactory<Request, Config = ()>,
@@ -128,7 +130,7 @@ impl HttpProtocol {
             })
     }
 
-    /// Returns the service that takes over accepted sockets.
+    /// Returns the factory for a service that wraps accepted sockets in [`Connection`]s.
     pub(super) fn accept(
         &self,
     ) -> impl ServiceFactory<
@@ -151,7 +153,7 @@ impl HttpProtocol {
     }
 }
 
-/// Limits the bytes in the send buffer of a socket that the kernel cannot send.
+/// Limits the number of unsent bytes that the kernel buffers for a socket.
 #[cfg(target_os = "linux")]
 fn limit_unsent_bytes(socket: &TcpStream) {
     // An error means that the client has disconnected.

@@ -1,6 +1,6 @@
-//! The public paths of both APIs. Each API responds to `OPTIONS`, and with 405, for all of them.
-//! The OpenAPI document, docs/API.md and the routing of the single entry point are checked against
-//! this table.
+//! The public paths of both APIs. On all of these paths, each API responds to `OPTIONS` and rejects
+//! unsupported methods with 405. Tests check the OpenAPI document, docs/API.md and the routing
+//! of the single entry point against this table.
 
 use actix_web::http::Method;
 
@@ -11,22 +11,22 @@ pub struct Route {
     pub path: &'static str,
     /// The methods that the APIs support, such as `GET, HEAD, OPTIONS`.
     pub methods: &'static str,
-    /// The methods that the single entry point routes to ingest-api, such as `POST`; it routes all
-    /// others to list-api.
+    /// The methods that the single entry point routes to ingest-api, such as `POST`. All other
+    /// methods are routed to list-api.
     pub ingest_methods: &'static str,
 }
 
-/// Returns a route of list-api.
+/// Returns a route that is always routed to list-api.
 const fn list(path: &'static str, methods: &'static str) -> Route {
     Route { path, methods, ingest_methods: "" }
 }
 
-/// Returns a route of ingest-api, or of both APIs with `POST` for ingest-api.
+/// Returns a route that is routed to ingest-api for `POST`, and to list-api for all other methods.
 const fn ingest(path: &'static str, methods: &'static str) -> Route {
     Route { path, methods, ingest_methods: "POST" }
 }
 
-/// Returns a route to send a message by query.
+/// Returns a route for `/message/write/`, where `GET` also sends a message.
 const fn write(path: &'static str) -> Route {
     Route { path, methods: "GET, POST, OPTIONS", ingest_methods: "GET, HEAD, POST, OPTIONS" }
 }
@@ -62,8 +62,8 @@ pub const ROUTES: [Route; 27] = [
     list("/stat/get/", "GET, HEAD, OPTIONS"),
 ];
 
-/// Returns the methods that the APIs support on a path, such as `GET, HEAD, OPTIONS`, or `None` if the
-/// path does not exist.
+/// Returns the methods that the APIs support on a path, such as `GET, HEAD, OPTIONS`, or `None` if
+/// the path does not exist.
 pub fn find_methods(path: &str) -> Option<&'static str> {
     ROUTES.iter().find(|route| matches(route.path, path)).map(|route| route.methods)
 }

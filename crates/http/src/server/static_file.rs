@@ -27,16 +27,17 @@ pub struct StaticFile {
     path: &'static str,
     content_type: &'static str,
     body: Bytes,
-    /// A weak tag, because it applies to both encodings of the file.
+    /// A weak tag, because the plain and the compressed content have the same tag.
     etag: String,
     headers: Vec<(&'static str, String)>,
     allows_query: bool,
-    /// Created on first use.
+    /// The compressed content, created on first use.
     compressed: Arc<OnceLock<Option<Bytes>>>,
 }
 
-/// Returns the `Content-Security-Policy` of a page that may load files of its own origin and connect
-/// to its own origin and those of `urls`. Empty URLs mean the own origin.
+/// Returns the `Content-Security-Policy` for a page that may load files from its own origin, and
+/// may connect to its own origin and to the origins of `urls`. An empty URL means the page's own
+/// origin.
 pub fn content_security_policy(urls: impl IntoIterator<Item = String>) -> String {
     let mut connect = String::from("'self'");
     for url in urls {
@@ -54,7 +55,7 @@ impl StaticFile {
     /// Creates a file that is served at `path`.
     pub fn new(path: &'static str, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        // The hash only distinguishes builds; it needs no collision resistance.
+        // The hash only distinguishes builds, so it does not need collision resistance.
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
         Self {
@@ -75,7 +76,7 @@ impl StaticFile {
         self
     }
 
-    /// Rejects requests with a query, which is ignored otherwise.
+    /// Rejects requests with a query. By default, the query is ignored.
     #[must_use]
     pub fn reject_query(mut self) -> Self {
         self.allows_query = false;
@@ -97,7 +98,8 @@ impl StaticFile {
         }
         let mut response = HttpResponse::Ok();
         response.insert_header((ETAG, self.etag.as_str()));
-        // Clients revalidate every time, mostly with a 304, so they never mix files of two builds.
+        // Clients revalidate the file on every use, and usually receive 304, so they do not mix
+        // files from different builds.
         response.insert_header((CACHE_CONTROL, "no-cache"));
         for (name, value) in &self.headers {
             response.insert_header((*name, value.as_str()));
@@ -126,7 +128,7 @@ impl StaticFile {
         })
     }
 
-    /// Returns the compressed content, or `None` if compression is not worthwhile.
+    /// Returns the compressed content, or `None` if compression is not worthwhile or fails.
     async fn compress(&self) -> Option<Bytes> {
         if !encoding::is_worth_compressing(self.content_type, self.body.len()) {
             return None;

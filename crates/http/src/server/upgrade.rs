@@ -30,25 +30,25 @@ use crate::{
 
 /// How long the server waits for a client to read the response.
 const LINGER: Duration = Duration::from_secs(2);
-/// Characters of a `Sec-WebSocket-Key` before its padding: 16 bytes in base64.
+/// The number of characters in a `Sec-WebSocket-Key` before its padding: 16 bytes in base64.
 const KEY_CHARS: usize = 22;
-/// The supported version of the protocol.
+/// The supported version of the WebSocket protocol.
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 
-/// An upgrade request with its socket, to be accepted or rejected.
+/// An upgrade request and its socket. The service must accept or reject the request.
 pub struct UpgradeRequest {
     request: Request,
     socket: TcpStream,
     /// Bytes received after the request.
     received: BytesMut,
-    /// Responses to earlier requests that are not yet written.
+    /// Responses to earlier requests that have not been written yet.
     unwritten: BytesMut,
     request_id: RequestId,
     traceparent: Traceparent,
     context: UpgradeContext,
 }
 
-/// The settings that apply to upgrade requests, which do not pass the middleware.
+/// The process data for upgrade requests, which do not pass through the middleware.
 #[derive(Clone)]
 pub(crate) struct UpgradeContext {
     settings: Arc<Settings>,
@@ -97,7 +97,8 @@ impl UpgradeRequest {
         }
     }
 
-    /// Returns the problem with which a server rejects the request on any path.
+    /// Records that the request starts, and checks its host. Returns the problem to respond with if
+    /// the connection or the check rejects the request.
     pub(crate) fn find_rejection(&self) -> Option<Problem> {
         let connection = self.request.conn_data::<Rc<ConnectionState>>();
         let rejection = connection.and_then(|connection| connection.begin_request());
@@ -122,7 +123,8 @@ impl UpgradeRequest {
     }
 
     /// Returns the origin if it is not allowed. Scripts cannot read the response to a rejected
-    /// upgrade, so the handler should accept it and report the origin when it closes the WebSocket.
+    /// upgrade, so the handler should accept the upgrade and report the origin when it closes the
+    /// WebSocket.
     pub fn find_forbidden_origin(&self) -> Option<String> {
         let origins = &self.context.settings.http.allowed_origins;
         find_forbidden_origin(self.request.headers(), origins)
@@ -131,7 +133,7 @@ impl UpgradeRequest {
     /// Validates the handshake.
     ///
     /// # Errors
-    /// Returns the problem with which to reject the request.
+    /// Returns the problem to reject the request with.
     pub fn validate(&self) -> Result<(), Problem> {
         let headers = self.request.headers();
         if self.request.method() != Method::GET {
@@ -152,7 +154,7 @@ impl UpgradeRequest {
     /// Accepts the upgrade and returns the socket.
     ///
     /// # Errors
-    /// Fails if the client has disconnected.
+    /// Fails if the client has disconnected or does not read the response in time.
     pub async fn accept(mut self) -> std::io::Result<UpgradedSocket> {
         let key = self.request.headers().get(SEC_WEBSOCKET_KEY);
         let accept = hash_key(key.map_or(&[][..], HeaderValue::as_bytes));
@@ -170,7 +172,7 @@ impl UpgradeRequest {
         Ok(UpgradedSocket { socket: self.socket, received: self.received.freeze() })
     }
 
-    /// Sends the problem and closes the connection. Errors are ignored: the client may have
+    /// Sends the problem and closes the connection. Errors are ignored, because the client may have
     /// disconnected.
     pub async fn reject(mut self, problem: Problem) {
         let status = problem.code().status();
@@ -196,7 +198,7 @@ impl UpgradeRequest {
         let send = async {
             self.socket.write_all(&response).await?;
             self.socket.shutdown().await?;
-            // Unread data would cause a reset, and the client would not receive the response.
+            // Unread data would cause a reset, and the client might not receive the response.
             let mut rest = [0; 1024];
             while self.socket.read(&mut rest).await? > 0 {}
             Ok::<(), std::io::Error>(())
@@ -234,7 +236,7 @@ impl UpgradeRequest {
     }
 }
 
-/// Returns the problem for a request without an upgrade, or for another version of the protocol.
+/// Returns the problem for a request without an upgrade or with an unsupported protocol version.
 pub fn upgrade_required() -> Problem {
     Problem::new(Code::UpgradeRequired)
         .header(UPGRADE, HeaderValue::from_static("websocket"))

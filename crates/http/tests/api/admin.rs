@@ -13,7 +13,7 @@ async fn start_admin() -> (Process, String) {
     (process, url)
 }
 
-/// A machine may have no IPv6.
+/// Returns whether the machine supports IPv6.
 fn has_ipv6() -> bool {
     std::net::TcpListener::bind("[::1]:0").is_ok()
 }
@@ -96,7 +96,7 @@ async fn both_ports_listen_on_both_families() {
             let public = format!("http://{host}:{}", server.address.port());
             assert_eq!(get(&public, "/health").await.0, 200, "{listen} {host}");
         }
-        // The port is closed on both.
+        // After the drain, the public port is closed on all addresses.
         server.process.lifecycle.drain();
         let port = server.address.port();
         server.wait_for_exit().await.expect("drained");

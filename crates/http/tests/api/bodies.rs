@@ -1,4 +1,4 @@
-//! Request bodies: media types, sizes and timeouts.
+//! Request bodies: media types, sizes, timeouts and memory.
 
 use std::fmt::Write;
 
@@ -169,7 +169,7 @@ async fn unread_body_without_end_closes_the_connection() {
     assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
 }
 
-/// Sends a request whose body is declared with this length, of which only a part is sent.
+/// Sends a request that declares a body of `length` bytes but contains only its first `sent` bytes.
 async fn send_part(server: &TestServer, length: usize, sent: usize) -> TcpStream {
     let mut connection = server.connect().await;
     let head = format!(
@@ -197,7 +197,7 @@ async fn wait_until_refused(server: &TestServer, bytes: usize) -> reqwest::Respo
 }
 
 #[tokio::test]
-async fn bodies_beyond_the_memory_of_the_process_are_refused() {
+async fn bodies_above_the_memory_limit_are_refused() {
     let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB")]).await;
     let mut held = send_part(&server, 30_000, 29_999).await;
     let refused = wait_until_refused(&server, 20_000).await;
@@ -206,7 +206,7 @@ async fn bodies_beyond_the_memory_of_the_process_are_refused() {
     let refused = problem(refused).await;
     assert_eq!(refused["code"], "overloaded");
     assert!(refused["detail"].as_str().expect("text").contains("Nothing was written"), "{refused}");
-    assert_eq!(post_json(&server, 5_000).await.status(), 200, "a smaller one fits");
+    assert_eq!(post_json(&server, 5_000).await.status(), 200, "a smaller body fits");
     held.write_all(b"x").await.expect("written");
     let response = read_until(&mut held, &"x".repeat(30_000)).await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response:.100}");
@@ -214,7 +214,7 @@ async fn bodies_beyond_the_memory_of_the_process_are_refused() {
 }
 
 #[tokio::test]
-async fn memory_grows_with_the_bytes_that_arrive() {
+async fn memory_grows_with_the_received_bytes() {
     let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40KiB")]).await;
     let mut connections = Vec::new();
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Log lines of requests.
+//! Log lines for requests.
 
 use std::{
     io::{Result, Write},
@@ -13,7 +13,7 @@ use crate::server::start;
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Collects the log of all tests in memory.
+/// A writer that collects the log of all tests in memory.
 struct Memory;
 
 impl Write for Memory {
@@ -39,7 +39,7 @@ fn capture_log() {
     });
 }
 
-/// Returns the log lines that contain a request ID in the event or its span.
+/// Returns the log lines with this request ID in the event or in its span.
 fn find_lines(id: &str) -> Vec<Value> {
     let log = LINES.lock();
     String::from_utf8_lossy(&log)

@@ -1,4 +1,4 @@
-//! Tests of the servers over real sockets.
+//! Tests the servers over real sockets.
 
 mod admin;
 mod bodies;

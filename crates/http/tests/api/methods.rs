@@ -10,9 +10,9 @@ async fn unsupported_method_is_405_and_allow_lists_supported_ones() {
     for (method, path, allow) in [
         ("DELETE", "/plain", "GET, HEAD, POST, OPTIONS"),
         ("GET", "/documents", "POST, OPTIONS"),
-        // The other API supports it: the request was sent to the wrong API.
+        // The other API supports the method: the request was sent to the wrong API.
         ("DELETE", "/v1/messages/x", "GET, HEAD, OPTIONS"),
-        // No API supports it.
+        // No API supports the method.
         ("PATCH", "/v1/messages/x", "GET, HEAD, DELETE, OPTIONS"),
     ] {
         let response = server.request(method, path).send().await.expect("a response");

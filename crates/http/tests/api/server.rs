@@ -1,4 +1,4 @@
-//! A server with a few routes, started by every test.
+//! A test server with a few routes.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Timeout of every wait.
+/// Timeout for every wait.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server.
@@ -25,11 +25,11 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub process: Process,
     pub client: reqwest::Client,
-    /// Receives a permit for every request that `/slow` has started.
+    /// Receives a permit for every request to `/slow` that has started.
     pub started: Arc<Semaphore>,
-    /// A permit completes one request of `/slow`.
+    /// Each permit that a test adds completes one request to `/slow`.
     pub finish: Arc<Semaphore>,
-    /// Receives a permit for every body of `/held` that is released.
+    /// Receives a permit whenever a response body from `/held` is released.
     pub released: Arc<Semaphore>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -59,12 +59,12 @@ struct SlowGate {
     released: Arc<Semaphore>,
 }
 
-/// Starts a server with the default settings and `env`.
+/// Starts a server with the test settings and `env`.
 pub async fn start(env: &[(&str, &str)]) -> TestServer {
     start_as(Service::ListApi, env).await
 }
 
-/// Starts a server of `service`.
+/// Starts a server as `service`.
 pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
     let process = Process::new(service, settings(env));
     let server = BoundListener::bind(process.settings.http.listen).expect("a free port");
@@ -79,7 +79,7 @@ pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
     TestServer { address, process, client: client(), started, finish, released, running }
 }
 
-/// Returns test settings (free ports, no drain delay) with `env`.
+/// Returns test settings (free ports, no drain delay, one worker), which `env` can override.
 pub fn settings(env: &[(&str, &str)]) -> Settings {
     let defaults = [
         ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0"),
@@ -92,7 +92,7 @@ pub fn settings(env: &[(&str, &str)]) -> Settings {
     Settings::from_layers(None, all).expect("valid settings")
 }
 
-/// Creates a client that follows no redirects.
+/// Creates a client that does not follow redirects.
 pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -239,7 +239,7 @@ async fn get_problem(code: web::Path<String>) -> Result<HttpResponse, Problem> {
     Err(Problem::new(code.unwrap_or(Code::NotFound)).caused_by("an internal secret"))
 }
 
-/// A list with a next page and text that is not HTML.
+/// Returns a list with a next page and a text that contains HTML markup.
 async fn get_list() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(("link", "</list?cursor=2>; rel=\"next\""))

@@ -34,7 +34,7 @@ fn list_pages() -> Operation {
         .description(
             "Returns the visitors and the top pages of a host. With `MAYFLY_RISING__SOURCE=visits`, the counts \
              are at most one second old, and a host without visitors has 0 visitors and no pages. With \
-             `chartbeat`, the counts are those of the last sample; a host that was never sampled returns 404. \
+             `chartbeat`, the counts come from the last sample; a host that has never been sampled returns 404. \
              Remains available while Postgres is unavailable.",
         )
         .host_parameter()
@@ -90,7 +90,7 @@ fn get_history() -> Operation {
         .tag(TAG)
         .description(format!(
             "Returns the visitors of a page per hour (UTC) and per hour of the day, computed from the samples in \
-             which it was among the top pages. Includes hours that start at or after `from` and before `to`; hours \
+             which the page was among the top pages. Includes hours that start at or after `from` and before `to`; hours \
              without such a sample are omitted. Hourly values are kept for {} days. An unknown page has no hours.",
             limits::HOURLY_RETENTION.as_secs() / 86_400
         ))

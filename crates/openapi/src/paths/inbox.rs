@@ -48,7 +48,7 @@ fn take_inbox() -> Operation {
         .description(
             "Returns the messages and expires them in one atomic step; each message is returned to exactly one \
              caller. With an `Idempotency-Key`, a caller that did not receive the response can retry and receives \
-             the same items.",
+             the same messages.",
         )
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_MAX)

@@ -41,7 +41,7 @@ fn post_message() -> Operation {
     Operation::new(Ingest, HttpMethod::Post, "/v1/messages", "post_message", "Send a message")
         .tag(TAG)
         .description(
-            "The response is sent after the message is queued. From then on, the message is readable by ID and \
+            "The response is sent after the message has been queued. From then on, the message is readable by ID and \
              no failure of a Mayfly process can lose it.",
         )
         .required_body([(JSON, new)])
@@ -91,16 +91,16 @@ fn list_messages() -> Operation {
         .tag(TAG)
         .description(
             "Returns messages in the order in which they were stored, page by page. Pagination neither skips nor \
-             repeats messages while others write, and every page costs the same, with any filters and order.",
+             repeats messages while other clients write, and every page costs the same, with any filters and order.",
         )
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .optional_query("cursor", cursor(), "`next_cursor` of the previous page. A cursor is valid for one `order`.")
-        .optional_query("channel", channel(), "Only messages of this channel.")
+        .optional_query("channel", channel(), "Only messages in this channel.")
         .optional_query("username", username(), "Only messages of this username.")
         .optional_query(
             "order",
             one_of(["asc", "desc"]).default(Some("asc".into())),
-            "`desc` starts with the newest message. If `cursor` is given, it must be the order of that cursor.",
+            "`desc` starts with the newest message. If `cursor` is given, `order` must match the cursor.",
         )
         .response(200, "A page of messages.", JSON, content(schema_ref("Page"), page))
         .response_headers(&[ResponseHeader::Link])
@@ -108,7 +108,7 @@ fn list_messages() -> Operation {
         .store_problems()
 }
 
-/// Returns the operation that reads a message by ID, which exists under two paths.
+/// Returns the operation that reads a message by ID. Two paths support the operation.
 pub(crate) fn get_message(api: crate::operation::Api, path: &'static str, id: &str) -> Operation {
     Operation::new(api, HttpMethod::Get, path, id, "Read a message, live or expired")
         .description(
@@ -130,7 +130,7 @@ fn delete_message() -> Operation {
     )
     .tag(TAG)
     .description(
-        "Also returns 204 if the message is already expired. The message remains readable by ID.",
+        "Also returns 204 if the message has already expired. The message remains readable by ID.",
     )
     .path_parameter("id", message_id(), "The ID of the message. A malformed ID returns 404.")
     .empty_response(204, "The message is expired.")
@@ -139,7 +139,7 @@ fn delete_message() -> Operation {
 }
 
 impl Operation {
-    /// Adds the response of operations that accept one message and return it.
+    /// Adds the response for operations that accept one message and return it.
     pub(crate) fn accepts_message(self, status: u16) -> Self {
         self.response(
             status,
@@ -153,13 +153,13 @@ impl Operation {
         .accepts_items()
     }
 
-    /// Adds the problems of operations that write to inboxes.
+    /// Adds the problems for operations that write to inboxes.
     pub(crate) fn writes_to_inbox(self) -> Self {
         self.problems(&[Code::InboxFull])
     }
 
-    /// Adds the properties that all operations that accept items have in common. Must follow the
-    /// responses.
+    /// Adds the properties that are common to all operations that accept items. Must be called
+    /// after the responses are added.
     pub(crate) fn accepts_items(self) -> Self {
         self.idempotent(limits::WRITE_IDEMPOTENCY_TTL).rate_limited().problems(&[
             Code::InvalidField,
@@ -183,7 +183,7 @@ fn new_message() -> AnySchema {
     let fields = object_of::<MessageBody<'_>>().description(None::<String>);
     with_any_of(fields, ["text", "data"])
         .description(Some(format!(
-            "A message to send, with `text`, `data` or both, of at most {} bytes. A null field is the same as an absent one; \
+            "A message to send, with `text`, `data` or both, of at most {} bytes. A null field is the same as an absent field; \
              duplicate fields are rejected.",
             limits::MESSAGE_BYTES_MAX
         )))
@@ -209,7 +209,8 @@ fn page() -> AnySchema {
         .property(
             "next_cursor",
             nullable(cursor()).description(Some(
-                "The cursor of the next page. It also finds messages that are stored later. Null only if the list is empty.",
+                "The cursor of the next page. In ascending order, the next page also contains messages that are stored later. \
+                 Null only if the list is empty.",
             )),
         )
         .property("has_more", boolean())

@@ -24,7 +24,7 @@ fn get_pulse() -> Operation {
     Operation::new(List, HttpMethod::Get, "/v1/pulse", "get_pulse", "Get the health of the system")
         .tag(stats::TAG)
         .description(
-            "Updated once per second. Returns 503 if there was no update for five seconds.",
+            "Updated once per second. Returns 503 if there has been no update for five seconds.",
         )
         .response(200, "The pulse.", "application/json", content(schema_ref("Pulse"), example))
         .problems(&[mayfly_http::Code::InvalidField])

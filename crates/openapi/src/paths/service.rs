@@ -1,4 +1,4 @@
-//! The services: health, the OpenAPI document and its page.
+//! The services: health, the OpenAPI document and the documentation page.
 
 use mayfly_http::Code;
 use serde_json::json;
@@ -57,7 +57,7 @@ fn get_docs() -> Operation {
 fn get_home() -> Operation {
     Operation::new(Both, HttpMethod::Get, "/", "get_home", "Redirect to the documentation")
         .tag(TAG)
-        .description("Only for clients that accept `text/html`; others receive 404.")
+        .description("Only for clients that accept `text/html`. Other clients receive 404.")
         .empty_response(302, "A redirect to `/docs`.")
         .response_headers(&[ResponseHeader::Location(
             "The documentation page of this API; absolute if its public URL is set (`MAYFLY_PUBLIC__INGEST_URL`, \
@@ -67,7 +67,7 @@ fn get_home() -> Operation {
 }
 
 impl Operation {
-    /// Adds the response 304.
+    /// Adds a 304 response.
     fn not_modified_response(self) -> Self {
         self.empty_response(304, "Unchanged since the version in `If-None-Match`.")
             .response_headers(&[ResponseHeader::ETag])

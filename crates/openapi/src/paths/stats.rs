@@ -1,4 +1,4 @@
-//! The statistics snapshot: the redirect to the S3 object, and its content.
+//! The statistics snapshot: the redirect to the object in S3.
 
 use mayfly_http::Code;
 use utoipa::openapi::HttpMethod;

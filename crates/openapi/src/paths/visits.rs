@@ -38,12 +38,13 @@ fn post_visits() -> Operation {
     .tag(TAG)
     .description(format!(
         "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all of them or \
-         none. A web page can send it with `navigator.sendBeacon` as a text (`text/plain`), also to another origin \
-         if its own is allowed; other clients send JSON. A heartbeat counts the visitor on the page for `MAYFLY_VISITS__TTL` (30 seconds by default); for a \
-         visitor who stays on the page, send the next one before then. A visitor counts once per page and once \
+         none. A web page can send heartbeats as `text/plain` with `navigator.sendBeacon`, even to another origin \
+         if the origin of the page is allowed. Other clients send JSON. A heartbeat counts the visitor on the page \
+         for `MAYFLY_VISITS__TTL` (30 seconds by default). While the visitor stays on the page, send the next \
+         heartbeat before this time ends. A visitor counts once per page and once \
          per host, regardless of the number of heartbeats. Pages are identified by their path; a title replaces \
-         the stored one. One client can add at most `MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX` (100 by default) hosts \
-         that had no visitors before; beyond that, its visits to new hosts are rejected with 429. \
+         the stored title. One client can add at most `MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX` (100 by default) hosts \
+         that had no visitors before; further visits by the client to new hosts are rejected with 429. \
          Errors name the index of the item, as in `[3].path`.",
         limits::VISITS_MAX,
         limits::BATCH_BYTES_MAX

@@ -1,4 +1,4 @@
-//! `/message/write/`: a message as a query or a form.
+//! `/message/write/`: a message sent with query parameters or a form.
 
 use mayfly_http::Code;
 use serde_json::json;
@@ -23,7 +23,7 @@ pub(crate) fn operations() -> Vec<Operation> {
 fn get_write(path: &'static str, id: &str) -> Operation {
     Operation::new(Ingest, HttpMethod::Get, path, id, "Send a message with query parameters")
         .tag(TAG)
-        .description("This `GET` writes, so it does not support `HEAD`. Without `MAYFLY_INGEST__WRITE_BY_GET=on`, the response is 405.")
+        .description("This `GET` writes, so `HEAD` is not supported. Without `MAYFLY_INGEST__WRITE_BY_GET=on`, the response is 405.")
         .required_query("username", username(), "The username of the sender.")
         .required_query("city", place(), "The city of the sender.")
         .required_query("state", place(), "The state in which the city is located.")

@@ -31,7 +31,7 @@ pub enum Criticality {
     Optional,
 }
 
-/// A component of a process. Clones share one state.
+/// A component that a service depends on. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Component {
     inner: Arc<Inner>,
@@ -49,7 +49,8 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     condition: Condition,
-    /// Limits the lines about a component that is down, or that repeatedly fails and recovers.
+    /// The state that limits the log lines about a component that is down, or that repeatedly fails
+    /// and recovers.
     outages: OutageState,
 }
 
@@ -57,7 +58,7 @@ struct State {
 enum Condition {
     NotChecked,
     Up,
-    /// The reason.
+    /// The component is down for the given reason.
     Down(String),
 }
 
@@ -69,7 +70,7 @@ impl Component {
     }
 
     /// Runs `check` immediately and then once a second, records its result, and sets the gauge
-    /// named `gauge` to 1 while the component is up, else to 0. Runs until the future is dropped.
+    /// named `gauge` to 1 if the component is up, else to 0. Never completes.
     pub async fn watch<E: Display>(
         self,
         gauge: &'static str,
@@ -86,7 +87,7 @@ impl Component {
         }
     }
 
-    /// Records that the component responds. Costs one atomic load if the component is already up.
+    /// Records that the component is up. Costs one atomic load if the component is already up.
     pub fn mark_up(&self) {
         if self.is_up() {
             return;
@@ -110,8 +111,9 @@ impl Component {
         }
     }
 
-    /// Records that the component does not respond, and why. The log states it when an outage
-    /// begins and once a minute while it lasts. Connection strings in `reason` are redacted.
+    /// Records that the component is down. Logs `reason` when an outage begins and once a minute
+    /// while the outage lasts. If more than five outages begin within a minute, further outages are
+    /// logged only if they last for a minute. Connection strings in `reason` are redacted.
     pub fn mark_down(&self, reason: impl Into<String>) {
         let reason = reason.into();
         let reason = redact(&reason).into_owned();
@@ -138,7 +140,7 @@ impl Component {
         state.condition = Condition::Down(reason);
     }
 
-    /// Returns whether the last check succeeded.
+    /// Returns whether the component is up. A component that has not been checked is down.
     pub fn is_up(&self) -> bool {
         self.inner.is_up.load(Ordering::Acquire)
     }

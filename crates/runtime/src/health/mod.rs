@@ -24,7 +24,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Returns the health of a process without components.
+    /// Creates the health of a process without components.
     pub fn new(lifecycle: Lifecycle) -> Self {
         Self { lifecycle, components: Arc::default() }
     }

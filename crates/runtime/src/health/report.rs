@@ -1,4 +1,4 @@
-//! The response of `/readyz`.
+//! The body of the response to `/readyz`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct HealthReport {
     /// The status of the process.
     pub status: HealthStatus,
-    /// The status of every component by name.
+    /// The status of every component, by name.
     #[serde(rename = "parts")]
     pub components: BTreeMap<&'static str, ComponentReport>,
 }
@@ -38,19 +38,19 @@ impl HealthStatus {
 /// The status of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComponentReport {
-    /// Whether the component responds.
+    /// Whether the component works.
     pub status: ComponentStatus,
-    /// Why the component is down; absent while it is up.
+    /// Why the component is down. Absent while the component is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Whether a component responds.
+/// Whether a component works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentStatus {
-    /// The component responds.
+    /// The component works.
     Up,
-    /// The component does not respond.
+    /// The component does not work, or has not been checked yet.
     Down,
 }

@@ -1,4 +1,4 @@
-//! Status of a process by the state of its components.
+//! Tests for the status of a process, which depends on the state of its components.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The metrics recorder of a process, and the handle that renders it.
+//! The metrics recorder of a process, and the handle that renders the metrics.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use metrics_process::Collector;
 use super::{BUILD_INFO, METRICS, Metric, Series, definition::Kind};
 use crate::{Service, VERSION};
 
-/// Interval at which recorded values are folded into the buckets. Without it, they would accumulate
-/// while nothing scrapes the process.
+/// The interval between aggregations of the recorded values into buckets. Without the aggregation,
+/// values would accumulate in memory while the process is not scraped.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The type of the CPU time, which `metrics-process` records as a gauge, because a counter of
-/// `metrics` is a whole number of seconds.
+/// The `TYPE` lines of the CPU time. `metrics-process` records the CPU time as a gauge, because the
+/// counters of the `metrics` crate are integers.
 const CPU_TIME_GAUGE: &str = "# TYPE process_cpu_seconds_total gauge\n";
 const CPU_TIME_COUNTER: &str = "# TYPE process_cpu_seconds_total counter\n";
 
-/// Renders the metrics of this process.
+/// A handle that renders the metrics of this process.
 #[derive(Clone, Debug)]
 pub struct MetricsHandle {
     prometheus: PrometheusHandle,
-    /// Collects the metrics of the process itself; `None` for a detached handle.
+    /// The collector of process metrics, such as memory and CPU time. `None` for a detached handle.
     process: Option<Collector>,
 }
 
 impl MetricsHandle {
-    /// Installs the global recorder of this process and registers the metrics of a service, given
-    /// as tables, and those of this crate.
+    /// Installs the global recorder of this process, and registers the metrics in `tables` and the
+    /// metrics of this crate.
     ///
     /// # Errors
-    /// Fails if a recorder is already installed or a histogram has no buckets.
+    /// If a recorder is already installed, or if a histogram has no buckets.
     pub fn install(service: Service, tables: &[&[Metric]]) -> anyhow::Result<Self> {
         let exported = [METRICS, &tables.concat()].concat();
         let recorder = new_builder(&exported)?.build_recorder();
@@ -51,7 +51,7 @@ impl MetricsHandle {
         Self { prometheus: PrometheusBuilder::new().build_recorder().handle(), process: None }
     }
 
-    /// Renders all metrics in the Prometheus text format.
+    /// Collects the process metrics, and renders all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         if let Some(process) = &self.process {
             process.collect();
@@ -59,7 +59,7 @@ impl MetricsHandle {
         self.prometheus.render().replacen(CPU_TIME_GAUGE, CPU_TIME_COUNTER, 1)
     }
 
-    /// Periodically folds recorded values into the buckets. Never completes.
+    /// Periodically aggregates the recorded values into buckets. Never completes.
     pub(crate) async fn run_upkeep(self) {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
@@ -128,7 +128,7 @@ mod tests {
         Metric::wait_histogram("delay_seconds", "Time until it was stored", Series::One),
     ];
 
-    /// Registers [`EXPORTED`], records with `record`, and renders the metrics.
+    /// Registers [`EXPORTED`], calls `record`, and renders the metrics.
     fn render_recorded(record: impl FnOnce()) -> String {
         let recorder = new_builder(EXPORTED).expect("valid buckets").build_recorder();
         let handle = MetricsHandle { prometheus: recorder.handle(), process: None };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn process_metrics_are_counters_if_their_names_say_so() {
+    fn process_metrics_are_counters_if_their_names_end_with_total() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let process = Collector::default();
         let handle =
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_of_an_outage_are_within_the_buckets() {
+    fn waits_during_an_outage_are_within_the_buckets() {
         let rendered = render_recorded(|| {
             metrics::histogram!("delay_seconds").record(7_200.0);
             metrics::histogram!("wait_seconds").record(45.0);

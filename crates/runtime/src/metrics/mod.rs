@@ -1,7 +1,7 @@
 //! Metrics: their definitions, and the recorder that exports them.
 //!
-//! The crate or service that records a metric defines it, in its `metrics` module. A service lists
-//! the tables of the metrics that it exports and passes them to [`run`](crate::run).
+//! The crate or service that records a metric defines the metric in its `metrics` module. A service
+//! passes the tables of the metrics that it exports to [`run`](crate::run).
 
 mod definition;
 mod handle;

@@ -1,5 +1,5 @@
-//! `--check-ready`: asks the service on this machine whether it is ready. Container images contain
-//! only the service binary, so it is also the client of its health check.
+//! `--check-ready` asks the service on this machine whether it is ready. Container images contain
+//! only the service binary, so the binary is also the client of the health check.
 
 use std::{
     io::{self, Read, Write, stderr, stdout},
@@ -10,13 +10,13 @@ use std::{
 
 use crate::settings::ListenAddress;
 
-/// Timeout for connecting, and for each read and write.
+/// The timeout for connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Limit of the response size; a report has a few hundred bytes.
+/// The maximum size of a response. A report has a few hundred bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Requests `/readyz` on the admin port and prints the report. Returns 0 if the service is ready,
-/// else 1.
+/// and 1 if it is not ready or cannot be reached.
 pub(crate) fn check_ready(admin: ListenAddress) -> ExitCode {
     match connect(admin).and_then(request_readiness) {
         Ok((true, report)) => {
@@ -34,7 +34,8 @@ pub(crate) fn check_ready(admin: ListenAddress) -> ExitCode {
     }
 }
 
-/// Connects to the first address of the admin port that accepts: a machine may lack IPv4 or IPv6.
+/// Connects to the first address of the admin port that accepts a connection. A machine may lack
+/// IPv4 or IPv6.
 fn connect(admin: ListenAddress) -> io::Result<TcpStream> {
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
     for address in admin.to_socket_addresses() {

@@ -4,9 +4,9 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::{Service, VERSION};
 
-/// The parsed command line. `--help`, `--version` and usage errors exit the process earlier.
+/// The parsed command line. `--help`, `--version` and usage errors exit the process during parsing.
 pub(crate) struct CommandLine {
-    /// The one-shot command to run instead of the service.
+    /// The one-shot command to run instead of the service, if there is one.
     pub(crate) one_shot: Option<OneShot>,
 }
 

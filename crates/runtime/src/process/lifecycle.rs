@@ -1,4 +1,4 @@
-//! The shutdown of a process: it drains, then it exits.
+//! The shutdown of a process, which drains and then exits.
 
 use std::{
     sync::{
@@ -10,19 +10,20 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// Signals the beginning of the drain. Clones share one state.
+/// The drain state of a process, and the time limit for its shutdown. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     /// Canceled when the drain begins.
     draining: CancellationToken,
-    /// Mirrors `draining`: every request checks it, and checking the token takes a lock.
+    /// Mirrors `draining`, because every request checks it and a check of the token takes a lock.
     is_draining: Arc<AtomicBool>,
-    /// Time limit from the beginning of the drain to the exit.
+    /// The time limit from the beginning of the drain to the exit.
     shutdown_timeout: Duration,
 }
 
 impl Lifecycle {
-    /// Returns the lifecycle of a process that must exit within `shutdown_timeout` of the first signal.
+    /// Creates the lifecycle of a process that must exit within `shutdown_timeout` after the first
+    /// signal.
     pub fn new(shutdown_timeout: Duration) -> Self {
         Self { draining: CancellationToken::new(), is_draining: Arc::default(), shutdown_timeout }
     }

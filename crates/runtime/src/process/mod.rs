@@ -1,4 +1,5 @@
-//! A service process, from the command line to the exit code, and the context that it receives.
+//! A service process, from the command line to the exit code, and the context that the service
+//! receives.
 
 mod check_ready;
 mod command_line;
@@ -27,18 +28,19 @@ pub struct Process {
     pub service: Service,
     /// The configuration, which does not change while the process runs.
     pub settings: Arc<Settings>,
-    /// Signals the beginning of the drain.
+    /// The drain state and the shutdown timeout.
     pub lifecycle: Lifecycle,
-    /// The state of the components, shown by `/readyz`.
+    /// The state of the components, which `/readyz` reports.
     pub health: Health,
-    /// The metrics shown by `/metrics`.
+    /// The metrics that `/metrics` exports.
     pub metrics: MetricsHandle,
     /// The log of failed requests.
     pub failures: FailureLog,
 }
 
 impl Process {
-    /// Returns a process without global state (no signal handlers, no log, own metrics), for tests.
+    /// Creates a process for tests that uses no global state: no signal handlers, no global log and
+    /// no global metrics recorder.
     pub fn new(service: Service, settings: Settings) -> Self {
         Self::with_metrics(service, settings, MetricsHandle::detached())
     }
@@ -54,7 +56,7 @@ impl Process {
         Self { service, settings: Arc::new(settings), lifecycle, health, metrics, failures }
     }
 
-    /// Logs that the service has started and the addresses of its ports, such as
+    /// Logs that the service has started, with the addresses of its ports, such as
     /// `&[("http", addresses), ("admin", addresses)]`.
     pub fn log_started(&self, listening: &[(&str, &[SocketAddr])]) {
         let mut ports = String::new();

@@ -26,16 +26,16 @@ const EXIT_CONFIG: u8 = 78;
 
 /// The body of a service, from its start to the end of its drain.
 ///
-/// It is boxed so that the service's library compiles it: as a generic parameter, every binary would
-/// compile the whole service again.
+/// The future is boxed, so that the service's library crate compiles it. If the future were a
+/// generic parameter, the binary crate would compile the whole service again.
 pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// Runs a service until it completes and returns its exit code. `metrics` are the tables of the
-/// metrics that it exports.
+/// Runs a service, or the one-shot command that the command line requests, and returns the exit
+/// code. `metrics` contains the tables of the metrics that the service exports.
 ///
-/// The exit code is 0 if `body` succeeds, 1 if it fails, takes longer than
-/// `lifecycle.shutdown_timeout` after the first signal or loses an essential task
-/// ([`exit_on_panic`]), and 78 if the configuration is invalid. A second signal exits the process
+/// The exit code is 0 if `body` succeeds, and 78 if the configuration is invalid. The exit code is
+/// 1 if `body` fails, takes longer than `lifecycle.shutdown_timeout` after the first signal, or
+/// loses an essential task ([`exit_on_panic`]). A second signal other than SIGHUP exits the process
 /// immediately with 128 plus the number of the signal.
 pub fn run(
     service: Service,
@@ -108,7 +108,7 @@ fn run_process(
     outcome
 }
 
-/// Completes when the shutdown timeout has expired after the beginning of the drain.
+/// Completes when the shutdown timeout has elapsed since the drain began.
 async fn wait_for_shutdown_timeout(lifecycle: &Lifecycle) {
     lifecycle.draining().cancelled().await;
     tokio::time::sleep(lifecycle.shutdown_timeout()).await;

@@ -8,8 +8,8 @@ use tracing::{info, warn};
 
 use super::Lifecycle;
 
-/// The handlers of SIGTERM, SIGINT, SIGQUIT and SIGHUP. From their installation on, none of these
-/// signals terminates the process by itself. SIGPIPE never does: Rust programs ignore it.
+/// The handlers for SIGTERM, SIGINT, SIGQUIT and SIGHUP. While the handlers are installed, none of
+/// these signals terminates the process. Neither does SIGPIPE, which Rust programs ignore.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
@@ -33,7 +33,7 @@ impl StopSignals {
         })
     }
 
-    /// Returns the next signal.
+    /// Waits for the next signal and returns it.
     pub async fn receive(&mut self) -> SignalKind {
         let hangup = async {
             match &mut self.hangup {
@@ -49,8 +49,9 @@ impl StopSignals {
         }
     }
 
-    /// Returns the next signal other than SIGHUP, which never demands an immediate exit: a terminal
-    /// that closes sends it several times, and session managers send it right after SIGTERM.
+    /// Waits for the next signal other than SIGHUP and returns it. After the first signal, SIGHUP
+    /// does not request an immediate exit, because a closing terminal sends SIGHUP several times,
+    /// and session managers send SIGHUP right after SIGTERM.
     pub async fn receive_except_hangup(&mut self) -> SignalKind {
         loop {
             let signal = self.receive().await;
@@ -60,7 +61,8 @@ impl StopSignals {
         }
     }
 
-    /// Begins the drain at the first signal and exits immediately at the second. Never completes.
+    /// Begins the drain at the first signal. Exits the process immediately at the next signal other
+    /// than SIGHUP. Never completes.
     pub(crate) async fn run(mut self, lifecycle: Lifecycle) {
         let first = self.receive().await.as_raw_value();
         info!(signal = first, "draining");
@@ -71,17 +73,17 @@ impl StopSignals {
     }
 }
 
-/// Installs the handler of SIGHUP, unless the process was started with SIGHUP ignored.
+/// Installs the handler for SIGHUP. Returns `None` if the process was started with SIGHUP ignored.
 #[expect(unsafe_code, reason = "the only way to read the disposition of a signal is to replace it")]
 fn install_hangup() -> io::Result<Option<Signal>> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the signal is ignored, so that no handler runs.
+    // SAFETY: the signal is ignored, so no handler runs.
     let earlier = unsafe { nix_signal::sigaction(nix_signal::SIGHUP, &ignore)? };
     if matches!(earlier.handler(), SigHandler::SigIgn) {
         return Ok(None);
     }
-    // SAFETY: the disposition was in effect before. It may be the handler of Tokio, which Tokio
-    // installs only once per process.
+    // SAFETY: this disposition was in effect before the call above. It may be the handler of Tokio,
+    // which Tokio installs only once per process.
     unsafe { nix_signal::sigaction(nix_signal::SIGHUP, &earlier)? };
     signal(SignalKind::hangup()).map(Some)
 }

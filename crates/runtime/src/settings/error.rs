@@ -10,12 +10,12 @@ pub struct SettingsError {
     pub(super) message: String,
 }
 
-/// The origin of a value.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// An environment variable.
     Env(String),
-    /// An environment variable that names a file, whose path is no secret.
+    /// An environment variable that contains the path of a file. The path is not a secret.
     EnvFile(String),
     /// A key in a file, and the name of the file.
     File(String, String),
@@ -23,6 +23,7 @@ pub(super) enum Source {
     Default(String),
 }
 
+/// The maximum number of characters of a value in an error message.
 const SHOWN_CHARS_MAX: usize = 100;
 
 impl SettingsError {

@@ -1,4 +1,4 @@
-//! The layers of the configuration: defaults, a file, the environment.
+//! The layers of the configuration: defaults, a file and the environment.
 
 use config::{Config, File, FileFormat};
 use toml::{Table, Value};
@@ -9,7 +9,7 @@ use super::{
     values::url::is_endpoint,
 };
 
-/// Every key with its default and its meaning.
+/// The built-in configuration: every key with its default and its meaning.
 pub(super) const DEFAULT: &str = include_str!("../../default.toml");
 
 const PREFIX: &str = "MAYFLY_";
@@ -24,12 +24,14 @@ const ALIASES: [(&str, &str); 4] = [
     ("MESSY_KEY", "stats.key"),
 ];
 
-/// The keys whose value can be in a file, which `MAYFLY_SECTION__KEY_FILE` names.
+/// The keys with values that can be read from separate files. `MAYFLY_SECTION__KEY_FILE` names the
+/// file.
 const SECRETS: [&str; 2] = ["redis.url", "postgres.url"];
 const FILE_SUFFIX: &str = "_FILE";
 
-/// Variables of the S3 client that name an endpoint. They are not part of the schema, but an invalid
-/// value would only fail when the client is used.
+/// Variables of the S3 client that name an endpoint. They are not part of the schema, but are
+/// validated at startup, because an invalid value would otherwise cause a failure only when the
+/// client is used.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
 
 /// An environment variable that sets a key.
@@ -41,6 +43,7 @@ struct Variable {
 
 /// The layers above the defaults.
 pub(super) struct Layers {
+    /// The name, the text and the parsed content of the file.
     file: Option<(String, String, Table)>,
     env: Vec<Variable>,
 }
@@ -66,7 +69,7 @@ impl Layers {
         })
     }
 
-    /// Returns the error about a key, located at the layer that set it.
+    /// Returns an error about a key. The error names the layer that sets the key.
     pub(super) fn locate_error(&self, key: &str, message: &str) -> SettingsError {
         let (source, value) = self.find_source(key);
         SettingsError::new(source, value.as_deref(), message)
@@ -83,7 +86,7 @@ impl Layers {
         builder.build()?.try_deserialize()
     }
 
-    /// Returns the layer that determines a key, and the value there.
+    /// Returns the layer that determines the value of a key, and the value in that layer.
     fn find_source(&self, key: &str) -> (Source, Option<String>) {
         if let Some(variable) = self.env.iter().rev().find(|variable| variable.key == key) {
             return (Source::Env(variable.name.clone()), Some(variable.value.clone()));
@@ -102,7 +105,7 @@ pub(super) fn default_table() -> Table {
     DEFAULT.parse().expect("invariant: default.toml is valid TOML, checked by a test")
 }
 
-/// Returns the name of the environment variable of a key.
+/// Returns the name of the environment variable for a key.
 pub(super) fn env_name(section: &str, key: &str) -> String {
     format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
 }
@@ -115,7 +118,7 @@ pub(super) fn is_setting(name: &str) -> bool {
         || ENDPOINTS.contains(&name)
 }
 
-/// Reads the file that `MAYFLY_CONFIG` names.
+/// Reads the file that `MAYFLY_CONFIG` names, if that variable is set.
 pub(super) fn read_named_file(
     env: &[(String, String)],
 ) -> Result<Option<(String, String)>, SettingsError> {
@@ -169,12 +172,13 @@ fn read_env(
         }
     }
     reject_duplicates(&variables)?;
-    // Later variables take precedence.
+    // Later variables in the list take precedence.
     aliases.append(&mut variables);
     Ok(aliases)
 }
 
-/// Returns the key of the secret whose file a variable names.
+/// Returns the key that a `_FILE` variable sets. `rest` is the name of the variable without its
+/// prefix.
 fn find_secret(rest: &str) -> Option<&'static str> {
     let rest = rest.strip_suffix(FILE_SUFFIX)?;
     SECRETS.into_iter().find(|secret| {
@@ -184,7 +188,7 @@ fn find_secret(rest: &str) -> Option<&'static str> {
     })
 }
 
-/// Reads a secret from a file, without a trailing line break.
+/// Reads a secret from a file, without trailing line breaks.
 fn read_secret(name: &str, key: &str, path: &str) -> Result<Variable, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let message = format!("must be the path of a file; it cannot be read: {error}");
@@ -194,7 +198,7 @@ fn read_secret(name: &str, key: &str, path: &str) -> Result<Variable, SettingsEr
     Ok(Variable { name: name.to_owned(), key: key.to_owned(), value })
 }
 
-/// Rejects a key that is set by a variable and by a file.
+/// Rejects a key that is set both by its own variable and by its `_FILE` variable.
 fn reject_duplicates(variables: &[Variable]) -> Result<(), SettingsError> {
     for (index, variable) in variables.iter().enumerate() {
         let mut others = variables[..index].iter();
@@ -247,7 +251,8 @@ fn read_file(
     Ok((name.to_owned(), text.to_owned(), table))
 }
 
-/// Describes the valid keys: those of the section if it exists, else the sections.
+/// Describes the valid names: the keys of the section if the section exists, otherwise the
+/// sections.
 fn unknown_key(known: &Table, section: Option<&str>) -> String {
     let section = section.map(str::to_ascii_lowercase).unwrap_or_default();
     match known.get(&section).and_then(Value::as_table) {

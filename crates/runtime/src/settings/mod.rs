@@ -1,7 +1,7 @@
 //! The configuration: one schema for all services, read once at startup.
 //!
 //! `default.toml` contains every key with its default and its meaning. A TOML file and environment
-//! variables override it.
+//! variables override the defaults.
 
 mod error;
 mod layers;
@@ -38,11 +38,11 @@ pub use self::{
 };
 use crate::Service;
 
-/// Time that a commit may take in addition to its statement. An entry that is claimed earlier would
-/// be stored twice.
+/// The time that a commit may take in addition to its statement. An entry that another worker
+/// claims before the commit is processed twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 
-/// Every key of the configuration, one field per section.
+/// All configuration keys, with one field per section.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -52,9 +52,9 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Level and format of the log.
     pub log: LogSettings,
-    /// Shutdown.
+    /// The time limit of a shutdown.
     pub lifecycle: LifecycleSettings,
-    /// The URLs at which clients reach the services.
+    /// The public URLs of the services.
     pub public: PublicSettings,
     /// The hot store.
     pub redis: RedisSettings,
@@ -85,7 +85,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the configuration of this process from its environment and the file that it names.
+    /// Reads the configuration of this process from the environment and from the file that
+    /// `MAYFLY_CONFIG` names.
     ///
     /// # Errors
     /// The first key that is unknown, has an invalid value, or contradicts another key.
@@ -93,10 +94,10 @@ impl Settings {
         Self::load_checked(Self::validate)
     }
 
-    /// Reads the configuration like [`Settings::load`], and checks that a service can use it.
+    /// Does the same as [`Settings::load`], and also checks that `service` can use the values.
     ///
     /// # Errors
-    /// As [`Settings::load`].
+    /// The same errors as [`Settings::load`] and [`Settings::validate_for`].
     pub fn load_for(service: Service) -> Result<Self, SettingsError> {
         Self::load_checked(|settings| {
             settings.validate()?;
@@ -121,7 +122,7 @@ impl Settings {
     /// Reads the configuration from a file, given as name and text, and from environment variables.
     ///
     /// # Errors
-    /// As [`Settings::load`].
+    /// The same errors as [`Settings::load`].
     pub fn from_layers(
         file: Option<(&str, &str)>,
         env: impl Iterator<Item = (String, String)>,
@@ -142,7 +143,7 @@ impl Settings {
         }
     }
 
-    /// Rejects values that are valid individually and unsafe in combination.
+    /// Rejects values that are valid individually but unsafe in combination.
     ///
     /// # Errors
     /// The key to change, and its valid values.
@@ -151,7 +152,7 @@ impl Settings {
         if self.queue.claim_after <= commit_max {
             let message = format!(
                 "must be longer than persist.statement_timeout + 5s ({commit_max:?}), because an \
-                 entry that is claimed during its commit is stored twice"
+                 entry that is claimed during its commit is processed twice"
             );
             return Err(SettingsConflict { key: "queue.claim_after", message });
         }
@@ -174,14 +175,14 @@ impl Settings {
 }
 
 impl Settings {
-    /// Rejects values that a service cannot use together.
+    /// Rejects values that `service` cannot use together.
     ///
     /// # Errors
-    /// As [`Settings::validate`].
+    /// The key to change, and its valid values.
     pub fn validate_for(&self, service: Service) -> Result<(), SettingsConflict> {
         let (http, admin) = (self.http.listen, self.admin.listen);
         if service.has_public_port() && http.conflicts_with(admin) {
-            let message = format!("must have another port than http.listen ({http})");
+            let message = format!("must have a different port from http.listen ({http})");
             return Err(SettingsConflict { key: "admin.listen", message });
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The reference of all keys, generated from `default.toml`: an environment file and a table.
+//! The reference for all keys, generated from `default.toml`: an environment file and a table.
 
 use toml::Value;
 
@@ -6,16 +6,17 @@ use super::layers::{DEFAULT, default_table, env_name};
 
 /// A key as documented in `default.toml`.
 struct KeyEntry {
-    /// Name of the environment variable.
+    /// The name of the environment variable.
     name: String,
     /// The comment, line by line.
     comment: String,
-    /// Default value in the notation of the environment.
+    /// The default value, as written in an environment variable.
     default: String,
 }
 
-/// The variables of the AWS SDK, which are not keys of the configuration: their meaning and names.
-/// They have no defaults, and an empty variable could hide another source of credentials.
+/// The variables of the AWS SDK, which are not keys of the configuration, with their meanings. The
+/// variables are commented out in the environment file, because an empty variable could hide
+/// another source of credentials.
 const AWS_VARIABLES: [(&str, &[&str]); 3] = [
     (
         "Credentials for S3. Without them, the AWS SDK uses profiles, the web identity of a pod or \
@@ -34,7 +35,7 @@ pub fn render_env_example() -> String {
         example.extend(["\n", comment.as_str(), name.as_str(), "=", value.as_str(), "\n"]);
     }
     example.push_str(
-        "\n# The variables of the AWS SDK, with which stats-publisher and list-api access S3.\n",
+        "\n# Variables of the AWS SDK. stats-publisher and list-api use them to access S3.\n",
     );
     for (meaning, names) in AWS_VARIABLES {
         example.extend(["\n# ", meaning, "\n"]);

@@ -1,4 +1,4 @@
-//! Loading of settings from layers, and their errors.
+//! Tests for loading settings from layers, and for the errors.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::{Settings, layers, render_env_example};
 use crate::Service;
 
-/// A certificate of an authority, valid for 100 years.
+/// A certificate of a certificate authority, valid for 100 years.
 pub(super) const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBgDCCASWgAwIBAgIUG2o5/5U8ivsKt7He/bT3BhpwMocwCgYIKoZIzj0EAwIw
@@ -113,8 +113,8 @@ fn invalid_endpoint_of_s3_is_rejected() {
 fn ports_of_a_service_must_differ() {
     let same = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:8080")];
     let settings = load(None, &same).expect("settings");
-    assert!(settings.validate_for(Service::IngestApi).is_err(), "*:8080 includes it");
-    assert!(settings.validate_for(Service::PersistWorker).is_ok(), "it has no public port");
+    assert!(settings.validate_for(Service::IngestApi).is_err(), "*:8080 includes 127.0.0.1:8080");
+    assert!(settings.validate_for(Service::PersistWorker).is_ok(), "no public port");
     let free = [("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"), ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")];
     assert!(load(None, &free).expect("settings").validate_for(Service::IngestApi).is_ok());
 }

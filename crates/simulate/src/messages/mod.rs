@@ -21,7 +21,7 @@ use crate::request_times::{RequestTimes, format_duration, rate};
 use sample::{Sample, SampleGenerator};
 
 const PATH: &str = "/v1/messages/batch";
-/// The time limit for a request in progress after an interrupt.
+/// The maximum time to wait for the request in progress after an interrupt.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The response to a batch.
@@ -30,16 +30,18 @@ struct Accepted {
     accepted: u64,
 }
 
-/// The messages written so far.
+/// The outcome of the requests so far.
 #[derive(Debug, Default)]
 struct Written {
     accepted: u64,
-    /// Messages of requests without a response. They may have been accepted.
+    /// The number of messages in requests with an unknown outcome. The messages may have been
+    /// accepted.
     unknown: u64,
     requests: RequestTimes,
 }
 
-/// Writes sample messages to the instances of ingest-api at `urls` until `interrupt` is canceled.
+/// Writes sample messages to the instances of ingest-api at `urls`. Stops when a request fails or
+/// `interrupt` is canceled.
 pub async fn write_messages(
     options: &MessagesOptions,
     urls: Vec<String>,
@@ -75,7 +77,7 @@ pub async fn write_messages(
     })
 }
 
-/// Waits for a response. After an interrupt, waits only a short time.
+/// Waits for a response. After an interrupt, waits at most [`FINISH_TIMEOUT`].
 async fn finish(
     request: impl Future<Output = Result<Response, RequestError>>,
     interrupt: &CancellationToken,
@@ -90,7 +92,8 @@ async fn finish(
 }
 
 impl Written {
-    /// Adds the outcome of a request. Returns the error after which further requests are useless.
+    /// Adds the outcome of a request with `count` messages. Returns an error unless the response
+    /// confirms that all messages were accepted.
     fn add(
         &mut self,
         count: u64,
@@ -126,7 +129,7 @@ impl Written {
             rate(self.accepted, elapsed)
         ));
         if self.unknown > 0 {
-            print(&format!("{} more have an unknown outcome: no response", self.unknown));
+            print(&format!("{} more have an unknown outcome", self.unknown));
         }
         print(&format!(
             "{} requests of up to {}: median {}, slowest {}",

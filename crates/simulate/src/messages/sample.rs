@@ -52,12 +52,13 @@ const REMARKS: [&str; 10] = [
     "Can we move the meeting to half past four?",
     "Look at the moon right now.",
 ];
-/// Most messages live for a few minutes; none is expired when it is sent.
+/// The times to live of messages, in seconds. Most messages live for at most a few minutes, and no
+/// message is already expired when it is sent.
 const TTLS: [u32; 8] = [15, 30, 60, 60, 60, 120, 300, 3_600];
-/// One in this number of messages has no username; the same applies to its place.
+/// On average, one in this many messages has no username, and the same share has no place.
 const MISSING_ONE_IN: usize = 8;
 
-/// A message to be sent.
+/// A message to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Sample {
     channel: &'static str,
@@ -71,7 +72,7 @@ pub(super) struct Sample {
     ttl: u32,
 }
 
-/// Generates messages. The same seed generates the same messages.
+/// A generator of messages. The same seed generates the same messages.
 #[derive(Debug)]
 pub(super) struct SampleGenerator {
     random: Rng,
@@ -88,7 +89,7 @@ impl SampleGenerator {
         let random = &mut self.random;
         let username =
             (random.usize(..MISSING_ONE_IN) > 0).then(|| username(random.u64(..self.users)));
-        // The minimum of two numbers: some cities have more messages than others.
+        // The minimum of two random numbers gives some cities more messages than others.
         let place = random.u64(..self.cities).min(random.u64(..self.cities));
         let place = (random.usize(..MISSING_ONE_IN) > 0).then(|| city(place));
         let opening = OPENINGS[random.usize(..OPENINGS.len())];
@@ -105,19 +106,19 @@ impl SampleGenerator {
     }
 }
 
-/// Returns the entry of a number, and the number of complete rounds through the list.
+/// Returns the list item for a number, and the number of complete rounds through the list.
 fn pick<T: Copy>(list: &[T; 20], number: u64) -> (T, u64) {
     let index = usize::try_from(number % 20).expect("invariant: it is below 20");
     (list[index], number / 20)
 }
 
-/// Returns the username of a number.
+/// Returns the username for a number.
 fn username(number: u64) -> String {
     let (name, round) = pick(&NAMES, number);
     if round == 0 { name.to_owned() } else { format!("{name}{round}") }
 }
 
-/// Returns the city of a number. Every number has a different city.
+/// Returns the city and the state for a number. Every number has a different city.
 fn city(number: u64) -> (String, &'static str) {
     let ((city, state), round) = pick(&PLACES, number);
     let city = if round == 0 { city.to_owned() } else { format!("{city} {}", round + 1) };

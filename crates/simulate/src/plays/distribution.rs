@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use fastrand::Rng;
 use mayfly_core::limits::IMMEDIATE_COUNTS_BELOW;
 
-/// One in this number of videos gets few plays.
+/// One in this many videos gets a small count: fewer than [`IMMEDIATE_COUNTS_BELOW`] plays.
 const SMALL_ONE_IN: u64 = 5;
 
-/// The number of plays of each video. The same seed generates the same distribution.
+/// The number of plays for each video. The same seed generates the same distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Distribution {
     counts: Vec<u64>,
@@ -15,8 +15,9 @@ pub(super) struct Distribution {
 }
 
 impl Distribution {
-    /// Distributes `plays` among `videos`: a fifth get few plays, the others share the rest
-    /// equally. The others get at least the average, so the average must not be a small count.
+    /// Distributes `plays` among `videos`. A fifth of the videos get small counts, and the other
+    /// videos share the remaining plays evenly. Returns an error if the average is a small count,
+    /// because some of the other videos could then also get small counts.
     pub(super) fn new(plays: u64, videos: u64, seed: u64) -> Result<Self> {
         ensure!(
             plays >= videos * IMMEDIATE_COUNTS_BELOW,
@@ -34,17 +35,17 @@ impl Distribution {
         Ok(Self { counts, random })
     }
 
-    /// Returns the number of plays of each video.
+    /// Returns the number of plays for each video.
     pub(super) fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// Returns the number of videos that get few plays.
+    /// Returns the number of videos with small counts.
     pub(super) fn count_small(&self) -> usize {
         self.counts.iter().filter(|count| **count < IMMEDIATE_COUNTS_BELOW).count()
     }
 
-    /// Returns the video index of every play, in random order.
+    /// Returns the index of the video for every play, in random order.
     pub(super) fn shuffled_plays(&self) -> Vec<usize> {
         let counts = self.counts.iter().enumerate();
         let mut plays: Vec<_> =
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distribution_is_exact_with_a_fifth_of_small_counts() {
+    fn counts_add_up_and_a_fifth_are_small() {
         for (plays, videos) in
             [(100_000, 100), (2_000, 10), (100, 1), (777, 7), (12_345, 123), (400, 4)]
         {

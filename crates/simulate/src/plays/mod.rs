@@ -1,4 +1,4 @@
-//! `mayfly simulate plays`: sends video plays, and checks that produced, counted and published
+//! `mayfly simulate plays`: sends video plays and checks that the produced, counted and published
 //! plays match.
 
 mod distribution;
@@ -30,12 +30,14 @@ use simulation::Simulation;
 /// The prefix of the IDs of simulated videos.
 const VIDEO_ID_PREFIX: &str = "sim-";
 
-/// The services that must run. The number of workers is set by the simulation.
+/// The services that must have an instance before the simulation. persist-worker is not required,
+/// because the simulation sets the number of workers.
 const REQUIRED_SERVICES: [Service; 3] =
     [Service::IngestApi, Service::WsFanout, Service::StatsPublisher];
 
-/// Runs the simulation on the local stack, which is changed for it and restored afterward, however
-/// the simulation ends. `prepare_spec` returns the spec if the stack has to be started.
+/// Runs the simulation on the local stack. Changes the stack for the simulation and restores the
+/// stack afterward, even if the simulation fails or is interrupted. `prepare_spec` returns the spec
+/// to start if the stack is down.
 pub async fn simulate_plays(
     options: &PlaysOptions,
     prepare_spec: impl FnOnce(&Checkout) -> Result<Spec>,
@@ -62,7 +64,7 @@ pub async fn simulate_plays(
             "interrupted; queued plays will still be counted; delete them with `mayfly simulate reset`",
         );
     }
-    // A second signal does not interrupt the restore.
+    // Another interrupt does not cancel the restore.
     let restored = stack.restore().await;
     let Some(result) = result else { return restored.map(|()| ExitCode::from(INTERRUPTED)) };
     let reported = result.and_then(|outcome| {
@@ -126,7 +128,7 @@ fn describe(options: &PlaysOptions, distribution: &Distribution, seed: u64) -> S
     text
 }
 
-/// Describes the number of queued plays.
+/// Returns a clause that states the number of queued plays.
 fn describe_queued(plays: u64) -> String {
     match plays {
         1 => "1 play is still queued".to_owned(),

@@ -8,10 +8,11 @@ use mayfly_live_client::terminal::print;
 use super::report::{ConsumptionReport, Counts, Mode, ReportLine};
 use crate::request_times::{format_duration, rate};
 
-/// The number of differing videos that are listed.
+/// The maximum number of videos to list if counts differ.
 const LISTED_VIDEOS: usize = 5;
 
-/// The time until all plays were queued, and until all were counted.
+/// The time until all plays were queued, and the time until all plays were counted. In the mode
+/// [`Mode::BackedUp`], the second time starts once all plays have been queued.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) queueing: Duration,
@@ -38,7 +39,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Returns whether produced, counted and published plays match, without violations of the
+    /// Returns whether the produced, counted and published plays match and no frame violated the
     /// protocol.
     pub(super) fn is_success(&self) -> bool {
         self.violations == 0 && self.produced == self.counted && self.produced == self.published
@@ -69,7 +70,7 @@ impl Outcome {
             format!("queued in {}", format_rate(times.queueing)),
             format!("counted in {}", format_rate(times.counting)),
             format!(
-                "consumption latency: latest {}, average {}, p50 {}, p99 {}",
+                "consumption time: latest {}, average {}, p50 {}, p99 {}",
                 latest.as_deref().unwrap_or("unknown"),
                 format_ms(consumption.average_ms()),
                 format_ms(consumption.quantile_ms(0.5)),
@@ -87,7 +88,8 @@ impl Outcome {
         lines.join("\n")
     }
 
-    /// Describes whether all counts match, or lists the first videos that differ.
+    /// Describes the result of the comparison: states that all counts match, or lists the first
+    /// videos with different counts.
     fn compare_counts(&self) -> Vec<String> {
         let find = |counts: &Counts, video: &String| counts.get(video).copied().unwrap_or(0);
         let all = self.produced.iter().map(|(video, produced)| {
@@ -117,7 +119,7 @@ impl Outcome {
         lines
     }
 
-    /// Returns the throughput and latency of counting.
+    /// Returns the throughput of counting and the consumption times.
     pub(super) fn consumption_report(&self) -> ConsumptionReport {
         let Self { times, consumption, .. } = self;
         let round = |number: f64| (number * 1_000.0).round() / 1_000.0;
@@ -180,7 +182,7 @@ mod tests {
         for line in [
             "queued in 1.00 s: 200/s",
             "counted in 2.00 s: 100/s",
-            "consumption latency: latest 1.50 s, average 1.50 s, p50 ",
+            "consumption time: latest 1.50 s, average 1.50 s, p50 ",
             "published in 3 frames",
             "produced = counted = published: 200 plays of 2 videos",
         ] {

@@ -1,4 +1,4 @@
-//! Producers: concurrent tasks that send the plays.
+//! Producers: concurrent tasks that send plays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ struct Accepted {
 #[derive(Debug)]
 pub(super) struct PlayBatches {
     videos: Vec<String>,
-    /// The index of the video of each play.
+    /// The index of the video for each play.
     plays: Vec<usize>,
     next_batch: AtomicUsize,
 }
@@ -53,7 +53,7 @@ impl PlayBatches {
     }
 }
 
-/// Sends all plays with concurrent producers. Stops at the first request that fails.
+/// Sends all plays with concurrent producers. If a request fails, stops and returns the error.
 pub(super) async fn send_plays(
     batches: PlayBatches,
     producers: u64,
@@ -78,7 +78,7 @@ pub(super) async fn send_plays(
     Ok(())
 }
 
-/// Sends batches until none is left or one fails.
+/// Sends batches until no batch is left or a request fails.
 async fn run_producer(
     mut client: HttpClient,
     batches: Arc<PlayBatches>,
@@ -98,7 +98,7 @@ async fn send_next(client: &mut HttpClient, batches: &PlayBatches) -> Result<Opt
     let Some((body, count)) = batches.next()? else { return Ok(None) };
     let response = match client.post_idempotent(PATH, body).await {
         Ok(response) => response,
-        Err(error) => bail!("{count} plays were not accepted: {error}"),
+        Err(error) => bail!("cannot send {count} plays: {error}"),
     };
     let body: Accepted = serde_json::from_slice(&response.body).context("malformed response")?;
     if body.accepted != count {

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use mayfly_core::limits::FRAME_VIDEOS_MAX;
 use mayfly_core::plays::VideoCount;
 
-/// The number of violations that are described.
+/// The maximum number of violations that are described.
 const DESCRIBED_VIOLATIONS: usize = 5;
 
-/// The counts in the frames of the feed `plays`.
+/// The counts of the simulated videos in the frames of the feed `plays`, and the violations of the
+/// protocol.
 #[derive(Debug, Default)]
 pub(super) struct PublishedCounts {
-    /// The last published count of each simulated video; `None` before the first one.
+    /// The last published count of each simulated video; `None` before the first publication.
     last: HashMap<String, Option<u64>>,
     /// The number of frames that contain simulated videos.
     pub(super) frames: u64,
@@ -29,7 +30,7 @@ impl PublishedCounts {
         Self { last, ..Self::default() }
     }
 
-    /// Adds the counts of a frame.
+    /// Adds the counts in a frame, and records violations of the protocol.
     pub(super) fn add_frame(&mut self, counts: &[VideoCount]) {
         if counts.len() > FRAME_VIDEOS_MAX {
             self.add_violation(format!(
@@ -56,7 +57,7 @@ impl PublishedCounts {
         }
     }
 
-    /// Returns the last published count of a video; 0 before the first one.
+    /// Returns the last published count of a video; 0 before the first publication.
     pub(super) fn count(&self, video: &str) -> u64 {
         self.last.get(video).copied().flatten().unwrap_or(0)
     }

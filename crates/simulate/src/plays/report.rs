@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-/// The file of a report. It is replaced atomically.
+/// A report file, which is replaced atomically.
 #[derive(Debug)]
 pub(super) struct ReportFile {
     path: PathBuf,
-    /// The temporary file, renamed when it is complete.
+    /// The path of the temporary file, which is renamed when the report is complete.
     new: PathBuf,
     file: File,
 }
 
-/// Plays by video.
+/// The number of plays for each video.
 pub(super) type Counts = BTreeMap<String, u64>;
 
 /// A line of the report.
@@ -30,44 +30,45 @@ pub(super) enum ReportLine<'a> {
     Counted(&'a Counts),
     /// The last published counts.
     Published(&'a Counts),
-    /// The throughput and latency.
+    /// The throughput and the consumption times.
     Consumption(&'a ConsumptionReport),
 }
 
-/// The throughput and latency of counting.
+/// The throughput of counting and the consumption times.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct ConsumptionReport {
     pub(super) mode: Mode,
     /// The number of plays.
     pub(super) messages: u64,
-    /// The time until all plays were counted.
+    /// The time until all plays were counted, in seconds.
     pub(super) seconds: f64,
-    /// Counted plays per second.
+    /// The number of counted plays per second.
     pub(super) rate: f64,
-    /// The consumption latency of the last play.
+    /// The consumption time of the most recently counted play, in milliseconds.
     pub(super) latest_ms: Option<u64>,
-    /// The average consumption latency.
+    /// The average consumption time, in milliseconds.
     pub(super) average_ms: Option<f64>,
-    /// The median consumption latency.
+    /// The median consumption time, in milliseconds.
     pub(super) p50_ms: Option<f64>,
-    /// The 99th percentile of the consumption latency.
+    /// The 99th percentile of the consumption times, in milliseconds.
     pub(super) p99_ms: Option<f64>,
-    /// The number of published frames.
+    /// The number of frames that contain simulated videos.
     pub(super) frames: u64,
 }
 
-/// When counting starts.
+/// The mode of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// After all plays are queued.
+    /// Counting starts after all plays have been queued.
     BackedUp,
-    /// While plays arrive.
+    /// Plays are counted as they arrive.
     Live,
 }
 
 impl ReportFile {
-    /// Creates the temporary file, which proves that the report can be written.
+    /// Creates the temporary file, so that an invalid path is reported before the simulation
+    /// starts.
     pub(super) fn prepare(path: &Path) -> Result<Self> {
         let name = || format!("--report {}", path.display());
         let path = std::path::absolute(path).with_context(name)?;
@@ -92,7 +93,7 @@ impl ReportFile {
 }
 
 impl Drop for ReportFile {
-    /// Deletes the temporary file of a report that was not written.
+    /// Deletes the temporary file if the report was not written.
     fn drop(&mut self) {
         let _renamed = fs::remove_file(&self.new);
     }
@@ -140,7 +141,7 @@ mod tests {
             r#"{"published":{"sim-a":0,"sim-b":2}}"#,
             r#"{"consumption":{"mode":"backed_up","messages":3,"seconds":1.5,"rate":2.0,"latest_ms":7,"average_ms":6.5,"p50_ms":null,"p99_ms":7.0,"frames":1}}"#,
         ];
-        let written = fs::read_to_string(&path).expect("it is there");
+        let written = fs::read_to_string(&path).expect("the report exists");
         assert_eq!(written.lines().collect::<Vec<_>>(), expected);
         assert_eq!(list(dir.path()), ["report.jsonl"]);
     }
@@ -151,7 +152,7 @@ mod tests {
         let path = dir.path().join("report.jsonl");
         fs::write(&path, "earlier report").expect("it can be written");
         drop(ReportFile::prepare(&path).expect("it can be written"));
-        assert_eq!(fs::read_to_string(&path).expect("it is there"), "earlier report");
+        assert_eq!(fs::read_to_string(&path).expect("the report exists"), "earlier report");
         assert_eq!(list(dir.path()), ["report.jsonl"]);
     }
 

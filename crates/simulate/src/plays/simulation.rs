@@ -1,4 +1,4 @@
-//! The simulation, from the first play until its count was published.
+//! Runs the simulation, from the first play until all counts have been published.
 
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,10 @@ use crate::options::PlaysOptions;
 use crate::progress::Progress;
 use crate::stack::local_stack::LocalStack;
 
-/// The additional time after the interval until a count must be published.
+/// The time to wait for publications after the interval has elapsed.
 const PUBLISH_MARGIN: Duration = Duration::from_secs(10);
-/// The time limit for workers to record the consumption latency of the last plays.
-const LATENCY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time limit for workers to record the consumption times of the last plays.
+const CONSUMPTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for workers to acknowledge the last entries.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ impl Simulation<'_> {
 }
 
 impl RunningSimulation<'_> {
-    /// Sends all plays and waits until they are counted.
+    /// Sends all plays and waits until all have been counted.
     async fn send_and_count(&mut self) -> Result<Times> {
         let Self { simulation, cold, videos, ingest_urls, queued, counted, .. } = self;
         let options = simulation.options;
@@ -113,7 +113,8 @@ impl RunningSimulation<'_> {
         Ok(Times { queueing, counting })
     }
 
-    /// Waits until the counts are published, and returns the outcome.
+    /// Waits until all counts have been published or the timeout has elapsed. Then waits for the
+    /// workers to record and acknowledge the plays, and returns the outcome.
     async fn wait_for_outcome(
         &self,
         times: Times,
@@ -155,7 +156,8 @@ impl RunningSimulation<'_> {
         })
     }
 
-    /// Waits until no play is queued: an entry that is delivered again could be counted again.
+    /// Waits until all plays are acknowledged or [`ACK_TIMEOUT`] has elapsed, because a redelivered
+    /// entry could be counted twice.
     async fn wait_until_acknowledged(&self) -> Result<()> {
         let started = Instant::now();
         loop {
@@ -165,7 +167,7 @@ impl RunningSimulation<'_> {
             }
             if started.elapsed() > ACK_TIMEOUT {
                 print_err(&format!(
-                    "{} after {ACK_TIMEOUT:?}; a play that is counted again later goes undetected",
+                    "{} after {ACK_TIMEOUT:?}; a play that is counted again later will not be detected",
                     describe_queued(queued)
                 ));
                 return Ok(());
@@ -174,14 +176,14 @@ impl RunningSimulation<'_> {
         }
     }
 
-    /// Returns the consumption latency of the plays of this simulation. Workers record it right
-    /// after they have counted them.
+    /// Returns the consumption times that workers have recorded since `before`. Workers record them
+    /// after they have counted the plays, so this function waits for up to [`CONSUMPTION_TIMEOUT`].
     async fn wait_for_consumption(&self, before: &Consumption) -> Result<Consumption> {
         let started = Instant::now();
         loop {
             let consumption = find_consumption(&self.hot).await?.since(before);
             let is_complete = consumption.items() >= self.simulation.options.messages;
-            if is_complete || started.elapsed() > LATENCY_TIMEOUT {
+            if is_complete || started.elapsed() > CONSUMPTION_TIMEOUT {
                 return Ok(consumption);
             }
             sleep(POLL_INTERVAL).await;

@@ -8,14 +8,16 @@ use mayfly_cold::ColdStore;
 use super::report::Counts;
 use crate::progress::Progress;
 
-/// The minimum poll interval, which limits the precision of the measured time.
+/// The minimum interval between two polls. The interval limits the precision of the measured time.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(20);
-/// The poll interval relative to the duration of a query, so that polling adds little load.
+/// The minimum interval between two polls as a multiple of the query duration, so that polling adds
+/// little load.
 const POLL_INTERVAL_FACTOR: u32 = 10;
 /// The time without progress after which the simulation fails.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits until `plays` plays are counted. Tolerates a temporary failure of Postgres.
+/// Waits until `plays` plays have been counted. Fails if there is no progress for
+/// [`STALL_TIMEOUT`]. Tolerates a temporary failure of Postgres.
 pub(super) async fn wait_until_counted(
     cold: &ColdStore,
     videos: &[String],
@@ -36,14 +38,14 @@ pub(super) async fn wait_until_counted(
         }
         if progressed_at.elapsed() > STALL_TIMEOUT {
             counts?;
-            bail!("{counted} of {plays} plays are counted, without progress for {STALL_TIMEOUT:?}");
+            bail!("counted {counted} of {plays} plays; no progress for {STALL_TIMEOUT:?}");
         }
         let interval = POLL_INTERVAL_MIN.max(started.elapsed() * POLL_INTERVAL_FACTOR);
         tokio::time::sleep(interval).await;
     }
 }
 
-/// Returns the counts of those videos that have any plays.
+/// Returns the counts for the videos that have plays.
 pub(super) async fn find_counts(cold: &ColdStore, videos: &[String]) -> Result<Counts> {
     let counts = cold.play_counts().find_many(videos).await.context("cannot read Postgres")?;
     Ok(counts.into_iter().map(|row| (row.video_id, row.count)).collect())

@@ -1,4 +1,4 @@
-//! Follows the feed `plays` like a web page, and collects the counts of the simulated videos.
+//! Follows the feed `plays` as a web page does, and collects the counts of the simulated videos.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::published_counts::PublishedCounts;
 
 const FEED: &str = "plays";
-/// The time limit for the first `hello` frame.
+/// The maximum time to wait for the first `hello` frame.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A subscription to the feed, which ends when this value is dropped.
+/// A subscription to the feed. The subscription ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     published: Arc<Mutex<PublishedCounts>>,
@@ -25,7 +25,7 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes, and returns after the `hello` frame.
+    /// Subscribes and waits for the `hello` frame.
     pub(super) async fn start(url: &str, videos: &[String]) -> Result<Self> {
         let address = FeedAddress::with_feed(url, FEED)?;
         let published = Arc::new(Mutex::new(PublishedCounts::new(videos)));
@@ -46,7 +46,7 @@ impl Subscriber {
     }
 }
 
-/// Follows the feed until a disconnect after which a retry is useless.
+/// Follows the feed. Reconnects after a disconnect, unless the reason is permanent.
 async fn follow(
     address: FeedAddress,
     published: Arc<Mutex<PublishedCounts>>,

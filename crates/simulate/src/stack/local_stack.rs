@@ -1,4 +1,4 @@
-//! Changes the local stack for a simulation, and restores it.
+//! Changes the local stack for a simulation, and restores the stack afterward.
 
 use std::fs::{File, TryLockError};
 
@@ -12,12 +12,14 @@ use uuid::Uuid;
 
 use super::saved_stack::{SavedStack, SavedStackFile};
 
-/// The setting of the interval at which large counts are published.
+/// The environment variable for the interval between publications of large counts.
 const INTERVAL: &str = "MAYFLY_PLAYS__INTERVAL";
-/// Identifies the spec of a simulation. Services do not receive it, as it contains no `__`.
+/// The variable that identifies the spec of a simulation. The supervisor does not pass the variable
+/// to services, because the name does not contain `__`.
 const SIMULATION_ID: &str = "MAYFLY_SIMULATION";
 
-/// The local stack with its state before the simulation. Only one simulation at a time can have it.
+/// The local stack, with its state before the simulation. Only one simulation of plays at a time
+/// can use the stack.
 #[derive(Debug)]
 pub(crate) struct LocalStack {
     checkout: Checkout,
@@ -27,7 +29,8 @@ pub(crate) struct LocalStack {
 }
 
 impl LocalStack {
-    /// Finds the running stack of this checkout; `None` if it is down.
+    /// Finds and locks the running stack of this checkout. Returns `None` if the stack is down or
+    /// shutting down.
     pub(crate) async fn find() -> Result<Option<Self>> {
         let checkout = Checkout::enter()?;
         if Client::connect().await.is_none() {
@@ -40,8 +43,8 @@ impl LocalStack {
         }
     }
 
-    /// Finds the running stack, or prepares the one that `mayfly up` would start. The first change
-    /// starts it.
+    /// Finds and locks the running stack. If the stack is down, locks and prepares the stack that
+    /// `mayfly up` would start; the first [`Self::change`] then starts it.
     pub(crate) async fn find_or_prepare(
         prepare_spec: impl FnOnce(&Checkout) -> Result<Spec>,
     ) -> Result<Self> {
@@ -55,7 +58,8 @@ impl LocalStack {
         Ok(Self { checkout, saved, file, _lock: lock })
     }
 
-    /// Opens the running stack. Restores it first if a killed simulation left it changed.
+    /// Reads the state of the running stack. If a killed simulation left the stack changed,
+    /// restores the stack first and uses the state that the simulation saved.
     async fn open(checkout: Checkout, lock: File, spec: Spec) -> Result<Self> {
         let file = SavedStackFile::new(&checkout.paths.data_dir());
         if let Some(saved) = file.read(&spec) {
@@ -68,18 +72,19 @@ impl LocalStack {
         Ok(Self { checkout, saved, file, _lock: lock })
     }
 
-    /// Returns the number of instances of a service.
+    /// Returns the number of instances of a service before the simulation.
     pub(crate) fn count(&self, service: Service) -> usize {
         self.saved.spec.count(service)
     }
 
-    /// Returns the settings of its services, without the URLs of Redis and Postgres.
+    /// Returns the settings of the services, excluding the URLs of Redis and Postgres.
     pub(crate) fn service_settings(&self) -> Result<Settings> {
         let env = self.saved.spec.env.clone().into_iter();
         Settings::from_layers(None, env).context("invalid settings of the stack")
     }
 
-    /// Returns the settings with the URLs of Redis and Postgres. The stack must be up.
+    /// Returns the settings of the services, including the URLs of Redis and Postgres. The stack
+    /// must be up.
     pub(crate) fn settings(&self) -> Result<Settings> {
         let env = self.env()?;
         let mut settings = self.service_settings()?;
@@ -88,20 +93,20 @@ impl LocalStack {
         Ok(settings)
     }
 
-    /// Returns the addresses of the stack. It must be up.
+    /// Returns the addresses of the stack. The stack must be up.
     pub(crate) fn env(&self) -> Result<StackEnv> {
         let path = self.checkout.paths.stack_env();
         StackEnv::read(&path).with_context(|| path.display().to_string())
     }
 
-    /// Changes the number of workers and the publishing interval, and returns when everything is
-    /// ready. Another interval restarts every service.
+    /// Saves the state of the stack, changes the number of workers and the publishing interval, and
+    /// returns when all services are ready. Changing the interval restarts all services.
     pub(crate) async fn change(&self, workers: usize, interval_s: u64) -> Result<()> {
         let mut spec = self.saved.spec.clone().with_scale(Service::PersistWorker, workers);
         if self.service_settings()?.plays.interval.as_millis() != u128::from(interval_s) * 1_000 {
             spec = spec.with_env(INTERVAL, format!("{interval_s}s"));
         }
-        // Makes the spec unique, so that no other caller can apply the same one.
+        // Makes the spec unique, so that no other caller can apply the same spec.
         spec = spec.with_env(SIMULATION_ID, Uuid::now_v7());
         self.file.write(&self.saved, &spec)?;
         let mut supervisor = start_supervisor(&self.checkout).await?;
@@ -113,7 +118,8 @@ impl LocalStack {
         self.try_restore().await.context("cannot restore the stack; run `make up`")
     }
 
-    /// Restores as much as possible, and returns the first error.
+    /// Restores as much as possible, and returns the first error. Deletes the saved state only if
+    /// everything has been restored.
     async fn try_restore(&self) -> Result<()> {
         let SavedStack { spec, stopped } = &self.saved;
         let mut result = request(&Request::Apply(Box::new(spec.clone()))).await;
@@ -135,7 +141,8 @@ impl LocalStack {
     }
 }
 
-/// Acquires the lock of simulations, which is released when the file is closed.
+/// Acquires the simulation lock. Returns an error if another simulation holds the lock. Closing the
+/// file releases the lock.
 fn try_lock(checkout: &Checkout) -> Result<File> {
     let dir = checkout.paths.data_dir();
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
@@ -145,13 +152,13 @@ fn try_lock(checkout: &Checkout) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("another simulation of plays uses this stack; wait until it has finished")
+            bail!("another simulation of plays is using this stack; wait until it has finished")
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(name),
     }
 }
 
-/// Returns the spec of the running stack.
+/// Returns the spec of the running stack; `None` if the stack is down or shutting down.
 async fn find_spec() -> Result<Option<Spec>> {
     match Client::connect().await {
         Some(mut supervisor) => Ok(supervisor.spec().await?),
@@ -172,7 +179,7 @@ async fn find_stopped() -> Result<Vec<ProcessKind>> {
     Ok(stopped)
 }
 
-/// Sends a request on a new connection: the supervisor handles one request per connection.
+/// Sends a request on a new connection, because the supervisor handles one request per connection.
 async fn request(request: &Request) -> Result<()> {
     let supervisor = Client::connect().await.context("the supervisor is not running");
     Ok(supervisor?.request(request).await?)

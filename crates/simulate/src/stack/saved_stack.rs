@@ -1,5 +1,5 @@
-//! The state of the stack before a simulation, saved to a file while the simulation changes it, so
-//! that the next one can restore it if this one is killed.
+//! The state of the stack before a simulation. A file stores this state while the stack is changed,
+//! so that the next simulation can restore the stack if the current simulation is killed.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -19,7 +19,8 @@ pub(crate) struct SavedStack {
     pub(crate) stopped: Vec<ProcessKind>,
 }
 
-/// The file of the saved state. It exists from before the first change until the stack is restored.
+/// The file that contains the saved state. The file exists from the first change until the stack is
+/// restored or `mayfly up` applies another spec.
 #[derive(Debug)]
 pub struct SavedStackFile {
     path: PathBuf,
@@ -28,7 +29,7 @@ pub struct SavedStackFile {
 #[derive(Serialize, Deserialize)]
 struct Content<S, C> {
     saved: S,
-    /// The spec that the simulation applies.
+    /// The spec for the simulation.
     changed: C,
 }
 
@@ -38,11 +39,13 @@ impl SavedStackFile {
         Self { path: data_dir.join("simulate.json") }
     }
 
-    /// Reads the state that a killed simulation saved, if it is still relevant.
+    /// Reads the state that a killed simulation saved. Returns `None` if there is no file, the file
+    /// cannot be read or parsed, or the state is not relevant.
     ///
-    /// It is relevant if the current spec is the one that the simulation applied, or the saved one,
-    /// in case it was killed while it changed or restored the stack. Any other spec was applied
-    /// later by another command.
+    /// The state is relevant if the current spec is the spec that the simulation applied. It is
+    /// also relevant if the current spec is the saved spec, because the simulation may have been
+    /// killed while it changed or restored the stack. Any other spec was applied later by another
+    /// command.
     pub(crate) fn read(&self, current: &Spec) -> Option<SavedStack> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
@@ -57,7 +60,7 @@ impl SavedStackFile {
         }
     }
 
-    /// Returns the spec before a killed simulation, if it is still relevant.
+    /// Returns the spec from before a killed simulation, if the saved state is still relevant.
     pub fn read_spec(&self, current: &Spec) -> Option<Spec> {
         self.read(current).map(|saved| saved.spec)
     }
@@ -67,8 +70,8 @@ impl SavedStackFile {
         None
     }
 
-    /// Saves the state and the spec that is about to be applied. Only the owner can read the file,
-    /// because it contains credentials.
+    /// Saves the state and the spec that is about to be applied, and replaces the file atomically.
+    /// Only the owner can read the file, because it contains credentials.
     pub(crate) fn write(&self, saved: &SavedStack, changed: &Spec) -> Result<()> {
         let name = || self.path.display().to_string();
         let text = serde_json::to_vec(&Content { saved, changed })?;
@@ -107,7 +110,7 @@ mod tests {
         let saved = SavedStack { spec, stopped };
         file.write(&saved, &changed).expect("written");
         assert_eq!(file.read(&changed).as_ref(), Some(&saved));
-        // The simulation was killed before everything was changed, or before it was restored.
+        // The simulation was killed before the change was applied, or during the restore.
         assert_eq!(file.read(&saved.spec).as_ref(), Some(&saved));
         let other = changed.clone().with_scale(Service::ListApi, 3);
         assert_eq!(file.read(&other), None);

@@ -19,10 +19,10 @@ use crate::progress::Progress;
 use crate::request_times::{RequestTimes, format_duration, rate};
 use sequence_check::SequenceCheck;
 
-/// The number of pages whose durations are summed up.
+/// The number of pages in a block. The report contains the times for blocks.
 const BLOCK_PAGES: usize = 100;
 
-/// The used fields of a page.
+/// The fields of a page that the walk reads.
 #[derive(Deserialize)]
 struct Page {
     items: Vec<Item>,
@@ -48,7 +48,8 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Prepares a walk through the pages of list-api at `urls`. `cold` is used to check them.
+    /// Prepares a walk through the pages of list-api at `urls`. `cold` provides the sequence
+    /// numbers for the checks.
     pub fn new(options: &WalkOptions, urls: Vec<String>, cold: &'a ColdStore) -> Result<Self> {
         let order = if options.order == Order::Asc { "asc" } else { "desc" };
         let progress_step = options.limit * BLOCK_PAGES as u64;
@@ -64,15 +65,15 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Walks until `interrupt` is canceled, and prints a report. `count_queued` counts the
-    /// messages that are not stored yet.
+    /// Walks until the end, until an error occurs or until `interrupt` is canceled, and prints a
+    /// report in each case. `count_queued` counts the messages that have not been stored yet.
     pub async fn run(
         mut self,
         count_queued: impl Future<Output = Result<u64>>,
         interrupt: CancellationToken,
     ) -> Result<ExitCode> {
         let started = Instant::now();
-        // A walk only reads, so it can be interrupted anywhere.
+        // A walk only reads, so it can be interrupted at any time.
         let result = tokio::select! {
             result = self.read_all_pages(count_queued) => Some(result),
             () = interrupt.cancelled() => None,
@@ -114,7 +115,7 @@ impl<'a> Walk<'a> {
     fn print_report(&self, started: Instant) {
         let times = &self.page_times;
         print(&format!(
-            "{} messages read from {} pages of up to {} in {}: {:.0}/s; {} with the checks",
+            "{} messages read from {} pages of up to {} in {}: {:.0}/s; {} including the checks",
             self.messages,
             times.len(),
             self.limit,
@@ -141,7 +142,7 @@ fn describe_times(times: &RequestTimes) -> String {
     )
 }
 
-/// Prints how many messages the walk may miss because they are not stored yet.
+/// Prints how many messages the walk may miss because they have not been stored yet.
 fn print_queued(queued: Result<u64>) {
     match queued {
         Ok(0) => {}

@@ -1,26 +1,28 @@
-//! Checks that a walk returns every message once, in order of persistence, by comparing it with the
-//! sequence numbers in Postgres.
+//! Checks that a walk returns every message once, in the order of persistence or its reverse. The
+//! check compares the messages with the sequence numbers in Postgres.
 
 use anyhow::{Context as _, Result};
 use mayfly_cold::ColdStore;
 use mayfly_core::{MessageId, Order};
 
-/// The number of sequence numbers that one query counts, well within the statement timeout.
+/// The maximum number of sequence numbers in the range that one query counts, so that the query
+/// completes well within the statement timeout.
 const COUNT_BLOCK: i64 = 100_000;
 
-/// The state of the check. As sequence numbers only increase (or decrease), no message is repeated.
+/// The state of the check. Sequence numbers must strictly increase (or decrease), so a repeated
+/// message is out of order.
 #[derive(Debug)]
 pub(super) struct SequenceCheck {
     order: Order,
     /// The highest sequence number when the walk began; 0 if there was no message.
     highest: i64,
-    /// The sequence number of the previous message.
+    /// The sequence number of the last message that was in order.
     last: Option<i64>,
-    /// Messages that were repeated or out of order.
+    /// The number of messages that were repeated or out of order.
     misplaced: u64,
-    /// Messages that Postgres does not have.
+    /// The number of messages that are not in Postgres.
     unknown: u64,
-    /// Messages that the walk skipped.
+    /// The number of messages that the walk skipped.
     missing: u64,
     is_finished: bool,
 }
@@ -38,7 +40,8 @@ impl SequenceCheck {
         }
     }
 
-    /// Reads the highest sequence number before the first page is requested.
+    /// Reads the highest sequence number. The caller must do this before it requests the first
+    /// page.
     pub(super) async fn begin(&mut self, cold: &ColdStore) -> Result<()> {
         let highest = cold.messages().find_max_seq().await;
         self.highest = highest.context("cannot read Postgres")?.unwrap_or(0);
@@ -55,7 +58,7 @@ impl SequenceCheck {
         if let (Some(first), Some(last)) = (known.first(), self.last) {
             let expected = match self.order {
                 Order::Asc => count(cold, previous.map_or(1, |seq| seq + 1), last).await?,
-                // A walk from the newest message may begin with one that was stored since.
+                // The first message may have been stored after `begin` was called.
                 Order::Desc => {
                     let from = previous.map_or(self.highest.max(*first), |seq| seq - 1);
                     count(cold, last, from).await?
@@ -66,7 +69,7 @@ impl SequenceCheck {
         Ok(())
     }
 
-    /// Checks that the walk reached the end.
+    /// Checks that the walk skipped no message at the end.
     pub(super) async fn check_end(&mut self, cold: &ColdStore) -> Result<()> {
         self.missing += match self.order {
             Order::Asc => count(cold, self.last.map_or(1, |last| last + 1), self.highest).await?,
@@ -76,7 +79,8 @@ impl SequenceCheck {
         Ok(())
     }
 
-    /// Advances to every sequence number that is in order, and returns how many are.
+    /// Advances past the sequence numbers that are in order, and counts the others as misplaced.
+    /// Returns how many are in order.
     fn advance(&mut self, seqs: &[i64]) -> u64 {
         let mut in_order = 0;
         for seq in seqs {

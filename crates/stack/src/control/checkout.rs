@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::error::StackError;
 use crate::files::paths::Paths;
 
-/// A checkout: the files of its stack and the directory of its binaries.
+/// A checkout, with the paths of its stack and its binaries.
 #[derive(Debug)]
 pub struct Checkout {
-    /// The files of the stack.
+    /// The file paths of the stack.
     pub paths: Paths,
     /// The directory of the binaries.
     pub bin_dir: PathBuf,
 }
 
 impl Checkout {
-    /// Finds the checkout that contains the working directory and changes to its root, because the
-    /// path of the control socket is relative to it.
+    /// Finds the checkout that contains the working directory and changes to the root of the
+    /// checkout, because the path of the control socket is relative.
     pub fn enter() -> Result<Self, StackError> {
         let working_dir = std::env::current_dir().map_err(StackError::io("working directory"))?;
         let root = find_root(&working_dir).to_owned();
@@ -27,8 +27,8 @@ impl Checkout {
         Ok(Self { paths: Paths::new(root), bin_dir })
     }
 
-    /// Acquires the lock of the checkout, which a supervisor holds for its lifetime; `None` if
-    /// another process holds it. Closing the file releases it.
+    /// Acquires the lock of the checkout, which a supervisor holds for its lifetime. Returns `None`
+    /// if another process holds the lock. Closing the file releases the lock.
     pub fn lock(&self) -> Result<Option<File>, StackError> {
         let dir = self.paths.data_dir();
         std::fs::create_dir_all(&dir).map_err(StackError::io(&dir))?;

@@ -16,10 +16,10 @@ use crate::supervisor::status::InstanceStatus;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The time limit for a supervisor to listen after its start.
+/// The time limit for a new supervisor to start listening.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The time limit for a supervisor to exit: it stops the services, then the servers.
+/// The time limit for a supervisor to stop the services and then the servers, and to exit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection to the supervisor.
@@ -29,13 +29,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the supervisor of this checkout; `None` if there is none.
+    /// Connects to the supervisor of this checkout. Returns `None` if no supervisor is listening.
     pub async fn connect() -> Option<Self> {
         let stream = UnixStream::connect(SOCKET).await.ok()?;
         Some(Self { stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and returns when the supervisor has completed it.
+    /// Sends a request and waits for the reply. Returns an error unless the request succeeded.
     pub async fn request(&mut self, request: &Request) -> Result<(), ControlError> {
         match self.exchange(request).await? {
             Reply::Done => Ok(()),
@@ -51,7 +51,8 @@ impl Client {
         }
     }
 
-    /// Returns the spec that was applied last; `None` before the first one.
+    /// Returns the spec that was applied last, or `None` if no spec has been applied yet or the
+    /// stack is shutting down.
     pub async fn spec(&mut self) -> Result<Option<Spec>, ControlError> {
         match self.exchange(&Request::Spec).await? {
             Reply::Spec(spec) => Ok(spec.map(|spec| *spec)),
@@ -81,7 +82,7 @@ impl Client {
     }
 }
 
-/// Returns the error of a reply that is not the expected one.
+/// Returns the error for a reply that differs from the expected one.
 fn unexpected(reply: Reply) -> ControlError {
     match reply {
         Reply::Failed(reason) => ControlError::Failed(reason),
@@ -91,12 +92,12 @@ fn unexpected(reply: Reply) -> ControlError {
     }
 }
 
-/// Connects to the supervisor, and starts one first if none runs. The supervisor inherits no file
-/// descriptor of the caller.
+/// Connects to the supervisor, after starting one if none is running. The supervisor inherits no
+/// file descriptor from the caller.
 ///
-/// Several commands may start one concurrently: only the one that acquires the lock listens, and
-/// the others exit. If the lock is free afterward, because another process only tested it, one is
-/// started again.
+/// Several commands may start a supervisor concurrently. Only the supervisor that acquires the lock
+/// listens, and the others exit. A supervisor also exits if another process holds the lock only to
+/// test whether it is free. In this case, this function starts another supervisor.
 pub async fn start_supervisor(checkout: &Checkout) -> Result<Client, ControlError> {
     let log = checkout.paths.logs().join("supervisor.log");
     let deadline = Instant::now() + START_TIMEOUT;

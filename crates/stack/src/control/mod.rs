@@ -1,7 +1,7 @@
 //! Control of a supervisor that runs in the background.
 //!
-//! A command sends one request and receives one reply over a Unix socket in the checkout. Both are
-//! one line of JSON.
+//! A command sends one request and receives one reply over a Unix socket in the checkout. The
+//! request and the reply are one line of JSON each.
 
 mod checkout;
 mod client;
@@ -27,23 +27,23 @@ pub const SOCKET: &str = ".mayfly/control.sock";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Apply this spec.
+    /// Applies a spec.
     Apply(Box<Spec>),
-    /// Shut down as soon as this connection closes, for any reason.
+    /// Shuts down when this connection closes for any reason.
     Attach,
-    /// Stop a service or server.
+    /// Stops a service or server.
     Stop(ProcessKind),
-    /// Start a service or server.
+    /// Starts a service or server.
     Start(ProcessKind),
-    /// Return the status of every process.
+    /// Returns the status of every process.
     Status,
-    /// Return the spec that was applied last.
+    /// Returns the spec that was applied last.
     Spec,
-    /// Stop everything and exit.
+    /// Stops everything, and exits.
     Down,
 }
 
-/// A reply of the supervisor.
+/// A reply from the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -51,12 +51,14 @@ pub enum Reply {
     Done,
     /// The request failed, with the reason.
     Failed(String),
-    /// The stack could not be started, for this reason. Nothing runs, and the supervisor exits.
+    /// The stack could not be started, with the reason. Nothing is running, and the supervisor is
+    /// exiting.
     NotStarted(String),
-    /// The supervisor was already shutting down. A new one can be started when it has exited.
+    /// The supervisor was already shutting down. A new supervisor can start after this one exits.
     ShuttingDown,
     /// The status of every process.
     Status(Vec<InstanceStatus>),
-    /// The spec that was applied last; `None` before the first one and during the shutdown.
+    /// The spec that was applied last. `None` if no spec has been applied yet or the stack is
+    /// shutting down.
     Spec(Option<Box<Spec>>),
 }

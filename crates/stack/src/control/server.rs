@@ -14,16 +14,17 @@ use crate::error::StackError;
 use crate::spec::Spec;
 use crate::stack::Stack;
 
-/// The size limit of a request. The environment of a process is no larger.
+/// The maximum size of a request. A request contains environment variables, and the environment of
+/// a process is smaller than this limit.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// A supervisor without a stack that no command uses for this number of checks exits: the command
-/// that started it may have been killed.
+/// A supervisor without a stack exits if no command is connected in this number of consecutive
+/// checks. The command that started the supervisor may have been killed.
 const UNUSED_CHECKS_MAX: u32 = 5;
 const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Handles the requests of commands. Only the supervisor that holds the lock of the checkout
-/// listens.
+/// A server that handles the requests of commands. Only the supervisor that holds the lock of the
+/// checkout listens.
 #[derive(Clone, Debug)]
 pub struct ControlServer {
     stack: Arc<Stack>,
@@ -33,7 +34,8 @@ pub struct ControlServer {
     connections: Arc<AtomicUsize>,
     /// The number of specs that are being applied.
     applying: Arc<AtomicUsize>,
-    /// Whether a client has brought the stack up. It then stays up when a client disconnects.
+    /// Whether a client has started the stack. If so, the stack stays up when a client disconnects
+    /// while a spec is being applied.
     is_up: Arc<AtomicBool>,
 }
 
@@ -55,7 +57,7 @@ impl ControlServer {
         UnixListener::bind(SOCKET)
     }
 
-    /// Serves every connection in its own task. Never returns.
+    /// Serves every connection in its own task. Never completes.
     pub async fn serve(&self, listener: &UnixListener) {
         loop {
             match listener.accept().await {
@@ -109,8 +111,9 @@ impl ControlServer {
         reply(stream, &to_reply).await;
     }
 
-    /// Applies a spec. If a stack that was not up cannot be started, or its client disconnects before
-    /// it is ready, shuts down, so that nothing is left of it.
+    /// Applies a spec. Unless the stack was already up, shuts down if the stack cannot be started
+    /// or the client disconnects before the stack is ready, because processes would otherwise be
+    /// left behind.
     async fn apply(&self, spec: Spec, stream: &mut BufReader<UnixStream>) {
         if self.stack.is_shutting_down() {
             return reply(stream, &Reply::ShuttingDown).await;
@@ -120,10 +123,10 @@ impl ControlServer {
             applied = self.stack.apply(spec) => Some(applied),
             () = wait_until_disconnected(stream) => None,
         };
-        // Another client may still succeed. Otherwise it shuts down.
+        // If another client is still applying a spec, that client decides whether to shut down.
         let is_last = self.applying.fetch_sub(1, Ordering::AcqRel) == 1;
         if applied.is_some() && self.stack.spec().is_some() {
-            // Even if services are not ready.
+            // The stack is up even if services are not ready.
             self.is_up.store(true, Ordering::Release);
         }
         let is_abandoned = is_last && !self.is_up.load(Ordering::Acquire);
@@ -142,12 +145,13 @@ impl ControlServer {
         }
     }
 
-    /// Shuts down if no command uses the supervisor before it has a stack.
+    /// Waits until a spec has been applied. Shuts down if no command is connected for a few seconds
+    /// in the meantime.
     pub async fn shut_down_if_unused(&self) {
         let mut unused = 0;
         while self.stack.spec().is_none() {
             if unused >= UNUSED_CHECKS_MAX {
-                tracing::info!("supervisor exits: no command uses it");
+                tracing::info!("supervisor is exiting: no command is using it");
                 return self.shut_down().await;
             }
             tokio::time::sleep(UNUSED_CHECK_INTERVAL).await;
@@ -163,7 +167,7 @@ impl ControlServer {
         self.shut_down().await;
     }
 
-    /// Stops everything and lets the supervisor exit.
+    /// Stops everything and then signals that the supervisor may exit.
     pub async fn shut_down(&self) {
         self.stop_stack().await;
         self.exit.cancel();
@@ -171,7 +175,7 @@ impl ControlServer {
 
     async fn stop_stack(&self) {
         if let Err(error) = self.stack.down().await {
-            tracing::warn!(%error, "supervisor cannot stop the stack gracefully; its processes are killed");
+            tracing::warn!(%error, "supervisor cannot stop the stack gracefully; its processes will be killed");
         }
     }
 }
@@ -185,7 +189,7 @@ fn failed(error: StackError) -> Reply {
     Reply::Failed(error.to_string())
 }
 
-/// Waits until the client closes the connection, or has exited.
+/// Waits until the client closes the connection or exits.
 async fn wait_until_disconnected(stream: &mut BufReader<UnixStream>) {
     let _disconnected = tokio::io::copy_buf(stream, &mut tokio::io::sink()).await;
 }

@@ -1,4 +1,4 @@
-//! Files of a stack below `.mayfly`.
+//! Files of a stack in `.mayfly`.
 
 pub(crate) mod paths;
 pub(crate) mod stack_env;

@@ -1,4 +1,4 @@
-//! Paths of the files of a stack.
+//! The file paths of a stack.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,7 +12,7 @@ use crate::topology::instance::Instance;
 /// checkout.
 const FALLBACK_PARENT: &str = "/var/lib/mayfly";
 
-/// The files of the stack of one checkout.
+/// The file paths of the stack in one checkout.
 #[derive(Clone, Debug)]
 pub struct Paths {
     root: PathBuf,
@@ -24,7 +24,7 @@ impl Paths {
         Self { root: root.into() }
     }
 
-    /// Returns the checkout.
+    /// Returns the root of the checkout.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -84,8 +84,8 @@ impl Paths {
         self.data_dir().join("s3")
     }
 
-    /// Returns the data directory outside the checkout. It belongs to this checkout alone; its file
-    /// `checkout` names the owner.
+    /// Returns the data directory outside the checkout. The directory belongs to this checkout
+    /// alone, and its file `checkout` contains the path of the checkout.
     pub(crate) fn fallback_dir(&self) -> PathBuf {
         let hash = fnv1a(self.root.as_os_str().as_bytes());
         Path::new(FALLBACK_PARENT).join(format!("{hash:016x}"))
@@ -100,8 +100,8 @@ impl Paths {
     }
 }
 
-/// Computes the FNV-1a hash. The standard hasher may change between releases, and the directory
-/// must be found again.
+/// Computes the FNV-1a hash. The standard hasher may change between releases of Rust, but later
+/// builds must find the same directory.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

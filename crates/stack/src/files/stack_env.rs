@@ -25,7 +25,8 @@ impl StackEnv {
         Ok(Self { lines: lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect() })
     }
 
-    /// Replaces the file atomically. Only the owner can read it, because it contains credentials.
+    /// Replaces the file atomically. Only the owner can read the file, because it contains
+    /// credentials.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("env.new");
         let mut file = fs::OpenOptions::new()
@@ -81,7 +82,7 @@ impl StackEnv {
         self.push("AWS_REGION", value(|s3| &s3.region));
     }
 
-    /// Returns the value of a name, or an empty string if the name is missing.
+    /// Returns the value for a name, or an empty string if the name is missing.
     pub fn get(&self, name: &str) -> &str {
         self.lines.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
@@ -101,7 +102,7 @@ impl StackEnv {
         self.list(&format!("{}_ADMIN_URL", service.env_name()))
     }
 
-    /// Returns the PIDs of a service or server, without stopped instances.
+    /// Returns the PIDs of a service or server, excluding stopped instances.
     pub fn pids(&self, kind: impl Into<ProcessKind>) -> Vec<u32> {
         let name = kind.into().name().replace('-', "_").to_uppercase();
         self.list(&format!("{name}_PID")).iter().filter_map(|pid| pid.parse().ok()).collect()
@@ -112,17 +113,17 @@ impl StackEnv {
         self.get("REDIS_URL")
     }
 
-    /// Returns the Postgres URL, with all privileges.
+    /// Returns the Postgres URL. Its user has all privileges on the stack's own Postgres.
     pub fn database_url(&self) -> &str {
         self.get("DATABASE_URL")
     }
 
-    /// Returns the URL of the S3 server, or an empty string without one.
+    /// Returns the URL of the S3 server, or an empty string if the stack has none.
     pub fn s3_endpoint(&self) -> &str {
         self.get("S3_ENDPOINT")
     }
 
-    /// Returns the bucket of the snapshots.
+    /// Returns the bucket that contains the latest snapshot.
     pub fn s3_bucket(&self) -> &str {
         self.get("S3_BUCKET")
     }
@@ -151,8 +152,8 @@ fn list_urls(ports: &[ServicePorts], pick: fn(&ServicePorts) -> Option<u16>) -> 
     ports.iter().filter_map(pick).map(http_url).collect::<Vec<_>>().join(",")
 }
 
-/// Formats PIDs in the order of the instances. The entry of a stopped instance is empty; if all are
-/// stopped, the value is empty.
+/// Formats PIDs in the order of the instances. The entry of a stopped instance is empty. If all
+/// instances are stopped, the value is empty.
 fn list_pids(pids: &BTreeMap<Instance, u32>, kind: ProcessKind, count: usize) -> String {
     let pid = |number| pids.get(&Instance { kind, number }).map(u32::to_string).unwrap_or_default();
     let list: Vec<_> = (1..=count).map(pid).collect();

@@ -52,8 +52,8 @@ impl StackState {
         StackEnv::new(&content.addresses, &content.pids)
     }
 
-    /// Writes `stack.env` if it changed. A failure is only logged: a full disk must not stop a
-    /// running process.
+    /// Writes `stack.env` if its content has changed. A failure is only logged, because a full disk
+    /// must not stop a running process.
     fn write(&self, content: &mut Content) {
         let env = StackEnv::new(&content.addresses, &content.pids);
         if content.written.as_ref() == Some(&env) {

@@ -11,17 +11,18 @@ use crate::process::state::{DesiredState, ProcessState};
 use crate::process::task::ProcessTask;
 use crate::topology::instance::Instance;
 
-/// Controls one process. Dropping the handle stops the process immediately.
+/// A handle that controls one process. Dropping the handle stops the process immediately.
 #[derive(Debug)]
 pub(crate) struct ProcessHandle {
     desired: watch::Sender<DesiredState>,
     state: watch::Receiver<ProcessState>,
-    /// The configuration with which it runs, or with which it would be started again.
+    /// The configuration that was requested last.
     last_launch: Mutex<Option<Arc<Launch>>>,
 }
 
 impl ProcessHandle {
-    /// Creates the handle of a stopped process. Its task runs on the current runtime.
+    /// Creates the handle for a stopped process, and spawns the task of the process on the current
+    /// runtime.
     pub(crate) fn new(instance: Instance, stack_state: Arc<StackState>) -> Self {
         let (desired, desired_receiver) = watch::channel(DesiredState::default());
         let (state_sender, state) = watch::channel(ProcessState::default());
@@ -30,13 +31,14 @@ impl ProcessHandle {
         Self { desired, state, last_launch: Mutex::default() }
     }
 
-    /// Requests that the process runs as `launch`. A process that already does is not restarted.
+    /// Requests that the process run with the configuration `launch`. A process that already runs
+    /// with this configuration is not restarted.
     pub(crate) fn set_launch(&self, launch: Arc<Launch>) {
         *self.last_launch.lock() = Some(launch.clone());
         self.set_desired(Some(launch), false);
     }
 
-    /// Requests that the process runs with its last configuration.
+    /// Requests that the process run with the configuration that was requested last.
     pub(crate) fn start(&self) {
         let launch = self.last_launch();
         self.set_desired(launch, false);
@@ -65,17 +67,17 @@ impl ProcessHandle {
         self.state.borrow().clone()
     }
 
-    /// Returns whether the latest desired state was applied.
+    /// Returns whether the latest desired state has been applied.
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.state.borrow().observed_generation == self.desired.borrow().generation
     }
 
-    /// Returns the desired configuration; `None` if the process should be stopped.
+    /// Returns the desired configuration, or `None` if the process should be stopped.
     pub(crate) fn desired_launch(&self) -> Option<Arc<Launch>> {
         self.desired.borrow().launch.clone()
     }
 
-    /// Returns the configuration with which it runs, or with which it would be started again.
+    /// Returns the configuration that was requested last, even if the process has been stopped.
     pub(crate) fn last_launch(&self) -> Option<Arc<Launch>> {
         self.last_launch.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! The configuration with which a process is started.
+//! The configuration of a process to start.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use crate::process::{Probe, StopPolicy, set_parent_death_signal};
 
-/// The inherited environment variables: none of them changes what a process does.
+/// The environment variables that a process inherits from the supervisor.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "TZ", "RUST_BACKTRACE"];
 
 /// The user and group of a process.
@@ -30,21 +30,22 @@ pub(crate) struct Launch {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) working_dir: PathBuf,
     pub(crate) account: Option<Account>,
-    /// The ports on which it listens. They must be free before the start.
+    /// The ports that the process listens on. They must be free before the start.
     pub(crate) ports: Vec<u16>,
     pub(crate) log: PathBuf,
     pub(crate) pid_file: PathBuf,
-    /// A part of its command line that no other process on the machine has.
+    /// Part of the command line of the process. Together with a PID, the marker identifies the
+    /// process.
     pub(crate) marker: String,
     pub(crate) probe: Probe,
     pub(crate) stop_policy: StopPolicy,
-    /// A directory in which no other process may work when this one starts.
+    /// A directory that must not be the working directory of any process when this process starts.
     pub(crate) exclusive_dir: Option<PathBuf>,
-    /// The build of the program; `None` if a new build does not require a restart.
+    /// The build of the program. `None` for a program that is not restarted after a new build.
     pub(crate) build: Option<BuildId>,
 }
 
-/// Identifies the build of a program by its file.
+/// The build of a program, identified by its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BuildId {
     modified_ns: i128,
@@ -52,7 +53,7 @@ pub(crate) struct BuildId {
 }
 
 impl BuildId {
-    /// Reads the build of `program`; `None` if the file does not exist.
+    /// Reads the build of `program`. Returns `None` if the file does not exist.
     pub(crate) fn read(program: &Path) -> Option<Self> {
         let file = program.metadata().ok()?;
         let modified_ns = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
@@ -67,7 +68,7 @@ impl Launch {
         command.args(&self.args).env_clear().envs(inherited_environment()).envs(&self.env);
         command.current_dir(&self.working_dir).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log.try_clone()?);
-        // A process group of its own keeps Ctrl-C in the terminal from reaching the process.
+        // A separate process group prevents Ctrl-C in the terminal from reaching the process.
         command.process_group(0).kill_on_drop(true);
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);

@@ -4,10 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The size above which a log is rotated at the next start. One old log is kept.
+/// The size above which a log is rotated when it is opened. One old log is kept.
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The number of bytes at the end of a log that are searched for its last lines.
+/// The maximum number of bytes at the end of a log that are searched for its last lines.
 const TAIL_BYTES_MAX: u64 = 16 * 1024;
 
 /// Opens a log for appending, and rotates it first if it is too large.
@@ -18,7 +18,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// An offset in a log, after which the output of one process begins.
+/// The offset in a log where the output of one process begins.
 #[derive(Clone, Debug)]
 pub(crate) struct LogMark {
     path: PathBuf,
@@ -31,7 +31,7 @@ impl LogMark {
         Self { path: path.to_owned(), offset: path.metadata().map_or(0, |log| log.len()) }
     }
 
-    /// Returns the last nonempty lines after the mark, or an empty string.
+    /// Returns up to `count` of the last nonempty lines after the mark.
     pub(crate) fn last_lines(&self, count: usize) -> String {
         let text = self.read_tail().unwrap_or_default();
         let lines: Vec<_> =
@@ -72,7 +72,7 @@ mod tests {
         let path = dir.path().join("x.log");
         File::create(&path).and_then(|file| file.set_len(LOG_BYTES_MAX + 1)).expect("created");
         let log = open_log(&path).expect("opened");
-        assert_eq!(log.metadata().expect("it exists").len(), 0);
+        assert_eq!(log.metadata().expect("an open file").len(), 0);
         assert!(dir.path().join("x.log.1").exists());
     }
 }

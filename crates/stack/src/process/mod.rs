@@ -1,4 +1,4 @@
-//! One child process: start, probe, restart and stop.
+//! Starts, probes, restarts and stops one child process.
 
 mod handle;
 mod launch;

@@ -11,8 +11,7 @@ use tokio::time::{Instant, sleep};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The time limit for a process to exit, after which it is killed, and for a directory to become
-/// unused.
+/// The time limit for a process to exit before it is killed, and for a directory to become unused.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Writes a PID file: the PID, and the marker in the command line that identifies the process.
@@ -20,7 +19,8 @@ pub(crate) fn write_pid_file(path: &Path, pid: u32, marker: &str) -> std::io::Re
     fs::write(path, format!("{pid}\n{marker}\n"))
 }
 
-/// Stops every process that has a PID file in `dir` and whose command line contains its marker.
+/// Stops the process that each PID file in `dir` names, if the command line of the process contains
+/// the marker in the file. Then deletes the PID files.
 pub(crate) async fn stop_orphans(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let files: Vec<_> = entries
@@ -38,8 +38,8 @@ async fn stop_orphan(pid_file: &Path) {
     let _missing = fs::remove_file(pid_file);
 }
 
-/// Stops the process whose PID is on the first line of a lock file, if its command line contains
-/// `marker`.
+/// Stops the process with the PID on the first line of a lock file, if the command line of the
+/// process contains `marker`.
 pub(crate) async fn stop_lock_holder(lock: &Path, marker: &str) {
     let text = fs::read_to_string(lock).unwrap_or_default();
     if let Some((pid, _)) = parse_pid_file(&text) {
@@ -58,7 +58,7 @@ async fn stop_process(pid: i32, marker: &str) {
         return;
     }
     tracing::info!(pid, marker, "stopping a process of an earlier supervisor");
-    // For Postgres, SIGINT is a fast shutdown. The other processes also exit on it.
+    // For Postgres, SIGINT is a fast shutdown. The other processes also exit on SIGINT.
     for signal in [Signal::SIGINT, Signal::SIGKILL] {
         let _exited = kill(Pid::from_raw(pid), signal);
         if wait_until(EXIT_TIMEOUT, || !matches_marker(pid, marker)).await {
@@ -67,8 +67,8 @@ async fn stop_process(pid: i32, marker: &str) {
     }
 }
 
-/// Waits until no process works in a directory: child processes of a killed Postgres need a moment
-/// to exit.
+/// Waits until no process has `dir` as its working directory, or until [`EXIT_TIMEOUT`] has
+/// elapsed. The child processes of a killed Postgres need a moment to exit.
 pub(crate) async fn wait_until_unused(dir: &Path) {
     wait_until(EXIT_TIMEOUT, || !is_in_use(dir)).await;
 }
@@ -84,7 +84,8 @@ async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Returns whether the command line of a process contains `marker`. That of a zombie is empty.
+/// Returns whether the command line of a process contains `marker`. The command line of a zombie is
+/// empty.
 fn matches_marker(pid: i32, marker: &str) -> bool {
     command_line(pid).is_some_and(|line| line.contains(marker))
 }
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn pid_file_needs_a_pid_and_a_marker() {
         assert_eq!(parse_pid_file("77\n/a/b\n"), Some((77, "/a/b")));
-        assert_eq!(parse_pid_file("77\n"), None, "without a marker, nothing is proven");
+        assert_eq!(parse_pid_file("77\n"), None, "a PID alone does not identify a process");
         assert_eq!(parse_pid_file("1\n/sbin/init\n"), None);
     }
 
@@ -137,7 +138,7 @@ mod tests {
         let file = dir.path().join("redis.pid");
         write_pid_file(&file, other.id(), "/a/checkout/.mayfly/redis.conf").expect("written");
         stop_orphans(dir.path()).await;
-        assert!(other.try_wait().expect("a child").is_none(), "it was stopped");
+        assert!(other.try_wait().expect("a child").is_none(), "the process was stopped");
         assert!(!file.exists());
         other.kill().and_then(|()| other.wait()).expect("stopped");
     }
@@ -146,7 +147,7 @@ mod tests {
     async fn orphan_is_stopped() {
         let mut orphan = std::process::Command::new("sleep").arg("61.5").spawn().expect("started");
         let pid = i32::try_from(orphan.id()).expect("a PID");
-        // The command line of a new process is empty for an instant.
+        // The command line of a new process is empty until the process executes its program.
         assert!(wait_until(EXIT_TIMEOUT, || matches_marker(pid, "61.5")).await);
         let dir = tempfile::tempdir().expect("a temporary directory");
         write_pid_file(&dir.path().join("redis.pid"), orphan.id(), "61.5").expect("written");

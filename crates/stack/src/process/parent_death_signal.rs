@@ -7,7 +7,8 @@ use tokio::process::Command;
 
 /// Makes the kernel send `signal` to the process when the thread that spawns it exits.
 ///
-/// Only Linux supports this. On other systems, the next start finds the orphans by their PID files.
+/// Only Linux supports parent-death signals. On other systems, the next start finds the orphans by
+/// their PID files.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "`pre_exec` is the only way to run code between fork and exec")]
 pub(crate) fn set_parent_death_signal(command: &mut Command, signal: Signal) {
@@ -18,13 +19,13 @@ pub(crate) fn set_parent_death_signal(command: &mut Command, signal: Signal) {
     }
 }
 
-/// Does nothing: the kernel has no such signal.
+/// Does nothing, because only Linux has parent-death signals.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn set_parent_death_signal(_command: &mut Command, _signal: Signal) {
     let _: Option<io::Error> = None;
 }
 
-/// Requests the signal. Fails if the parent has already exited, because the kernel would never
+/// Requests the signal. Fails if the parent has already exited, because the kernel would then never
 /// send the signal.
 #[cfg(target_os = "linux")]
 fn request_signal(signal: Signal, parent: u32) -> io::Result<()> {

@@ -11,13 +11,13 @@ use crate::process::Readiness;
 use crate::topology::addresses::{http_url, main_database_url, redis_url};
 use crate::topology::ports::localhost;
 
-/// The time limit of one probe.
+/// The time limit for one probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The size limit of a response.
+/// The maximum size of a response, in bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 
-/// How the readiness of a process is checked.
+/// A probe for the readiness and liveness of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// `GET /readyz` on this admin port.
@@ -26,7 +26,7 @@ pub(crate) enum Probe {
     Redis(u16),
     /// A connection to this URL.
     Postgres(String),
-    /// A request on this port, with any response.
+    /// Any HTTP response to a request on this port.
     S3(u16),
 }
 
@@ -34,7 +34,7 @@ impl Probe {
     /// Checks the process once.
     ///
     /// # Errors
-    /// The reason if the process does not respond.
+    /// Why the process does not respond.
     pub(crate) async fn check(&self) -> Result<Readiness, String> {
         let response = async {
             match self {
@@ -50,7 +50,7 @@ impl Probe {
         }
     }
 
-    /// Returns the URL that clients of such a process use.
+    /// Returns the URL that clients use for the process on `port`.
     pub(crate) fn url(&self, port: u16) -> String {
         match self {
             Self::Service(_) | Self::S3(_) => http_url(port),
@@ -59,7 +59,7 @@ impl Probe {
         }
     }
 
-    /// Returns whether the process is live, ready or not.
+    /// Returns whether the process is live. A service can be live without being ready.
     pub(crate) async fn is_live(&self) -> bool {
         match self {
             Self::Service(port) => {
@@ -81,7 +81,7 @@ async fn check_service(port: u16) -> io::Result<Readiness> {
     })
 }
 
-/// Sends `PING`. A Redis that is still loading its data replies `-LOADING`.
+/// Sends `PING`. A Redis server that is still loading its data replies `-LOADING`.
 async fn check_redis(port: u16) -> io::Result<Readiness> {
     let mut stream = TcpStream::connect(localhost(port)).await?;
     stream.write_all(b"PING\r\n").await?;

@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", content = "why")]
 pub enum Readiness {
-    /// It is fully functional.
+    /// The process is fully functional.
     Ready,
     /// An optional dependency is unavailable.
     Degraded(String),
-    /// It cannot do its work.
+    /// The process cannot do its work.
     NotReady(String),
-    /// An operator stopped it.
+    /// An operator stopped the process.
     Stopped,
 }
 
 impl Readiness {
-    /// Returns whether the process does at least part of its work.
+    /// Returns whether the process can do at least part of its work.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready | Self::Degraded(_))
     }

@@ -7,16 +7,16 @@ const STARTS_MAX: usize = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Counts starts after which the process never became ready, and requests a pause if there are too
-/// many.
+/// A limiter that counts the recent starts after which a process did not become ready. Too many of
+/// these starts cause a pause before the next start.
 #[derive(Debug, Default)]
 pub(crate) struct RestartLimiter {
     failed_starts: VecDeque<Instant>,
 }
 
 impl RestartLimiter {
-    /// Returns the pause before the next start: `None`, except after five failed starts in ten
-    /// seconds.
+    /// If there were five failed starts in ten seconds, resets their count and returns the pause
+    /// before the next start. Otherwise, returns `None`.
     pub(crate) fn take_pause(&mut self, now: Instant) -> Option<Duration> {
         self.failed_starts.retain(|start| now.duration_since(*start) < WINDOW);
         if self.failed_starts.len() < STARTS_MAX {

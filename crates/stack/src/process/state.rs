@@ -7,11 +7,12 @@ use crate::process::{Launch, LogMark};
 /// The desired state of a process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DesiredState {
-    /// Increases with every change, so that a caller can wait until its change was applied.
+    /// The number of this state. The number increases with every change, so that a caller can wait
+    /// until its change has been applied.
     pub(super) generation: u64,
-    /// How it should run; `None` if it should be stopped.
+    /// The desired configuration. `None` if the process should be stopped.
     pub(super) launch: Option<Arc<Launch>>,
-    /// Whether it is stopped immediately instead of gracefully.
+    /// Whether the process is stopped immediately instead of gracefully.
     pub(super) stop_now: bool,
 }
 
@@ -20,14 +21,15 @@ pub(super) struct DesiredState {
 pub(crate) struct ProcessState {
     /// The generation of the desired state that was applied last.
     pub(super) observed_generation: u64,
-    /// Its PID while it runs.
+    /// The PID while the process runs.
     pub(crate) pid: Option<u32>,
-    /// Whether this process was ever ready.
+    /// Whether the running process has ever been ready.
     pub(crate) was_ready: bool,
-    /// Whether its next start is delayed because it failed too often.
+    /// Whether the next start is delayed because the process has failed too often.
     pub(crate) paused: bool,
-    /// How the previous process exited, unless it was stopped.
+    /// Why the previous process exited or could not be started, unless it was stopped. `None` once
+    /// the process has become ready.
     pub(crate) exit_reason: Option<String>,
-    /// Where the output of this process begins in the log.
+    /// The offset in the log where the output of this process begins.
     pub(crate) log: Option<LogMark>,
 }

@@ -1,4 +1,4 @@
-//! Stopping a process.
+//! The signals and time limits for stopping a process.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-/// The signals that stop a process.
+/// The signals and the time limit for stopping a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StopPolicy {
     /// The signal for a graceful shutdown, as an operator would send it.
     pub(crate) graceful: Signal,
     /// The time limit of a graceful shutdown.
     pub(crate) timeout: Duration,
-    /// The signal for an immediate shutdown that leaves nothing behind: Postgres stops its child
-    /// processes on `SIGQUIT`.
+    /// The signal for an immediate shutdown that leaves no child process behind. Postgres, for
+    /// example, stops its child processes on `SIGQUIT`.
     pub(crate) immediate: Signal,
     /// The signal that the kernel sends when the supervisor exits.
     pub(crate) parent_death: Signal,
 }
 
-/// The time limit of an immediate shutdown. After it, the process receives `SIGKILL`.
+/// The time limit of an immediate shutdown, after which the process receives `SIGKILL`.
 const IMMEDIATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl StopPolicy {
-    /// Shuts the process down gracefully, or immediately after the timeout.
+    /// Shuts the process down gracefully. After the timeout, shuts it down immediately.
     pub(crate) async fn stop(&self, child: &mut Child) -> Option<ExitStatus> {
         send(child, self.graceful);
         match timeout(self.timeout, child.wait()).await {

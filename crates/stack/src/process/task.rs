@@ -20,7 +20,7 @@ use crate::topology::instance::Instance;
 const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(20);
 const PROBE_INTERVAL_MAX: Duration = Duration::from_millis(500);
 
-/// Owns the process of a [`ProcessHandle`](super::ProcessHandle).
+/// The task that owns the process of a [`ProcessHandle`](super::ProcessHandle).
 pub(super) struct ProcessTask {
     instance: Instance,
     stack_state: Arc<StackState>,
@@ -31,9 +31,10 @@ pub(super) struct ProcessTask {
 
 /// The next step after a process has exited.
 enum NextStep {
-    /// Restart it: it exited without being stopped, for this reason.
+    /// Restarts the process, which exited without being stopped, or could not be started, for this
+    /// reason.
     Restart(String),
-    /// Apply the new desired state.
+    /// Applies the new desired state.
     ApplyDesired,
 }
 
@@ -61,7 +62,7 @@ impl ProcessTask {
         }
     }
 
-    /// Waits, stopped, until the desired state changes.
+    /// Waits without a process until the desired state changes.
     async fn stay_stopped(&mut self, generation: u64) {
         self.restart_limiter = RestartLimiter::default();
         self.stack_state.set_pid(self.instance, None);
@@ -70,7 +71,7 @@ impl ProcessTask {
         let _closed = self.desired.changed().await;
     }
 
-    /// Starts one process and waits until it has exited.
+    /// Starts one process, after a pause if one is due, and waits until the process has exited.
     async fn run_process(&mut self, generation: u64, launch: &Arc<Launch>) {
         self.state.send_modify(|state| state.observed_generation = generation);
         if let Some(pause) = self.restart_limiter.take_pause(Instant::now())
@@ -86,7 +87,7 @@ impl ProcessTask {
             }
         };
         if let NextStep::Restart(reason) = next_step {
-            tracing::warn!(name = %self.instance, reason, "process exited unexpectedly; restarting it");
+            tracing::warn!(name = %self.instance, reason, "process failed; restarting it");
             self.state.send_modify(|state| {
                 state.pid = None;
                 state.exit_reason = Some(reason);
@@ -94,7 +95,8 @@ impl ProcessTask {
         }
     }
 
-    /// Delays the next start. Returns whether the desired state changed in the meantime.
+    /// Delays the next start until the pause has elapsed or the desired state changes. Returns
+    /// whether the desired state changed.
     async fn pause(&mut self, pause: Duration) -> bool {
         self.stack_state.set_pid(self.instance, None);
         self.state.send_modify(|state| state.paused = true);
@@ -126,7 +128,8 @@ impl ProcessTask {
         Ok(child)
     }
 
-    /// Watches a running process until it exits, or stops it when the desired state changes.
+    /// Watches a running process until it exits. Stops the process if its desired configuration
+    /// changes, or if it should be stopped.
     async fn watch(&mut self, child: &mut Child, launch: &Arc<Launch>) -> NextStep {
         loop {
             let was_ready = self.state.borrow().was_ready;
@@ -165,8 +168,8 @@ impl ProcessTask {
         is_same
     }
 
-    /// Stops the process gracefully, and immediately as soon as that is requested or the handle is
-    /// dropped.
+    /// Stops the process gracefully. Stops it immediately as soon as an immediate stop is requested
+    /// or the handle is dropped.
     async fn stop(&mut self, child: &mut Child, launch: &Launch) {
         let mut desired = self.desired.clone();
         let stop_now =

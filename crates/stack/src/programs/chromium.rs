@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::error::StackError;
 use crate::programs::find_program;
 
-/// The names of the program in Debian, Ubuntu and Google's own packages.
+/// The names of the program in the packages of Debian, Ubuntu and Google.
 const NAMES: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
 
@@ -19,7 +19,7 @@ const MACOS_PROGRAMS: [&str; 2] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// Finds a Chromium or Chrome that runs.
+/// Finds a working Chromium or Chrome.
 pub fn find_chromium() -> Result<PathBuf, StackError> {
     let linux = NAMES.iter().filter_map(|name| find_program(name, &LINUX_DIRS));
     let macos = MACOS_PROGRAMS.iter().map(PathBuf::from).filter(|path| path.is_file());

@@ -9,8 +9,9 @@ use crate::error::StackError;
 /// The oldest supported major version.
 const MAJOR_MIN: u32 = 15;
 
-/// The parents of installation directories, and the subdirectory of the programs: Debian and
-/// Ubuntu, the PostgreSQL project's packages, Homebrew, the macOS installer.
+/// The parents of installation directories, each with the subdirectory that contains the programs.
+/// They cover the packages of Debian, Ubuntu and the PostgreSQL project, Homebrew, and the macOS
+/// installer.
 const INSTALL_DIRS: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", "bin"),
     ("/usr", "bin"),
@@ -27,7 +28,8 @@ pub(crate) struct PostgresBinaries {
 }
 
 impl PostgresBinaries {
-    /// Finds the newest installation, or the version of the existing data directory.
+    /// Finds the newest supported installation or, if there already is a data directory, the
+    /// installation with the major version of that directory, `data_major`.
     pub(crate) fn find(data_major: Option<u32>) -> Result<Self, StackError> {
         let installed = list_installations();
         let is_usable = |binaries: &&Self| {
@@ -74,8 +76,8 @@ fn list_versions(parent: &str, bin: &str) -> Vec<PathBuf> {
     dirs.filter(|dir| dir.join("postgres").is_file()).collect()
 }
 
-/// Accepts any name, such as `15`, in a parent named `postgresql`; elsewhere only names such as
-/// `postgresql@15` and `pgsql-15`.
+/// Returns whether a directory has the name of an installation: any name, such as `15`, in a parent
+/// named `postgresql`, and only names such as `postgresql@15` and `pgsql-15` elsewhere.
 fn is_install_dir(parent: &str, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     parent.to_lowercase().ends_with("postgresql")
@@ -100,7 +102,8 @@ fn read_installation(dir: &Path) -> Option<PostgresBinaries> {
     Some(PostgresBinaries { dir: dir.to_owned(), major })
 }
 
-/// Parses `postgres (PostgreSQL) 15.18 (Debian …)`; also accepts `17beta1`.
+/// Parses the major version in output such as `postgres (PostgreSQL) 15.18 (Debian …)`. Also
+/// accepts versions such as `17beta1`.
 fn parse_major(output: &str) -> Option<u32> {
     let version = output.split_whitespace().nth(2)?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();

@@ -20,12 +20,13 @@ use tokio::{
 
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// A TCP proxy that can forget its open connections: it silently drops everything that is sent on
-/// them, as firewalls do with connections that were idle for long. It runs until it is dropped.
+/// A TCP proxy that can forget its open connections. The proxy then silently drops all data on
+/// these connections, as firewalls do after a connection has been idle for a long time. The proxy
+/// runs until this struct is dropped.
 #[derive(Debug)]
 pub struct Firewall {
     address: SocketAddr,
-    /// The number of connections that were opened.
+    /// The number of connections that have been opened.
     opened: Arc<AtomicUsize>,
     /// Connections with a smaller number are forgotten.
     first_known: Arc<AtomicUsize>,
@@ -53,12 +54,12 @@ impl Firewall {
         self.address
     }
 
-    /// Returns the number of connections that were opened.
+    /// Returns the number of connections that have been opened.
     pub fn connections_opened(&self) -> usize {
         self.opened.load(Ordering::SeqCst)
     }
 
-    /// Forgets the open connections. New ones are forwarded.
+    /// Forgets the open connections. New connections are forwarded.
     pub fn forget_connections(&self) {
         self.first_known.store(self.connections_opened(), Ordering::SeqCst);
     }
@@ -73,7 +74,7 @@ async fn accept(
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let number = opened.fetch_add(1, Ordering::SeqCst);
-        // The client sees a closed connection.
+        // If the server is unreachable, the client sees a closed connection.
         let Ok(server) = TcpStream::connect(&server).await else { continue };
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();

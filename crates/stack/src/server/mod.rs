@@ -1,4 +1,4 @@
-//! The stack's own servers: Redis, Postgres and S3, and a firewall in front of one for tests.
+//! The stack's own servers (Redis, Postgres and S3), and a firewall for tests.
 
 pub(crate) mod firewall;
 pub(crate) mod postgres;

@@ -26,7 +26,7 @@ const STOP_POLICY: StopPolicy = StopPolicy {
     // Fast shutdown: disconnects the clients and writes a checkpoint.
     graceful: Signal::SIGINT,
     timeout: Duration::from_secs(60),
-    // Immediate shutdown: stops the child processes; the next start recovers from the WAL.
+    // Immediate shutdown: stops the child processes. The next start recovers from the WAL.
     immediate: Signal::SIGQUIT,
     parent_death: Signal::SIGQUIT,
 };
@@ -34,7 +34,7 @@ const STOP_POLICY: StopPolicy = StopPolicy {
 /// The database that every new cluster has.
 const MAINTENANCE_DATABASE: &str = "postgres";
 
-/// An installation of Postgres with a data directory and the account it runs as.
+/// An installation of Postgres with a data directory and the account that Postgres runs as.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     binaries: PostgresBinaries,
@@ -44,8 +44,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Finds the programs, and creates the data directory if it does not exist yet: as a copy of
-    /// `template` if there is one.
+    /// Finds the programs, and creates the data directory if it does not exist yet. With a
+    /// `template`, copies the data directory instead of initializing a new one.
     pub(crate) async fn set_up(
         paths: &Paths,
         durable: bool,
@@ -73,7 +73,7 @@ impl Postgres {
     }
 
     /// Initializes a new data directory and renames it when it is complete, so that an interrupted
-    /// `initdb` leaves no partial one.
+    /// `initdb` leaves no partial data directory.
     async fn init_data_dir(&self) -> Result<(), StackError> {
         let new = self.remove_partial_dir()?;
         let mut command = self.command(self.binaries.program("initdb"));
@@ -91,8 +91,8 @@ impl Postgres {
         fs::rename(&new, &self.data).map_err(StackError::io(&self.data))
     }
 
-    /// Copies the data directory from `template`. The first caller initializes its own directory
-    /// and makes `template` a copy of it.
+    /// Copies the data directory from `template`. If the template does not exist yet, initializes
+    /// the data directory and copies it to `template`.
     async fn copy_template(&self, template: &Path) -> Result<(), StackError> {
         if is_initialized(template) {
             let new = self.remove_partial_dir()?;
@@ -106,14 +106,15 @@ impl Postgres {
             failed => failed,
         };
         if let Err(error) = saved {
-            // A concurrent caller may have created it. Without a template, the next one tries again.
+            // A concurrent caller may have created the template. Otherwise, the next caller
+            // retries.
             tracing::debug!(%error, "cannot save the template of the Postgres data directory");
             let _incomplete = fs::remove_dir_all(&new);
         }
         Ok(())
     }
 
-    /// Copies a directory with owners and permissions.
+    /// Copies a directory and preserves owners and permissions.
     async fn copy(&self, from: &Path, to: &Path) -> Result<(), StackError> {
         let mut command = self.command("cp");
         command.arg("-Rp").arg(from).arg(to);
@@ -129,7 +130,7 @@ impl Postgres {
         Ok(new)
     }
 
-    /// Plans the Postgres process.
+    /// Returns the configuration of the Postgres process.
     pub(crate) fn launch(&self, paths: &Paths, port: u16) -> Launch {
         let instance = Instance::first(ProcessKind::Postgres);
         Launch {
@@ -186,7 +187,7 @@ impl Postgres {
     }
 }
 
-/// Creates the database of the services if it does not exist.
+/// Creates the database for the services if it does not exist.
 pub(crate) async fn create_main_database(port: u16) -> Result<(), StackError> {
     let url = database_url(port, MAINTENANCE_DATABASE);
     let find = format!("select 1 from pg_database where datname = '{POSTGRES_NAME}'");
@@ -210,7 +211,7 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Runs one statement and returns the number of rows of its result.
+/// Runs one statement and returns the number of rows in its result.
 async fn count_rows(url: &str, statement: &str) -> Result<usize, StackError> {
     let failed =
         |error: tokio_postgres::Error| StackError::Postgres(format!("{statement}: {error}"));
@@ -227,8 +228,8 @@ async fn count_rows(url: &str, statement: &str) -> Result<usize, StackError> {
         .count())
 }
 
-/// Returns the account for Postgres. It refuses to run as root, so root uses the account that the
-/// package created.
+/// Returns the account for Postgres, or `None` for the account of this process. Postgres refuses to
+/// run as root, so root uses the account that the package created.
 fn find_account() -> Result<Option<Account>, StackError> {
     if !geteuid().is_root() {
         return Ok(None);
@@ -241,8 +242,8 @@ fn find_account() -> Result<Option<Account>, StackError> {
     Ok(Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
 }
 
-/// Returns the directory for Postgres: in the checkout, or the fallback directory if the account
-/// cannot access the checkout.
+/// Creates the directory for Postgres and returns its path. The directory is in the checkout, or in
+/// the fallback directory if the account cannot access the checkout.
 fn choose_dir(paths: &Paths, account: Option<Account>) -> Result<PathBuf, StackError> {
     let preferred = paths.postgres();
     create_owned_dir(&preferred, account)?;
@@ -268,8 +269,8 @@ fn create_owned_dir(dir: &Path, account: Option<Account>) -> Result<(), StackErr
     }
 }
 
-/// Returns whether the account can write to a directory. A process of that account tests it,
-/// because mode bits are not the only kind of permission.
+/// Returns whether the account can write to a directory. A process of that account performs the
+/// test, because mode bits do not cover every kind of permission.
 fn can_write(dir: &Path, account: Account) -> bool {
     use std::os::unix::process::CommandExt as _;
     let mut command = std::process::Command::new("test");
@@ -281,7 +282,7 @@ fn is_initialized(data: &Path) -> bool {
     data.join("PG_VERSION").exists()
 }
 
-/// Runs a command and returns an error with its standard error output if it fails.
+/// Runs a command. If the command fails, returns an error with its standard error output.
 async fn run(mut command: Command) -> Result<(), StackError> {
     let output = command.output().await.map_err(|error| {
         StackError::Postgres(format!("{}: {error}", command.as_std().get_program().display()))

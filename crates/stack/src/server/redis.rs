@@ -13,14 +13,15 @@ use crate::process::{Launch, Probe, StopPolicy};
 use crate::programs::redis::find_redis;
 use crate::topology::instance::{Instance, ProcessKind};
 
-/// The configuration that every installation of Mayfly uses. The stack adds the address and paths.
+/// The Redis configuration that every installation of Mayfly uses. The stack adds the settings that
+/// depend on the checkout.
 const CONFIG: &str = include_str!("../../../../deploy/redis.conf");
 
 const STOP_POLICY: StopPolicy = StopPolicy {
     graceful: Signal::SIGTERM,
     timeout: Duration::from_secs(30),
     immediate: Signal::SIGKILL,
-    // Redis writes its buffers before it exits.
+    // On SIGTERM, Redis writes its buffers before it exits.
     parent_death: Signal::SIGTERM,
 };
 
@@ -33,7 +34,8 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
     fs::write(&file, format_config(&data, port, durable)).map_err(StackError::io(&file))?;
     Ok(Launch {
         program: find_redis()?,
-        // The port is also in the file. As an argument, a change of the port causes a restart.
+        // The port is also in the file. It is passed as an argument too, so that a change to the
+        // port restarts the process.
         args: vec![file.display().to_string(), "--port".to_owned(), port.to_string()],
         env: BTreeMap::new(),
         working_dir: paths.data_dir(),
@@ -52,8 +54,8 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
 fn format_config(data: &Path, port: u16, durable: bool) -> String {
     let data = quote(&data.display().to_string());
     let fsync = if durable { "everysec" } else { "no" };
-    // The process title contains the path of this file, which identifies the process as an orphan
-    // of this stack.
+    // The process title contains the path of this file, so that an orphan of this stack can be
+    // identified.
     format!(
         "{CONFIG}\n# Settings of this stack.\nbind 127.0.0.1\nport {port}\ndir {data}\ndaemonize no\nlogfile \"\"\n\
          appendfsync {fsync}\nproc-title-template \"{{title}} {{listen-addr}} {{config-file}}\"\n"
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_with_blanks_and_quotes_is_quoted() {
+    fn path_with_spaces_and_quotes_is_quoted() {
         assert_eq!(quote(r#"/a b/"c""#), r#""/a b/\"c\"""#);
     }
 

@@ -19,8 +19,8 @@ const STOP_POLICY: StopPolicy = StopPolicy {
     parent_death: Signal::SIGKILL,
 };
 
-/// Returns the address of the stack's own S3 server. Its fixed credentials only grant access to a
-/// server on this machine.
+/// Returns the address of the stack's own S3 server. The credentials can be fixed, because they
+/// grant access only to a server on this machine.
 pub(crate) fn local_s3(port: u16) -> S3Address {
     S3Address {
         endpoint: http_url(port),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// The time limit for requests in progress at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the objects below `root` to clients with these credentials, until `shutdown`.
+/// Serves the objects below `root` to clients with these credentials, until `shutdown` is canceled.
 pub async fn serve_s3(
     listener: TcpListener,
     root: &Path,
@@ -62,7 +62,8 @@ fn serve_connection(stream: TcpStream, service: S3Service, graceful: &GracefulSh
     });
 }
 
-/// Waits before the next accept: if file descriptors ran out, open connections will free some.
+/// Waits before the next accept. If the process has run out of file descriptors, connections that
+/// close in the meantime free some.
 async fn back_off(error: &io::Error) {
     tracing::warn!(%error, "S3 server cannot accept a connection; retrying");
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,4 +1,4 @@
-//! One Redis, and one Postgres if needed, for all tests of a process.
+//! One Redis, and one Postgres if needed, that all tests in a process share.
 
 mod root;
 
@@ -16,9 +16,9 @@ static ROOT: OnceCell<Root> = OnceCell::const_new();
 static REDIS: OnceCell<SharedRedis> = OnceCell::const_new();
 static SERVERS: OnceCell<SharedServers> = OnceCell::const_new();
 
-/// One Redis for all tests of a process, started on first use, on a free port.
+/// One Redis for all tests in a process, started on first use, on a free port.
 ///
-/// It stops when the process exits, and its data is deleted.
+/// When the process exits, Redis stops and its data is deleted.
 #[derive(Debug)]
 pub struct SharedRedis {
     stack: Stack,
@@ -39,18 +39,18 @@ impl SharedRedis {
         Ok(Self { stack, url, root })
     }
 
-    /// Returns the URL. Every test uses its own key prefix.
+    /// Returns the URL. Each test must use its own key prefix.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns a directory that lasts as long as this process.
+    /// Returns a directory that exists for the lifetime of this process.
     pub fn root(&self) -> &Path {
         self.root
     }
 }
 
-/// The shared Redis and one Postgres for all tests of a process, started on first use.
+/// The shared Redis and one Postgres for all tests in a process, started on first use.
 #[derive(Debug)]
 pub struct SharedServers {
     redis: &'static SharedRedis,
@@ -70,12 +70,12 @@ impl SharedServers {
         Ok(Self { redis, database_url })
     }
 
-    /// Returns the Redis URL. Every test uses its own key prefix.
+    /// Returns the Redis URL. Each test must use its own key prefix.
     pub fn redis_url(&self) -> &str {
         &self.redis.url
     }
 
-    /// Returns the URL of the initial database. A test that writes creates its own database.
+    /// Returns the URL of the initial database. A test that writes must create its own database.
     pub fn database_url(&self) -> &str {
         &self.database_url
     }
@@ -92,13 +92,14 @@ impl SharedServers {
         Ok(self.url_for_database(name))
     }
 
-    /// Creates a copy of a database without connections and returns its URL.
+    /// Copies a database that has no connections, and returns the URL of the copy.
     pub async fn copy_database(&self, name: &str, template: &str) -> Result<String, StackError> {
         create_database(&self.database_url, name, Some(template)).await?;
         Ok(self.url_for_database(name))
     }
 
-    /// Returns the stack of both servers, for a test that stops one and has exclusive use of it.
+    /// Returns the stack of both servers. Only a test that has exclusive use of a server may stop
+    /// the server.
     pub fn stack(&self) -> &Stack {
         &self.redis.stack
     }

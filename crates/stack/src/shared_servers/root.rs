@@ -1,4 +1,4 @@
-//! The directory for the data of a test process's servers.
+//! The data directory for the servers of a test process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,33 +13,35 @@ use nix::unistd::geteuid;
 use crate::error::StackError;
 use crate::supervisor::reset::{reset, stop_orphans};
 
-/// The file system in memory of Linux.
+/// The in-memory file system of Linux.
 const MEMORY_DIR: &str = "/dev/shm";
 
-/// The free memory from which the servers' data is kept there. The end-to-end tests need up to 4 GiB.
+/// The minimum free memory for keeping the data of the servers in memory. The end-to-end tests need
+/// up to 4 GiB.
 const MEMORY_BYTES_MIN: u64 = 8 << 30;
 
-/// Deletes a directory when stdin is closed, which happens even if the process is killed. Servers
-/// that are still stopping may write to it for a while.
+/// Deletes a directory when standard input is closed, which happens even if the test process is
+/// killed. Retries, because servers that are still stopping may write to the directory for a while.
 const CLEANUP_SCRIPT: &str = r#"
 cat >/dev/null
 tries=0
 while rm -rf "$0"; [ -e "$0" ] && [ $((tries += 1)) -lt 60 ]; do sleep 1; done
 "#;
 
-/// The directory of this process for the data of its servers. It is deleted when the process exits.
+/// The data directory for the servers of this process. The directory is deleted when the process
+/// exits.
 #[derive(Debug)]
 pub(super) struct Root {
     path: PathBuf,
     /// Closed when the process exits, which starts the deletion.
     _cleanup: ChildStdin,
-    /// Locked while this process lives, which marks the directory as in use.
+    /// Locked for the lifetime of this process, which marks the directory as in use.
     _lock: File,
 }
 
 impl Root {
-    /// Creates the directory, and deletes those of processes that have exited and whose cleanup was
-    /// killed.
+    /// Creates the directory. Also deletes the directories that exited processes left behind
+    /// because their cleanup was killed.
     pub(super) async fn create() -> Result<Self, StackError> {
         let in_memory = parent_in(Path::new(MEMORY_DIR));
         let on_disk = parent_in(&std::env::temp_dir());
@@ -75,8 +77,9 @@ fn parent_in(dir: &Path) -> PathBuf {
     dir.join(format!("mayfly-servers-{}", geteuid()))
 }
 
-/// Returns whether the data of the servers fits in memory. Each database has hundreds of files, and
-/// ext4 takes long to create files after others were deleted.
+/// Returns whether the data of the servers fits in memory. Memory is faster than a disk: each
+/// database has hundreds of files, and ext4 creates files slowly after other files have been
+/// deleted.
 #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "needed on macOS"))]
 fn has_free_memory() -> bool {
     let has_space = statvfs(MEMORY_DIR).is_ok_and(|status| {
@@ -92,12 +95,12 @@ fn read_available_memory() -> Option<u64> {
     available.trim().strip_suffix("kB")?.trim().parse().ok().map(|kilobytes: u64| kilobytes * 1024)
 }
 
-/// Deletes a directory after this process has exited, however it exits. Returns the pipe that must
-/// stay open until then.
+/// Starts a process that deletes a directory after this process has exited for any reason. Returns
+/// the pipe that must stay open until then.
 fn delete_on_exit(dir: &Path) -> io::Result<ChildStdin> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(CLEANUP_SCRIPT).arg(dir);
-    // In its own process group, so that Ctrl-C does not stop it.
+    // The separate process group prevents Ctrl-C from stopping the cleanup.
     command.current_dir("/").process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn()?.stdin.take().ok_or_else(|| io::ErrorKind::BrokenPipe.into())

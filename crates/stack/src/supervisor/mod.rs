@@ -33,16 +33,16 @@ use crate::topology::ports::{Ports, is_port_free};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
-/// The time limit for `start` of a service.
+/// The time limit for a service to become ready after `start`.
 const SERVICE_READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time limit for a server, which may have a long log to replay.
+/// The time limit for a server to become ready. The server may have a long log to replay.
 const SERVER_READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The number of log lines that an error quotes.
 const QUOTED_LINES: usize = 6;
 
-/// Supervises the processes of one stack.
+/// The supervisor of one stack.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     paths: Paths,
@@ -50,9 +50,10 @@ pub(crate) struct Supervisor {
     processes: Mutex<BTreeMap<Instance, Arc<ProcessHandle>>>,
     /// The spec that was applied last.
     applied: Mutex<Option<Spec>>,
-    /// The ports of the stack. Locked while a spec is applied: one at a time.
+    /// The ports of the stack. The lock is held while a spec is applied, excluding the wait for the
+    /// services, so that only one spec at a time changes the processes.
     ports: tokio::sync::Mutex<Ports>,
-    /// Canceled when the stack shuts down. From then on nothing is started.
+    /// Canceled when the stack shuts down. Nothing is started afterward.
     shutdown: CancellationToken,
 }
 
@@ -69,9 +70,9 @@ impl Supervisor {
         }
     }
 
-    /// Applies `spec`, restarting only what differs, and returns when every service is ready. If the
-    /// services cannot be started, restores the processes that ran before; a service that is not
-    /// ready keeps running with the others.
+    /// Applies `spec`, restarting only the processes that differ, and returns when every service is
+    /// ready. If a service does not become ready in time, returns an error but leaves all services
+    /// running. If the services cannot be started, restores the processes that were running before.
     pub(crate) async fn apply(&self, spec: &Spec) -> Result<(), StackError> {
         tokio::select! {
             biased;
@@ -99,7 +100,7 @@ impl Supervisor {
         let addresses = plan_addresses(spec, ports)?;
         let servers = plan_servers(spec, &self.paths, ports).await?;
         let services = plan_services(spec, &self.paths, &addresses);
-        // Before anything is stopped.
+        // Checks the ports before anything is stopped.
         self.check_ports(servers.launches.iter().chain(&services))?;
         let previous = self.remember();
         if let Err(error) = self.bring_up(spec, &addresses, &servers, &services).await {
@@ -149,7 +150,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops the processes that are no longer part of the plan.
+    /// Stops the processes that are not part of the plan.
     async fn stop_removed(&self, is_planned: impl Fn(&Instance) -> bool) {
         let removed: Vec<_> = {
             let mut processes = self.processes.lock();
@@ -160,7 +161,8 @@ impl Supervisor {
         join_all(removed.iter().map(|process| process.stop())).await;
     }
 
-    /// Stops the processes whose ports change: another process may be about to listen there.
+    /// Stops the processes that move to other ports, because another process may need their
+    /// previous ports.
     async fn stop_moved(&self, planned: impl Iterator<Item = (&Instance, &Arc<Launch>)>) {
         let moved: Vec<_> = planned
             .filter_map(|(instance, launch)| Some((self.process(*instance)?, launch)))
@@ -171,7 +173,7 @@ impl Supervisor {
         join_all(moved.iter().map(|(process, _)| process.stop())).await;
     }
 
-    /// Returns an error if another program uses a port of a process that is not running there yet.
+    /// Returns an error if another program uses a planned port.
     fn check_ports<'a>(
         &self,
         mut launches: impl Iterator<Item = (&'a Instance, &'a Arc<Launch>)>,
@@ -225,8 +227,8 @@ impl Supervisor {
         if unready.is_empty() { Ok(()) } else { Err(StackError::NotReady(unready)) }
     }
 
-    /// Waits until one process is ready; from `settled_at` on, degraded suffices. Returns the reason
-    /// if it does not become ready.
+    /// Waits until one process is ready. From `settled_at` on, a degraded process counts as ready.
+    /// Returns `None`, or the reason why the process did not become ready.
     async fn wait_for_one(
         &self,
         instance: Instance,
@@ -253,16 +255,16 @@ impl Supervisor {
         }
     }
 
-    /// Stops every process of a kind gracefully, and returns when they have exited.
+    /// Stops every process of a kind gracefully, and returns when all have exited.
     pub(crate) async fn stop(&self, kind: ProcessKind) -> Result<(), StackError> {
         let processes = self.find_processes(kind)?;
         join_all(processes.iter().map(|(_, process)| process.stop())).await;
         Ok(())
     }
 
-    /// Starts stopped processes and returns when they are up. A service is up when it is ready.
-    /// While an operator keeps a server stopped, a service may be unable to become ready; then it
-    /// is up when it is live.
+    /// Starts the stopped processes of a kind, and waits until all processes of the kind are ready.
+    /// While an operator keeps a server stopped, services may be unable to become ready, so it is
+    /// enough that the services are live.
     pub(crate) async fn start(&self, kind: ProcessKind) -> Result<(), StackError> {
         let processes = self.find_processes(kind)?;
         for (_, process) in processes.iter().filter(|(_, process)| is_stopped(process)) {
@@ -279,7 +281,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits until a server is stopped and all `processes` are live.
+    /// Waits until all `processes` are live while at least one server is stopped.
     async fn wait_until_live_without_servers(&self, processes: &[(Instance, Arc<ProcessHandle>)]) {
         loop {
             let live = join_all(processes.iter().map(|(_, process)| is_live(process))).await;

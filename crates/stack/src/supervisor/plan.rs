@@ -21,7 +21,7 @@ use crate::topology::instance::{Instance, ProcessKind};
 use crate::topology::ports::{PortKind, Ports};
 use crate::topology::service::{LocalService as _, Service};
 
-/// The default shutdown timeout of a service, and the additional time for a busy machine.
+/// The default shutdown timeout of a service, and the additional time that a busy machine may need.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
@@ -61,7 +61,7 @@ fn external_s3(endpoint: &str, spec: &Spec) -> S3Address {
     name_object(address, spec)
 }
 
-/// Sets the bucket and the key, as the services do: `MAYFLY_STATS__*` overrides `MESSY_*`.
+/// Sets the bucket and the key as the services do. `MAYFLY_STATS__*` overrides `MESSY_*`.
 fn name_object(default: S3Address, spec: &Spec) -> S3Address {
     let value = |setting: &str, alias: &str, default: String| {
         let alias = spec.s3_env.get(alias).filter(|value| !value.is_empty());
@@ -91,8 +91,8 @@ fn plan_ports(
     Ok(planned)
 }
 
-/// Plans the servers that the stack runs itself. Initializes the Postgres data directory if it does
-/// not exist yet.
+/// Plans the servers that the stack runs itself. Writes the Redis configuration, and initializes
+/// the Postgres data directory if it does not exist yet.
 pub(super) async fn plan_servers(
     spec: &Spec,
     paths: &Paths,
@@ -178,13 +178,13 @@ fn stop_policy(shutdown_timeout: Option<&String>) -> StopPolicy {
     }
 }
 
-/// Returns the listen address of a port of a service: loopback, of IPv4 and IPv6.
+/// Returns the address for a service to listen on: the loopback addresses of IPv4 and IPv6.
 fn loopback(port: u16) -> String {
     format!("localhost:{port}")
 }
 
-/// Returns the environment of a service: its addresses, those of others, the defaults of the local
-/// stack, and the settings of the spec.
+/// Returns the environment of a service: its own addresses, the addresses of other services and
+/// servers, the defaults of the local stack, and the settings of the spec.
 fn environment(
     spec: &Spec,
     addresses: &Addresses,
@@ -208,7 +208,7 @@ fn environment(
         set("DATABASE_URL", addresses.database_url.clone());
     }
     if service.uses_s3() {
-        // The stack sets the credentials; the SDK must not query the instance metadata service.
+        // The stack sets the credentials, so the SDK must not query the instance metadata service.
         set("AWS_EC2_METADATA_DISABLED", "true".to_owned());
     }
     if let Some(s3) = addresses.s3.as_ref().filter(|_| service.uses_s3()) {
@@ -218,7 +218,7 @@ fn environment(
     env
 }
 
-/// The URLs of the other services, for web pages.
+/// The settings that contain the URLs of the services, for web pages.
 const PUBLIC_URLS: [(&str, Service); 3] = [
     ("MAYFLY_PUBLIC__INGEST_URL", Service::IngestApi),
     ("MAYFLY_PUBLIC__LIST_URL", Service::ListApi),
@@ -290,13 +290,13 @@ mod tests {
     }
 
     #[test]
-    fn bucket_and_key_of_the_own_server_are_configurable() {
+    fn bucket_and_key_of_the_stack_server_are_configurable() {
         let mut spec = Spec::new("/checkout", "/bin").with_env("MAYFLY_STATS__KEY", "latest");
         spec.s3_env = [("MESSY_BUCKET", "news"), ("MESSY_KEY", "")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
         let (addresses, launches) = plan(&spec);
-        let s3 = addresses.s3.expect("the stack runs one");
+        let s3 = addresses.s3.expect("the stack runs an S3 server");
         assert_eq!((s3.bucket.as_str(), s3.key.as_str()), ("news", "latest"));
         assert_eq!(launch(&launches, Service::StatsPublisher).env["MESSY_BUCKET"], "news");
     }

@@ -9,7 +9,7 @@ use crate::topology::instance::Instance;
 pub(super) async fn check_readiness(process: &ProcessHandle) -> Readiness {
     let Some(launch) = process.desired_launch() else { return Readiness::Stopped };
     let state = process.state();
-    // The process that runs is about to be replaced: its response would be misleading.
+    // The running process is about to be replaced, so its response would be misleading.
     if state.pid.is_some() && !process.is_up_to_date() {
         return Readiness::NotReady("it is being replaced".to_owned());
     }

@@ -1,4 +1,4 @@
-//! Deletes the data of a stack, and nothing else.
+//! Deletes the data, the logs and the generated files of a stack, and nothing else.
 
 use std::fs;
 use std::io;
@@ -8,16 +8,17 @@ use crate::error::StackError;
 use crate::files::paths::Paths;
 use crate::process;
 
-/// Stops the processes that a killed supervisor left behind. On Linux, the kernel has already
-/// stopped them.
+/// Stops the processes that a killed supervisor left behind. On Linux, the kernel has already sent
+/// them a signal to stop.
 pub async fn stop_orphans(root: &Path) {
     process::stop_orphans(&Paths::new(root).pid_files()).await;
 }
 
-/// Deletes the data, the logs and `stack.env` of the stack of a checkout. The stack must be down.
+/// Deletes the data, the logs and `stack.env` of the stack in the checkout `root`. The stack must
+/// be down.
 ///
-/// If it is killed in between, [`complete_reset`] deletes the rest, so that no stack starts with a
-/// part of its data.
+/// If the process is killed during the reset, [`complete_reset`] deletes the rest, so that no stack
+/// starts with only part of its data.
 pub fn reset(root: &Path) -> Result<(), StackError> {
     let paths = Paths::new(root);
     if !paths.data_dir().exists() {
@@ -29,7 +30,7 @@ pub fn reset(root: &Path) -> Result<(), StackError> {
     delete_data(&paths)
 }
 
-/// Completes the reset of a process that was killed. The stack must be down.
+/// Completes a reset that was interrupted because its process was killed. The stack must be down.
 pub fn complete_reset(root: &Path) -> Result<(), StackError> {
     let paths = Paths::new(root);
     if paths.reset_marker().exists() { delete_data(&paths) } else { Ok(()) }
@@ -57,7 +58,7 @@ fn delete_fallback_dir(paths: &Paths) -> Result<(), StackError> {
     if owner != paths.root().display().to_string() {
         return Ok(());
     }
-    // The file `checkout` last: without it, the rest would not be found again.
+    // Deletes the file `checkout` last, because this file identifies the directory.
     delete_dir(&dir.join("postgres"))?;
     delete_dir(&dir)
 }

@@ -8,16 +8,16 @@ use crate::supervisor::Supervisor;
 use crate::topology::addresses::Addresses;
 use crate::topology::instance::Instance;
 
-/// The processes before a spec is applied.
+/// The addresses and processes of a stack before a spec is applied.
 pub(super) struct Previous {
-    /// `None` if nothing was applied before.
+    /// `None` if no spec has been applied.
     addresses: Option<Addresses>,
-    /// The configuration of each process; `None` if an operator has stopped it.
+    /// The configuration of each process. `None` if an operator has stopped the process.
     launches: BTreeMap<Instance, Option<Arc<Launch>>>,
 }
 
 impl Supervisor {
-    /// Returns the current processes.
+    /// Returns the current addresses and processes.
     pub(super) fn remember(&self) -> Previous {
         let processes = self.processes.lock();
         let launches =
@@ -26,8 +26,8 @@ impl Supervisor {
         Previous { addresses, launches: launches.collect() }
     }
 
-    /// Stops the processes that did not run before, and starts those that did. Does not wait until
-    /// they are ready.
+    /// Stops the processes that were not running before, and starts the processes that were. Does
+    /// not wait until these processes are ready.
     pub(super) async fn roll_back(&self, previous: Previous) {
         let Previous { addresses, launches } = previous;
         self.stop_removed(|instance| launches.contains_key(instance)).await;

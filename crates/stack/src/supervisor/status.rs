@@ -1,4 +1,4 @@
-//! The status of the processes of a stack.
+//! The status of each process in a stack.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +10,10 @@ use crate::topology::instance::Instance;
 pub struct InstanceStatus {
     /// The process.
     pub instance: Instance,
-    /// Its PID while it runs.
+    /// The PID while the process runs.
     pub pid: Option<u32>,
-    /// Whether it is ready.
+    /// Whether the process is ready.
     pub readiness: Readiness,
-    /// Its URL for clients; for a worker, the URL of its admin port.
+    /// The URL for clients or, for a worker, the URL of the admin port.
     pub url: String,
 }

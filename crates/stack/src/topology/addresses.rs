@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use crate::topology::ports::localhost;
 use crate::topology::service::Service;
 
-/// The user and the database of the stack's own Postgres.
+/// The name of the user and of the database in the stack's own Postgres.
 pub(crate) const POSTGRES_NAME: &str = "mayfly";
 
 /// The ports of one service process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServicePorts {
-    /// The port for clients; `None` for the workers.
+    /// The port for clients. `None` for the workers.
     pub(crate) public: Option<u16>,
     /// The port for probes and metrics.
     pub(crate) admin: u16,
@@ -54,7 +54,7 @@ pub(crate) fn redis_url(port: u16) -> String {
     format!("redis://{}", localhost(port))
 }
 
-/// Returns the URL of a database of the stack's own Postgres.
+/// Returns the URL of a database on the stack's own Postgres.
 pub(crate) fn database_url(port: u16, database: &str) -> String {
     format!("postgres://{POSTGRES_NAME}@127.0.0.1:{port}/{database}")
 }

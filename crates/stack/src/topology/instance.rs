@@ -1,4 +1,4 @@
-//! Names of the processes of a stack.
+//! The names of the processes in a stack.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::service::{Service, find_service};
 
-/// A service, with all its instances, or a server. `mayfly stop` and `mayfly start` accept its
-/// name.
+/// A service with all its instances, or a server. `mayfly stop` and `mayfly start` accept the name
+/// of either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum ProcessKind {
@@ -70,7 +70,7 @@ impl fmt::Display for ProcessKind {
     }
 }
 
-/// A name that belongs to no process of the stack.
+/// The error for a name that belongs to no process of the stack.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown process `{name}`: expected one of {expected}")]
 pub struct UnknownProcess {
@@ -90,12 +90,12 @@ impl FromStr for ProcessKind {
     }
 }
 
-/// One process: a service or server with a number, counted from 1.
+/// One process of a service or server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instance {
     /// The service or server.
     pub kind: ProcessKind,
-    /// The number of the instance; the first is 1.
+    /// The number of the instance, starting at 1.
     pub number: usize,
 }
 
@@ -109,7 +109,7 @@ impl Instance {
     }
 }
 
-/// Formats as `ws-fanout` for the first instance and `ws-fanout-2` for the second.
+/// Formats the first instance as `ws-fanout` and the second as `ws-fanout-2`.
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {

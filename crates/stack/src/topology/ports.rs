@@ -11,14 +11,14 @@ use crate::error::StackError;
 use crate::topology::instance::{Instance, ProcessKind};
 use crate::topology::service::LocalService as _;
 
-/// Candidate ports. They are below the ephemeral ranges of Linux and macOS, so that no outgoing
-/// connection occupies a port of the stack while its process restarts.
+/// The candidates for free ports. They are below the ephemeral port ranges of Linux and macOS, so
+/// that no outgoing connection occupies the port of a process while the process restarts.
 const CANDIDATES: std::ops::Range<u16> = 20_000..32_768;
 
-/// Candidate port bases. Their stacks use no port of [`CANDIDATES`].
+/// The candidate port bases. No offset from a base reaches [`CANDIDATES`].
 const BASE_CANDIDATES: std::ops::Range<u16> = 12_000..19_900;
 
-/// The highest offset from the port base, that of S3.
+/// The highest offset from the port base, which is the offset of S3.
 const OFFSET_MAX: u16 = 22;
 
 /// The purpose of a port.
@@ -33,8 +33,9 @@ pub(crate) enum PortKind {
 /// A free TCP port that no other caller of [`reserve_free_port`] or [`reserve_port_base`] on this
 /// machine receives.
 ///
-/// The reservation is a UDP socket on the same port number. It leaves the TCP port to the process
-/// that will use it, needs no file, and ends with this process, even if it is killed.
+/// The reservation is a UDP socket on the same port number. The TCP port therefore stays free for
+/// the process that will use it. The reservation needs no file, and ends when this process exits,
+/// even if this process is killed.
 #[derive(Debug)]
 pub struct ReservedPort {
     /// The port.
@@ -42,7 +43,7 @@ pub struct ReservedPort {
     _socket: UdpSocket,
 }
 
-/// The ports of one stack. A process keeps its port for the lifetime of the stack.
+/// The ports of one stack. A process keeps an assigned free port for the lifetime of the stack.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
     reserved: BTreeMap<(Instance, PortKind), ReservedPort>,
@@ -95,11 +96,12 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
     }
 }
 
-/// Returns whether a server can listen on this port of 127.0.0.1, and of ::1 if the machine has it.
+/// Returns whether a server can listen on a port on 127.0.0.1, and on ::1 if the machine supports
+/// IPv6.
 ///
-/// The socket is bound and does not listen: a child process that is being spawned at this moment
-/// inherits it until it executes its program, and a listening socket would occupy the port that
-/// long.
+/// The socket is bound but does not listen. A child process that is being spawned at this moment
+/// inherits the socket until it executes its program, and a listening socket would occupy the port
+/// until then.
 pub(crate) fn is_port_free(port: u16) -> bool {
     let bind = |address: SocketAddr| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -111,26 +113,26 @@ pub(crate) fn is_port_free(port: u16) -> bool {
     bind(localhost(port)).is_ok() && !is_v6_taken
 }
 
-/// Returns the address of a port of 127.0.0.1.
+/// Returns the socket address of a port on 127.0.0.1.
 pub(crate) fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Reserves a free port of 127.0.0.1.
+/// Reserves a free port on 127.0.0.1.
 ///
 /// # Errors
-/// If no port is left.
+/// If no port is free.
 pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
     random_order(CANDIDATES)
         .find_map(reserve)
         .ok_or_else(|| StackError::Ports("no free port is left on 127.0.0.1".to_owned()))
 }
 
-/// Reserves a port base whose ports are all free. No other caller on this machine receives a base
-/// with one of these ports.
+/// Reserves a port base for which all ports are free. No other caller on this machine receives a
+/// base that shares a port with this base.
 ///
 /// # Errors
-/// If there is none.
+/// If no port base is free.
 pub fn reserve_port_base() -> Result<ReservedPort, StackError> {
     random_order(BASE_CANDIDATES)
         // The ports of two bases do not overlap.
@@ -140,7 +142,8 @@ pub fn reserve_port_base() -> Result<ReservedPort, StackError> {
         .ok_or_else(|| StackError::Ports("no free port base is left on 127.0.0.1".to_owned()))
 }
 
-/// Returns the numbers of a range from a random one on.
+/// Returns the numbers of a range in ascending order, starting at a random number and wrapping
+/// around.
 fn random_order(range: std::ops::Range<u16>) -> impl Iterator<Item = u16> {
     let count = u64::from(range.end - range.start);
     let start = RandomState::new().hash_one(std::process::id()) % count;

@@ -1,4 +1,4 @@
-//! Properties of the five services on one machine.
+//! Properties of the five services on the local stack.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ pub(crate) fn find_service(name: &str) -> Option<Service> {
 
 /// Properties of a service that matter only on the local stack.
 pub(crate) trait LocalService {
-    /// Returns the prefix of its names in `stack.env`, such as `INGEST_API`.
+    /// Returns the prefix of the service's variables in `stack.env`, such as `INGEST_API`.
     fn env_name(self) -> String;
-    /// Returns the offset of its public port from the port base; `None` for the workers.
+    /// Returns the offset of the public port from the port base, or `None` for the workers.
     fn http_offset(self) -> Option<u16>;
-    /// Returns the offset of its admin port from the port base.
+    /// Returns the offset of the admin port from the port base.
     fn admin_offset(self) -> u16;
-    /// Returns whether it receives `DATABASE_URL`. `ingest-api` and `ws-fanout` never access
-    /// Postgres.
+    /// Returns whether the service receives `DATABASE_URL`. `ingest-api` and `ws-fanout` never
+    /// access Postgres.
     fn uses_database(self) -> bool;
-    /// Returns whether it receives S3 credentials: stats-publisher writes objects, list-api signs
-    /// URLs.
+    /// Returns whether the service receives S3 credentials: `stats-publisher` writes objects, and
+    /// `list-api` signs URLs.
     fn uses_s3(self) -> bool;
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::fake_service::create_bin_dir;
 
-/// Longer than any step takes on a busy machine.
+/// A time limit that no step exceeds, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A temporary checkout with fake services.
@@ -19,7 +19,7 @@ pub(crate) struct TestCheckout {
     pub(crate) dir: TempDir,
 }
 
-/// Also deletes Postgres data outside the checkout.
+/// Also deletes the Postgres data outside the checkout.
 impl Drop for TestCheckout {
     fn drop(&mut self) {
         reset(self.dir.path()).expect("deleted");
@@ -72,7 +72,7 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("it exists");
 }
 
-/// Returns whether a process runs. A zombie does not.
+/// Returns whether a process runs. A zombie does not count as running.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! A fake service that only responds to probes. It is this test program, started by a script.
+//! A fake service that responds only to probes. A script starts this test program as the service.
 //!
-//! Its behavior is configured like that of a service: `MAYFLY_FAKE__UNREADY` names a service that
-//! is never ready, `MAYFLY_FAKE__BROKEN` one that exits immediately, and `MAYFLY_FAKE__LIFETIME_S`
-//! is the number of seconds after which every service exits.
+//! Environment variables configure the behavior: `MAYFLY_FAKE__UNREADY` names a service that is
+//! never ready, `MAYFLY_FAKE__BROKEN` names a service that exits immediately, and
+//! `MAYFLY_FAKE__LIFETIME_S` is the number of seconds after which every service exits.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,7 +19,7 @@ fn setting(name: &str) -> String {
     std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Fills a directory with scripts that start this program as each of the services.
+/// Creates scripts in a directory that start this program as each of the services.
 pub(crate) fn create_bin_dir(dir: &Path) {
     let this = std::env::current_exe().expect("the path of this program");
     let run_as = |name: &str| {

@@ -1,4 +1,5 @@
-//! Tests of the stack with a real Redis and Postgres. This test program also plays the services.
+//! Tests of the stack with a real Redis and Postgres. This test program also runs as the fake
+//! services.
 
 mod checkout;
 mod fake_service;

@@ -8,7 +8,8 @@ use crate::checkout::{TestCheckout, eventually, is_running};
 
 const ROOT: &str = "SUPERVISED_ROOT";
 
-/// Runs as the supervisor if the environment asks for it. Another test kills it.
+/// Runs as the supervisor if the environment names a root directory. Another test kills this
+/// process.
 #[tokio::test]
 async fn run_supervisor() {
     let Some(root) = std::env::var_os(ROOT) else { return };
@@ -16,7 +17,7 @@ async fn run_supervisor() {
     let spec = Spec { without_s3: true, ..Spec::for_tests(&root, root.join("bin")) };
     let _stack = Stack::up(spec).await.expect("ready");
     std::fs::write(root.join("is-up"), "").expect("written");
-    // Until the other test closes the pipe or is killed.
+    // Waits until the other test closes the pipe or is killed.
     let mut stdin = tokio::io::stdin();
     tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await.expect("read");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The repetitions and durations of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Pairs of rounds, Mayfly and baseline, of ingest and of hot reads.
+    /// The number of rounds against Mayfly and against the baseline, for ingest and for hot reads.
     pub rounds: usize,
     /// The duration of a round.
     pub round: Duration,
@@ -15,7 +15,7 @@ pub struct Effort {
     pub counts: usize,
     /// How many times the highest fan-out rate is searched for.
     pub searches: usize,
-    /// How long each rate is tried in a search.
+    /// How long a search tests each rate.
     pub step: Duration,
     /// The precision of a search, as a factor.
     pub precision: f64,
@@ -53,5 +53,5 @@ pub const DRAINED_MESSAGES: usize = 200_000;
 pub const COUNTED_PLAYS: usize = 1_000_000;
 /// Live messages to read.
 pub const LIVE_MESSAGES: usize = 10_000;
-/// The number of users that the messages are spread over.
+/// The number of users that receive the messages.
 pub const USERS: usize = 1_000;

@@ -1,10 +1,10 @@
 //! `make bench` and `make bench-quick`: the throughput of Mayfly as ratios to baselines that run on
-//! the same machine at the same time. Unlike absolute numbers, ratios hold on busy and on other
-//! machines.
+//! the same machine at the same time. Unlike absolute numbers, ratios remain comparable when the
+//! machine is busy, and between machines.
 //!
 //! A run starts a complete system with its own durable servers. It compares ingest and hot reads
 //! with a bare actix-web handler, fan-out with plain write loops, draining with `\copy`, and
-//! counting plays with counting them among a million other videos.
+//! counting plays among a million other videos with counting plays without other videos.
 
 mod effort;
 mod load;

@@ -39,7 +39,7 @@ impl System {
     pub async fn start() -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let bin_dir = program.parent().context("the executable has a parent directory")?;
-        // The user of Postgres needs access to its data directory below.
+        // The Postgres user needs access to the data directory below this one.
         let root = tempfile::Builder::new()
             .prefix("mayfly-bench-")
             .permissions(Permissions::from_mode(0o755))
@@ -175,7 +175,7 @@ impl System {
         Ok(self.stack.start(Service::PersistWorker).await?)
     }
 
-    /// Waits until every accepted message is stored exactly once. Returns the time at which it was.
+    /// Waits until every accepted message is stored exactly once, and returns that time.
     pub async fn wait_until_stored(&self) -> anyhow::Result<Instant> {
         const STORED: &str = "SELECT coalesce(sum(stored), 0)::bigint FROM ledger \
                               WHERE kind = 'messages'";

@@ -18,7 +18,7 @@ declare global {
     readonly socket: FakeSocket;
     /** The local clock minus the server's clock. */
     clockSkewMs: number;
-    /** The server's time, as a frame contains it. */
+    /** The server's time in the format of a frame. */
     readonly serverTime: string;
     Socket: any;
     /** Runs all microtasks. */
@@ -29,7 +29,7 @@ declare global {
     countTimers(): number;
     /** Advances the clock, timer by timer. */
     advance(ms: number): Promise<void>;
-    /** Time passes, but neither for timers nor for `performance.now()`. */
+    /** Advances the time of the server and `Date.now()`, but not timers and `performance.now()`. */
     sleep(ms: number): void;
     /** Connects and records every event. */
     connect(options?: Options): Promise<{
@@ -38,7 +38,7 @@ declare global {
       events(type: string): any[];
       states(): string[];
     }>;
-    /** Loses the connection, and waits until the client has opened another one. */
+    /** Closes the connection, and waits until the client has opened another one. */
     reconnect(offlineMs?: number): Promise<void>;
   }
 
@@ -64,7 +64,7 @@ declare global {
         clockMs?: number;
       },
     ): void;
-    /** Confirms the oldest frame of the client that was not answered. */
+    /** Confirms the client's oldest unanswered frame. */
     confirm(): void;
     refuse(code: string): void;
     /** Closes the connection from the server's side. */

@@ -1,4 +1,4 @@
-//! `mayfly.js` and `mayfly.mjs` as the server serves them, in everything that runs scripts.
+//! `mayfly.js` and `mayfly.mjs` as the server serves them, in pages and in workers.
 
 use mayfly_stack::Service;
 use mayfly_tests::{Browser, Tab, World};
@@ -8,7 +8,7 @@ use crate::live::shared;
 
 const WIDTH: u32 = 800;
 
-/// Opens any document of another origin: that of the second instance.
+/// Opens a document of another origin: the origin of the second instance.
 async fn open_cross_origin_tab(browser: &Browser, world: &World) -> Tab {
     let urls = world.urls(Service::WsFanout);
     let url = urls.last().expect("the service has an address");
@@ -101,7 +101,7 @@ async fn both_forms_work_in_workers() {
         assert_eq!(tab.run(&states).await, json!(["connecting", "open"]), "{kind} worker");
     }
 
-    // A service worker is a file of its own origin, and a module of one has no top-level await.
+    // A service worker is a file of its own origin, and its modules have no top-level await.
     let tab = browser.open_tab(&world.url(Service::WsFanout, "/config.json"), WIDTH).await;
     for (kind, file) in [("classic", "/mayfly.js"), ("module", "/mayfly.mjs")] {
         let register = format!(
@@ -153,7 +153,7 @@ async fn subscriptions_are_counted_and_survive_a_reconnect() {
     let urls = tab.run("return sockets.map(({ url }) => new URL(url).search)").await;
     assert_eq!(urls, json!(["?connect=frame", "?connect=frame"]));
 
-    // From all channels back to those named.
+    // The client returns from all channels to the named ones.
     let calls = "await live.subscribe('*');
          await live.unsubscribe('*');
          const subscribed = await live.subscribe('client-last');

@@ -11,7 +11,7 @@ async fn query<T: redis::FromRedisValue>(world: &World, words: &[&str]) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forgotten_group_does_not_stop_trimming_and_is_named_once() {
+async fn unused_group_does_not_stop_trimming_and_is_logged_once() {
     let setup = Setup::new().scale(Service::ListApi, 0).scale(Service::PersistWorker, 0);
     let world = setup.set("MAYFLY_QUEUE__RESUME_WINDOW", "1s").start().await;
     let stream = world.key("messages");
@@ -49,7 +49,7 @@ async fn entries_deleted_by_hand_break_neither_depth_nor_resuming() {
     let (stream, epoch_key) = (world.key("messages"), world.key("epoch"));
     let epoch: String = query(&world, &["GET", &epoch_key]).await;
     let entries: Vec<(String, Vec<String>)> = query(&world, &["XRANGE", &stream, "-", "+"]).await;
-    // One in the middle, and the newest one.
+    // An entry in the middle, and the newest entry.
     for deleted in [2, 4] {
         query::<()>(&world, &["XDEL", &stream, &entries[deleted].0]).await;
     }

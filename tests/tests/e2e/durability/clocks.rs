@@ -1,4 +1,4 @@
-//! Processes whose clocks are wrong.
+//! Processes with wrong clocks.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, ServiceProcess, Setup, World, e
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// More than the resume window, and than the life of most messages.
+/// An offset that is longer than the resume window and the time to live of most messages.
 const OFFSET: Duration = Duration::from_secs(11 * 60);
-/// The clocks of Redis and of this process are the same. Redis caches its time for a moment.
+/// Redis and this process use the same clock, but Redis caches the time for a moment.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// Compiles a library that changes the clock of a process that is started with it. Returns its path.
+/// Compiles a library that changes the clock of each process that preloads it. Returns the path of
+/// the library.
 async fn compile_clock(world: &World) -> String {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/durability/clock_offset.c");
     let library = world.spec.root.join("clock_offset.so");
@@ -23,7 +24,7 @@ async fn compile_clock(world: &World) -> String {
     library.to_str().expect("valid UTF-8").to_owned()
 }
 
-/// Starts a service whose clock is this many seconds ahead, or behind.
+/// Starts a service with a clock that is this many seconds ahead, or behind if negative.
 async fn start(world: &World, library: &str, service: Service, seconds: i64) -> ServiceProcess {
     let seconds = seconds.to_string();
     let settings = [("LD_PRELOAD", library), ("CLOCK_OFFSET_SECONDS", &seconds)];
@@ -46,7 +47,7 @@ async fn post(world: &World, url: String, body: &Value) -> Value {
     response.json()
 }
 
-/// Waits until a process exports this difference of its clock.
+/// Waits until a process exports this clock difference in its metrics.
 async fn wait_for_difference(world: &World, process: &ServiceProcess, seconds: f64) {
     let url = format!("http://{}/metrics", process.admin);
     eventually(DEFAULT_TIMEOUT, "the difference of the clocks is exported", async || {
@@ -64,17 +65,17 @@ async fn wait_for_difference(world: &World, process: &ServiceProcess, seconds: f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_with_wrong_clocks_accept_take_and_trim_as_others_do() {
+async fn processes_with_wrong_clocks_accept_take_and_trim_correctly() {
     let setup = Setup::new().scale(Service::IngestApi, 0).scale(Service::ListApi, 0);
     let world = setup.scale(Service::PersistWorker, 0).start().await;
     let library = compile_clock(&world).await;
-    let offset = i64::try_from(OFFSET.as_secs()).expect("it fits");
+    let offset = i64::try_from(OFFSET.as_secs()).expect("a small number");
     let ingest = start(&world, &library, Service::IngestApi, offset).await;
     let list = start(&world, &library, Service::ListApi, -offset).await;
     let fast_list = start(&world, &library, Service::ListApi, offset).await;
     let worker = start(&world, &library, Service::PersistWorker, offset).await;
 
-    // Accepted by a clock that is ahead.
+    // The process that accepts the message has a clock that is ahead.
     let before = SystemClock.now().minus(SLACK);
     let body = json!({"username": "ana", "text": "x", "ttl": 60});
     let message = post(&world, ingest.url("/v1/messages"), &body).await;
@@ -85,7 +86,7 @@ async fn processes_with_wrong_clocks_accept_take_and_trim_as_others_do() {
     assert_eq!(expires_at, created_at.plus(Duration::from_secs(60)));
     post(&world, ingest.url("/v1/messages"), &body).await;
 
-    // Taken by a clock that is behind, and by one that is ahead.
+    // The first process has a clock that is behind, and the second one a clock that is ahead.
     for process in [&list, &fast_list] {
         let url = process.url("/v1/users/ana/messages/take?limit=1");
         let before = SystemClock.now().minus(SLACK);
@@ -98,8 +99,9 @@ async fn processes_with_wrong_clocks_accept_take_and_trim_as_others_do() {
         assert_eq!(found, taken);
     }
 
-    // The plays are trimmed as soon as they are counted, so the messages would have been, too. Each
-    // entry fills a node of its stream, and Redis trims whole nodes.
+    // Plays are trimmed as soon as they are counted. When this has happened, a worker that used its
+    // own clock would also have trimmed the messages. Each entry fills a node of its stream, and
+    // Redis trims whole nodes.
     let large: Vec<_> = (0..20).map(|_| json!({"text": "x", "data": "x".repeat(6_000)})).collect();
     post(&world, ingest.url("/v1/messages/batch"), &json!(large)).await;
     wait_until_stored(&world, 22).await;
@@ -114,7 +116,7 @@ async fn processes_with_wrong_clocks_accept_take_and_trim_as_others_do() {
         }
     })
     .await;
-    // With the two takes.
+    // 22 messages and two takes.
     assert_eq!(length(&world, "messages").await, 24);
 
     for (process, seconds) in [(&ingest, 660.0), (&list, -660.0), (&worker, 660.0)] {

@@ -96,8 +96,8 @@ async fn persist_worker_drains_under_load_without_pending_entries() {
     assert_eq!(world.stored_ids().await, accepted);
 }
 
-/// Repeatedly drains an additional instance of a service while clients send requests to it and to a
-/// permanent one. Returns all replies.
+/// Repeatedly drains an additional instance of a service while clients send requests to this
+/// instance and to a permanent one. Returns all replies.
 async fn drain_under_load(
     world: &World,
     service: Service,
@@ -154,7 +154,7 @@ struct KeepAliveClient {
 }
 
 impl KeepAliveClient {
-    /// Sends requests until it is stopped. Panics when a connection breaks.
+    /// Sends requests until the client is stopped. Panics if a connection breaks.
     async fn run(
         mut self,
         build_request: impl Fn(usize) -> (&'static str, String, String),

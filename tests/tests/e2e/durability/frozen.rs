@@ -91,8 +91,8 @@ async fn paginate_while_freezing(world: &World, freeze: impl AsyncFn(usize, u32)
 
 type Ids = HashSet<String>;
 
-/// Starts writers that post every second batch to the channel `even`. Each returns all IDs and
-/// those.
+/// Starts writers that post every second batch to the channel `even`. Each writer returns the IDs
+/// of all its messages, and the IDs of its messages in this channel.
 fn write(world: &World, messages: usize, per_second: usize) -> JoinSet<(Ids, Ids)> {
     let batch_interval = Duration::from_secs(1)
         * u32::try_from(BATCH * WRITERS).expect("a small number")
@@ -269,8 +269,8 @@ impl Reader {
     }
 }
 
-/// Reads all pages newest first, repeatedly, and checks that each pass returns all messages stored
-/// before it once. Returns the number of passes.
+/// Repeatedly reads all pages, newest first. Checks that each pass returns exactly once every
+/// message that was stored before the pass. Returns the number of passes.
 async fn paginate_newest_first(world: World, done: Arc<AtomicBool>) -> usize {
     for passes in 1.. {
         let was_done = done.load(Ordering::Relaxed);

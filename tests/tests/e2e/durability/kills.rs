@@ -70,7 +70,7 @@ async fn kill_pairs(world: &World, until: Instant) -> usize {
         let round = kills / 2;
         for service in [SERVICES[round % 3], SERVICES[(round + 1) % 3]] {
             let pids = world.stack.env().pids(service);
-            // A process killed before may not be restarted yet.
+            // A process that was killed earlier may not have restarted yet.
             if let Some(pid) = pids.get(round / 3 % pids.len().max(1)) {
                 send_signal(*pid, Signal::SIGKILL);
             }
@@ -132,8 +132,8 @@ async fn assert_only_persistent_keys_remain(world: &World) {
     .await;
 }
 
-/// Simulates a worker crash between commit and acknowledgment: undoes its later steps and delivers
-/// its entry again.
+/// Simulates a worker crash between commit and acknowledgment: undoes the steps after the commit
+/// and delivers the entry again.
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_between_commit_and_acknowledgment_leaves_no_key_of_a_take() {
     let world = Setup::new().start().await;

@@ -43,7 +43,8 @@ async fn redis_restored_from_a_copy_starts_a_new_epoch_without_duplicates() {
     assert!(passed && output.contains("lost: 0"), "{output}");
 }
 
-/// A slow worker does not see the loss before as many messages are accepted as were lost.
+/// The workers are slow. When they observe Redis again, as many messages have been accepted as were
+/// lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn loss_is_detected_even_if_as_many_messages_were_accepted_since() {
     let slow = Setup::new().dedicated_servers().set("MAYFLY_PERSIST__ROWS_PER_SECOND_MAX", "100");
@@ -76,7 +77,7 @@ async fn loss_is_detected_even_if_as_many_messages_were_accepted_since() {
     .await;
 }
 
-/// The workers have not observed the last messages: only ingest-api has their number.
+/// No worker has observed the last messages. Only ingest-api has counted them.
 #[tokio::test(flavor = "multi_thread")]
 async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
     let world = Setup::new().dedicated_servers().start().await;
@@ -112,7 +113,7 @@ async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
     .await;
 }
 
-/// The hourly audit of a busy system: messages arrive and are stored while it reads the ledger.
+/// Messages arrive and are stored while the audit reads the ledger, as in a busy system.
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_passes_while_messages_arrive() {
     let world = Setup::new().scale(Service::ListApi, 0).start().await;

@@ -174,9 +174,9 @@ async fn reads_and_takes_are_not_limited() {
     }
 }
 
-/// As in the default of `MAYFLY_LIMITS__VISITS`, which the test of the settings checks.
+/// The limit is the default of `MAYFLY_LIMITS__VISITS`, which a test of the settings checks.
 #[tokio::test]
-async fn hundred_visitors_behind_one_address_stay_within_the_limit_of_visits() {
+async fn hundred_visitors_behind_one_address_stay_within_the_visit_limit() {
     let world = World::shared().await;
     let settings = [("MAYFLY_LIMITS__VISITS", "600/minute")];
     let service = ServiceProcess::start_with(&world, Service::IngestApi, &settings).await;
@@ -188,14 +188,14 @@ async fn hundred_visitors_behind_one_address_stay_within_the_limit_of_visits() {
     let send = async |visits: Value| {
         ApiResponse::send(world.http.post(service.url("/v1/visits")).json(&visits)).await
     };
-    // A heartbeat of each visitor every 10 seconds, for almost a minute.
+    // These are the heartbeats of each visitor every 10 seconds for almost a minute.
     for page in 0..5 {
         let responses = join_all((0..100).map(|visitor| send(visit(visitor, page)))).await;
         assert!(responses.iter().all(|one| one.status == 202), "{:?}", responses.last());
     }
     let (_, pages) = world.get(&format!("/v1/hosts/{host}/pages")).await;
     assert_eq!(pages["visitors"], 100);
-    // A visitor counts once per second, so one that sends more does not exclude the others.
+    // A visitor counts once per second, so a visitor who sends more does not exclude the others.
     for _ in 0..5 {
         let responses = join_all((0..100).map(|_| send(visit(0, 0)))).await;
         assert!(responses.iter().all(|one| one.status == 202), "{:?}", responses.last());

@@ -231,7 +231,7 @@ fn malformed(rng: &mut Rng) -> Malformed {
     }
 }
 
-/// Sends a malformed request and describes what is wrong with its rejection.
+/// Sends a malformed request. Returns a description of the error if the rejection is invalid.
 async fn check_rejection(world: &World, malformed: Malformed) -> Result<(), String> {
     let response = ApiResponse::send(malformed.request(world)).await;
     let checked = if !(400..500).contains(&response.status) {

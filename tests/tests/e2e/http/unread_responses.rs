@@ -14,7 +14,8 @@ const CONNECTIONS: usize = 150;
 const REQUESTS: usize = 30;
 /// The largest file: more than 1 MiB.
 const FILE: &str = "/docs/swagger-ui-bundle.js";
-/// Memory of the connections in total. The responses of one request each would take up 200 MiB.
+/// The maximum memory of all connections in bytes. One unread response per connection would need up
+/// to 200 MiB.
 const MEMORY_MAX: u64 = 64 << 20;
 
 /// Requests files without reading them until the service has closed all connections. Returns the
@@ -25,7 +26,7 @@ async fn leave_unread(world: &World, service: &ServiceProcess, closed_before: us
     let request = format!("GET {FILE} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(REQUESTS);
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut connection = TcpStream::connect(&address).await.expect("it listens");
+        let mut connection = TcpStream::connect(&address).await.expect("the service listens");
         connection.write_all(request.as_bytes()).await.expect("written");
         connections.push(connection);
     }
@@ -50,7 +51,7 @@ async fn unread_responses_share_the_file_and_their_connections_are_closed() {
     let before = rss_bytes(service.pid());
     let first = leave_unread(&world, &service, 0).await;
     assert!(first < before + MEMORY_MAX, "{before} grew to {first}");
-    // The allocator keeps some memory, which the next responses use.
+    // The allocator keeps some memory, which the next responses reuse.
     let second = leave_unread(&world, &service, CONNECTIONS).await;
     assert!(second < first + MEMORY_MAX / 8, "{first} grew to {second}");
 }

@@ -12,8 +12,8 @@ use mayfly_tests::{ServiceProcess, Setup, World, live::Metrics};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// Returns the stack with two ws-fanout instances and default settings that is shared by tests with
-/// their own channels.
+/// Returns the stack with two ws-fanout instances and default settings, shared by all tests that
+/// use their own channels.
 pub(crate) async fn shared() -> World {
     static LIVE: OnceCell<World> = OnceCell::const_new();
     Setup::new().scale(Service::WsFanout, 2).share(&LIVE).await

@@ -112,7 +112,8 @@ async fn invalid_item_returns_400_with_its_index_and_rejects_the_batch() {
     post(&world, JSON, "{\"text\":\"x\"}").await.expect_problem(400, "invalid_field");
 
     assert_eq!(world.take("batch-bad").await, [] as [Value; 0]);
-    // Messages are stored in order, so this one would be listed after any of the rejected batches.
+    // Messages are stored in order, so this one would be listed after any message of the rejected
+    // batches.
     let after = world.post_message(&json!({"username": "batch-bad", "text": "after"})).await;
     eventually(DEFAULT_TIMEOUT, "only the next message is stored", async || {
         let (_, page) = world.get("/v1/messages?username=batch-bad").await;

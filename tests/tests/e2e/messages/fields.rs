@@ -107,7 +107,7 @@ async fn message_is_at_most_64_kib() {
     let world = World::shared().await;
     let response = post_text(&world, message_of_bytes(64 * 1024 + 1)).await;
     response.expect_problem(413, "body_too_large");
-    // Also without a Content-Length header.
+    // The limit also applies without a Content-Length header.
     let chunks = vec![b'['; 70 * 1024];
     let chunks = futures_util::stream::iter(
         chunks.chunks(4_096).map(<[u8]>::to_vec).map(Ok::<_, std::io::Error>).collect::<Vec<_>>(),

@@ -228,7 +228,7 @@ async fn retry_after_a_kill_between_write_and_response_replays_the_response() {
     .await;
     assert!(!unanswered.is_finished(), "the caller has no response");
     killed.kill().await;
-    unanswered.await.expect("it finishes").expect_err("the connection broke");
+    unanswered.await.expect("the task finishes").expect_err("the connection broke");
 
     let retry = ApiResponse::send(send(&world.ingest_url("/v1/messages"))).await;
     let message = retry.expect_status(202);

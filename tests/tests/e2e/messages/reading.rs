@@ -59,8 +59,8 @@ impl Watcher {
         Self { id: id.to_owned(), stop, reads }
     }
 
-    /// Stops the task. Every read must have returned `posted` before the expiry in the interval
-    /// `change` and `after` from then on.
+    /// Stops the task. The message expired at some time in the interval `change`. Every read must
+    /// have returned `posted` before that time and `after` from then on.
     async fn stop(self, posted: &Value, change: (Time, Time), after: &Value) {
         self.stop.store(true, Ordering::Relaxed);
         let reads = self.reads.await.expect("the task does not panic");

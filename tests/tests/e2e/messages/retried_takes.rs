@@ -126,7 +126,7 @@ async fn take_is_replayed_while_redis_is_full_and_an_empty_take_stores_nothing()
         let none = ApiResponse::send(take(&world, 0, "nobody", 10, &format!("none-{n}"))).await;
         assert!(items(&none).is_empty());
     }
-    // Only these keys, since a worker removes others concurrently.
+    // Other keys are not counted, because a worker removes them concurrently.
     let stored: Vec<String> = redis.keys(world.key("idempotency:*")).await.expect("Redis responds");
     assert!(stored.is_empty(), "{stored:?}");
     let first = ApiResponse::send(take(&world, 0, "full", 10, "full")).await;
@@ -167,7 +167,8 @@ async fn retry_after_a_kill_between_take_and_response_returns_the_items() {
 
     let path = "/v1/users/lost/messages/take";
     let inbox = world.key("inbox:lost");
-    // Of the key, because the take begins with a script that only reads the inbox.
+    // The proxy waits for the script with this key, because a take begins with a script that only
+    // reads the inbox.
     let outcome = world.key("idempotency:v1:take:127.0.0.1:lost");
     proxy.hold_script_replies(&outcome);
     let unanswered = tokio::spawn(send(killed.url(path)).send());
@@ -179,7 +180,7 @@ async fn retry_after_a_kill_between_take_and_response_returns_the_items() {
     .await;
     assert!(!unanswered.is_finished(), "the caller has no response");
     killed.kill().await;
-    unanswered.await.expect("it finishes").expect_err("the connection broke");
+    unanswered.await.expect("the task finishes").expect_err("the connection broke");
 
     assert!(world.take("lost").await.is_empty(), "no other caller receives them");
     let retry = ApiResponse::send(send(world.list_url(path))).await;

@@ -70,7 +70,7 @@ impl Tail {
     }
 
     async fn wait(&mut self) -> ExitStatus {
-        let exited = timeout(OUTPUT_TIMEOUT, self.child.wait()).await.expect("it exits in time");
+        let exited = timeout(OUTPUT_TIMEOUT, self.child.wait()).await.expect("the command exits");
         exited.expect("the process can be awaited")
     }
 

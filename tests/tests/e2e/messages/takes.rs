@@ -48,7 +48,7 @@ async fn take_concurrently(world: &World, username: &str) -> Taken {
     taken
 }
 
-/// Checks that each message is readable as it was taken, and expired.
+/// Checks that a read of each message by its ID returns the taken message, which has expired.
 async fn check_by_id(world: &World, taken: &Taken) {
     let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
     let now = now.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();

@@ -11,7 +11,7 @@ async fn get(world: &World, service: Service, path: &str) -> ApiResponse {
 
 #[tokio::test]
 async fn every_service_serves_health_version_and_metrics_on_its_admin_port() {
-    // The services that the shared stack does not run.
+    // The shared stack does not run these services.
     let setup =
         Setup::new().scale(Service::WsFanout, 1).scale(Service::StatsPublisher, 1).with_s3();
     let others = setup.scale(Service::IngestApi, 0).scale(Service::ListApi, 0);
@@ -48,7 +48,7 @@ async fn public_health_has_no_details() {
 /// `localhost` can resolve to either family, and probes on some machines use only IPv6.
 #[tokio::test]
 async fn public_and_admin_ports_are_reachable_over_both_families() {
-    // A machine may have no IPv6.
+    // A machine may not support IPv6.
     let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
     let hosts = if has_ipv6 { &["127.0.0.1", "[::1]"][..] } else { &["127.0.0.1"] };
     let world = World::shared().await;
@@ -64,7 +64,7 @@ async fn public_and_admin_ports_are_reachable_over_both_families() {
             eventually(DEFAULT_TIMEOUT, "the check succeeds", async || {
                 let mut check = tokio::process::Command::new(bin_dir().join(service.name()));
                 check.arg("--check-ready").env("MAYFLY_ADMIN__LISTEN", format!("{host}:{port}"));
-                let output = check.output().await.expect("it runs");
+                let output = check.output().await.expect("the check runs");
                 if output.status.success() { Ok(()) } else { Err((service, host, output)) }
             })
             .await;

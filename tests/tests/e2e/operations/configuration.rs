@@ -18,7 +18,8 @@ fn check(service: Service, env: &[(&str, &str)]) -> Output {
     command(service, env).arg("--check-config").output().expect("the service starts")
 }
 
-/// Checks that a service rejected its configuration and returns its error, which is one line.
+/// Checks that a service rejected its configuration with an error of one line, and returns the
+/// error.
 #[track_caller]
 fn expect_error(output: &Output) -> String {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -63,7 +64,7 @@ fn invalid_setting_exits_with_78_and_names_key_value_and_allowed_values() {
             );
         }
     }
-    // Also without --check-config.
+    // Without --check-config, the service also rejects invalid settings.
     let output = command(Service::ListApi, &[("MAYFLY_HTTP__DRAIN_DELAY", "5")]).output();
     expect_error(&output.expect("the service starts"));
 }
@@ -126,5 +127,5 @@ async fn variable_without_double_underscore_is_ignored() {
     .await;
     assert!(process.try_wait().expect("a child process").is_none(), "the process is running");
     process.kill().expect("a child process");
-    process.wait().expect("it finishes");
+    process.wait().expect("a child process");
 }

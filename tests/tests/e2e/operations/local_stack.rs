@@ -68,7 +68,8 @@ impl SharedOptions {
 }
 
 impl StackDir {
-    /// Returns `mayfly up` that waits in the migration, with its own Redis and S3 server running.
+    /// Returns a `mayfly up` command that stalls in the migration, after it has started its own
+    /// Redis and S3 server.
     fn up_with_stalled_migration(&self, postgres: &TcpListener) -> Command {
         let port = postgres.local_addr().expect("a bound socket has an address").port();
         let url = format!("postgres://mayfly@127.0.0.1:{port}/mayfly");
@@ -78,7 +79,7 @@ impl StackDir {
     /// Waits for the connection of the migration, and returns the PID of Redis.
     async fn wait_for_migration(&self, postgres: &TcpListener) -> (TcpStream, u32) {
         let connection = timeout(COMMAND_TIMEOUT, postgres.accept()).await;
-        let (connection, _) = connection.expect("the migration starts").expect("it connects");
+        let (connection, _) = connection.expect("the migration starts").expect("a connection");
         (connection, self.env().pids(ProcessKind::Redis)[0])
     }
 
@@ -139,7 +140,7 @@ async fn invalid_setting_is_rejected_before_anything_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_start_leaves_nothing_running() {
     let stack = StackDir::new();
-    let in_use = TcpListener::bind(("127.0.0.1", stack.port_base + 2)).await.expect("it is free");
+    let in_use = TcpListener::bind(("127.0.0.1", stack.port_base + 2)).await.expect("a free port");
     let output = CommandOutput::of(&mut SharedOptions::new().await.up(&stack, &[])).await;
     assert_eq!(output.code, Some(1), "{output:?}");
     let port = format!("port {} (list-api) is in use", stack.port_base + 2);
@@ -152,8 +153,8 @@ async fn failed_start_leaves_nothing_running() {
     let mut up = stack.up_with_stalled_migration(&postgres).spawn().expect("the command starts");
     let (connection, redis) = stack.wait_for_migration(&postgres).await;
     drop((connection, postgres));
-    let exited = timeout(COMMAND_TIMEOUT, up.wait()).await.expect("it exits in time");
-    assert_eq!(exited.expect("it can be awaited").code(), Some(1));
+    let exited = timeout(COMMAND_TIMEOUT, up.wait()).await.expect("the command exits");
+    assert_eq!(exited.expect("an exit status").code(), Some(1));
     assert!(!is_running(redis), "Redis was stopped");
     stack.assert_down().await;
 }
@@ -177,9 +178,9 @@ async fn interrupted_or_killed_start_leaves_nothing_running() {
             stack.up_with_stalled_migration(&postgres).spawn().expect("the command starts");
         let (_connection, redis) = stack.wait_for_migration(&postgres).await;
         let supervisor = stack.supervisor_pid().await;
-        send_signal(up.id().expect("it is running"), signal);
-        let exited = timeout(COMMAND_TIMEOUT, up.wait()).await.expect("it exits in time");
-        assert_eq!(exited.expect("it can be awaited").code(), code, "{signal}");
+        send_signal(up.id().expect("a running process"), signal);
+        let exited = timeout(COMMAND_TIMEOUT, up.wait()).await.expect("the command exits");
+        assert_eq!(exited.expect("an exit status").code(), code, "{signal}");
         // The command has waited until the stack is down, unless it was killed.
         assert!(code.is_none() || !is_running(redis), "{signal}");
         wait_for_exit(supervisor).await;
@@ -188,14 +189,14 @@ async fn interrupted_or_killed_start_leaves_nothing_running() {
     }
 }
 
-/// The command that has started the supervisor may have been killed before it sent a request.
+/// The command that starts the supervisor may be killed before it sends a request.
 #[tokio::test(flavor = "multi_thread")]
 async fn unused_supervisor_exits() {
     let stack = StackDir::new();
     fs::create_dir(stack.root.path().join(".mayfly")).expect("created");
     let supervisor = stack.command(&["supervise"]).status();
-    let exited = timeout(COMMAND_TIMEOUT, supervisor).await.expect("it exits in time");
-    assert!(exited.expect("it starts").success());
+    let exited = timeout(COMMAND_TIMEOUT, supervisor).await.expect("the supervisor exits in time");
+    assert!(exited.expect("the supervisor starts").success());
     stack.assert_down().await;
 }
 
@@ -299,12 +300,12 @@ async fn processes_of_a_killed_test_process_exit() {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .expect("it starts");
+        .expect("the test process starts");
     let pids = eventually(COMMAND_TIMEOUT, "the processes run", async || {
         fs::read_to_string(dir.path().join("pids"))
     })
     .await;
-    test.kill().await.expect("it is killed");
+    test.kill().await.expect("a child process");
     for pid in pids.split(' ') {
         wait_for_exit(pid.parse().expect("a process ID")).await;
     }

@@ -1,4 +1,4 @@
-//! The log lines of failed requests, whose number does not depend on the number of requests.
+//! The number of log lines about failed requests does not depend on the number of requests.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A local stack that the command `mayfly` starts in a directory of its own.
+//! A local stack that the command `mayfly` starts in a separate directory.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use tokio::{process::Command, time::timeout};
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A directory with its own stack, which is stopped when this is dropped, or when the test process
-/// ends, even if that is killed.
+/// ends, even if the test process is killed.
 pub struct StackDir {
     _reset_at_exit: ExitCommand,
     pub root: TempDir,
@@ -79,7 +79,7 @@ pub struct CommandOutput {
 
 impl CommandOutput {
     pub async fn of(command: &mut Command) -> Self {
-        let output = timeout(COMMAND_TIMEOUT, command.output()).await.expect("it exits in time");
+        let output = timeout(COMMAND_TIMEOUT, command.output()).await.expect("the command exits");
         Self::read(output.expect("the command starts"))
     }
 

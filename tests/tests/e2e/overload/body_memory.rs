@@ -47,7 +47,7 @@ async fn memory_grows_with_the_bytes_that_arrive() {
     let world = World::shared().await;
     let ingest = ServiceProcess::start_with(&world, Service::IngestApi, &[]).await;
     let address = ingest.http.expect("a public port");
-    // Every thread has handled requests before and after.
+    // Every thread handles requests before each of the two measurements.
     let warm_up = async || {
         for _ in 0..50 {
             let (status, body) = post(address, "/v1/messages", r#"{"text":"x"}"#).await;
@@ -97,7 +97,7 @@ impl Drop for PeakMemory {
     }
 }
 
-/// In full, 150 batches of 3.9 MB stay below the limit of a pod with the default settings.
+/// In a full run, 150 batches of 3.9 MB stay below the limit of a pod with the default settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_stay_within_the_memory_limit_while_redis_is_frozen() {
     let world = Setup::new()

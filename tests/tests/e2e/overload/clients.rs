@@ -29,7 +29,7 @@ pub(super) struct Outcomes {
     pub(super) accepted: Vec<Duration>,
     /// The durations of the requests that were refused with 503 `overloaded`, sorted.
     pub(super) refused: Vec<Duration>,
-    /// Any other response.
+    /// All other responses.
     pub(super) others: Vec<String>,
 }
 

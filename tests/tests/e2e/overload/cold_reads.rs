@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 30;
-/// The sessions that one kind of read can use, with a pool of 8: one of its own, and two shared ones.
+/// The number of sessions that one kind of read can use in a pool of 8: one dedicated session and
+/// two shared ones.
 const SESSIONS: i64 = 3;
 
 /// Replaces the table with a view in which a message of the channel `slow` cannot be read in time.

@@ -50,7 +50,7 @@ async fn assert_memory(service: Service, open: impl AsyncFn(SocketAddr) -> TcpSt
     raise_file_limit();
     let process = ServiceProcess::start_without_stores(service, None).await;
     let address = process.http.expect("a public port");
-    // Every thread has handled requests before and after.
+    // Every thread handles requests before the measurement.
     for _ in 0..20 {
         open_idle(address).await;
     }

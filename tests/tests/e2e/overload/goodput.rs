@@ -13,7 +13,7 @@ use super::{
 
 /// Messages per request.
 const BATCH: usize = 100;
-/// Connections that keep Redis busy, and those that overload it.
+/// The number of connections that keep Redis busy, and the number that overload it.
 const BUSY_CONNECTIONS: u32 = 16;
 const CONNECTIONS: u32 = 256;
 
@@ -51,8 +51,8 @@ async fn run(world: &World, clients: &Clients) -> Outcomes {
     outcomes
 }
 
-/// In full mode, which needs an idle machine, the test checks the figures. In short mode, it checks
-/// that refused messages are not written.
+/// In a full run, which needs an idle machine, the test checks the figures. In a short run, it
+/// checks that refused messages are not written.
 #[tokio::test(flavor = "multi_thread")]
 async fn overload_is_refused_and_goodput_is_stable() {
     let setup = Setup::new().dedicated_servers().set("MAYFLY_QUEUE__DEPTH_MAX", "10000000");
@@ -98,7 +98,7 @@ async fn overload_is_refused_and_goodput_is_stable() {
             assert!(accepted * 10 >= possible * 8, "{accepted} of {possible}");
             let p99 = quantile(&outcomes.accepted, 0.99);
             assert!(p99 < Duration::from_secs(1), "{p99:?}");
-            assert!(!outcomes.refused.is_empty(), "it was not an overload");
+            assert!(!outcomes.refused.is_empty(), "there was no overload");
         }
         assert_eq!(small.refused.len(), 0, "small requests are refused");
         let p99 = quantile(&small.accepted, 0.99);

@@ -21,8 +21,8 @@ async fn post(http: &Client, url: &str, client: &str, body: String) -> ApiRespon
     ApiResponse::send(request.header("content-type", "application/json").body(body)).await
 }
 
-/// Posts batches of 950 messages as one client until stopped, at least some. Returns the number of
-/// accepted and of rejected requests.
+/// Posts batches of 950 messages as one client until stopped and at least five batches are
+/// rejected. Returns the numbers of accepted and rejected requests.
 async fn exceed_limit(
     url: String,
     client: String,
@@ -44,7 +44,8 @@ async fn exceed_limit(
     (accepted, rejected)
 }
 
-/// One window fits one batch, or none: such a request can never be accepted.
+/// The first limit allows one batch per window. The second limit is smaller than a batch, so no
+/// batch is ever accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_beyond_their_limit_do_not_affect_others() {
     let world = if is_full() {

@@ -27,7 +27,7 @@ async fn post_batch(world: &World, message: &str, count: usize) {
 }
 
 /// The size of a batch is bounded even if the preceding messages were much smaller. The bound is
-/// that of docs/OPERATIONS.md with one writer and without plays.
+/// the one in docs/OPERATIONS.md for one writer without plays.
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
     let world =
@@ -40,7 +40,8 @@ async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
     }
     let settings = [("MAYFLY_PERSIST__WRITERS", "1")];
     let worker = ServiceProcess::start_with(&world, Service::PersistWorker, &settings).await;
-    let expected = i64::try_from(SMALL_MESSAGES + batches * LARGE_PER_BATCH).expect("it fits");
+    let expected =
+        i64::try_from(SMALL_MESSAGES + batches * LARGE_PER_BATCH).expect("a small number");
     eventually(4 * DEFAULT_TIMEOUT, "all messages are stored", async || {
         let stored = world.query_count("SELECT count(*) FROM messages").await;
         if stored == expected { Ok(()) } else { Err(stored) }

@@ -1,4 +1,4 @@
-//! The life of the messages on the page, regardless of the clocks.
+//! The expiry of messages on the page, regardless of the clocks.
 
 use mayfly_tests::{Browser, Tab, World};
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn next_remaining(tab: &Tab, username: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn local_clock_that_is_set_does_not_change_the_life_of_messages() {
+async fn adjustment_of_the_local_clock_does_not_change_the_life_of_messages() {
     let browser = Browser::open().await;
     let world = shared().await;
     let tab = browser.open_tab(&page_url(&world), WIDE).await;
@@ -64,7 +64,7 @@ async fn messages_expire_while_the_computer_sleeps() {
     show_message(&tab, &world, "page-clock-asleep").await;
     world.post_message(&json!({"text": "outlives the sleep", "ttl": 7_200})).await;
     tab.wait_until(&format!("{} === 1", feed_count("outlives the sleep"))).await;
-    // The clocks of the computer and of the server continue, `performance.now()` does not.
+    // The clocks of the computer and of the server continue, but `performance.now()` does not.
     set_clock(&tab, HOUR_MS).await;
     tab.run(&format!(
         "const parse = JSON.parse;
@@ -90,7 +90,7 @@ async fn reload_continues_the_life_of_messages() {
     let world = shared().await;
     let tab = browser.open_tab(&page_url(&world), WIDE).await;
     tab.wait_for_text("#status-text", "Live").await;
-    // No message of the services: the page knows it from its own storage alone.
+    // The services do not have these messages. The page restores them from its own storage alone.
     let restored = format!(
         "const {{ FeedPanel }} = await import('/page/panels/feed.js');
          const {{ Clock }} = await import('/page/clock.js');

@@ -142,7 +142,7 @@ async fn scrolled_feed_keeps_its_place_and_leads_to_new_messages() {
         document.querySelector('#feed-new').hidden]";
     assert_eq!(tab.run(&format!("return {top}")).await, json!([0, "new 4", true]));
 
-    // An own message leads to the top.
+    // Posting a message scrolls to the top.
     tab.run(
         "const scroller = document.querySelector('#feed-scroll');
          scroller.scrollTop = 900;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{WIDE, page_url};
 
-/// The page lists this many messages.
+/// The maximum number of messages that the page lists.
 const CARDS_MAX: u64 = 200;
 const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -50,8 +50,8 @@ const REPORT: &str = "
         state: document.querySelector('#status-text').textContent,
     }";
 
-/// Every card in view is visible, and their number is limited. In full, it prints one line of
-/// figures per rate: run it alone, with `--nocapture`.
+/// Every card in view is visible, and the number of cards is limited. In a full run, the test
+/// prints one line of figures per rate: run it alone, with `--nocapture`.
 #[tokio::test]
 async fn cards_are_visible_and_limited_under_load() {
     let rates: &[usize] = if is_full() { &[25, 100, 1_000] } else { &[200] };

@@ -138,7 +138,7 @@ async fn counts_are_read_at_the_start_and_after_an_interruption() {
     let tab = open(&browser, &world, WIDE).await;
     wait_for_rows(&tab, &[("first", "3"), ("second", "1")]).await;
     wait_for_figures(&tab, &[("plays-total", "4"), ("plays-notice", "")]).await;
-    // Counts only grow, so the highest one is the newest, regardless of its source.
+    // Counts only grow, so the higher of two counts is the newer one, regardless of its source.
     publish_counts(&world, &[("first", 2), ("second", 2)]).await;
     wait_for_rows(&tab, &[("first", "3"), ("second", "2")]).await;
 
@@ -151,7 +151,7 @@ async fn counts_are_read_at_the_start_and_after_an_interruption() {
     wait_for_rows(&tab, &[("first", "4"), ("second", "2"), ("third", "1")]).await;
     wait_for_figures(&tab, &[("plays-notice", "")]).await;
 
-    // A read that fails is repeated.
+    // A read that fails is retried.
     world.stack.stop(Service::ListApi).await.expect("the service stops");
     world.play(&["third", "third"]).await;
     tab.click("#toggle").await;
@@ -335,7 +335,8 @@ async fn pulse_is_shown_as_figures_and_as_a_chart() {
     wait_for_points(&tab, "latest", 4).await;
     tab.wait_until(&format!("{label}.includes('latest unknown, average unknown')")).await;
 
-    // A new client receives the last pulse immediately. Both report when no more arrive.
+    // A new client receives the last pulse immediately. Both pages show a notice when no more
+    // pulses arrive.
     let other = open(&browser, &world, NARROW).await;
     wait_for_figures(&other, &[("pulse-delivered", "50,000")]).await;
     other.wait_until("!document.querySelector('#pulse-idle').hidden").await;

@@ -72,7 +72,7 @@ async fn play_id_is_stored_for_24_hours_and_then_pruned() {
     age("24 hours 1 second").await;
     world.post_plays(&play).await;
     world.wait_for_count("day", 3).await;
-    // Moves the IDs to tomorrow's partition, where those of three days ago would be.
+    // Moves the IDs to tomorrow's partition, which contains the IDs of three days ago.
     let move_to_tomorrow = "WITH moved AS (DELETE FROM known_plays RETURNING play, enqueued_at) \
          INSERT INTO known_plays SELECT (extract(epoch FROM now())::bigint / 86400 + 1) % 4, play, enqueued_at FROM moved";
     postgres.execute(move_to_tomorrow, &[]).await.expect("the query works");

@@ -26,7 +26,7 @@ fn few_and_many(many: u64) -> Counts {
     counts
 }
 
-/// Alternately kills a worker and a publisher until it is stopped. Returns the number of kills.
+/// Alternately kills a worker and a publisher until stopped. Returns the number of kills.
 async fn kill_alternately(world: &World, every: Duration, stop: Arc<Notify>) -> usize {
     let mut ticks = interval(every);
     ticks.tick().await;
@@ -38,7 +38,7 @@ async fn kill_alternately(world: &World, every: Duration, stop: Arc<Notify>) -> 
         }
         let service = [Service::PersistWorker, Service::StatsPublisher][kills % 2];
         let pids = world.stack.env().pids(service);
-        // A process killed before may not be restarted yet.
+        // A process that was killed earlier may not have restarted yet.
         if let Some(pid) = pids.get(kills / 2 % pids.len().max(1)) {
             send_signal(*pid, Signal::SIGKILL);
         }
@@ -63,7 +63,7 @@ async fn count_under_kills(workers: usize, counts: &Counts) {
     let started = Instant::now();
     let killing = kill_alternately(&world, Duration::from_secs(1), Arc::clone(&stop));
     let posting = async {
-        // Slow enough that many requests are interrupted by kills.
+        // The posts take long enough that kills interrupt many requests.
         let mut ticks = interval(Duration::from_millis(10));
         for request in plays.chunks(PLAYS_PER_REQUEST) {
             ticks.tick().await;

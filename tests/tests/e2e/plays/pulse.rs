@@ -31,7 +31,7 @@ async fn pulse_has_queue_depth_age_and_consumption_time() {
     let idle = wait_for_pulse(&world, "a pulse is published", |_| true).await;
     assert_eq!(idle["queue"], json!({"depth": 0, "oldest_age_ms": 0, "dead_letters": 0}));
     assert_eq!(idle["consumption_ms"]["latest"], Value::Null);
-    world.stack.stop(Service::PersistWorker).await.expect("it stops");
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
     world.play(&["waits"; 30]).await;
     world.post_message(&json!({"text": "waits, too"})).await;
     let waiting = wait_for_pulse(&world, "the queue has entries", |pulse| {
@@ -39,7 +39,7 @@ async fn pulse_has_queue_depth_age_and_consumption_time() {
     });
     let waiting = waiting.await;
     assert!(waiting["rates"]["stored"] == 0.0, "{waiting}");
-    world.stack.start(Service::PersistWorker).await.expect("it starts");
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     let done = wait_for_pulse(&world, "the queue is empty", |pulse| {
         pulse["queue"]["depth"] == 0 && pulse["consumption_ms"]["p99"].as_f64() > Some(1_400.0)
     });
@@ -104,7 +104,7 @@ async fn pulse_is_published_every_second_and_expires_without_a_publisher() {
         let once_a_second = short_or_full(100..5_000, 500..3_000);
         assert!(once_a_second.contains(&between), "{times:?}");
     }
-    world.stack.stop(Service::StatsPublisher).await.expect("it stops");
+    world.stack.stop(Service::StatsPublisher).await.expect("the publisher stops");
     eventually(DEFAULT_TIMEOUT, "the pulse is expired", async || {
         let response = ApiResponse::send(world.http.get(world.list_url("/v1/pulse"))).await;
         if response.status == 503 { Ok(response) } else { Err(response.status) }

@@ -66,14 +66,14 @@ async fn full_queue_rejects_plays_until_they_are_counted() {
     let world = Setup::new().set("MAYFLY_QUEUE__DEPTH_MAX", "10").start().await;
     world.play(&["warm"]).await;
     world.wait_for_count("warm", 1).await;
-    world.stack.stop(Service::PersistWorker).await.expect("it stops");
+    world.stack.stop(Service::PersistWorker).await.expect("the worker stops");
     world.play(&["full"; 9]).await;
     let rejected = post(&world, &json!([{"video_id": "full"}, {"video_id": "full"}])).await;
     rejected.expect_problem(503, "overloaded");
     assert_eq!(rejected.header("retry-after"), "5");
     world.play(&["full"]).await;
     post(&world, &json!({"video_id": "full"})).await.expect_problem(503, "overloaded");
-    world.stack.start(Service::PersistWorker).await.expect("it starts");
+    world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     world.wait_for_count("full", 10).await;
     mayfly_tests::eventually(DEFAULT_TIMEOUT, "the queue has room again", async || {
         let response = post(&world, &json!([{"video_id": "full"}, {"video_id": "full"}])).await;

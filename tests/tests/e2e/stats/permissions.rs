@@ -71,7 +71,7 @@ async fn publisher_without_put_permission_stays_unready_until_it_is_granted() {
     proxy.set(PutMode::Forward);
     wait_for_readyz(&world, &rejected, 200, &["\"status\":\"ready\""]).await;
     drop(leader);
-    // It can become leader now.
+    // This publisher can become leader.
     let last: Option<Timestamp> = time_of(&last);
     eventually(DEFAULT_TIMEOUT, "the publisher publishes", async || {
         let url = format!("http://{}/metrics", rejected.admin);

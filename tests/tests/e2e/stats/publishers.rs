@@ -28,7 +28,7 @@ async fn count_published(world: &World) -> Vec<u64> {
     let mut counts = Vec::new();
     for admin in world.stack.env().admin_urls(Service::StatsPublisher) {
         let response = world.http.get(format!("{admin}/metrics")).send().await;
-        let metrics = response.expect("it responds").text().await.expect("valid UTF-8");
+        let metrics = response.expect("the admin port responds").text().await.expect("valid UTF-8");
         let name = "mayfly_snapshots_total{result=\"published\"} ";
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         counts.push(line.and_then(|count| count.parse().ok()).unwrap_or(0));
@@ -66,7 +66,7 @@ fn assert_one_per_interval(snapshots: &[Value], interval: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_publishers_publish_one_snapshot_per_interval() {
-    // Longer than a pause of a busy machine.
+    // The interval is longer than a pause of a busy machine.
     let (seconds, setting) = short_or_full((2, "2s"), (1, "1s"));
     let interval = Duration::from_secs(seconds);
     let world = setup(3, setting).start().await;
@@ -97,7 +97,7 @@ async fn interval_after_a_leader_kill_still_has_its_snapshot() {
     let announcements = Announcements::listen(&world).await;
     for _ in 0..short_or_full(1, 10) {
         let last = read_announced(&world).await;
-        // Just before the next interval.
+        // The leader is killed just before the next interval.
         let next = (intervals_of(slice::from_ref(&last), INTERVAL)[0] + 1) * 4_000;
         sleep(Timestamp::from_millis(next - 100).since(SystemClock.now())).await;
         let pid = world.stack.env().pids(Service::StatsPublisher)[leader];
@@ -115,7 +115,7 @@ async fn leader_releases_its_lease_on_shutdown() {
     let world = setup(1, "1h").start().await;
     let lease = world.key("lease:stats");
     let mut redis = world.redis().await;
-    // It is ready before it is leader.
+    // The publisher is ready before it becomes leader.
     wait_for_first(&world).await;
     let ttl: i64 = redis.pttl(&lease).await.expect("Redis responds");
     assert!((1..=10_000).contains(&ttl), "{ttl}");

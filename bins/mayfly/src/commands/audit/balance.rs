@@ -6,23 +6,23 @@ use mayfly_core::MessageId;
 use mayfly_hot::{HotStore, PendingEntry, Stream};
 
 /// The balance of one stream in the current epoch. Redis and Postgres are read one after the other,
-/// so the numbers need not match while items arrive.
+/// so the numbers may not add up while items arrive.
 pub(super) struct Balance {
     pub(super) stream: Stream,
     pub(super) epoch: String,
     /// The number of items that were accepted before the other numbers were read.
     pub(super) accepted: u64,
-    /// The number of items that were accepted while the other numbers were read. They may be
-    /// accounted for.
+    /// The number of items that were accepted while the other numbers were read. The other numbers
+    /// may include these items.
     pub(super) arrived: u64,
-    /// The number of items that were stored or dead-lettered while the queue was read. They may be
-    /// accounted for twice.
+    /// The number of items that were stored or dead-lettered while the queue was read. The other
+    /// numbers may count these items twice.
     pub(super) moved: u64,
     pub(super) stored: u64,
     pub(super) queued: u64,
     pub(super) dead_lettered: u64,
-    /// Items of earlier epochs that are still queued. Until they are stored, the loss of those
-    /// epochs is unknown.
+    /// The number of items from earlier epochs that are still queued. Until these items are
+    /// processed, the number of lost items is not exact.
     pub(super) queued_of_earlier_epochs: u64,
 }
 
@@ -36,8 +36,8 @@ impl Balance {
         self.accepted == self.accounted()
     }
 
-    /// Returns whether the numbers match, apart from the items that were in motion while they were
-    /// read.
+    /// Returns whether the numbers match, apart from items that arrived or were stored while the
+    /// numbers were read.
     pub(super) fn is_balanced(&self) -> bool {
         self.accounted() >= self.accepted
             && self.accounted().saturating_sub(self.moved) <= self.accepted + self.arrived
@@ -48,7 +48,8 @@ impl Balance {
     }
 }
 
-/// The balances of the current epoch, if anything was ever accepted, and the earlier epochs.
+/// The balances of the current epoch, which are missing if no epoch has begun, and the rows of
+/// earlier epochs.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) balances: Vec<Balance>,
@@ -56,14 +57,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns whether nothing of this ledger will change without new items.
+    /// Returns whether the ledger will not change until new items arrive.
     pub(super) fn is_final(&self) -> bool {
         let has_missing_reports = |row: &LedgerRow| row.is_recent() && !row.is_reported;
         self.balances.iter().all(Balance::is_final)
             && !self.earlier_epochs.iter().any(has_missing_reports)
     }
 
-    /// Returns the loss of an earlier epoch, if the queue has at most `queue_max` items.
+    /// Returns bounds on the number of items lost in an earlier epoch, assuming that the queue held
+    /// at most `queue_max` items.
     pub(super) fn loss(&self, row: &LedgerRow, queue_max: u64) -> Loss {
         let of_kind = self.balances.iter().filter(|balance| balance.stream.name() == row.kind);
         let queued = of_kind.map(|balance| balance.queued_of_earlier_epochs).sum();
@@ -79,9 +81,11 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Reads the queue in Redis before the stored items in Postgres: an item that is processed in
-    /// between is not missing. Reads the accepted and the stored items at the start and at the end,
-    /// because a busy system is never at rest.
+    /// Reads one stream and adds its numbers to this ledger.
+    ///
+    /// Reads the queue in Redis before the stored items in Postgres, so that an item that is
+    /// processed in between is not missed. Reads the numbers of accepted and stored items at the
+    /// start and at the end, because they change while the system is busy.
     pub(super) async fn read_stream(
         &mut self,
         stream: Stream,
@@ -126,7 +130,7 @@ impl Ledger {
     }
 }
 
-/// Returns the number of items of an epoch that are stored or dead-lettered.
+/// Returns the number of items from an epoch that have been stored or dead-lettered.
 async fn find_processed(stream: Stream, epoch: &str, cold: &ColdStore) -> Result<u64> {
     let rows = list_rows(stream, cold).await?;
     Ok(rows.iter().filter(|row| row.epoch == epoch).map(count_items).sum())
@@ -140,7 +144,8 @@ async fn list_rows(stream: Stream, cold: &ColdStore) -> Result<Vec<LedgerRow>> {
     cold.ledger().list(stream.name()).await.context("cannot read the ledger in Postgres")
 }
 
-/// Counts the items of pending entries that are already stored or dead-lettered.
+/// Counts the items that have already been stored or dead-lettered, although their entries are
+/// still pending.
 async fn count_processed(
     stream: Stream,
     cold: &ColdStore,

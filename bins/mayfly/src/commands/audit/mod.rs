@@ -1,4 +1,4 @@
-//! `mayfly audit`: proves that accepted = stored + queued + dead-lettered.
+//! `mayfly audit`: checks that accepted = stored + queued + dead-lettered.
 
 mod balance;
 
@@ -41,7 +41,7 @@ pub(crate) async fn audit(options: Audit) -> Result<ExitCode> {
     Ok(if is_balanced && has_acceptable_loss { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the number of messages that are accepted but not stored yet, in all epochs.
+/// Returns the number of messages that are still queued, in all epochs.
 pub(super) async fn count_queued_messages(hot: &HotStore, cold: &ColdStore) -> Result<u64> {
     let mut ledger = Ledger::default();
     ledger.read_stream(Stream::Messages, hot, cold).await?;

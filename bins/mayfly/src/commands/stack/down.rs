@@ -14,14 +14,14 @@ pub(crate) async fn down() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Stops the stack of a checkout and returns when all of its processes have exited. Returns whether
+/// Stops the stack of a checkout and waits until all of its processes have exited. Returns whether
 /// a supervisor was running.
 pub(crate) async fn stop_stack(checkout: &Checkout) -> Result<bool> {
     let supervisor = Client::connect().await;
     let was_up = supervisor.is_some();
     if let Some(mut supervisor) = supervisor {
         match supervisor.request(&Request::Down).await {
-            // It has already exited, for example because of another command.
+            // The supervisor has already exited, for example because of another command.
             Err(ControlError::NoReply | ControlError::Disconnected(_)) => {}
             other => other?,
         }

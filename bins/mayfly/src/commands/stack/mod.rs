@@ -1,4 +1,4 @@
-//! Subcommands of the local stack.
+//! The subcommands for the local stack.
 
 pub(super) mod down;
 pub(super) mod ensure_installed;

@@ -18,7 +18,7 @@ pub(crate) async fn reset(options: &Reset) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     stop_stack(&checkout).await?;
-    // No stack starts while its data is being deleted.
+    // The lock prevents the stack from starting while its data is being deleted.
     let lock = checkout.lock()?;
     let _lock = lock.context("the stack was started again; nothing was deleted")?;
     mayfly_stack::reset(checkout.paths.root())?;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::command_line::ServeS3;
 use crate::signals::cancel_on_signal;
 
-/// The time limit of `--check`.
+/// The time limit for `--check`.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn serve_s3(options: ServeS3) -> Result<ExitCode> {

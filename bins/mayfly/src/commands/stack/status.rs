@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::command_line::Status;
 
-/// The exit code while the stack is down, as that of init scripts (LSB).
+/// The exit code while the stack is down, as for init scripts (LSB).
 const DOWN: u8 = 3;
 
 pub(crate) async fn status(options: &Status) -> Result<ExitCode> {
@@ -27,11 +27,11 @@ pub(crate) async fn status(options: &Status) -> Result<ExitCode> {
     Ok(if is_up { ExitCode::SUCCESS } else { ExitCode::from(DOWN) })
 }
 
-/// Returns the status of every process; none if the stack is down.
+/// Returns the status of every process. The list is empty if the stack is down.
 async fn find_processes() -> Result<Vec<InstanceStatus>> {
     let Some(mut supervisor) = Client::connect().await else { return Ok(Vec::new()) };
     match supervisor.status().await {
-        // It has just exited.
+        // The supervisor has just exited.
         Err(ControlError::NoReply | ControlError::Disconnected(_)) => Ok(Vec::new()),
         other => Ok(other?),
     }

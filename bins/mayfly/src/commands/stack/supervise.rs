@@ -14,10 +14,11 @@ pub(crate) fn supervise() -> Result<ExitCode> {
     detach_from_caller();
     let checkout = Checkout::enter()?;
     let Some(_lock) = checkout.lock()? else {
-        // A concurrent supervisor holds the lock. The command that started this one finds it.
+        // Another supervisor holds the lock. The command that started this process connects to that
+        // supervisor.
         return Ok(ExitCode::SUCCESS);
     };
-    // A full disk must not stop the stack.
+    // A log line that cannot be written, for example to a full disk, must not stop the stack.
     tracing_subscriber::fmt().with_ansi(false).log_internal_errors(false).init();
     complete_reset(checkout.paths.root())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -26,8 +27,8 @@ pub(crate) fn supervise() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts a new session and closes the inherited file descriptors, so that no caller waits
-/// for this process at the other end of a pipe.
+/// Starts a new session and closes all inherited file descriptors except the standard streams, so
+/// that no caller waits for this process to close a pipe.
 fn detach_from_caller() {
     let _already_leader = setsid();
     let open: Vec<i32> = std::fs::read_dir("/dev/fd")
@@ -48,7 +49,7 @@ async fn serve(checkout: &Checkout) -> Result<()> {
     let server = ControlServer::new(stack, exit.clone());
     let listener = ControlServer::listen().context(SOCKET)?;
     let accepting = server.clone();
-    // Commands are served during a shutdown too, so that they can wait for its end.
+    // The server also runs during a shutdown, so that commands can wait for the shutdown to finish.
     tokio::spawn(async move { accepting.serve(&listener).await });
     let unused = server.clone();
     tokio::spawn(async move { unused.shut_down_if_unused().await });
@@ -59,15 +60,18 @@ async fn serve(checkout: &Checkout) -> Result<()> {
     Ok(())
 }
 
-/// Shuts down at the first signal; at the second, returns without waiting for the end. SIGHUP
-/// changes nothing: the stack does not depend on a terminal, and there is no file to reload.
+/// Shuts down the stack on the first signal. On the second signal, returns without waiting for the
+/// shutdown to finish. Ignores SIGHUP, because the stack does not depend on a terminal and has no
+/// file to reload.
 async fn shut_down_on_signal(signals: &mut StopSignals, server: &ControlServer) {
     let signal = signals.receive_except_hangup().await.as_raw_value();
-    tracing::info!(signal, "supervisor shuts the stack down");
+    tracing::info!(signal, "supervisor is shutting down the stack");
     tokio::select! {
         () = server.shut_down() => {}
         _ = signals.receive_except_hangup() => {
-            tracing::warn!("second signal: supervisor kills the stack without finishing the shutdown");
+            tracing::warn!(
+                "second signal: supervisor is killing the stack without finishing the shutdown"
+            );
         }
     }
 }

@@ -43,18 +43,20 @@ pub(crate) async fn up(options: &StackOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reports the state of the stack after an interrupt: the supervisor stops a stack that was being
-/// started, and completes a change of one that was up.
+/// Reports the state of the stack after an interrupt. The supervisor stops a stack that was being
+/// started, and completes a change to a stack that was up.
 async fn report_interrupt(was_up: bool, checkout: &Checkout) -> Result<()> {
     if was_up {
-        print_err("interrupted; the change is completed in the background: see `mayfly status`");
+        print_err(
+            "interrupted; the change will be completed in the background: see `mayfly status`",
+        );
         return Ok(());
     }
     print_err("interrupted; stopping the processes that were started");
     Ok(wait_until_supervisor_exits(checkout).await?)
 }
 
-/// Prints which services do only a part of their work.
+/// Prints the degraded services with the reasons.
 async fn report_degraded() -> Result<()> {
     let Some(mut supervisor) = Client::connect().await else { return Ok(()) };
     for process in supervisor.status().await? {
@@ -65,12 +67,13 @@ async fn report_degraded() -> Result<()> {
     Ok(())
 }
 
-/// Applies a spec to the stack of a checkout.
+/// Starts the supervisor if it is not running, and applies a spec to the stack of a checkout.
 pub(crate) async fn apply(spec: &Spec, checkout: &Checkout) -> Result<()> {
     let request = Request::Apply(Box::new(spec.clone()));
     let applied = loop {
         match start_supervisor(checkout).await?.request(&request).await {
-            // An earlier command stops the stack, even if it was killed in the meantime.
+            // An earlier command requested a shutdown, which completes even if that command was
+            // killed.
             Err(ControlError::ShuttingDown) => wait_until_supervisor_exits(checkout).await?,
             other => break other,
         }
@@ -79,11 +82,11 @@ pub(crate) async fn apply(spec: &Spec, checkout: &Checkout) -> Result<()> {
         wait_until_supervisor_exits(checkout).await?;
     }
     applied?;
-    // A stack that a killed simulation saved is outdated now.
+    // The applied spec replaces any spec that a killed simulation saved.
     SavedStackFile::new(&checkout.paths.data_dir()).delete()
 }
 
-/// Returns the spec of the running stack; `None` if it is down or is shutting down.
+/// Returns the spec of the running stack; `None` if the stack is down or shutting down.
 async fn find_spec() -> Result<Option<Spec>> {
     let Some(mut supervisor) = Client::connect().await else { return Ok(None) };
     match supervisor.spec().await {
@@ -92,8 +95,9 @@ async fn find_spec() -> Result<Option<Spec>> {
     }
 }
 
-/// Returns the spec for the options. Returns an error if it would undo settings of the running stack
-/// because the options with which it was started are missing.
+/// Returns the spec for the options, and installs the programs that the stack needs. Unless
+/// `options.apply` is set, returns an error if the spec would undo settings of the running stack
+/// because the options do not contain them.
 pub(crate) async fn prepare_changes(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
     let spec = options.to_spec(checkout)?;
     if !options.apply
@@ -113,15 +117,16 @@ pub(crate) async fn prepare_changes(options: &StackOptions, checkout: &Checkout)
     Ok(spec)
 }
 
-/// Returns the spec for the options, and installs the programs that it needs.
+/// Returns the spec for the options, and installs the programs that the stack needs. Does not
+/// compare the spec with the spec of a running stack.
 pub(crate) fn prepare_spec(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
     let spec = options.to_spec(checkout)?;
     check_spec(options, &spec)?;
     Ok(spec)
 }
 
-/// Returns an error if a service would reject the settings, and installs the programs that the stack
-/// needs.
+/// Prints the ignored variables, checks the settings as the services do, and installs the programs
+/// that the stack needs.
 fn check_spec(options: &StackOptions, spec: &Spec) -> Result<()> {
     options.report_ignored_variables();
     spec.check_settings()?;
@@ -131,7 +136,7 @@ fn check_spec(options: &StackOptions, spec: &Spec) -> Result<()> {
     Ok(ensure_installed(&dependencies)?)
 }
 
-/// Describes the addresses of the services, with commands to try.
+/// Returns a text with the addresses of the services and example commands.
 pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
     let env = StackEnv::read(&checkout.paths.stack_env())?;
     let mut text = "Mayfly is up.\n".to_owned();

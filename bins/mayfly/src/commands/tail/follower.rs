@@ -11,12 +11,12 @@ use super::output_format::{OutputFormat, format_message};
 use super::printer::Printer;
 use super::recent_ids::RecentIds;
 
-/// Follows a feed and prints its frames. Resumes after a disconnect.
+/// A follower of a feed. It prints the frames and resumes after a disconnect.
 pub(super) struct Follower<'a> {
     address: FeedAddress,
     format: OutputFormat,
     printer: &'a Printer,
-    /// The position after the last frame.
+    /// The last position that a frame contained.
     position: Option<String>,
     recent_ids: RecentIds,
 }
@@ -26,7 +26,8 @@ impl<'a> Follower<'a> {
         Self { address, format, printer, position: None, recent_ids: RecentIds::default() }
     }
 
-    /// Follows the feed until a disconnect after which a retry is useless, and returns its reason.
+    /// Follows the feed until a disconnect that a retry cannot fix. Returns the reason for the
+    /// disconnect.
     pub(super) async fn follow(&mut self) -> anyhow::Error {
         let mut backoff = ReconnectBackoff::default();
         loop {
@@ -106,7 +107,8 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Reports whether messages may have been missed before this frame.
+/// Reports whether the feed was resumed or messages may have been missed, if resumption was
+/// requested.
 fn report_resumption(hello: &Frame<'_>) {
     match (hello.resumed, hello.reason.as_deref()) {
         (Some(true), _) => print_err("resumed"),

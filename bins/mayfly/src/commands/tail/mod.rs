@@ -1,4 +1,4 @@
-//! `mayfly tail`: prints the live feed in a terminal.
+//! `mayfly tail`: prints the live feed to standard output.
 
 mod follower;
 mod output_format;

@@ -4,14 +4,14 @@ use mayfly_core::message::MessageView;
 use mayfly_live_client::terminal::escape;
 use serde_json::value::RawValue;
 
-/// How messages are printed.
+/// The output format of messages and frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputFormat {
     /// One line of text for people.
     Text,
-    /// The received frame.
+    /// The frame as received.
     Json,
-    /// The frame as equivalent JSON that is safe to print on a terminal.
+    /// The frame, escaped to equivalent JSON that is safe to print to a terminal.
     EscapedJson,
 }
 

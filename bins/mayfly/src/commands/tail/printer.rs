@@ -9,7 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 
-/// The capacity of the line buffer. While it is full, nothing is read from the connection.
+/// The capacity of the buffer, in lines. While the buffer is full, nothing is read from the
+/// connection.
 const BUFFERED_LINES_MAX: usize = 1_000;
 
 /// A thread that prints lines.
@@ -28,7 +29,7 @@ impl Printer {
         Ok(Self { lines, thread })
     }
 
-    /// Prints a line after all lines before it.
+    /// Queues a line for printing. Waits while the buffer is full.
     pub(super) async fn print(&self, line: String) {
         let _closed = self.lines.send(line).await;
     }
@@ -41,14 +42,14 @@ impl Printer {
         }
     }
 
-    /// Waits until all lines are printed.
+    /// Waits until all queued lines have been printed.
     pub(super) fn finish(self) {
         drop(self.lines);
         let _panicked = self.thread.join();
     }
 }
 
-/// Prints lines, and flushes whenever no line is buffered.
+/// Prints lines, and flushes the output whenever no line is buffered.
 fn print_all(mut buffered: Receiver<String>) -> io::Result<()> {
     let mut out = io::BufWriter::new(stdout().lock());
     while let Some(line) = buffered.blocking_recv() {
@@ -61,8 +62,8 @@ fn print_all(mut buffered: Receiver<String>) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the reader of a pipe has closed it, even if nothing is written. Never returns if
-/// that cannot be detected.
+/// Waits until the reader of standard output closes it, even if nothing is written. Never returns
+/// if this cannot be detected.
 async fn stdout_closed() {
     let (closed_sender, closed) = oneshot::channel();
     let poll_stdout = move || {
@@ -70,7 +71,7 @@ async fn stdout_closed() {
             let _dropped = closed_sender.send(());
         }
     };
-    // The thread blocks until the process exits.
+    // The thread blocks until standard output is closed or the process exits.
     let thread = thread::Builder::new().name("poll-stdout".to_owned()).spawn(poll_stdout);
     if thread.is_err() || closed.await.is_err() {
         std::future::pending::<()>().await;

@@ -1,10 +1,10 @@
-//! The messages that were printed recently.
+//! Detects messages that have been printed recently.
 
 use std::collections::{HashSet, VecDeque};
 
 use mayfly_core::MessageId;
 
-/// More than the messages that a server repeats after a reconnect.
+/// The maximum number of stored IDs. After a reconnect, a server repeats fewer messages than this.
 const IDS_MAX: usize = 10_000;
 
 /// The IDs of the latest messages.
@@ -45,7 +45,7 @@ mod tests {
         for number in 1..=IDS_MAX {
             assert!(recent.insert(id(i64::try_from(number).expect("a small number"))));
         }
-        assert!(recent.insert(id(0)), "the oldest id was evicted");
+        assert!(recent.insert(id(0)), "the oldest ID was evicted");
         assert_eq!(recent.ids.len(), IDS_MAX);
     }
 }

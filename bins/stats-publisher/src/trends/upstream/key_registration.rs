@@ -1,7 +1,8 @@
-//! Registration of keys that the source accepted: the relation of key and host in Postgres.
+//! Registers the keys that the source has accepted. Postgres stores the digest of each key and its
+//! hosts.
 //!
-//! A key is registered before callers see it as accepted. If Postgres is unavailable, the key is
-//! accepted anyway, and Redis stores it until it is registered.
+//! Normally, a key is registered before its acceptance is recorded. If Postgres is unavailable, the
+//! key is accepted anyway, and Redis stores its digest until the key is registered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,14 +15,14 @@ use tokio::{
 };
 use tracing::warn;
 
-/// How long a caller waits for Postgres.
+/// The maximum time that a caller waits for Postgres.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_millis(500);
-/// Keys that Postgres rejects are logged individually up to this number per minute.
+/// The maximum number of rejected keys that are logged per minute.
 const REJECTIONS_PER_MINUTE: u32 = 20;
-/// The interval of checks for unregistered keys.
+/// The interval between two checks for unregistered keys.
 const POLL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Registers a key that the source has just accepted, and returns whether it succeeded.
+/// Registers a key that the source has just accepted. Returns whether the registration succeeded.
 pub async fn register_key(cold: &ColdStore, call: &SourceCall, outages: &OutageLog) -> bool {
     let start = call.key_start();
     let api_keys = cold.api_keys();
@@ -37,7 +38,7 @@ pub async fn register_key(cold: &ColdStore, call: &SourceCall, outages: &OutageL
     false
 }
 
-/// Registers unregistered keys periodically.
+/// The periodic registration of keys that have not been registered yet.
 pub struct KeyRegistration {
     hot: HotStore,
     cold: ColdStore,
@@ -60,7 +61,7 @@ impl KeyRegistration {
         }
     }
 
-    /// Returns the log of registrations.
+    /// Returns the failure log of the registrations.
     pub fn outages(&self) -> &OutageLog {
         &self.outages
     }
@@ -75,13 +76,14 @@ impl KeyRegistration {
         let (hot, cold, outages) = (self.hot.clone(), self.cold.clone(), self.outages.clone());
         let rejections = Arc::clone(&self.rejections);
         self.task = Some(tokio::spawn(async move {
-            outages.record(&register_all(&hot, &cold, &rejections).await);
+            outages.record(&register_batch(&hot, &cold, &rejections).await);
         }));
     }
 }
 
-/// Registers all keys. If it is interrupted, a key is registered again without effect.
-async fn register_all(
+/// Registers some of the keys that have not been registered yet. After an interruption, registering
+/// a key again has no effect.
+async fn register_batch(
     hot: &HotStore,
     cold: &ColdStore,
     rejections: &LogBudget,
@@ -96,7 +98,7 @@ async fn register_all(
                         %error,
                         host = %key.host,
                         suppressed,
-                        "Postgres rejected a key: it is not registered"
+                        "Postgres rejected a key; it will not be registered"
                     );
                 }
             }

@@ -1,9 +1,9 @@
-//! Samples of an upstream service: called when a caller requests a host, while a subscriber watches
-//! it, and once per period for every known host.
+//! Samples hosts by calling an upstream service. A host is sampled when a caller requests it,
+//! repeatedly while a client watches it, and once per period if it has an accepted key.
 //!
 //! Redis stores each request until the outcome of its call is recorded. The start of a call is
-//! recorded first, so that after a crash of the leader the next one repeats the call once the call
-//! interval is over.
+//! recorded first, so that if the leader crashes, the next leader repeats the call after the call
+//! interval.
 
 mod chartbeat;
 mod key_registration;
@@ -33,42 +33,43 @@ use crate::{
     metrics as names,
 };
 
-/// The interval of checks for requested hosts.
+/// The interval between two checks for requested hosts.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// The interval of checks for watched hosts.
+/// The interval between two checks for watched hosts.
 const WATCHED_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a watched host, or one to be refreshed, is skipped if no call for it is possible.
+/// How long a host is skipped if no call for it is possible.
 const SKIP_DURATION: Duration = Duration::from_secs(1);
 /// The maximum number of concurrent calls, at most one per host.
 const CALLS_MAX: usize = 32;
-/// The maximum number of concurrent calls that no caller waits for.
+/// The maximum number of concurrent calls that are refreshes.
 const REFRESHES_MAX: usize = 10;
-/// The maximum number of hosts that are considered between two renewals of the lease.
+/// The maximum number of hosts from each list that one step considers, so that the lease is renewed
+/// in time.
 const DECISIONS_MAX: usize = 100;
-/// The pause after the leadership is lost, or after a failure.
+/// The pause after a loss of leadership or a failure.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A completed call.
 struct CompletedCall {
     call: SourceCall,
     result: CallResult,
-    /// When the answer arrived, by the clock of Redis.
+    /// The time when the answer arrived, according to the Redis clock.
     at: Timestamp,
     is_registered: bool,
 }
 
-/// Calls the service and publishes its answers.
+/// The sampler that calls the service and publishes its answers.
 pub struct UpstreamSampler {
     context: SamplingContext,
     chartbeat: Arc<Chartbeat>,
     calls: JoinSet<CompletedCall>,
-    /// The hosts of calls in progress, and whether each call has no waiting caller.
+    /// The hosts with a call in progress. The value is `true` if the call is a refresh.
     in_progress: HashMap<Host, bool>,
-    /// Calls whose outcome is not recorded yet.
+    /// Completed calls with outcomes that have not been recorded yet.
     completed: Vec<CompletedCall>,
     /// The earliest time of the next call for a host.
     blocked_until: HashMap<Host, Instant>,
-    /// The watched hosts and the time of their next calls.
+    /// The watched hosts and the times of their next calls.
     watched: HashMap<Host, Instant>,
     watched_read_at: Option<Instant>,
     refresh: Refresh,
@@ -101,7 +102,8 @@ impl UpstreamSampler {
         }
     }
 
-    /// Drops the state when another instance leads. It repeats the calls that are still requested.
+    /// Discards the state after another instance has become the leader. The new leader repeats the
+    /// calls that are still requested.
     fn reset(&mut self) {
         self.calls.abort_all();
         self.calls.detach_all();
@@ -113,8 +115,7 @@ impl UpstreamSampler {
         self.refresh.reset();
     }
 
-    /// Starts calls for requested hosts. Returns `false` if the leadership is lost, as do the next
-    /// two.
+    /// Starts calls for requested hosts. Returns `false` if the leadership is lost.
     async fn call_requested(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
         let mut decisions = 0;
         for host in self.context.hot.source().list_requested_hosts().await? {
@@ -140,6 +141,7 @@ impl UpstreamSampler {
         Ok(true)
     }
 
+    /// Starts calls for watched hosts. Returns `false` if the leadership is lost.
     async fn call_watched(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
         let now = Instant::now();
         if self.watched_read_at.is_none_or(|at| at + WATCHED_POLL_INTERVAL <= now) {
@@ -174,6 +176,8 @@ impl UpstreamSampler {
         Ok(true)
     }
 
+    /// Starts calls for hosts that are due for a refresh. Returns `false` if the leadership is
+    /// lost.
     async fn call_to_refresh(&mut self, leadership: &Leadership) -> Result<bool, HotError> {
         for _ in 0..DECISIONS_MAX {
             let refreshes = self.in_progress.values().filter(|is_refresh| **is_refresh).count();
@@ -198,14 +202,16 @@ impl UpstreamSampler {
                 Ok(Some(Err(CallDenied::Paused(left)))) => {
                     self.refresh.put_back(host, left.max(SKIP_DURATION));
                 }
-                // No call is possible for a host without an accepted key.
+                // If no call was started, the host has no accepted key or was already refreshed in
+                // this period.
                 Ok(Some(Ok(()) | Err(CallDenied::NothingToDo))) => {}
             }
         }
         Ok(true)
     }
 
-    /// Starts a call for a host if it is allowed now.
+    /// Starts a call for a host if Redis currently allows the call. Otherwise, returns why the call
+    /// was denied.
     async fn call(
         &mut self,
         host: &Host,
@@ -217,7 +223,7 @@ impl UpstreamSampler {
             Ok(call) => call,
             Err(denied) => return Ok(Err(denied)),
         };
-        // Killed here: no call is made, and the next leader makes one after the call interval.
+        // If the process is killed here, the next leader makes the call after the call interval.
         let (chartbeat, cold, started) =
             (Arc::clone(&self.chartbeat), cold.clone(), Instant::now());
         let outages = self.key_registration.outages().clone();
@@ -232,7 +238,7 @@ impl UpstreamSampler {
         Ok(Ok(()))
     }
 
-    /// Records the outcomes of completed calls. A call whose outcome cannot be recorded is
+    /// Records the outcomes of completed calls. If an outcome cannot be recorded, the call is
     /// repeated.
     async fn record_completed(&mut self, leadership: &Leadership) -> Result<(), HotError> {
         while let Some(completed) = self.calls.try_join_next() {
@@ -250,8 +256,8 @@ impl UpstreamSampler {
         Ok(())
     }
 
-    /// Publishes the sample of a call, then records its outcome. If that is interrupted, the call
-    /// is repeated; a caller that polls in the meantime sees the sample.
+    /// Publishes the sample of a call, then records its outcome. If the process is killed in
+    /// between, the call is repeated, and a caller that polls in the meantime sees the sample.
     async fn record(
         &mut self,
         completed: CompletedCall,
@@ -279,9 +285,9 @@ impl UpstreamSampler {
 }
 
 impl LeaderJob for UpstreamSampler {
-    const DESCRIPTION: &'static str = "sample the visitors of Chartbeat";
+    const DESCRIPTION: &'static str = "sample visitors with Chartbeat";
 
-    /// Records the outcomes of calls and starts those that are due.
+    /// Records the outcomes of completed calls, and starts the calls that are due.
     async fn step(&mut self, leadership: &mut Leadership) -> Result<Duration, HotError> {
         if let Role::Standby(expires_in) = leadership.role().await? {
             self.reset();
@@ -294,7 +300,7 @@ impl LeaderJob for UpstreamSampler {
         self.key_registration.spawn_if_due();
         let now = Instant::now();
         self.blocked_until.retain(|_, until| *until > now);
-        // If one list cannot be read, the calls for the other one continue.
+        // If one list cannot be read, the calls for the other lists continue.
         let requested = self.call_requested(leadership).await;
         let requested = self.steps.isolate("requested hosts", requested, HotError::is_rejection)?;
         let watched = self.call_watched(leadership).await;
@@ -305,7 +311,8 @@ impl LeaderJob for UpstreamSampler {
         Ok(if is_leader { POLL_INTERVAL } else { RETRY_INTERVAL })
     }
 
-    /// Returns early when a call completes, since callers wait for its outcome.
+    /// Waits for `pause`. Returns early if a call completes, because a client may be waiting for
+    /// the outcome.
     async fn wait(&mut self, pause: Duration) {
         tokio::select! {
             completed = self.calls.join_next(), if !self.calls.is_empty() => {
@@ -323,7 +330,7 @@ impl LeaderJob for UpstreamSampler {
 
     async fn finish(&mut self, leadership: &mut Leadership) {
         if let Err(error) = self.record_completed(leadership).await {
-            warn!(%error, "cannot record the last outcomes of upstream calls; they are repeated");
+            warn!(%error, "cannot record the outcomes of the last calls; the calls will be repeated");
         }
         leadership.release().await;
     }

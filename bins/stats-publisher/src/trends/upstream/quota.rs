@@ -7,16 +7,17 @@ use hyper::{
     header::{HeaderName, RETRY_AFTER},
 };
 
-/// The number of remaining calls.
+/// The header with the number of remaining calls.
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// The pause if the service does not specify one.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(60);
-/// The maximum pause, regardless of the service.
+/// The maximum pause, even if the service requests a longer one.
 const PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 /// The minimum pause.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Returns the pause that a response requests: with the status 429, or if no calls remain.
+/// Returns the pause that a response requests. A response requests a pause if its status is 429 or
+/// if no calls remain.
 pub fn find_pause(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let is_exhausted = text(REMAINING).is_some_and(|left| left.parse() == Ok(0_u64));

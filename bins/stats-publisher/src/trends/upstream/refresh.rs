@@ -1,7 +1,8 @@
-//! The refresh: every known host is sampled at least once per period of the clock.
+//! Schedules refreshes. Every known host with an accepted key is due once per clock period, unless
+//! it has already been sampled in the period.
 //!
-//! Redis records that a host was sampled in a period. A new leader considers all hosts of the
-//! period again and calls only for those that were not sampled.
+//! Redis records which hosts have been sampled in a period. A new leader considers all hosts again,
+//! but calls the service only for hosts that have not been sampled in the period.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,27 +14,27 @@ use tracing::debug;
 
 use crate::schedule::Schedule;
 
-/// The pause after the hosts could not be listed.
+/// The pause after a failure to list the hosts.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 type HostQuery = JoinHandle<Result<Vec<Host>, ColdError>>;
 
-/// The hosts that are to be sampled in the current period.
+/// The hosts to be sampled in the current period.
 pub struct Refresh {
     cold: ColdStore,
     schedule: Schedule,
-    /// The start of the period whose hosts are listed.
+    /// The start of the period for which the hosts were listed.
     period: Option<Timestamp>,
     /// The remaining hosts and the earliest times of their calls.
     remaining: VecDeque<(Host, Instant)>,
-    /// The query of the hosts in progress, and its period.
+    /// The host query in progress, and the start of its period.
     query: Option<(Timestamp, HostQuery)>,
     retry_at: Instant,
     outages: OutageLog,
 }
 
 impl Refresh {
-    /// Creates a refresh of the hosts in Postgres once per `period`.
+    /// Creates a refresh that lists the hosts in Postgres once per `period`.
     pub fn new(cold: ColdStore, period: Duration) -> Self {
         Self {
             cold,
@@ -46,13 +47,14 @@ impl Refresh {
         }
     }
 
-    /// Starts over, after another instance was the leader.
+    /// Discards the state after another instance has become the leader.
     pub fn reset(&mut self) {
         (self.period, self.query) = (None, None);
         self.remaining.clear();
     }
 
-    /// Removes and returns a host that is due, with the start of the period.
+    /// Removes and returns a host that is due, with the start of the period. Returns `None` if no
+    /// host is due.
     pub async fn next(&mut self, now: Timestamp) -> Option<(Host, Timestamp)> {
         self.list_hosts(self.schedule.interval_start(now)).await;
         let period = self.period?;
@@ -66,12 +68,12 @@ impl Refresh {
         None
     }
 
-    /// Puts back a host, to be returned after `wait`.
+    /// Puts back a host, which is due again after `wait`.
     pub fn put_back(&mut self, host: Host, wait: Duration) {
         self.remaining.push_back((host, Instant::now() + wait));
     }
 
-    /// Lists the hosts once per period, without waiting for Postgres.
+    /// Queries the hosts once per period and stores the result, without waiting for Postgres.
     async fn list_hosts(&mut self, period: Timestamp) {
         if let Some((of, query)) = self.query.take_if(|(_, query)| query.is_finished()) {
             match query.await {
@@ -85,7 +87,7 @@ impl Refresh {
                         self.retry_at = Instant::now() + RETRY_INTERVAL;
                     }
                 }
-                Err(error) => debug!(%error, "the query of the hosts was canceled; retrying"),
+                Err(error) => debug!(%error, "the host query was canceled; retrying"),
             }
         }
         let is_due = self.period != Some(period) && self.query.is_none();

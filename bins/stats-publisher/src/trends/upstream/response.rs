@@ -1,12 +1,13 @@
-//! The response body of Chartbeat, in the first or the third API version.
+//! The response body from Chartbeat, in version 1 or version 3 of its API.
 
 use std::collections::HashMap;
 
 use mayfly_core::{PagePath, PageVisitors, Sample, limits::TITLE_CHARS_MAX};
 use serde::Deserialize;
 
-/// `[{"i":"Title","path":"/","visitors":1}]`, or
-/// `{"pages":[{"path":"/","title":"Title","stats":{"people":1}}]}`. Other fields are ignored.
+/// A response body: `[{"i":"Title","path":"/","visitors":1}]` in version 1, or
+/// `{"pages":[{"path":"/","title":"Title","stats":{"people":1}}]}` in version 3. Other fields are
+/// ignored.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Body {
@@ -33,19 +34,19 @@ struct Stats {
     people: u32,
 }
 
-/// The visitors of the pages of a host.
+/// The visitors to the pages of a host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Pages {
-    /// The visitors of all pages of the response.
+    /// The total number of visitors to the pages in the response, including omitted pages.
     pub visitors: u64,
-    /// The visitors of the top pages, in the order of a sample.
+    /// The top pages with their visitors, in the order of [`Sample::rank`].
     pub pages: Vec<PageVisitors>,
 }
 
-/// Parses a response body. Returns `None` if it is invalid.
+/// Parses a response body. Returns `None` if the body is invalid or a path is empty.
 ///
-/// Pages with the same path are added up. A page with an invalid path (too long, or with control
-/// characters) is counted and omitted.
+/// The visitor counts of pages with the same path are added up. A page with an otherwise invalid
+/// path (too long, or with control characters) is omitted, but its visitors count toward the total.
 pub fn parse_pages(body: &[u8]) -> Option<Pages> {
     let all: Vec<_> = match serde_json::from_slice(body).ok()? {
         Body::First(pages) => {
@@ -75,7 +76,8 @@ pub fn parse_pages(body: &[u8]) -> Option<Pages> {
     Some(Pages { visitors, pages })
 }
 
-/// Makes a title valid: removes control characters and truncates it.
+/// Makes a title valid: removes its control characters and truncates it. Returns `None` if nothing
+/// remains.
 fn clean_title(title: &str) -> Option<String> {
     let clean: String = title.chars().filter(|c| !c.is_control()).take(TITLE_CHARS_MAX).collect();
     (!clean.is_empty()).then_some(clean)

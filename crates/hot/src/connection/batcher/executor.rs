@@ -11,10 +11,10 @@ use crate::connection::{HotError, HotStore};
 pub(crate) trait BatchCommand: Send + Sync + 'static {
     /// The request of one caller.
     type Request: Send + Sync + 'static;
-    /// The response to that caller.
+    /// The response to the caller.
     type Response: Send + 'static;
 
-    /// Executes a batch and returns one response per request, in the same order.
+    /// Executes a batch and returns one response per request, in the order of the requests.
     fn execute(
         &self,
         connection: &mut Connection,
@@ -22,14 +22,15 @@ pub(crate) trait BatchCommand: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Response>, RedisError>> + Send;
 }
 
-/// Executes batches, one at a time.
+/// An executor that runs one batch at a time.
 pub(super) trait Execute: Send + 'static {
     /// The request of one caller.
     type Request: Send + Sync + 'static;
-    /// The response to that caller.
+    /// The response to the caller.
     type Response: Send + 'static;
 
-    /// Executes a batch until the deadline and returns one response per request, in the same order.
+    /// Executes a batch and returns one response per request, in the order of the requests. Returns
+    /// an error if the batch is not complete at the deadline.
     fn execute(
         &mut self,
         requests: &[Self::Request],
@@ -37,14 +38,15 @@ pub(super) trait Execute: Send + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Response>, HotError>> + Send;
 }
 
-/// A pooled connection that was idle for longer is checked before it is used again.
+/// The idle time after which an executor returns its connection to the pool, which validates or
+/// replaces the connection before its next use.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
 
-/// Executes batches of a command on Redis.
+/// An executor of batches of one command on Redis.
 pub(super) struct RedisExecutor<C> {
     store: HotStore,
     command: Arc<C>,
-    /// The connection of the last batch, and the time at which that batch ended.
+    /// The connection that the last batch used, and the time at which that batch ended.
     connection: Option<(Connection, Instant)>,
 }
 
@@ -66,7 +68,6 @@ impl<C: BatchCommand> Execute for RedisExecutor<C> {
     ) -> Result<Vec<C::Response>, HotError> {
         let mut connection = match self.connection.take() {
             Some((connection, used_at)) if used_at.elapsed() < IDLE_UNCHECKED_MAX => connection,
-            // Return it to the pool, which validates connections before they are used.
             idle => {
                 drop(idle);
                 self.store.connection_until(deadline).await?

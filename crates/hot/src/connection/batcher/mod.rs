@@ -1,21 +1,23 @@
-//! A batcher: combines concurrent requests into one round trip without delaying any of them, and
-//! refuses requests that it could not send in time.
+//! A batcher combines concurrent requests into one round trip. It never waits for more requests to
+//! arrive, and refuses requests that it could not send in time.
 //!
 //! While a round trip is in flight, new requests queue up for the next one. Batches grow under
-//! load, which lowers the cost per request; without load each request is sent immediately on its
+//! load, which lowers the cost per request. Without load, each request is sent immediately on its
 //! own.
 //!
-//! Under overload, a queue with a deadline per request would execute only requests whose callers
+//! Under overload, a queue without a limit on the wait would mostly execute requests whose callers
 //! have given up. Therefore:
 //!
-//! - A request is refused when its expected wait exceeds `redis.queue_timeout`. The expected wait is
-//!   the queued weight divided by the measured service rate.
-//! - A request that nevertheless waits for longer is removed from the queue and never sent.
-//! - A request that was sent is never abandoned: its caller waits for the outcome until the deadline
-//!   of the round trip, `redis.timeout` after its oldest request was submitted. At least half of that
-//!   time is left when it is sent.
-//! - A batch has a maximum weight, and small and large requests have separate queues, each with a
-//!   round trip of its own, so that small requests do not wait behind large ones.
+//! - A request is refused if its expected wait exceeds the queue timeout, which is
+//!   `redis.queue_timeout` but at most half of `redis.timeout`. The wait is predicted from the
+//!   queued weight and the measured duration of round trips.
+//! - A request that nevertheless waits longer than the queue timeout is removed from the queue and
+//!   never sent.
+//! - The caller of a request that has been sent waits for the outcome at most until the deadline of
+//!   the round trip, which is `redis.timeout` after the oldest request in the batch was submitted.
+//!   At least half of `redis.timeout` is left when the round trip begins.
+//! - A batch has a maximum weight. Small and large requests have separate queues and separate round
+//!   trips, so that small requests do not wait behind large ones.
 
 mod executor;
 mod queue;
@@ -36,15 +38,16 @@ use self::{
 };
 use crate::connection::{HotError, HotStore};
 
-/// A request is small if it weighs at most this part of a batch.
+/// A request is small if its weight is at most the maximum weight of a batch divided by this
+/// number.
 const SMALL_PART: usize = 16;
 
-/// The limits of each queue of a batcher and of its batches.
+/// The limits for each queue of a batcher and for its batches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchLimits {
-    /// The maximum number of requests that wait.
+    /// The maximum number of waiting requests.
     pub waiting_requests: usize,
-    /// The maximum weight of all requests that wait. A single request may weigh more.
+    /// The maximum total weight of the waiting requests. A single request may weigh more.
     pub waiting_weight: usize,
     /// The maximum weight of a batch. A single request may weigh more.
     pub batch_weight: usize,
@@ -60,17 +63,17 @@ impl From<&IngestSettings> for BatchLimits {
     }
 }
 
-/// The time limits of a request.
+/// The time limits for a request.
 #[derive(Debug, Clone, Copy)]
 struct TimeLimits {
-    /// How long a request may wait before it is sent.
+    /// The maximum time that a request waits before it is sent.
     queue: Duration,
-    /// How long its caller waits in total.
+    /// The maximum time that the caller waits in total.
     total: Duration,
 }
 
-/// Submits requests `Q`, which have responses `R`, to two batch workers. Cheap to clone. The workers
-/// exit when the last clone is dropped.
+/// A handle that submits requests `Q` to two batch workers and receives responses `R`. Cheap to
+/// clone. The workers exit when the last clone is dropped.
 pub(crate) struct Batcher<Q, R> {
     queues: Arc<Queues<Q, R>>,
 }
@@ -81,7 +84,7 @@ impl<Q, R> Clone for Batcher<Q, R> {
     }
 }
 
-/// The queues of small and of large requests.
+/// The queues of small requests and of large requests.
 struct Queues<Q, R> {
     small: Arc<RequestQueue<Q, R>>,
     large: Arc<RequestQueue<Q, R>>,
@@ -121,17 +124,18 @@ impl<Q: Send + Sync + 'static, R: Send + 'static> Batcher<Q, R> {
         Self { queues: Arc::new(Queues { small, large, small_weight_max }) }
     }
 
-    /// Submits a request and waits for its response. `weight` is the share of a batch that the
-    /// request takes up.
+    /// Submits a request and waits for its response. `weight` counts toward the limits of the queue
+    /// and of the batch.
     ///
     /// # Errors
-    /// [`HotError::Overloaded`] if the request was not sent.
+    /// [`HotError::Overloaded`] if the request was not sent because of overload.
     pub(crate) async fn submit(&self, request: Q, weight: usize) -> Result<R, HotError> {
         let response = self.queue_for(weight).push(request, weight)?;
         response.await.unwrap_or_else(|_| Err(queue::stopped()))
     }
 
-    /// Returns an error if a request of this weight would be refused now.
+    /// Returns an error if a request of this weight would be refused now. Counts the refusal,
+    /// unless the queue is closed.
     pub(crate) fn check_capacity(&self, weight: usize) -> Result<(), HotError> {
         self.queue_for(weight).check(weight)
     }

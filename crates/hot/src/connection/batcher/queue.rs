@@ -16,20 +16,20 @@ pub(super) type Response<R> = oneshot::Receiver<Result<R, HotError>>;
 /// The sender of a response.
 pub(super) type Responder<R> = oneshot::Sender<Result<R, HotError>>;
 
-/// The requests that wait for the next round trip.
+/// The queue of the requests that wait for the next round trip.
 pub(super) struct RequestQueue<Q, R> {
     limits: BatchLimits,
     time: TimeLimits,
     state: Mutex<State<Q, R>>,
-    /// Wakes the worker up.
+    /// Wakes the worker.
     arrival: Notify,
 }
 
 struct State<Q, R> {
     pending: VecDeque<Pending<Q, R>>,
-    /// The weight of the pending requests.
+    /// The total weight of the pending requests.
     weight: usize,
-    /// The beginning and the weight of the current round trip.
+    /// The start time and the total weight of the current round trip.
     round_trip: Option<(Instant, usize)>,
     service_time: ServiceTime,
     is_closed: bool,
@@ -42,21 +42,21 @@ struct Pending<Q, R> {
     responder: Responder<R>,
 }
 
-/// Requests to be executed in one round trip.
+/// The requests of one round trip.
 pub(super) struct Batch<Q, R> {
     pub(super) requests: Vec<Q>,
-    /// The sender of the response to each request.
+    /// The senders of the responses, in the order of the requests.
     pub(super) responders: Vec<Responder<R>>,
     /// The time at which the round trip times out.
     pub(super) deadline: Instant,
 }
 
-/// Returns the error of requests whose worker stopped.
+/// Returns the error for requests to a worker that has stopped.
 pub(super) fn stopped() -> HotError {
-    HotError::Unavailable("the batch worker stopped".to_owned())
+    HotError::Unavailable("the batch worker has stopped".to_owned())
 }
 
-/// Returns the error of a request that is not sent, and counts it.
+/// Counts a refused request and returns the error for its caller.
 fn refuse(reason: &'static str) -> HotError {
     metrics::counter!(names::REQUESTS_SHED_TOTAL, "reason" => reason).increment(1);
     HotError::Overloaded
@@ -83,7 +83,7 @@ impl<Q, R> RequestQueue<Q, R> {
         self.admit(&state, weight, now)?;
         state.weight += weight;
         state.pending.push_back(Pending { request, weight, submitted_at: now, responder });
-        // A worker whose round trip is in flight checks the queue when that completes.
+        // A worker with a round trip in flight checks the queue when the round trip ends.
         let is_idle = state.round_trip.is_none();
         drop(state);
         if is_idle {
@@ -92,7 +92,8 @@ impl<Q, R> RequestQueue<Q, R> {
         Ok(response)
     }
 
-    /// Returns an error if a request of this weight would be refused now.
+    /// Returns an error if a request of this weight would be refused now. Counts the refusal,
+    /// unless the queue is closed.
     pub(super) fn check(&self, weight: usize) -> Result<(), HotError> {
         self.admit(&self.state.lock(), weight, Instant::now())
     }
@@ -113,8 +114,8 @@ impl<Q, R> RequestQueue<Q, R> {
         Ok(())
     }
 
-    /// Waits for requests and returns those of the next round trip, which begins now. Returns `None`
-    /// if the queue is closed.
+    /// Waits for requests, begins the next round trip and returns its batch. Returns `None` once
+    /// the queue is closed.
     pub(super) async fn next_batch(&self) -> Option<Batch<Q, R>> {
         loop {
             {
@@ -130,8 +131,9 @@ impl<Q, R> RequestQueue<Q, R> {
         }
     }
 
-    /// Takes requests up to the maximum weight, without those that waited for too long or whose
-    /// caller disconnected.
+    /// Begins a round trip with the oldest requests up to the maximum weight, but with at least one
+    /// request. Refuses requests that have waited too long, and drops requests from callers that
+    /// have disconnected. Returns `None` if no request is left.
     fn take_batch(&self, state: &mut State<Q, R>, now: Instant) -> Option<Batch<Q, R>> {
         self.remove_expired(state, now);
         let (mut requests, mut responders) = (Vec::new(), Vec::new());
@@ -160,7 +162,7 @@ impl<Q, R> RequestQueue<Q, R> {
         Some(Batch { requests, responders, deadline: oldest + self.time.total })
     }
 
-    /// Ends the current round trip. Only a completed one is measured.
+    /// Ends the current round trip, and records its duration if it completed.
     pub(super) fn end_round_trip(&self, is_completed: bool) {
         let mut state = self.state.lock();
         if let Some((began, weight)) = state.round_trip.take()
@@ -170,14 +172,14 @@ impl<Q, R> RequestQueue<Q, R> {
         }
     }
 
-    /// Returns when to call [`Self::expire`] next.
+    /// Returns the time at which to call [`Self::expire`] next.
     pub(super) fn next_expiry(&self) -> Instant {
         let state = self.state.lock();
         let oldest = state.pending.front().map_or_else(Instant::now, |one| one.submitted_at);
         oldest + self.time.queue
     }
 
-    /// Removes the requests that waited for too long.
+    /// Refuses the requests that have waited too long.
     pub(super) fn expire(&self) {
         self.remove_expired(&mut self.state.lock(), Instant::now());
     }
@@ -209,13 +211,13 @@ impl<Q, R> State<Q, R> {
         Some(first)
     }
 
-    /// Returns how long a request that is submitted now is expected to wait.
+    /// Returns the expected time that a request submitted now waits before it is sent.
     fn expected_wait(&self, wait_max: Duration, now: Instant) -> Duration {
         let queued = self.service_time.estimate(self.weight);
         let Some((began, weight)) = self.round_trip else { return queued };
         let elapsed = now - began;
         if elapsed > wait_max {
-            // Redis does not respond, or responds much later than expected.
+            // Redis is not responding, or the round trip is taking longer than the maximum wait.
             return elapsed;
         }
         self.service_time.estimate_round_trip(weight).saturating_sub(elapsed).saturating_add(queued)

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// The weight of a new measurement in the average.
+/// The share of a new measurement in the average.
 const NEW_PART: f64 = 0.25;
 
 /// The average time per unit of weight, from which the duration of a round trip is predicted.
 ///
-/// A batch that is not full counts as a full one: most of its duration does not depend on its
-/// weight. The prediction is therefore optimistic until batches are full. That is the safe
-/// direction, because a request that waits for too long is not sent.
+/// A batch that is not full counts as full, because most of its duration does not depend on its
+/// weight. Therefore the prediction is optimistic until batches are full. An optimistic prediction
+/// is safe, because a request that waits too long is not sent.
 #[derive(Debug)]
 pub(super) struct ServiceTime {
     full_weight: usize,
@@ -17,7 +17,7 @@ pub(super) struct ServiceTime {
 }
 
 impl ServiceTime {
-    /// Creates the measurement for batches of at most `full_weight`.
+    /// Creates an average without measurements. A batch is full at `full_weight`.
     pub(super) fn new(full_weight: usize) -> Self {
         Self { full_weight, seconds_per_weight: None }
     }
@@ -29,12 +29,14 @@ impl ServiceTime {
         self.seconds_per_weight = Some(average);
     }
 
-    /// Returns the expected duration of a round trip of this weight; zero if none was measured.
+    /// Returns the expected duration of a round trip with this weight; zero if no round trip has
+    /// been measured.
     pub(super) fn estimate_round_trip(&self, weight: usize) -> Duration {
         self.estimate(weight.max(self.full_weight))
     }
 
-    /// Returns the expected time to execute requests of this weight that share full batches.
+    /// Returns the expected time to execute requests with this total weight in full batches; zero
+    /// if no round trip has been measured.
     pub(super) fn estimate(&self, weight: usize) -> Duration {
         let seconds = self.seconds_per_weight.unwrap_or_default() * to_f64(weight);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

@@ -1,4 +1,4 @@
-//! The batcher under load, with a simulated store and a simulated clock.
+//! Tests for the batcher under load, with a simulated store and a simulated clock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,22 +14,23 @@ use super::*;
 
 const TIME: TimeLimits =
     TimeLimits { queue: Duration::from_millis(250), total: Duration::from_millis(750) };
-/// A request of at most 6 is small.
+/// A request with a weight of at most 6 is small.
 const LIMITS: BatchLimits =
     BatchLimits { waiting_requests: 10_000, waiting_weight: 100_000, batch_weight: 100 };
-/// The duration of every round trip, and in addition for each unit of weight.
+/// The fixed duration of a round trip.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
+/// The additional duration of a round trip per unit of weight.
 const PER_WEIGHT: Duration = Duration::from_micros(100);
-/// The precision of the clock.
+/// The tolerance for imprecise timers.
 const TICK: Duration = Duration::from_millis(2);
 
 /// A request: its number and weight.
 type Item = (u32, usize);
 
-/// A store that executes one batch after the other, like Redis.
+/// A store that executes one batch at a time, like Redis.
 #[derive(Default)]
 struct FakeStore {
-    /// The numbers of the requests of each executed batch.
+    /// The numbers of the requests in each executed batch.
     executed: Mutex<Vec<Vec<u32>>>,
     /// The additional duration of each round trip in ms.
     delay_ms: AtomicU32,
@@ -50,7 +51,7 @@ impl Execute for FakeExecutor {
     ) -> Result<Vec<u32>, HotError> {
         let weight: usize = requests.iter().map(|(_, weight)| weight).sum();
         let numbers: Vec<u32> = requests.iter().map(|(number, _)| *number).collect();
-        assert!(!numbers.contains(&PANIC), "on purpose");
+        assert!(!numbers.contains(&PANIC), "deliberate panic");
         // A sent request is executed even after its deadline.
         self.0.executed.lock().push(numbers.clone());
         let execution = async {
@@ -83,7 +84,7 @@ fn start(limits: BatchLimits) -> (Batcher<Item, u32>, Arc<FakeStore>) {
     (batcher, store)
 }
 
-/// The result of a request and how long its caller waited for it.
+/// The result of a request, and the time that its caller waited.
 type Answer = (Result<u32, HotError>, Duration);
 
 async fn submit(batcher: &Batcher<Item, u32>, number: u32, weight: usize) -> Answer {
@@ -159,10 +160,10 @@ async fn overload_does_not_lower_goodput_and_accepted_requests_are_executed() {
     const BATCH: Duration = Duration::from_millis(11);
     let (batcher, store) = start(LIMITS);
     let duration = Duration::from_secs(10);
-    // Ten requests per batch at most: this is four times as many.
+    // A batch contains at most ten requests, so the load is four times the capacity.
     let answers = load(&batcher, WEIGHT, BATCH / 40, duration).await;
     let accepted = accepted(&answers);
-    assert_eq!(accepted.len(), store.executed(), "executed for callers that did not learn it");
+    assert_eq!(accepted.len(), store.executed(), "only accepted requests are executed");
     let possible = duration.div_duration_f64(BATCH) * 10.0;
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let goodput = accepted.len() as f64 / possible;
@@ -183,8 +184,8 @@ async fn small_requests_do_not_wait_behind_large_ones() {
     let small = load(&batcher, 1, Duration::from_millis(3), duration);
     let (large, small) = tokio::join!(large, small);
     assert_eq!(accepted(&small).len(), small.len(), "all small requests are accepted");
-    let slowest = small.iter().map(|(_, waited)| *waited).max().expect("some");
-    // One round trip of each kind is in flight, and one of each precedes the next.
+    let slowest = small.iter().map(|(_, waited)| *waited).max().expect("a request");
+    // At worst, a small request waits for two large and two small round trips, including its own.
     assert!(slowest < Duration::from_millis(100), "{slowest:?}");
     assert_eq!(accepted(&large).len() + small.len(), store.executed());
     let possible = duration.div_duration_f64(Duration::from_millis(45));
@@ -205,7 +206,7 @@ async fn burst_after_light_load_is_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_that_waited_for_too_long_is_never_sent() {
+async fn request_that_waited_too_long_is_never_sent() {
     let (batcher, store) = start(LIMITS);
     store.set_delay(TIME.queue * 2);
     let first = submit(&batcher, 0, 1);
@@ -239,7 +240,7 @@ async fn sent_request_receives_its_outcome_after_the_queue_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_wait_for_a_store_that_does_not_respond_for_a_limited_time() {
+async fn callers_of_an_unresponsive_store_wait_for_a_limited_time() {
     let (batcher, store) = start(LIMITS);
     store.set_delay(Duration::from_secs(3_600));
     let answers = load(&batcher, 1, Duration::from_millis(10), Duration::from_secs(5)).await;
@@ -253,7 +254,7 @@ async fn callers_wait_for_a_store_that_does_not_respond_for_a_limited_time() {
         assert!(*waited <= TIME.total + TICK, "{waited:?}");
     }
     assert_eq!(timeouts, store.executed(), "only sent requests have an unknown outcome");
-    // Requests are refused immediately once the store does not respond for the queue timeout.
+    // Once the store has not responded for the queue timeout, requests are refused immediately.
     let immediate = answers.iter().filter(|(_, waited)| waited.is_zero()).count();
     assert!(immediate * 2 > answers.len(), "{immediate} of {}", answers.len());
 }
@@ -263,7 +264,7 @@ async fn outage_does_not_affect_later_requests() {
     let (batcher, store) = start(LIMITS);
     store.set_delay(Duration::from_millis(600));
     for number in 0..20 {
-        submit(&batcher, number, 1).await.0.expect("slow, and within the timeout");
+        submit(&batcher, number, 1).await.0.expect("slow but within the timeout");
     }
     store.set_delay(Duration::ZERO);
     let interval = Duration::from_millis(1);
@@ -279,7 +280,7 @@ async fn number_and_weight_of_waiting_requests_are_bounded() {
     let answers = join_all((0..4).map(|number| submit(&batcher, number, 1))).await;
     assert_eq!(accepted(&answers).len(), 2);
     assert!(answers[2..].iter().all(is_overloaded), "{answers:?}");
-    // A single request may weigh more.
+    // A single request may weigh more than the maximum.
     let answers = join_all((4..6).map(|number| submit(&batcher, number, 400))).await;
     assert_eq!(accepted(&answers).len(), 1);
     assert!(is_overloaded(&answers[1]), "{answers:?}");

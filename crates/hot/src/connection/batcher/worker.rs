@@ -10,7 +10,7 @@ use super::{
 };
 use crate::connection::HotError;
 
-/// Executes the requests of a queue, one round trip at a time.
+/// A worker that executes the requests of a queue, one round trip at a time.
 pub(super) struct BatchWorker<E: Execute> {
     queue: Arc<RequestQueue<E::Request, E::Response>>,
     executor: E,
@@ -51,7 +51,7 @@ impl<E: Execute> BatchWorker<E> {
 }
 
 impl<E: Execute> Drop for BatchWorker<E> {
-    /// Closes the queue, also after a panic: nothing would execute its requests.
+    /// Closes the queue, even after a panic, because no worker is left to execute its requests.
     fn drop(&mut self) {
         self.queue.close();
     }

@@ -6,7 +6,7 @@ use mayfly_core::Clock;
 
 use crate::TestStore;
 
-/// The duration of a reading on a busy machine.
+/// The maximum duration of a clock reading on a busy machine.
 const SLACK: Duration = Duration::from_secs(20);
 
 #[tokio::test]

@@ -54,7 +54,8 @@ impl Drop for Watch {
     }
 }
 
-/// Starts a server and expects that its health check names the cause.
+/// Starts a server and waits until the health check reports Redis as down for a reason that
+/// contains `text`.
 async fn expect_unusable(arguments: &[&str], text: &str) {
     let server = Server::start(arguments).await;
     Watch::start(server.store(&[]), true).expect_down("redis", text).await;
@@ -155,7 +156,7 @@ async fn user_without_one_of_the_commands_that_any_service_uses_is_down() {
         ("-xreadgroup", "(XREADGROUP)"),
         ("-xgroup|setid", "(XGROUP)"),
         ("-memory", "(MEMORY)"),
-        // The category of commands that hosted offers exclude.
+        // The command category that hosted Redis services often exclude.
         ("-@dangerous", "info"),
     ] {
         set_rights(right).await;
@@ -163,7 +164,7 @@ async fn user_without_one_of_the_commands_that_any_service_uses_is_down() {
         set_rights("+@all").await;
         Watch::start(server.store(&[]), false).expect_up("redis").await;
     }
-    // As OPERATIONS.md states.
+    // The minimum rights that OPERATIONS.md states.
     let minimum = ["~mayfly:*", "&mayfly:*", "+@all", "-@admin", "-@dangerous", "+info"];
     let user = ["ACL", "SETUSER", "app", "reset", "on", ">pw"].iter().chain(&minimum);
     server.query::<()>(&user.copied().collect::<Vec<_>>()).await;

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use super::server::Server;
 use crate::{TestStore, plays::write_request};
 
-/// More calls than the pool has connections that can be validated in turn within the timeout.
+/// The number of concurrent calls. Validating this many broken connections one after another would
+/// exceed the timeout.
 const CALLS: usize = 8;
 
 async fn call_concurrently(hot: &HotStore) -> Vec<Result<(), HotError>> {

@@ -1,4 +1,4 @@
-//! A Redis server of one test.
+//! A Redis server for one test.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::eventually;
 use crate::TestStore;
 
-/// A server that is killed when this is dropped or when the test process is killed.
+/// A server that is killed when this value is dropped or when the test process is killed.
 pub(super) struct Server {
     process: Child,
     port: ReservedPort,
@@ -23,7 +23,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server with additional arguments and returns when it accepts connections.
+    /// Starts a server with additional arguments. Returns when the server accepts connections.
     pub(super) async fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let port = reserve_free_port().expect("a free port");
@@ -74,7 +74,7 @@ impl Server {
         TestStore::create_store(&self.url(), "mayfly", env)
     }
 
-    /// Sends a command as the default user, given as words, and returns the reply.
+    /// Sends a command, given as words, as the default user. Returns the reply.
     pub(super) async fn query<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let (command, arguments) = words.split_first().expect("a command");
         let mut connection = self.try_connect().await.expect("Redis responds");
@@ -96,11 +96,11 @@ impl Drop for Server {
     }
 }
 
-/// Runs a program and kills it as soon as the other end of the shell's standard input is closed.
+/// A shell script that runs a program and kills it when the shell's standard input is closed.
 const GUARD_SCRIPT: &str = r#""$@" </dev/null & cat; kill -KILL $!; wait"#;
 
-/// Returns the command of a server in a directory. The server is killed when the standard input of
-/// the command is closed, as [`Child::wait`] does, or when the test process is killed.
+/// Returns the command that runs a server in a directory. The server is killed when the standard
+/// input of the command is closed, which [`Child::wait`] does, or when the test process is killed.
 pub(super) fn redis_server(directory: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", GUARD_SCRIPT, "guard"]);

@@ -1,4 +1,4 @@
-//! The kinds of errors while a server is in a state in which it rejects commands.
+//! The kinds of errors from servers in states that reject commands.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ async fn call_all(hot: &HotStore) -> [Result<(), HotError>; 3] {
     ]
 }
 
-/// Checks that every failed call is temporary, and returns the causes.
+/// Asserts that the expected number of calls failed and that every failure is temporary. Returns
+/// the causes.
 #[track_caller]
 fn expect_unavailable(results: [Result<(), HotError>; 3], failures: usize) -> String {
     let errors: Vec<_> = results.into_iter().filter_map(Result::err).collect();
@@ -67,7 +68,7 @@ async fn user_without_rights_is_rejected_temporarily() {
     server.query::<()>(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "+@read", "+ping"]).await;
     server.query::<()>(&["ACL", "SETUSER", "app", "+unwatch", "+evalsha", "+script|load"]).await;
     let server = server.with_credentials("app:pw@");
-    // The first call has the right to run the script, and not to write within it.
+    // The user has the right to run the script of the first call, but not to write in the script.
     let causes = expect_unavailable(call_all(&server.store(&[])).await, 2);
     let is_named = causes.contains("can't run this command") || causes.contains("ACL failure");
     assert!(causes.contains("NOPERM") && is_named, "{causes}");
@@ -85,7 +86,7 @@ async fn wrong_or_missing_password_is_rejected_temporarily() {
     assert!(causes.contains("NOAUTH"), "{causes}");
 }
 
-/// A store with other credentials than those of its server.
+/// A server, and the credentials to use instead of the server's own.
 struct TestUrl<'a>(&'a Server, &'a str);
 
 impl TestUrl<'_> {
@@ -123,7 +124,8 @@ async fn server_with_too_many_clients_rejects_connections_temporarily() {
 async fn busy_server_rejects_everything_temporarily() {
     let server = Server::start(&["--busy-reply-threshold", "1"]).await;
     let hot = server.store(&[]);
-    // Opens the connection, since a busy server rejects the commands that set one up.
+    // Opens the connection first, because a busy server rejects the commands that set up a
+    // connection.
     for result in call_all(&hot).await {
         result.expect("Redis responds");
     }
@@ -151,7 +153,7 @@ async fn busy_server_rejects_everything_temporarily() {
 async fn full_server_rejects_writes_as_overloaded_and_serves_reads() {
     let server = Server::start(&[]).await;
     server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    // A lease is acquired also on a full server.
+    // A lease can be acquired even on a full server.
     let [_, write, read] = call_all(&server.store(&[])).await;
     assert!(matches!(write, Err(HotError::OutOfMemory)), "{write:?}");
     read.expect("reads succeed");

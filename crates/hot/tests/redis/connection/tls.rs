@@ -17,7 +17,7 @@ fn openssl(directory: &Path, arguments: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Creates an authority (`ca.pem`) and the certificate of a server that it signed.
+/// Creates a certificate authority (`ca.pem`) and a server certificate that the authority signed.
 fn create_certificates(directory: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(directory, &format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"));

@@ -175,7 +175,7 @@ async fn expired_messages_leave_an_inbox_that_has_many() {
 #[tokio::test]
 async fn request_with_thousands_of_messages_is_accepted() {
     let test = TestStore::create().await;
-    // Above the number of arguments that a Lua function can have.
+    // More than the maximum number of arguments of a Lua function.
     let messages = messages_to("kiran", 9_000);
     test.accept(&messages).await;
     let inbox: u64 = test.query(&["ZCARD", &test.keys().inbox("kiran")]).await;
@@ -198,7 +198,7 @@ async fn requests_above_the_maximum_size_of_a_batch_are_all_accepted() {
 }
 
 #[tokio::test]
-async fn more_requests_than_may_wait_are_rejected() {
+async fn requests_beyond_the_waiting_limit_are_rejected() {
     let test = TestStore::create_with(&[("MAYFLY_INGEST__WAITING_MAX", "2")]).await;
     let messages = messages_to("kiran", 3);
     let writer = test.message_writer();
@@ -222,7 +222,7 @@ async fn message_is_accepted_without_permission_to_publish() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_fails_the_write() {
+async fn key_of_the_wrong_type_fails_the_write() {
     let test = TestStore::create().await;
     test.query::<()>(&["SET", &test.keys().messages(), "x"]).await;
     let written = test.message_writer().write(write_request(&messages_to("kiran", 1))).await;

@@ -1,4 +1,4 @@
-//! Deletions, and finding messages in each place where Redis keeps them.
+//! Deletions, and finding messages in each place where Redis stores them.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn message_known_from_the_cold_store_is_deleted_without_a_copy() {
     let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
     let at = delete_now(&test, &message, Some(&message.to_json())).await;
     assert_eq!(test.find(message.id).await, Some(json_expired_at(&message, at)));
-    // It is the first entry of an epoch.
+    // The deletion is the first entry of an epoch.
     let epoch: String = test.query(&["GET", &test.keys().epoch()]).await;
     let entries = test.entries(&test.keys().messages()).await;
     assert_eq!(entries[0].1[1], ("meta".into(), format!("{epoch} request-1 00-ab-cd-01")));
@@ -88,7 +88,7 @@ async fn message_known_to_be_expired_is_not_deleted() {
 async fn deletion_never_extends_the_time_to_live() {
     let test = TestStore::create().await;
     let message = message(r#"{"username":"kiran","text":"hi","ttl":600}"#);
-    // As accepted by a process whose clock is an hour behind.
+    // As if a process with a clock that is an hour behind had accepted the message.
     let created_at = message.created_at.minus(Duration::from_secs(3_600));
     let expires_at = created_at.plus(Duration::from_secs(600));
     let message = Message { created_at, expires_at, ..message };
@@ -135,7 +135,7 @@ async fn deletion_succeeds_without_permission_to_publish() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_rejects_the_deletion_before_anything_changes() {
+async fn key_of_the_wrong_type_rejects_the_deletion_before_anything_changes() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     test.query::<()>(&["SET", &test.keys().taken(), "x"]).await;
@@ -148,7 +148,7 @@ async fn key_of_another_type_rejects_the_deletion_before_anything_changes() {
 }
 
 #[tokio::test]
-async fn inbox_of_another_type_does_not_stop_the_deletion_of_its_messages() {
+async fn inbox_of_the_wrong_type_does_not_stop_the_deletion_of_its_messages() {
     let test = TestStore::create().await;
     let message = accept_one(&test).await;
     test.overwrite(&test.keys().inbox("kiran")).await;

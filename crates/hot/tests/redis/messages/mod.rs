@@ -15,18 +15,18 @@ use uuid::Uuid;
 
 use crate::{TestStore, now, origin};
 
-/// Returns an accepted message, given its JSON as sent.
+/// Parses the JSON of a request and returns the accepted message.
 pub(crate) fn message(json: &str) -> Message {
     let message = NewMessage::from_json(json).expect("a valid message");
     message.accept(MessageId::from(Uuid::now_v7()), now())
 }
 
-/// Returns an accepted message of a channel to an inbox.
+/// Returns an accepted message on a channel for a username.
 pub(crate) fn message_in(channel: &str, username: &str) -> Message {
     message(&format!(r#"{{"channel":"{channel}","username":"{username}","text":"x"}}"#))
 }
 
-/// Returns accepted messages to an inbox, oldest first.
+/// Returns accepted messages for a username, oldest first.
 pub(crate) fn messages_to(username: &str, count: usize) -> Vec<Message> {
     (0..count).map(|n| message(&format!(r#"{{"username":"{username}","text":"{n}"}}"#))).collect()
 }
@@ -51,12 +51,12 @@ impl TestStore {
         written.expect("Redis responds")
     }
 
-    /// Writes messages, which are accepted.
+    /// Writes messages and asserts that they are accepted.
     pub(crate) async fn accept(&self, messages: &[Message]) {
         assert_eq!(self.write(messages).await, WriteOutcome::Accepted(None));
     }
 
-    /// Returns a message from its copy, the queue or the taken messages.
+    /// Returns a message from its hot copy, the queue or the taken messages.
     pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
         let finder = MessageFinder::start(&self.hot);
         finder.find_message(id).await.expect("Redis responds")
@@ -67,7 +67,7 @@ impl TestStore {
         self.has_key(&self.keys().message(id)).await
     }
 
-    /// Deletes the copies, as expiry does; the IDs stay in the inbox.
+    /// Deletes the hot copies, as expiry does. The IDs stay in the inbox.
     pub(crate) async fn let_expire(&self, messages: &[Message]) {
         for message in messages {
             self.query::<()>(&["DEL", &self.keys().message(message.id)]).await;

@@ -113,7 +113,7 @@ async fn message_that_expired_by_the_clock_of_redis_is_not_restored() {
 }
 
 #[tokio::test]
-async fn messages_of_other_inboxes_are_restored_beside_a_key_of_another_type() {
+async fn inbox_of_the_wrong_type_does_not_stop_the_restore_of_other_inboxes() {
     let test = TestStore::create().await;
     let epoch = begin_epoch(&test).await;
     test.overwrite(&test.keys().inbox("overwritten")).await;

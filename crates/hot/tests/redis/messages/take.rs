@@ -9,7 +9,7 @@ use mayfly_hot::{IdempotentRequest, InboxPage, ReplayedTake, TakeOutcome};
 use super::{expiry_of, json_expired_at, message, message_in, messages_to};
 use crate::{TestStore, is_fresh, now, origin};
 
-/// The difference of a wrong clock.
+/// The deviation of a wrong clock.
 const SKEW: Duration = Duration::from_secs(300);
 
 async fn take_with(
@@ -63,7 +63,7 @@ async fn oldest_messages_are_taken_and_expire_at_the_time_of_the_take() {
 #[tokio::test]
 async fn taken_message_never_expires_in_the_future() {
     let test = TestStore::create().await;
-    // As accepted by a process whose clock is five minutes ahead, or behind.
+    // As if processes with clocks five minutes ahead and behind had accepted the messages.
     let skewed = |at: Timestamp| {
         let message = message(r#"{"username":"kiran","text":"x"}"#);
         let life = message.expires_at.since(message.created_at);
@@ -74,7 +74,7 @@ async fn taken_message_never_expires_in_the_future() {
     test.accept(&messages).await;
     let page = take(&test, 10).await;
     assert!(expiry_of(&page.messages[0]) <= test.now().await.plus(Duration::from_millis(2)));
-    assert_eq!(page.messages[1], messages[1].to_json(), "it was expired before");
+    assert_eq!(page.messages[1], messages[1].to_json(), "it had already expired");
 }
 
 #[tokio::test]

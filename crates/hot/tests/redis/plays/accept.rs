@@ -56,7 +56,7 @@ async fn full_queue_rejects_requests_until_plays_are_counted() {
 }
 
 #[tokio::test]
-async fn bound_of_the_queue_holds_within_a_batch() {
+async fn queue_limit_holds_within_a_batch() {
     let test = TestStore::create_with(&[("MAYFLY_QUEUE__DEPTH_MAX", "10")]).await;
     let writer = test.play_writer();
     let outcomes = join_all([6, 5, 4, 1].map(|count| writer.write(write_request(count)))).await;
@@ -66,7 +66,7 @@ async fn bound_of_the_queue_holds_within_a_batch() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_fails_the_write() {
+async fn key_of_the_wrong_type_fails_the_write() {
     let test = TestStore::create().await;
     test.query::<()>(&["SET", &test.keys().plays(), "x"]).await;
     let error = test.play_writer().write(write_request(1)).await.expect_err("a string");

@@ -94,7 +94,7 @@ async fn pages_contain_each_video_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn listing_continues_at_a_video_that_was_deleted_or_counted_since() {
+async fn listing_continues_after_a_video_that_was_counted_since() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
     test.mirror(&["a", "b", "c", "d"].map(|video| count(video, 7))).await;
@@ -107,7 +107,7 @@ async fn listing_continues_at_a_video_that_was_deleted_or_counted_since() {
 }
 
 #[tokio::test]
-async fn more_counts_than_one_call_takes_are_mirrored() {
+async fn counts_beyond_the_limit_of_one_call_are_mirrored() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
     let counts: Vec<_> = (0..2_500).map(|n| count(&format!("{n:04}"), 1)).collect();

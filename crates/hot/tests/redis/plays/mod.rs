@@ -32,13 +32,13 @@ impl TestStore {
         PlayWriter::start(&self.hot, &self.settings, ExhaustedClients::default())
     }
 
-    /// Begins an epoch in which all counts are restored; there are none.
+    /// Begins an epoch without counts and marks all counts as restored.
     async fn restore_no_counts(&self) {
         self.query::<()>(&["SET", &self.keys().epoch(), EPOCH]).await;
         assert!(self.restore(&[], true).await);
     }
 
-    /// Restores counts and published counts.
+    /// Restores counts and published counts for the current epoch and run.
     async fn restore(&self, counts: &[(PlayCount, u64)], is_last: bool) -> bool {
         let run_id = self.hot.plays().find_run_id().await.expect("Redis responds");
         self.restore_for(EPOCH, &run_id, counts, is_last).await
@@ -62,12 +62,11 @@ impl TestStore {
         restored.expect("Redis responds")
     }
 
-    /// Mirrors counts.
     async fn mirror(&self, counts: &[PlayCount]) {
         self.hot.plays().mirror_counts(counts).await.expect("Redis responds");
     }
 
-    /// Returns the count of a video when all counts are restored.
+    /// Returns the count of a video. Panics if the counts are not restored.
     async fn find_count(&self, video: &str) -> Option<PlayCount> {
         match self.hot.plays().find_count(video).await.expect("Redis responds") {
             CountsRead::Complete(count) => count,

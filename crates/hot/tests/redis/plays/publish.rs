@@ -20,14 +20,15 @@ fn published_full(frames: usize) -> CountsPublishOutcome {
     CountsPublishOutcome::Published { frames, is_full: true }
 }
 
-/// The interval between ticks. No tick begins during a test unless the last one is changed.
+/// The interval between ticks. It outlasts every test, so tests delete the last tick to begin
+/// another.
 const INTERVAL: Duration = Duration::from_secs(50 * 365 * 24 * 3_600);
 
 async fn begin_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
     test.hot.plays().begin_tick(lease, INTERVAL).await.expect("Redis responds")
 }
 
-/// Begins a tick as if the interval of the last one had passed.
+/// Begins a tick as if the interval since the last tick had passed.
 async fn begin_next_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
     test.query::<()>(&["DEL", &test.keys().plays_tick()]).await;
     begin_tick(test, lease).await
@@ -90,7 +91,7 @@ async fn only_changed_counts_are_published() {
     test.mirror(&[count("a", 1), count("b", 1)]).await;
     assert_eq!(publish(&test, &lease).await, published(1));
     test.mirror(&[count("a", 1), count("b", 2)]).await;
-    // Published or deleted since they were marked.
+    // Videos that were published or deleted after they were marked.
     test.query::<()>(&["SADD", &test.keys().plays_changed_small(), "a", "deleted"]).await;
     assert_eq!(publish(&test, &lease).await, published(1));
     assert_eq!(publish(&test, &lease).await, published(0));
@@ -98,7 +99,7 @@ async fn only_changed_counts_are_published() {
 }
 
 #[tokio::test]
-async fn restored_counts_are_published_unless_they_were_before() {
+async fn restored_counts_are_published_unless_already_published() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.query::<()>(&["SET", &test.keys().epoch(), EPOCH]).await;
@@ -121,7 +122,7 @@ async fn frames_have_at_most_20_videos_and_a_step_50_frames() {
     test.restore_no_counts().await;
     let counts: Vec<_> = (0..1_015).map(|n| count(&format!("{n:04}"), 1)).collect();
     test.mirror(&counts).await;
-    // Skipped, so that a step does not end between two reads of the set.
+    // A step skips the unknown videos, so it does not end exactly between two reads of the set.
     let changed = test.keys().plays_changed_small();
     test.query::<()>(&["SADD", &changed, "x1", "x2", "x3", "x4", "x5", "x6", "x7"]).await;
     assert_eq!(publish(&test, &lease).await, published_full(50));
@@ -136,7 +137,7 @@ async fn frames_have_at_most_20_videos_and_a_step_50_frames() {
 }
 
 #[tokio::test]
-async fn names_of_videos_are_escaped_in_frames() {
+async fn video_ids_are_escaped_in_frames() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.restore_no_counts().await;
@@ -200,7 +201,7 @@ async fn ticks_begin_with_the_intervals_of_the_clock_of_redis() {
 }
 
 #[tokio::test]
-async fn tick_of_a_wrong_clock_is_ignored() {
+async fn tick_from_a_wrong_clock_is_ignored() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.query::<()>(&["SET", &test.keys().plays_tick(), "9999999999999"]).await;

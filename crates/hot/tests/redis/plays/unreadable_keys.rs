@@ -1,5 +1,5 @@
-//! Keys that another program overwrote with another type or value: they affect the videos that they
-//! belong to and no others.
+//! Keys that another program overwrote with a wrong type or value. An unreadable key affects only
+//! its own videos.
 
 use mayfly_core::VideoCount;
 use mayfly_hot::CountsPublishOutcome;
@@ -10,7 +10,7 @@ use crate::TestStore;
 const ONE_FRAME: CountsPublishOutcome =
     CountsPublishOutcome::Published { frames: 1, is_full: false };
 
-/// Publishes the changed counts, in one frame, and returns their videos.
+/// Publishes the changed counts in one frame and returns the videos in the frame.
 async fn publish(test: &TestStore) -> Vec<String> {
     let lease = test.lead().await;
     let published = test.hot.plays().publish_counts(&lease).await.expect("Redis responds");
@@ -35,7 +35,7 @@ async fn large_counts_are_published_without_the_set_of_small_ones() {
 }
 
 #[tokio::test]
-async fn video_whose_published_count_is_no_number_does_not_stop_others() {
+async fn video_with_a_malformed_published_count_does_not_stop_others() {
     let test = TestStore::create().await;
     test.restore_no_counts().await;
     let overwrite = async || {

@@ -71,7 +71,7 @@ async fn attempts_are_counted_per_entry_for_a_day() {
 }
 
 #[tokio::test]
-async fn attempts_are_counted_from_one_if_their_key_has_another_type() {
+async fn attempts_are_counted_from_one_if_their_key_has_the_wrong_type() {
     let test = TestStore::create().await;
     test.overwrite(&test.keys().attempts(Stream::Messages, "1-0")).await;
     for attempts in 1..=3 {

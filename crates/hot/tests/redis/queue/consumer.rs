@@ -22,7 +22,7 @@ async fn claim(consumer: &mut Consumer, idle: Duration) -> (ReadBatch, Vec<u64>)
     (batch, counts)
 }
 
-/// Makes pending entries of a consumer look as if it had not processed them for a minute.
+/// Makes pending entries of a consumer look idle for a minute.
 async fn let_idle(test: &TestStore, consumer: &str, entry_ids: &[&str]) {
     let stream = test.keys().messages();
     let claim = ["XCLAIM", &stream, Stream::Messages.group(), consumer, "0"];
@@ -80,7 +80,7 @@ async fn missing_group_is_created_and_starts_at_the_first_entry() {
     let mut consumer = test.consumer(Stream::Messages, "one");
     assert_eq!(entry_ids(&read(&mut consumer, 10).await), Vec::<&str>::new());
     assert_eq!(entry_ids(&read(&mut consumer, 10).await), ["1-0"]);
-    // The group exists now, and keeps its position.
+    // The existing group keeps its position.
     test.create_group(Stream::Messages).await;
     test.append(Stream::Messages, "2-0").await;
     assert_eq!(entry_ids(&read(&mut consumer, 10).await), ["2-0"]);

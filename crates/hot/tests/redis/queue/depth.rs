@@ -21,7 +21,7 @@ async fn acked_up_to(test: &TestStore) -> Option<EntryId> {
 }
 
 #[tokio::test]
-async fn unacknowledged_entries_are_counted_delivered_or_not() {
+async fn delivered_and_undelivered_entries_are_counted() {
     let test = TestStore::create().await;
     assert_eq!(depth(&test).await, (0, 0, None));
     for entry in ["1-0", "2-0", "3-0"] {
@@ -72,7 +72,7 @@ async fn age_of_the_oldest_entry_is_measured_by_the_clock_of_redis() {
     test.hot.queue().ack_messages(&[entry.as_str()], &[], &[]).await.expect("Redis responds");
     assert_eq!(age().await, Duration::ZERO);
     test.append(STREAM, "9999999999999-0").await;
-    assert_eq!(age().await, Duration::ZERO, "an entry of a clock that is ahead");
+    assert_eq!(age().await, Duration::ZERO, "an entry from a clock that is ahead");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn depth_of_a_short_queue_is_exact_after_an_entry_was_deleted() {
 }
 
 #[tokio::test]
-async fn depth_of_a_long_queue_is_close_after_an_entry_was_deleted() {
+async fn depth_of_a_long_queue_is_approximate_after_an_entry_was_deleted() {
     let test = TestStore::create().await;
     test.create_group(STREAM).await;
     test.accept(&messages_to("kiran", 300)).await;
@@ -99,7 +99,7 @@ async fn depth_of_a_long_queue_is_close_after_an_entry_was_deleted() {
     }
     let waiting = depth(&test).await.0;
     assert!((297..=300).contains(&waiting), "{waiting}");
-    // Redis does not know the lag while a deleted entry is ahead, nor when the group has passed it.
+    // Redis cannot compute the lag before or after the group has passed a deleted entry.
     read(&mut test.consumer(STREAM, "one"), 200).await;
     let waiting = depth(&test).await.0;
     assert!((297..=300).contains(&waiting), "{waiting}");
@@ -112,7 +112,7 @@ async fn queue_that_was_trimmed_by_hand_is_empty() {
     test.append_many(STREAM, 1_000).await;
     test.query::<()>(&["XTRIM", &test.keys().messages(), "MAXLEN", "0"]).await;
     assert_eq!(depth(&test).await, (0, 0, None));
-    // One more than the number that is counted without the help of Redis.
+    // One entry more than the script counts itself, so that the script uses the lag from Redis.
     for number in 0..17 {
         test.append(STREAM, &format!("{}-0", 2_000 + number)).await;
     }

@@ -37,7 +37,7 @@ async fn epochs_ascend_by_the_clock_of_redis() {
     let (_, epoch) = test.assert_now(beginning).await;
     let name = Uuid::try_parse(&epoch).expect("a UUID");
     assert_eq!(name.get_version_num(), 7);
-    // As begun by an earlier version whose clock was ahead.
+    // As if a process with a clock that was ahead had begun the epoch.
     let ahead = format!("{:012x}{}", millis(&epoch) + 600_000, &epoch[12..]);
     test.query::<()>(&["SET", &test.keys().epoch(), &ahead]).await;
     let next = begin_epoch(&test, &ahead).await;
@@ -98,7 +98,7 @@ async fn entry_that_was_deleted_by_hand_is_not_lost() {
         assert_eq!(is_lost(entry).await, expected, "{entry}");
     }
     test.query::<()>(&["XDEL", &test.keys().messages(), "8-0"]).await;
-    assert!(!is_lost("8-0").await, "the newest one");
+    assert!(!is_lost("8-0").await, "the newest entry");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn report_writer(test: &TestStore) -> Writers {
 }
 
 #[tokio::test]
-async fn process_reports_the_last_number_of_an_ended_epoch() {
+async fn process_reports_the_final_counts_of_an_ended_epoch() {
     let test = TestStore::create().await;
     assert_eq!(report_writer(&test).await.active, ["w".to_owned()].into());
     test.accept(&messages_to("kiran", 2)).await;

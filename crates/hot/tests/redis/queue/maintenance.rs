@@ -18,8 +18,8 @@ async fn store(test: &TestStore, count: usize) {
     test.hot.queue().ack_messages(&delivered, &[], &[]).await.expect("Redis responds");
 }
 
-/// Compares all waiting messages with the queue. Returns the numbers of deleted and of discarded
-/// ones.
+/// Reconciles all waiting messages with the queue. Returns the numbers of deleted and discarded
+/// messages.
 async fn reconcile(test: &TestStore) -> (u64, u64) {
     let (mut cursor, mut deleted_total, mut discarded_total) = ("0".to_owned(), 0, 0);
     loop {
@@ -45,7 +45,7 @@ async fn find_lag(test: &TestStore, stream: Stream) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn messages_whose_entries_were_deleted_by_hand_cease_to_wait() {
+async fn messages_with_entries_deleted_by_hand_stop_waiting() {
     let test = TestStore::create().await;
     assert_eq!(reconcile(&test).await, (0, 0), "without a stream");
     test.create_group(STREAM).await;
@@ -53,22 +53,22 @@ async fn messages_whose_entries_were_deleted_by_hand_cease_to_wait() {
     test.accept(&messages).await;
     let entries = test.entries(&test.keys().messages()).await;
     let pending = read(&mut test.consumer(STREAM, "one"), 3).await;
-    // A pending, an unread and the newest one.
+    // A pending entry, an unread entry and the newest entry.
     for deleted in [1, 5, 7] {
         test.query::<()>(&["XDEL", &test.keys().messages(), &entries[deleted].0]).await;
     }
-    assert_eq!(reconcile(&test).await, (0, 0), "their group has not passed them");
+    assert_eq!(reconcile(&test).await, (0, 0), "the group has not passed the deleted entries");
     store(&test, 10).await;
     let ids: Vec<_> = messages.iter().map(|message| message.id).collect();
     let queue = test.hot.queue();
     queue.ack_messages(&[], &[ids[3], ids[4], ids[6]], &[]).await.expect("Redis responds");
-    // The newest one is passed only when another entry is read.
+    // The group passes the newest entry only when it reads another entry.
     assert_eq!(reconcile(&test).await, (1, 0));
     test.accept(&messages_to("other", 1)).await;
     read(&mut test.consumer(STREAM, "one"), 1).await;
     assert_eq!(reconcile(&test).await, (1, 0));
     queue.ack_messages(&entry_ids(&pending), &[ids[0], ids[2]], &[]).await.expect("a reply");
-    assert_eq!(reconcile(&test).await, (1, 0), "the pending one is acknowledged");
+    assert_eq!(reconcile(&test).await, (1, 0), "the pending entry is acknowledged");
     let waiting: u64 = test.query(&["HLEN", &test.keys().waiting()]).await;
     assert_eq!(waiting, 1, "one is pending");
 }
@@ -111,15 +111,15 @@ async fn many_waiting_messages_are_compared_in_steps() {
 }
 
 #[tokio::test]
-async fn lag_is_known_again_when_everything_was_read() {
+async fn lag_is_known_again_after_all_entries_were_read() {
     let test = TestStore::create().await;
     let queue = test.hot.queue();
     assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "without a stream");
     test.create_group(STREAM).await;
     test.append_many(STREAM, 10).await;
-    assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "it is known");
+    assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "the lag is known");
     read(&mut test.consumer(STREAM, "one"), 5).await;
-    // The newest one: the group never reaches it.
+    // The newest entry, which the group never reaches.
     test.query::<()>(&["XDEL", &test.keys().messages(), "10-0"]).await;
     assert!(!queue.reconcile_lag(STREAM).await.expect("Redis responds"), "entries are unread");
     read(&mut test.consumer(STREAM, "one"), 5).await;
@@ -139,7 +139,7 @@ async fn lag_is_estimated_behind_a_deleted_entry() {
     test.query::<()>(&["XDEL", &test.keys().messages(), &entries[20].0]).await;
     read(&mut test.consumer(STREAM, "one"), 50).await;
     test.hot.queue().reconcile_lag(STREAM).await.expect("Redis responds");
-    // One of them was deleted.
+    // Of the 100 entries, 50 were read and one was deleted.
     assert!(matches!(find_lag(&test, STREAM).await, Some(49 | 50)));
 }
 
@@ -205,7 +205,7 @@ async fn consumption_times_of_all_workers_are_added() {
     queue.record_consumption(STREAM, &Consumption::default()).await.expect("Redis responds");
     assert_eq!(find(STREAM).await, Consumption::default());
     let before = test.now().await;
-    // By the clock of a worker that is far behind.
+    // Times from a worker with a clock that is far behind.
     let mut batch = Consumption::default();
     batch.add(Timestamp::from_millis(0), 7, 3);
     batch.add(Timestamp::from_millis(1), 1_000, 2);

@@ -14,9 +14,9 @@ use mayfly_hot::{Consumer, ReadBatch, Stream};
 
 use crate::TestStore;
 
-/// Entries that one script appends.
+/// The number of entries that one script call appends.
 const STEP_ENTRIES: usize = 5_000;
-/// As long as a read may wait if there is nothing to read.
+/// The time that a read waits if there is nothing to read.
 const NO_WAIT: Duration = Duration::from_millis(1);
 
 impl TestStore {
@@ -33,7 +33,7 @@ impl TestStore {
         self.query::<()>(&["XADD", &self.keys().stream(stream), entry_id, "kind", "x"]).await;
     }
 
-    /// Appends this many entries, one per millisecond from 1 on.
+    /// Appends `count` entries with the times 1 ms, 2 ms and so on.
     async fn append_many(&self, stream: Stream, count: u64) {
         let mut pipe = redis::pipe();
         for millis in 1..=count {
@@ -46,7 +46,7 @@ impl TestStore {
 }
 
 impl TestStore {
-    /// Appends this many entries now.
+    /// Appends `count` entries with the current time.
     async fn append_now(&self, stream: Stream, count: u64) {
         let script =
             "for _ = 1, tonumber(ARGV[1]) do redis.call('XADD', KEYS[1], '*', 'kind', 'x') end";

@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// Longer than the age of any entry.
 const EVER: Duration = Duration::from_secs(1_000 * 24 * 3_600);
 
-/// Appends 500 entries, one per hour, the newest one now.
+/// Appends 500 entries with times one hour apart. The newest entry has the current time.
 async fn fill(test: &TestStore) {
     test.create_group(STREAM).await;
     let now = test.now().await;
@@ -58,7 +58,7 @@ async fn acknowledged_entries_before_the_window_are_trimmed() {
     assert_eq!(trim_to(&test, 300).await, 0, "without a stream");
     fill(&test).await;
     store(&test, 500).await;
-    assert_eq!(trim(&test, EVER, NO_LIMIT).await.trimmed, 0, "all are younger");
+    assert_eq!(trim(&test, EVER, NO_LIMIT).await.trimmed, 0, "all entries are in the window");
     assert_eq!(trim_to(&test, 301).await, 3 * NODE_ENTRIES);
     assert_eq!(length(&test).await, 200);
     assert_eq!(trim_to(&test, 301).await, 0);
@@ -86,7 +86,7 @@ async fn newest_entry_before_the_window_is_kept_with_entries_in_the_window() {
         test.append(STREAM, &format!("{in_a_year}-{number}")).await;
     }
     store(&test, 600).await;
-    // The entry 500 is in the fifth node.
+    // Entry 500 is in the fifth node.
     assert_eq!(trim(&test, Duration::ZERO, NO_LIMIT).await.trimmed, 4 * NODE_ENTRIES);
 }
 
@@ -94,14 +94,14 @@ async fn newest_entry_before_the_window_is_kept_with_entries_in_the_window() {
 async fn entries_that_are_not_acknowledged_are_never_trimmed() {
     let test = TestStore::create().await;
     fill(&test).await;
-    // Neither by age nor by size.
+    // Neither the window nor the maximum size retains any entry.
     let trim = async || trim(&test, Duration::ZERO, 1).await.trimmed;
     assert_eq!(trim().await, 0, "nothing is read");
     store(&test, 150).await;
     assert_eq!(trim().await, NODE_ENTRIES, "350 are undelivered");
     read(&mut test.consumer(STREAM, "two"), 100).await;
     store(&test, 250).await;
-    assert_eq!(trim().await, 0, "from 151 on they are pending");
+    assert_eq!(trim().await, 0, "entries from 151 on are pending");
     let depth = test.hot.queue().depth(STREAM).await.expect("Redis responds");
     assert_eq!((depth.waiting, depth.pending), (100, 100));
 }
@@ -124,14 +124,14 @@ async fn stream_without_mayflys_group_is_not_trimmed() {
     let stream = test.keys().messages();
     test.query::<()>(&["XGROUP", "DESTROY", &stream, STREAM.group()]).await;
     assert_eq!(trim(&test, Duration::ZERO, 1).await.trimmed, 0);
-    // A group of another program that has read everything.
+    // Another program has a group that has read all entries.
     test.query::<()>(&["XGROUP", "CREATE", &stream, "look", "$"]).await;
     assert_eq!(trim(&test, Duration::ZERO, 1).await, TrimOutcome::default());
     assert_eq!(length(&test).await, 500);
 }
 
 #[tokio::test]
-async fn forgotten_group_does_not_stop_trimming_and_is_named() {
+async fn forgotten_group_does_not_stop_trimming_and_is_reported() {
     let test = TestStore::create().await;
     fill(&test).await;
     let stream = test.keys().messages();
@@ -176,7 +176,7 @@ async fn window_is_shortened_to_the_maximum_size() {
 async fn burst_is_trimmed_to_the_maximum_size_regardless_of_its_age() {
     let test = TestStore::create().await;
     test.create_group(STREAM).await;
-    // One entry long ago, all others within a moment.
+    // One entry is old, and all others are new.
     test.append(STREAM, "1-0").await;
     test.append_now(STREAM, 5_000).await;
     store(&test, 5_001).await;
@@ -197,7 +197,7 @@ async fn long_stream_is_trimmed_in_one_run() {
 }
 
 #[tokio::test]
-async fn stream_of_another_type_is_an_error() {
+async fn stream_of_the_wrong_type_is_an_error() {
     let test = TestStore::create().await;
     test.query::<()>(&["SET", &test.keys().messages(), "x"]).await;
     test.hot.queue().trim(STREAM, Duration::ZERO, 1).await.expect_err("a string");

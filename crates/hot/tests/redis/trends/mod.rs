@@ -1,4 +1,4 @@
-//! Trend snapshots, watched hosts, and calls of the source of visitors.
+//! Trend snapshots, watched hosts, and calls to the visitor source.
 
 mod record;
 mod request;
@@ -18,7 +18,7 @@ const HOST: &str = "a.org";
 const REGISTERED: SourceOutcome = SourceOutcome::Answered { is_registered: true };
 
 impl TestStore {
-    /// Loads API keys; without them, no call is made.
+    /// Loads API keys. No call is made before the API keys are loaded.
     async fn load_api_keys(&self, keys: &[ApiKey]) {
         let api_keys = self.hot.api_keys();
         let reload = api_keys.begin_reload().await.expect("Redis responds").expect("a reload");
@@ -58,7 +58,7 @@ impl TestStore {
         recorded.expect("Redis responds")
     }
 
-    /// Makes the last call look old enough for the next one.
+    /// Makes the last call look old enough to allow the next call.
     async fn let_interval_pass(&self) {
         self.set_source("called_at", "1").await;
     }

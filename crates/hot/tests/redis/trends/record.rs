@@ -10,7 +10,7 @@ use crate::{TestStore, host, is_fresh};
 
 const REQUESTED: CallReason = CallReason::Requested;
 
-/// Creates a store with an elected publisher that may call the source, and a request.
+/// Creates a store with loaded API keys, an elected publisher and a requested call.
 async fn requested(key: &str) -> (TestStore, mayfly_hot::Lease) {
     let test = TestStore::create().await;
     let lease = test.lead().await;
@@ -44,7 +44,7 @@ async fn answer_to_a_refused_key_makes_it_accepted() {
 }
 
 #[tokio::test]
-async fn unregistered_key_is_listed_by_its_beginning_until_it_is_registered() {
+async fn unregistered_key_is_listed_until_it_is_registered() {
     let (test, lease) = requested("0123456789abcdefghij").await;
     test.call(&lease, REQUESTED, SourceOutcome::Answered { is_registered: false }).await;
     let source = test.hot.source();
@@ -82,7 +82,7 @@ async fn host_stays_requested_while_candidates_remain() {
 }
 
 #[tokio::test]
-async fn accepted_key_that_is_forbidden_is_forgotten_and_fails_the_request() {
+async fn accepted_key_that_is_forbidden_is_removed_and_fails_the_request() {
     for (outcome, is_accepted) in
         [(SourceOutcome::Refused, true), (SourceOutcome::Forbidden, false)]
     {
@@ -142,7 +142,7 @@ async fn pause_denies_calls_and_fails_requests() {
 }
 
 #[tokio::test]
-async fn interval_begins_when_the_call_arrived_at_most_a_second_later() {
+async fn interval_begins_when_the_call_arrives_but_at_most_a_second_later() {
     let (test, lease) = requested("key").await;
     let call = test.take(&lease, REQUESTED).await;
     let called_at = call.called_at;
@@ -168,7 +168,7 @@ async fn outcome_of_a_former_leader_is_not_recorded() {
 }
 
 #[tokio::test]
-async fn hundred_keys_of_a_host_are_kept_at_most() {
+async fn at_most_100_keys_of_a_host_are_kept() {
     let (test, lease) = requested("new").await;
     let (keys, secrets) =
         (test.keys().source_keys(&host(HOST)), test.keys().source_secrets(&host(HOST)));

@@ -1,4 +1,4 @@
-//! Requests for calls of the source.
+//! Requests for calls to the visitor source.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn hosts_are_requested_once_in_order_of_the_first_request() {
     for name in ["b.org", "a.org", "b.org"] {
         let requested = test.hot.source().request_call(&host(name), "key").await;
         assert!(requested.expect("Redis responds"));
-        // Their times are in milliseconds.
+        // Requests are ordered by their times in milliseconds.
         test.wait_a_millisecond().await;
     }
     assert_eq!(test.requested_hosts().await, ["b.org", "a.org"].map(host));
@@ -84,7 +84,7 @@ async fn accepted_key_requests_a_call_unless_the_last_outcome_is_recent() {
 }
 
 #[tokio::test]
-async fn state_has_the_clock_of_redis_and_nothing_else_at_first() {
+async fn initial_state_contains_only_the_time_of_redis() {
     let test = TestStore::create().await;
     let before = test.now().await;
     let state = test.source_state("key").await;

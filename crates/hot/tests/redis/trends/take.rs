@@ -168,7 +168,7 @@ async fn accepted_key_is_used_after_a_candidate_was_refused() {
 }
 
 #[tokio::test]
-async fn host_is_refreshed_unless_it_was_since() {
+async fn recently_refreshed_host_is_not_refreshed_again() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
     test.load_api_keys(&[]).await;
@@ -195,7 +195,7 @@ async fn exhausted_quota_pauses_until_the_next_minute_and_fails_requests() {
     let lease = test.lead().await;
     test.load_api_keys(&[]).await;
     let this_minute = async || test.now().await.as_millis() / 60_000;
-    // Requests a call after 200 calls in the minute that is `minutes_ago` before the current one.
+    // Requests a call after 200 calls were made in the minute `minutes_ago` minutes ago.
     let decide = async |minutes_ago: i64| {
         loop {
             test.request_call("key").await;

@@ -38,7 +38,7 @@ async fn host_is_watched_for_five_seconds_after_the_last_report() {
 }
 
 #[tokio::test]
-async fn thousand_hosts_are_watched_at_most() {
+async fn at_most_1000_hosts_are_watched() {
     let test = TestStore::create().await;
     let hosts: Vec<_> = (0..1_001).map(|number| host(&format!("{number:04}"))).collect();
     watch(&test, &hosts).await;
@@ -52,7 +52,7 @@ async fn thousand_hosts_are_watched_at_most() {
 }
 
 #[tokio::test]
-async fn watched_host_is_renewed_among_the_maximum() {
+async fn watched_host_is_renewed_at_the_maximum() {
     let test = TestStore::create().await;
     let hosts: Vec<_> = (0..1_000).map(|number| host(&format!("{number:04}"))).collect();
     watch(&test, &hosts).await;

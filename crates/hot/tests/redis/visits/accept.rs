@@ -16,7 +16,7 @@ const TOO_MANY_HOSTS: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::Ho
 const TOO_MANY_OWNED: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::HostsPerClient);
 const ACCEPTED: WriteOutcome = WriteOutcome::Accepted(None);
 
-/// Returns a request of a client for one visit of each host.
+/// Returns a request of a client with one visit to each host.
 fn request_of(client: &str, hosts: &[&str]) -> VisitWriteRequest {
     let visits = hosts.iter().map(|name| on_host(name, visit("/", "v"))).collect();
     VisitWriteRequest { client: client.into(), ..write_request(visits) }
@@ -40,7 +40,7 @@ async fn list_hosts(test: &TestStore) -> Vec<String> {
     hosts
 }
 
-/// Changes the time of the last heartbeat of a host.
+/// Sets the last heartbeat of a host to `age` ago.
 async fn let_host_age(test: &TestStore, name: &str, age: Duration) {
     let at = test.now().await.minus(age).as_millis().to_string();
     test.query::<()>(&["ZADD", &test.keys().visited_hosts(), "XX", &at, name]).await;
@@ -99,7 +99,7 @@ async fn request_above_the_host_limit_is_rejected_as_a_whole() {
 }
 
 #[tokio::test]
-async fn host_whose_visitors_left_makes_space() {
+async fn host_without_visitors_makes_space() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "1")]).await;
     test.visit(vec![visit("/", "v")]).await;
     let_host_age(&test, HOST, TTL + Duration::from_secs(61)).await;
@@ -137,7 +137,7 @@ async fn keys_of_a_host_expire_with_its_visitors() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__EXACT_MAX", "70")]).await;
     test.visit(crowd("/", 0, 100)).await;
     let own = test.keys().visits(&host(HOST));
-    let keys: Vec<String> = test.query(&["KEYS", &format!("{}:*", own.beginning())]).await;
+    let keys: Vec<String> = test.query(&["KEYS", &format!("{}:*", own.prefix())]).await;
     assert!(keys.len() > 10, "{keys:?}");
     for key in keys {
         assert!(is_fresh(test.ttl(&key).await, TTL + Duration::from_secs(10)), "{key}");
@@ -165,7 +165,8 @@ async fn new_host_replaces_one_of_a_client_that_owns_more() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "4")]).await;
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org", "3.org"]).await, ACCEPTED);
     assert_eq!(visit_as(&test, "two", &["4.org"]).await, ACCEPTED);
-    // Neither the client with the most hosts nor a request with several gets another one.
+    // Neither the client with the most hosts nor a request with several new hosts gets another
+    // host.
     assert_eq!(visit_as(&test, "one", &["5.org"]).await, TOO_MANY_HOSTS);
     assert_eq!(visit_as(&test, "three", &["5.org", "6.org"]).await, TOO_MANY_HOSTS);
     assert_eq!(list_hosts(&test).await, ["1.org", "2.org", "3.org", "4.org"]);
@@ -174,7 +175,7 @@ async fn new_host_replaces_one_of_a_client_that_owns_more() {
     }
     let hosts = list_hosts(&test).await;
     assert_eq!(hosts[1..], ["4.org", "5.org", "6.org"], "one host of the first client: {hosts:?}");
-    // Each of the others has one host, like the new client would.
+    // Each other client owns one host, as the new client would.
     assert_eq!(visit_as(&test, "five", &["7.org"]).await, TOO_MANY_HOSTS);
     let owners = test.keys().visited_host_owners();
     assert_eq!(test.query::<u64>(&["HLEN", &owners]).await, 4);
@@ -197,7 +198,7 @@ async fn several_clients_do_not_keep_others_out() {
         let (client, name) = (format!("new {number}"), format!("{number}.new.org"));
         assert_eq!(visit_as(&test, &client, &[&name]).await, ACCEPTED, "{number}");
     }
-    // The others cannot take these hosts back.
+    // The earlier clients cannot take these hosts back.
     for client in 0..10 {
         visit_all(client).await;
     }
@@ -214,7 +215,7 @@ async fn host_passes_to_the_next_client_that_visits_it() {
     let owned = test.keys().owned_hosts("one");
     let at = test.now().await.minus(TTL + Duration::from_secs(61)).as_millis().to_string();
     test.query::<()>(&["ZADD", &owned, "XX", &at, "1.org", &at, "2.org"]).await;
-    // The second client keeps the hosts of the first one alive, and therefore owns them.
+    // The second client visits the hosts after the first client stopped, and therefore owns them.
     assert_eq!(visit_as(&test, "two", &["1.org", "2.org"]).await, ACCEPTED);
     assert_eq!(visit_as(&test, "two", &["3.org"]).await, TOO_MANY_OWNED);
     assert_eq!(visit_as(&test, "one", &["3.org", "4.org"]).await, ACCEPTED);
@@ -234,7 +235,7 @@ async fn hosts_of_a_client_are_limited_within_a_batch() {
 }
 
 #[tokio::test]
-async fn host_counts_for_its_client_as_long_as_the_client_visits_it() {
+async fn host_counts_for_its_client_while_the_client_visits_it() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
     let owned = test.keys().owned_hosts("one");
     let let_age = async |age: Duration| {
@@ -277,7 +278,7 @@ async fn visitor_counts_once_per_second_against_the_limit() {
     assert_eq!(count(vec![other]).await, before + 1);
 }
 
-/// Names that were parts of other keys, or looked like them.
+/// The hosts have names that look like parts of other keys.
 #[tokio::test]
 async fn visits_of_a_host_do_not_change_the_keys_of_others() {
     let test = TestStore::create().await;
@@ -308,7 +309,7 @@ async fn visits_of_a_host_do_not_change_the_keys_of_others() {
             assert_eq!((sample.visitors, sample.pages.len()), (1, 3), "{name} in round {round}");
         }
     }
-    // Another program added something that is not a host.
+    // Another program adds members that are not hosts.
     let script = "return redis.call('ZADD', KEYS[1], ARGV[1], '\\255', ARGV[1], 'no host')";
     let at = test.now().await.as_millis().to_string();
     test.query::<()>(&["EVAL", script, "1", &test.keys().visited_hosts(), &at]).await;
@@ -318,7 +319,7 @@ async fn visits_of_a_host_do_not_change_the_keys_of_others() {
 }
 
 #[tokio::test]
-async fn host_with_a_key_of_another_type_rejects_only_its_visits() {
+async fn host_with_a_key_of_the_wrong_type_rejects_only_its_visits() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__PAGES_MAX", "2")]).await;
     let keys = |name| test.keys().visits(&host(name));
     let class = mayfly_core::ShortHash::new("v").class();
@@ -339,7 +340,7 @@ async fn host_with_a_key_of_another_type_rejects_only_its_visits() {
 }
 
 #[tokio::test]
-async fn client_with_a_key_of_another_type_rejects_only_its_visits() {
+async fn client_with_a_key_of_the_wrong_type_rejects_only_its_visits() {
     let test = TestStore::create().await;
     test.query::<()>(&["SET", &test.keys().owned_hosts("one"), "x"]).await;
     let requests = vec![request_of("one", &["1.org"]), request_of("two", &["1.org"])];
@@ -349,7 +350,7 @@ async fn client_with_a_key_of_another_type_rejects_only_its_visits() {
 }
 
 #[tokio::test]
-async fn owners_of_another_type_reject_no_visits() {
+async fn owners_of_the_wrong_type_reject_no_visits() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "2")]).await;
     test.query::<()>(&["SET", &test.keys().visited_host_owners(), "x"]).await;
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);

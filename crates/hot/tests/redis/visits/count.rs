@@ -33,7 +33,7 @@ async fn visitor_counts_until_its_last_heartbeat_expires() {
     test.visit(visits.to_vec()).await;
     test.let_age(&visits, Duration::from_secs(20)).await;
     assert_eq!(test.count_visitors().await.visitors, 2);
-    // The other page, and the heartbeat of another visit of the same visitor, do not expire.
+    // The visit of visitor `w` to the other page does not expire.
     test.let_visits_expire(&visits[..2]).await;
     test.visit(visits[2..].to_vec()).await;
     let sample = test.count_visitors().await;

@@ -33,7 +33,7 @@ fn on_host(name: &str, visit: Visit) -> Visit {
     Visit { host: host(name), ..visit }
 }
 
-/// Returns visits of a page by this many visitors, from number `from` on.
+/// Returns one visit to a page by each of `visitors` visitors, who are numbered from `from`.
 fn crowd(path: &str, from: u32, visitors: u32) -> Vec<Visit> {
     (from..from + visitors).map(|number| visit(path, &number.to_string())).collect()
 }
@@ -51,7 +51,7 @@ impl TestStore {
         self.visit_writer().write(write_request(visits)).await.expect("Redis responds")
     }
 
-    /// Writes visits, which are accepted.
+    /// Writes visits and asserts that they are accepted.
     async fn visit(&self, visits: Vec<Visit>) {
         assert_eq!(self.write_visits(visits).await, WriteOutcome::Accepted(None));
     }
@@ -61,13 +61,13 @@ impl TestStore {
         sample.expect("Redis responds")
     }
 
-    /// Returns the counted pages: path and visitors.
+    /// Returns the path and the number of visitors of each counted page.
     pub(crate) async fn count_pages(&self) -> Vec<(String, u64)> {
         let sample = self.count_visitors().await;
         sample.pages.into_iter().map(|page| (page.path, page.visitors)).collect()
     }
 
-    /// Changes the time of the last heartbeat of visits.
+    /// Sets the last heartbeat of visits to `age` ago.
     async fn let_age(&self, visits: &[Visit], age: Duration) {
         let at = self.now().await.minus(age).as_millis().to_string();
         for Visit { host, path, visitor, .. } in visits {
@@ -80,7 +80,7 @@ impl TestStore {
         }
     }
 
-    /// Changes the last heartbeats of visits to a minute ago, when they have expired.
+    /// Sets the last heartbeat of visits to a minute ago, so that the visits have expired.
     async fn let_visits_expire(&self, visits: &[Visit]) {
         self.let_age(visits, Duration::from_secs(60)).await;
     }

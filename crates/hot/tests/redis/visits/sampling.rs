@@ -12,14 +12,14 @@ async fn create() -> TestStore {
     TestStore::create_with(&[("MAYFLY_VISITS__EXACT_MAX", &EXACT_MAX.to_string())]).await
 }
 
-/// Returns visits of this many visitors, from number `from` on, on 20 pages.
+/// Returns one visit by each of `visitors` visitors, who are numbered from `from`, on 20 pages.
 fn spread(from: u32, visitors: u32) -> Vec<Visit> {
     (from..from + visitors)
         .map(|number| visit(&format!("/{}", number % 20), &number.to_string()))
         .collect()
 }
 
-/// Returns the level of a host: the first class of visitors that is stored.
+/// Returns the level of a host: the lowest class of visitors that is stored.
 async fn level(test: &TestStore) -> u32 {
     let level: Option<u32> =
         test.query(&["HGET", &test.keys().visits(&host(HOST)).state(), "level"]).await;
@@ -37,7 +37,7 @@ async fn stored(test: &TestStore) -> u32 {
 }
 
 fn assert_near(estimate: u64, exact: u64) {
-    // Three standard errors, with at least a quarter of the maximum counted.
+    // Three standard errors if at least a quarter of the maximum is counted.
     assert!(estimate.abs_diff(exact) < exact * 3 / 7, "{estimate} instead of {exact}");
 }
 
@@ -152,12 +152,12 @@ async fn counts_become_exact_again_one_class_at_a_time() {
     let key = test.keys().visits(&host(HOST)).state();
     for stored_from in (0..full).rev() {
         test.visit(few.clone()).await;
-        // Few visitors are left, therefore one more class is stored, and not yet counted.
+        // Few visitors are left, so one more class is stored, but not counted yet.
         assert!(!test.count_visitors().await.exact);
         assert_eq!(level(&test).await, stored_from);
         test.visit(few.clone()).await;
-        assert!(!test.count_visitors().await.exact, "its visitors may not have sent a heartbeat");
-        // As if they had had the time.
+        assert!(!test.count_visitors().await.exact, "visitors may not have sent a heartbeat");
+        // As if all visitors had had enough time.
         test.query::<()>(&["HSET", &key, "since", "1"]).await;
         assert_eq!(test.count_visitors().await.exact, stored_from == 0);
     }
@@ -167,7 +167,7 @@ async fn counts_become_exact_again_one_class_at_a_time() {
 }
 
 #[tokio::test]
-async fn key_of_another_type_rejects_the_count() {
+async fn key_of_the_wrong_type_rejects_the_count() {
     let test = create().await;
     test.query::<()>(&["SET", &test.keys().visits(&host(HOST)).state(), "x"]).await;
     let sample = test.hot.visits().count_visitors(&host(HOST), &test.settings.visits).await;

@@ -1,4 +1,4 @@
-//! Clients beyond their rate limit: their requests are not sent to Redis.
+//! Rejection of clients that exceeded their rate limit, without running the script.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::{
 
 type Outcome = Result<WriteOutcome<ReplayedWrite>, HotError>;
 
-/// Writes this many messages of a client whose limit is 10.
+/// Writes `count` messages of a client with a limit of 10 messages.
 async fn write(writer: &MessageWriter, client: &str, count: usize, key: Option<&str>) -> Outcome {
     let idempotency = key.map(|key| {
         IdempotentRequest::new("route", client.into(), key.into(), &[&count.to_be_bytes()])
@@ -25,7 +25,7 @@ async fn write(writer: &MessageWriter, client: &str, count: usize, key: Option<&
     writer.write(MessageWriteRequest { limit, idempotency, ..request }).await
 }
 
-/// Returns how many items remain for a request that was rejected.
+/// Returns the number of remaining items if the request was rejected.
 fn rejected(outcome: Outcome) -> Option<u32> {
     match outcome.expect("Redis responds") {
         WriteOutcome::RateLimited(status) => Some(status.remaining),
@@ -33,7 +33,7 @@ fn rejected(outcome: Outcome) -> Option<u32> {
     }
 }
 
-/// Makes each run of the script fail.
+/// Makes every run of the script fail.
 async fn break_script(test: &TestStore) {
     let epoch = test.keys().epoch();
     test.query::<()>(&["DEL", &epoch]).await;
@@ -48,13 +48,13 @@ async fn known_client_is_rejected_without_running_the_script() {
     assert_eq!(rejected(write(&writer, "one", 3, None).await), Some(2));
     break_script(&test).await;
     write(&writer, "two", 1, None).await.expect_err("the script fails");
-    // Also after the rejection is no longer assumed to be valid.
+    // After one second, the writer confirms the rejection in Redis without running the script.
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(1_500) {
         assert_eq!(rejected(write(&writer, "one", 3, None).await), Some(2));
         assert_eq!(rejected(write(&writer, "one", 3, Some("new key")).await), Some(2));
     }
-    write(&writer, "one", 2, None).await.expect_err("it is sent, because two remain");
+    write(&writer, "one", 2, None).await.expect_err("two items remain, so the script runs");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use mayfly_hot::{ClientLimit, RateLimitStatus};
 use mayfly_runtime::settings::Rate;
 
-/// Returns a limit of a client for an hour.
+/// Returns a limit of `items` items per hour for a client.
 fn limit(client: &str, items: u32) -> ClientLimit {
     ClientLimit { client: client.into(), rate: rate(items) }
 }
@@ -19,7 +19,7 @@ fn rate(items: u32) -> Rate {
     Rate { items, window: Duration::from_secs(3_600) }
 }
 
-/// Returns the part of a status that does not depend on the time.
+/// Returns the number of remaining items.
 fn remaining(status: Option<RateLimitStatus>) -> u32 {
     status.expect("a limit").remaining
 }

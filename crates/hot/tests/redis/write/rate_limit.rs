@@ -17,8 +17,8 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Writes this many messages of a client. Returns the remaining items if they are accepted, and
-/// the status if they are rejected.
+/// Writes `count` messages of a client. Returns the number of remaining items if the messages are
+/// accepted, and the status if the messages are rejected.
 async fn write(
     writer: &MessageWriter,
     client: &str,
@@ -176,7 +176,7 @@ async fn request_without_a_limit_is_not_counted() {
 }
 
 #[tokio::test]
-async fn counter_of_another_type_rejects_the_write() {
+async fn counter_of_the_wrong_type_rejects_the_write() {
     let test = TestStore::create().await;
     test.query::<()>(&["LPUSH", &rate_key(&test, "messages", "client"), "x"]).await;
     let request = messages::write_request(&messages_to("kiran", 1));

@@ -1,5 +1,5 @@
-//! Keys of a request that another program overwrote with another type or value: they reject this
-//! request and no other of the batch.
+//! Keys that another program overwrote with a wrong type or value. An unreadable key of a request
+//! rejects only this request, and no other request of the batch.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn write_batch(
 }
 
 #[tokio::test]
-async fn inbox_window_or_stored_outcome_of_another_type_rejects_only_its_request() {
+async fn inbox_window_or_stored_outcome_of_the_wrong_type_rejects_only_its_request() {
     let test = TestStore::create().await;
     let keys = test.keys();
     let overwritten = [
@@ -61,7 +61,7 @@ async fn inbox_window_or_stored_outcome_of_another_type_rejects_only_its_request
 }
 
 #[tokio::test]
-async fn window_that_is_no_number_of_items_rejects_only_its_request() {
+async fn window_with_a_malformed_number_rejects_only_its_request() {
     let test = TestStore::create().await;
     let window = Duration::from_secs(3_600).as_secs();
     let limit = Some(limit("client", 10));
@@ -107,7 +107,7 @@ async fn window_without_a_time_to_live_ends_and_fails_no_request() {
     let WriteOutcome::Accepted(Some(status)) = accepted else { panic!("{accepted:?}") };
     assert!(status.remaining == 0 && is_fresh(status.resets_in, window), "{status:?}");
     assert!(is_fresh(test.ttl(&key).await, window));
-    // Also if nothing is accepted: the client would be rejected for ever.
+    // The same happens if nothing is accepted. Otherwise, the client would be rejected forever.
     test.query::<()>(&["PERSIST", &key]).await;
     let rejected = write(1).await;
     let WriteOutcome::RateLimited(status) = rejected else { panic!("{rejected:?}") };

@@ -5,17 +5,19 @@ use bytes::Bytes;
 use super::BodyMemory;
 use crate::Problem;
 
-/// The sizes of a segment. Allocations of the same size are reused soon, also if a body is refused
-/// midway.
+/// The minimum and maximum size of a segment, in bytes. Only the last segment of a body can be
+/// smaller. Most segments of a large body have the maximum size, so the allocator can reuse them
+/// easily after they are freed.
 const SEGMENT_BYTES_MIN: usize = 512;
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
-/// Collects the chunks of a body in segments. Its memory grows with what has arrived, not with what
-/// the client declares. A body of one chunk, which is the usual case, is not copied.
+/// A buffer that collects the chunks of a body in segments. Its memory grows with the received
+/// bytes, not with the declared length. A body that arrives in one chunk, which is the usual case,
+/// is not copied.
 #[derive(Debug)]
 pub(super) struct BodyBuffer {
     memory: BodyMemory,
-    /// The only chunk so far.
+    /// The first chunk, while it is the only one.
     first: Bytes,
     segments: Vec<Vec<u8>>,
     capacity: usize,
@@ -24,7 +26,8 @@ pub(super) struct BodyBuffer {
 }
 
 impl BodyBuffer {
-    /// Creates an empty buffer for at most `length_max` bytes, whose size is counted in `memory`.
+    /// Creates an empty buffer for at most `length_max` bytes. The buffer reserves its size in
+    /// `memory`.
     pub(super) fn new(memory: BodyMemory, length_max: usize) -> Self {
         let (first, segments) = (Bytes::new(), Vec::new());
         Self { memory, first, segments, capacity: 0, length: 0, length_max }
@@ -38,7 +41,7 @@ impl BodyBuffer {
     /// Adds a chunk.
     ///
     /// # Errors
-    /// Returns 503 `overloaded` if there is no memory for it.
+    /// Returns 503 `overloaded` if there is no memory for the chunk.
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<(), Problem> {
         self.length += chunk.len();
         if self.length == chunk.len() {
@@ -66,7 +69,8 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// Adds a segment that doubles the capacity, up to the maximum size and the rest of the body.
+    /// Adds a segment that at least doubles the capacity, unless the maximum segment size or the
+    /// rest of the body is smaller.
     fn add_segment(&mut self, needed: usize) -> Result<(), Problem> {
         let size = self.capacity.max(needed).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let size = size.min(self.length_max.saturating_sub(self.capacity)).max(1);
@@ -76,7 +80,7 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// Returns the whole body and its memory.
+    /// Returns the whole body and its memory reservation.
     pub(super) fn into_parts(self) -> (Bytes, BodyMemory) {
         let Self { memory, first, mut segments, length, .. } = self;
         let bytes = match segments.len() {
@@ -84,7 +88,7 @@ impl BodyBuffer {
             1 => segments.swap_remove(0).into(),
             _ => {
                 let mut whole = Vec::with_capacity(length);
-                // Each segment is freed as soon as it is copied.
+                // Each segment is freed as soon as it has been copied.
                 for segment in segments {
                     whole.extend_from_slice(&segment);
                 }
@@ -99,7 +103,7 @@ impl BodyBuffer {
 mod tests {
     use super::*;
 
-    /// Returns a buffer with these chunks of a text.
+    /// Returns a buffer that has received a text in chunks of `chunk` bytes.
     fn collect(text: &[u8], chunk: usize) -> BodyBuffer {
         let mut buffer = BodyBuffer::new(BodyMemory::new(None), usize::MAX);
         for chunk in text.chunks(chunk) {
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_grows_with_what_has_arrived() {
+    fn memory_grows_with_the_received_bytes() {
         for (length, chunk) in [(2, 1), (5_000, 10), (70_000, 8_192), (1_000_000, 8_192)] {
             let buffer = collect(&vec![0; length], chunk);
             let max = (2 * length).max(SEGMENT_BYTES_MIN).min(length + SEGMENT_BYTES_MAX);

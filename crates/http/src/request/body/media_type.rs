@@ -10,11 +10,12 @@ pub(super) enum MediaType {
     Json,
     Ndjson,
     Form,
-    /// Accepted as JSON from `navigator.sendBeacon`.
+    /// Text from `navigator.sendBeacon`, which is parsed as JSON.
     Text,
 }
 
-/// Returns the media type of a body, or `None` if no route accepts it.
+/// Returns the media type of a body, or `None` if no route accepts the type or its charset is not
+/// UTF-8.
 pub(super) fn find(headers: &HeaderMap) -> Option<MediaType> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = text.split(';').map(str::trim);

@@ -1,4 +1,4 @@
-//! The memory for request bodies, which is bounded per process.
+//! The memory for request bodies and incomplete heads, which is limited per server.
 
 use std::sync::{
     Arc,
@@ -7,10 +7,11 @@ use std::sync::{
 
 use crate::{Code, Problem, metrics as names};
 
-/// A body up to this size is small. Every single message is.
+/// The maximum size of a small body, in bytes. The body of a single message is never larger.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
 
-/// The memory that all request bodies of a process may take up. Cheap to clone.
+/// The memory budget for all request bodies and incomplete heads of a server. Clones share the
+/// budget.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyBudget(Arc<Budget>);
 
@@ -21,13 +22,14 @@ struct Budget {
 }
 
 impl BodyBudget {
-    /// Creates the budget of a process.
+    /// Creates a budget of `bytes_max` bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self(Arc::new(Budget { used: AtomicUsize::new(0), bytes_max }))
     }
 
-    /// Adds bytes unless the limit for a body of `size` bytes would be exceeded. Large bodies use at
-    /// most three quarters, so that a few of them, sent slowly, do not exclude all small ones.
+    /// Adds `bytes` unless the limit for a body of `size` bytes would be exceeded. Returns whether
+    /// the bytes were added. The limit for large bodies is three quarters of the budget, so that
+    /// large bodies that arrive slowly leave memory for small ones.
     fn try_add(&self, bytes: usize, size: usize) -> bool {
         let Budget { used, bytes_max } = &*self.0;
         let limit = if size > SMALL_BYTES_MAX { bytes_max - bytes_max / 4 } else { *bytes_max };
@@ -40,25 +42,25 @@ impl BodyBudget {
     }
 }
 
-/// The memory for the body of one request, and for the items that were parsed from it. It is
-/// released when this is dropped.
+/// The memory that is reserved for the body of one request and for the items parsed from it, or for
+/// an incomplete head. The memory is released on drop.
 #[derive(Debug)]
 pub struct BodyMemory {
-    /// `None` if the server does not bound it.
+    /// `None` if the memory is not limited.
     budget: Option<BodyBudget>,
     bytes: usize,
 }
 
 impl BodyMemory {
-    /// Creates the memory of a body of which nothing has arrived.
+    /// Creates a reservation of 0 bytes. If `budget` is `None`, the memory is not limited.
     pub(crate) fn new(budget: Option<&BodyBudget>) -> Self {
         Self { budget: budget.cloned(), bytes: 0 }
     }
 
-    /// Changes the number of bytes.
+    /// Changes the number of reserved bytes.
     ///
     /// # Errors
-    /// Returns 503 `overloaded` if the process has no memory for more bytes; the number is then
+    /// Returns 503 `overloaded` if the budget is exhausted. The number of reserved bytes is then
     /// unchanged.
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
         if let Some(budget) = &self.budget {
@@ -106,14 +108,14 @@ mod tests {
     fn memory_is_bounded_and_released() {
         let budget = BodyBudget::new(100 * KIB);
         let mut first = BodyMemory::new(Some(&budget));
-        first.resize(60 * KIB).expect("it fits");
+        first.resize(60 * KIB).expect("60 of 100 KiB");
         let mut second = BodyMemory::new(Some(&budget));
-        second.resize(40 * KIB).expect("it fits exactly");
-        let problem = second.resize(40 * KIB + 1).expect_err("it is full");
+        second.resize(40 * KIB).expect("exactly the rest of the budget");
+        let problem = second.resize(40 * KIB + 1).expect_err("the budget is exhausted");
         assert_eq!(problem.code(), Code::Overloaded);
         assert_eq!(used(&budget), 100 * KIB, "unchanged");
-        first.resize(10 * KIB).expect("less");
-        second.resize(60 * KIB).expect("it fits now");
+        first.resize(10 * KIB).expect("a smaller reservation");
+        second.resize(60 * KIB).expect("the released bytes are available");
         drop(first);
         assert_eq!(used(&budget), 60 * KIB);
         drop(second);
@@ -128,6 +130,6 @@ mod tests {
         large.resize(301 * KIB).expect_err("more than three quarters");
         let mut small = BodyMemory::new(Some(&budget));
         small.resize(64 * KIB).expect("a small body");
-        small.resize(65 * KIB).expect_err("it is large now");
+        small.resize(65 * KIB).expect_err("a large body");
     }
 }

@@ -26,11 +26,11 @@ use self::{buffer::BodyBuffer, media_type::MediaType};
 use super::{context::Context, query::parse_form};
 use crate::{Code, Problem};
 
-/// How long the body of a rejected request is discarded as it arrives. If it ends within this time,
-/// the client can reuse the connection.
+/// Maximum time for which the server reads and discards the body of a rejected request. If the body
+/// ends within this time, the client can reuse the connection.
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The size limit of the bodies of a route, in bytes.
+/// The maximum size of a body on a route, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);
 
@@ -65,10 +65,10 @@ pub struct UnreadBody {
     payload: Payload,
 }
 
-/// A complete body. Its memory is counted until it is dropped.
+/// A complete body. Its memory remains reserved until the body is dropped.
 #[derive(Debug)]
 pub struct Body {
-    /// The bytes as sent.
+    /// The content of the body.
     pub bytes: Bytes,
     memory: BodyMemory,
 }
@@ -82,8 +82,8 @@ impl Body {
         parse_form(&self.bytes)
     }
 
-    /// Releases the bytes, and counts the given number of bytes for the items that were parsed from
-    /// them until the returned value is dropped.
+    /// Releases the bytes of the body, and reserves `items_bytes` bytes for the items that were
+    /// parsed from the body. The reservation ends when the returned value is dropped.
     ///
     /// # Errors
     /// Returns 503 `overloaded` if the items exceed the memory for bodies.
@@ -104,16 +104,18 @@ impl UnreadBody {
     /// Reads a body declared as JSON: `application/json` in UTF-8, or `application/*+json`.
     ///
     /// # Errors
-    /// Returns 415 for another media type, 413 above the size limit of the route, 408 if the body
-    /// takes longer than `http.body_timeout`, 503 if there is no memory for it, and 400 if it is
-    /// incomplete.
+    /// Returns 415 for any other media type or a content encoding other than `identity`, 413 for a
+    /// body above the size limit of the route, 408 if the body takes longer than
+    /// `http.body_timeout`, 503 if there is no memory for the body, and 400 if the body is
+    /// incomplete or its transfer encoding is invalid.
     pub async fn read_json(self) -> Result<Body, Problem> {
         Ok(self.read_typed(&[MediaType::Json]).await?.1)
     }
 
-    /// Reads a body declared as JSON, or as `text/plain` by a web page. `navigator.sendBeacon` cannot
-    /// send JSON to another origin: a request with any other type would need a preflight request with
-    /// credentials. The caller must have checked the origin, as endpoints do.
+    /// Reads a body declared as JSON, or as `text/plain` by a web page. `navigator.sendBeacon`
+    /// always sends credentials, so a browser sends `application/json` to another origin only if
+    /// the server allows credentials, which Mayfly does not. The origin must have been checked. An
+    /// [`Endpoint`](crate::Endpoint) checks the origin before it calls a handler for `POST`.
     ///
     /// # Errors
     /// See [`Self::read_json`].
@@ -142,7 +144,7 @@ impl UnreadBody {
         Ok(self.read_typed(&[MediaType::Form]).await?.1)
     }
 
-    /// Discards the body for a short time, and returns the problem.
+    /// Reads and discards the body for a short time, and returns `problem`.
     pub async fn reject(mut self, problem: Problem) -> Problem {
         self.discard().await;
         problem
@@ -186,7 +188,7 @@ impl UnreadBody {
 
     async fn discard(&mut self) {
         let discard = async { while let Some(Ok(_)) = self.payload.next().await {} };
-        // If the body is not read to its end, the HTTP library closes the connection.
+        // If the body is not read to the end, the HTTP library closes the connection.
         let _ = timeout(DISCARD_TIMEOUT, discard).await;
     }
 

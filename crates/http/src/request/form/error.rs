@@ -16,7 +16,7 @@ impl FieldError {
         Self { field: Some(field.to_owned()), message: message.to_owned() }
     }
 
-    /// Sets the field if it is not set.
+    /// Sets the field if none is set.
     pub(super) fn with_field(mut self, field: &str) -> Self {
         self.field.get_or_insert_with(|| field.to_owned());
         self

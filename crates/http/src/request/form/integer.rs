@@ -7,7 +7,8 @@ use serde::{
     de::{Error, Visitor},
 };
 
-/// An integer parameter from `MIN` to `MAX`. Any other text is rejected with this range.
+/// An integer parameter from `MIN` to `MAX`. Any other text is rejected with a message that
+/// contains the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Integer<const MIN: u32, const MAX: u32>(u32);
 
@@ -29,7 +30,7 @@ impl<const MIN: u32, const MAX: u32> Visitor<'_> for IntegerVisitor<MIN, MAX> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        // `u32` would accept a sign.
+        // Parsing a `u32` would accept a leading `+`.
         let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|number| is_decimal && (MIN..=MAX).contains(number));
         number

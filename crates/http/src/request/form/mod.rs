@@ -1,4 +1,4 @@
-//! Deserialization of queries and forms: name-value pairs separated by `&`.
+//! Deserializes queries and forms: name-value pairs separated by `&`.
 
 mod error;
 mod integer;
@@ -16,13 +16,14 @@ pub use self::integer::Integer;
 use self::{error::FieldError, value::Values};
 use crate::{Code, Problem};
 
-/// Up to this number of distinct names, comparing them is faster than a hash table.
+/// Maximum number of distinct names for which comparing names is faster than a hash table.
 const COMPARED_NAMES_MAX: usize = 8;
 
-/// Deserializes pairs into a struct. Unknown, repeated and invalid fields are rejected by name.
+/// Deserializes pairs into a struct. Unknown, repeated and invalid fields are rejected with a
+/// problem that names the field.
 ///
-/// A field of type `Vec` collects a repeated name. The struct does not need `deny_unknown_fields`;
-/// `flatten` is not supported.
+/// A field of type `Vec` collects the values of a repeated name. The struct does not need
+/// `deny_unknown_fields`; `flatten` is not supported.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let pairs = split_pairs(text)?;
     T::deserialize(Pairs(pairs)).map_err(|error| {
@@ -30,7 +31,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     })
 }
 
-/// Returns the name of the first pair.
+/// Returns the name of the first pair, or `None` if there are no pairs.
 pub(super) fn first_name(text: &[u8]) -> Result<Option<String>, Problem> {
     let first = split_parts(text).next().map(|(name, _)| decode_name(name)).transpose()?;
     Ok(first.map(Cow::into_owned))
@@ -42,8 +43,8 @@ struct Pair<'a> {
     values: Vec<Cow<'a, str>>,
 }
 
-/// Splits a text into its pairs, each with all values of its name. Takes linear time, regardless of
-/// the number of distinct names.
+/// Splits a text into pairs, one for each distinct name with all of its values. Takes linear time,
+/// regardless of the number of distinct names.
 fn split_pairs(text: &[u8]) -> Result<Vec<Pair<'_>>, Problem> {
     let mut pairs: Vec<Pair<'_>> = Vec::new();
     let mut indexes: HashMap<Cow<'_, str>, usize> = HashMap::new();
@@ -86,7 +87,8 @@ fn not_utf8(field: String) -> Problem {
     Problem::new(Code::InvalidField).field(field, "must be percent-encoded UTF-8")
 }
 
-/// Decodes `+` as a space and percent-encoded bytes. Incomplete escapes are literal.
+/// Decodes `+` as a space, and decodes percent-encoded bytes. Keeps malformed escapes unchanged.
+/// Returns `None` if the result is not UTF-8.
 fn decode(text: &[u8]) -> Option<Cow<'_, str>> {
     if text.contains(&b'+') {
         let with_spaces: Vec<u8> =
@@ -108,7 +110,7 @@ impl<'de> Deserializer<'de> for Pairs<'de> {
         visitor.visit_map(PairAccess { pairs: self.0.into_iter(), current: None })
     }
 
-    /// Rejects unknown names. Only here, serde passes the names of the fields.
+    /// Rejects unknown names. serde passes the names of the fields only to this method.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -178,7 +180,8 @@ mod tests {
         }
     }
 
-    /// The shortest of several runs, which the load of the machine affects least.
+    /// Returns the duration of the fastest of several runs, which the load on the machine affects
+    /// least.
     fn measure(text: &str) -> Duration {
         let run = |_| {
             let started = Instant::now();
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn time_grows_with_the_size_of_the_text_only() {
+    fn parsing_many_names_takes_linear_time() {
         let (small, large) = (measure(&names(3_000)), measure(&names(30_000)));
         assert!(large < small * 40, "{small:?} for 3,000 names, {large:?} for 30,000");
     }

@@ -1,4 +1,4 @@
-//! Deserialization of the values of one name.
+//! Deserializes the values of one name.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde::de::{
 
 use super::error::FieldError;
 
-/// All values of a name. Only lists may have more than one.
+/// All values of a name. Only lists may have more than one value.
 pub(super) struct Values<'a>(pub(super) Vec<Cow<'a, str>>);
 
 impl<'a> Values<'a> {
@@ -21,7 +21,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Parses the only value; `expected` describes valid values.
+    /// Parses the only value. `expected` describes valid values in the error message.
     fn parse<T: std::str::FromStr>(self, expected: &str) -> Result<T, FieldError> {
         self.single()?.parse().map_err(|_| FieldError::custom(format_args!("must be {expected}")))
     }

@@ -1,12 +1,12 @@
-//! JSON as HTML: indented, with a class for each kind of value. Digits, escapes and the order of keys
-//! stay as they are.
+//! Formats JSON as HTML, indented, with a class for each kind of value. Digits, escapes and the
+//! order of keys are preserved.
 
 use std::borrow::Cow;
 
-/// Deeper levels are not indented further.
+/// Maximum number of levels that increase the indentation.
 const INDENTED_LEVELS_MAX: usize = 16;
 
-/// Escapes a text for HTML, also inside of quoted attributes.
+/// Escapes a text for HTML, including for quoted attributes.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"', '\'']) {
         return Cow::Borrowed(text);
@@ -25,7 +25,8 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Appends a JSON text as HTML. Text that is not JSON is formatted arbitrarily, but is escaped too.
+/// Appends a JSON text as HTML. Text that is not JSON is formatted arbitrarily, but is also
+/// escaped.
 pub(super) fn highlight(json: &str, html: &mut String) {
     let mut level = 0_usize;
     let mut rest = json.trim_start();
@@ -37,7 +38,7 @@ pub(super) fn highlight(json: &str, html: &mut String) {
                 .find(['"', '{', '[', '}', ']', ',', ':', ' ', '\n', '\r', '\t'])
                 .unwrap_or(rest.len()),
         };
-        // A separator that the search above found first.
+        // A token has at least one character, so the loop always ends.
         let (token, after) = rest.split_at(length.max(first.len_utf8()));
         rest = after.trim_start();
         match first {
@@ -69,7 +70,7 @@ pub(super) fn highlight(json: &str, html: &mut String) {
     }
 }
 
-/// Returns the length of the string at the start of a text, including its quotes.
+/// Returns the length in bytes of the string at the start of a text, including its quotes.
 fn string_length(text: &str) -> usize {
     let mut is_escaped = false;
     let end = text.bytes().skip(1).position(|byte| {

@@ -1,5 +1,6 @@
-//! The links of a page. They are relative to the URL of the page, so that they work behind a proxy that
-//! serves the API under a path prefix.
+//! The links on a page. The links are relative to the URL of the page, so that they work behind a
+//! proxy that serves the API under a path prefix. An absolute URL in the `Link` header is not
+//! changed.
 
 use actix_web::{
     HttpRequest,
@@ -7,13 +8,15 @@ use actix_web::{
 };
 use serde::Deserialize;
 
-/// Returns the relative URL of the root of the service, seen from a path.
+/// Returns the relative URL from a path to the root of the service.
 pub(super) fn root_of(path: &str) -> String {
     let levels = path.bytes().filter(|byte| *byte == b'/').count().saturating_sub(1);
     if levels == 0 { "./".to_owned() } else { "../".repeat(levels) }
 }
 
-/// Returns the link to the next page of a list, or to items stored later: its URL and its text.
+/// Returns the URL and the text of the link to the next page of a list or, after the last page, to
+/// items that are stored later. Returns `None` if the response has neither a next page nor a
+/// cursor.
 pub(super) fn find_list_link(
     request: &HttpRequest,
     headers: &HeaderMap,
@@ -35,7 +38,7 @@ pub(super) fn find_list_link(
     Some((format!("?{}", pairs.join("&")), "Items stored later"))
 }
 
-/// Returns the URL of `<url>; rel="next"`.
+/// Returns the URL in `<url>; rel="next"`. Returns `None` for a scheme such as `javascript:`.
 fn find_next(link: &str) -> Option<&str> {
     let (url, parameters) = link.strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.contains("rel=\"next\"");

@@ -1,5 +1,5 @@
-//! JSON responses as pages: a browser that opens an API URL shows the request, the response and
-//! related links. Other clients receive JSON.
+//! JSON responses as pages: a browser that opens an API URL receives a page that shows the request,
+//! the response and related links. Other clients receive JSON.
 
 mod highlight;
 mod links;
@@ -24,21 +24,22 @@ use self::page::Page;
 use super::accept::prefers_html;
 use crate::request::Context;
 
-/// The path of the style sheet, below the root of the service.
+/// The path of the style sheet, relative to the root of the service.
 pub(crate) const STYLE_PATH: &str = "/docs/view.css";
 pub(crate) const STYLE: &str = include_str!("view.css");
 
-/// The page loads nothing but its style sheet.
+/// The content security policy: a page can load only its style sheet.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The fragments of the documentation page that describe the `GET` operations, by route. A service
-/// with this data shows pages to browsers.
+/// The URL fragments that identify the `GET` operations on the documentation page, by route. Only a
+/// service that registers this data sends pages to browsers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OperationFragments(pub(crate) Arc<HashMap<String, String>>);
 
-/// Replaces a JSON response to `GET` with a page if the client prefers HTML.
+/// Replaces a JSON response to `GET` or `HEAD` with a page if the client prefers HTML. Sets `Vary`
+/// even if the client does not prefer HTML.
 pub(crate) fn render_for_browser(
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
@@ -78,7 +79,7 @@ pub(crate) fn render_for_browser(
     ServiceResponse::new(request, http.set_body(BoxBody::new(page)))
 }
 
-/// Returns whether the response is JSON and not a file. Files have an `ETag`.
+/// Returns whether the response is uncompressed JSON and not a file. Only files have an `ETag`.
 fn is_plain_json(response: &ServiceResponse<BoxBody>) -> bool {
     let headers = response.headers();
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();

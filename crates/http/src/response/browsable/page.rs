@@ -1,4 +1,4 @@
-//! The page of a response.
+//! The HTML page that shows a response.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -13,26 +13,27 @@ use super::{
     links::{find_list_link, root_of},
 };
 
-/// Larger documents are cut, because browsers show them slowly.
+/// Maximum number of bytes of a document that a page shows. Larger documents are truncated, because
+/// browsers render them slowly.
 const SHOWN_BYTES_MAX: usize = 256 * 1024;
 
-/// A response to show.
+/// The request and the response that a page shows.
 pub(super) struct Page<'a> {
     pub(super) request: &'a HttpRequest,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) json: &'a [u8],
-    /// The fragment of the documentation page that describes the operation.
+    /// The URL fragment that identifies the operation on the documentation page.
     pub(super) fragment: Option<&'a str>,
 }
 
 impl Page<'_> {
-    /// Renders the page. Everything that callers chose is escaped.
+    /// Renders the page. Text that a client may have chosen is escaped.
     pub(super) fn render(&self) -> String {
         let path = self.request.uri().path();
         let root = root_of(path);
         let target = self.request.uri().path_and_query().map_or(path, |target| target.as_str());
-        // The response to `HEAD` has the length of the response to `GET`.
+        // The page is the same for `HEAD` and `GET`, so that `Content-Length` is the same.
         let request = format!("GET {}", escape(target));
         let status = escape(&self.status.to_string()).into_owned();
         let style = format!("{root}{}", STYLE_PATH.trim_start_matches('/'));

@@ -11,13 +11,13 @@ pub enum Code {
     InvalidJson,
     /// 400: a field or parameter is missing, unknown or out of range.
     InvalidField,
-    /// 400: the cursor was not issued by this service.
+    /// 400: the cursor was not issued by this service, or was issued for a different order.
     InvalidCursor,
     /// 400: the source of visitor counts rejected the request.
     UpstreamRefused,
     /// 401: the API key is missing or invalid.
     Unauthorized,
-    /// 403: the caller lacks permission, or its origin is not allowed.
+    /// 403: the caller lacks permission, or the origin or the host is not allowed.
     Forbidden,
     /// 404: the path or the resource does not exist.
     NotFound,
@@ -25,7 +25,7 @@ pub enum Code {
     MethodNotAllowed,
     /// 406: the requested API version does not exist.
     NotAcceptable,
-    /// 408: the body did not arrive in time.
+    /// 408: the request headers or the body did not arrive in time.
     RequestTimeout,
     /// 409: the inbox is full.
     InboxFull,
@@ -37,20 +37,20 @@ pub enum Code {
     IdempotencyKeyReused,
     /// 426: the path requires a WebSocket upgrade.
     UpgradeRequired,
-    /// 429: the rate limit of the client is exceeded.
+    /// 429: the client has exceeded its rate limit.
     RateLimited,
     /// 500: an unexpected error.
     Internal,
     /// 502: the source of visitor counts failed.
     UpstreamFailed,
-    /// 503: a dependency is unavailable.
+    /// 503: a dependency is unavailable, or the request exceeded its deadline.
     Unavailable,
     /// 503: a capacity limit is reached.
     Overloaded,
 }
 
 impl Code {
-    /// Every code.
+    /// All codes.
     pub const ALL: [Self; 20] = [
         Self::InvalidJson,
         Self::InvalidField,
@@ -125,7 +125,7 @@ impl Code {
         }
     }
 
-    /// Returns the title, the same for every problem with this code.
+    /// Returns the title, which is the same for every problem with this code.
     pub fn title(self) -> &'static str {
         match self {
             Self::InvalidJson => "Invalid JSON",
@@ -151,7 +151,7 @@ impl Code {
         }
     }
 
-    /// Returns the detail of a problem that has no more specific one.
+    /// Returns the default detail of problems with this code.
     pub fn detail(self) -> &'static str {
         match self {
             Self::InvalidJson => "The request body is not valid JSON.",
@@ -207,14 +207,14 @@ impl Code {
         }
     }
 
-    /// Returns the URL of the section of the error documentation that explains this code, relative
-    /// to the public port. If the service has a public URL, problems contain the absolute URL.
+    /// Returns the URL, without scheme and host, of the section of the error documentation that
+    /// explains this code. If the service has a public URL, problems contain the absolute URL.
     pub fn documentation_url(self) -> String {
         format!("{ERRORS_PATH}#{}", self.as_str())
     }
 
-    /// Returns the code of an error response that the HTTP library created, or `None` if the
-    /// response is passed through.
+    /// Returns the code for an error response that the HTTP library created, or `None` if no code
+    /// has this status, in which case the response is not changed.
     pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::BAD_REQUEST => Some(Self::InvalidField),

@@ -1,4 +1,4 @@
-//! The problem document on the wire.
+//! The serialized problem document.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{Code, Field, Problem};
 
 const CONTENT_TYPE_PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// The members of the document, the most useful first.
+/// The members of the document, in the order of serialization.
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: String,
@@ -26,8 +26,8 @@ struct Document<'a> {
 }
 
 impl Problem {
-    /// Serializes the body of the response to the request `request_id`. Its `type` is a URL of the
-    /// error documentation at `errors_url`.
+    /// Serializes the body of the response to the request `request_id`. `type` is the URL of the
+    /// section at `errors_url` that explains the code.
     pub(crate) fn write_body(&self, request_id: &str, errors_url: &str) -> Bytes {
         let code = self.inner.code;
         let document = Document {
@@ -42,8 +42,8 @@ impl Problem {
         serde_json::to_vec(&document).expect("invariant: strings and numbers are JSON").into()
     }
 
-    /// Returns the explicit detail, else one derived from the first invalid field, else the default
-    /// of the code.
+    /// Returns the explicit detail if there is one, else a detail derived from the first invalid
+    /// field, else the default detail of the code.
     fn detail_text(&self) -> Cow<'_, str> {
         match (&self.inner.detail, self.inner.fields.first()) {
             (Some(detail), _) => Cow::Borrowed(detail),

@@ -1,4 +1,4 @@
-//! The page at `/docs/errors` to which the `type` of a problem refers.
+//! The page at `/docs/errors`, which the `type` of a problem refers to.
 
 use std::fmt::Write;
 
@@ -9,8 +9,8 @@ use super::Code;
 /// The path of the page. Every public port serves it.
 pub(crate) const ERRORS_PATH: &str = "/docs/errors";
 
-/// Returns the URL of the page. A relative URL would be wrong behind a proxy that serves the port under
-/// a path prefix, so it is absolute if the public URL of the service is known.
+/// Returns the URL of the page. The URL is absolute if the public URL of the service is known,
+/// because a relative URL would be wrong behind a proxy that serves the port under a path prefix.
 pub(crate) fn errors_url(service: Service, public: &PublicSettings) -> String {
     let base = match service {
         Service::IngestApi => public.ingest_url.as_str(),
@@ -21,7 +21,7 @@ pub(crate) fn errors_url(service: Service, public: &PublicSettings) -> String {
     format!("{base}{ERRORS_PATH}")
 }
 
-/// Renders the page, with one section per code whose ID is the code.
+/// Renders the page with one section per code. The ID of a section is its code.
 pub(crate) fn render_error_page() -> String {
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -41,19 +41,19 @@ pub(crate) fn render_error_page() -> String {
     page
 }
 
-/// Returns the cause of a problem and its fix, as HTML.
+/// Returns the cause of problems with this code and the fix, as HTML.
 fn explain(code: Code) -> &'static str {
     match code {
         Code::InvalidJson => {
-            "The request body is not valid JSON, or contains U+0000, a lone surrogate, a byte order \
-             mark, a number that overflows a double, or more than 64 levels of nesting. \
-             <code>detail</code> names the position. Fix the body."
+            "The request body is not valid JSON, or begins with a byte order mark. \
+             <code>detail</code> names the position; in a batch, <code>errors</code> does. Fix the body."
         }
         Code::InvalidField => {
-            "A field, parameter or header is missing, unknown or out of range, or the request target \
-             contains a character that must be percent-encoded. <code>errors</code> lists each field \
-             with its rule; items of a batch have their index, as in <code>[3].text</code>. Fix the \
-             listed fields."
+            "A field, parameter or header is missing or unknown, or violates its rule, or the request \
+             target contains a character that must be percent-encoded. For example, <code>data</code> \
+             must not contain U+0000, a number that overflows a double, or more than 64 levels of \
+             nesting. <code>errors</code> lists each field with its rule; in a batch, the field is \
+             prefixed with the index of the item, as in <code>[3].text</code>. Fix the listed fields."
         }
         Code::InvalidCursor => {
             "The cursor was not issued by this service, or was issued for a different \
@@ -65,14 +65,14 @@ fn explain(code: Code) -> &'static str {
              Check both with the operator of the source."
         }
         Code::Unauthorized => {
-            "The API key is missing, malformed, unknown, revoked or not linked to the host. Send a \
-             valid key."
+            "The API key or the host is missing or malformed, or the key is unknown, revoked or not \
+             linked to the host. Send a valid key and host."
         }
         Code::Forbidden => {
-            "A page whose origin is not allowed tried to write, take or delete; or the request \
-             addresses a host that is not allowed; or the caller lacks permission. The operator allows \
-             origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and hosts with \
-             <code>MAYFLY_HTTP__ALLOWED_HOSTS</code>."
+            "The request addresses a host that is not allowed, the caller lacks permission, or a page \
+             whose origin is not allowed tried to write, take or delete, or to open an event \
+             stream. The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and \
+             hosts with <code>MAYFLY_HTTP__ALLOWED_HOSTS</code>."
         }
         Code::NotFound => "The path or the resource does not exist. Check the path and the ID.",
         Code::MethodNotAllowed => {
@@ -85,9 +85,9 @@ fn explain(code: Code) -> &'static str {
              <code>version=1.0</code>)."
         }
         Code::RequestTimeout => {
-            "The head or the body of the request did not arrive within \
-             <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send it over a faster connection or in smaller \
-             requests."
+            "The headers or the body of the request did not arrive within \
+             <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send the request over a faster connection or in \
+             smaller requests."
         }
         Code::InboxFull => {
             "The inbox of the username contains <code>MAYFLY_INBOX__MESSAGES_MAX</code> unexpired \
@@ -95,7 +95,7 @@ fn explain(code: Code) -> &'static str {
         }
         Code::BodyTooLarge => {
             "The body is larger than the route accepts; <code>detail</code> names the limit. Send \
-             less per request."
+             less data per request."
         }
         Code::UnsupportedMediaType => {
             "The <code>Content-Type</code> is missing or not supported, or the body has a \
@@ -103,7 +103,7 @@ fn explain(code: Code) -> &'static str {
         }
         Code::IdempotencyKeyReused => {
             "The <code>Idempotency-Key</code> was already used with a different request. Use a new \
-             key for a new request, and repeat a request unchanged."
+             key for a new request, and reuse a key only to repeat a request unchanged."
         }
         Code::UpgradeRequired => {
             "The path requires a WebSocket handshake with <code>Sec-WebSocket-Version: 13</code>."
@@ -113,12 +113,12 @@ fn explain(code: Code) -> &'static str {
              <code>Retry-After</code>; <code>RateLimit-Policy</code> contains the limit."
         }
         Code::Internal => {
-            "An unexpected error. Report the request ID in <code>instance</code> to the operator, \
+            "An unexpected error occurred. Report the request ID in <code>instance</code> to the operator, \
              who can find the cause in the log."
         }
         Code::UpstreamFailed => {
             "The Chartbeat-compatible source of visitor counts failed, timed out or has no quota \
-             left, and the previous response is too old. Retry later."
+             left, and no response from the last 60 seconds is available. Retry later."
         }
         Code::Unavailable => {
             "A dependency, such as Redis or Postgres, did not respond. A write may have been \

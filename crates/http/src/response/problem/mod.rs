@@ -23,7 +23,7 @@ pub(crate) use self::documentation::{ERRORS_PATH, errors_url, render_error_page}
 
 /// An error response.
 ///
-/// The middleware serializes it, because only the middleware has the request ID.
+/// The middleware serializes the problem and adds the request ID.
 #[derive(Debug)]
 pub struct Problem {
     /// Boxed to keep `Result<_, Problem>` small.
@@ -54,15 +54,15 @@ impl Problem {
         Self { inner: Box::new(inner) }
     }
 
-    /// Sets the detail: what is wrong and what is expected. Clients see it, so it must not contain
-    /// internals.
+    /// Sets the detail: what is wrong and what is expected. The detail is sent to clients, so it
+    /// must not contain internal information.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.inner.detail = Some(detail.into());
         self
     }
 
-    /// Adds an invalid field and its rule, such as `must be an integer`. Problems keep at most
+    /// Adds an invalid field and its rule, such as `must be an integer`. A problem keeps at most
     /// [`limits::FIELD_ERRORS_MAX`] fields.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -72,7 +72,7 @@ impl Problem {
         self
     }
 
-    /// Sets `Retry-After`, rounded up to seconds.
+    /// Sets `Retry-After`, rounded up to whole seconds, at least 1.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Self {
         self.header(RETRY_AFTER, HeaderValue::from(to_seconds_ceil(wait)))
@@ -107,8 +107,8 @@ impl Problem {
         self.inner.code
     }
 
-    /// Returns a one-line summary: the first invalid field and its rule if there is one, else the
-    /// detail, else the title.
+    /// Returns a one-line summary: the first invalid field and its rule if a field is invalid, else
+    /// the detail, else the title.
     pub fn summary(&self) -> String {
         match self.inner.fields.first() {
             Some(Field { field, message }) => format!("{field} {message}"),

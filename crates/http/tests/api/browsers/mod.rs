@@ -1,4 +1,4 @@
-//! Requests of web pages and browsers.
+//! Requests from web pages and browsers.
 
 mod cors;
 mod origins;

@@ -1,4 +1,4 @@
-//! Requests that pages of other origins cause, and the hosts that requests address.
+//! Requests from pages on other origins, and requests to hosts that are not allowed.
 
 use reqwest::RequestBuilder;
 
@@ -22,14 +22,14 @@ async fn page_of_another_origin_cannot_write() {
             for path in ["/message/write", "/plain", "/form", "/documents"] {
                 expect_forbidden(server.post(path).header("origin", origin)).await;
             }
-            // A `GET` that writes or takes, sent by `fetch` without CORS.
+            // A `GET` that writes, sent by a `fetch` call without a preflight request.
             expect_forbidden(server.get("/message/write").header("origin", origin)).await;
         }
         for site in ["cross-site", "same-site"] {
             for path in ["/message/write", "/plain"] {
                 expect_forbidden(server.post(path).header("sec-fetch-site", site)).await;
             }
-            // An image or a link of a page of another origin, such as another subdomain or port.
+            // An image or a link on a page from another origin, such as another subdomain or port.
             let image = server.get("/message/write").header("sec-fetch-site", site);
             expect_forbidden(image.header("referer", "https://other.example.org/")).await;
         }
@@ -67,7 +67,7 @@ async fn page_of_another_origin_can_send_reads() {
         assert_eq!(response.status(), 200, "{path}");
         assert!(!response.headers().contains_key("access-control-allow-origin"), "{path}");
     }
-    // The method does not exist, so it has no effect either.
+    // The path does not support the method, so the request has no effect either.
     let request = server.request("DELETE", "/plain").header("origin", "http://evil.example");
     assert_eq!(request.send().await.expect("a response").status(), 405);
 }
@@ -94,7 +94,7 @@ async fn beacon_of_a_page_is_json_declared_as_text() {
 }
 
 #[tokio::test]
-async fn other_hosts_are_rejected_everywhere_but_at_the_health_check() {
+async fn other_hosts_are_rejected_except_by_the_health_check() {
     let server = start(&[("MAYFLY_HTTP__ALLOWED_HOSTS", "localhost,127.0.0.1")]).await;
     let send = async |target: &str, host: &str| {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");

@@ -88,7 +88,7 @@ async fn only_json_responses_to_get_become_pages() {
     let page = get(&server, "/list", BROWSER).await;
     assert_eq!(head.headers()["content-type"], "text/html; charset=utf-8");
     let length = head.headers()["content-length"].to_str().expect("text").parse::<usize>();
-    // The request ID and the trace in the page have a fixed length.
+    // The request ID and the trace context in the page have a fixed length.
     assert_eq!(length.ok(), Some(page.text().await.expect("a body").len()));
     let posted = server.post("/plain").header("accept", BROWSER).body("{}").send().await;
     assert_eq!(problem(posted.expect("a response")).await["code"], "unsupported_media_type");

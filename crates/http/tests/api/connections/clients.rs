@@ -11,7 +11,7 @@ use tokio::{
 use crate::server::{TestServer, exchange, read_to_end, read_until, start};
 
 const GET: &str = "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n";
-/// More than the buffers of the kernel hold.
+/// More bytes than the kernel buffers for a connection.
 const LARGE: usize = 24 << 20;
 
 /// Requests a large response and does not read it.
@@ -30,7 +30,7 @@ async fn wait_for_release(server: &TestServer) {
     released.expect("the response is released in time").expect("the semaphore is open").forget();
 }
 
-/// Reads until the connection ends, and returns the number of bytes.
+/// Reads until the connection is closed, and returns the number of bytes.
 async fn count_bytes(connection: &mut TcpStream) -> usize {
     let mut chunk = vec![0; 1 << 20];
     let mut count = 0;
@@ -57,7 +57,7 @@ async fn many_pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn request_in_single_bytes_and_behind_bodies_is_answered() {
+async fn requests_in_single_bytes_and_after_bodies_are_answered() {
     let server = start(&[]).await;
     let mut connection = server.connect().await;
     connection.set_nodelay(true).expect("set");
@@ -117,17 +117,17 @@ async fn client_that_reads_slowly_receives_everything() {
     let mut count = 0;
     let started = Instant::now();
     while count < LARGE {
-        let read = connection.read(&mut chunk).await.expect("it is open");
+        let read = connection.read(&mut chunk).await.expect("the connection is open");
         assert_ne!(read, 0, "closed after {count} bytes");
         count += read;
-        // Longer than the timeout in total, shorter than it each time.
+        // Each pause is shorter than the timeout, but all pauses together are longer.
         if started.elapsed() < Duration::from_secs(3) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-/// The server observes small reads, although the kernel buffers what it writes.
+/// The server detects small reads, although the kernel buffers the response.
 #[tokio::test]
 async fn client_that_reads_a_few_kilobytes_at_a_time_is_not_disconnected() {
     const BYTES: usize = 256 << 10;
@@ -139,27 +139,27 @@ async fn client_that_reads_a_few_kilobytes_at_a_time_is_not_disconnected() {
     connection.write_all(request.as_bytes()).await.expect("written");
     let (mut chunk, mut count) = (vec![0; 8 << 10], 0);
     while count < BYTES {
-        let read = connection.read(&mut chunk).await.expect("it is open");
+        let read = connection.read(&mut chunk).await.expect("the connection is open");
         assert_ne!(read, 0, "closed after {count} bytes");
         count += read;
-        // 48 KB per second.
+        // 48 KiB per second.
         tokio::time::sleep(Duration::from_micros(read as u64 * 1_000_000 / (48 << 10))).await;
     }
 }
 
 #[tokio::test]
-async fn connections_that_do_not_read_are_closed_beyond_the_limit() {
+async fn connections_that_do_not_read_are_closed_above_the_limit() {
     let server = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "40MiB")]).await;
     let mut first = request_unread(&server, LARGE).await;
-    // The second one begins when the first one is stalled.
+    // The first connection must stall before the second one.
     read_until(&mut first, "HTTP/1.1 200 ").await;
     let mut second = request_unread(&server, LARGE).await;
     wait_for_release(&server).await;
-    assert!(count_bytes(&mut first).await < LARGE, "it reads nothing for the longest time");
+    assert!(count_bytes(&mut first).await < LARGE, "the first client stalled first");
     let mut received = 0;
     let mut chunk = vec![0; 1 << 20];
     while received < LARGE {
-        let read = second.read(&mut chunk).await.expect("it is open");
+        let read = second.read(&mut chunk).await.expect("the connection is open");
         assert_ne!(read, 0, "closed after {received} bytes");
         received += read;
     }
@@ -169,14 +169,14 @@ async fn connections_that_do_not_read_are_closed_beyond_the_limit() {
 async fn client_that_does_not_read_cannot_request_more() {
     let server = start(&[]).await;
     let mut connection = request_unread(&server, LARGE).await;
-    // Responses without a body would be appended to the unread one without end. The buffers of the
-    // kernel hold less than this.
+    // Without a limit, responses without a body would be appended to the unread response
+    // indefinitely. The loop sends more bytes than the kernel buffers for a connection.
     let head = "HEAD /plain HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let mut sent = 0;
     while sent < 16 << 20 {
         let write = connection.write(head.as_bytes());
         match tokio::time::timeout(Duration::from_secs(1), write).await {
-            Ok(written) => sent += written.expect("it is open"),
+            Ok(written) => sent += written.expect("the connection is open"),
             Err(_) => return,
         }
     }
@@ -184,7 +184,7 @@ async fn client_that_does_not_read_cannot_request_more() {
 }
 
 #[tokio::test]
-async fn incomplete_heads_are_refused_beyond_the_memory_and_release_it() {
+async fn incomplete_heads_above_the_memory_limit_are_refused_and_release_memory() {
     let settings =
         [("MAYFLY_HTTP__BODIES_BYTES_MAX", "100KiB"), ("MAYFLY_HTTP__BODY_TIMEOUT", "2s")];
     let server = start(&settings).await;

@@ -1,4 +1,4 @@
-//! Connections: what clients send, and whether they read.
+//! Connections: pipelined, invalid and late requests, slow clients, upgrades and the drain.
 
 mod clients;
 mod drain;

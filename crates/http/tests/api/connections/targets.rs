@@ -52,7 +52,7 @@ async fn invalid_target_affects_only_its_own_request() {
 }
 
 #[tokio::test]
-async fn late_head_is_408_also_on_a_connection_that_was_used() {
+async fn late_head_is_408_on_new_and_used_connections() {
     let server = start(&[("MAYFLY_HTTP__BODY_TIMEOUT", "500ms")]).await;
     let mut new = server.connect().await;
     new.write_all(b"GET /plain HTTP/1.1\r\nHos").await.expect("written");
@@ -74,7 +74,7 @@ async fn idle_connection_is_not_late() {
     let mut idle = server.connect().await;
     idle.write_all(b"GET /plain HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
     read_until(&mut idle, "\r\n\r\nplain").await;
-    // A head that begins and ends later than the time limit of a head.
+    // While this head exceeds the time limit, `idle` is also idle for longer than the time limit.
     let mut slow = server.connect().await;
     slow.write_all(b"GET /").await.expect("written");
     read_to_end(&mut slow).await;
@@ -86,7 +86,7 @@ async fn idle_connection_is_not_late() {
 async fn head_that_is_too_large_is_rejected() {
     let server = start(&[]).await;
     let mut head = "GET /plain HTTP/1.1\r\nHost: x\r\nX: ".to_owned();
-    // The server reads this size and no more. Unread bytes would cause a reset.
+    // The server reads exactly this number of bytes. Unread bytes would cause a reset.
     head.extend(std::iter::repeat_n('x', 128 * 1024 - head.len()));
     let response = exchange(&mut server.connect().await, &head).await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");

@@ -1,4 +1,4 @@
-//! WebSocket upgrades of the server, before a service takes over the socket.
+//! WebSocket upgrades, before a service takes over the socket.
 
 use actix_web::web::ServiceConfig;
 use mayfly_http::{BoundListener, NoQuery, UpgradeRequest, resource, serve_with_upgrades};
@@ -13,7 +13,7 @@ use crate::server::{exchange, settings};
 const HEAD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Starts a server that sends the bytes back that it receives behind an upgrade.
+/// Starts a server that echoes the bytes that it receives after an upgrade.
 fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
     let process = Process::new(Service::WsFanout, settings(env));
     let listener = BoundListener::bind(process.settings.http.listen).expect("a free port");
@@ -45,7 +45,7 @@ async fn send(address: std::net::SocketAddr, request: &str) -> String {
     exchange(&mut connection, request).await
 }
 
-/// Otherwise each socket would have its own connections to the stores.
+/// Without shared state, each socket would have its own connections to the stores.
 #[tokio::test]
 async fn sockets_of_both_families_share_the_state_of_a_thread() {
     use std::sync::{
@@ -82,7 +82,7 @@ async fn sockets_of_both_families_share_the_state_of_a_thread() {
 }
 
 #[tokio::test]
-async fn bytes_behind_the_handshake_belong_to_the_socket() {
+async fn bytes_after_the_handshake_belong_to_the_socket() {
     let address = start(&[]);
     for (first, rest) in [("", "all end"), ("in the same packet, ", "and later, end"), ("end", "")]
     {
@@ -119,7 +119,7 @@ async fn allowed_page_can_read_why_an_upgrade_is_rejected() {
 }
 
 #[tokio::test]
-async fn upgrade_at_another_host_is_rejected() {
+async fn upgrade_on_a_host_that_is_not_allowed_is_rejected() {
     let address = start(&[("MAYFLY_HTTP__ALLOWED_HOSTS", "localhost")]);
     let request = |host: &str| format!("GET /live HTTP/1.1\r\nHost: {host}\r\n{HEAD}\r\nend");
     let response = send(address, &request("evil.example")).await;
@@ -148,7 +148,7 @@ async fn upgrade_to_another_protocol_is_ignored() {
     }
 }
 
-/// A WebSocket is opened with `GET` and without a body. Any other request has its usual meaning.
+/// A WebSocket handshake is a `GET` without a body. Any other request has its usual meaning.
 #[tokio::test]
 async fn request_with_a_body_is_not_a_handshake() {
     let server = crate::server::start(&[]).await;

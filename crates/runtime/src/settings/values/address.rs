@@ -18,11 +18,11 @@ pub struct ListenAddress {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
-    /// `*`: every address of IPv4 and of IPv6.
+    /// `*`: all IPv4 and IPv6 addresses.
     All,
-    /// `localhost`: the loopback addresses of IPv4 and of IPv6.
+    /// `localhost`: the IPv4 and IPv6 loopback addresses.
     Loopback,
-    /// A single address. `[::]` includes IPv4 if the operating system is configured so.
+    /// A single address. `[::]` includes IPv4 if the operating system is configured that way.
     Single(IpAddr),
 }
 
@@ -44,8 +44,8 @@ impl ListenAddress {
         self.port
     }
 
-    /// Returns the socket addresses: one, or one of each family, IPv4 first. A machine may lack a
-    /// family.
+    /// Returns one socket address, or one for each address family, IPv4 first. A machine may
+    /// support only one family.
     pub fn to_socket_addresses(self) -> Vec<SocketAddr> {
         let both = |v4: Ipv4Addr, v6: Ipv6Addr| vec![IpAddr::from(v4), IpAddr::from(v6)];
         let addresses = match self.host {
@@ -56,7 +56,7 @@ impl ListenAddress {
         addresses.into_iter().map(|address| SocketAddr::new(address, self.port)).collect()
     }
 
-    /// Returns whether a process cannot listen on both addresses.
+    /// Returns whether a process cannot listen on both addresses at the same time.
     pub(crate) fn conflicts_with(self, other: Self) -> bool {
         let overlap = |one: IpAddr, other: IpAddr| {
             one == other || one.is_unspecified() || other.is_unspecified()

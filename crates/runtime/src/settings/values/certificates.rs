@@ -30,7 +30,7 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// Parses the path of a file with certificates, and reads it. Empty text means no file.
+/// Parses the path of a file with certificates, and reads the file. Empty text means no file.
 pub(crate) fn file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Certificates>, D::Error> {
@@ -42,12 +42,15 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     let pem = fs::read(&path)
         .map_err(|error| D::Error::custom(format!("{ALLOWED}; it cannot be read: {error}")))?;
     if !has_certificates(&pem) {
-        return Err(D::Error::custom(format!("{ALLOWED}; the file contains none or invalid ones")));
+        return Err(D::Error::custom(format!(
+            "{ALLOWED}; the file contains no certificate or an invalid one"
+        )));
     }
     Ok(Some(Certificates { path, pem: pem.into() }))
 }
 
-/// Returns whether a file contains at least one certificate, and the TLS client accepts all of them.
+/// Returns whether a file contains at least one certificate, and the TLS client accepts all
+/// certificates in the file.
 fn has_certificates(pem: &[u8]) -> bool {
     let mut store = RootCertStore::empty();
     let is_valid = CertificateDer::pem_slice_iter(pem)

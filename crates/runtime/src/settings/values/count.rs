@@ -7,7 +7,7 @@ use serde::{Deserializer, de::Error};
 use super::{Scalar, parse_scalar};
 
 const THREADS_MAX: u64 = 512;
-/// Limits of the resources that a process allocates at startup.
+/// The limits on the resources that a process allocates at startup.
 const CONNECTIONS_MAX: u64 = 10_000;
 const TASKS_MAX: u64 = 1024;
 const QUEUE_LENGTH_MAX: u64 = 100_000_000;
@@ -23,8 +23,8 @@ where
     T::try_from(number).map_err(|_| D::Error::custom(ALLOWED))
 }
 
-/// Parses the size of the connection pool of a server thread. The batchers of ingest-api keep up to
-/// six connections, and other calls must find a free one.
+/// Parses the size of the connection pool of a server thread. The batchers of ingest-api occupy up
+/// to six connections, and other calls need a free connection.
 pub(crate) fn pooled_connections<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<usize, D::Error> {

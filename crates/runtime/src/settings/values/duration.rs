@@ -6,10 +6,10 @@ use serde::Deserializer;
 
 use super::{Scalar, parse_scalar};
 
-/// Ten years. Arithmetic with instants further away overflows on some platforms.
+/// Ten years, in milliseconds. Arithmetic with later instants overflows on some platforms.
 const MILLISECONDS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 
-/// The longest time of a TCP keep-alive timer.
+/// The maximum value of a TCP keepalive timer, in seconds.
 const KERNEL_SECONDS_MAX: u64 = 32_767;
 
 /// Parses a duration above 0.
@@ -24,7 +24,7 @@ pub(crate) fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     parse_scalar(deserializer, "a duration, such as 0s, 250ms, 30s, 10m or 24h", parse)
 }
 
-/// Parses a duration of whole seconds above 0, up to the limit of the kernel for its timers.
+/// Parses a duration of whole seconds above 0, up to the kernel's limit for keepalive timers.
 pub(crate) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse_scalar(deserializer, "whole seconds from 1s to 32767s", |value| {
         let duration = parse(value)?;

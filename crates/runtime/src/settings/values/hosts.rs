@@ -1,4 +1,4 @@
-//! The host names under which clients may address the public port.
+//! The allowed values of the `Host` header on the public port.
 
 use serde::{Deserialize, Deserializer};
 
@@ -11,7 +11,7 @@ enum AllowedHost {
     Any,
     /// This name or address, such as `example.org` or `[::1]`.
     Exact(String),
-    /// Every name below this one; `.example.org` for `*.example.org`.
+    /// Every subdomain of a name. Contains `.example.org` for `*.example.org`.
     Below(String),
 }
 
@@ -20,7 +20,7 @@ enum AllowedHost {
 pub struct AllowedHosts(Vec<AllowedHost>);
 
 impl AllowedHosts {
-    /// Returns whether every host is allowed because none is listed.
+    /// Returns whether every host is allowed because the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcard_allows_names_below_only() {
+    fn wildcard_allows_subdomains_only() {
         let allowed = hosts("*.example.org").expect("a host");
         for host in ["a.example.org", "a.b.Example.org:443"] {
             assert!(allowed.allows(host), "{host}");

@@ -1,4 +1,4 @@
-//! Parsers of the value types that configuration keys have.
+//! Parsers for the value types of configuration keys.
 
 pub(crate) mod address;
 pub(crate) mod certificates;

@@ -1,4 +1,4 @@
-//! The origins whose web pages may call the API from a browser.
+//! The origins of the web pages that may call the API from a browser.
 
 use serde::{Deserialize, Deserializer};
 
@@ -14,7 +14,8 @@ pub enum AllowedOrigin {
     Any,
     /// This exact origin, such as `https://example.org`.
     Exact(String),
-    /// This scheme and host with any port or none; `http://localhost` for `http://localhost:*`.
+    /// A scheme and host with any port or none. Contains `http://localhost` for
+    /// `http://localhost:*`.
     AnyPort(String),
 }
 
@@ -33,7 +34,7 @@ impl AllowedOrigins {
         self.0.contains(&AllowedOrigin::Any)
     }
 
-    /// Returns whether web pages of `origin`, the value of an `Origin` header, may call the API.
+    /// Returns whether web pages from `origin`, the value of an `Origin` header, may call the API.
     pub fn allows(&self, origin: &str) -> bool {
         self.0.iter().any(|allowed| allowed.matches(origin))
     }

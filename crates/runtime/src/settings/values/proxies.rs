@@ -1,4 +1,4 @@
-//! The proxies whose `X-Forwarded-For` header is trusted.
+//! The proxies that are trusted to set `X-Forwarded-For`.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,5 @@
-//! Untyped values of a layer: TOML values have types, environment variables are text.
+//! Values before they are converted to the types of their keys. TOML values have types, while
+//! environment variables are text.
 
 use serde::de::{Deserialize, Deserializer, Error};
 

@@ -77,7 +77,7 @@ async fn get_message(_: web::Path<String>, response: web::Data<web::Bytes>) -> H
 /// A running bare server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct BareServer {
-    /// Its address, `host:port`.
+    /// The address, `host:port`.
     pub address: String,
     /// The length of every response body.
     length: usize,

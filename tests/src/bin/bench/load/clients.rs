@@ -1,4 +1,4 @@
-//! Closed-loop clients: each sends its next request when it has received a response.
+//! Closed-loop clients: each client sends its next request after it has received a response.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub struct RoundResult {
 }
 
 impl Load {
-    /// Connects to an address, `host:port`. Any other response than `expected` counts as a failure.
+    /// Connects to an address, `host:port`. Any response other than `expected` counts as a failure.
     pub async fn connect(
         address: &str,
         requests: &Requests,

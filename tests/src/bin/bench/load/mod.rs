@@ -1,4 +1,4 @@
-//! HTTP load and the baseline server that it is compared with.
+//! HTTP load, and the baseline server that Mayfly is compared with.
 
 mod bare_server;
 mod clients;

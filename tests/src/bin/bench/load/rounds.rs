@@ -10,8 +10,8 @@ use crate::{
     system::System,
 };
 
-/// The length of the first round, which is not counted: it warms caches, pools and branch
-/// predictors.
+/// The length of the first round, which warms caches, pools and branch predictors and is not
+/// counted.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The results of all rounds against one server.

@@ -50,7 +50,7 @@ pub async fn measure(
 }
 
 /// Fills the queue and measures the time from the start of a worker until all plays are counted.
-/// Each run has its own prefix of video IDs, so that Redis has no counts from an earlier run.
+/// Each run uses its own prefix for video IDs, so that Redis has no counts from an earlier run.
 async fn count(
     system: &mut System,
     known_videos: usize,

@@ -86,8 +86,8 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Returns an error if a measurement had unexpected responses, since its numbers are
-    /// meaningless then.
+    /// Returns an error if a measurement had unexpected responses, which make its numbers
+    /// meaningless.
     pub fn check(&self) -> anyhow::Result<()> {
         for Row { name, comparison, .. } in &self.rows {
             let failures = comparison.failures;

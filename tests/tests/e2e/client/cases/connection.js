@@ -93,7 +93,7 @@ addCases({
     assertEqual(events('state').at(-1).delay_ms, 7421, 'delay');
     world.dispatch('online');
     await world.advance(7420);
-    assertEqual(world.sockets.length, 1, 'not earlier, even if the network is back');
+    assertEqual(world.sockets.length, 1, 'not earlier, even if the network recovers');
     await world.advance(1);
     assertEqual(world.sockets.length, 2, 'in time');
   },
@@ -115,7 +115,7 @@ addCases({
     }
   },
 
-  async 'reconnects immediately when the network is back'(world) {
+  async 'reconnects immediately when the network recovers'(world) {
     const { live } = await world.connect();
     for (let failure = 0; failure < 5; failure++) {
       world.socket.disconnect(1006);

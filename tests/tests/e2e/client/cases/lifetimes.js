@@ -106,13 +106,13 @@ addCases({
     assertEqual(expired(), ['old', 'young', 'live'], 'after its whole life');
   },
 
-  async 'assumes no age that is impossible'(world) {
+  async 'does not assume an impossible age'(world) {
     const { events } = await world.connect();
     const expired = () => events('expired').flatMap(({ ids }) => ids);
     world.socket.receiveHello();
     await world.reconnect(2000);
     world.socket.receiveHello({ resumed: true });
-    // The clock of the process that accepted it is five minutes behind.
+    // The clock of the process that accepted the message is five minutes behind.
     world.socket.receiveMessage('replayed', { ttl: 10, ageMs: 1000, clockMs: -300_000 });
     await world.advance(1100);
     world.socket.receiveMessage('live', { ttl: 10, clockMs: -300_000 });
@@ -173,7 +173,7 @@ addCases({
     world.clockSkewMs = 300_000;
     const { live } = await world.connect();
     world.socket.receiveHello();
-    // A message of a process whose clock is ahead.
+    // The clock of the process that accepted the message is ahead.
     world.socket.receiveMessage('m1', { clockMs: 600_000 });
     await world.advance(5000);
     world.clockSkewMs = -300_000;

@@ -43,7 +43,7 @@ addCases({
       ...['localhost:8080', 'localhost', 'live.example', '127.0.0.1:8080', '[::1]:8080'],
       ...['ftp://live.example', 'http://', 'http://live.example:99999', 'v1/live'],
       ...['http://live.example/v1/live?channel=a', 'javascript:0', 'file:///v1/live', ' '],
-      // A relative URL needs the origin of a page. This one has none.
+      // A relative URL requires a page with an origin. This page has none.
       ...['/v1/live', '', null, undefined],
     ];
     for (const url of urls) {

@@ -19,7 +19,7 @@ enum Outage {
     Frozen,
 }
 
-/// Stops or freezes a server. Dropping the guard resumes a frozen one.
+/// Stops or freezes a server. Dropping the returned guard resumes a frozen server.
 async fn interrupt(world: &World, server: ProcessKind, outage: Outage) -> Option<Frozen> {
     match outage {
         Outage::Stopped => {

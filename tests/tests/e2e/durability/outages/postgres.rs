@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Outage, get, interrupt, post, restore, wait_for_readyz};
 
-/// The contractual two seconds; a short run shares the machine and gets more.
+/// Returns the contractual limit of two seconds, or more in a short run, which shares the machine.
 fn max_cold_read() -> Duration {
     Duration::from_secs(short_or_full(4, 2))
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Outage, get, interrupt, post, restore, wait_for_readyz};
 
-/// The contractual second; a short run shares the machine and gets more.
+/// Returns the contractual limit of one second, or more in a short run, which shares the machine.
 fn max_write() -> Duration {
     Duration::from_secs(short_or_full(3, 1))
 }
@@ -57,11 +57,12 @@ async fn run(outage: Outage) {
     );
     assert_inbox_is_unchanged(&world, &inbox).await;
     world.wait_until_processed(Duration::from_secs(10)).await;
-    // It need not be the newest: the worker has two writers, and Redis may have executed other writes.
+    // The message need not be the newest: the worker has two writers, and Redis may have executed
+    // other writes.
     let (status, listed) = world.get("/v1/messages?order=desc&limit=1000").await;
     let listed = listed["items"].as_array().expect("the response has `items`");
     assert!(status == 200 && message_ids(listed).contains(&message_id(&message)), "{listed:?}");
-    // A write that was sent may have been executed; an overloaded one was not sent.
+    // A write that was sent may have been executed. A write rejected as overloaded was not sent.
     let taken = world.take("fred").await;
     assert_eq!(message_ids(&taken)[..inbox.len()], message_ids(&inbox));
     let executed = taken.len() - inbox.len();
@@ -125,7 +126,7 @@ async fn assert_inbox_is_unchanged(world: &World, inbox: &[Value]) {
     let expected_items: Vec<_> =
         response_body.iter().filter(|message| message["text"] == "for later").collect();
     assert_eq!(expected_items, inbox.iter().collect::<Vec<_>>());
-    // The TTL of a copy starts when the write is executed, which is after its `expires_at` was set.
+    // The TTL of a copy starts when Redis executes the write, which is after `expires_at` was set.
     let delay_max = i64::try_from(max_write().as_millis()).expect("seconds");
     for message in inbox {
         let expires_at = message["expires_at"].as_str().expect("a valid time");

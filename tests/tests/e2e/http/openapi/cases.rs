@@ -27,7 +27,7 @@ type BuildRequest = fn(&str) -> Request;
 enum Body {
     Json,
     Form,
-    /// A POST without body whose form is in the query.
+    /// A POST without a body and with the form in the query.
     Query,
     None,
 }
@@ -70,7 +70,8 @@ fn chat(text: &str) -> Value {
     json!({"username": text, "text": text})
 }
 
-/// Returns a visit of one host, so that a limit of one page rejects the second one.
+/// Returns a visit. All visits have the same host, so that a limit of one page per host rejects the
+/// second visit.
 fn visit(text: &str) -> Value {
     json!({"host": "openapi.test", "path": format!("/{text}"), "title": null, "visitor": text})
 }
@@ -120,7 +121,7 @@ pub fn for_writers() -> Vec<Case> {
         let (one, other) = (format!("openapi-{n}"), format!("openapi-{n}-other"));
         let (request, another) = (build(&one), build(&other));
         let key = |request: &Request| request.clone().header("idempotency-key", &one);
-        // Of other visitors than the rest, because a visitor counts once per second.
+        // Each request has a different visitor, because a visitor counts once per second.
         let limited = |text: &str| {
             let request = build(&format!("openapi-{n}-{text}"));
             request.header("x-forwarded-for", &format!("198.51.100.{n}"))
@@ -226,7 +227,7 @@ pub fn for_readers(id: &str) -> Vec<Case> {
         case(Plain, list("limit=1000&order=desc&channel=none"), 200, ""),
         case(Plain, list("limit=0"), 400, "invalid_field"),
         case(Plain, list("cursor=x"), 400, "invalid_cursor"),
-        // Tables without their columns are those of another version.
+        // A missing column indicates another version of the schema.
         case(Corrupt, list(""), 503, "unavailable"),
         case(NoStores, list(""), 503, "unavailable"),
     ]);
@@ -239,7 +240,7 @@ pub fn for_counts(video: &str) -> Vec<Case> {
     let list = |query: &str| Request::new("list_plays").query(query);
     let pulse = Request::new("get_pulse");
     let mut cases = Vec::new();
-    // A state of another type is missing until it is published again.
+    // State with the wrong type counts as missing until it is published again.
     let (internal, missing) = ((500, "internal"), (503, "unavailable"));
     for (request, (status, code)) in
         [(&one, internal), (&list("limit=1"), internal), (&pulse, missing)]

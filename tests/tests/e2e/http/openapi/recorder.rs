@@ -221,7 +221,7 @@ async fn write_key(world: &World, prefix: &str) {
 /// `crowded`.
 async fn write_chartbeat_state(world: &World, prefix: &str) {
     write_key(world, prefix).await;
-    // In the future, so that it does not expire during the test.
+    // The sample time is in the future, so that the snapshot does not expire during the test.
     let sampled_at = SystemClock.now().plus(Duration::from_secs(30));
     let trend = json!({"host": "fred", "sampled_at": sampled_at, "visitors": 3, "exact": true,
         "compared_to": sampled_at, "pages": [

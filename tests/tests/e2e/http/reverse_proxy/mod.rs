@@ -17,8 +17,8 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::timeout};
 
-/// Adds the reverse proxy and clears the public URLs, since all services share one origin behind
-/// it.
+/// Adds the reverse proxy and clears the public URLs, because all services share the origin of the
+/// proxy.
 fn behind(setup: Setup) -> Setup {
     let names = ["INGEST", "LIST", "LIVE"].map(|name| format!("MAYFLY_PUBLIC__{name}_URL"));
     names.iter().fold(setup.behind_reverse_proxy(), |setup, name| setup.set(name, ""))
@@ -60,7 +60,7 @@ async fn find_receivers(world: &World, method: &Method, path: &str) -> Vec<Servi
 
 #[tokio::test]
 async fn each_path_is_routed_to_its_service() {
-    // A separate stack, since it counts requests.
+    // This test counts requests, so it needs a separate stack.
     let setup = Setup::new().scale(Service::WsFanout, 1).scale(Service::PersistWorker, 0);
     let world = behind(setup).start().await;
     let (get, post) = (Method::GET, Method::POST);
@@ -142,7 +142,7 @@ async fn next_message_event(events: &mut Events) -> Value {
 #[tokio::test]
 async fn problems_of_services_are_passed_through() {
     let world = world().await;
-    // On a connection of its own, which the proxy may close: it did not read the whole body.
+    // On a separate connection, which the proxy may close without reading the whole body.
     let large = "x".repeat(5 << 20);
     let batch = Client::new().post(world.ingest_url("/v1/messages/batch"));
     let batch = batch.header("content-type", "application/json").body(large);
@@ -198,12 +198,12 @@ async fn clients_are_identified_by_the_proxy_and_not_by_their_own_headers() {
 async fn unavailable_service_returns_503_problem() {
     let world = behind(Setup::new()).start().await;
     let stored = world.post_message(&json!({"text": "x", "ttl": 600})).await;
-    world.stack.stop(Service::ListApi).await.expect("it stops");
+    world.stack.stop(Service::ListApi).await.expect("list-api stops");
     let url = world.list_url(&format!("/v1/messages/{}", message_id(&stored)));
     let response = ApiResponse::send(world.http.get(&url)).await;
     response.expect_problem(503, "unavailable");
     assert_eq!(response.header("retry-after"), "1");
     world.post_message(&json!({"text": "the other service still works"})).await;
-    world.stack.start(Service::ListApi).await.expect("it starts");
+    world.stack.start(Service::ListApi).await.expect("list-api starts");
     assert_eq!(ApiResponse::send(world.http.get(&url)).await.expect_status(200), stored);
 }

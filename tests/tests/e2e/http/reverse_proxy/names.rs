@@ -30,7 +30,7 @@ struct NameServer {
 impl NameServer {
     async fn start(addresses: &[Ipv4Addr]) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
-        let port = socket.local_addr().expect("it is bound").port();
+        let port = socket.local_addr().expect("a bound socket").port();
         let addresses = Arc::new(Mutex::new(addresses.to_vec()));
         let current = addresses.clone();
         tokio::spawn(async move {
@@ -49,8 +49,8 @@ impl NameServer {
     }
 }
 
-/// Returns the response to a query of one name (RFC 1035, section 4): its `A` records, or that the
-/// name does not exist. The records may be cached for longer than a test takes.
+/// Returns the response to a query for one name (RFC 1035, section 4): the `A` records, or
+/// `NXDOMAIN` without addresses. The TTL of the records is longer than a test.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
     const HEADER_BYTES: usize = 12;
     let code = if addresses.is_empty() { 3 } else { 0 };

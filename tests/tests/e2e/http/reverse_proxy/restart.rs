@@ -29,8 +29,8 @@ const ORDER: [Service; 5] = [
 const SUBSCRIBERS: usize = 16;
 const READERS: usize = 8;
 
-/// Returns two instances of everything with the default HTTP drain, and a short socket drain in a
-/// short run.
+/// Returns a setup with two instances of every service and the default HTTP drain. In a short run,
+/// the socket drain is short.
 fn setup() -> Setup {
     let mut setup = Setup::new().with_s3().set("MAYFLY_HTTP__DRAIN_DELAY", "5s");
     for service in Service::ALL {
@@ -92,7 +92,7 @@ async fn rolling_restart_under_load_fails_no_request_and_loses_no_message() {
     assert_eq!(stored.accepted, stored.stored);
 }
 
-/// Terminates a process like Kubernetes does and waits until its replacement is ready.
+/// Terminates a process as Kubernetes does and waits until its replacement is ready.
 async fn restart(world: &World, service: Service, index: usize) -> Duration {
     let started = Instant::now();
     let before = world.stack.env().pids(service)[index];

@@ -1,4 +1,4 @@
-//! The memory of a connection, and that it is freed.
+//! The memory of a connection, which is freed when the connection closes.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ fn print_kernel_memory(when: &str) {
 async fn idle_client_costs_little_memory_and_no_redis_connection() {
     let count = short_or_full(500, 5_000);
     let limit = raise_file_limit();
-    assert!(limit > 2 * 5_000, "the limit of open files is only {limit}");
+    assert!(limit > 2 * 5_000, "the limit on open files is only {limit}");
     let world = start().await;
     let mut lives = open(&world, 1).await;
     post_text(&world, "memory", "one").await;
@@ -132,7 +132,7 @@ async fn disconnected_clients_leave_nothing_behind() {
         churn(&world, count).await;
         let now = rss(&world);
         println!("after {count} more clients ({round}): {warm} to {now} bytes");
-        // Memory pages: the size of a small process fluctuates by a few of them.
+        // The memory of a small process fluctuates by a few pages.
         assert!(now <= warm + warm / 10 + 1024 * 1024, "{warm} grew to {now}");
     }
 }

@@ -63,9 +63,9 @@ async fn post_large(world: &World, channel: &str, count: usize) {
     }
 }
 
-/// A client frame of 26 bytes causes a reply of 8.6 KB.
+/// A client frame of 26 bytes can cause a reply of 8.6 KB.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_do_not_read_replies_are_not_read_from() {
+async fn server_stops_reading_from_clients_that_do_not_read_replies() {
     raise_file_limit();
     let world = setup().start().await;
     let names: Vec<_> = (0..128).map(|number| format!("channel={number:0>64}")).collect();
@@ -84,7 +84,7 @@ async fn clients_that_do_not_read_replies_are_not_read_from() {
         let growth = measure_growth(&world, &format!("{} bytes", frame.len()), async {
             let flooding = lives.into_iter().map(|mut live| {
                 let many = &many;
-                // The rest is not sent, because the server does not read it.
+                // The send can time out, because the server stops reading.
                 async move {
                     let _ = timeout(Duration::from_secs(2), live.send_raw(many)).await;
                     live
@@ -164,7 +164,7 @@ async fn event_streams_that_are_not_read_cost_little_and_are_closed() {
     let streams = open_unread_events(&world, count).await;
     let growth = measure_growth(&world, "event streams", post_large(&world, "sse", 240)).await;
     // The queues share up to 8 MiB of frames. Each stream also has a write buffer. Frames that the
-    // process has received and not distributed yet need up to 10 MiB on a busy machine.
+    // process has received but not distributed yet need up to 10 MiB on a busy machine.
     assert!(growth < 32 * MIB, "{} MiB", growth / MIB);
     eventually(DEFAULT_TIMEOUT, "the streams are closed", async || {
         match world.fanout_metrics().await.sum("connections") {
@@ -207,7 +207,7 @@ async fn largest_queues_are_closed_first_when_all_hold_too_much() {
     for (channel, count) in [("sized-0", 35), ("sized-1", 70), ("sized-2", 105)] {
         post_large(&world, channel, count).await;
     }
-    // The latest messages are kept for replays anyway, and do not count.
+    // The latest messages are always kept for replays, and do not count.
     post_large(&world, "sized-other", 150).await;
     eventually(DEFAULT_TIMEOUT, "the memory is limited", async || {
         let metrics = world.fanout_metrics().await;

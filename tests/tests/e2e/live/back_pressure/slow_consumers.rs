@@ -50,7 +50,7 @@ async fn read_with_gaps(live: &mut LiveSocket, sent: usize) -> (Vec<Uuid>, Vec<G
         match (received.message, received.dropped) {
             (Some(message), None) => seen.push(message.id),
             (None, Some(dropped)) => {
-                assert_eq!(position, at, "that of the last frame before the gap");
+                assert_eq!(position, at, "the position of the last frame before the gap");
                 gaps.push(Gap { after: seen.len(), dropped, position: position.clone() });
             }
             other => panic!("neither message nor gap: {other:?}"),
@@ -167,7 +167,7 @@ async fn client_that_reads_1_kb_per_second_does_not_delay_others() {
             sleep(Duration::from_millis(100)).await;
         }
     });
-    // Concurrently on a channel without a slow client: both see the same load of the machine.
+    // Both channels are measured concurrently, under the same load of the machine.
     let (disturbed, undisturbed) = tokio::join!(listen(&world, "beside"), listen(&world, "apart"));
     slow_reader.abort();
     println!("with a slow client: {disturbed}; without: {undisturbed}");
@@ -177,12 +177,13 @@ async fn client_that_reads_1_kb_per_second_does_not_delay_others() {
     assert!(disturbed.permille(1000) < max, "{disturbed}; without a slow client: {undisturbed}");
 }
 
-/// The ping is behind the frames that the client has not read. Reading shows that it is alive.
+/// The ping is queued behind frames that the client has not read yet. Reading them shows that the
+/// client is alive.
 #[tokio::test(flavor = "multi_thread")]
 async fn client_that_reads_slowly_and_steadily_is_not_closed() {
     const DATA: usize = 4_000;
     let world = shared().await;
-    // In proportion to 25 s and 10 s, the client reads about 2 KB per second.
+    // Scaled to the default intervals of 25 s and 10 s, the client reads about 2 KB per second.
     let settings = [("MAYFLY_FANOUT__PING_INTERVAL", "1s"), ("MAYFLY_FANOUT__PONG_TIMEOUT", "1s")];
     let fanout = start_instance(&world, &settings).await;
     let url = feed_url(&fanout, "channel=steady");

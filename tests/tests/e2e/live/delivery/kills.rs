@@ -82,7 +82,7 @@ async fn reconnect_repeatedly(
     client
 }
 
-/// Kills the ws-fanout instances in turn and reconnects the number of kills.
+/// Kills the ws-fanout instances in turn and returns the number of kills.
 async fn kill_in_turn(world: &World, done: &AtomicBool) -> usize {
     let mut kills = 0;
     while !done.load(Ordering::Relaxed) {

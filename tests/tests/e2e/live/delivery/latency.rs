@@ -59,7 +59,7 @@ async fn delivery_takes_milliseconds_with_and_without_a_worker() {
             assert!(all.permille(500) < Duration::from_millis(3), "{all}");
             assert!(all.permille(990) < Duration::from_millis(15), "{all}");
         } else {
-            // With the load of other tests.
+            // Other tests load the machine at the same time.
             assert!(all.permille(500) < Duration::from_millis(100), "{all}");
         }
     }

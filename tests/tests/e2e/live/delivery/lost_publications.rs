@@ -26,7 +26,7 @@ use crate::live::post_text;
 const CHANNEL: &str = "losses";
 const CLIENTS: usize = 10;
 
-/// Returns the time within which a loss is detected: that of the contract, or more while other
+/// Returns the time within which a loss is detected: the contractual time, or more while other
 /// tests run.
 fn detection_timeout() -> Duration {
     Duration::from_millis(short_or_full(4_000, 1_000))

@@ -128,7 +128,7 @@ async fn resubscribing_during_traffic_leaves_no_gap() {
             post_text(&world, "hole-on", "end").await;
         })
     };
-    // Changes of the other channel must not lose messages of this one.
+    // Changes to the subscription of the other channel must not lose messages of this channel.
     let mut expected = 0;
     let mut is_on = false;
     for turn in 0_u32.. {

@@ -80,7 +80,7 @@ async fn new_client_receives_the_last_snapshot_of_its_hosts_and_each_new_one_onc
     world.publish_trend(&make_trend("two.first", 1)).await;
     let mut early = open(&world, "One.FIRST").await;
     assert_eq!(early.next_frame_within(Duration::from_secs(2)).await, make_frame("one.first", 1));
-    // On any of the worker threads.
+    // These clients can be on any of the worker threads.
     let mut others = Vec::new();
     for _ in 0..4 {
         let mut other = open(&world, "one.first").await;
@@ -136,7 +136,7 @@ async fn subscribe_to_a_host_is_followed_by_its_last_snapshot() {
     let host = json!({"type": "subscribe", "hosts": ["B.Added"]});
     assert_eq!(live.exchange(&host).await, set("subscribed", &both, &["a.added", "b.added"]));
     assert_eq!(live.next_frame().await, make_frame("b.added", 1));
-    // The client has received them already.
+    // The client has already received the snapshots.
     assert_eq!(live.exchange(&host).await, set("subscribed", &both, &["a.added", "b.added"]));
     expect_silence(&mut live).await;
 
@@ -205,7 +205,8 @@ async fn feed_continues_after_redis_restarted_or_was_flushed() {
 
     world.stack.stop(ProcessKind::Redis).await.expect("Redis stops");
     world.stack.start(ProcessKind::Redis).await.expect("Redis starts");
-    // Not published: found after the resubscription or by the next poll.
+    // This snapshot is not published. ws-fanout finds it after the resubscription or at the next
+    // poll.
     world.store_trend(&make_trend("a.org", 2)).await;
     assert_eq!(
         next_rising(&mut live).await,
@@ -269,21 +270,21 @@ async fn watched_hosts_are_reported_every_second_until_the_last_unsubscribe() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn host_that_is_watched_again_is_sent_again() {
+async fn newest_snapshot_is_sent_after_each_resubscription() {
     let world = shared().await;
     world.publish_trend(&make_trend("a.again", 1)).await;
     for number in 1..4 {
         let mut live = open(&world, "a.again").await;
         assert_eq!(live.next_frame().await, make_frame("a.again", number));
         drop(live.close().await);
-        // No client is subscribed.
+        // No client subscribes to the host.
         world.publish_trend(&make_trend("a.again", number + 1)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_consumer_receives_the_newest_snapshot_of_each_host_without_a_gap() {
-    // Not the shared stack, in which another test counts the subscriptions.
+    // Another test counts the subscriptions of the shared stack, so this test needs a separate one.
     let world = setup().scale(Service::WsFanout, 0).start().await;
     // Large enough that the kernel's buffers leave the queue more than half full.
     let settings =

@@ -156,7 +156,7 @@ async fn subscribe_to_stats_is_followed_by_the_last_snapshot() {
     let add = json!({"type": "subscribe", "feeds": ["stats"]});
     assert_eq!(live.exchange(&add).await, set("subscribed", &["messages", "stats"]));
     assert_eq!(live.next_frame().await, make_frame(1));
-    // The client has received it already.
+    // The client has already received the snapshot.
     assert_eq!(live.exchange(&add).await, set("subscribed", &["messages", "stats"]));
     let less = json!({"type": "unsubscribe", "feeds": ["stats", "messages"]});
     assert_eq!(live.exchange(&less).await, set("unsubscribed", &[]));
@@ -170,7 +170,7 @@ async fn subscribe_to_stats_is_followed_by_the_last_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn client_of_stats_alone_receives_positions_and_resumes() {
+async fn client_of_only_stats_receives_positions_and_resumes() {
     let world = setup().set("MAYFLY_QUEUE__RESUME_WINDOW", "3s").start().await;
     let mut source = Source::connect(&world).await;
     source.publish(1).await;
@@ -234,7 +234,8 @@ async fn feed_continues_after_redis_restarted_or_was_flushed() {
     world.stack.stop(ProcessKind::Redis).await.expect("Redis stops");
     world.stack.start(ProcessKind::Redis).await.expect("Redis starts");
     let mut source = Source::connect(&world).await;
-    // Not published: found after the resubscription or by the next poll.
+    // This snapshot is not published. ws-fanout finds it after the resubscription or at the next
+    // poll.
     source.store(&make_snapshot(2).to_string()).await;
     assert_eq!(next_stats(&mut live).await, make_frame(2), "the previous snapshot is not repeated");
 

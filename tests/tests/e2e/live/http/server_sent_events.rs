@@ -124,7 +124,7 @@ async fn headers_forbid_proxies_to_store_transform_or_buffer_the_stream() {
 
 /// `EventSource` in JavaScript cannot set the header.
 #[tokio::test]
-async fn position_in_the_query_is_like_the_header() {
+async fn position_in_the_query_is_equivalent_to_the_header() {
     let world = shared().await;
     let (_events, hello) = open(&world, "channel=events-poly").await;
     post_text(&world, "events-poly", "one").await;
@@ -139,7 +139,7 @@ async fn position_in_the_query_is_like_the_header() {
         assert_eq!(events.next().await.json()["message"]["text"], "one");
     }
     let (_events, first) = open(&world, "channel=events-poly&lastEventId=").await;
-    assert!(first.json().get("resumed").is_none(), "an empty position is none: {first:?}");
+    assert!(first.json().get("resumed").is_none(), "an empty position is ignored: {first:?}");
 }
 
 /// A 400 would make `EventSource` give up.
@@ -162,7 +162,7 @@ async fn unknown_position_is_replaced_by_the_current_one() {
     }
 }
 
-/// Reads everything that the server sends until it closes the connection or `is_complete`.
+/// Reads everything that the server sends until the connection is closed or `is_complete` holds.
 async fn read_raw(at: SocketAddr, request: &str, is_complete: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(at).await.expect("the connection is accepted");
     stream.write_all(request.as_bytes()).await.expect("the request is sent");

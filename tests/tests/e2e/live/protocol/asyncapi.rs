@@ -229,7 +229,7 @@ async fn send_connect_frames(document: &mut Document, world: &World) {
     document.validate_until(&mut live, "error").await;
 }
 
-/// Publishes the snapshot of the document, like stats-publisher.
+/// Publishes the snapshot of the document as stats-publisher does.
 async fn publish_snapshot(document: &Document, world: &World) {
     let snapshot = document.examples("stats")[0]["snapshot"].to_string();
     let mut redis = world.redis().await;
@@ -238,7 +238,7 @@ async fn publish_snapshot(document: &Document, world: &World) {
     assert_eq!(receivers.expect("Redis is available"), 1);
 }
 
-/// Publishes the counts and the pulse of the document, like the services.
+/// Publishes the counts and the pulse of the document as the services do.
 async fn publish_counts_and_pulse(document: &Document, world: &World) {
     let counts = document.examples("plays")[0]["counts"].to_string();
     let mut redis = world.redis().await;
@@ -252,7 +252,7 @@ async fn publish_counts_and_pulse(document: &Document, world: &World) {
     assert_eq!(receivers.expect("Redis is available"), 1);
 }
 
-/// Does not read until frames are dropped.
+/// Stops reading until the server drops frames.
 async fn fall_behind(document: &mut Document, world: &World) {
     let url = world.live_url("channel=described-slow");
     let opening = UpgradeRequest::new(&url).receive_buffer(64 * 1024);

@@ -21,7 +21,7 @@ async fn connect(world: &World, mut fields: Value) -> (LiveSocket, Value) {
     (live, hello)
 }
 
-/// Expects an `error` frame and the close, whose reason is that of the error.
+/// Expects an `error` frame and a close with the same reason. Returns the reason.
 async fn expect_rejection(live: &mut LiveSocket, code: &str, close_code: u16) -> String {
     let error = live.next_frame().await;
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!(code)), "{error}");
@@ -106,7 +106,7 @@ async fn longest_names_of_all_kinds_fit_into_a_connect_frame() {
     let text = frame.to_string();
     assert!((50_000..=65_536).contains(&text.len()), "{}", text.len());
     let mut live = open(&world).await;
-    // In several fragments, as large frames of some clients are.
+    // The frame is fragmented, because some clients fragment large frames.
     let (one, rest) = text.as_bytes().split_at(30_001);
     live.send_raw(&encode(opcode::TEXT, one)).await.expect("the connection is open");
     live.send_raw(&encode(FIN, rest)).await.expect("the connection is open");
@@ -172,7 +172,7 @@ async fn frames_around_the_connect_frame_are_processed_in_order() {
     let world = shared().await;
     let mut live = open(&world).await;
     let text = |text: &str| encode(FIN | opcode::TEXT, text.as_bytes());
-    // A ping of the protocol is not a first frame.
+    // A protocol-level ping does not count as the first frame.
     let all = [
         encode(FIN | opcode::PING, b"1"),
         encode(FIN | opcode::PONG, b""),
@@ -202,7 +202,7 @@ async fn connection_without_a_connect_frame_receives_nothing_and_is_closed() {
     let mut disconnected = open(&world).await;
     disconnected.send_raw(&encode(FIN | opcode::CLOSE, &[])).await.expect("the connection is open");
     assert!(disconnected.is_closed_by_server().await, "a client can disconnect at any time");
-    // Half a frame is not a frame.
+    // An incomplete frame does not count either.
     let half = encode(FIN | opcode::TEXT, br#"{"type":"connect"}"#);
     live.send_raw(&half[..10]).await.expect("the connection is open");
     post_text(&world, "connect-never", "unheard").await;

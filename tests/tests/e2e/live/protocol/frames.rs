@@ -206,7 +206,8 @@ async fn empty_list_of_channels_adds_none() {
     live.exchange(&json!({"type": "unsubscribe", "channels": ["adds-none"]})).await;
     let answer = live.exchange(&json!({"type": "subscribe", "channels": []})).await;
     assert_eq!(answer, subscription_set("subscribed", &[], &["messages"]));
-    // A socket without channels receives all until a `subscribe` names some; this one names none.
+    // A socket without channels receives all channels until a `subscribe` names some. This frame
+    // names none.
     let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("")).await;
     for frame in [json!({"type": "subscribe", "channels": []}), json!({"type": "subscribe"})] {
         let answer = live.exchange(&frame).await;

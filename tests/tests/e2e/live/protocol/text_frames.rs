@@ -84,7 +84,7 @@ async fn many_frames_can_arrive_together() {
     }
 }
 
-/// An unknown `type` is reported in a frame and is not an error of the text.
+/// The server reports the unknown `type` in a frame. The text itself is valid.
 #[tokio::test]
 async fn all_of_unicode_is_accepted_even_if_fragmented_within_a_character() {
     let mut live = open().await;

@@ -59,7 +59,7 @@ async fn position_of_an_idle_client_stays_within_the_window() {
         let (busy, world) = (busy.clone(), world.clone());
         async move { busy.post(&world).await }
     });
-    // Until the last trim: the last position must still be known.
+    // Reads until the last trim, after which the last position must still be known.
     let mut positions = Vec::new();
     while !posting.is_finished() {
         let then = Instant::now() + Duration::from_millis(100);
@@ -114,7 +114,7 @@ async fn position_of_an_idle_client_stays_within_the_window() {
 async fn newest_position_is_known_even_if_old_or_trimmed() {
     let world = start().await;
     let (mut live, hello) = LiveSocket::connect_with_hello(&world.live_url("channel=newest")).await;
-    // Also in a stream that was always empty.
+    // The position is also known in a stream that was always empty.
     let (_, resumed) = resume(&world, "newest", frame_position(&hello)).await;
     assert_eq!(resumed["resumed"], true, "{resumed}");
     post_text(&world, "newest", "only").await;

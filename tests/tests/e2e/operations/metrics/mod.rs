@@ -83,7 +83,7 @@ async fn requests_are_counted_by_route() {
     }
     let custom_method = reqwest::Method::from_bytes(b"BREW").expect("a valid method");
     let request = world.http.request(custom_method, world.list_url("/v1/pulse"));
-    assert_eq!(request.send().await.expect("it responds").status(), 405);
+    assert_eq!(request.send().await.expect("list-api responds").status(), 405);
     let (_, metrics) = world.admin(Service::ListApi, "/metrics").await;
     let counted: BTreeSet<&str> = metrics
         .lines()

@@ -56,7 +56,7 @@ fn command_at(world: &World, url: &str, options: &[&str]) -> Command {
 }
 
 async fn run(command: &mut Command) -> CommandOutput {
-    let output = timeout(COMMAND_TIMEOUT, command.output()).await.expect("it exits in time");
+    let output = timeout(COMMAND_TIMEOUT, command.output()).await.expect("the command exits");
     let output = output.expect("the command starts");
     CommandOutput {
         code: output.status.code(),
@@ -101,7 +101,7 @@ async fn simulated_messages_are_spread_over_instances_and_listed_once_in_order()
         assert_eq!(world.query_count(&query).await, expected, "{counted}");
     }
     for url in world.stack.env().admin_urls(Service::IngestApi) {
-        let metrics = world.http.get(format!("{url}/metrics")).send().await.expect("it responds");
+        let metrics = world.http.get(format!("{url}/metrics")).send().await.expect("a response");
         let metrics = metrics.text().await.expect("the response is complete");
         let counted = "mayfly_accepted_total{kind=\"messages\"}";
         let mut lines = metrics.lines().filter(|line| line.starts_with(counted));
@@ -231,10 +231,10 @@ async fn invalid_option_is_rejected_with_its_name_and_rule() {
         (["messages", "--users", "0"], "from 1 to 10000000"),
         (["messages", "--cities", "-1"], "from 1 to 1000000"),
         (["messages", "--seed", "x"], "expected an integer"),
-        (["messages", "--url", "ftp://h"], "a URL with http://"),
+        (["messages", "--url", "ftp://h"], "a URL that starts with http://"),
         (["walk", "--limit", "1001"], "from 1 to 1000"),
         (["walk", "--order", "up"], "asc or desc"),
-        (["walk", "--url", "https://h"], "a URL with http://"),
+        (["walk", "--url", "https://h"], "a URL that starts with http://"),
     ] {
         let mut command = Command::new(bin_dir().join("mayfly"));
         let output = run(command.arg("simulate").args(options)).await;
@@ -255,7 +255,7 @@ async fn simulation_honors_retry_after_within_a_limit() {
     while !next_line(&mut stderr).await.contains("503: overloaded") {}
     world.stack.start(Service::PersistWorker).await.expect("the worker starts");
     let output =
-        timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("it exits in time");
+        timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("the command exits");
     let output = output.expect("the process can be awaited");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}");
@@ -264,7 +264,7 @@ async fn simulation_honors_retry_after_within_a_limit() {
 
     let limited = Setup::new().set("MAYFLY_LIMITS__MESSAGES", "100/day").start().await;
     let output = simulate(&limited, &["messages", "--messages", "200", "--batch", "40"]).await;
-    assert_eq!(output.code, Some(1), "it does not wait for a day: {output:?}");
+    assert_eq!(output.code, Some(1), "the command waited for a day: {output:?}");
     assert_printed(&output, &["80 of 200 messages accepted"]);
     assert!(output.stderr.contains("429: rate_limited"), "{output:?}");
 }
@@ -284,8 +284,8 @@ async fn interrupted_run_reports_its_progress() {
     let first = next_line(&mut lines).await;
     let status = timeout(COMMAND_TIMEOUT, child.wait())
         .await
-        .expect("it exits in time")
-        .expect("it finishes");
+        .expect("the command exits")
+        .expect("an exit status");
     assert_eq!(status.code(), Some(130));
     let accepted = world.wait_until_processed(PROCESS_TIMEOUT).await.accepted;
     assert!(first.starts_with(&format!("{accepted} of 1000000 messages accepted")), "{first}");
@@ -324,7 +324,7 @@ async fn signal_ends_a_pause_and_rejected_messages_are_reported() {
             "reported once per kind: {last}"
         );
         let output =
-            timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("it exits in time");
+            timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("the command exits");
         let output = output.expect("the process can be awaited");
         assert_eq!(output.status.code(), Some(130), "{reason}");
         let stdout = String::from_utf8_lossy(&output.stdout);

@@ -160,7 +160,7 @@ async fn produced_counted_and_published_plays_agree_and_the_stack_is_restored() 
     assert_printed(&output, &["all consumed: 2000 plays\n", "queued in ", "counted in "]);
     assert_printed(
         &output,
-        &["consumption latency: latest ", "produced = counted = published: 2000 plays of 10"],
+        &["consumption time: latest ", "produced = counted = published: 2000 plays of 10"],
     );
     assert!(output.stderr.contains("2000 of 2000 plays queued\n"), "{output:?}");
     assert!(output.stderr.contains("2000 of 2000 plays counted\n"), "{output:?}");
@@ -210,7 +210,7 @@ async fn produced_counted_and_published_plays_agree_and_the_stack_is_restored() 
     stack.run(&["stop", "persist-worker"]).await;
     let ingest = stack.env().urls(Service::IngestApi).remove(0);
     let play = reqwest::Client::new().post(format!("{ingest}/v1/plays"));
-    let play = play.json(&serde_json::json!({"video_id": "v"})).send().await.expect("it responds");
+    let play = play.json(&serde_json::json!({"video_id": "v"})).send().await.expect("a response");
     assert_eq!(play.status(), 202);
     let rejected = stack.run(&["simulate", "reset"]).await;
     assert_eq!(rejected.code, Some(1), "{rejected:?}");
@@ -240,7 +240,7 @@ async fn interrupt(stack: &StackDir, options: &[&str]) {
     assert!(second.stderr.contains("another simulation"), "{second:?}");
     send_signal(child.id().expect("the process is running"), Signal::SIGINT);
     let output =
-        timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("it exits in time");
+        timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("the command exits");
     let output = CommandOutput::read(output.expect("the process can be awaited"));
     assert_eq!(output.code, Some(130), "{output:?}");
     assert!(output.stderr.contains("interrupted"), "{output:?}");
@@ -259,7 +259,7 @@ async fn stopped_workers_are_restarted_after_an_interrupted_or_killed_run() {
 
     let (mut child, mut stderr) = stack.hold_workers().await;
     send_signal(child.id().expect("the process is running"), Signal::SIGINT);
-    let exited = timeout(COMMAND_TIMEOUT, child.wait()).await.expect("it exits in time");
+    let exited = timeout(COMMAND_TIMEOUT, child.wait()).await.expect("the command exits");
     assert_eq!(exited.expect("the process can be awaited").code(), Some(130));
     let mut is_interrupted = false;
     while let Some(line) = stderr.next_line().await.expect("valid UTF-8") {

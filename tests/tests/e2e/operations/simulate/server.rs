@@ -5,7 +5,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Starts a server that maps a path to a status and JSON. Returns its URL. It stops with the test.
+/// Starts a server that maps a path to a status and JSON, and returns the URL of the server. The
+/// server stops when the test ends.
 pub(super) async fn serve<F>(respond: impl Fn(String) -> F + Clone + Send + 'static) -> String
 where
     F: Future<Output = (u16, String)> + Send + 'static,

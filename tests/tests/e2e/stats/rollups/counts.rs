@@ -8,7 +8,7 @@ use mayfly_runtime::settings;
 use mayfly_tests::World;
 use tokio_postgres::{Client, NoTls};
 
-/// Returns a row for each difference between the rollups and the stored messages.
+/// A query that returns a row for each difference between the rollups and the stored messages.
 const DIFFERENCES: &str = "
     WITH by_city AS (
         SELECT city, state, count(*) AS messages FROM messages WHERE city IS NOT NULL

@@ -26,7 +26,7 @@ const PREVIOUS_SCHEMA: &str = concat!(
      INSERT INTO __diesel_schema_migrations (version) VALUES ('20261120000001');"
 );
 
-/// Stores messages like a worker. Equal numbers result in equal messages.
+/// Stores messages as a worker does. Equal numbers result in equal messages.
 const STORE: &str = "
     SELECT stored FROM generate_series($1::bigint, $2, 1000) AS numbers (first)
     CROSS JOIN LATERAL (
@@ -49,7 +49,7 @@ async fn store(client: &Client, first: i64, count: i64) {
     client.query(STORE, &[&first, &(first + count - 1)]).await.expect("messages are stored");
 }
 
-/// Stores new messages and duplicates until it is stopped. Returns the number of distinct messages.
+/// Stores new messages and duplicates until stopped. Returns the number of distinct messages.
 async fn store_until_stopped(counts: Counts, first: i64, stop: Arc<AtomicBool>) -> i64 {
     let client = counts.connect().await;
     let mut next = first;

@@ -97,7 +97,7 @@ async fn cities_are_distinguished_by_exact_name_and_not_by_state() {
     let top = snapshot.top_cities.iter();
     let top: Vec<_> =
         top.map(|top| (top.city.as_str(), top.state.as_deref(), top.messages)).collect();
-    // Ties are ordered by bytes, with no state last.
+    // Ties are ordered by bytes. A city without a state follows the same city with a state.
     let expected = [
         ("Zürich", None, 5),
         ("Springfield", Some("IL"), 4),

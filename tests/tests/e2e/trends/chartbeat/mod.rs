@@ -1,4 +1,4 @@
-//! Chartbeat as the source of visitors: calls, keys, quotas and failures.
+//! Chartbeat as the visitor source: calls, keys, quotas and failures.
 
 mod calls;
 mod failures;
@@ -18,8 +18,9 @@ use tokio::sync::OnceCell;
 /// The minimum interval between calls for one host, less a tolerance for different clocks.
 const MIN_CALL_INTERVAL: Duration = Duration::from_millis(2_950);
 
-/// Returns a setup with this source and this number of publishers. Hosts are sampled on request
-/// alone: the periodic refresh, at the beginning of each hour, would add a sample to a test.
+/// Returns a setup with this source and this number of publishers. Hosts are sampled only on
+/// request, because the periodic refresh at the beginning of each hour would add a sample to a
+/// test.
 fn setup(source: &str, publishers: usize) -> Setup {
     Setup::new()
         .with_s3()

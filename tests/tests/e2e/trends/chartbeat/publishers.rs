@@ -62,8 +62,8 @@ async fn publisher_killed_during_a_call_is_replaced() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let calls = source.calls(host);
     assert_eq!(calls.len(), 2);
-    // Measured between the starts of the calls, since the killed process could not report its
-    // duration.
+    // The interval is measured between the starts of the calls, because the killed process could
+    // not report the duration of its call.
     assert!(intervals(&calls)[0] >= Duration::from_millis(2_500), "{calls:?}");
     standby.kill().await;
 }

@@ -9,8 +9,8 @@ use super::{get, shared_world, store_samples};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Returns samples of a page every five minutes for 30 hours without hours 7 and 20, with varying
-/// visitors.
+/// Returns samples of a page every five minutes for 30 hours, except in the hours 7 and 20, with
+/// varying numbers of visitors.
 fn generate_samples(start: Timestamp) -> Vec<(Timestamp, u64)> {
     let at = |minute: i64| Timestamp::from_millis(start.as_millis() + minute * 60_000);
     let visitors = |minute: i64| u64::try_from((minute * 7_919) % 1_013).expect("not negative");

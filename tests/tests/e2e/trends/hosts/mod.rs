@@ -45,7 +45,7 @@ async fn put_key(world: &World, key: &str, hosts: &[&str], is_revoked: bool) {
     redis(world, &["HSET", &world.key("keys"), KeyHash::from_key(key).as_str(), &record]).await;
 }
 
-/// Pages of a trend snapshot: path, visitors, and visitors before.
+/// Pages of a trend snapshot: path, visitors, and previous visitors.
 type Pages<'a> = &'a [(&'a str, u64, Option<u64>)];
 
 fn trend_snapshot(host: &str, at: Timestamp, pages: Pages) -> TrendSnapshot {

@@ -29,8 +29,9 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Returns the page of a visitor in a second, or `None` after it left. One in five visitors
-    /// leaves in the second quarter; one in eight moves to the rising pages in the second half.
+    /// Returns the page of a visitor in a second, or `None` after the visitor has left. One in five
+    /// visitors leaves in the second quarter; one in eight moves to the rising pages in the second
+    /// half.
     fn page_of(&self, visitor: usize, second: u64) -> Option<usize> {
         if visitor.is_multiple_of(5) && second > self.seconds / 4 {
             return None;
@@ -58,7 +59,8 @@ impl Crowd {
         self.last.extend(due.into_iter().map(|key| (key, now)));
     }
 
-    /// Returns the visitors of each page and of the host whose last heartbeat is within the TTL.
+    /// Returns the number of visitors of each page and of the host. A visitor counts if the last
+    /// heartbeat is within the TTL.
     fn expected(&self) -> (BTreeMap<String, u64>, usize) {
         let (mut pages, mut all) = (BTreeMap::new(), HashSet::new());
         for ((page, visitor), at) in &self.last {

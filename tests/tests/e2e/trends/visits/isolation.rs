@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::{SAMPLE_TIMEOUT, find_trend, send, visit, wait_for_trend};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_with_any_name_and_beside_an_unreadable_one_are_sampled() {
+async fn hosts_with_any_name_or_beside_an_unreadable_host_are_sampled() {
     let setup = Setup::new().scale(Service::StatsPublisher, 1).with_s3();
     let world = setup.start().await;
     let mut redis = world.redis().await;
-    // Names like those of the keys of other hosts, and a host whose key another program overwrote.
+    // The names resemble parts of the Redis keys of other hosts. Another program overwrote a key of
+    // the host `overwritten.test`.
     let hosts = ["zz", "zz:v0", "zz:names", "zz:state", "hosts", "a.test:8080"];
     let overwritten = world.key("visits:overwritten.test:names");
     let _: () = redis.set(overwritten, "x").await.expect("Redis responds");

@@ -13,7 +13,7 @@ use mayfly_tests::{ApiResponse, World, eventually};
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-/// Longer than the sample interval.
+/// This timeout is longer than the sample interval.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(8);
 
 fn visit(host: &str, path: &str, visitor: &str) -> Value {

@@ -78,7 +78,7 @@ async fn visitor_counts_once_per_page_and_pages_are_identified_by_path() {
     let second =
         wait_for_trend(&world, host, |trend| trend["visitors"] == 3 && pages_of(trend) == expected)
             .await;
-    // The previous values are those of an earlier sample.
+    // The previous values come from an earlier sample.
     assert!(second["compared_to"].as_str() >= first["sampled_at"].as_str(), "{second}");
     let before: Vec<_> = expected.iter().zip(second["pages"].as_array().expect("pages")).collect();
     assert!(before.iter().all(|(_, page)| page["before"].is_u64()), "{second}");

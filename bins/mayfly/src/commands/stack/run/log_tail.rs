@@ -11,10 +11,11 @@ use tokio::time::sleep;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The number of bytes per log and poll, so that a flood in one log does not delay the others.
+/// The maximum number of bytes that are read from each log per poll, so that a flood in one log
+/// does not delay the others.
 const CHUNK_BYTES_MAX: u64 = 256 * 1024;
 
-/// Follows the logs of the services.
+/// A follower of the logs of the services.
 #[derive(Debug)]
 pub(super) struct LogTail {
     dir: PathBuf,
@@ -22,7 +23,7 @@ pub(super) struct LogTail {
 }
 
 impl LogTail {
-    /// Starts at the current end of every log.
+    /// Creates a follower that starts at the current end of every log.
     pub(super) fn from_now(dir: PathBuf) -> Self {
         let sizes = list_logs(&dir)
             .into_iter()
@@ -41,7 +42,7 @@ impl LogTail {
         for path in list_logs(&self.dir) {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let offset = self.offsets.entry(path.clone()).or_default();
-            // A log that disappears was rotated. The next poll finds the new one.
+            // A missing log is being rotated. The next poll finds the new log.
             let text = read_lines(&path, offset).unwrap_or_default();
             let mut out = io::stdout().lock();
             for line in text.lines() {
@@ -52,7 +53,8 @@ impl LogTail {
     }
 }
 
-/// Reads complete lines from an offset and advances it. Starts at 0 if the log was rotated.
+/// Reads complete lines from an offset and advances the offset. Starts at 0 if the log was rotated.
+/// Reads a line that is longer than [`CHUNK_BYTES_MAX`] in parts.
 fn read_lines(path: &Path, offset: &mut u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     if file.metadata()?.len() < *offset {
@@ -68,7 +70,7 @@ fn read_lines(path: &Path, offset: &mut u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lists the logs of all service instances, without rotated logs.
+/// Lists the logs of all service instances, excluding rotated logs.
 fn list_logs(dir: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut logs: Vec<_> = files.filter(|path| is_service_log(path)).collect();

@@ -27,23 +27,23 @@ pub(crate) async fn run(options: &StackOptions) -> Result<ExitCode> {
         _ = signals.receive() => Ok(()),
     };
     if !is_attached {
-        // The stack that was up before stays up.
+        // A stack that was already up stays up.
         return result.map(|()| ExitCode::SUCCESS);
     }
-    // The terminal may be closed.
+    // The terminal may have been closed.
     let _closed = writeln!(stderr(), "\nStopping…");
     tokio::select! {
         stopped = stop_stack(&checkout) => stopped.map(drop)?,
         signal = signals.receive_except_hangup() => {
-            print_err("second signal: the stack stops in the background");
+            print_err("second signal: the stack is stopping in the background");
             return Ok(interrupted(signal));
         }
     }
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts the stack and shows its log until it shuts down. Sets `is_attached` as soon as the stack
-/// ends with this process.
+/// Starts the stack and shows its log until the stack shuts down. Sets `is_attached` once the
+/// supervisor will stop the stack when this process exits.
 async fn run_stack(spec: &Spec, checkout: &Checkout, is_attached: &mut bool) -> Result<()> {
     let mut tail = LogTail::from_now(checkout.paths.logs());
     let was_up = Client::connect().await.is_some();
@@ -65,8 +65,8 @@ async fn run_stack(spec: &Spec, checkout: &Checkout, is_attached: &mut bool) -> 
     }
 }
 
-/// Lets the supervisor stop the stack when this process exits, even if it is killed: the connection
-/// then closes.
+/// Makes the supervisor stop the stack when this process exits. This also works if this process is
+/// killed, because the connection then closes.
 async fn attach(checkout: &Checkout, is_attached: &mut bool) -> Result<Client> {
     let mut supervisor = start_supervisor(checkout).await?;
     supervisor.request(&Request::Attach).await?;

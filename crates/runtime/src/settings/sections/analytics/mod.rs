@@ -1,4 +1,4 @@
-//! Sections of play counts, presence, trends and the statistics snapshot.
+//! Sections for play counts, presence, trends and the statistics snapshot.
 
 mod plays;
 mod rising;

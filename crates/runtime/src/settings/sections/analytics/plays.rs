@@ -10,7 +10,7 @@ use crate::settings::values::duration;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlaysSettings {
-    /// Publication interval of counts of 100 or more.
+    /// The interval between publications of counts of 100 or more.
     #[serde(deserialize_with = "duration::positive")]
     pub interval: Duration,
 }

@@ -12,11 +12,11 @@ use crate::settings::values::{Scalar, duration, parse_scalar, url};
 pub struct RisingSettings {
     /// Mayfly's own heartbeats, or an API that is compatible with Chartbeat.
     pub source: RisingSource,
-    /// The base URL of that API. A URL that contains `/live/toppages` is used unchanged; to any
-    /// other URL the path of API version 1 is appended.
+    /// The base URL of the Chartbeat-compatible API. The path of API version 1 is appended, unless
+    /// the URL already contains `/live/toppages`.
     #[serde(deserialize_with = "url::public")]
     pub chartbeat_url: String,
-    /// Interval at which every known host is sampled, even without requests or subscribers.
+    /// Interval between samples of each known host, even without requests or subscribers.
     #[serde(deserialize_with = "duration::positive")]
     pub refresh: Duration,
 }

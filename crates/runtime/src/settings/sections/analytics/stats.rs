@@ -10,7 +10,7 @@ use crate::settings::values::{duration, parse_scalar, url};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatsSettings {
-    /// Interval of snapshots.
+    /// The interval between snapshots.
     #[serde(deserialize_with = "duration::positive")]
     pub interval: Duration,
     /// The S3 bucket.
@@ -19,10 +19,10 @@ pub struct StatsSettings {
     /// The key of the object in the bucket.
     #[serde(deserialize_with = "key")]
     pub key: String,
-    /// The S3 endpoint for clients; empty means the endpoint that the services use.
+    /// The S3 endpoint for clients. Empty means the endpoint that the services use.
     #[serde(deserialize_with = "url::public")]
     pub public_endpoint: String,
-    /// The URL of the object without a signature; empty means a presigned URL.
+    /// The URL of the object without a signature. Empty means a presigned URL.
     #[serde(deserialize_with = "url::public")]
     pub public_url: String,
 }

@@ -10,19 +10,24 @@ use crate::settings::values::{count, duration};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VisitsSettings {
-    /// How long a visitor is counted on a page after a heartbeat.
+    /// The time that a visitor is counted on a page after a heartbeat.
     #[serde(deserialize_with = "duration::positive")]
     pub ttl: Duration,
-    /// Visits per host that are counted exactly; above it, visitors are sampled.
+    /// Maximum number of visits per host that are counted exactly. Above this number, visitors are
+    /// sampled.
     #[serde(deserialize_with = "count::positive")]
     pub exact_max: u64,
-    /// Pages per host; visits to further pages are rejected as overloaded.
+    /// Maximum number of pages with visitors per host. Visits to further pages are rejected as
+    /// overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub pages_max: u64,
-    /// Hosts with visitors; visits to further hosts are rejected as overloaded.
+    /// Maximum number of hosts with visitors. Once this number is reached, a new host can replace a
+    /// host of a client that has more hosts. Otherwise, visits to the new host are rejected as
+    /// overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_max: u64,
-    /// Hosts with visitors that one client added; visits to further hosts are rejected.
+    /// Maximum number of hosts with visitors that one client was the first to visit. Visits by the
+    /// client to further hosts are rejected as rate-limited.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_per_client_max: u64,
 }

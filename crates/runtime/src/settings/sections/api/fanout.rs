@@ -6,34 +6,34 @@ use serde::{Deserialize, Deserializer};
 
 use crate::settings::values::{Scalar, count, duration, parse_scalar, size};
 
-/// Limits and timeouts of live connections.
+/// Limits and timeouts for live connections.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FanoutSettings {
-    /// Connections per process.
+    /// Maximum number of connections per process.
     #[serde(deserialize_with = "count::positive")]
     pub connections_max: usize,
-    /// Frames in the send queue of one connection.
+    /// Maximum number of frames in the send queue of one connection.
     #[serde(deserialize_with = "count::positive")]
     pub queue_frames_max: usize,
-    /// Bytes in the send queue of one connection.
+    /// Maximum size of the send queue of one connection, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub queue_bytes_max: usize,
-    /// Bytes that all connections of the process hold.
+    /// Maximum memory that all connections of the process use in total, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub queued_bytes_max: usize,
-    /// Bytes of replays that the process reads or has queued.
+    /// Maximum total size of the replays that the process reads or has queued, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub replay_bytes_max: usize,
     /// The policy for a connection whose send queue is full.
     pub slow_consumer: SlowConsumer,
-    /// Interval of pings.
+    /// The interval between pings.
     #[serde(deserialize_with = "duration::positive")]
     pub ping_interval: Duration,
-    /// How long the server waits for a pong.
+    /// The time that the server waits for a pong.
     #[serde(deserialize_with = "duration::positive")]
     pub pong_timeout: Duration,
-    /// Time over which a drain closes all connections.
+    /// The time over which a drain closes all connections.
     #[serde(deserialize_with = "duration::any")]
     pub drain: Duration,
 }

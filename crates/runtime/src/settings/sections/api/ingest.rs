@@ -11,13 +11,13 @@ pub struct IngestSettings {
     /// Whether `GET /message/write/` is enabled.
     #[serde(deserialize_with = "switch::on_off")]
     pub write_by_get: bool,
-    /// Bytes per round trip to Redis; a single request may have more.
+    /// Maximum size of a batch of requests to Redis, in bytes. A single request may be larger.
     #[serde(deserialize_with = "size::positive")]
     pub batch_bytes_max: usize,
-    /// Requests that may wait for Redis, per queue.
+    /// Maximum number of requests that wait for Redis, per queue.
     #[serde(deserialize_with = "count::queue_length")]
     pub waiting_max: usize,
-    /// Bytes of the requests that may wait for Redis, per queue.
+    /// Maximum total size of the requests that wait for Redis, per queue, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub waiting_bytes_max: usize,
 }

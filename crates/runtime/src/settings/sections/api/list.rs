@@ -11,7 +11,7 @@ pub struct ListSettings {
     /// Whether `GET /chats/{username}`, which takes the inbox, is enabled.
     #[serde(deserialize_with = "switch::on_off")]
     pub chats_get: bool,
-    /// Inboxes that one process lists or takes concurrently.
+    /// Maximum number of inboxes that one process lists or takes concurrently.
     #[serde(deserialize_with = "count::tasks")]
     pub inboxes_max: usize,
 }

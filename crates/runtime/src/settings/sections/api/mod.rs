@@ -1,4 +1,4 @@
-//! Sections of the client-facing services.
+//! Sections for the client-facing services.
 
 mod fanout;
 mod ingest;

@@ -15,34 +15,35 @@ use crate::settings::values::{
 pub struct HttpSettings {
     /// The address of the public port; port 0 selects a free port.
     pub listen: ListenAddress,
-    /// The origins whose web pages may call the API from a browser.
+    /// The origins of the web pages that may call the API from a browser.
     pub allowed_origins: AllowedOrigins,
-    /// The hosts under which clients may address the server.
+    /// The allowed values of the `Host` header.
     pub allowed_hosts: AllowedHosts,
-    /// How long the server keeps accepting requests after the first signal.
+    /// The time that the server keeps accepting requests after the first shutdown signal.
     #[serde(deserialize_with = "duration::any")]
     pub drain_delay: Duration,
     /// Time limit of a request, excluding the time to receive its body.
     #[serde(deserialize_with = "duration::positive")]
     pub request_timeout: Duration,
-    /// Time limit for receiving the body of a request.
+    /// Time limit for receiving the headers of a request, and separately for receiving its body.
     #[serde(deserialize_with = "duration::positive")]
     pub body_timeout: Duration,
-    /// How long the server waits for a client that does not read its response.
+    /// The time that the server waits for a client that does not read its response.
     #[serde(deserialize_with = "duration::positive")]
     pub write_timeout: Duration,
-    /// Bytes per process of request bodies, and separately of responses that clients have not read.
+    /// Maximum total size per process of incomplete request headers and request bodies, and
+    /// separately of responses that clients have not read, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub bodies_bytes_max: usize,
-    /// Open connections per process.
+    /// Maximum number of open connections per process.
     #[serde(deserialize_with = "count::positive")]
     pub connections_max: usize,
-    /// How long an idle connection stays open, for a load balancer that reuses it.
+    /// The time that an idle connection stays open for the next request.
     #[serde(deserialize_with = "duration::positive")]
     pub keep_alive: Duration,
     /// Number of server threads; 0 means one per core.
     #[serde(deserialize_with = "count::threads")]
     pub workers: usize,
-    /// The proxies whose `X-Forwarded-For` header is trusted.
+    /// The proxies that are trusted to set `X-Forwarded-For`.
     pub trusted_proxies: TrustedProxies,
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::settings::values::duration;
 
-/// Time limits of a shutdown.
+/// The time limit of a shutdown.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LifecycleSettings {

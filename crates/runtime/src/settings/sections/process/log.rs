@@ -36,8 +36,8 @@ fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error>
     })
 }
 
-/// Returns whether `text` is a level or a directive. `EnvFilter` reads any other bare word as a
-/// target at level `trace`, so a misspelled level would enable everything.
+/// Returns whether `text` is a level or a directive. `EnvFilter` reads any other bare word as the
+/// name of a target, so it would accept a misspelled level.
 fn is_directive(text: &str) -> bool {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     text.contains('=') || levels.iter().any(|level| level.eq_ignore_ascii_case(text))

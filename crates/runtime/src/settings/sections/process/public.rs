@@ -1,4 +1,4 @@
-//! `[public]`: the URLs at which clients reach the services.
+//! `[public]`: the public URLs of the services.
 
 use serde::Deserialize;
 

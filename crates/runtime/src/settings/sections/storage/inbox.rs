@@ -8,7 +8,7 @@ use crate::settings::values::count;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InboxSettings {
-    /// Live messages per username.
+    /// Maximum number of live messages per username.
     #[serde(deserialize_with = "count::positive")]
     pub messages_max: u64,
 }

@@ -1,4 +1,4 @@
-//! Sections of the stores and of the queue between them.
+//! Sections for the stores and the queue between them.
 
 mod inbox;
 mod persist;

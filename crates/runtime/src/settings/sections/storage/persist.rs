@@ -6,20 +6,20 @@ use serde::Deserialize;
 
 use crate::settings::values::{count, duration};
 
-/// Batch sizes, concurrency and retries of persist-worker.
+/// Batch sizes, concurrency, time limits and retries for persist-worker.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersistSettings {
-    /// Minimum time between two reads of a queue without backlog.
+    /// The time that a writer waits for more entries after a batch that was not full.
     #[serde(deserialize_with = "duration::any")]
     pub batch_interval: Duration,
-    /// Batches that one process writes concurrently.
+    /// Maximum number of batches that one process writes concurrently.
     #[serde(deserialize_with = "count::tasks")]
     pub writers: usize,
-    /// Rows per second and worker; `None` means unlimited.
+    /// Maximum number of rows that one worker stores per second; `None` means unlimited.
     #[serde(deserialize_with = "count::positive_or_off")]
     pub rows_per_second_max: Option<NonZeroU32>,
-    /// Rows per transaction.
+    /// Maximum number of rows per transaction.
     #[serde(deserialize_with = "count::positive")]
     pub batch_rows_max: usize,
     /// Time limit of one SQL statement.

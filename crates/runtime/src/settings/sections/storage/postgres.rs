@@ -11,13 +11,13 @@ use crate::settings::values::{count, duration, url};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSettings {
-    /// The connection URL. It is a secret, because it may contain a password.
+    /// The connection URL, which is a secret because it may contain a password.
     #[serde(deserialize_with = "url::postgres")]
     pub url: SecretString,
-    /// Time limit for Postgres within a request.
+    /// Time limit for a call to Postgres, including the time to obtain a connection.
     #[serde(deserialize_with = "duration::positive")]
     pub timeout: Duration,
-    /// Connections per process.
+    /// Maximum number of connections per process.
     #[serde(deserialize_with = "count::connections")]
     pub pool_size_max: usize,
 }

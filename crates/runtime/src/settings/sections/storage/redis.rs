@@ -14,7 +14,7 @@ use crate::settings::values::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSettings {
-    /// The connection URL. It is a secret, because it may contain a password.
+    /// The connection URL, which is a secret because it may contain a password.
     #[serde(deserialize_with = "url::redis")]
     pub url: SecretString,
     /// The prefix of every key.
@@ -23,20 +23,21 @@ pub struct RedisSettings {
     /// Time limit for a response from Redis.
     #[serde(deserialize_with = "duration::positive")]
     pub timeout: Duration,
-    /// How long a request may wait before it is sent to Redis.
+    /// The time that a request may wait before it is sent to Redis.
     #[serde(deserialize_with = "duration::positive")]
     pub queue_timeout: Duration,
-    /// Connections per server thread, and for everything else.
+    /// Maximum number of connections per server thread. Background work has a pool of the same
+    /// size.
     #[serde(deserialize_with = "count::pooled_connections")]
     pub pool_size_max: usize,
-    /// Idle time after which the kernel checks a connection.
+    /// Idle time before the kernel sends TCP keepalive probes.
     #[serde(deserialize_with = "duration::seconds")]
     pub tcp_keep_alive: Duration,
-    /// The certificates of the authorities that may sign the certificate of the server; `None`
-    /// means those of the operating system.
+    /// The certificates of the certificate authorities that may sign the server certificate; `None`
+    /// means the certificates of the operating system.
     #[serde(deserialize_with = "certificates::file")]
     pub ca_file: Option<Certificates>,
-    /// Whether a Redis that evicts keys is accepted.
+    /// Whether a Redis server that may evict keys is accepted.
     #[serde(deserialize_with = "switch::on_off")]
     pub allow_eviction: bool,
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Rule;
 
-/// The maximum length of a host name and of one of its labels, by RFC 1035.
+/// The maximum lengths of a host name and of each of its labels, according to RFC 1035.
 const NAME_CHARS_MAX: usize = 253;
 const LABEL_CHARS_MAX: usize = 63;
 
@@ -15,7 +15,7 @@ pub(super) const CREDENTIALS_RULE: Rule =
 const PORT_RULE: Rule = "the port must be a number from 1 to 65535";
 
 /// Separates the credentials from the host. Only one `@` is allowed, because clients disagree about
-/// which one ends the password.
+/// which `@` ends the password.
 pub(super) fn split_credentials(authority: &str) -> Result<(Option<&str>, &str), Rule> {
     match authority.split_once('@') {
         None => Ok((None, authority)),
@@ -71,7 +71,7 @@ pub(in crate::settings) fn check_host(host: &str) -> Result<(), Rule> {
     }
 }
 
-/// Decodes percent-encoded text, which must be UTF-8. A `%` without two digits is kept.
+/// Decodes percent-encoded text, which must be UTF-8. A `%` without two hexadecimal digits is kept.
 pub(super) fn decode(text: &str) -> Result<String, Rule> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

@@ -1,7 +1,7 @@
-//! URLs: connection URLs of the stores, which are secrets, and public URLs of the services.
+//! URLs: connection URLs for the stores, which are secrets, and public URLs of the services.
 //!
-//! The rules are stricter than those of the clients: every accepted URL is one that the client
-//! accepts, so that `--check-config` and the start agree.
+//! The rules are at least as strict as the rules of the client libraries, so a URL that passes
+//! `--check-config` is also accepted at startup.
 
 mod authority;
 mod postgres;
@@ -16,12 +16,12 @@ use super::parse_scalar;
 /// The rule that an invalid URL violates, phrased to follow "must be a URL such as …: ".
 pub(in crate::settings) type Rule = &'static str;
 
-/// Parses a connection URL of Redis.
+/// Parses a connection URL for Redis.
 pub(crate) fn redis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     parse_store(deserializer, &redis::FORMAT, redis::check)
 }
 
-/// Parses a connection URL of Postgres.
+/// Parses a connection URL for Postgres.
 pub(crate) fn postgres<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<SecretString, D::Error> {
@@ -35,7 +35,7 @@ pub(crate) fn public<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     parse_scalar(deserializer, ALLOWED, |value| parse_public(value.as_text()?))
 }
 
-/// The format of the URL of a store.
+/// The format of a connection URL.
 struct Format {
     schemes: [&'static str; 2],
     example: &'static str,
@@ -69,8 +69,8 @@ fn parse_store<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Returns whether text is the URL of an endpoint that is not part of the schema, such as
-/// `AWS_ENDPOINT_URL`.
+/// Returns whether text is a valid endpoint URL. The endpoint is the value of a variable that is
+/// not part of the schema, such as `AWS_ENDPOINT_URL`.
 pub(in crate::settings) fn is_endpoint(text: &str) -> bool {
     !text.is_empty() && parse_public(text).is_some()
 }
@@ -92,7 +92,7 @@ fn is_header_safe(url: &str) -> bool {
     url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
 }
 
-/// Parses text like a value of the configuration.
+/// Parses text as a value of the configuration.
 #[cfg(test)]
 fn parse_text<T>(
     parse: impl FnOnce(

@@ -1,4 +1,4 @@
-//! The connection URL of Postgres.
+//! The connection URL for Postgres.
 
 use super::{
     Format, Rule,
@@ -26,7 +26,7 @@ pub(super) fn check(rest: &str) -> Result<(), Rule> {
     if let Some(credentials) = credentials {
         check_credentials(credentials)?;
     }
-    // The client looks for the end of the credentials in the whole URL.
+    // The client library searches the whole URL for the end of the credentials.
     if database.contains('@') || query.contains('@') {
         return Err(CREDENTIALS_RULE);
     }
@@ -47,8 +47,8 @@ pub(super) fn check(rest: &str) -> Result<(), Rule> {
     if has_host { Ok(()) } else { Err("it must contain a host") }
 }
 
-/// Checks one of several hosts: a name or an IP address, or the percent-encoded path of the
-/// directory of a Unix socket.
+/// Checks one host in a URL: a name, an IP address, or the percent-encoded directory of a Unix
+/// socket.
 fn check_address(address: &str) -> Result<(), Rule> {
     let (host, _) = split_port(address)?;
     if decode(host)?.starts_with('/') { Ok(()) } else { check_host(host) }

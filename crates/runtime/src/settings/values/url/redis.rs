@@ -1,4 +1,4 @@
-//! The connection URL of Redis.
+//! The connection URL for Redis.
 
 use super::{
     Format, Rule,

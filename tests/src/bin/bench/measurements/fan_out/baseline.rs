@@ -85,7 +85,7 @@ async fn send_to_all(workers: &[Sender<WorkerCommand>], schedule: Schedule) -> a
     Ok(())
 }
 
-/// A share of the sockets on its own thread.
+/// A thread with its share of the sockets.
 struct Worker {
     mode: WriteMode,
     frame: Vec<u8>,
@@ -151,7 +151,7 @@ impl Worker {
 /// A running baseline server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Baseline {
-    /// Its address, `host:port`.
+    /// The address, `host:port`.
     pub address: String,
     input: ChildStdin,
     _process: Child,

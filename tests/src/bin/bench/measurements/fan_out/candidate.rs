@@ -11,11 +11,11 @@ use super::{
 
 /// The maximum p99 latency of a passing rate.
 pub const MAX_LATENCY: Duration = Duration::from_millis(250);
-/// How long after the last message a delivery counts as lost.
+/// A delivery counts as lost this long after the last message.
 const LOSS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long late deliveries of a failed step may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause between two steps, for remaining work of the previous one.
+/// The pause between two steps, for the remaining work of the previous step.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The origin of the messages.

@@ -166,8 +166,8 @@ fn deliveries(rate: f64) -> f64 {
     rate * SOCKETS as f64
 }
 
-/// Raises the limit of open files, which is lower than the number of sockets by default.
+/// Raises the limit on open files, which is lower than the number of sockets by default.
 fn raise_file_limit() -> anyhow::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit of open files")
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("cannot raise the limit on open files")
 }

@@ -14,7 +14,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Starts now and lasts about this long.
+    /// Creates a schedule that starts now and lasts about this long.
     pub fn lasting(rate: f64, duration: Duration) -> Self {
         #[expect(
             clippy::cast_possible_truncation,
@@ -25,7 +25,7 @@ impl Schedule {
         Self::starting_now(rate, count)
     }
 
-    /// Starts now.
+    /// Creates a schedule that starts now.
     pub fn starting_now(rate: f64, count: u64) -> Self {
         Self { rate, count, started_us: now_us() }
     }

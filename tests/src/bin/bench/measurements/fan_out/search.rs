@@ -5,7 +5,7 @@
 const INITIAL: (f64, f64) = (128.0, 4.0);
 /// The first rate relative to a previous result, and the growth factor.
 const REFINE: (f64, f64) = (0.85, 1.4);
-/// The lowest and highest rate that is tried.
+/// The lowest and highest rate that a search tries.
 const BOUNDS: (f64, f64) = (1.0, 200_000.0);
 
 /// The state of a search. All rates are in messages per second.
@@ -20,7 +20,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// Starts a search, near the result of the previous one if there is one.
+    /// Starts a search, near the previous result if there is one.
     pub fn new(previous: Option<f64>, precision: f64) -> Self {
         let (first, factor) = previous.map_or(INITIAL, |rate| (rate * REFINE.0, REFINE.1));
         Self { first, factor, precision, passed: None, failed: None }

@@ -110,7 +110,7 @@ impl Subscribers {
         true
     }
 
-    /// Returns whether the server has closed no socket.
+    /// Returns whether all sockets are still connected.
     pub fn all_connected(&self) -> bool {
         !self.received.sockets.iter().any(|socket| socket.is_closed.load(Relaxed))
     }
