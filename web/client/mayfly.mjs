@@ -548,7 +548,7 @@ var Client = class {
     this.#token = token;
     this.#synchronization = new Synchronization(parseNames(options));
     if (typeof WebSocket !== "function") {
-      throw createError(TypeError, "WebSocket is not available here; pass a class as the WebSocket option");
+      throw createError(TypeError, "no WebSocket class is available; pass one as the WebSocket option");
     }
     this.#WebSocket = WebSocket;
     this.#watchPage("addEventListener");

@@ -36,7 +36,7 @@ pub trait CacheValue: Clone + Send + Sync + 'static {
     fn heap_bytes(&self) -> usize;
 }
 
-/// The size of an entry. It counts toward the total size of the cache until this struct is dropped.
+/// The size of an entry. It counts toward the total size of the cache until this value is dropped.
 #[derive(Debug)]
 struct CachedBytes {
     total: Arc<AtomicUsize>,
@@ -169,8 +169,8 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         true
     }
 
-    /// Inserts an entry, unless a fetch is in progress, because the result of the fetch takes
-    /// precedence.
+    /// Inserts an entry. Does nothing if a fetch is in progress, because the result of the fetch
+    /// takes precedence.
     pub fn insert(&self, key: K, entry: CacheEntry<V>) {
         let mut slots = self.slots.lock();
         if !matches!(inspect(slots.get(&key)), Lookup::Fetching(_)) {
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn canceled_fetch_is_retried_and_blocks_no_later_get() {
+    async fn canceled_fetch_is_retried_and_does_not_block_later_gets() {
         let (cache, source) = (SingleFlightCache::new(), Source::default());
         let attempts = AtomicUsize::new(0);
         let canceled = cache.get(&1, || {

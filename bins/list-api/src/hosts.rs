@@ -128,7 +128,7 @@ impl Stores {
         self.watch(&host).await?;
         let rising = match self.hot.trends().find(&host).await? {
             Some(trends) => Some(self.compare(trends, window).await?.to_ranking(window)),
-            // The host has no visitors, or had none when it was sampled.
+            // The host has no visitors, or has not been sampled yet.
             None if self.source == RisingSource::Visits => {
                 Some(empty_ranking(host, self.hot.clock().now(), window))
             }
@@ -137,8 +137,8 @@ impl Stores {
         Ok(rising.map(|rising| to_json(&rising)))
     }
 
-    /// Requests samples of a host. With the source `visits`, every host with visitors is sampled
-    /// anyway.
+    /// Requests samples of a host. Does nothing with the source `visits`, because every host with
+    /// visitors is then sampled anyway.
     async fn watch(&self, host: &Host) -> Result<(), FetchError> {
         if self.source == RisingSource::Chartbeat {
             self.hot.trends().watch_hosts(std::slice::from_ref(host)).await?;

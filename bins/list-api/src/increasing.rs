@@ -1,8 +1,11 @@
 //! Lists the pages of a host that have more visitors than before, for callers with an API key.
 //!
 //! The status of a key is cached for half a second, so that a revoked key is usually rejected
-//! everywhere within a second. An answer is cached until a newer one can exist. The answer for a
-//! busy host is refreshed before it expires, and requests receive the old answer in the meantime.
+//! everywhere within a second.
+//!
+//! With the source `visits`, an answer is cached for one second. With the source `chartbeat`, a
+//! fresh answer is cached until a newer one can exist, and the answer for a busy host is refreshed
+//! before it expires. Requests receive the old answer in the meantime.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +34,7 @@ const CREDENTIAL_CHECKS_MAX: usize = 100;
 const REFRESH_AHEAD: Duration = Duration::from_millis(600);
 /// How much longer the old answer is served during a refresh: about the duration of a call.
 const REFRESH_EXTENSION: Duration = Duration::from_secs(1);
-/// How long an answer that is based on Mayfly's own visitor counts is cached.
+/// How long an answer that is based on the visits that Mayfly accepts is cached.
 const VISITS_TTL: Duration = Duration::from_secs(1);
 
 /// Queries for pages with more visitors than before. Each HTTP thread has its own instance.
@@ -153,8 +156,8 @@ impl IncreaseQueries {
         }
     }
 
-    /// Checks with the source whether an unregistered key is valid for the host. If the source
-    /// fails, the caller gets no data, because the key cannot be verified.
+    /// Checks with the source whether an unregistered key is valid for the host. Also returns an
+    /// error if the source fails, because the key then cannot be verified.
     async fn check_at_source(&self, credential: &HostCredential<&str>) -> Result<(), Problem> {
         let permits = &self.caches.credential_checks;
         let fetch = || check_credential(self.hot.clone(), credential.to_owned(), permits.clone());
@@ -185,8 +188,8 @@ async fn find_key_status(hot: HotStore, id: HostCredentialId) -> CacheEntry<KeyS
     CacheEntry::new(status, started + KEY_STATUS_TTL)
 }
 
-/// Returns the increases in the latest trend snapshot, which stats-publisher computed from Mayfly's
-/// own visits.
+/// Returns the increases in the latest trend snapshot, which stats-publisher computed from the
+/// visits that Mayfly accepted.
 async fn find_increases(hot: HotStore, requested: Host) -> CacheEntry<UpstreamAnswer<Bytes>> {
     let started = Instant::now();
     match hot.trends().find(&requested).await {

@@ -5,7 +5,8 @@ use mayfly_hot::metrics as hot;
 use mayfly_http::metrics as http;
 use mayfly_runtime::metrics::Metric;
 
-/// The tables of metrics. All are defined by libraries: the service has no metrics of its own.
+/// The tables of metrics. Libraries define all of them, because the service has no metrics of its
+/// own.
 pub const METRICS: &[&[Metric]] = &[
     http::METRICS,
     http::CONNECTIONS,

@@ -182,8 +182,8 @@ impl UrlSigner {
         if Instant::now() < self.check_at {
             return false;
         }
-        // While there is no snapshot, the error of a read depends on the permission to list the
-        // bucket.
+        // While there is no snapshot, the error that a read returns depends on the permission to
+        // list the bucket.
         let is_published = url.is_published(&self.hot).await.unwrap_or(false);
         let result =
             if is_published { self.s3.check_readable().await } else { self.s3.check().await };
@@ -193,7 +193,8 @@ impl UrlSigner {
         let access_denied = match result {
             Ok(false) if is_published => Some(format!("{} is missing", self.s3.location())),
             Ok(_) => None,
-            // Inconclusive: S3 did not respond, or credentials are missing, which `sign` reports.
+            // Inconclusive: S3 was unavailable, or the credentials are missing. `sign` reports
+            // missing credentials.
             Err(S3Error::Unavailable(_) | S3Error::Timeout(_) | S3Error::NoCredentials(_)) => {
                 self.access_denied.clone()
             }

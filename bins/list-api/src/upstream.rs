@@ -197,7 +197,8 @@ pub async fn fetch_increases(
 }
 
 /// Requests a call to replace a snapshot that remains fresh for less than `ahead`, and returns the
-/// new answer. If another process has already caused a newer answer, returns that answer.
+/// new answer. If a request by another process has already led to a newer answer, returns that
+/// answer.
 ///
 /// Returns `None` if there is no new answer in time. The first request after the expiry then
 /// fetches as usual.

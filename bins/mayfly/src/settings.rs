@@ -8,7 +8,7 @@ use mayfly_stack::{Service, StackEnv};
 use secrecy::SecretString;
 
 /// Loads the configuration. While the local stack runs, the commands use its Redis, Postgres and
-/// ws-fanout unless the environment sets other addresses or a configuration file.
+/// ws-fanout unless the environment sets other addresses or selects a configuration file.
 pub(crate) fn load_settings() -> Result<Settings> {
     let mut settings = Settings::load()?;
     let Some(env) = find_stack_env() else { return Ok(settings) };
@@ -30,7 +30,7 @@ pub(crate) fn load_settings() -> Result<Settings> {
 }
 
 /// Returns the public URLs of a service. While the local stack runs, these are the URLs of all
-/// instances of the service, unless the environment sets a URL or a configuration file.
+/// instances of the service, unless the environment sets a URL or selects a configuration file.
 pub(crate) fn find_urls(service: Service) -> Result<Vec<String>> {
     let public = Settings::load()?.public;
     let (name, url) = match service {

@@ -212,9 +212,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Counts a failed attempt to store an entry. Dead-letters the entry once it reaches the
+    /// Counts a failed attempt to store an entry. Dead-letters the entry if it has reached the
     /// maximum number of attempts. Otherwise, schedules an early retry, unless too many rejected
-    /// entries are kept already.
+    /// entries are already kept.
     async fn record_rejection(
         &mut self,
         delivery: &Delivery,

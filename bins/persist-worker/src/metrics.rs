@@ -11,7 +11,7 @@ pub(crate) const STORED_TOTAL: &str = "mayfly_stored_total";
 pub(crate) const QUEUE_DEPTH: &str = "mayfly_queue_depth";
 /// All entries of a stream, including stored ones within the resume window, by `stream`.
 pub(crate) const QUEUE_LENGTH: &str = "mayfly_queue_length";
-/// Entries that are delivered to a worker and not yet acknowledged, by `stream`.
+/// Entries that have been delivered to a worker but not yet acknowledged, by `stream`.
 pub(crate) const QUEUE_PENDING: &str = "mayfly_queue_pending";
 /// Age in seconds of the oldest entry that waits to be stored, by `stream`.
 pub(crate) const QUEUE_OLDEST_AGE_SECONDS: &str = "mayfly_queue_oldest_age_seconds";
@@ -49,7 +49,7 @@ const OWN: &[Metric] = &[
     ),
     Metric::gauge(
         QUEUE_PENDING,
-        "Entries that are delivered to a worker and not yet acknowledged",
+        "Entries that have been delivered to a worker but not yet acknowledged",
         Series::Later,
     ),
     Metric::gauge(

@@ -103,7 +103,8 @@ impl Leadership {
         self.lease.renew_interval()
     }
 
-    /// Returns how long a standby must wait if the leader's lease expires in `expires_in`.
+    /// Returns the pause before the next step of a standby. The leader's lease expires in
+    /// `expires_in`.
     pub fn standby_pause(&self, expires_in: Duration) -> Duration {
         self.renew_interval().min(expires_in)
     }

@@ -77,7 +77,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
             Err(anyhow!("a background task exited unexpectedly: {exited:?}"))
         }
         () = workers.wait_for_worker_failure() => {
-            Err(anyhow!("a worker exited unexpectedly: its connections receive nothing"))
+            Err(anyhow!("a worker exited unexpectedly, so its connections receive no more frames"))
         }
     };
     background_tasks.shutdown().await;

@@ -189,10 +189,10 @@ impl ApiKeys<'_> {
             .map(|rows| rows.into_iter().map(StoredApiKey::from).collect())
     }
 
-    /// Revokes the key with the ID, the first characters or the value `which`, if exactly one key
-    /// matches. Idempotent.
+    /// Revokes the key that `which` identifies by ID, by first characters or by value, if exactly
+    /// one key matches. Idempotent.
     ///
-    /// Complexity: O(k) for k keys, at most 100,000: the first characters have no index.
+    /// Complexity: O(k) for k keys (at most 100,000), because the first characters have no index.
     pub async fn revoke(self, which: &str) -> Result<Revocation, ColdError> {
         let (id, hash) = (Uuid::parse_str(which).ok(), KeyHash::from_key(which));
         self.store

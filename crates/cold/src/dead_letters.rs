@@ -49,9 +49,9 @@ pub struct DeadLetter {
     pub attempts: u32,
 }
 
-/// Transactions that store messages lock the first row, and transactions that count plays lock the
-/// second row. Transactions that insert dead letters lock both rows, and are therefore serialized
-/// with the storage and expiry of messages and with the counting of plays.
+/// Locks two rows. Transactions that store or expire messages also lock the row in
+/// `message_sequence`, and transactions that count plays also lock the row in `play_totals`.
+/// Transactions that insert dead letters are therefore serialized with both.
 const LOCKS: [&str; 2] =
     ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 

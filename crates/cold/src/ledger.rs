@@ -119,10 +119,11 @@ impl LedgerRow {
     /// Returns bounds on the number of items lost in an ended epoch, assuming that none of its
     /// items are still queued.
     ///
-    /// Every lost item was in the queue. Therefore, `queue_max`, the maximum number of items in the
-    /// queue, bounds the loss if the number of accepted items is unknown: a process that could
-    /// accept items has not reported, for example because it was killed together with Redis, or
-    /// more items are stored and dead-lettered than are known to have been accepted.
+    /// Every lost item was in the queue. If the number of accepted items is unknown, the loss is
+    /// therefore bounded by `queue_max`, the maximum number of items in the queue. The number is
+    /// unknown if more items are stored and dead-lettered than are known to have been accepted, or
+    /// if a process that could accept items has not reported (for example, because the process was
+    /// killed together with Redis).
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();
@@ -135,7 +136,8 @@ impl LedgerRow {
 }
 
 impl Loss {
-    /// Returns the bounds if up to `queued` of these items are still queued instead of lost.
+    /// Returns the bounds with the minimum reduced by `queued`, because up to this number of items
+    /// may still be queued.
     #[must_use]
     pub fn minus_queued(self, queued: u64) -> Self {
         Self { at_least: self.at_least.saturating_sub(queued), ..self }

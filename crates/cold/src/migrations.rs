@@ -65,8 +65,8 @@ pub async fn run(
 }
 
 /// Drops the indexes on `messages` that an interrupted `CREATE INDEX CONCURRENTLY` left behind. No
-/// query uses an invalid index, and its name prevents the next run from creating the index. Keeps
-/// the indexes that are currently being built, which are also invalid.
+/// query uses an invalid index, but the migration cannot create another index with the same name.
+/// Keeps the indexes that are currently being built, which are also invalid.
 async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
     #[derive(diesel::QueryableByName)]
     struct Index {

@@ -111,7 +111,7 @@ impl Statistics<'_> {
     /// before `now`. The covered time span is therefore up to one second shorter than an hour or a
     /// minute, and never longer.
     ///
-    /// Complexity: O(1). Reads the totals and 4,200 rows of one second each.
+    /// Complexity: O(1). Reads the totals and up to 4,200 rows of `message_seconds`.
     pub async fn read(self, now: Timestamp) -> Result<Option<Snapshot>, ColdError> {
         let row = self
             .store

@@ -74,8 +74,8 @@ impl Connection {
         }
     }
 
-    /// Sends a ping and returns the next message from the server, of any type. Returns an error if
-    /// no message arrives in time.
+    /// Sends a ping and returns the next item from the socket. Returns an error if the ping cannot
+    /// be sent or if nothing arrives in time.
     async fn ping(&mut self) -> Result<Option<Result<Message, Error>>, Disconnect> {
         let reply = async {
             self.socket.send(Message::text(PING)).await.map_err(into_disconnect)?;

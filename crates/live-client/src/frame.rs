@@ -7,7 +7,7 @@ use mayfly_core::plays::VideoCount;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A frame of any type. A field that the frame does not contain is `None` or empty.
+/// A frame of any type. An optional field that the frame does not contain is `None` or empty.
 #[derive(Debug, Deserialize)]
 pub struct Frame<'a> {
     /// The type, such as `message` or `hello`.

@@ -39,7 +39,7 @@ const TAGS: [(&str, &str); 9] = [
 /// An empty URL means the origin of the document.
 ///
 /// # Panics
-/// Never: the document consists of strings and numbers.
+/// Never, because the document contains only values that JSON can represent.
 pub fn build_document(public: &PublicSettings) -> String {
     serde_json::to_string(&assemble(public)).expect("invariant: strings and numbers are valid JSON")
 }

@@ -84,7 +84,7 @@ impl ResponseHeader {
             Self::RetryAfter => (count().minimum(Some(1_usize)), "Seconds to wait before a retry."),
             Self::RateLimit => (
                 pattern("^\"(messages|plays|visits)\";r=[0-9]+;t=[0-9]+$"),
-                "The remaining items of the rate limit and the seconds until it resets, if a limit is configured.",
+                "The number of items left in the current window and the seconds until the window ends, if a limit is configured.",
             ),
             Self::RateLimitPolicy => (
                 pattern("^\"(messages|plays|visits)\";q=[0-9]+;w=[0-9]+$"),

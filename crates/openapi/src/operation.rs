@@ -195,8 +195,8 @@ impl Operation {
         self
     }
 
-    /// Adds the problem for a `GET` that writes or takes: requests from an origin that is not
-    /// allowed are rejected.
+    /// Adds the problem that rejects requests from an origin that is not allowed, for a `GET` that
+    /// writes or takes messages.
     pub(crate) fn rejects_cross_origin(self) -> Self {
         self.problems(&[Code::Forbidden])
     }
@@ -206,8 +206,8 @@ impl Operation {
         self.problems(&[Code::Internal, Code::Unavailable, Code::Overloaded])
     }
 
-    /// Adds the request header `Idempotency-Key`, and its response header and problem. Must be
-    /// called after the responses are added.
+    /// Adds the request header `Idempotency-Key`, the response header `Idempotent-Replayed`, and
+    /// the problem for a reused key. Must be called after the responses are added.
     pub(crate) fn idempotent(self, ttl: Duration) -> Self {
         let key = pattern("^[ -~]+$")
             .min_length(Some(1))

@@ -17,7 +17,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// Builds the documentation of an API: the OpenAPI document, serialized once, and the page.
 ///
 /// # Panics
-/// Never: the files are embedded in the binary.
+/// Never, because the files are embedded in the binary.
 pub fn build_docs(service: Service, public: &PublicSettings) -> Docs {
     let document = build_document(public);
     let fragments = list_fragments(&document);
@@ -67,8 +67,8 @@ fn load_swagger(name: &str) -> Bytes {
     }
 }
 
-/// Returns the script of Swagger UI with a fix: version 5.17 reads the servers of an operation
-/// under a misspelled name and would send every request to the origin of the page.
+/// Returns the script of Swagger UI with a fix. Version 5.17 reads the servers of an operation
+/// under a misspelled name, so it would send every request to the origin of the page.
 fn swagger_script() -> Bytes {
     let script = load_swagger("swagger-ui-bundle.js");
     String::from_utf8_lossy(&script).replace(r#"get("severs")"#, r#"get("servers")"#).into()

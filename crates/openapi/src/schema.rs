@@ -152,7 +152,7 @@ pub(crate) fn page_title() -> ObjectBuilder {
     object_of::<PageTitle>()
 }
 
-/// Returns a string schema without control characters.
+/// Returns the schema of a string without control characters.
 pub(crate) fn no_control() -> ObjectBuilder {
     pattern(NO_CONTROL)
 }

@@ -11,8 +11,7 @@ use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
 /// The interval before the first summary of failures of one kind. The interval doubles with each
 /// summary, up to [`REPEAT_INTERVAL`].
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// The maximum number of requests that one line names, so that log collectors do not split the
-/// line.
+/// The maximum number of requests that one line names. Log collectors can split longer lines.
 const NAMED_MAX: usize = 100;
 
 /// A request that failed because of the service or its dependencies.
@@ -133,9 +132,9 @@ impl FailureLog {
         false
     }
 
-    /// Returns the failures to log and resets their counts. Unless `all` is set, returns only the
-    /// kinds for which the interval has elapsed. Removes the kinds without failures in the last
-    /// minute.
+    /// Returns the failures to log and resets their counts. Unless `all` is set, returns only
+    /// failures of the kinds for which the interval has elapsed. Removes a kind if a minute has
+    /// passed since its last line without further failures.
     fn take_due(&self, now: Instant, all: bool) -> Vec<(Kind, Failures)> {
         let mut due = Vec::new();
         self.failures.lock().retain(|&kind, failures| {

@@ -76,7 +76,7 @@ impl ItemLog {
         metrics::counter!(SKIPPED_ITEMS_TOTAL, "task" => self.task).increment(1);
         let error = redact(&error.to_string()).into_owned();
         if self.is_new(item.to_string(), Instant::now()) {
-            warn!(task = self.task, %item, error, "item failed and is skipped; others continue");
+            warn!(task = self.task, %item, error, "item failed; skipping only this item");
         } else {
             debug!(task = self.task, %item, error, "item failed again");
         }

@@ -33,8 +33,8 @@ const ATTEMPTS_MAX: u32 = 2;
 /// The timeout for loading the credentials, which may require network access.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The age from which the credentials of a session are reloaded on the next call, so that a changed
-/// file takes effect.
+/// The age after which the next call reloads the credentials of a session. Changes to a credentials
+/// file take effect with the reload.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(300);
 /// The remaining lifetime below which credentials are reloaded. A presigned URL becomes invalid
 /// when the credentials that signed it expire.

@@ -26,8 +26,8 @@ pub const URL_LIFETIME: Duration = Duration::from_secs(300);
 /// `async fn`, each crate that awaits them would compile the code again.
 pub type S3Future<'a, T> = Pin<Box<dyn Future<Output = Result<T, S3Error>> + Send + 'a>>;
 
-/// The snapshot in S3. Clones share the connections and credentials, which are created and loaded
-/// on first use.
+/// The snapshot in S3. Clones share the connections and the credentials. Both are set up on first
+/// use.
 #[derive(Clone)]
 pub struct SnapshotStore {
     inner: Arc<Inner>,
@@ -154,7 +154,7 @@ impl SnapshotStore {
     /// credentials expire, whichever is earlier. Does not call S3.
     ///
     /// # Panics
-    /// Never: the lifetime is within the limits of the protocol.
+    /// Never, because the lifetime is within the limits of the protocol.
     pub fn sign_url(&self) -> S3Future<'_, SignedUrl> {
         Box::pin(async {
             let session = self.inner.sessions.get().await?;

@@ -72,9 +72,9 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    /// Returns the delay before a retry; `None` if the request must not be retried. If there is no
-    /// response, only a request with an idempotency key is retried, because any other request could
-    /// be executed twice.
+    /// Returns the delay before a retry; `None` if the request must not be retried. If the outcome
+    /// is unknown, only a request with an idempotency key is retried, because any other request
+    /// could be processed twice.
     fn retry_delay(&self, is_idempotent: bool) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
@@ -133,7 +133,7 @@ impl HttpClient {
     }
 
     /// Sends a POST request with a JSON body, or a GET request without a body. Retries the request
-    /// after a failed connection and after a response with status 429 or 503.
+    /// if the client cannot connect or the response has status 429 or 503.
     pub(crate) async fn send(
         &mut self,
         path: &str,

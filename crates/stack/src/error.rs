@@ -34,7 +34,8 @@ pub enum StackError {
     /// Postgres could not be set up.
     #[error("cannot set up Postgres: {0}")]
     Postgres(String),
-    /// The stack does not run this process: it is scaled to 0, or an external server replaces it.
+    /// The stack does not run this process, for example because the service is scaled to 0 or an
+    /// external server replaces the stack's own.
     #[error("this stack does not run {0}")]
     NotManaged(ProcessKind),
     /// The stack is shutting down.

@@ -39,8 +39,8 @@ pub struct Spec {
     pub root: PathBuf,
     /// The directory of the binaries, such as `target/release`.
     pub bin_dir: PathBuf,
-    /// The port of `ws-fanout`. The other ports are relative to this port. `None` assigns free
-    /// ports.
+    /// The port of `ws-fanout`. The other ports have fixed offsets from this port, except that
+    /// additional instances of a service use free ports. `None` assigns only free ports.
     pub port_base: Option<u16>,
     /// The number of instances of each service. A service that is missing has one instance.
     #[serde(serialize_with = "serialize_counts", deserialize_with = "deserialize_counts")]
@@ -51,7 +51,7 @@ pub struct Spec {
     pub redis_url: Option<String>,
     /// The URL of a Postgres that replaces the stack's own.
     pub database_url: Option<String>,
-    /// The URL of an S3 server that replaces the stack's own, with the credentials in `s3_env`.
+    /// The URL of an S3 server that replaces the stack's own. `s3_env` contains the credentials.
     pub s3_endpoint: Option<String>,
     /// `MESSY_*` variables and, if `s3_endpoint` is set, `AWS_*` variables.
     pub s3_env: BTreeMap<String, String>,

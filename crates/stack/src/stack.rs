@@ -17,8 +17,8 @@ use crate::topology::instance::ProcessKind;
 /// The local stack, supervised by this process.
 ///
 /// Dropping the stack stops every process immediately. On Linux, the processes also stop when this
-/// process exits, even if this process is killed: a dedicated thread starts the processes, and the
-/// kernel sends them a signal when that thread exits.
+/// process exits, even if this process is killed, because a dedicated thread starts the processes
+/// and the kernel sends them a signal when that thread exits.
 #[derive(Debug)]
 pub struct Stack {
     supervisor: Arc<Supervisor>,
@@ -73,7 +73,8 @@ impl Stack {
         self.run_on_thread(async move { supervisor.stop(kind).await }).await?
     }
 
-    /// Starts a stopped service or server, and returns when it is up.
+    /// Starts a stopped service or server, and returns when every process of the service or server
+    /// is ready. While a server is stopped, a service only needs to be live.
     pub async fn start(&self, kind: impl Into<ProcessKind>) -> Result<(), StackError> {
         let (supervisor, kind) = (self.supervisor.clone(), kind.into());
         self.run_on_thread(async move { supervisor.start(kind).await }).await?
@@ -90,8 +91,8 @@ impl Stack {
         self.supervisor.env()
     }
 
-    /// Returns the spec that was applied last, or `None` if no spec has been applied yet. A spec
-    /// that could not be planned or started does not count.
+    /// Returns the spec that was applied last, or `None` if no spec has been applied yet. Ignores
+    /// specs that could not be planned or started.
     pub fn spec(&self) -> Option<Spec> {
         self.supervisor.spec()
     }
@@ -108,7 +109,7 @@ impl Stack {
         self.run_on_thread(async move { supervisor.down().await }).await
     }
 
-    /// Runs a future on the thread of the stack, the only one that may start processes.
+    /// Runs a future on the thread of the stack, the only thread that may start processes.
     async fn run_on_thread<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

@@ -54,7 +54,7 @@ export class Client {
   /** When an open connection last received a frame. */
   #receivedAt = -Infinity;
   #failures = 0;
-  /** The timer for the token, `hello`, pings and reconnects. Only one is pending at a time.
+  /** The timer for the token, `hello`, pings and reconnects. Only one timer is pending at a time.
    * @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #onOnline = () => this.#checkNow();
@@ -79,7 +79,7 @@ export class Client {
     if (typeof WebSocket !== 'function') {
       throw createError(
         TypeError,
-        'WebSocket is not available here; pass a class as the WebSocket option',
+        'no WebSocket class is available; pass one as the WebSocket option',
       );
     }
     this.#WebSocket = WebSocket;
@@ -218,7 +218,7 @@ export class Client {
       case 'gap':
         return this.#listeners.emit('gap', frame);
     }
-    // Ignores frames that the server sent before it executed the latest `unsubscribe`.
+    // Ignores frames that the server sent before it processed the latest `unsubscribe`.
     if (!FEEDS.includes(frame.type) || !feeds.has(frame.type)) return;
     if (frame.type === 'rising' && !hosts.has(frame.host)) return;
     if (frame.type === 'plays' && videos.size) {

@@ -5,7 +5,7 @@ export const TIMER_MAX_MS = 2 ** 31 - 1;
 /** A shorter sleep cannot be distinguished from network latency. */
 const SLEEP_MIN_MS = 1000;
 
-/** A clock that adjustments to the local clock do not affect once the server's time is known. */
+/** A clock that ignores adjustments to the local clock once the server's time is known. */
 export class Clock {
   #sleptMs = 0;
   /** The readings of the clocks when the server's time was last received.

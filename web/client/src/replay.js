@@ -10,8 +10,8 @@ const PACE_MS = 1000;
 
 /**
  * An estimator for the ages of replayed messages. The age of a live message is 0 on arrival, even
- * if `created_at` is earlier: the clock of the process that accepted the message may differ from
- * all other clocks.
+ * if `created_at` is earlier, because the clock of the process that accepted the message may differ
+ * from all other clocks.
  */
 export class Replay {
   #clock;

@@ -67,5 +67,5 @@ test('the client requires a WebSocket and the URL of a server', () => {
   assert.throws(() => connect({ url: '/v1/live', WebSocket }), /^TypeError: mayfly: invalid url/);
   assert.throws(() => connect({ WebSocket }), /^TypeError: mayfly: invalid url: \(none\)/);
   const undefinedSocket = /** @type {any} */ ({ url: 'http://127.0.0.1:1', WebSocket: null });
-  assert.throws(() => connect(undefinedSocket), /^TypeError: mayfly: WebSocket/);
+  assert.throws(() => connect(undefinedSocket), /^TypeError: mayfly: no WebSocket class/);
 });

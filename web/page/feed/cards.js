@@ -1,6 +1,7 @@
 /**
- * The elements of the feed. Only messages near the visible ones have elements, and the messages in
- * view do not move while the list is scrolled down.
+ * The elements of the feed. At first, only the newest messages have elements. More elements are
+ * added when the end of the list becomes visible. While the list is scrolled down, the messages in
+ * view do not move.
  */
 
 import { reorderChildren } from '../ui/dom.js';
@@ -57,7 +58,7 @@ export class Cards {
     return this.#views.get(id);
   }
 
-  /** Allows more cards when the end of the list is visible. */
+  /** Raises the maximum number of cards. */
   extend() {
     this.#max += CARDS_STEP;
   }
@@ -73,7 +74,7 @@ export class Cards {
   }
 
   /**
-   * Shows the first of these entries, in this order.
+   * Shows the first entries, in this order, up to the maximum number of cards.
    * @param {Entry[]} entries
    * @param {number} now
    */

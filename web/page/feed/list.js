@@ -5,7 +5,7 @@
 
 /** @import { Message } from '../../mayfly.js' */
 
-/** The number of messages kept; the oldest ones are dropped. */
+/** The maximum number of displayed messages. The oldest messages are dropped. */
 export const MESSAGES_MAX = 200;
 /** How long the last message posted on this page stays near the top. */
 const PIN_MS = 10_000;

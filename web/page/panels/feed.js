@@ -19,7 +19,7 @@ import { REASON_VISIBLE_MS, findExpiry } from '../ui/message.js';
  */
 const DRAW_INTERVAL_MS = 350;
 const NOTICE_MS = 15_000;
-/** A message is usually stored within this time after it was accepted. */
+/** A message is usually stored within this time after it has been accepted. */
 const STORED_MS = 2500;
 /** The minimum time that a displayed message stays on the page, even if it expires earlier. */
 const EXPIRED_VISIBLE_MS = 2500;
@@ -90,7 +90,7 @@ export class FeedPanel {
   }
 
   /**
-   * Shows the messages of `serialize` that have not expired.
+   * Shows the messages that `serialize` returned, except those that have expired.
    * @param {string | null} json
    */
   restore(json) {
@@ -119,7 +119,7 @@ export class FeedPanel {
       if (state !== 'open' || isLoaded) return;
       isLoaded = true;
       this.#loader.request();
-      // A message accepted before the subscription may not be stored yet, and then is not listed.
+      // A message accepted before the subscription may not be stored yet and is then not listed.
       setTimeout(() => live.state.state === 'open' && this.#loader.request(), STORED_MS);
     });
     live.on('resumed', ({ resumed }) => {

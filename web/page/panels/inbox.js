@@ -75,7 +75,7 @@ export class InboxPanel {
     const username = this.#input.value;
     showFieldError(this.#input, '');
     save('inbox-username', username);
-    // URL paths resolve the segments `.` and `..`.
+    // URL parsers resolve the path segments `.` and `..`.
     if (/^\.{0,2}$/.test(username)) {
       this.#showError(
         username ? 'Username must not be “.” or “..”.' : 'Username must not be empty.',
@@ -98,7 +98,7 @@ export class InboxPanel {
       if (id === this.#lastRequest) this.#showError(message);
       return;
     }
-    // Taken messages are always shown: no other request returns them.
+    // Taken messages are always shown, because no other request returns them.
     if (id === this.#lastRequest || action === 'take') this.#show(response, action, username);
   }
 

@@ -242,7 +242,7 @@ export class PlaysPanel {
     this.#drawHighlights();
   }
 
-  /** Highlights the rows that have changed. The highlight fades by CSS. */
+  /** Highlights the rows that have changed. CSS fades the highlight. */
   #drawHighlights() {
     clearTimeout(this.#highlightTimer);
     const now = performance.now();

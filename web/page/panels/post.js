@@ -60,7 +60,7 @@ export class PostPanel {
     }
     const ttl = inputById('ttl').value.trim();
     const ms = Number(ttl.replace(',', '.')) * Number(inputById('unit').value) * 1000;
-    // Rounded to milliseconds: 1.1 hours is not a whole number of seconds in floating point.
+    // Rounds to milliseconds, because 1.1 hours is not a whole number of seconds in floating point.
     const seconds = Math.round(ms) / 1000;
     if (ttl !== '') message.ttl = Number.isFinite(seconds) ? seconds : ttl;
     return message;

@@ -30,7 +30,7 @@ const GAP_MS = 5000;
 
 export class Chart {
   #series;
-  /** The size of the element. It is not read while drawing, which would force a layout. */
+  /** The size of the element, stored because reading it while drawing would force a layout. */
   #size = { width: 0, height: 0 };
   #grid = createSvg('g', { class: 'gridlines' });
 

@@ -3,7 +3,7 @@
 import { byId } from './dom.js';
 
 /**
- * Shows an error below a field. An empty text removes it.
+ * Shows an error below a field. An empty text removes the error.
  * @param {Element} field
  * @param {string} text
  */
@@ -23,7 +23,7 @@ export function showFieldError(field, text) {
  */
 export function describeFieldError(name, rule) {
   const sentence = `${name.charAt(0).toUpperCase()}${name.slice(1)} ${rule}`.trim();
-  // A period after a list of symbols would look like one of them.
+  // A period after a list of symbols would look like one of the symbols.
   return /[\p{L}\p{N})”]$/u.test(sentence) ? `${sentence}.` : sentence;
 }
 

@@ -16,7 +16,7 @@ const ENDING_MAX_MS = 15_000;
 /** The reason for a removal before the end of the lifetime, and how long it is shown. */
 const REASON = 'taken or deleted';
 export const REASON_VISIBLE_MS = 1600;
-/** The duration of the animation of a removal. */
+/** The duration of the removal animation. */
 const COLLAPSE_MS = 260;
 /** More than this many simultaneous removals or arrivals are not animated. */
 export const ANIMATED_MAX = 3;
@@ -27,7 +27,7 @@ const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
  * Returns when a message expires, as `elapsed` of the clock. A message that was just received
  * expires after its time to live, minus the time that has passed since it was created. If the clock
  * that set `created_at` differs so much from the server's clock that the message seems to have
- * expired or to be created in the future, the whole time to live is used.
+ * expired or to have been created in the future, the whole time to live is used.
  * @param {Message} message
  * @param {Clock} clock
  */

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn process_is_named_like_its_binary() {
+    fn process_is_named_after_its_binary() {
         let line = CommandLine::try_parse_from(["mayfly", "stop", "ws-fanout"]).expect("valid");
         assert!(
             matches!(line.command, Command::Stop(process) if process.name.name() == "ws-fanout")

@@ -90,8 +90,8 @@ async fn revoke(settings: &Settings, cold: &ColdStore, id_or_prefix: &str) -> Re
             return Ok(ExitCode::FAILURE);
         }
     };
-    let since = key.revoked_at.map_or_else(String::new, |at| format!(" since {at}"));
-    print(&format!("{} ({}, {}) is revoked{since}", key.key.id, key.start, key.name));
+    let at = key.revoked_at.map_or_else(String::new, |at| format!(" at {at}"));
+    print(&format!("{} ({}, {}) was revoked{at}", key.key.id, key.start, key.name));
     if let Err(error) = copy_to_redis(settings, &key.key).await {
         print_err(&format!(
             "the key is revoked only in Postgres, because Redis is unavailable ({error:#}); services \

@@ -9,9 +9,9 @@ use mayfly_runtime::ItemLog;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long the monitor remembers a process that accepts items after it last read the registration
-/// of the process. Redis keeps registrations for the same time, but can lose them with its other
-/// data.
+/// How long the monitor remembers a process that accepts items, counted from the last time that the
+/// monitor read the registration of the process. Redis keeps a registration equally long, but can
+/// lose it with its other data.
 const WRITER_TTL: Duration = Duration::from_secs(5);
 /// The name used for processes of an earlier version, which do not register themselves.
 const UNREGISTERED_WRITER: &str = "unregistered";

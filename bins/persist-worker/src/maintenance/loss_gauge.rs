@@ -24,8 +24,8 @@ impl LossGauge {
         Self { hot, cold, queue_max }
     }
 
-    /// Updates the gauge for a stream, unless items of ended epochs are still queued. Until these
-    /// items are processed, the loss is unknown.
+    /// Updates the gauge for a stream, unless items from ended epochs are still queued. Until
+    /// these items are processed, the loss is unknown.
     pub async fn update(&self, stream: Stream) -> anyhow::Result<()> {
         let Some(current) = self.hot.ledger().find(stream).await? else { return Ok(()) };
         if self.hot.ledger().has_earlier_entries(stream, &current.epoch).await? {

@@ -2,10 +2,10 @@
 //! S3 and announces it in Redis.
 //!
 //! Any step can be interrupted, or suspended and resumed while another instance is the leader.
-//! Every announced snapshot has been uploaded to S3. If a snapshot in S3 was not announced, a newer
-//! one follows soon, because the snapshot of that interval is still due. If a late upload has
-//! overwritten a newer snapshot, or if the object is missing, the [`reconcile`] module uploads the
-//! announced snapshot again.
+//! Every announced snapshot has been uploaded to S3. If a snapshot in S3 has not been announced, a
+//! newer one follows soon, because the snapshot for that interval is still due. If a late upload
+//! has overwritten a newer snapshot, or if the object is missing, the [`reconcile`] module uploads
+//! the announced snapshot again.
 
 mod reconcile;
 mod s3_health;
@@ -94,7 +94,8 @@ pub struct SnapshotPublisher {
     /// The timeout of an upload, shorter than the lifetime of a renewed lease.
     upload_timeout: Duration,
     /// The time of the snapshot that this instance last began to upload, or of an older snapshot
-    /// that S3 may have applied late. `None` once the snapshot has been announced or reconciled.
+    /// if S3 may have applied its upload late. `None` once the snapshot has been announced or
+    /// reconciled.
     unannounced: Option<Timestamp>,
     /// An upload that timed out.
     pending_upload: Option<PendingUpload>,
@@ -107,7 +108,7 @@ pub struct SnapshotPublisher {
 /// An upload that S3 may still apply.
 struct PendingUpload {
     generated_at: Timestamp,
-    /// The time after which S3 is assumed not to apply the upload.
+    /// The time from which S3 is assumed to be unable to apply the upload.
     settled_at: Instant,
 }
 
@@ -171,8 +172,8 @@ impl SnapshotPublisher {
             Some(left) if !left.is_zero() => Role::Standby(left),
             _ => leadership.renew().await?,
         };
-        // The snapshot is read after the lease has been acquired, because a previous leader can
-        // then no longer announce one.
+        // The announced snapshot is read after the lease has been acquired, because a previous
+        // leader can then no longer announce another one.
         let last = self.find_announced().await?;
         self.reconcile().await?;
         let is_due = self.schedule.is_due(last.as_ref().map(|last| last.generated_at), self.now());
@@ -271,9 +272,9 @@ impl SnapshotPublisher {
         pause
     }
 
-    /// Records a failed run and returns the pause before the next step. Releases the lease, so that
-    /// another instance can publish during the backoff. Keeps the lease only if Redis failed or an
-    /// upload timed out.
+    /// Records a failed run and returns the pause before the next step. Unless Redis failed or an
+    /// upload timed out, releases the lease, so that another instance can publish during the
+    /// backoff.
     async fn back_off(&mut self, error: PublishError, leadership: &mut Leadership) -> Duration {
         let reason = error.to_string();
         self.component.mark_down(reason.as_str());

@@ -15,7 +15,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 /// The health of S3. Clones share the state.
 #[derive(Clone)]
 pub struct S3Health {
-    /// Whether S3 responds.
+    /// Whether S3 is available.
     reachable: Component,
     /// Whether the credentials and permissions suffice, as far as is known.
     credentials: Component,
@@ -65,7 +65,7 @@ impl S3Health {
         let mut state = self.state.lock();
         match result {
             Err(error) if error.is_access_error() => state.access_error = Some(error.to_string()),
-            // Inconclusive: S3 did not respond.
+            // Inconclusive: S3 was unavailable or did not respond in time.
             Err(S3Error::Unavailable(_) | S3Error::Timeout(_)) => {}
             _ => state.access_error = None,
         }
@@ -110,7 +110,7 @@ impl S3Health {
             None => self.credentials.mark_up(),
         }
         match result {
-            // A rejection is also a response.
+            // A rejection also shows that S3 is available.
             Ok(()) | Err(S3Error::Rejected(_)) => self.reachable.mark_up(),
             // No request was sent.
             Err(S3Error::NoCredentials(_)) => {}

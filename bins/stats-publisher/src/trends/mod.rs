@@ -1,8 +1,8 @@
 //! Trends: the leader samples the visitors to the pages of each host.
 //!
-//! [`visits`] counts Mayfly's own heartbeats, and [`upstream`] calls an external service. Both pass
-//! their samples to [`TrendPublisher`], which compares the samples with earlier ones, publishes
-//! them, and queues them for storage.
+//! [`visits`] counts the visitors that send heartbeats to Mayfly, and [`upstream`] calls an
+//! external service. Both pass their samples to [`TrendPublisher`], which compares the samples with
+//! earlier ones, publishes them, and queues them for storage.
 
 mod context;
 mod history;

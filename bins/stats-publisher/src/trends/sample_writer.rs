@@ -124,8 +124,8 @@ impl SampleWriter {
         Self { cold, queue, outages, rejections: LogBudget::new(REJECTIONS_PER_MINUTE) }
     }
 
-    /// Runs until sampling is done, and then until all samples have been stored or the timeout
-    /// elapses.
+    /// Runs until sampling is done, then makes one last attempt, limited by a timeout, to store the
+    /// remaining samples.
     pub async fn run(self, sampling_done: &CancellationToken) {
         while !sampling_done.is_cancelled() {
             match sampling_done.run_until_cancelled(self.store_all()).await {
@@ -272,7 +272,7 @@ mod tests {
         let mut queue = Queue::default();
         (0..3).for_each(|second| queue.push(sample(second, 9), QUEUED_BYTES_MAX));
         let batch = queue.first(2);
-        assert!(queue.remove(&batch[0]), "the rejected sample");
+        assert!(queue.remove(&batch[0]), "the rejected sample was queued");
         // Here Postgres becomes unavailable, and the next attempt reads the queue again.
         assert!(Arc::ptr_eq(&queue.first(2)[0], &batch[1]));
         assert!(!queue.remove(&batch[0]));

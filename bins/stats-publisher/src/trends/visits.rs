@@ -1,4 +1,4 @@
-//! Samples of Mayfly's own visits, taken every five seconds for each host with visitors.
+//! Samples of the visits that Mayfly accepts, taken every five seconds for each host with visitors.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The `plays` feed: reads play count frames from a short Redis stream and broadcasts them.
+//! Reads the play count frames of the `plays` feed from a short Redis stream and broadcasts them.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The state feeds (`stats`, `pulse`): broadcasts the newest published states. Also reads the
+//! Broadcasts the newest published states of the state feeds (`stats` and `pulse`). Also reads the
 //! states from their keys periodically, to recover states whose publication was lost or dropped.
 
 use std::{collections::HashMap, sync::Arc};

@@ -1,4 +1,4 @@
-//! The `rising` feed: broadcasts the newest published trend snapshot of each watched host. Also
+//! Broadcasts the newest published trend snapshot of each watched host for the `rising` feed. Also
 //! reads the snapshots from their keys periodically, to recover snapshots whose publication was
 //! lost or dropped.
 

@@ -1,5 +1,5 @@
-//! The frames for a range of stream entries, encoded at most once per wire format and shared by all
-//! connections that receive them.
+//! The frames for a range of stream entries, encoded at most once per wire format and shared by
+//! connections where possible.
 
 use bytes::Bytes;
 use mayfly_core::{
@@ -181,9 +181,9 @@ impl Batch {
         Some(Selection { bytes, frames, last: self.entries[end].id })
     }
 
-    /// Returns the longest prefix of a set whose unfiltered frames have at most `bytes_max` bytes
-    /// in total, but at least one entry if there is any. If entries remain, also returns the ID of
-    /// the last entry in the prefix.
+    /// Returns the longest prefix of a set in which the unfiltered frames total at most `bytes_max`
+    /// bytes. The prefix contains at least one entry unless the set is empty. If entries remain,
+    /// also returns the ID of the last entry in the prefix.
     pub(crate) fn take_part(
         &self,
         encoding: Encoding,

@@ -14,8 +14,9 @@ pub(super) enum ClientFrame {
     Ping {},
 }
 
-/// A request for a new connection, from the query or from the first frame. A missing field takes
-/// its default. An empty list means none, except that an empty list of videos means all videos.
+/// A request for a new connection, from the query or from the first frame. A field that is missing
+/// from both takes its default. An empty list means none, except that an empty list of videos means
+/// all videos.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConnectRequest {

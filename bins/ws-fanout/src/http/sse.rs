@@ -28,9 +28,9 @@ use crate::{
 
 /// The header in which an `EventSource` sends the last position when it reconnects.
 const LAST_EVENT_ID: &str = "last-event-id";
-/// The delay before an `EventSource` reconnects, in milliseconds. Each stream sets a delay, because
-/// the shorter delay from an earlier drain would otherwise remain in effect. The delay is random,
-/// so that clients do not reconnect simultaneously after a failure.
+/// Range of the delay before an `EventSource` reconnects, in milliseconds. Each stream sets a
+/// delay, because the shorter delay from an earlier drain would otherwise remain in effect. The
+/// delay is random, so that clients do not reconnect simultaneously after a failure.
 const RETRY_MS: RangeInclusive<u64> = 1_000..=5_000;
 
 /// Responds with an event stream.

@@ -136,7 +136,7 @@ impl ConnectionMemory {
     }
 }
 
-/// A buffer that counts as connection memory until it is dropped.
+/// A buffer that, when dropped, subtracts its size from the connection memory.
 struct CountedBuffer {
     buffer: Vec<u8>,
     memory: ConnectionMemory,
@@ -185,7 +185,8 @@ impl Deref for StoredBytes {
 
 impl Drop for StoredBytes {
     fn drop(&mut self) {
-        // Dropping the last reference, which may be `self.bytes`, subtracts the same number.
+        // Dropping the last reference, which may be `self.bytes`, subtracts the same number of
+        // bytes.
         self.memory.add(self.counted);
     }
 }

@@ -154,10 +154,10 @@ async fn find_failure(
     context.hot.message_stream().find_loss(position.entry).await.map(Some)
 }
 
-/// Replays all messages after `since` that match the subscription, in stream order and at the pace
-/// of the client, until the connection is live or closes. Before each page, the connection acquires
-/// a share of the replay budget. The connection returns the share when its send queue has room for
-/// the next page, or when the replay ends.
+/// Replays all entries after `since` that match the subscription, in stream order and at the pace
+/// of the client, until the connection switches to live delivery or closes. Before each page, the
+/// connection acquires a share of the replay budget. The connection returns the share when its send
+/// queue has room for the next page, or when the replay ends.
 async fn replay(context: &WorkerContext, key: usize, since: Position) {
     let (mut cursor, mut page_size) = (since.entry, PageSize::default());
     let mut share: Option<ReplayShare> = None;

@@ -74,8 +74,8 @@ pub(crate) struct Close {
     pub(crate) reason: String,
 }
 
-/// Maximum length of a reason: the payload of a control frame has at most 125 bytes, and the code
-/// takes two of them.
+/// Maximum length of a reason, in bytes. The payload of a control frame has at most 125 bytes, and
+/// the code takes two of them.
 const REASON_BYTES_MAX: usize = 123;
 
 impl Close {

@@ -1,4 +1,4 @@
-//! Incremental decoder of client frames (RFC 6455, sections 5.2 to 5.5 and 8.1).
+//! An incremental decoder for client frames (RFC 6455, sections 5.2 to 5.5 and 8.1).
 
 use std::str;
 
@@ -6,7 +6,7 @@ use super::{Close, CloseCode, close::is_valid_code};
 
 /// Maximum length of a client message other than `connect`, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
-/// Maximum length of the payload of a control frame.
+/// Maximum length of the payload of a control frame, in bytes.
 const CONTROL_BYTES_MAX: usize = 125;
 /// Length of the longest header: two bytes, an eight-byte length and a four-byte mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -297,7 +297,7 @@ fn protocol_error(reason: &str) -> Close {
 fn parse_close(payload: &[u8]) -> Result<Incoming, Close> {
     match payload {
         [] => Ok(Incoming::Close(None)),
-        [_] => Err(protocol_error("a Close payload must not have only one byte")),
+        [_] => Err(protocol_error("a Close payload must be empty or have at least two bytes")),
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
             if !is_valid_code(code) {

@@ -1,5 +1,5 @@
-//! Closes connections: individually, at the request of the client, in a drain, or because
-//! connections hold too much memory.
+//! Closes connections: at the request of the server or the client, during a drain, or to free
+//! memory.
 
 use std::{
     ops::RangeInclusive,
@@ -22,9 +22,9 @@ use crate::{
     websocket::{Close, CloseCode, encode_close, find_frame},
 };
 
-/// The delay before a client reconnects after a drain, in milliseconds.
+/// Range of the random delay before a client reconnects after a drain, in milliseconds.
 pub(crate) const DRAIN_RETRY_MS: RangeInclusive<u64> = 100..=2_000;
-/// Minimum pause between two searches for the largest connections, because each search visits all
+/// Minimum pause between two searches for the largest connections. Each search visits all
 /// connections of the worker.
 const CLOSES_PAUSE: Duration = Duration::from_millis(10);
 
@@ -53,7 +53,7 @@ impl Worker {
         self.count_close(key, &close.code.number().to_string());
         let frame = match self.connections[key].group_key.encoding {
             Encoding::WebSocket => encode_close(close),
-            // An event stream has no Close frame: no event can prevent an `EventSource` from
+            // An event stream has no Close frame, and no event can prevent an `EventSource` from
             // reconnecting.
             Encoding::Sse => retry_after_ms.map_or_else(Bytes::new, encode_sse_retry),
         };
@@ -132,8 +132,8 @@ impl Worker {
                 connections,
                 bytes = self.memory.bytes(),
                 bytes.max = self.settings.queued_bytes_max,
-                "connections: fanout.queued_bytes_max is reached because clients do not read; \
-                 closing the connections with the largest queues"
+                "connections: fanout.queued_bytes_max was reached because clients are not \
+                 reading; closed the connections with the largest queues"
             );
         }
     }

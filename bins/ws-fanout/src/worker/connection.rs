@@ -44,7 +44,7 @@ pub(crate) enum Stage {
     Live,
     /// The server or the client has started to close the connection.
     Closing,
-    /// The socket can be dropped.
+    /// The connection can be dropped.
     Closed,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
     pub(crate) gap: Option<Box<Gap>>,
     /// The states whose newest frames will be queued once the send queue has room.
     pub(crate) pending_states: Vec<PendingState>,
-    /// The time when the last frame with a position was queued.
+    /// The time when the last frame with a position was queued or due.
     pub(crate) last_frame_at: Instant,
     pub(crate) next_ping_at: Instant,
     /// The deadline for an outstanding pong. There is no deadline while frames are waiting for the
@@ -163,8 +163,8 @@ impl Connection {
     }
 
     /// Returns whether to process client frames. A client that does not read the replies to its
-    /// frames must not cause more replies. While the connection closes, client frames cause no
-    /// replies.
+    /// frames must not cause more replies. While the connection closes, client frames are always
+    /// processed, because they cause no replies.
     pub(crate) fn accepts_input(&self) -> bool {
         !self.is_open() || !self.send_queue.has_many_replies()
     }
@@ -199,7 +199,7 @@ impl Connection {
 
     /// Writes the send queue until the queue is empty or the socket would block. Marks the
     /// connection as closed if a write fails or the last write completes the close handshake. For a
-    /// response body, only wakes the task that polls the body.
+    /// response body, writes nothing and wakes the task that polls the body.
     pub(crate) fn flush(&mut self) {
         let Sink::Socket(socket) = &self.sink else {
             if !self.send_queue.is_empty() {

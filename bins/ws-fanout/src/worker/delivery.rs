@@ -54,7 +54,7 @@ impl Worker {
     }
 
     /// Delivers play counts to all connections that subscribe to the `plays` feed, filtered by the
-    /// videos in each subscription. Unlike states, play counts are not coalesced: a client that
+    /// videos in each subscription. Unlike states, play counts are not coalesced, so a client that
     /// cannot keep up with them is treated as a slow consumer.
     #[expect(
         clippy::mutable_key_type,
@@ -111,8 +111,8 @@ impl Worker {
             self.connections[key].delivered_to = position.entry;
             match missed {
                 Some(reason) => {
-                    // The `hello` frame already tells the client that it missed messages, so no
-                    // `gap` frame is needed.
+                    // The `hello` frame already tells the client that it may have missed messages,
+                    // so no `gap` frame is needed.
                     self.connections[key].gap = None;
                     self.send_hello(key, position, Some(false), Some(reason));
                 }

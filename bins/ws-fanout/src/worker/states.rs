@@ -77,9 +77,10 @@ impl Worker {
         }
     }
 
-    /// Enqueues a state if there is room, and returns whether the state was enqueued. States can be
-    /// numerous and large. They therefore use at most half of the send queue, so that they do not
-    /// turn a client into a slow consumer of messages.
+    /// Enqueues a state if the send queue is empty or stays at most half full, flushing first if
+    /// necessary. Returns whether the state was enqueued. Enqueues nothing while a `gap` frame is
+    /// pending. States can be numerous and large. The limit prevents them from turning a client
+    /// into a slow consumer of messages.
     pub(super) fn try_enqueue_state(&mut self, key: usize, state: Bytes) -> bool {
         let QueueLimits { frames, bytes } = self.queue_limits;
         let half = QueueLimits { frames: frames / 2, bytes: bytes / 2 };

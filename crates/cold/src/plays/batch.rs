@@ -74,7 +74,7 @@ struct EntryOutcomeRow {
     refusal: Option<String>,
 }
 
-/// The arguments of the SQL functions: a batch, excluding the entries that have already been
+/// The arguments of the SQL functions: a batch, excluding the entries that are known to have been
 /// counted or dead-lettered.
 struct Arguments<'a> {
     entries: Vec<Uuid>,

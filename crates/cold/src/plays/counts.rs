@@ -89,7 +89,7 @@ impl ColdStore {
 }
 
 impl PlayCounts<'_> {
-    /// Finds the count of a video. Returns `None` if the video has never been played.
+    /// Finds the count of a video. Returns `None` if none of its plays have been counted.
     ///
     /// Complexity: O(log v) for v videos.
     pub async fn find(self, video_id: &str) -> Result<Option<PlayCount>, ColdError> {
@@ -107,7 +107,7 @@ impl PlayCounts<'_> {
             .map(|row| row.map(PlayCount::from))
     }
 
-    /// Finds the counts of the given videos. Videos that have never been played are omitted.
+    /// Finds the counts of the given videos. Videos without counted plays are omitted.
     ///
     /// Complexity: O(n log v) for n requested videos and v videos in total.
     pub async fn find_many(self, videos: &[String]) -> Result<Vec<PlayCount>, ColdError> {

@@ -110,7 +110,7 @@ impl Plays<'_> {
 
     /// Deletes the play IDs that were recorded three days ago, and returns whether any existed.
     ///
-    /// Complexity: O(1): truncates a partition.
+    /// Complexity: O(1), because the deletion truncates a partition.
     pub async fn prune_play_ids(self) -> Result<bool, ColdError> {
         #[derive(QueryableByName)]
         struct Pruned {

@@ -11,10 +11,11 @@ use super::{connect::Session, pool::PooledSession, shares::Slot};
 /// the read.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A query in progress. If the query is dropped before it completes, because the caller timed out
-/// or disconnected, its session does not return to the pool, because the next query in the session
-/// would wait for the abandoned response. An abandoned read is also canceled in Postgres. It keeps
-/// its slot until Postgres confirms the end of the read, but for no longer than [`CANCEL_TIMEOUT`].
+/// A query in progress. If the caller times out or disconnects, the query is dropped before it
+/// completes. The session then does not return to the pool, because the next query in the session
+/// would wait for the abandoned response. An abandoned read is also canceled in Postgres. The read
+/// keeps its slot until Postgres confirms the end of the read, but for no longer than
+/// [`CANCEL_TIMEOUT`].
 pub(super) struct RunningQuery {
     /// `None` once the query has completed.
     session: Option<PooledSession>,

@@ -26,9 +26,9 @@ use super::sqlstate::{LastSqlState, SqlStateStream};
 
 const PORT: u16 = 5432;
 /// The idle time before the kernel sends keepalive probes, unless the URL sets a time other than
-/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop idle connections earlier than that.
+/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop idle connections before that time has elapsed.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
-/// The default of the client library.
+/// The default idle time of the client library.
 const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
@@ -87,7 +87,7 @@ pub(crate) struct Connector {
     config: Result<Config, ConnectError>,
     /// Statements that every session executes first.
     setup: String,
-    /// The time limit of the caller for opening a session and executing a query, if there is one.
+    /// The caller's time limit for opening a session and executing a query, if there is one.
     timeout: Option<Duration>,
 }
 

@@ -71,7 +71,7 @@ pub(super) enum ErrorClass {
     Unavailable,
     /// The statement was canceled, usually by a timeout.
     Timeout,
-    /// A table, column or function does not exist.
+    /// A table, column, function, schema or other object does not exist.
     Undefined,
     /// Postgres rejects the statement itself.
     Rejected,

@@ -55,8 +55,8 @@ pub struct ColdStore {
     pool: Pool,
     /// The limits on reads of each kind; `None` for background work and commands.
     shares: Option<Arc<Shares>>,
-    /// The time and cause of the last failure of a statement for lack of a resource, such as disk
-    /// space. Without the resource, reads and the queries of the health check can still succeed.
+    /// The time and cause of the last statement failure for lack of a resource, such as disk space.
+    /// Reads and the queries of the health check can succeed even without the resource.
     exhausted: Arc<Mutex<Option<(Instant, String)>>>,
     /// The default timeout of a call, including the time to obtain a connection.
     timeout: Duration,
@@ -80,8 +80,8 @@ impl ColdStore {
     }
 
     /// Creates a store with sessions in which Postgres aborts a statement, or a transaction with an
-    /// idle client, after `statement_timeout`. A client that timed out or crashed cannot hold a
-    /// lock for longer.
+    /// idle client, after `statement_timeout`. Therefore, a client that times out or crashes does
+    /// not hold its locks indefinitely.
     #[must_use]
     pub fn with_statement_timeout(
         settings: &settings::PostgresSettings,
@@ -109,8 +109,8 @@ impl ColdStore {
         Self { pool, shares: None, exhausted: Arc::default(), timeout: settings.timeout }
     }
 
-    /// Returns whether the database has the schema that this version of the store requires, or a
-    /// later one.
+    /// Returns whether the migrations have created the tables and functions that this version of
+    /// the store requires.
     pub async fn has_schema(&self) -> Result<bool, ColdError> {
         self.call(schema::exists).await
     }

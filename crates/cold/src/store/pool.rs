@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use super::connect::{ConnectError, Connector, Session};
 
-/// A session that has been idle for at least this time is validated before it is used.
+/// A session that has been idle for at least this long is validated before it is used.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-/// A session that has been idle for longer than this time is replaced. Most firewalls keep idle
-/// connections for longer.
+/// A session that has been idle for longer than this is replaced. Most firewalls keep connections
+/// that have been idle for this long.
 const IDLE_MAX: Duration = Duration::from_secs(45);
 /// The validation of a session takes at most the timeout divided by this number. The rest of the
 /// timeout is left for opening a new session and for the query.
@@ -26,7 +26,7 @@ pub(crate) struct SessionManager {
     connector: Connector,
     validation_timeout: Duration,
     /// The time when a session was last found dead. Sessions that have not been used since then are
-    /// probably dead too, and validating each in turn would exceed the caller's timeout.
+    /// probably dead too, and validating each in turn could exceed the caller's timeout.
     failed_at: Mutex<Option<Instant>>,
 }
 

@@ -79,8 +79,7 @@ impl Shares {
 }
 
 impl ReadKind {
-    /// Returns whether the cost of a read grows with the table. Scans do not use the shared
-    /// sessions.
+    /// Returns whether the read scans an entire table. Scans do not use the shared sessions.
     fn is_scan(self) -> bool {
         self == Self::PlayLists
     }

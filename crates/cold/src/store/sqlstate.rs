@@ -101,7 +101,7 @@ struct MessageReader {
     header: Vec<u8>,
     /// The number of unread bytes of the current message.
     left: usize,
-    /// The start of the current message if it is an error response.
+    /// The start of the current message's body, if the message is an error response.
     error: Option<Vec<u8>>,
 }
 

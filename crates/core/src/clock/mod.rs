@@ -120,9 +120,9 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The system clock. Services use this clock only within [`SynchronizedClock`]:
-/// decisions about expiry, trimming and schedules use the clock of Redis or Postgres, which all
-/// processes share.
+/// The system clock. Services use this clock only within [`SynchronizedClock`], because decisions
+/// about expiry, trimming and schedules use the clock of Redis or Postgres, which all processes
+/// share.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

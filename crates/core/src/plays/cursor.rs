@@ -39,7 +39,8 @@ impl PlayCursor {
             one.count == last.count && one.video_id.as_bytes().starts_with(&video)
         });
         let on_this_page = same_prefix.count();
-        // If every video on this page matches, matching videos on earlier pages also count.
+        // If every video on this page has this prefix and count, earlier pages may contain others,
+        // which `previous` has counted.
         let continued = previous.filter(|previous| {
             on_this_page == page.len() && previous.count == last.count && previous.video == video
         });

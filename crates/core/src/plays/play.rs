@@ -89,7 +89,7 @@ impl Plays<'_> {
     /// Serializes the body.
     ///
     /// # Panics
-    /// Never: strings and numbers always serialize.
+    /// Never, because strings and numbers always serialize.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("invariant: strings and numbers always serialize")

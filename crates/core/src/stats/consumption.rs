@@ -1,6 +1,6 @@
 //! Consumption times: the time from the acceptance of an item until it is stored or counted. The
-//! times are collected in log-linear histograms. The histograms of several workers can be added. An
-//! earlier histogram can be subtracted from a later one to cover the time span between them.
+//! times are collected in log-linear histograms. The histograms of several workers can be added.
+//! Subtracting an earlier histogram from a later one yields the histogram for the time in between.
 
 use std::collections::BTreeMap;
 

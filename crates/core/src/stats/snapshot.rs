@@ -11,7 +11,7 @@ use crate::{clock::Timestamp, plays::VideoCount};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Snapshot {
-    /// Always `success`: a failed run writes nothing.
+    /// Always `success`, because a failed run writes nothing.
     pub result: RunResult,
     /// The time when the statistics were read.
     pub generated_at: Timestamp,

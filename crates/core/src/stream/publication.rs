@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Lines end with `\n`; the JSON of a message contains no line breaks. A `from` line applies to all
-//! entries below it, up to the next `from` line. From the ID of the entry before the first one, a
-//! subscriber detects missing entries, which it then reads from the stream.
+//! entries below it, up to the next `from` line. The ID of the entry before the first one lets a
+//! subscriber detect missing entries and read them from the stream.
 
 use std::str;
 

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Begins a reload of all API keys into a second hash. Only one process reloads at a time, and a
 -- reload that makes no progress expires. If the second hash has no time to live or its key has the
--- wrong type, the script removes the key, because it would otherwise block all reloads.
+-- wrong type, the script removes the key, which would otherwise block all reloads.
 --
 -- KEYS  second hash
 -- ARGV  token of the reload, timeout in ms
--- Returns 1 if the reload began, 0 if another process is reloading.
+-- Returns 1 if the reload began, 0 if a reload is already in progress.
 -- Complexity: O(1).
 local call = redis.call
 local kind = call('TYPE', KEYS[1]).ok

@@ -125,8 +125,8 @@ impl ApiKeys<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Begins a reload of all keys. Returns `None` if another process is reloading. The caller must
-    /// read the keys from Postgres after this call. O(1).
+    /// Begins a reload of all keys. Returns `None` if a reload is already in progress. The caller
+    /// must read the keys from Postgres after this call. O(1).
     pub async fn begin_reload(self) -> Result<Option<ApiKeyReload>, HotError> {
         let token = Uuid::now_v7().to_string();
         let mut call = BEGIN_RELOAD.prepare_invoke();

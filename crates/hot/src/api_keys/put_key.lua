@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Writes one API key that has just been created or revoked. The hash may already contain a later
--- state of this key. Therefore the script appends '+' to the version, which causes a reload of all
--- keys. A reload in progress is canceled, because it may have read this key from Postgres before
--- the change.
+-- Writes one API key that has just been created or revoked. The write may overwrite a later state
+-- of this key. Therefore the script appends '+' to the version, which causes a reload of all keys.
+-- The script also cancels a reload in progress, because the reload may have read this key from
+-- Postgres before the change.
 --
 -- KEYS  hash of all keys, version, hash of a reload in progress
 -- ARGV  digest, JSON

@@ -174,8 +174,8 @@ fn find_reply(error: &RedisError) -> Option<(String, String)> {
     Some((reply.code().to_owned(), reply.details().unwrap_or_default().trim().to_owned()))
 }
 
-/// Returns the text of an error reply without the location in a script, such as `READONLY You can't
-/// write against a read only replica.` Returns the text of the client library for other errors.
+/// Returns the text of an error reply without the location in a script. For other errors, returns
+/// the text of the client library.
 fn describe(error: &RedisError) -> String {
     match find_reply(error) {
         Some((code, message)) => {

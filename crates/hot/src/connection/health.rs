@@ -21,8 +21,8 @@ script!(PROBE, include_str!("probe.lua"));
 
 /// The time to live of the key that the check writes.
 const PROBE_TTL: Duration = Duration::from_secs(5);
-/// The interval between checks of the server configuration and of all permissions of the user while
-/// the checks succeed.
+/// The interval between checks of the server configuration and of all permissions of the user. If
+/// the health check fails, the next health check repeats these checks without waiting.
 const CONFIGURATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The health components that report whether a service can use Redis.
@@ -33,8 +33,8 @@ pub struct RedisComponents {
     /// Down while Redis rejects publications, which delays live delivery but loses nothing. `None`
     /// for a service that publishes nothing.
     pub publications: Option<Component>,
-    /// Whether the service cannot work while Redis is out of memory. Other services only read, take
-    /// and acknowledge, which is possible even if Redis is full.
+    /// Whether the service is down while Redis is out of memory. If false, the service only reads,
+    /// takes and acknowledges, which is possible even if Redis is full.
     pub needs_memory: bool,
 }
 
@@ -161,7 +161,7 @@ impl HotStore {
     /// Executes one command of each kind that services need: a write with a time to live, stream
     /// commands and a publication. If `tries_all` is set, also executes the other commands that
     /// services use, as far as a script can run them. Returns the error from `PUBLISH` if Redis
-    /// rejects only the publication, and `None` if Redis rejects nothing.
+    /// refuses only this command, and `None` if Redis refuses no command.
     pub(crate) async fn probe(&self, tries_all: bool) -> Result<Option<String>, HotError> {
         let mut call = PROBE.prepare_invoke();
         call.key(self.keys.probe()).key(self.keys.probe_missing());

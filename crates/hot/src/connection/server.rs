@@ -20,7 +20,8 @@ pub(super) struct ServerInfo {
 impl HotStore {
     /// Reads the state of the server. O(1).
     pub(super) async fn read_server_info(&self) -> Result<ServerInfo, HotError> {
-        // INFO has no arguments, because Redis 6 accepts at most one section.
+        // INFO has no arguments, because the command must also succeed on Redis 6, which accepts at
+        // most one section.
         let text: String =
             self.call(async |connection| redis::cmd("INFO").query_async(connection).await).await?;
         Ok(ServerInfo::parse(&text))

@@ -52,10 +52,10 @@ impl HotStore {
     }
 
     /// Returns a handle to the same store with its own connection pool. If a thread has its own
-    /// runtime and its own handle, replies wake only this thread.
+    /// runtime and its own handle, replies to that handle wake only that thread.
     ///
     /// # Panics
-    /// Never: the settings were validated when `self` was created.
+    /// Never, because the settings were validated when `self` was created.
     #[must_use]
     pub fn with_dedicated_connections(&self) -> Self {
         let store =

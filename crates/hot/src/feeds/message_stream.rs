@@ -72,8 +72,8 @@ impl MessageStream<'_> {
 
     /// Returns at most `count` entries that follow the entry `after`. Returns `None` if the stream
     /// does not contain `after`, because entries that follow `after` may be missing too. The start
-    /// of the stream always counts as contained, and so does an entry that an operator deleted if
-    /// older entries exist.
+    /// of the stream always counts as contained. An entry that an operator deleted counts as
+    /// contained while older entries exist.
     pub async fn read_after(
         self,
         after: EntryId,

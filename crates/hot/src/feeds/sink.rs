@@ -9,21 +9,21 @@ use bytes::Bytes;
 use mayfly_runtime::OutageLog;
 use tokio::sync::mpsc;
 
-/// The maximum number of queued publications. Dropping a publication loses nothing: the next
-/// message reveals the gap, which is filled from the stream, and Redis stores the newest trend
+/// The maximum number of queued publications. Dropping a publication loses no data. A later message
+/// reveals a gap in the messages, which is filled from the stream. Redis stores the newest trend
 /// snapshot.
 const PUBLICATIONS_MAX: usize = 4_096;
 /// The maximum total size of queued publications, in bytes. With the default settings, every batch
 /// of messages is smaller.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The receiving end of a queue of publications of one kind, in order of arrival.
+/// The receiving end of a first-in, first-out queue for publications of one kind.
 pub struct Publications {
     receiver: mpsc::Receiver<Bytes>,
     queued_bytes: Arc<AtomicUsize>,
 }
 
-/// The sending end of a queue of publications. Drops publications that do not fit into the queue.
+/// The sending end of a queue for publications. Drops publications that do not fit into the queue.
 #[derive(Clone)]
 pub struct BoundedSink {
     sender: mpsc::Sender<Bytes>,
@@ -79,7 +79,7 @@ impl BoundedSink {
         } else {
             self.outages.record_failure(format_args!(
                 "the queue for publications of {kind} is full ({PUBLICATIONS_MAX} publications or \
-                 {BYTES_MAX} bytes); dropped publications are read from Redis instead",
+                 {BYTES_MAX} bytes); dropped publications will be read from Redis",
                 kind = self.kind,
             ));
         }

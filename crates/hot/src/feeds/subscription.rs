@@ -14,15 +14,16 @@ use crate::{
     trends::TREND_BYTES_MAX,
 };
 
-/// A subscription to messages. A task reads continuously from Redis, so that the output buffer in
-/// Redis stays small and Redis does not disconnect this process.
+/// A pub/sub subscription, which returns the publications of messages. A task reads continuously
+/// from Redis, so that the output buffer in Redis stays small and Redis does not disconnect this
+/// process.
 pub struct Subscription {
     messages: Publications,
     reader: AbortHandle,
 }
 
-/// The destinations for publications other than messages. They are reused when the process
-/// subscribes again.
+/// The destinations for publications other than messages. The process uses the same destinations
+/// when it subscribes again.
 #[derive(Clone)]
 pub struct EventSinks {
     /// The states of feeds. A state that does not fit into the queue is dropped, which loses
@@ -33,8 +34,8 @@ pub struct EventSinks {
 }
 
 impl HotStore {
-    /// Subscribes to messages, takes and deletions, to the state feeds and to trend snapshots.
-    /// States and trend snapshots are sent to `sinks`.
+    /// Subscribes to the pub/sub channels for messages (including takes and deletions), states and
+    /// trend snapshots. States and trend snapshots are sent to `sinks`.
     pub async fn subscribe(&self, sinks: EventSinks) -> Result<Subscription, HotError> {
         let channels = Channels {
             states: StateFeed::ALL.map(|feed| (self.keys.feed(feed.feed()), feed)),

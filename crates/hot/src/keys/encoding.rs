@@ -1,9 +1,9 @@
 //! The encoding of names in keys.
 //!
 //! A key consists of the prefix of the installation, the hash tag, and parts joined by colons. A
-//! part is a fixed word or a name that a caller chose. In a name, `%`, `:`, `{` and `}` are
-//! percent-encoded; all other characters are unchanged. Therefore no encoded name contains a colon,
-//! and lists of parts with different texts never form the same key.
+//! part is a fixed word or a name, for example a username or a message ID. In a name, `%`, `:`, `{`
+//! and `}` are percent-encoded; all other characters are unchanged. Therefore no encoded name
+//! contains a colon, and lists of parts with different texts never form the same key.
 
 use std::fmt::{self, Display, Write};
 
@@ -11,7 +11,7 @@ use std::fmt::{self, Display, Write};
 pub(super) enum Part<'a> {
     /// A fixed word, which contains no characters to encode.
     Word(&'static str),
-    /// A name that a caller chose.
+    /// A name, which is encoded.
     Name(&'a dyn Display),
 }
 
@@ -24,7 +24,7 @@ pub(super) fn append_parts(key: &mut String, parts: &[Part<'_>]) {
         match part {
             Part::Word(word) => key.push_str(word),
             Part::Name(name) => {
-                write!(Encoder(key), "{name}").expect("invariant: a string accepts every text");
+                write!(Encoder(key), "{name}").expect("invariant: writing to a string cannot fail");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The names of all Redis keys. Each key starts with the prefix of the installation, so that
 //! several installations can share one Redis. All keys contain the same hash tag, because a Redis
 //! cluster runs a script only if all of its keys are in one slot. The prefix contains no braces,
-//! and names from callers are encoded, so no name changes the slot of a key.
+//! and names are encoded, so no name changes the slot of a key.
 //!
 //! Any two kinds of keys with the same number of parts have different fixed words in at least one
 //! position. Together with the encoding of names, this ensures that no two keys collide.

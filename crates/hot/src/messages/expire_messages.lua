@@ -66,8 +66,8 @@ end
 local time = call('TIME')
 local seconds, millis = tonumber(time[1]), math.floor(time[2] / 1000)
 local at_ms, at = string.format('%.0f', seconds * 1000 + millis), format_time(seconds, millis)
--- Returns the expiry time in the JSON of a message, which is followed only by a quote and a brace.
--- Comparing times as strings compares them chronologically.
+-- Returns the expiry time from the JSON of a message, where only a quote and a brace follow the
+-- time. The alphabetical order of these times is chronological.
 local function expiry_of(json)
     return string.sub(json, -26, -3)
 end

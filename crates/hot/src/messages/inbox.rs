@@ -165,8 +165,8 @@ impl Inbox<'_> {
         self.store.call(async |connection| command.query_async(connection).await).await
     }
 
-    /// Returns whether any of these messages is live. Checks a few messages first, because they are
-    /// usually live.
+    /// Returns whether any of these messages is live. Checks a few messages first, because usually
+    /// at least one of them is live.
     async fn is_any_live(self, ids: &[MessageId]) -> Result<bool, HotError> {
         let (first, rest) = ids.split_at(ids.len().min(LIST_IDS_MAX));
         for chunk in first.chunks(LIST_IDS_MAX).chain(rest.chunks(EXISTENCE_IDS_MAX)) {

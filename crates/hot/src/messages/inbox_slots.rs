@@ -53,7 +53,7 @@ mod tests {
         let slots = slots(2);
         let first = slots.acquire().await.expect("a free slot");
         let _second = slots.acquire().await.expect("a free slot");
-        let error = slots.acquire().await.expect_err("all are in use");
+        let error = slots.acquire().await.expect_err("all slots are in use");
         assert!(matches!(error, HotError::Overloaded));
         let (third, ()) = tokio::join!(slots.acquire(), async {
             tokio::time::sleep(Duration::from_millis(100)).await;

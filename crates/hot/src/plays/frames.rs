@@ -82,7 +82,7 @@ impl PlayFrameReader {
                 frames.retained = FRAMES_RETAINED,
                 suppressed,
                 "play frame reader: frames may have been trimmed before they were read; \
-                 clients receive the count of each affected video after its next change"
+                 clients will receive the count of each affected video after its next change"
             );
         }
         self.position = frames.last().and_then(|(id, _)| id.parse().ok()).or(self.position);

@@ -25,11 +25,11 @@ pub(super) const FRAMES_RETAINED: usize = 4_096;
 /// The outcome of [`Plays::begin_tick`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickOutcome {
-    /// The tick began: the changed large counts are due.
+    /// The tick began, so the changed large counts are due.
     Begun,
-    /// Nothing changed: the tick had already begun, or the lease was lost.
+    /// Nothing changed, because the tick had already begun or the lease was lost.
     Unchanged,
-    /// Nothing changed: counts from an earlier tick must be published first.
+    /// Nothing changed, because counts from an earlier tick must be published first.
     Waiting,
 }
 
@@ -43,9 +43,9 @@ pub enum CountsPublishOutcome {
         /// Whether the step published its maximum number of frames. If so, more counts may be due.
         is_full: bool,
     },
-    /// Nothing was published: not all counts have been restored since Redis started.
+    /// Nothing was published, because not all counts have been restored since Redis started.
     Restoring,
-    /// Nothing was published: the lease was lost.
+    /// Nothing was published, because the lease was lost.
     NotLeader,
 }
 
@@ -116,7 +116,8 @@ impl Plays<'_> {
             if parsed.is_none() {
                 let video = String::from_utf8_lossy(&video);
                 let item = format!("published count of the video {video}");
-                self.store.unreadable_keys.record_failure(item, "it is not a number");
+                let error = "the ID is not valid UTF-8 or the count is not a number";
+                self.store.unreadable_keys.record_failure(item, error);
             }
             parsed
         };

@@ -34,8 +34,8 @@ impl Consumer {
         Self { store, stream, name, connection: None, from, claim_from }
     }
 
-    /// Reads at most `count` entries, and waits at most `wait` for new entries. Creates the stream
-    /// and its group if they do not exist, and then returns an empty batch.
+    /// Reads at most `count` entries, and waits at most `wait` for new entries. If the stream or
+    /// its group does not exist, creates what is missing and returns an empty batch.
     ///
     /// After an error, the next calls first read the pending entries of this consumer again,
     /// because the reply that contained them may have been lost. Therefore the caller must process
@@ -76,14 +76,13 @@ impl Consumer {
             .map_err(HotError::from)?;
         let batch = parse_streams(reply);
         if self.from != ">" {
-            let last = batch.deliveries.last().map(|delivery| delivery.entry_id.clone());
-            self.from = last.max(batch.deleted.last().cloned()).unwrap_or_else(|| ">".into());
+            batch.find_last_id().unwrap_or(">").clone_into(&mut self.from);
         }
         Ok(batch)
     }
 
     /// Claims at most `count` pending entries that have been idle for at least `idle`. Returns the
-    /// entries, and the delivery counts by entry ID.
+    /// entries and their delivery counts by entry ID.
     pub async fn claim_batch(
         &mut self,
         idle: Duration,

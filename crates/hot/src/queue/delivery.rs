@@ -2,7 +2,7 @@
 
 use deadpool_redis::redis::Value;
 use mayfly_core::{
-    Timestamp,
+    EntryId, Timestamp,
     stream::{CHANNELS, Entry, META, Meta, UnreadableEntry},
 };
 
@@ -37,6 +37,16 @@ pub struct ReadBatch {
     pub deliveries: Vec<Delivery>,
     /// The IDs of entries that were deleted from the stream before they were acknowledged.
     pub deleted: Vec<String>,
+}
+
+impl ReadBatch {
+    /// Returns the greatest entry ID, including those of deleted entries.
+    pub(super) fn find_last_id(&self) -> Option<&str> {
+        let delivered = self.deliveries.last().map(|delivery| delivery.entry_id.as_str());
+        let ids = delivered.into_iter().chain(self.deleted.last().map(String::as_str));
+        // As a text, `1-10` would precede `1-9`.
+        ids.max_by_key(|id| id.parse::<EntryId>().ok())
+    }
 }
 
 /// Returns the time of arrival that an entry ID contains, or time zero if the ID is malformed.
@@ -103,4 +113,24 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 
 fn text(value: Value) -> Option<String> {
     bytes(value).and_then(|bytes| String::from_utf8(bytes).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_id_is_the_greatest_number() {
+        let batch = |delivered: Option<&str>, deleted: &[&str]| ReadBatch {
+            deliveries: delivered
+                .map(|id| parse_entry(id.into(), Vec::new()))
+                .into_iter()
+                .collect(),
+            deleted: deleted.iter().map(|&id| id.into()).collect(),
+        };
+        assert_eq!(batch(Some("1-10"), &["1-9"]).find_last_id(), Some("1-10"));
+        assert_eq!(batch(Some("1-9"), &["1-8", "1-10"]).find_last_id(), Some("1-10"));
+        assert_eq!(batch(None, &["1-9"]).find_last_id(), Some("1-9"));
+        assert_eq!(batch(None, &[]).find_last_id(), None);
+    }
 }

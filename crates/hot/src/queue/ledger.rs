@@ -78,8 +78,8 @@ impl Ledger<'_> {
     }
 
     /// Returns whether Redis has lost an entry that was once the newest entry. An entry is lost if
-    /// it is missing, an older entry exists, which trimming would have removed first, and neither
-    /// the missing entry nor a newer entry was deleted by hand. O(log n) for n entries.
+    /// it is missing, an older entry exists, and neither the missing entry nor a newer entry was
+    /// deleted by hand. Trimming would have removed the older entry first. O(log n) for n entries.
     pub async fn is_entry_lost(self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
         if !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty() {

@@ -42,7 +42,7 @@ const DISCARDED_IDLE: Duration = Duration::from_secs(24 * 3_600);
 pub struct ReconciledMessages {
     /// The cursor for the next call.
     pub cursor: String,
-    /// The number of waiting messages with entries that were deleted by hand.
+    /// The number of messages that were removed from the waiting messages.
     pub deleted: u64,
     /// The number of waiting messages with entries that were discarded from the group and made
     /// pending again.
@@ -51,9 +51,10 @@ pub struct ReconciledMessages {
 
 impl Queue<'_> {
     /// Compares some of the waiting messages with the queue, starting at `cursor`, which is `0` for
-    /// the first call. Removes a message from the waiting messages if its entry was deleted by
-    /// hand. Makes an entry pending again if it was discarded from the group, for example by
-    /// `XGROUP DELCONSUMER`. O(log n + g) for n entries and g consumer groups.
+    /// the first call. Removes a message from the waiting messages if its entry was deleted by hand
+    /// or its entry ID is malformed. Makes an entry pending again if it was discarded from the
+    /// group, for example by `XGROUP DELCONSUMER`. O(log n + g) for n entries and g consumer
+    /// groups.
     pub async fn reconcile_waiting_messages(
         self,
         cursor: &str,

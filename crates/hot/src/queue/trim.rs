@@ -40,7 +40,7 @@ impl Queue<'_> {
     /// ignores the window. Never trims entries that the workers have not acknowledged. Groups of
     /// other programs do not prevent trimming.
     ///
-    /// O(log n + t + g) for t trimmed entries of n and g consumer groups, in bounded steps.
+    /// O(log n + t + g) for n entries, t trimmed entries and g consumer groups, in bounded steps.
     pub async fn trim(
         self,
         stream: Stream,

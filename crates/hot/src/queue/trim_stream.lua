@@ -7,7 +7,7 @@
 --       size of the trimmed entries in bytes
 -- Returns {number of trimmed entries, 1 if more entries can probably be trimmed now, else 0, names
 -- of at most ten other groups that have not acknowledged all entries that may be trimmed}.
--- Complexity: O(log n + t + g) for t trimmed entries of n and g groups.
+-- Complexity: O(log n + t + g) for n entries, t trimmed entries and g groups.
 --
 -- Groups of other programs do not prevent trimming, because a forgotten group would prevent it
 -- permanently.

@@ -16,8 +16,8 @@ pub struct FanoutReport {
 }
 
 impl FanoutReport {
-    /// Parses a stored report. Returns the time of the report in ms, and the report, or `None` if
-    /// the text is malformed.
+    /// Parses a stored report. Returns the time of the report in ms and the report itself, or
+    /// `None` if the text is malformed.
     pub(super) fn parse(text: &str) -> Option<(i64, Self)> {
         let mut words = text.split(' ');
         let at = words.next()?.parse().ok()?;
@@ -49,7 +49,7 @@ impl Fanouts<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Removes the reports of processes. O(n) for n processes.
+    /// Removes the reports of the named processes. O(n) for n processes.
     pub async fn remove(self, names: &[&str]) -> Result<(), HotError> {
         if names.is_empty() {
             return Ok(());

@@ -26,9 +26,9 @@ pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 pub enum PublishOutcome {
     /// The snapshot was stored, and was published unless the publication failed.
     Published,
-    /// Nothing was published: the stored snapshot is at least as new.
+    /// Nothing was published, because the stored snapshot is at least as new.
     Stale,
-    /// Nothing was published: the lease was lost.
+    /// Nothing was published, because the lease was lost.
     NotLeader,
 }
 

@@ -26,8 +26,8 @@ pub struct Totals {
 }
 
 impl Snapshots<'_> {
-    /// Removes the reports of stopped processes and returns the current totals. Treats a key that
-    /// cannot be read as empty. O(n) for n ws-fanout processes.
+    /// Removes malformed reports and the reports of stopped processes, and returns the current
+    /// totals. Treats a key that cannot be read as empty. O(n) for n ws-fanout processes.
     pub async fn find_totals(self) -> Result<Totals, HotError> {
         let keys = &self.store.keys;
         let fields = Stream::ALL.map(|stream| stream.ledger_field("accepted"));

@@ -28,7 +28,7 @@ script!(PUBLISH, include_str!("publish_trend.lua"));
 /// The maximum size of a trend snapshot, in bytes. A snapshot of 100 pages with the longest names
 /// takes about 530 KB. Larger values come from another program.
 pub(crate) const TREND_BYTES_MAX: usize = 1024 * 1024;
-/// The time to live of a trend snapshot. Postgres retains samples for the same time.
+/// The time to live of a trend snapshot. Postgres retains samples for the same period.
 const TREND_TTL: Duration = Duration::from_secs(48 * 3_600);
 /// The maximum number of hosts in one round trip.
 const HOSTS_PER_CALL: usize = 50;
@@ -56,7 +56,7 @@ impl HotStore {
 impl Trends<'_> {
     /// Stores and publishes a trend snapshot as JSON if the lease is held, unless the stored
     /// snapshot is at least as new. The snapshot is stored under `keys.rising(host)` for 48 h and
-    /// published on the `rising` feed. O(b + n) for b bytes of a snapshot and n subscribers.
+    /// published on the `rising` feed. O(b + n) for a snapshot of b bytes and n subscribers.
     ///
     /// # Panics
     /// Never: a trend snapshot is plain data.

@@ -6,7 +6,7 @@
 --       time to live in ms
 -- Returns {0} if the lease was lost, {1} if the stored snapshot is at least as new, else
 -- {2, 1 if the publication failed, else 0}.
--- Complexity: O(b + s) for b bytes of a snapshot and s subscribers.
+-- Complexity: O(b + s) for a snapshot of b bytes and s subscribers.
 --
 -- Times are strings of the same length, so their string order is chronological. A stored snapshot
 -- with an implausible time comes from a wrong clock and is overwritten, as is a key of the wrong

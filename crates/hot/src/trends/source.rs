@@ -38,14 +38,14 @@ pub struct SourceState {
     pub now: Option<Timestamp>,
 }
 
-/// A failed call.
+/// A failed call, or a requested call that could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceFailure {
     /// The time of the failure.
     pub at: Timestamp,
     /// Whether the source refused the call (a 4xx status other than 429), or no usable key
     /// remained. Other failures are any other error status, an invalid response, a connection
-    /// error, a timeout and an exhausted quota.
+    /// error, a timeout, a pause that the source requested and an exhausted quota.
     pub is_refusal: bool,
 }
 

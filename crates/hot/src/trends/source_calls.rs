@@ -35,7 +35,7 @@ pub enum CallReason {
     Requested,
     /// A client watches the host.
     Watched,
-    /// A periodic refresh is due: the host has not been refreshed since this time.
+    /// A periodic refresh, which is due only if the host has not been refreshed since this time.
     Refresh(Timestamp),
 }
 
@@ -64,8 +64,8 @@ impl fmt::Debug for SourceCall {
 }
 
 impl SourceCall {
-    /// Returns the first characters of the key, so that people can recognize the key: a quarter of
-    /// its characters, but at least 1 and at most 8.
+    /// Returns the first quarter of the key's characters, but at least 1 and at most 8 characters,
+    /// so that people can recognize the key.
     #[must_use]
     pub fn key_start(&self) -> String {
         let length = (self.key.chars().count() / 4).clamp(1, limits::API_KEY_START_CHARS);
@@ -78,7 +78,7 @@ impl SourceCall {
 pub enum CallDenied {
     /// The lease was lost.
     NotLeader,
-    /// The next call is allowed after this time.
+    /// No call is allowed yet. The caller can retry after this delay.
     TooSoon(Duration),
     /// There is no key to call with, or no reason for a call.
     NothingToDo,

@@ -34,12 +34,12 @@ local hosts_key, owners_key = KEYS[1], KEYS[2]
 local ttl, stored_max, pages_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local hosts_max, owned_max, outcome_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local VISIT_ARGUMENTS = 6
--- How long the keys of a host, and its entry in the set of hosts, are kept after its last heartbeat
--- has expired, in ms. The entry is kept longer, so that the publisher can publish one last sample
--- of the host, with no visitors.
+-- How long the keys of a host, and the host's entry in the set of hosts, are kept after the host's
+-- last heartbeat has expired, in ms. The entry is kept longer, so that the publisher can publish
+-- one last sample of the host, with no visitors.
 local KEY_RETENTION, HOST_RETENTION = 10000, 60000
 -- The maximum number of expired visits, and of expired visitors, that one cleanup of a host
--- removes, and of expired hosts that one call removes from the set of hosts.
+-- removes. Also the maximum number of expired hosts that one call removes from the set of hosts.
 local REMOVALS_MAX = 1000
 -- The number of random hosts from which the script chooses the host to replace. The more hosts a
 -- client owns, the more likely one of them is in the sample.

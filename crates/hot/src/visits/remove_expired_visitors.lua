@@ -5,7 +5,7 @@
 -- KEYS  prefix of the host's keys
 -- ARGV  lifetime of a heartbeat in ms, maximum number of removals, maximum number of stored visits
 -- Returns 1 if there may be more to remove, else 0.
--- Complexity: O(r log n) for r removed of n stored visits and visitors, with r at most 2 * ARGV[2].
+-- Complexity: O(r log n) to remove r of n stored visits and visitors. r is at most 2 * ARGV[2].
 --
 -- When less than a quarter of the maximum number of visits is stored, the next lower class is also
 -- stored, which about doubles the number of stored visits. The lower class is counted only after

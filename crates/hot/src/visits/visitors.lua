@@ -8,7 +8,7 @@
 -- host:names         hash: page to its path; if the page has a title, a zero byte and the title
 --                    follow
 -- host:p<class>      sorted set: page and visitor to the last heartbeat in ms
--- host:c<class>      hash: page to its number of members in p<class>
+-- host:c<class>      hash: page to the number of its members in p<class>
 -- host:v<class>      sorted set: visitor to the last heartbeat in ms
 --
 -- Pages and visitors are identified by hashes of 16 hexadecimal digits. The class of a visit is the

@@ -55,8 +55,8 @@ struct StreamTotals {
 #[derive(Debug, Default)]
 struct EpochTotals {
     accepted: u64,
-    /// The writes with an unknown outcome, as pairs of the value of `begun` when the outcome became
-    /// unknown and the number of items. Writes with the same value share a pair.
+    /// The writes with an unknown outcome. Each pair contains the value of `begun` when the outcome
+    /// became unknown, followed by the number of items. Writes with the same value share a pair.
     unresolved: Vec<(u64, u64)>,
     /// The end of the epoch, if it has been observed.
     end: Option<EpochEnd>,
@@ -219,8 +219,8 @@ impl Drop for PendingWrite {
     }
 }
 
-/// Returns whether Redis refused to execute the script. An error that the script itself raised does
-/// not count, because the script may already have written data.
+/// Returns whether Redis refused to execute the script. An error that the script itself raised is
+/// not a refusal, because the script may already have written data.
 fn is_refusal(error: &RedisError) -> bool {
     let is_reply = error.code().is_some();
     is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))

@@ -16,8 +16,8 @@ const CLIENTS_MAX: usize = 10_000;
 /// data or an operator deletes the key.
 const CONFIRMED_FOR: Duration = Duration::from_secs(1);
 
-/// The clients whose requests for items of one kind were rejected, until their rate limit windows
-/// end. Cheap to clone; all clones share the clients.
+/// The clients that exceeded their rate limit for items of one kind, until their windows end. Cheap
+/// to clone; all clones share the clients.
 ///
 /// Unless a window is reset early, its number of remaining items never increases. Therefore a
 /// request with more items than remained at any time within the last second can be rejected without

@@ -24,7 +24,7 @@ impl IdempotentRequest {
     pub fn new(route: &'static str, client: String, key: String, payload: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in payload {
-            // The length prefix keeps ["ab", "c"] different from ["a", "bc"].
+            // The length prefix distinguishes ["ab", "c"] from ["a", "bc"].
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

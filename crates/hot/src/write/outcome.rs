@@ -53,7 +53,7 @@ pub enum Capacity {
 impl<R> WriteOutcome<R> {
     /// Parses the outcomes of a batch of requests with these rate limits. `parse_stored` parses a
     /// stored outcome, which another version may have written. If `parse_stored` returns `None`,
-    /// the outcome of this request is [`Self::UnknownRecordFormat`].
+    /// the outcome of the request is [`Self::UnknownRecordFormat`].
     pub(crate) fn parse_batch<'a>(
         outcomes: &[Value],
         limits: impl Iterator<Item = Option<&'a ClientLimit>>,

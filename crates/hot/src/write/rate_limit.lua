@@ -50,7 +50,8 @@ local function parse_count(value)
     return is_count and tonumber(value) or nil
 end
 
--- The rate limit windows that this script uses. Each window is read once and written at most once.
+-- The rate limit windows that this script uses. The counter of each window is read once and
+-- incremented at most once.
 local windows = {}
 local function find_window(key, length)
     local window = windows[key]
@@ -122,8 +123,8 @@ local function reject(client, count)
     return nil
 end
 
--- Counts accepted items against the limit and stores the outcome under the idempotency key for
--- `ttl` ms. Returns 0, or {0, remaining, ms until the window ends} if the client has a limit.
+-- Counts accepted items against the limit, if any. Stores the outcome under the idempotency key, if
+-- any, for `ttl` ms. Returns 0, or {0, remaining, ms until the window ends} if there is a limit.
 local function admit(client, count, outcome, ttl)
     local reply, window = 0, client.window
     if window then

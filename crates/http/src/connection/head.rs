@@ -23,7 +23,7 @@ pub(super) struct Head {
     /// The request target if it is invalid, else `None`.
     pub(super) invalid_target: Option<InvalidTarget>,
     /// The head without its upgrade headers, if the upgrade must be ignored. If these headers
-    /// requested WebSocket, the HTTP library would treat all bytes after the head as the body.
+    /// request WebSocket, the HTTP library treats all bytes after the original head as the body.
     pub(super) without_upgrade: Option<Vec<u8>>,
 }
 

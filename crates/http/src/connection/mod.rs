@@ -43,8 +43,8 @@ pub(crate) struct ConnectionTimeouts {
 /// A client socket that enforces the limits of this module.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Declared, and therefore dropped, before the socket: while a connection is listed, its
-    /// descriptor must be open.
+    /// Declared, and therefore dropped, before the socket, because the descriptor of a listed
+    /// connection must be open.
     listing: Listing,
     socket: TcpStream,
     reader: RequestReader,

@@ -138,8 +138,8 @@ impl RequestReader {
         }
     }
 
-    /// Returns whether no more bytes can be passed on for now: earlier requests must start first,
-    /// or the connection is about to be closed.
+    /// Returns whether the reader must stop passing on bytes for now, because earlier requests must
+    /// start first or the connection is about to be closed.
     fn must_wait(&self, state: &ConnectionState) -> bool {
         match self.position {
             RequestPosition::Head => !state.accepts_request(),
@@ -226,7 +226,8 @@ impl RequestReader {
         self.held.extend_from_slice(&bytes[length..]);
     }
 
-    /// Replaces a head that did not arrive completely in time, and counts the connection as closed.
+    /// Replaces a head that did not arrive completely in time, and increments the counter of closed
+    /// connections.
     fn replace_late_head(&mut self, state: &ConnectionState) {
         metrics::counter!(
             names::HTTP_CONNECTIONS_CLOSED_TOTAL,

@@ -24,8 +24,9 @@ pub(super) struct InvalidTarget {
     detail: String,
 }
 
-/// Returns the target of a request line if it is invalid. Also returns `None` for a line without a
-/// target or with a version other than HTTP/1.x, because the HTTP library rejects the line.
+/// Returns the target of a request line if the target is invalid, else `None`. A line without a
+/// target or with a version other than HTTP/1.x also yields `None`, because the HTTP library
+/// rejects the line.
 pub(super) fn check_target(request_line: &[u8]) -> Option<InvalidTarget> {
     let line = request_line.trim_ascii_end();
     let start = line.iter().position(|byte| *byte == b' ')? + 1;

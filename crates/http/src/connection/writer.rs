@@ -62,7 +62,7 @@ impl ResponseWriter {
     }
 
     /// Marks the connection as stalled, and waits. Returns an error once the client has read
-    /// nothing for the timeout.
+    /// nothing for `timeout`.
     fn wait(
         &mut self,
         state: &ConnectionState,

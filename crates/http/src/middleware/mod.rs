@@ -73,9 +73,9 @@ impl RequestLayer {
         self.metrics.is_none()
     }
 
-    /// Records that a request starts, and checks its host and its API version. Returns the problem
-    /// to respond with if the connection or a check rejects the request. An inner layer rejects the
-    /// request, so that the response receives all headers.
+    /// Records that a request starts and, on a public port, checks its host and its API version.
+    /// Returns the problem to respond with if the connection or a check rejects the request. An
+    /// inner layer sends the rejection, so that the response receives all headers.
     fn find_rejection(&self, request: &ServiceRequest) -> Option<Problem> {
         let connection = request.conn_data::<Rc<ConnectionState>>();
         if let Some(problem) = connection.and_then(|connection| connection.begin_request()) {

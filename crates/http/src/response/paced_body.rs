@@ -56,7 +56,7 @@ pub(crate) struct PacedBody {
 }
 
 impl PacedBody {
-    /// Returns whether a body of this size fits into a single piece, or the size is unknown.
+    /// Returns `true` if a body of this size fits into a single piece or if the size is unknown.
     pub(crate) fn is_unnecessary(size: BodySize) -> bool {
         !matches!(size, BodySize::Sized(bytes) if bytes > PIECE_BYTES as u64)
     }

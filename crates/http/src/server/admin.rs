@@ -21,8 +21,8 @@ use crate::{
     request::{Context, RequestTimeout},
 };
 
-/// Maximum number of connections. Probes and scrapers need few. `open_files` in the runtime
-/// reserves the same number of descriptors.
+/// Maximum number of connections. Probes and scrapers need only a few. `open_files` in the
+/// runtime reserves the same number of descriptors.
 const CONNECTIONS_MAX: usize = 64;
 
 /// How long an idle connection is kept open. The time is short, so that idle connections do not

@@ -45,8 +45,8 @@ impl Endpoint {
         self
     }
 
-    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes. Requests from an origin that
-    /// is not allowed are rejected.
+    /// Handles `GET` but not `HEAD`, for a `GET` that writes or takes messages. Requests from an
+    /// origin that is not allowed are rejected.
     #[must_use]
     pub fn get_without_head<F, Args>(mut self, handler: F) -> Self
     where
@@ -58,7 +58,7 @@ impl Endpoint {
         self.on(Method::GET, handler)
     }
 
-    /// Handles `HEAD` separately, for a `GET` that takes.
+    /// Handles `HEAD` separately, for a `GET` that takes messages.
     #[must_use]
     pub fn head<F, Args>(self, handler: F) -> Self
     where

@@ -125,7 +125,8 @@ fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
 }
 
-/// Returns whether an error means that the machine lacks an address family or its loopback address.
+/// Returns whether an error means that the machine does not support the address family or does not
+/// have the address.
 fn is_family_unavailable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)

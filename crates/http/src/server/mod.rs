@@ -93,7 +93,7 @@ where
 ///
 /// `local` is called once per server thread. It returns the function that adds the resources on
 /// that thread, and the handler for upgrade requests, which takes over their connections.
-/// `drain` is first polled when the drain begins. The port is closed when `http.drain_delay` has
+/// `drain` is first polled when the drain begins. The port is closed after `http.drain_delay` has
 /// elapsed and `drain` has completed.
 ///
 /// # Errors
@@ -241,9 +241,10 @@ async fn get_errors(_: NoQuery) -> HttpResponse {
         .body(render_error_page())
 }
 
-/// Responds to a request that matches no resource. On paths of the other API, `OPTIONS` and
-/// unsupported methods receive the same response as from that API, because a reverse proxy in front
-/// of both APIs can send these requests to either of them. All other requests receive 404.
+/// Responds to a request that matches no resource. On paths of the other API, requests with
+/// `OPTIONS` or an unsupported method receive the same response as from that API, because a reverse
+/// proxy in front of both APIs can send these requests to either API. All other requests receive
+/// 404.
 fn respond_unmatched(service: Service, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     Context::check_rejection(request)?;
     let is_api = matches!(service, Service::IngestApi | Service::ListApi);

@@ -1,5 +1,5 @@
-//! One service per server thread, shared by all sockets of a port. Otherwise, each socket would
-//! have its own caches and store connections.
+//! Shares one service per server thread among all sockets of a port. Otherwise, each socket would
+//! have its own caches and connections to the stores.
 
 use std::{
     any::Any,

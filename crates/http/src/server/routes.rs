@@ -26,7 +26,7 @@ const fn ingest(path: &'static str, methods: &'static str) -> Route {
     Route { path, methods, ingest_methods: "POST" }
 }
 
-/// Returns a route for `/message/write/`, where `GET` also sends a message.
+/// Returns a route for `/message/write` or `/message/write/`, where `GET` also sends a message.
 const fn write(path: &'static str) -> Route {
     Route { path, methods: "GET, POST, OPTIONS", ingest_methods: "GET, HEAD, POST, OPTIONS" }
 }

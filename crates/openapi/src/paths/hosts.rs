@@ -29,16 +29,16 @@ fn list_pages() -> Operation {
             {"path": "/", "title": null, "visitors": 15},
         ],
     });
-    Operation::new(List, HttpMethod::Get, path, "list_pages", "List the visitors per page of a host")
+    Operation::new(List, HttpMethod::Get, path, "list_pages", "List the visitor counts of a host's pages")
         .tag(TAG)
         .description(
-            "Returns the visitors and the top pages of a host. With `MAYFLY_RISING__SOURCE=visits`, the counts \
-             are at most one second old, and a host without visitors has 0 visitors and no pages. With \
+            "Returns the number of visitors to a host, and its top pages. With `MAYFLY_RISING__SOURCE=visits`, the \
+             counts are at most one second old, and a host without visitors has 0 visitors and no pages. With \
              `chartbeat`, the counts come from the last sample; a host that has never been sampled returns 404. \
              Remains available while Postgres is unavailable.",
         )
         .host_parameter()
-        .response(200, "The visitors of the host.", JSON, content(schema_ref("HostPages"), example))
+        .response(200, "The visitors to the host.", JSON, content(schema_ref("HostPages"), example))
         .problems(&[Code::NotFound])
         .store_problems()
 }
@@ -62,9 +62,9 @@ fn list_rising() -> Operation {
         .description(
             "Returns the top pages of the newest sample, taken at `sampled_at`, with the strongest trend first. Pages \
              are compared with the previous sample (`5s`), or with the newest sample whose age is between one and two \
-             times `window`. Without such a sample, `change` is null. A host without samples has no pages with \
-             `MAYFLY_RISING__SOURCE=visits`, and returns 404 with `chartbeat`. While Postgres is unavailable, `5s` is \
-             available and other windows return 503.",
+             times `window`. If there is no such sample, `change` is null. For a host without samples, `pages` is \
+             empty with `MAYFLY_RISING__SOURCE=visits`, and the response is 404 with `chartbeat`. While Postgres is \
+             unavailable, `5s` is available and other windows return 503.",
         )
         .host_parameter()
         .optional_query("window", window, "Age of the sample that the pages are compared with.")
@@ -89,9 +89,10 @@ fn get_history() -> Operation {
     Operation::new(List, HttpMethod::Get, path, "get_history", "Get the visitor history of a page")
         .tag(TAG)
         .description(format!(
-            "Returns the visitors of a page per hour (UTC) and per hour of the day, computed from the samples in \
-             which the page was among the top pages. Includes hours that start at or after `from` and before `to`; hours \
-             without such a sample are omitted. Hourly values are kept for {} days. An unknown page has no hours.",
+            "Returns the number of visitors to a page by hour (UTC) and by hour of the day, computed from the samples \
+             in which the page was among the top pages. Includes hours that start at or after `from` and before `to`; \
+             hours without such a sample are omitted. Hourly values are kept for {} days. For an unknown page, `hours` \
+             is empty.",
             limits::HOURLY_RETENTION.as_secs() / 86_400
         ))
         .host_parameter()

@@ -34,7 +34,9 @@ fn list_inbox() -> Operation {
     let path = "/v1/users/{username}/messages";
     Operation::new(List, HttpMethod::Get, path, "list_inbox", "Read an inbox")
         .tag(TAG)
-        .description("Returns the live messages of a username, oldest first, without taking them.")
+        .description(
+            "Returns the unexpired messages of a username, oldest first, without taking them.",
+        )
         .username_parameter()
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .response(200, "The messages.", JSON, content(schema_ref("Inbox"), example()))

@@ -91,7 +91,7 @@ fn list_messages() -> Operation {
         .tag(TAG)
         .description(
             "Returns messages in the order in which they were stored, page by page. Pagination neither skips nor \
-             repeats messages while other clients write, and every page costs the same, with any filters and order.",
+             repeats messages while other clients write, and every page costs the same, regardless of filters and order.",
         )
         .limit_parameter(limits::PAGE_ITEMS_DEFAULT)
         .optional_query("cursor", cursor(), "`next_cursor` of the previous page. A cursor is valid for one `order`.")
@@ -172,7 +172,7 @@ impl Operation {
     pub(crate) fn limit_parameter(self, default: u32) -> Self {
         let limit = integer(1, limits::PAGE_ITEMS_MAX as usize).default(Some(default.into()));
         let text = format!(
-            "Maximum number of items. A response contains fewer items if they exceed {} bytes.",
+            "Maximum number of items. A response contains fewer items if their total size would exceed {} bytes.",
             limits::PAGE_BYTES_MAX
         );
         self.optional_query("limit", limit, &text)
@@ -183,7 +183,7 @@ fn new_message() -> AnySchema {
     let fields = object_of::<MessageBody<'_>>().description(None::<String>);
     with_any_of(fields, ["text", "data"])
         .description(Some(format!(
-            "A message to send, with `text`, `data` or both, of at most {} bytes. A null field is the same as an absent field; \
+            "A message to send, of at most {} bytes, with `text`, `data` or both. A null field is the same as an absent field; \
              duplicate fields are rejected.",
             limits::MESSAGE_BYTES_MAX
         )))
@@ -209,7 +209,7 @@ fn page() -> AnySchema {
         .property(
             "next_cursor",
             nullable(cursor()).description(Some(
-                "The cursor of the next page. In ascending order, the next page also contains messages that are stored later. \
+                "The cursor for the next page. In ascending order, the next page also contains messages that are stored later. \
                  Null only if the list is empty.",
             )),
         )

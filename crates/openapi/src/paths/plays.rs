@@ -60,8 +60,8 @@ fn list_plays() -> Operation {
     Operation::new(List, HttpMethod::Get, "/v1/plays", "list_plays", "List play counts")
         .tag(TAG)
         .description(
-            "Returns the play counts, highest first. Counts change during pagination, so a video can appear \
-             twice. Remains available while Postgres is unavailable.",
+            "Returns the play counts, highest first. Counts can change between pages: a video can appear twice, \
+             but a video with an unchanged count is never missed. Remains available while Postgres is unavailable.",
         )
         .optional_query(
             "limit",
@@ -117,8 +117,9 @@ fn page() -> AnySchema {
         .property("items", array(schema_ref("PlayCount"), 0, limits::PAGE_ITEMS_MAX as usize))
         .property(
             "next_cursor",
-            nullable(cursor())
-                .description(Some("The cursor of the next page. Null only if there are no items.")),
+            nullable(cursor()).description(Some(
+                "The cursor for the next page. Null only if there are no items.",
+            )),
         )
         .property("has_more", boolean())
         .required("items")

@@ -41,7 +41,8 @@ pub struct Component {
 struct Inner {
     name: &'static str,
     criticality: Criticality,
-    /// Mirrors `state`, because `mark_up` is called after every success and must not take a lock.
+    /// Mirrors `state`, so that `mark_up`, which is called after every success, takes no lock while
+    /// the component is up.
     is_up: AtomicBool,
     state: Mutex<State>,
 }

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Lifecycle {
     /// Canceled when the drain begins.
     draining: CancellationToken,
-    /// Mirrors `draining`, because every request checks it and a check of the token takes a lock.
+    /// Mirrors `draining`, because every request checks the drain state, and checking the token
+    /// takes a lock.
     is_draining: Arc<AtomicBool>,
     /// The time limit from the beginning of the drain to the exit.
     shutdown_timeout: Duration,

@@ -39,8 +39,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Creates a process for tests that uses no global state: no signal handlers, no global log and
-    /// no global metrics recorder.
+    /// Creates a process that uses no global state (no signal handlers, no global log and no global
+    /// metrics recorder), for tests.
     pub fn new(service: Service, settings: Settings) -> Self {
         Self::with_metrics(service, settings, MetricsHandle::detached())
     }

@@ -41,7 +41,7 @@ pub(crate) fn fit_connections(service: Service, settings: &mut Settings) {
         info!(
             open_files.max = limit,
             connections.max = available,
-            "http.connections_max follows the limit on open files"
+            "lowering http.connections_max to fit the limit on open files"
         );
     } else {
         warn!(

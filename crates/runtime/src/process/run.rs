@@ -34,9 +34,10 @@ pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 /// code. `metrics` contains the tables of the metrics that the service exports.
 ///
 /// The exit code is 0 if `body` succeeds, and 78 if the configuration is invalid. The exit code is
-/// 1 if `body` fails, takes longer than `lifecycle.shutdown_timeout` after the first signal, or
-/// loses an essential task ([`exit_on_panic`]). A second signal other than SIGHUP exits the process
-/// immediately with 128 plus the number of the signal.
+/// 1 if the service cannot start for another reason, if `body` fails or does not complete within
+/// `lifecycle.shutdown_timeout` after the first signal, or if an essential task panics
+/// ([`exit_on_panic`]). A second signal other than SIGHUP exits the process immediately with 128
+/// plus the number of the signal.
 pub fn run(
     service: Service,
     metrics: &[&[Metric]],

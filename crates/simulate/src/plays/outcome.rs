@@ -12,7 +12,7 @@ use crate::request_times::{format_duration, rate};
 const LISTED_VIDEOS: usize = 5;
 
 /// The time until all plays were queued, and the time until all plays were counted. In the mode
-/// [`Mode::BackedUp`], the second time starts once all plays have been queued.
+/// [`Mode::BackedUp`], the second time excludes the first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) queueing: Duration,

@@ -156,8 +156,8 @@ impl RunningSimulation<'_> {
         })
     }
 
-    /// Waits until all plays are acknowledged or [`ACK_TIMEOUT`] has elapsed, because a redelivered
-    /// entry could be counted twice.
+    /// Waits until all plays are acknowledged or [`ACK_TIMEOUT`] has elapsed, so that the
+    /// simulation detects plays that are counted twice after a redelivery.
     async fn wait_until_acknowledged(&self) -> Result<()> {
         let started = Instant::now();
         loop {

@@ -1,5 +1,5 @@
-//! The state of the stack before a simulation. A file stores this state while the stack is changed,
-//! so that the next simulation can restore the stack if the current simulation is killed.
+//! The state of the stack before a simulation. A file stores this state until the stack is
+//! restored, so that the next simulation can restore the stack if the current simulation is killed.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -20,7 +20,7 @@ pub(crate) struct SavedStack {
 }
 
 /// The file that contains the saved state. The file exists from the first change until the stack is
-/// restored or `mayfly up` applies another spec.
+/// restored, `mayfly up` applies a spec, or `mayfly reset` deletes the data.
 #[derive(Debug)]
 pub struct SavedStackFile {
     path: PathBuf,

@@ -19,7 +19,8 @@ use crate::progress::Progress;
 use crate::request_times::{RequestTimes, format_duration, rate};
 use sequence_check::SequenceCheck;
 
-/// The number of pages in a block. The report contains the times for blocks.
+/// The number of pages in a block. The report contains the first, median, last and slowest time for
+/// a block.
 const BLOCK_PAGES: usize = 100;
 
 /// The fields of a page that the walk reads.

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result};
 use mayfly_cold::ColdStore;
 use mayfly_core::{MessageId, Order};
 
-/// The maximum number of sequence numbers in the range that one query counts, so that the query
-/// completes well within the statement timeout.
+/// The maximum number of sequence numbers in the range that one query counts. The limit keeps the
+/// query well within the statement timeout.
 const COUNT_BLOCK: i64 = 100_000;
 
 /// The state of the check. Sequence numbers must strictly increase (or decrease), so a repeated

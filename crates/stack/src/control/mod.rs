@@ -20,7 +20,7 @@ use crate::supervisor::status::InstanceStatus;
 use crate::topology::instance::ProcessKind;
 
 /// The path of the socket, relative to the checkout. An absolute path could exceed the length limit
-/// of socket names.
+/// for socket paths.
 pub const SOCKET: &str = ".mayfly/control.sock";
 
 /// A request to the supervisor.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::StackError;
 use crate::topology::instance::Instance;
 
-/// The parent of the fallback data directories, used if the user `postgres` cannot access a
-/// checkout.
+/// The parent of the fallback data directories, which are used if the user `postgres` cannot access
+/// a checkout.
 const FALLBACK_PARENT: &str = "/var/lib/mayfly";
 
 /// The file paths of the stack in one checkout.
@@ -29,8 +29,8 @@ impl Paths {
         &self.root
     }
 
-    /// Returns `.mayfly`, which holds all files of the stack except a relocated Postgres data
-    /// directory.
+    /// Returns `.mayfly`, which contains all files of the stack except a Postgres data directory in
+    /// the fallback directory.
     pub fn data_dir(&self) -> PathBuf {
         self.root.join(".mayfly")
     }
@@ -40,7 +40,7 @@ impl Paths {
         self.data_dir().join("stack.env")
     }
 
-    /// Returns the directory of the logs, one file per process.
+    /// Returns the directory of the logs.
     pub fn logs(&self) -> PathBuf {
         self.data_dir().join("logs")
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 pub(crate) struct StopPolicy {
     /// The signal for a graceful shutdown, as an operator would send it.
     pub(crate) graceful: Signal,
-    /// The time limit of a graceful shutdown.
+    /// The time limit for a graceful shutdown.
     pub(crate) timeout: Duration,
     /// The signal for an immediate shutdown that leaves no child process behind. Postgres, for
     /// example, stops its child processes on `SIGQUIT`.
@@ -22,7 +22,7 @@ pub(crate) struct StopPolicy {
     pub(crate) parent_death: Signal,
 }
 
-/// The time limit of an immediate shutdown, after which the process receives `SIGKILL`.
+/// The time limit for an immediate shutdown, after which the process receives `SIGKILL`.
 const IMMEDIATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl StopPolicy {

@@ -31,8 +31,7 @@ pub(super) struct ProcessTask {
 
 /// The next step after a process has exited.
 enum NextStep {
-    /// Restarts the process, which exited without being stopped, or could not be started, for this
-    /// reason.
+    /// Restarts the process. The text says why the process exited or could not be started.
     Restart(String),
     /// Applies the new desired state.
     ApplyDesired,
@@ -71,7 +70,8 @@ impl ProcessTask {
         let _closed = self.desired.changed().await;
     }
 
-    /// Starts one process, after a pause if one is due, and waits until the process has exited.
+    /// Starts the process, after a pause if one is due, and waits until the process has exited.
+    /// Does not start the process if the desired state changes during the pause.
     async fn run_process(&mut self, generation: u64, launch: &Arc<Launch>) {
         self.state.send_modify(|state| state.observed_generation = generation);
         if let Some(pause) = self.restart_limiter.take_pause(Instant::now())
@@ -168,8 +168,8 @@ impl ProcessTask {
         is_same
     }
 
-    /// Stops the process gracefully. Stops it immediately as soon as an immediate stop is requested
-    /// or the handle is dropped.
+    /// Stops the process gracefully. Switches to an immediate stop when one is requested or the
+    /// handle is dropped.
     async fn stop(&mut self, child: &mut Child, launch: &Launch) {
         let mut desired = self.desired.clone();
         let stop_now =

@@ -10,8 +10,8 @@ use crate::error::StackError;
 const MAJOR_MIN: u32 = 15;
 
 /// The parents of installation directories, each with the subdirectory that contains the programs.
-/// They cover the packages of Debian, Ubuntu and the PostgreSQL project, Homebrew, and the macOS
-/// installer.
+/// The list covers Homebrew, the macOS installer, and the packages of Debian, Ubuntu and the
+/// PostgreSQL project.
 const INSTALL_DIRS: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", "bin"),
     ("/usr", "bin"),
@@ -28,8 +28,8 @@ pub(crate) struct PostgresBinaries {
 }
 
 impl PostgresBinaries {
-    /// Finds the newest supported installation or, if there already is a data directory, the
-    /// installation with the major version of that directory, `data_major`.
+    /// Finds the newest supported installation. If a data directory already exists, finds an
+    /// installation with its major version, `data_major`.
     pub(crate) fn find(data_major: Option<u32>) -> Result<Self, StackError> {
         let installed = list_installations();
         let is_usable = |binaries: &&Self| {

@@ -121,7 +121,7 @@ impl Postgres {
         run(command).await
     }
 
-    /// Returns the path where a data directory is created, after removing an incomplete one.
+    /// Removes an incomplete data directory, if any, and returns the path for a new one.
     fn remove_partial_dir(&self) -> Result<PathBuf, StackError> {
         let new = self.data.with_extension("new");
         if new.exists() {
@@ -195,7 +195,8 @@ pub(crate) async fn create_main_database(port: u16) -> Result<(), StackError> {
     if rows == 0 { create_database(&url, POSTGRES_NAME, None).await } else { Ok(()) }
 }
 
-/// Creates a database on the server at `url`, empty or as a copy of a template without connections.
+/// Creates a database on the server at `url`. If `template` is set, the new database is a copy of
+/// the template, which must have no connections. Otherwise, the new database is empty.
 pub(crate) async fn create_database(
     url: &str,
     name: &str,

@@ -54,8 +54,8 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
 fn format_config(data: &Path, port: u16, durable: bool) -> String {
     let data = quote(&data.display().to_string());
     let fsync = if durable { "everysec" } else { "no" };
-    // The process title contains the path of this file, so that an orphan of this stack can be
-    // identified.
+    // The process title contains the path of the configuration file, which identifies orphans of
+    // this stack.
     format!(
         "{CONFIG}\n# Settings of this stack.\nbind 127.0.0.1\nport {port}\ndir {data}\ndaemonize no\nlogfile \"\"\n\
          appendfsync {fsync}\nproc-title-template \"{{title}} {{listen-addr}} {{config-file}}\"\n"

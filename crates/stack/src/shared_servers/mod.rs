@@ -98,8 +98,8 @@ impl SharedServers {
         Ok(self.url_for_database(name))
     }
 
-    /// Returns the stack of both servers. Only a test that has exclusive use of a server may stop
-    /// the server.
+    /// Returns the stack that runs both servers. Only a test that has exclusive use of a server may
+    /// stop the server.
     pub fn stack(&self) -> &Stack {
         &self.redis.stack
     }

@@ -20,8 +20,9 @@ const MEMORY_DIR: &str = "/dev/shm";
 /// up to 4 GiB.
 const MEMORY_BYTES_MIN: u64 = 8 << 30;
 
-/// Deletes a directory when standard input is closed, which happens even if the test process is
-/// killed. Retries, because servers that are still stopping may write to the directory for a while.
+/// A script that deletes a directory when its standard input is closed, which happens even if the
+/// test process is killed. The script retries, because servers that are still stopping may write to
+/// the directory.
 const CLEANUP_SCRIPT: &str = r#"
 cat >/dev/null
 tries=0
@@ -77,8 +78,8 @@ fn parent_in(dir: &Path) -> PathBuf {
     dir.join(format!("mayfly-servers-{}", geteuid()))
 }
 
-/// Returns whether the data of the servers fits in memory. Memory is faster than a disk: each
-/// database has hundreds of files, and ext4 creates files slowly after other files have been
+/// Returns whether the data of the servers fits in memory. Memory is faster than a disk, because
+/// each database has hundreds of files and ext4 creates files slowly after other files have been
 /// deleted.
 #[cfg_attr(target_os = "linux", expect(clippy::useless_conversion, reason = "needed on macOS"))]
 fn has_free_memory() -> bool {

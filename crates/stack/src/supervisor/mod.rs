@@ -227,8 +227,8 @@ impl Supervisor {
         if unready.is_empty() { Ok(()) } else { Err(StackError::NotReady(unready)) }
     }
 
-    /// Waits until one process is ready. From `settled_at` on, a degraded process counts as ready.
-    /// Returns `None`, or the reason why the process did not become ready.
+    /// Waits until one process is ready, and then returns `None`. Returns the reason if the process
+    /// does not become ready. A degraded process counts as ready after `settled_at` or `deadline`.
     async fn wait_for_one(
         &self,
         instance: Instance,
@@ -263,8 +263,8 @@ impl Supervisor {
     }
 
     /// Starts the stopped processes of a kind, and waits until all processes of the kind are ready.
-    /// While an operator keeps a server stopped, services may be unable to become ready, so it is
-    /// enough that the services are live.
+    /// While a server is stopped, services may be unable to become ready, so this function waits
+    /// only until the services are live.
     pub(crate) async fn start(&self, kind: ProcessKind) -> Result<(), StackError> {
         let processes = self.find_processes(kind)?;
         for (_, process) in processes.iter().filter(|(_, process)| is_stopped(process)) {

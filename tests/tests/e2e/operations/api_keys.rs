@@ -87,7 +87,7 @@ async fn key_is_printed_once_then_listed_and_revoked() {
     for which in [&id, &id, &key] {
         let output = keys(&world, &["revoke", which]).await;
         assert!(output.is_success && output.stderr.is_empty(), "{}", output.stderr);
-        assert!(output.stdout.contains(" is revoked since 2"), "{}", output.stdout);
+        assert!(output.stdout.contains(" was revoked at 2"), "{}", output.stdout);
         assert_eq!(find_in_redis(&world, &key).await, expected(true));
     }
     wait_until_mirrored(&world, Duration::from_secs(5)).await;

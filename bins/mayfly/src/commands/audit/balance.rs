@@ -57,7 +57,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns whether the ledger will not change until new items arrive.
+    /// Returns whether the ledger stays the same until new items arrive.
     pub(super) fn is_final(&self) -> bool {
         let has_missing_reports = |row: &LedgerRow| row.is_recent() && !row.is_reported;
         self.balances.iter().all(Balance::is_final)

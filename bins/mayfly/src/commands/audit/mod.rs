@@ -80,7 +80,7 @@ fn print_current_epoch(balances: &[Balance]) {
     }
     for balance in balances.iter().filter(|balance| balance.queued_of_earlier_epochs > 0) {
         print(&format!(
-            "{} {} of earlier epochs are still queued",
+            "{} {} from earlier epochs are still queued",
             balance.queued_of_earlier_epochs,
             balance.stream.name()
         ));

@@ -95,7 +95,7 @@ async fn find_spec() -> Result<Option<Spec>> {
     }
 }
 
-/// Returns the spec for the options, and installs the programs that the stack needs. Unless
+/// Installs the programs that the stack needs, and returns the spec for the options. Unless
 /// `options.apply` is set, returns an error if the spec would undo settings of the running stack
 /// because the options do not contain them.
 pub(crate) async fn prepare_changes(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
@@ -117,7 +117,7 @@ pub(crate) async fn prepare_changes(options: &StackOptions, checkout: &Checkout)
     Ok(spec)
 }
 
-/// Returns the spec for the options, and installs the programs that the stack needs. Does not
+/// Installs the programs that the stack needs, and returns the spec for the options. Does not
 /// compare the spec with the spec of a running stack.
 pub(crate) fn prepare_spec(options: &StackOptions, checkout: &Checkout) -> Result<Spec> {
     let spec = options.to_spec(checkout)?;

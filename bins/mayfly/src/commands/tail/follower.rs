@@ -107,8 +107,8 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Reports whether the feed was resumed or messages may have been missed, if resumption was
-/// requested.
+/// If resumption was requested, reports whether the feed was resumed or messages may have been
+/// missed.
 fn report_resumption(hello: &Frame<'_>) {
     match (hello.resumed, hello.reason.as_deref()) {
         (Some(true), _) => print_err("resumed"),

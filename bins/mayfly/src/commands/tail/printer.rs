@@ -63,7 +63,7 @@ fn print_all(mut buffered: Receiver<String>) -> io::Result<()> {
 }
 
 /// Waits until the reader of standard output closes it, even if nothing is written. Never returns
-/// if this cannot be detected.
+/// if the closure cannot be detected.
 async fn stdout_closed() {
     let (closed_sender, closed) = oneshot::channel();
     let poll_stdout = move || {

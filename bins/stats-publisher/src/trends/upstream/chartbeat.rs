@@ -49,7 +49,7 @@ pub enum Answer {
     },
     /// A 429 status.
     RateLimited,
-    /// Another status, an invalid body, a timeout or a connection error.
+    /// Another status, an invalid URL or body, a timeout, or a connection error.
     Unusable,
 }
 
@@ -139,7 +139,8 @@ impl Chartbeat {
             Answer::RateLimited | Answer::Unusable => {
                 self.outages.record_failure(format_args!("{host}: status {}", status.as_u16()));
             }
-            // A rejection is not an outage: the key belongs to a caller, who must fix it.
+            // A rejection is not an outage. The usual cause is the host or the key, which a caller
+            // chose.
             Answer::Rejected { .. } => {
                 debug!(%host, status = status.as_u16(), "the source rejected a call");
             }
@@ -186,7 +187,9 @@ fn tls_config() -> ClientConfig {
     let found = rustls_native_certs::load_native_certs();
     let (trusted, _) = roots.add_parsable_certificates(found.certs);
     if trusted == 0 {
-        warn!("stats-publisher found no trusted root certificates; HTTPS calls to the source fail");
+        warn!(
+            "stats-publisher found no trusted root certificates; HTTPS calls to the source will fail"
+        );
     }
     let provider: CryptoProvider = rustls::crypto::ring::default_provider();
     ClientConfig::builder_with_provider(Arc::new(provider))

@@ -1,5 +1,5 @@
-//! Registers the keys that the source has accepted. Postgres stores the digest of each key and its
-//! hosts.
+//! Registers the keys that the source has accepted. Postgres stores the digest and the hosts of
+//! each key.
 //!
 //! Normally, a key is registered before its acceptance is recorded. If Postgres is unavailable, the
 //! key is accepted anyway, and Redis stores its digest until the key is registered.

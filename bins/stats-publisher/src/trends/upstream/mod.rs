@@ -2,8 +2,8 @@
 //! repeatedly while a client watches it, and once per period if it has an accepted key.
 //!
 //! Redis stores each request until the outcome of its call is recorded. The start of a call is
-//! recorded first, so that if the leader crashes, the next leader repeats the call after the call
-//! interval.
+//! recorded before the call is made, so that if the leader crashes, the next leader repeats the
+//! call after the call interval.
 
 mod chartbeat;
 mod key_registration;

@@ -38,8 +38,8 @@ pub(super) trait Execute: Send + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Response>, HotError>> + Send;
 }
 
-/// The idle time after which an executor returns its connection to the pool, which validates or
-/// replaces the connection before its next use.
+/// The idle time after which an executor does not reuse its connection. Before the next batch, the
+/// executor returns the connection to the pool and takes a validated or new connection.
 const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
 
 /// An executor of batches of one command on Redis.

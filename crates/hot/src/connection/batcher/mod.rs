@@ -1,12 +1,12 @@
 //! A batcher combines concurrent requests into one round trip. It never waits for more requests to
-//! arrive, and refuses requests that it could not send in time.
+//! arrive, and refuses requests that it does not expect to send in time.
 //!
 //! While a round trip is in flight, new requests queue up for the next one. Batches grow under
 //! load, which lowers the cost per request. Without load, each request is sent immediately on its
 //! own.
 //!
-//! Under overload, a queue without a limit on the wait would mostly execute requests whose callers
-//! have given up. Therefore:
+//! Under overload, a batcher without a limit on the wait would mostly execute requests whose
+//! callers have given up. Therefore:
 //!
 //! - A request is refused if its expected wait exceeds the queue timeout, which is
 //!   `redis.queue_timeout` but at most half of `redis.timeout`. The wait is predicted from the

@@ -215,7 +215,7 @@ async fn request_that_waited_too_long_is_never_sent() {
         submit(&batcher, 1, 1).await
     };
     let (first, second) = tokio::join!(first, second);
-    first.0.expect("it was sent, and its outcome is known");
+    first.0.expect("a sent request has a known outcome");
     assert!(is_overloaded(&second), "{second:?}");
     assert!(second.1 >= TIME.queue && second.1 <= TIME.queue + TICK, "{:?}", second.1);
     assert_eq!(*store.executed.lock(), [[0]]);
@@ -235,7 +235,7 @@ async fn sent_request_receives_its_outcome_after_the_queue_timeout() {
     };
     let (first, second) = tokio::join!(first, second);
     first.0.expect("accepted");
-    assert_eq!(second.0.expect("it was sent, and its outcome is known"), 1);
+    assert_eq!(second.0.expect("a sent request has a known outcome"), 1);
     assert!(second.1 > TIME.queue * 2 && second.1 < TIME.total, "{:?}", second.1);
 }
 

@@ -14,8 +14,8 @@ pub(super) enum MediaType {
     Text,
 }
 
-/// Returns the media type of a body, or `None` if no route accepts the type or its charset is not
-/// UTF-8.
+/// Returns the media type of a body. Returns `None` if the type is missing, if no route accepts the
+/// type, or if the charset is not UTF-8.
 pub(super) fn find(headers: &HeaderMap) -> Option<MediaType> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = text.split(';').map(str::trim);

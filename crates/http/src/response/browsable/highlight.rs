@@ -25,7 +25,7 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Appends a JSON text as HTML. Text that is not JSON is formatted arbitrarily, but is also
+/// Appends a JSON text as HTML. Text that is not JSON is formatted arbitrarily, but is still
 /// escaped.
 pub(super) fn highlight(json: &str, html: &mut String) {
     let mut level = 0_usize;

@@ -9,15 +9,15 @@ use super::documentation::ERRORS_PATH;
 pub enum Code {
     /// 400: the body is not valid JSON.
     InvalidJson,
-    /// 400: a field or parameter is missing, unknown or out of range.
+    /// 400: a field, parameter or header is missing, is unknown or violates its rule.
     InvalidField,
     /// 400: the cursor was not issued by this service, or was issued for a different order.
     InvalidCursor,
     /// 400: the source of visitor counts rejected the request.
     UpstreamRefused,
-    /// 401: the API key is missing or invalid.
+    /// 401: the API key or the host is missing, or the key is not valid for the host.
     Unauthorized,
-    /// 403: the caller lacks permission, or the origin or the host is not allowed.
+    /// 403: the origin of the page, or the host that the request addresses, is not allowed.
     Forbidden,
     /// 404: the path or the resource does not exist.
     NotFound,
@@ -37,15 +37,16 @@ pub enum Code {
     IdempotencyKeyReused,
     /// 426: the path requires a WebSocket upgrade.
     UpgradeRequired,
-    /// 429: the client has exceeded its rate limit.
+    /// 429: the client would exceed its rate limit or its maximum number of hosts.
     RateLimited,
     /// 500: an unexpected error.
     Internal,
-    /// 502: the source of visitor counts failed.
+    /// 502: the source of visitor counts failed, timed out or has reached its request limit.
     UpstreamFailed,
-    /// 503: a dependency is unavailable, or the request exceeded its deadline.
+    /// 503: a dependency is unavailable, the request exceeded its deadline, or the requested data
+    /// does not exist yet.
     Unavailable,
-    /// 503: a capacity limit is reached.
+    /// 503: a capacity limit has been reached.
     Overloaded,
 }
 
@@ -155,7 +156,7 @@ impl Code {
     pub fn detail(self) -> &'static str {
         match self {
             Self::InvalidJson => "The request body is not valid JSON.",
-            Self::InvalidField => "A field or parameter is missing, unknown or out of range.",
+            Self::InvalidField => "A field, parameter or header is missing or invalid.",
             Self::InvalidCursor => {
                 "The cursor is invalid. Pass the `next_cursor` of an earlier response unchanged."
             }
@@ -163,7 +164,7 @@ impl Code {
                 "The source of visitor counts rejected the request. Check the API key and the host."
             }
             Self::Unauthorized => "The API key is missing or invalid.",
-            Self::Forbidden => "The request is not allowed for this caller or origin.",
+            Self::Forbidden => "The origin or the host is not allowed.",
             Self::NotFound => "The resource was not found.",
             Self::MethodNotAllowed => {
                 "The path does not support this method. The Allow header lists the supported methods."
@@ -194,7 +195,8 @@ impl Code {
                 "An unexpected error occurred. The operator can find the cause in the log by the request ID."
             }
             Self::UpstreamFailed => {
-                "The source of visitor counts failed or did not respond in time. Retry later."
+                "The source of visitor counts failed, timed out or has reached its request limit. \
+                 Retry later."
             }
             Self::Unavailable => {
                 "A dependency is unavailable. Retry after the time in the Retry-After header; \

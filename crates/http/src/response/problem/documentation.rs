@@ -45,15 +45,17 @@ pub(crate) fn render_error_page() -> String {
 fn explain(code: Code) -> &'static str {
     match code {
         Code::InvalidJson => {
-            "The request body is not valid JSON, or begins with a byte order mark. \
-             <code>detail</code> names the position; in a batch, <code>errors</code> does. Fix the body."
+            "The request body is incomplete or not valid JSON, begins with a byte order mark, or \
+             contains, outside <code>data</code>, a lone surrogate or a number that overflows a double. \
+             <code>detail</code> describes the error and, if possible, its position. If items of a \
+             batch are not valid JSON, <code>errors</code> names these items instead. Fix the body."
         }
         Code::InvalidField => {
-            "A field, parameter or header is missing or unknown, or violates its rule, or the request \
+            "A field, parameter or header is missing, is unknown or violates its rule, or the request \
              target contains a character that must be percent-encoded. For example, <code>data</code> \
-             must not contain U+0000, a number that overflows a double, or more than 64 levels of \
-             nesting. <code>errors</code> lists each field with its rule; in a batch, the field is \
-             prefixed with the index of the item, as in <code>[3].text</code>. Fix the listed fields."
+             must not contain U+0000, a lone surrogate, a number that overflows a double, or more than \
+             64 levels of nesting. <code>errors</code> lists each field with its rule; in a batch, the \
+             field is prefixed with the index of the item, as in <code>[3].text</code>."
         }
         Code::InvalidCursor => {
             "The cursor was not issued by this service, or was issued for a different \
@@ -69,9 +71,9 @@ fn explain(code: Code) -> &'static str {
              linked to the host. Send a valid key and host."
         }
         Code::Forbidden => {
-            "The request addresses a host that is not allowed, the caller lacks permission, or a page \
-             whose origin is not allowed tried to write, take or delete, or to open an event \
-             stream. The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and \
+            "A page from an origin that is not allowed tried to write, take or delete data, or to open \
+             an event stream. This code is also returned if the request addresses a host that is not \
+             allowed. The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and \
              hosts with <code>MAYFLY_HTTP__ALLOWED_HOSTS</code>."
         }
         Code::NotFound => "The path or the resource does not exist. Check the path and the ID.",
@@ -85,21 +87,22 @@ fn explain(code: Code) -> &'static str {
              <code>version=1.0</code>)."
         }
         Code::RequestTimeout => {
-            "The headers or the body of the request did not arrive within \
-             <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send the request over a faster connection or in \
-             smaller requests."
+            "The header section or the body of the request did not arrive within \
+             <code>MAYFLY_HTTP__BODY_TIMEOUT</code>. Send the request again over a faster connection or \
+             in smaller batches."
         }
         Code::InboxFull => {
-            "The inbox of the username contains <code>MAYFLY_INBOX__MESSAGES_MAX</code> unexpired \
-             messages. Take some of them, or wait until they expire."
+            "The inbox of the user would contain more than <code>MAYFLY_INBOX__MESSAGES_MAX</code> \
+             live messages. Take some of the messages, or wait until some expire."
         }
         Code::BodyTooLarge => {
             "The body is larger than the route accepts; <code>detail</code> names the limit. Send \
              less data per request."
         }
         Code::UnsupportedMediaType => {
-            "The <code>Content-Type</code> is missing or not supported, or the body has a \
-             <code>Content-Encoding</code>. <code>detail</code> names the supported types."
+            "The <code>Content-Type</code> is missing or unsupported, or the body has a \
+             <code>Content-Encoding</code> other than <code>identity</code>. <code>detail</code> names \
+             the expected type or encoding."
         }
         Code::IdempotencyKeyReused => {
             "The <code>Idempotency-Key</code> was already used with a different request. Use a new \
@@ -109,26 +112,29 @@ fn explain(code: Code) -> &'static str {
             "The path requires a WebSocket handshake with <code>Sec-WebSocket-Version: 13</code>."
         }
         Code::RateLimited => {
-            "The client has used up its quota. Wait for the number of seconds in \
-             <code>Retry-After</code>; <code>RateLimit-Policy</code> contains the limit."
+            "The request exceeds the remaining quota of the client, or the client cannot add another \
+             host with visitors. Wait for the number of seconds in <code>Retry-After</code>. If the \
+             request contains more items than the limit in <code>RateLimit-Policy</code>, also send \
+             fewer items per request."
         }
         Code::Internal => {
             "An unexpected error occurred. Report the request ID in <code>instance</code> to the operator, \
              who can find the cause in the log."
         }
         Code::UpstreamFailed => {
-            "The Chartbeat-compatible source of visitor counts failed, timed out or has no quota \
-             left, and no response from the last 60 seconds is available. Retry later."
+            "Mayfly cannot verify the key, or has no list from the last 60 seconds, because the \
+             Chartbeat-compatible source of visitor counts failed or timed out or because the limit on \
+             requests to the source has been reached. Retry later."
         }
         Code::Unavailable => {
-            "A dependency, such as Redis or Postgres, did not respond. A write may have been \
-             executed: retry it after <code>Retry-After</code> seconds with the same \
-             <code>Idempotency-Key</code>."
+            "A dependency, such as Redis or Postgres, did not respond, or the requested data does not \
+             exist yet. A write may have been executed. Retry the write with the same \
+             <code>Idempotency-Key</code> after the number of seconds in <code>Retry-After</code>."
         }
         Code::Overloaded => {
-            "A capacity limit is reached, such as the depth of the queue, the number of connections, \
-             or the number of pages or hosts with visitors. Nothing was written. Retry after \
-             <code>Retry-After</code> seconds."
+            "A capacity limit has been reached, such as the depth of the queue, the number of \
+             connections, or the number of pages or hosts with visitors. Nothing was written. Retry \
+             after the number of seconds in <code>Retry-After</code>."
         }
     }
 }

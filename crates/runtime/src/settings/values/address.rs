@@ -56,7 +56,8 @@ impl ListenAddress {
         addresses.into_iter().map(|address| SocketAddr::new(address, self.port)).collect()
     }
 
-    /// Returns whether a process cannot listen on both addresses at the same time.
+    /// Returns whether a process may be unable to listen on both addresses, because the addresses
+    /// overlap and have the same port (other than 0).
     pub(crate) fn conflicts_with(self, other: Self) -> bool {
         let overlap = |one: IpAddr, other: IpAddr| {
             one == other || one.is_unspecified() || other.is_unspecified()

@@ -31,8 +31,8 @@ fn parse_all<'a>(proxies: impl Iterator<Item = &'a str>) -> Option<TrustedProxie
     proxies.map(parse).collect::<Option<Vec<_>>>().map(TrustedProxies)
 }
 
-/// Parses an address or a network. IPv4-mapped IPv6 networks are rejected: client addresses are
-/// converted to IPv4 before they are compared, so such a network would never match.
+/// Parses an address or a network. IPv4-mapped IPv6 addresses and networks are rejected. They would
+/// never match, because IPv4-mapped client addresses are converted to IPv4 before the comparison.
 fn parse(text: &str) -> Option<IpNet> {
     let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     let is_mapped = |network: Ipv6Net| network.addr().to_ipv4_mapped().is_some();

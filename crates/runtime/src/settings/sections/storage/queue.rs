@@ -28,7 +28,7 @@ pub struct QueueSettings {
     /// the entry.
     #[serde(deserialize_with = "duration::positive")]
     pub claim_after: Duration,
-    /// Number of deliveries of an entry without an outcome before it is stored individually.
+    /// Number of deliveries without an outcome before an entry is stored individually.
     #[serde(deserialize_with = "count::positive")]
     pub deliveries_max: u64,
 }
