@@ -140,8 +140,8 @@ export type Resumed = {
       resumed: false;
       /**
        * `window`: the position is older than the resume window. `data_lost`: Redis lost stream
-       * data. `unknown_position`: the position does not belong to this installation or is
-       * malformed.
+       * data, or the position belongs to another installation. `unknown_position`: the position
+       * is malformed.
        */
       reason: 'window' | 'data_lost' | 'unknown_position';
     }
@@ -278,7 +278,7 @@ export interface Events {
  * A connection that reconnects automatically, keeps its subscriptions and resumes from its
  * position. The delay between attempts is a random time of at least 0.5 seconds. Its upper limit
  * doubles with each failure, from 1 to 30 seconds. If the server requests a delay, the client waits
- * for that time instead.
+ * that long instead.
  */
 export interface Live {
   /** Calls `listener` on every event of this type. Returns a function that removes the listener. */

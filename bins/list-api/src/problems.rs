@@ -30,7 +30,7 @@ pub fn no_pulse() -> Problem {
         .retry_after(Duration::from_secs(1))
 }
 
-/// Returns the problem for a host that has never been sampled.
+/// Returns the problem for a host without a recent sample.
 pub fn host_not_found() -> Problem {
     Problem::new(Code::NotFound).detail("No data is recorded for this host.")
 }

@@ -13,7 +13,7 @@ const MISSED_INTERVAL_MS = 350;
 const REASONS = {
   window: 'the position is outside the resume window',
   data_lost: 'the server lost stream data',
-  unknown_position: 'the server does not know the position',
+  unknown_position: 'the position is malformed',
 };
 
 /** The meanings of close codes that have no reason or only a machine-readable one.

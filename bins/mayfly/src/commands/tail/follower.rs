@@ -124,7 +124,7 @@ fn explain(reason: &str) -> String {
     match reason {
         "window" => "window (the position is older than the resume window)".to_owned(),
         "data_lost" => "data_lost (Redis lost the messages)".to_owned(),
-        "unknown_position" => "unknown_position (the server does not know the position)".to_owned(),
+        "unknown_position" => "unknown_position (the position is malformed)".to_owned(),
         other => escape(other),
     }
 }
