@@ -1,8 +1,8 @@
 //! Stores, retries or dead-letters every entry. Acknowledges an entry after it has been stored or
 //! dead-lettered.
 //!
-//! Processing can be interrupted at any point. An unacknowledged entry stays pending until a worker
-//! claims it and processes it again. If the entry has already been committed to Postgres, it is not
+//! Processing can be interrupted at any point. An unacknowledged entry stays pending, and a
+//! worker claims it later and processes it again. If the entry has already been committed to Postgres, it is not
 //! stored or counted again.
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
 };
 
-/// The error of a worker that shuts down while Postgres or Redis is unavailable. Entries that the
+/// The error returned when a worker shuts down while Postgres or Redis is unavailable. Entries that the
 /// worker has not acknowledged stay pending.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker is shutting down while a store is unavailable")]
@@ -227,18 +227,6 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 self.hot.queue().count_attempt(H::STREAM, entry_id).await
             })
             .await?;
-        if let Some(suppressed) = self.outages.rejections.take() {
-            warn!(
-                entry.id = entry_id,
-                request.id = delivery.meta.request_id,
-                trace.parent = delivery.meta.traceparent,
-                attempts,
-                reason,
-                suppressed,
-                "Postgres rejected an entry; it will be retried until it reaches the maximum \
-                 number of attempts, then dead-lettered"
-            );
-        }
         if attempts >= self.settings.queue.attempts_max {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
             self.dead_letter(delivery, reason, attempts, heartbeat).await?;
@@ -247,6 +235,17 @@ impl<H: StreamHandler> BatchProcessor<H> {
                     self.hot.queue().clear_attempts(H::STREAM, entry_id).await
                 })
                 .await;
+        }
+        if let Some(suppressed) = self.outages.rejections.take() {
+            warn!(
+                entry.id = entry_id,
+                request.id = delivery.meta.request_id,
+                trace.parent = delivery.meta.traceparent,
+                attempts,
+                reason,
+                suppressed,
+                "Postgres rejected an entry; retrying it later"
+            );
         }
         let bytes: usize = self.rejected.iter().map(|entry| H::size(&entry.delivery)).sum();
         if self.rejected.len() < REJECTED_ENTRIES_MAX && bytes < REJECTED_BYTES_MAX {

@@ -26,7 +26,7 @@ pub struct Ledger<'a> {
 /// The state of an epoch in Redis.
 #[derive(Debug, Clone, Copy)]
 pub struct EpochState<'a> {
-    /// The epoch.
+    /// The name of the epoch.
     pub epoch: &'a str,
     /// The number of accepted items.
     pub accepted: u64,
@@ -39,21 +39,21 @@ pub struct EpochState<'a> {
 /// The report of one process about an ended epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct EpochReport<'a> {
-    /// The epoch.
+    /// The name of the epoch.
     pub epoch: &'a str,
     /// The name of the reporting process.
     pub writer: &'a str,
-    /// The greatest number of accepted items that Redis returned to the process.
+    /// The greatest total of accepted items that Redis returned to the process.
     pub accepted: u64,
-    /// The number of items in later writes with unknown outcomes. Redis may have accepted these
-    /// items in addition to `accepted`.
+    /// The number of items in writes whose outcome is unknown and that Redis may have executed after
+    /// it returned `accepted`.
     pub unresolved: u64,
 }
 
 /// A row of the ledger: the counts of one kind of item in one epoch.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerRow {
-    /// The epoch.
+    /// The name of the epoch.
     pub epoch: String,
     /// `messages` or `plays`.
     pub kind: String,
@@ -103,8 +103,8 @@ impl LedgerRow {
         }
     }
 
-    /// Returns whether reports may still arrive, because the end of the epoch was observed recently
-    /// or has not been observed yet.
+    /// Returns whether reports may still arrive. This is the case if the end of the epoch was
+    /// observed recently or has not been observed yet.
     #[must_use]
     pub fn is_recent(&self) -> bool {
         self.ended_for.is_none_or(|ended_for| ended_for < REPORT_DELAY_MAX)
@@ -120,10 +120,10 @@ impl LedgerRow {
     /// items are still queued.
     ///
     /// Every lost item was in the queue. If the number of accepted items is unknown, the loss is
-    /// therefore bounded by `queue_max`, the maximum number of items in the queue. The number is
-    /// unknown if more items are stored and dead-lettered than are known to have been accepted, or
-    /// if a process that could accept items has not reported (for example, because the process was
-    /// killed together with Redis).
+    /// therefore bounded by `queue_max`, the maximum number of items in the queue. The number
+    /// of accepted items is unknown if more items have been stored or dead-lettered than are known
+    /// to have been accepted, or if a process that could accept items has not reported (for
+    /// example, because the process was killed together with Redis).
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();

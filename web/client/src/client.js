@@ -218,7 +218,7 @@ export class Client {
       case 'gap':
         return this.#listeners.emit('gap', frame);
     }
-    // Ignores frames that the server sent before it processed the latest `unsubscribe`.
+    // Ignore frames that the server sent before it processed the latest `unsubscribe`.
     if (!FEEDS.includes(frame.type) || !feeds.has(frame.type)) return;
     if (frame.type === 'rising' && !hosts.has(frame.host)) return;
     if (frame.type === 'plays' && videos.size) {

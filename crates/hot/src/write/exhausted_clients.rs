@@ -19,9 +19,9 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(1);
 /// The clients that exceeded their rate limit for items of one kind, until their windows end. Cheap
 /// to clone; all clones share the clients.
 ///
-/// Unless a window is reset early, its number of remaining items never increases. Therefore a
-/// request with more items than remained at any time within the last second can be rejected without
-/// a call to Redis.
+/// Unless a window is reset early, its number of remaining items never increases. A
+/// request with more items than remained at some point within the last second can therefore be
+/// rejected without a call to Redis.
 #[derive(Clone, Default)]
 pub struct ExhaustedClients {
     windows: Arc<Mutex<HashMap<String, Window>>>,
@@ -39,8 +39,8 @@ impl ExhaustedClients {
     /// Returns the status of the rate limit if a request with `items` items can be rejected without
     /// a call to Redis.
     ///
-    /// A request with an idempotency key may have been accepted before. Therefore it is rejected
-    /// only if it has more items than the limit allows in any window.
+    /// A request with an idempotency key may have been accepted before. It is therefore rejected
+    /// only if it has more items than the limit allows in a whole window.
     #[must_use]
     pub fn find_rejection(
         &self,
@@ -116,7 +116,8 @@ impl ExhaustedClients {
         let reply: Result<(Option<u32>, i64, bool), _> =
             store.call(async |connection| pipeline.query_async(connection).await).await;
         let (sent, ends_in, has_key) = match reply {
-            // Send the request. Its script then reports the key that cannot be read.
+            // One of the keys cannot be read, for example because it has the wrong type. Send the
+            // request: its script reports the key.
             Err(HotError::Rejected(_)) => return Ok(None),
             reply => reply?,
         };
