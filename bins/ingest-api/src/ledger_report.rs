@@ -1,4 +1,5 @@
-//! Registers this process in the ledger, and stores its reports about ended epochs.
+//! Registers this process in the ledger, and stores its reports about ended epochs. An epoch ends
+//! when Redis loses its data.
 
 use std::time::Duration;
 

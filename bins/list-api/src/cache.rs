@@ -150,9 +150,10 @@ impl<K: Clone + Eq + Hash, V: CacheValue> SingleFlightCache<K, V> {
         }
     }
 
-    /// If the entry expires in less than `ahead` and no refresh has begun, postpones its expiry by
-    /// `extension` and returns `true`. The caller must then refresh the entry and
-    /// [`insert`](Self::insert) the result. In the meantime, readers receive the old value.
+    /// If the entry expires in less than `ahead`, can be refreshed and is not being refreshed,
+    /// postpones its expiry by `extension` and returns `true`. The caller must then refresh the
+    /// entry and [`insert`](Self::insert) the result. In the meantime, readers receive the old
+    /// value.
     ///
     /// Otherwise, returns `false`.
     pub fn begin_refresh(&self, key: &K, ahead: Duration, extension: Duration) -> bool {

@@ -21,7 +21,8 @@ use tokio::time::Instant;
 
 /// The interval between two signatures.
 const SIGN_INTERVAL: Duration = Duration::from_secs(15);
-/// The interval before the next signature after a failure, or while the snapshot cannot be read.
+/// The interval before the next signature after a failure, and before the next signature or check
+/// while the snapshot cannot be read.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 /// The interval between two checks of whether S3 accepts the signed URL.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
@@ -50,7 +51,7 @@ pub struct SnapshotUrl {
 enum Url {
     /// The configured public URL.
     Public(String),
-    /// A URL that a background task signs, or the error text if there is none yet.
+    /// A URL that a background task signs, or the reason if no URL has been signed yet.
     Signed(RwLock<Result<SignedUrl, String>>),
 }
 

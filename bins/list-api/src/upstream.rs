@@ -33,7 +33,7 @@ const OUTCOME_TTL: Duration = Duration::from_millis(500);
 pub enum UpstreamAnswer<T> {
     /// The source answered.
     Fresh(T),
-    /// The source failed; this is its last answer.
+    /// The source failed or did not answer in time; this is its last answer.
     Stale {
         /// The last answer.
         value: T,
@@ -44,7 +44,7 @@ pub enum UpstreamAnswer<T> {
     },
     /// The source rejected the request.
     Rejected,
-    /// The source failed, and there is no recent answer.
+    /// The source failed or did not answer in time, and there is no recent answer.
     Failed,
 }
 
@@ -110,7 +110,7 @@ impl HostCredential<String> {
         let started = first.observed_at;
         let mut observed = first;
         while started.elapsed() < WAIT_MAX {
-            // The interval grows with the time waited, so that polling adds only about 5% to the
+            // The interval grows with the elapsed time, so that polling adds only about 5% to the
             // latency of a long call.
             sleep(POLL_INTERVAL_MIN.max(started.elapsed() / 20)).await;
             observed = self.observe(hot).await?;
@@ -152,7 +152,8 @@ impl Observation {
         self.state.failure.filter(|failure| self.remaining_freshness(failure.at).is_some())
     }
 
-    /// Returns the latest answer for the host, or `None` if there is no fresh answer.
+    /// Returns the outcome of the latest call for the host, or `None` if there is neither a fresh
+    /// failure nor a fresh snapshot.
     fn outcome(&self) -> Option<CacheEntry<UpstreamAnswer<Bytes>>> {
         if let Some(failure) = self.fresh_failure() {
             return Some(self.failed_outcome(failure.is_refusal));
@@ -179,8 +180,8 @@ impl Observation {
     }
 }
 
-/// Returns the increases of a host for an accepted credential: the latest answer from the source if
-/// it is fresh, or else the answer to a new call.
+/// Returns the increases of a host for an accepted credential: the outcome of the latest call if
+/// that outcome is fresh, or else the outcome of a new call.
 pub async fn fetch_increases(
     hot: HotStore,
     credential: HostCredential<String>,
@@ -200,8 +201,8 @@ pub async fn fetch_increases(
 /// new answer. If a request by another process has already led to a newer answer, returns that
 /// answer.
 ///
-/// Returns `None` if there is no new answer in time. The first request after the expiry then
-/// fetches as usual.
+/// Returns `None` if there is no new answer in time. The first request after the cached answer
+/// expires then fetches as usual.
 pub async fn refresh_increases(
     hot: HotStore,
     credential: HostCredential<String>,

@@ -111,7 +111,7 @@ fn is_setting(name: &str) -> bool {
     name.starts_with("MAYFLY_") && name.contains("__")
 }
 
-/// Returns whether a variable looks like a setting that the stack does not use. Variables for the
+/// Returns whether a variable looks like a setting of the stack, but is not one. Variables for the
 /// tests do not count.
 fn is_unknown(name: &str) -> bool {
     let is_ours = name.starts_with("MAYFLY_") || name.starts_with("MESSY_");

@@ -1,9 +1,9 @@
 //! Stores, retries or dead-letters every entry. Acknowledges an entry after it has been stored or
 //! dead-lettered.
 //!
-//! Processing can be interrupted at any point. An unacknowledged entry stays pending, and a
-//! worker claims it later and processes it again. If the entry has already been committed to Postgres, it is not
-//! stored or counted again.
+//! Processing can be interrupted at any point. An unacknowledged entry stays pending, and a worker
+//! claims it later and processes it again. If the entry has already been committed to Postgres, it
+//! is not stored or counted again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,8 +26,8 @@ use crate::{
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
 };
 
-/// The error returned when a worker shuts down while Postgres or Redis is unavailable. Entries that the
-/// worker has not acknowledged stay pending.
+/// The error returned when a worker shuts down while Postgres or Redis is unavailable. Entries that
+/// the worker has not acknowledged stay pending.
 #[derive(Debug, thiserror::Error)]
 #[error("the worker is shutting down while a store is unavailable")]
 pub struct ShuttingDown;
@@ -73,8 +73,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
     }
 
     /// Processes a batch. Entries that have been delivered at least `queue.deliveries_max` times,
-    /// according to `delivery_counts`, are processed last and individually, so that an entry that
-    /// crashes the worker does not affect the others.
+    /// according to `delivery_counts`, are processed last and individually. If one of these entries
+    /// crashes the worker, the entries below the limit have already been processed.
     pub async fn process(
         &mut self,
         deliveries: &[Delivery],
@@ -308,7 +308,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let new = H::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
         let consumption = record_wait_times(&group.entries, self.hot.clock().now());
-        // A failure is not retried, because only the pulse uses these wait times.
+        // Do not retry a failure, because the wait times are used only for reports.
         let reported = self.hot.queue().record_consumption(H::STREAM, &consumption).await;
         self.outages.report.record(&reported);
         Ok(())

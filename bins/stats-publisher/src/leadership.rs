@@ -109,7 +109,8 @@ impl Leadership {
         self.renew_interval().min(expires_in)
     }
 
-    /// Returns how long this instance is guaranteed to remain the leader.
+    /// Returns the minimum time for which this instance still holds the lease, provided that Redis
+    /// does not lose its data. Returns zero if this instance does not hold the lease.
     pub fn remaining(&self) -> Duration {
         self.lease.remaining()
     }

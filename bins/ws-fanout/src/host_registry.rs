@@ -86,8 +86,8 @@ impl HostRegistry {
         self.requested.notify_one();
     }
 
-    /// Waits until snapshots are requested. Removes and returns the requested hosts that are still
-    /// watched.
+    /// Waits until snapshots are requested. Clears the requests, and returns the requested hosts
+    /// that are still watched.
     pub(crate) async fn requested_hosts(&self) -> Vec<Host> {
         self.requested.notified().await;
         std::mem::take(&mut self.hosts.lock().requested).into_iter().collect()

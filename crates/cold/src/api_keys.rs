@@ -151,8 +151,8 @@ impl ColdStore {
 impl ApiKeys<'_> {
     /// Stores a key with its hosts, and returns the ID of the stored key. If a key with this digest
     /// already exists, adds the hosts to the existing key instead, unless that key is revoked. The
-    /// call is rejected if the new key would exceed [`limits::API_KEYS_MAX`], or if the key would
-    /// have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
+    /// call is rejected if the key is new and [`limits::API_KEYS_MAX`] keys already exist, or if
+    /// the key would have more than [`limits::API_KEY_HOSTS_MAX`] hosts.
     ///
     /// Complexity: O(h log n) for h given hosts and n hosts in total, plus O(k) for k keys if
     /// the key is new.

@@ -35,7 +35,7 @@ pub struct DeadLetter {
     pub kind: String,
     /// The ID of the message, if the entry contains one.
     pub message_id: Option<MessageId>,
-    /// The ID in the body of the entry, if the entry contains plays.
+    /// The unique ID of the entry, read from its body, if the entry contains plays.
     pub plays_id: Option<Uuid>,
     /// The number of items in the entry: messages or plays.
     pub items: u32,
@@ -56,7 +56,7 @@ const LOCKS: [&str; 2] =
     ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 
 /// Inserts a dead letter and counts its items in the ledger, unless the entry is already a dead
-/// letter, or another worker has stored its message or counted its plays.
+/// letter, its message is already stored, or its plays are already counted.
 const INSERT: &str = "WITH inserted AS ( \
          INSERT INTO dead_letters (stream, epoch, entry_id, kind, message_id, body, meta, reason, \
              attempts, items, plays_id) \

@@ -1,5 +1,5 @@
 //! The ledger: the numbers of accepted, stored and dead-lettered items in each epoch of Redis. A
-//! new epoch begins when a worker detects that Redis has lost data.
+//! new epoch begins after Redis has lost data.
 
 use std::{fmt, time::Duration};
 
@@ -45,8 +45,8 @@ pub struct EpochReport<'a> {
     pub writer: &'a str,
     /// The greatest total of accepted items that Redis returned to the process.
     pub accepted: u64,
-    /// The number of items in writes whose outcome is unknown and that Redis may have executed after
-    /// it returned `accepted`.
+    /// The number of items in writes whose outcome is unknown and that Redis may have executed
+    /// after it returned `accepted`.
     pub unresolved: u64,
 }
 
@@ -73,8 +73,7 @@ pub struct LedgerRow {
     pub ended_at: Option<Timestamp>,
     /// The time since `ended_at`, according to the Postgres clock.
     pub ended_for: Option<Duration>,
-    /// The greatest number of accepted items that any process reported after the end of the epoch,
-    /// or 0 if no process has reported.
+    /// The maximum of [`EpochReport::accepted`] over all reports, or 0 if no process has reported.
     pub reported: u64,
     /// The sum of [`EpochReport::unresolved`] over all reports.
     pub unresolved: u64,
@@ -119,11 +118,12 @@ impl LedgerRow {
     /// Returns bounds on the number of items lost in an ended epoch, assuming that none of its
     /// items are still queued.
     ///
-    /// Every lost item was in the queue. If the number of accepted items is unknown, the loss is
-    /// therefore bounded by `queue_max`, the maximum number of items in the queue. The number
-    /// of accepted items is unknown if more items have been stored or dead-lettered than are known
-    /// to have been accepted, or if a process that could accept items has not reported (for
-    /// example, because the process was killed together with Redis).
+    /// Every lost item was in the queue. If the number of accepted items has no known upper bound,
+    /// the loss is therefore bounded by `queue_max`, the maximum number of items in the queue. The
+    /// number of accepted items has no known upper bound if more items have been stored or
+    /// dead-lettered than the row records as accepted or unresolved, or if a process that could
+    /// accept items has not reported (for example, because the process was killed together with
+    /// Redis).
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();

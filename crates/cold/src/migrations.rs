@@ -30,8 +30,9 @@ pub enum MigrationError {
     /// the advisory lock, or the removal of an incomplete index.
     #[error("the migrations could not be prepared: {0}")]
     Prepare(#[from] diesel::result::Error),
-    /// A migration failed. Either its changes were rolled back, or the next run continues where
-    /// this run stopped. The earlier migrations remain applied.
+    /// A migration failed, or the pending migrations could not be determined. If a migration
+    /// failed, either its changes were rolled back, or the next run continues where this run
+    /// stopped. The earlier migrations remain applied.
     #[error("a migration failed: {0}")]
     Run(Box<dyn std::error::Error + Send + Sync>),
 }

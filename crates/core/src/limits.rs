@@ -35,7 +35,7 @@ pub const VIDEO_ID_CHARS_MAX: usize = 128;
 pub const PLAY_ID_CHARS_MAX: usize = 128;
 /// Maximum number of plays in a request.
 pub const PLAYS_MAX: usize = 1_000;
-/// How long a play ID is stored to detect repeated reports of the play.
+/// Time after a report of a play during which a report with the same play ID is not counted.
 pub const PLAY_ID_RETENTION: Duration = Duration::from_secs(24 * 3_600);
 /// Play counts below this value are published without delay; other counts are published at most
 /// once per `plays.interval`.
@@ -60,8 +60,8 @@ pub const HISTORY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const SOURCE_KEY_CHARS_MAX: usize = 256;
 /// Minimum interval between two calls to the visitor source for one host.
 pub const SOURCE_CALL_INTERVAL: Duration = Duration::from_secs(3);
-/// Maximum number of hosts that clients watch at the same time; also the maximum number of hosts
-/// that are waiting for a requested call to the visitor source.
+/// Maximum number of hosts that are sampled because clients watch them; also the maximum number of
+/// hosts that are waiting for a requested call to the visitor source.
 pub const WATCHED_HOSTS_MAX: usize = 1_000;
 /// How long individual samples are stored.
 pub const SAMPLE_RETENTION: Duration = Duration::from_secs(48 * 3_600);

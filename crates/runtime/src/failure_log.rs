@@ -37,12 +37,12 @@ pub struct FailedRequest<'a> {
 
 /// The log of a process's failed requests. Clones share one state.
 ///
-/// The first failure of each route and code is logged immediately. Further failures with the same
-/// route and code are summarized, and each is also logged at `debug`. The interval between
+/// The first failure for each pair of route and code is logged immediately. Further failures with
+/// the same pair are summarized, and each is also logged at `debug`. The interval between
 /// summaries starts at 1 s and doubles up to 1 minute, so the number of summaries does not depend
 /// on the number of requests. A summary contains the number of failures, one cause, and the request
-/// IDs and trace contexts of up to [`NAMED_MAX`] requests. After a minute without failures, the
-/// next failure is again logged immediately.
+/// IDs and trace contexts of up to [`NAMED_MAX`] requests. If a minute passes after a line without
+/// further failures, the next failure is again logged immediately.
 #[derive(Clone, Debug, Default)]
 pub struct FailureLog {
     failures: Arc<Mutex<HashMap<Kind, Failures>>>,

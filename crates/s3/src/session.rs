@@ -57,7 +57,7 @@ pub(crate) struct Sessions {
 pub(crate) struct Session {
     /// The client for calls to S3.
     pub(crate) client: Client,
-    /// The client that signs URLs for the public endpoint.
+    /// The client that signs URLs, for the public endpoint if one is configured.
     pub(crate) signer: Client,
     /// The location constraint for a new bucket; `None` for us-east-1, which must not be specified.
     pub(crate) location: Option<String>,

@@ -8,7 +8,8 @@ use crate::topology::instance::ProcessKind;
 /// An error that an operation on a stack returns.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// A program that the stack needs is not installed. Install it.
+    /// A program that the stack needs is not installed, or is installed but cannot be used, for
+    /// example because its version is not supported.
     #[error("{0}")]
     MissingDependency(String),
     /// A port of the stack is in use. Stop the other program, or move the stack to other ports.

@@ -15,8 +15,8 @@ const INSTANCES_MAX: usize = 64;
 /// The origins of the pages that may use the local stack: every loopback origin.
 const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::1]:*";
 /// The hosts that the local stack accepts: loopback hosts. A page with a host name that resolves to
-/// a loopback address (DNS rebinding) has the same origin as the stack, but sends another `Host`
-/// header.
+/// a loopback address (DNS rebinding) has the same origin as the stack, but its requests contain
+/// that host name in `Host`.
 const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
 /// The settings of the local stack that differ from the built-in defaults.
@@ -34,15 +34,14 @@ pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 8] = [
 /// The desired state of a stack, applied with [`Stack::apply`](crate::Stack::apply).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// The checkout that contains `.mayfly`. The checkout cannot change during the lifetime of a
-    /// stack.
+    /// The checkout that contains `.mayfly`. A running stack cannot move to another checkout.
     pub root: PathBuf,
     /// The directory of the binaries, such as `target/release`.
     pub bin_dir: PathBuf,
     /// The port of `ws-fanout`. The other ports have fixed offsets from this port, except that
     /// additional instances of a service use free ports. `None` assigns only free ports.
     pub port_base: Option<u16>,
-    /// The number of instances of each service. A service that is missing has one instance.
+    /// The number of instances of each service. A service without an entry has one instance.
     #[serde(serialize_with = "serialize_counts", deserialize_with = "deserialize_counts")]
     pub scale: BTreeMap<Service, usize>,
     /// `MAYFLY_*` settings for every service, which override the defaults of the local stack.
@@ -151,7 +150,7 @@ impl Spec {
     }
 
     /// Returns the variables for the services. Excludes names without `__`, which belong to tools,
-    /// and variables that the stack itself sets.
+    /// and variables for addresses that the stack itself assigns.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&String, &String)> {
         let is_passed_on = |name: &str| {
             name.starts_with("MAYFLY_") && name.contains("__") && !is_managed_setting(name)
@@ -164,8 +163,8 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
 }
 
-/// Returns whether the stack itself sets a variable: listen addresses, and the URLs of Redis and
-/// Postgres.
+/// Returns whether a variable configures an address that the stack itself assigns: a listen
+/// address, or the URL of Redis or Postgres.
 pub fn is_managed_setting(name: &str) -> bool {
     const MANAGED: [&str; 6] = [
         "MAYFLY_HTTP__LISTEN",

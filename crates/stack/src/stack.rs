@@ -60,7 +60,8 @@ impl Stack {
 
     /// Applies `spec`, restarting only the processes that differ, and returns when every service is
     /// ready. If a service does not become ready in time, returns an error but leaves all services
-    /// running. If the services cannot be started, restores the processes that were running before.
+    /// running. If an earlier step fails, such as starting a server or migrating the schema,
+    /// restores the processes that were running before.
     pub async fn apply(&self, spec: Spec) -> Result<(), StackError> {
         let supervisor = self.supervisor.clone();
         self.run_on_thread(async move { supervisor.apply(&spec).await }).await?

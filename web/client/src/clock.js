@@ -32,8 +32,8 @@ export class Clock {
 
   /**
    * Records the server's time and detects sleep, during which some platforms stop
-   * `performance.now()`. After sleep, both the server's clock and the local clock have advanced. If
-   * only one of them has advanced, that clock was adjusted.
+   * `performance.now()`. After sleep, both the server's clock and the local clock have advanced by
+   * more than `elapsed`. If only one of them has advanced by more, that clock was adjusted.
    * @param {number} server
    */
   synchronize(server) {

@@ -15,8 +15,8 @@ import { KINDS, countBytes } from './names.js';
 /** @typedef {{ type: 'subscribe' | 'unsubscribe', names: NameLists }} Change */
 
 /**
- * The maximum total size of the names in a frame. The server accepts frames of up to 4 KiB. The
- * rest is reserved for the JSON around the names.
+ * The maximum total size of the names in a frame, in bytes. The server accepts frames of up to
+ * 4 KiB. The rest is reserved for the JSON around the names.
  */
 const NAMES_BYTES_MAX = 3900;
 
@@ -42,7 +42,7 @@ export function findChanges(from, to) {
     removed.channels = ['*'];
   }
   return [
-    // Removals come first, because the server limits the number of names.
+    // Channels and videos are removed first, because the server limits the number of names.
     ...splitNames('unsubscribe', removed, ['channels', 'videos']),
     // Hosts are added before feeds and removed after them, because `rising` always requires a host.
     ...splitNames('subscribe', added, ['channels', 'videos', 'hosts', 'feeds']),

@@ -13,9 +13,10 @@ const NAMES_MAX = 128;
 export class Subscriptions {
   /** @type {{ [kind in Kind]: Map<string, number> }} */
   #counts = { channels: new Map(), videos: new Map(), hosts: new Map(), feeds: new Map() };
-  /** The kinds for which `connect` received a list or a later call received at least one name. The
-   * client subscribes to all channels until this set contains `channels`, and to all videos until
-   * the set contains `videos`.
+  /** The kinds for which `connect` received a list or a later call to `subscribe` received at least
+   * one name. Also contains `channels` after a call that unsubscribes from `*`. The client
+   * subscribes to all channels until this set contains `channels`, and to all videos until the set
+   * contains `videos`.
    * @type {Set<Kind>} */
   #named;
   /** The kinds that were named only by calls that the server has not accepted yet.

@@ -13,11 +13,12 @@ use tracing::warn;
 /// monitor read the registration of the process. Redis keeps a registration equally long, but can
 /// lose it with its other data.
 const WRITER_TTL: Duration = Duration::from_secs(5);
-/// The name used for processes of an earlier version, which do not register themselves.
+/// The name used if items were accepted but no process is known, for example because a process of
+/// an earlier version, which does not register itself, accepted them.
 const UNREGISTERED_WRITER: &str = "unregistered";
 
-/// A monitor that records the number of accepted items in Postgres, and begins a new epoch if Redis
-/// has lost items.
+/// A monitor that copies the numbers of accepted items from Redis to Postgres, and begins a new
+/// epoch if Redis has lost data.
 pub struct LedgerMonitor {
     hot: HotStore,
     cold: ColdStore,
@@ -71,10 +72,10 @@ impl LedgerMonitor {
     /// Records the state of a stream in Postgres, or begins a new epoch if Redis has lost data.
     ///
     /// Reads the count in Postgres before the count in Redis, because Postgres counts only items
-    /// that Redis has already accepted. If Redis counts fewer items, Redis was restored without its
-    /// latest writes. Redis has also lost data if the entry that was the newest at the last check
-    /// is lost. The counts alone do not show this loss if as many items have been accepted in the
-    /// meantime.
+    /// that Redis has already accepted. If Redis then counts fewer items than Postgres, Redis was
+    /// restored without its latest writes. Redis has also lost data if the entry that was the
+    /// newest at the last check is lost. The counts alone do not show this loss if at least as many
+    /// items as were lost have been accepted since.
     async fn check(&mut self, stream: Stream) -> anyhow::Result<()> {
         let before = self.hot.ledger().find_or_begin(stream).await?;
         let known = self.cold.ledger().find(&before.epoch, stream.name()).await?;

@@ -14,7 +14,8 @@ pub trait StreamHandler {
     /// The approximate maximum size of an entry in bytes.
     const ENTRY_BYTES_MAX: usize;
 
-    /// The content of one transaction: entries of one epoch.
+    /// The content of one transaction: entries of one epoch. A new epoch begins after Redis has
+    /// lost data.
     type Batch<'a>;
 
     /// The result of a transaction.
@@ -97,8 +98,8 @@ pub struct InvalidEntry<'a> {
     pub reason: String,
 }
 
-/// Groups entries by epoch, because a transaction contains entries of only one epoch, and separates
-/// invalid entries. Preserves the order within an epoch.
+/// Groups valid entries by epoch, because a transaction contains entries of only one epoch. Returns
+/// invalid entries separately. Preserves the order within an epoch.
 pub fn group_by_epoch<'a, H: StreamHandler>(
     deliveries: impl IntoIterator<Item = &'a Delivery>,
 ) -> (Vec<EntryGroup<'a, H::Batch<'a>>>, Vec<InvalidEntry<'a>>) {

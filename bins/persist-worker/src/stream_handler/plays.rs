@@ -72,8 +72,8 @@ impl StreamHandler for PlayHandler {
     }
 
     /// Mirrors the counts, then acknowledges the entries. If the worker is killed between the two
-    /// calls, the entries are redelivered. The plays are not counted again, but their current
-    /// counts are mirrored again.
+    /// calls, the entries are redelivered. The plays are not counted again, but the current counts
+    /// of their videos are mirrored again.
     async fn acknowledge(
         &self,
         group: &EntryGroup<'_, Self::Batch<'_>>,

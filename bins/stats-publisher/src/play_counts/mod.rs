@@ -76,7 +76,7 @@ impl LeaderJob for PlayCountPublisher {
         if let Role::Standby(expires_in) = leadership.role().await? {
             return Ok(leadership.standby_pause(expires_in));
         }
-        // Small counts are published even if the large ones cannot be made due.
+        // Publish small counts even if Redis rejects the command that makes large counts due.
         let begun = self.begin_interval(leadership).await;
         self.steps.isolate("interval of large counts", begun, HotError::is_rejection)?;
         loop {

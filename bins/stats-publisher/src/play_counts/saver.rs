@@ -54,8 +54,8 @@ impl PublishedCountSaver {
             }
             let saved = self.save(&counts).await?;
             self.hot.plays().mark_counts_saved(&saved).await?;
-            // Counts that Postgres rejects stay unsaved. This round ends, because it would find
-            // them again.
+            // Counts that Postgres rejects stay unsaved. End this round, because the next query
+            // would find them again.
             if counts.len() < BATCH_COUNTS || saved.len() < counts.len() {
                 return Ok(());
             }

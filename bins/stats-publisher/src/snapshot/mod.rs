@@ -3,9 +3,9 @@
 //!
 //! Any step can be interrupted, or suspended and resumed while another instance is the leader.
 //! Every announced snapshot has been uploaded to S3. If a snapshot in S3 has not been announced, a
-//! newer one follows soon, because the snapshot for that interval is still due. If a late upload
-//! has overwritten a newer snapshot, or if the object is missing, the [`reconcile`] module uploads
-//! the announced snapshot again.
+//! newer one follows soon, because a snapshot stays due until one has been announced for the
+//! current interval. If a late upload has overwritten a newer snapshot, or if the object is
+//! missing, the [`reconcile`] module uploads the announced snapshot again.
 
 mod reconcile;
 mod s3_health;
@@ -208,7 +208,8 @@ impl SnapshotPublisher {
         let json = Bytes::from(json);
         leadership.renew().await?;
         // If the process is killed here, the next leader publishes the snapshot for this interval.
-        // If the process is suspended here, the lease expires, and the snapshot is not uploaded.
+        // If the process is suspended here until the lease has almost expired, the snapshot is not
+        // uploaded.
         if leadership.remaining() < self.upload_timeout {
             return Ok(Outcome::Superseded);
         }
@@ -232,7 +233,8 @@ impl SnapshotPublisher {
         let result = self.s3.put(json, self.upload_timeout).await;
         self.s3_health.record_upload(&result, self.now());
         if matches!(result, Err(S3Error::Timeout(_))) {
-            // If several uploads are pending, the oldest snapshot and the latest time apply.
+            // If another upload is already pending, store the time of the older snapshot, and the
+            // time from which S3 can apply neither upload.
             let oldest = self.pending_upload.as_ref().map_or(generated_at, |put| put.generated_at);
             self.pending_upload = Some(PendingUpload {
                 generated_at: oldest.min(generated_at),
@@ -289,10 +291,10 @@ impl SnapshotPublisher {
         }
         metrics::counter!(names::SNAPSHOTS_TOTAL, "result" => "failed").increment(1);
         let is_pending = matches!(error, PublishError::S3(S3Error::Timeout(_)));
-        // S3 may still apply the upload. Therefore the lease is not released but expires on its
-        // own, which delays the upload of another instance. This instance waits until after the
-        // lease has expired, so that a standby acquires the lease first. `reconcile` corrects an
-        // upload that S3 applies even later.
+        // After a timeout, S3 may still apply the upload. The lease is then not released but
+        // expires on its own, which delays the upload of another instance. This instance waits
+        // until after the lease has expired, so that a standby acquires the lease first.
+        // `reconcile` corrects an upload that S3 applies even later.
         let handover = if is_pending {
             leadership.remaining() + leadership.renew_interval()
         } else {

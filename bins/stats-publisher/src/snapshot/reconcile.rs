@@ -36,8 +36,9 @@ impl SnapshotPublisher {
     }
 
     /// Uploads the announced snapshot again if the object is missing. If S3 has denied an upload by
-    /// this instance, and no later upload has succeeded, does nothing until the maximum backoff has
-    /// elapsed since the denial, and then uploads the snapshot even if the object exists.
+    /// this instance, and no later upload by this instance has succeeded, does nothing until the
+    /// maximum backoff has elapsed since the denial, and then uploads the snapshot even if the
+    /// object exists.
     ///
     /// The object is missing if it was deleted, or if the configured bucket or key is new. An
     /// instance with a denied upload usually does not become the leader while another instance can

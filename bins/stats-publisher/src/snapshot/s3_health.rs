@@ -24,8 +24,8 @@ pub struct S3Health {
 
 #[derive(Default)]
 struct State {
-    /// The error if the credentials were rejected or missing at the last conclusive check or
-    /// upload.
+    /// The error if the credentials were missing, or if S3 rejected a check. `None` after a
+    /// conclusive check without such an error, and after a successful upload.
     access_error: Option<String>,
     /// The error and the time of the last denied upload. A check does not test the write
     /// permission.
@@ -87,8 +87,8 @@ impl S3Health {
         self.report(&state, result);
     }
 
-    /// Returns the time when S3 last denied an upload by this instance, or `None` if a later upload
-    /// succeeded.
+    /// Returns the time when S3 last denied an upload by this instance. Returns `None` if no upload
+    /// was denied or a later upload by this instance succeeded.
     ///
     /// Only a successful upload by this instance clears the time, because another instance may have
     /// other permissions.

@@ -21,9 +21,9 @@ pub struct VisitSampler {
     schedule: Schedule,
     /// The start of the latest interval in which all hosts were sampled.
     completed: Option<Timestamp>,
-    /// Whether this instance has remained the leader, without a failure, since it last sampled all
-    /// hosts. If not, this instance checks which hosts have already been sampled in the current
-    /// interval.
+    /// Whether this instance has remained the leader, and no round has failed, since this instance
+    /// last sampled all hosts. If not, this instance checks which hosts have already been sampled
+    /// in the current interval.
     is_sole_leader: bool,
     hosts: ItemLog,
 }

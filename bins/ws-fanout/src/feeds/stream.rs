@@ -105,7 +105,7 @@ impl StreamFollower {
     }
 
     /// Follows one subscription until it closes, it stops delivering publications, or a Redis read
-    /// fails. Returns the error.
+    /// fails. Returns the cause as an error.
     async fn follow_subscription(
         &mut self,
         mut subscription: RedisSubscription,
@@ -137,7 +137,8 @@ impl StreamFollower {
                     let is_behind = last_poll.as_ref().is_some_and(|seen| self.is_behind(seen));
                     last_poll = poll;
                     match subscription.try_next() {
-                        // The publication is late, not lost.
+                        // The missing publication may be queued. If it was lost, the
+                        // continuity check finds a gap.
                         Some(publication) => {
                             self.process_publications(publication, &mut subscription).await
                         }
@@ -300,8 +301,8 @@ impl StreamFollower {
         info!(epoch = &*newest.epoch, "Redis lost data; continuing in a new epoch");
         let missed = self.was_interrupted.then_some(ResumeFailure::DataLost);
         let mut from = Position { entry: at.entry, ..newest.clone() };
-        // Entry IDs increase over time, so all entries after the old position are new. If the clock
-        // was set back, the new epoch can also contain entries before the old position.
+        // Entry IDs normally increase across epochs, so that all new entries follow the old
+        // position. If the clock was set back, new entries can also precede the old position.
         if newest.entry < at.entry {
             from.entry = self.find_entry_before_epoch(&newest).await?;
         }

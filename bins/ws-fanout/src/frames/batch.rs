@@ -79,7 +79,7 @@ impl Batch {
         memory: &ConnectionMemory,
     ) -> Self {
         let mut position = before.clone();
-        // Reserves enough capacity in advance. A buffer that grows by doubling would occupy up to
+        // Reserve enough capacity in advance. A buffer that grows by doubling would occupy up to
         // twice the size of its frames while a send queue holds any of them.
         let frame_overhead = before.epoch.len() + EVENT_OVERHEAD_BYTES;
         let capacity = entries.iter().map(|entry| estimate_bytes(&entry.event) + frame_overhead);

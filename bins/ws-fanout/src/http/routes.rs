@@ -49,7 +49,7 @@ pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest)
             };
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
-                // Runs in a separate task, so that the task and the buffers of the HTTP connection
+                // Run in a separate task, so that the task and the buffers of the HTTP connection
                 // are freed.
                 actix_web::rt::spawn(serve_websocket(context, upgraded, query, permit));
             }

@@ -83,7 +83,7 @@ fn build_response(request: &HttpRequest) -> HttpResponseBuilder {
     response.content_type("text/event-stream");
     // A proxy that transforms a stream, for example to compress it, may delay its events.
     response.insert_header((CACHE_CONTROL, "no-store, no-transform"));
-    // Disables response buffering in nginx.
+    // Disable response buffering in nginx.
     response.insert_header(("X-Accel-Buffering", "no"));
     // HTTP/1.0 clients read until the connection is closed.
     if request.version() < Version::HTTP_11 {

@@ -32,8 +32,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// and ASCII video IDs of maximum length.
 const CONNECT_BYTES_MAX: usize = 64 * 1024;
 
-/// Serves a WebSocket until it is closed. If the query is invalid, closes the WebSocket with a
-/// close code, because scripts can read a close code but not the response to a rejected upgrade.
+/// Serves a WebSocket until it is closed. If `query` is an error, closes the WebSocket with the
+/// close code in the error, because scripts can read a close code but not the response to a
+/// rejected upgrade.
 pub(super) async fn serve_websocket(
     context: Rc<WorkerContext>,
     upgraded: UpgradedSocket,
@@ -423,7 +424,7 @@ fn try_handle_client_frame(worker: &mut Worker, key: usize, text: &str) -> Resul
     let frame =
         if is_subscribe { ServerFrame::Subscribed(set) } else { ServerFrame::Unsubscribed(set) };
     reply(worker, key, &frame);
-    // A new subscriber to a state feed receives the newest frame immediately.
+    // Send the newest frames of newly subscribed state feeds and newly watched hosts immediately.
     worker.flush_pending(key);
     Ok(())
 }

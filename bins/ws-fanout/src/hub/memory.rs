@@ -18,10 +18,10 @@ const BUFFER_OVERHEAD_BYTES: usize = 64;
 /// Minimum interval between two log lines about closed connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The bytes that connections hold: frames that are waiting to be written, the names in
-/// subscriptions, and unprocessed client input. A buffer counts once, regardless of the number of
-/// send queues that share it, because it occupies memory only once. If every queue counted the
-/// buffer, a single batch for many clients could exceed the limit.
+/// The bytes that connections hold: frames that are waiting to be written, the chunk lists of send
+/// queues, the names in subscriptions, and unprocessed client input. A buffer counts once,
+/// regardless of the number of send queues that share it, because it occupies memory only once. If
+/// every queue counted the buffer, a single batch for many clients could exceed the limit.
 #[derive(Clone)]
 pub(crate) struct ConnectionMemory(Arc<Usage>);
 
@@ -160,9 +160,9 @@ impl Drop for CountedBuffer {
     }
 }
 
-/// Bytes that are also stored outside the send queues, for replays or as the newest state of a
-/// feed, and do not count as connection memory there. Once this value is dropped, the bytes count
-/// for as long as a send queue holds them.
+/// Bytes that are also stored outside the send queues, for example for replays or as the newest
+/// state of a feed, and do not count as connection memory there. Once this value is dropped, the
+/// bytes count for as long as a send queue holds them.
 pub(crate) struct StoredBytes {
     bytes: Bytes,
     counted: usize,

@@ -286,7 +286,7 @@ async fn read_page(
 
 /// Enqueues the entries in a page that match the subscription, up to [`REPLAY_PAGE_BYTES`] in
 /// total. A single entry may exceed this limit. Returns the ID of the last entry that was enqueued
-/// or did not match, or `cursor` if there is none.
+/// or did not match, or `cursor` if the connection is no longer replaying.
 fn send_page(
     context: &WorkerContext,
     key: usize,

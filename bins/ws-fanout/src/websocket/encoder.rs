@@ -19,7 +19,7 @@ const MEDIUM_HEADER_BYTES: usize = 4;
 
 /// Appends a text frame. `write` appends the payload.
 pub(crate) fn encode_text(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    // Reserves space for the medium header, which most frames need. The actual header replaces this
+    // Reserve space for the medium header, which most frames need. The actual header replaces this
     // space.
     let start = buffer.len();
     buffer.extend_from_slice(&[0; MEDIUM_HEADER_BYTES]);

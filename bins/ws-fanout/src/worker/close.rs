@@ -125,7 +125,7 @@ impl Worker {
             self.close_to_free_memory(key);
             closed += 1;
         }
-        // Other workers may have larger connections, and must report them.
+        // If the limit is still exceeded, the other workers must report their largest connections.
         self.memory.notify_exceeded();
         if let Some(connections) = self.memory.record_closes(closed, now) {
             warn!(

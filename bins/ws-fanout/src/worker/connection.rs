@@ -20,8 +20,8 @@ use crate::hub::{ConnectionMemory, Reservation};
 
 /// A send queue with at most this many bytes has room for the next part of a replay.
 const REPLAY_LOW_WATER_BYTES: usize = 64 * 1024;
-/// Maximum size of a chunk of a response body. actix-web copies each chunk to a write buffer, which
-/// can therefore exceed its 8 KiB limit by at most this size.
+/// Maximum size of a chunk of a response body, in bytes. actix-web copies each chunk to a write
+/// buffer, which can therefore exceed its 8 KiB limit by at most this size.
 const BODY_CHUNK_BYTES_MAX: usize = 8 * 1024;
 
 /// The destination of a connection's frames.
@@ -64,14 +64,15 @@ pub(crate) struct Connection {
     pub(crate) send_queue: SendQueue,
     /// The counted memory of unprocessed input.
     pub(crate) input: Reservation,
-    /// The time of the last write progress while frames are waiting for the client. `None` if no
-    /// frames are waiting.
+    /// The time when frames began to wait for the client, or the time of the last write progress
+    /// since then. `None` if no frames are waiting.
     pub(crate) stalled_since: Option<Instant>,
     /// Whether the last write to the socket would have blocked.
     pub(crate) is_blocked: bool,
     /// Whether the connection is in the worker's list of connections to flush.
     pub(crate) is_dirty: bool,
-    /// Every entry up to this one that matches the subscription has been queued.
+    /// Every entry up to this one that matches the subscription has been queued, or reported to the
+    /// client as missed in a `gap` or `hello` frame.
     pub(crate) delivered_to: EntryId,
     /// The frames that have been dropped since the send queue became full.
     pub(crate) gap: Option<Box<Gap>>,
@@ -87,12 +88,12 @@ pub(crate) struct Connection {
     /// Whether frames have waited for the client since the last ping. Kernel buffers may still hold
     /// some of these frames.
     pub(crate) was_blocked: bool,
-    /// Whether the client has sent a Close frame. The connection is closed once the server's Close
-    /// frame has been written.
+    /// Whether the client has sent a Close frame, or has violated the protocol while the connection
+    /// was closing. The connection is closed once the server's Close frame has been written.
     pub(crate) is_close_handshake_done: bool,
     /// Whether the close has been counted in the metrics.
     pub(crate) is_close_counted: bool,
-    /// The time when the worker drops the connection if it is still closing.
+    /// The time when the worker drops the connection if the connection is still closing.
     pub(crate) close_deadline: Option<Instant>,
     /// The waker of the task that serves the socket or the response body.
     pub(crate) task_waker: Option<Waker>,
@@ -198,8 +199,8 @@ impl Connection {
     }
 
     /// Writes the send queue until the queue is empty or the socket would block. Marks the
-    /// connection as closed if a write fails or the last write completes the close handshake. For a
-    /// response body, writes nothing and wakes the task that polls the body.
+    /// connection as closed if a write fails, or if the queue is empty and the close handshake is
+    /// done. For a response body, writes nothing and wakes the task that polls the body.
     pub(crate) fn flush(&mut self) {
         let Sink::Socket(socket) = &self.sink else {
             if !self.send_queue.is_empty() {

@@ -78,7 +78,7 @@ async fn run_event_loop(context: Rc<WorkerContext>, mut events: mpsc::Receiver<S
             _ = ticks.tick() => context.worker.borrow_mut().tick(Instant::now()),
             () = context.hub.memory.wait_until_exceeded() => context.worker.borrow_mut().flush(),
         }
-        // Lets the tasks of ready sockets run.
+        // Let the tasks of ready sockets run.
         tokio::task::yield_now().await;
     }
 }

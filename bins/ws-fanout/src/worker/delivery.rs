@@ -21,8 +21,8 @@ use crate::{
     websocket::CloseCode,
 };
 
-/// Maximum total size of the frames that a replay enqueues in one step, in bytes. A single frame
-/// may exceed this size.
+/// Maximum total size of the frames that a replay enqueues in one step, in bytes. The last frame of
+/// a step may exceed this limit.
 pub(crate) const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 
 impl Worker {
@@ -61,7 +61,7 @@ impl Worker {
         reason = "the memory reservation for the names does not affect `Hash` or `Eq`"
     )]
     pub(super) fn deliver_plays(&mut self, plays: &PlayFrames) {
-        // Selects frames once per encoding and subscription.
+        // Select frames once per encoding and subscription.
         let mut selections: HashMap<Rc<GroupKey>, Option<(Bytes, usize)>> = HashMap::new();
         let (mut slow, mut delivered) = (Vec::new(), 0);
         for key in self.find_subscribers(Feed::Plays) {
@@ -84,8 +84,8 @@ impl Worker {
         }
     }
 
-    /// Handles frames that do not fit into a send queue: closes the connection or drops the frames,
-    /// as configured.
+    /// Handles frames that could not be enqueued: closes the connection or drops the frames, as
+    /// configured.
     fn handle_slow_consumer(&mut self, key: usize, frames: usize, before: &Position) {
         counter!(names::FRAMES_DROPPED_TOTAL, "reason" => "slow_consumer").increment(frames as u64);
         match self.settings.slow_consumer {
@@ -238,7 +238,7 @@ impl Worker {
             self.connections[key].flush();
             self.on_queue_drained(key);
         }
-        // Reuses the allocation.
+        // Reuse the allocation.
         if self.dirty.is_empty() {
             self.dirty = dirty;
             self.dirty.clear();

@@ -92,7 +92,7 @@ impl Worker {
     }
 
     /// Returns the newest frame of a pending state, or `None` if the connection no longer
-    /// subscribes to the feed or watches the host.
+    /// subscribes to the feed, or no longer watches the host.
     fn find_pending_frame(&self, key: usize, state: &PendingState) -> Option<Bytes> {
         let group_key = &self.connections[key].group_key;
         match state {

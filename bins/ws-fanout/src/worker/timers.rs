@@ -31,7 +31,7 @@ impl Worker {
     pub(crate) fn tick(&mut self, now: Instant) {
         let position = self.position.clone();
         // After a stall, the socket buffers may still contain unread pongs, so the deadlines are
-        // extended by the duration of the stall.
+        // extended by the part of the pause that exceeds the threshold.
         let stalled = now.saturating_duration_since(self.last_tick_at);
         let stalled = stalled.saturating_sub(STALL_THRESHOLD);
         self.last_tick_at = now;

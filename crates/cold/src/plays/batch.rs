@@ -47,8 +47,9 @@ pub struct PlaysBatch<'a> {
 pub struct CountedPlays {
     /// The current counts of all videos in the batch.
     pub counts: Vec<PlayCount>,
-    /// The number of plays that were not counted, because a play with the same ID had already been
-    /// counted, or because their entire entry had already been counted or dead-lettered.
+    /// The number of plays that were not counted, because a play of the same video with the same ID
+    /// had already been counted, or because their entire entry had already been counted or
+    /// dead-lettered.
     pub duplicates: u64,
 }
 

@@ -48,8 +48,8 @@ struct PublishedRow {
 }
 
 /// Keyset pagination: the rows after a cursor have a lower count, or the same count and a lower
-/// video ID. If the cursor contains only a prefix of a long ID, the offset skips the rows with that
-/// prefix that have already been listed.
+/// video ID. If the cursor contains only a prefix of a long ID, the offset skips the rows with the
+/// same count and this prefix that have already been listed.
 const LIST: &str = "SELECT video_id, count, updated_at FROM play_counts \
      WHERE count < $2 \
          OR (count = $2 AND (convert_to(video_id, 'UTF8') < $3 \
@@ -207,7 +207,7 @@ impl PlayCounts<'_> {
     /// and returns the number of deleted counts. The caller must ensure that no plays of these
     /// videos are counted at the same time.
     ///
-    /// Complexity: O(v) for v videos, because the top ten are determined again.
+    /// Complexity: O(v) for v videos, because a scan of all counts determines the new top ten.
     pub async fn delete(self, prefix: &str) -> Result<u64, ColdError> {
         self.store
             .call(async |connection| {

@@ -26,7 +26,8 @@ use super::sqlstate::{LastSqlState, SqlStateStream};
 
 const PORT: u16 = 5432;
 /// The idle time before the kernel sends keepalive probes, unless the URL sets a time other than
-/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop idle connections before that time has elapsed.
+/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop a connection that is idle for less than
+/// [`CLIENT_KEEP_ALIVE_IDLE`].
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 /// The default idle time of the client library.
 const CLIENT_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);

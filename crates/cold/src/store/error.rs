@@ -12,8 +12,8 @@ pub enum ColdError {
     /// example because it is read-only or its disk is full. Retry later.
     #[error("Postgres is unavailable: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
-    /// Postgres did not respond within the deadline. Retry later. The statement may have been
-    /// executed.
+    /// The call did not complete before its deadline, or Postgres canceled the statement. Retry
+    /// later. The statement may have been executed.
     #[error("Postgres did not respond in time")]
     Timeout,
     /// Too many reads of the same kind are in progress. Retry later.

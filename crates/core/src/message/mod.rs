@@ -27,8 +27,8 @@ use crate::clock::Timestamp;
 pub const EXPIRES_AT_TAIL_BYTES: usize = Timestamp::TEXT_BYTES + 2;
 
 impl Message {
-    /// Serializes the message to the line of JSON that clients receive. The bytes are stored and
-    /// forwarded without serializing the message again.
+    /// Serializes the message to the line of JSON that clients receive. The bytes are stored in
+    /// Redis and forwarded to clients without serializing the message again.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         to_json(self)

@@ -1,10 +1,11 @@
 //! The versioned format of stream entries.
 //!
 //! The name of an entry's first field is the kind of the entry, and the value of this field is the
-//! body. The field `meta` contains the epoch, the request ID and the trace context. An expiry also
-//! has the field `channels`. The stream `messages` contains messages and expiries; the stream
-//! `plays` contains plays. New versions only add fields and kinds. A reader must leave an entry of
-//! an unknown kind to a newer reader or move the entry to the dead-letter queue.
+//! body. The field `meta` contains the epoch, the request ID and the trace context. A new epoch
+//! begins after Redis has lost data. An expiry, which records a take or a deletion, also has the
+//! field `channels`. The stream `messages` contains messages and expiries; the stream `plays`
+//! contains plays. New versions only add fields and kinds. A reader must leave an entry of an
+//! unknown kind to a newer reader or move the entry to the dead-letter queue.
 
 use std::str::FromStr;
 

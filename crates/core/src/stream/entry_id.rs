@@ -2,8 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-/// The ID of a stream entry: the time when Redis added the entry, and a sequence number within that
-/// millisecond. The IDs in a stream increase monotonically within an epoch.
+/// The ID of a stream entry: the time in milliseconds when Redis added the entry, and a sequence
+/// number within that millisecond. The IDs in a stream increase monotonically until Redis loses
+/// data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Milliseconds since the Unix epoch.

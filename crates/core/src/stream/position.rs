@@ -11,7 +11,8 @@ pub const POSITION_CHARS_MAX: usize = 256;
 /// The maximum length of an epoch, in characters.
 const EPOCH_CHARS_MAX: usize = 64;
 
-/// A position in the stream: an epoch, and the entry after which delivery continues.
+/// A position in the stream: an epoch, and the entry after which delivery continues. A new epoch
+/// begins after Redis has lost data.
 ///
 /// A position is opaque to clients. The text form needs no escaping in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]

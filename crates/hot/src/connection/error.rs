@@ -61,8 +61,8 @@ const UNAVAILABLE_CODES: [&str; 18] = [
 ];
 
 /// The prefixes of error messages that mean the same as [`UNAVAILABLE_CODES`] but have the generic
-/// code `ERR`. Redis reports some errors within a script with this code instead of their own. The
-/// texts are stable, because Redis does not translate its messages.
+/// code `ERR`. Redis reports some errors within a script with this code instead of their own codes.
+/// Redis does not translate its messages, so the texts do not depend on a locale.
 const UNAVAILABLE_MESSAGES: [&str; 11] = [
     "ACL failure in script",
     "The user executing the script",

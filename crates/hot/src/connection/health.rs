@@ -39,8 +39,8 @@ pub struct RedisComponents {
 }
 
 impl HotStore {
-    /// Checks Redis once a second and reports the result to the components and to metrics. Runs
-    /// until it is aborted.
+    /// Checks Redis once a second and reports the result to the components and to metrics. Never
+    /// completes.
     pub async fn watch(self, components: RedisComponents) {
         let redis = components.redis.clone();
         let mut checks = Checks::new(self, components);

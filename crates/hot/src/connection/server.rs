@@ -153,7 +153,7 @@ mod tests {
         let lines = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrole:master\r\n\
                      maxmemory_policy:noeviction\r\n";
         assert_eq!(find_unmet(lines), None);
-        // A compatible server may report nothing.
+        // A compatible server may report none of these fields.
         assert_eq!(find_unmet(""), None);
         assert_eq!(
             ServerInfo::parse("maxmemory_policy:allkeys-lru\r\n").find_unmet_requirement(true),

@@ -92,7 +92,8 @@ impl MessageStream<'_> {
         Ok(Some(found))
     }
 
-    /// Returns whether the stream contains an entry, or contained it until an operator deleted it.
+    /// Returns whether the stream contains an entry. A deleted entry counts as contained under the
+    /// condition that [`Self::read_after`] describes.
     pub async fn has_entry(self, entry: EntryId) -> Result<bool, HotError> {
         Ok(self.read_after(entry, 0).await?.is_some())
     }
@@ -130,7 +131,7 @@ impl MessageStream<'_> {
             .await;
         match info {
             Ok(info) => Ok(info.get("length") == info.get("entries-added")),
-            // The stream does not exist, because no entry has been written yet.
+            // The stream does not exist, usually because no entry has been written yet.
             Err(error) if error.is_missing_key() => Ok(true),
             Err(error) => Err(error),
         }

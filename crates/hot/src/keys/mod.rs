@@ -116,8 +116,8 @@ define_keys! {
     /// of the hosts with visitors.
     pub visited_host_owners() = "visits" / "owners";
 
-    /// Sorted set with a TTL, host to time in ms: the hosts with visitors that a client owns, by
-    /// the time of the client's last heartbeat for the host.
+    /// Sorted set with a TTL, host to time in ms: the visited hosts that a client owns, by the time
+    /// of the client's last heartbeat for the host.
     pub owned_hosts(client: &str) = "visits" / "hosts" / "owned" / client;
 
     /// String with a TTL: the newest trend snapshot of a host, as JSON.
@@ -131,8 +131,8 @@ define_keys! {
     /// of the first request.
     pub requested_hosts() = "rising" / "requested";
 
-    /// Hash with a TTL, digest of a source key to `ms:key`: keys to try for a host, each with the
-    /// time at which a caller first sent it.
+    /// Hash with a TTL, digest of a source key to `ms:key`: source keys to try for a host, each
+    /// with the time at which a caller first sent the key.
     pub candidate_keys(host: &Host) = "rising" / "candidates" / host;
 
     /// Hash with a TTL: the state of the source calls for a host, including the outcome of the last
@@ -150,8 +150,8 @@ define_keys! {
     /// been registered in Postgres yet.
     pub unregistered_keys() = "rising" / "unregistered";
 
-    /// String with a TTL: exists if the source recently refused the key with this digest for a
-    /// host.
+    /// String with a TTL: exists if the source recently refused the source key with this digest for
+    /// a host.
     pub refused_key(key_hash: &str, host: &Host) = "rising" / "refused" / key_hash / host;
 
     /// Hash, digest of an API key to its ID, hosts and state, as JSON.
@@ -182,9 +182,9 @@ define_keys! {
     /// String: the name of the current epoch. A new epoch begins after the streams have lost data.
     pub epoch() = "epoch";
 
-    /// Hash: for each stream, the number of items accepted in the epoch and the newest entry; the
-    /// number of plays that have not been processed yet; the processes that accept items, and their
-    /// reports about ended epochs; the progress of restoring Redis from Postgres.
+    /// Hash: for each stream, the number of items accepted in the current epoch and the newest
+    /// entry; the number of plays that have not been processed yet; the processes that accept
+    /// items, and their reports about ended epochs; the progress of restoring Redis from Postgres.
     pub ledger() = "ledger";
 
     message_attempts(entry_id: &str) = "attempts" / entry_id;

@@ -24,8 +24,8 @@ impl VisitKeys {
         &self.prefix
     }
 
-    /// Hash with a TTL: the lowest class of visitors with stored visits, the lowest class with
-    /// counted visits, and the time at which the former was last lowered.
+    /// Hash with a TTL: the lowest class of visitors with stored visits, the time at which this
+    /// class was last lowered, and the lowest class with counted visits.
     #[must_use]
     pub fn state(&self) -> String {
         self.key("state")

@@ -18,14 +18,15 @@ script!(RELEASE, include_str!("release_lease.lua"));
 /// Each candidate calls [`acquire_or_renew`](Self::acquire_or_renew) every
 /// [`renew_interval`](Self::renew_interval). If the holder crashes or cannot reach Redis, the lease
 /// expires. A holder that shuts down calls [`release`](Self::release). While Redis is unavailable,
-/// no process can acquire the lease. If Redis has lost its data, the next caller acquires the
-/// lease.
+/// no process can acquire the lease. If Redis has lost its data, the first candidate that calls
+/// [`acquire_or_renew`](Self::acquire_or_renew) acquires the lease.
 ///
 /// The former holder may still act after another process has become the leader, for example because
-/// it was suspended between checking the lease and acting, or because Redis has lost the lease.
-/// Therefore the actions of a leader must be fenced. A script that writes to Redis first compares
-/// the lease key with `value`. Any other action passes on the monotonic [`token`](Self::token), or
-/// starts only if [`remaining`](Self::remaining) is longer than the action can take.
+/// the former holder was suspended between checking the lease and acting, or because Redis has lost
+/// the lease. Therefore the actions of a leader must be fenced. Before a script writes to Redis, it
+/// compares the lease key with `value`. Any other action passes on the monotonic
+/// [`token`](Self::token), or starts only if [`remaining`](Self::remaining) is longer than the
+/// action can take.
 pub struct Lease {
     store: HotStore,
     job: &'static str,
@@ -76,7 +77,7 @@ impl Lease {
         let mut call = RENEW.prepare_invoke();
         call.key(keys.lease(self.job)).key(keys.lease_token(self.job));
         call.arg(&self.holder).arg(millis(self.ttl));
-        // Computed before the call, so that the lease never expires in Redis before this time.
+        // Compute the time before the call, so that Redis never expires the lease before this time.
         let until = Instant::now() + self.ttl;
         let reply = self
             .store

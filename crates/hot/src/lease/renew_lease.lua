@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Acquires a lease that is free, or renews it for its holder.
+-- Acquires a lease if no process holds it, or renews the lease for its holder.
 --
 -- KEYS  lease, last token
 -- ARGV  holder, time to live in ms

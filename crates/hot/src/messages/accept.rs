@@ -78,7 +78,7 @@ impl MessageWriteRequest {
 /// The stored outcome of a request that was accepted before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayedWrite {
-    /// The time at which the first message was accepted.
+    /// The acceptance time of the first message in the request.
     pub accepted_at: Timestamp,
     /// The IDs of the messages, in the order of the request.
     pub ids: Vec<MessageId>,

@@ -48,8 +48,8 @@ end
 
 -- The inboxes that this script uses. The size of each inbox is read once, and the new IDs are added
 -- after all requests have been checked. Expired IDs are never returned and only cost memory, so
--- they are removed only when an inbox seems full, or when the size that the script reads is 31
--- modulo 32.
+-- this script removes them only when an inbox seems full, or when the size that the script reads is
+-- 31 modulo 32.
 local CLEAN_EVERY = 32
 local inboxes = {}
 local function remove_expired(key)

@@ -69,8 +69,8 @@ pub(crate) struct ExpireStep<'a> {
 }
 
 impl Messages<'_> {
-    /// Expires one message, according to the clock of Redis. `known` is the JSON of the message if
-    /// it was found in the cold store. Returns whether the message was live.
+    /// Expires one message if the message is live according to the clock of Redis. `known` is the
+    /// JSON of the message if it was found in the cold store. Returns whether the message was live.
     pub async fn delete(
         self,
         id: MessageId,

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Expires messages in one atomic step, for a take or a deletion. The script removes the hot copy
--- and the inbox entry of each expired message. The hash of taken messages keeps the message with
--- its new expiry time until Postgres has stored this time. The script frees about as much memory as
--- it allocates, so it may run when Redis is full.
+-- Expires messages in one atomic step, for a take or a deletion. The script removes the hot copy of
+-- each expired message, and its ID from the inbox. The hash of taken messages keeps the message
+-- with its new expiry time until Postgres has stored this time. The script frees about as much
+-- memory as it allocates, so it may run when Redis is full.
 --
 -- The new expiry time comes from the clock of Redis, so the clocks of the callers do not matter.
 --
@@ -13,9 +13,9 @@
 -- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
 --       then the copy of each message
 -- ARGV  candidate epoch, feed, origin, maximum total size of the expired messages in bytes, maximum
---       number of expired messages, JSON of the message if it was found in Postgres (single message
---       only), else '', fingerprint or '', time to live of the stored outcome in ms, 1 if the inbox
---       has more IDs after these, else 0; then the ID of each message
+--       number of expired messages; the JSON of a single message that was found in Postgres, or '';
+--       fingerprint or ''; time to live of the stored outcome in ms; 1 if the inbox has more IDs
+--       after these, else 0; then the ID of each message
 -- Returns 1 if the publication failed, else 0; then 0 if all IDs were processed, 1 if a maximum was
 --       reached and no remaining ID has a live message, 2 if a maximum was reached and a remaining
 --       ID has a live message; then the JSON of each expired message with its new expiry time.

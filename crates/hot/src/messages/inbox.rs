@@ -38,7 +38,7 @@ pub enum TakeOutcome {
 /// The maximum number of copies that a listing fetches in one round trip.
 const LIST_IDS_MAX: usize = 64;
 /// The minimum number of IDs in one step of a take, if that many are left. A step can have more IDs
-/// than the limit of the take, because some of the messages may have expired.
+/// than the limit of the take, because some of the messages may not be live.
 const TAKE_IDS_MIN: usize = 64;
 /// The maximum number of copies whose existence one command checks, after the first
 /// [`LIST_IDS_MAX`].

@@ -18,7 +18,8 @@ pub use self::{
 
 use crate::connection::HotStore;
 
-/// Operations on messages: expiry, lookup of expired messages, and restoration.
+/// Operations on messages: early expiry, lookup of messages that were expired early, and
+/// restoration.
 #[derive(Clone, Copy)]
 pub struct Messages<'a> {
     store: &'a HotStore,

@@ -65,8 +65,8 @@ impl Messages<'_> {
     }
 
     /// Restores one page of messages and advances the progress from `from` to `to`. Existing copies
-    /// are left unchanged. Returns false and changes nothing if another worker has restored this
-    /// page or the epoch has changed. Skips an inbox whose key has the wrong type; its messages can
+    /// are left unchanged. Returns false and changes nothing if this page has already been restored
+    /// or the epoch has changed. Skips an inbox whose key has the wrong type; its messages can
     /// still be found by ID. O(n log m) for n messages and m messages per inbox.
     pub async fn restore_page(
         self,

@@ -6,7 +6,7 @@
 --       inbox)
 -- ARGV  the expected epoch, the expected progress, the progress after this page;
 --       then per message: ID, JSON, expiry time in ms
--- Returns 1 if the page was applied, 0 if another worker applied it or the epoch has changed;
+-- Returns 1 if the page was applied, 0 if it had already been applied or the epoch has changed;
 --       then the key and the error of each inbox whose key has the wrong type
 -- Complexity: O(m log i) for m messages and i IDs in their inboxes.
 local call = redis.call

@@ -5,8 +5,8 @@
 -- KEYS  stream, epoch, ledger;
 --       then per request: the rate limit window, if the client has a limit; the stored outcome, if
 --       the request has an idempotency key
--- ARGV  candidate epoch, maximum number of waiting plays, time to live of stored outcomes in ms,
---       number of requests;
+-- ARGV  candidate epoch, which begins if there is no current epoch; maximum number of waiting
+--       plays, time to live of stored outcomes in ms, number of requests;
 --       then per request: header; origin; JSON; limit, window in ms; fingerprint
 -- Returns per request
 --       0 if accepted, or {0, remaining, ms until the window ends} if the client has a limit

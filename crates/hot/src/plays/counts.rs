@@ -101,7 +101,7 @@ impl Plays<'_> {
 
     /// Deletes from Redis the counts of all videos with IDs that start with `prefix`, as if the
     /// videos had never been played. Returns the number of deleted counts. The operator must ensure
-    /// that none of these videos is played in the meantime. O(n) for n videos in total, in bounded
+    /// that none of these videos is played during the call. O(n) for n videos in total, in bounded
     /// steps.
     pub async fn delete_counts(self, prefix: &str) -> Result<u64, HotError> {
         let pattern = format!("{}*", escape_pattern(prefix));

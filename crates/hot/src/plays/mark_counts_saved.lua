@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Marks published counts as saved in Postgres. Skips a video if its published count has changed in
--- the meantime.
+-- Marks published counts as saved in Postgres. Skips a video if its published count differs from
+-- the saved count.
 --
 -- KEYS  unsaved, published
 -- ARGV  for each video: ID, saved count

@@ -1,4 +1,6 @@
-//! Publishes changed play counts in frames, for the elected publisher.
+//! Publishes changed play counts in frames, for the elected publisher. Small counts, which are less
+//! than [`IMMEDIATE_COUNTS_BELOW`](mayfly_core::limits::IMMEDIATE_COUNTS_BELOW), are published
+//! without delay. Large counts are published at most once per tick.
 
 use deadpool_redis::redis::Value;
 use std::time::Duration;
@@ -124,8 +126,8 @@ impl Plays<'_> {
         Ok(found.into_iter().filter_map(parse).collect())
     }
 
-    /// Marks published counts as saved in Postgres. Skips a video if its published count has
-    /// changed in the meantime. O(n) for n counts.
+    /// Marks published counts as saved in Postgres. Skips a video if its published count differs
+    /// from the saved count. O(n) for n counts.
     pub async fn mark_counts_saved(self, counts: &[(String, u64)]) -> Result<(), HotError> {
         let keys = &self.store.keys;
         let mut call = MARK_SAVED.prepare_invoke();

@@ -38,8 +38,8 @@ impl Consumer {
     /// its group does not exist, creates what is missing and returns an empty batch.
     ///
     /// After an error, the next calls first read the pending entries of this consumer again,
-    /// because the reply that contained them may have been lost. Therefore the caller must process
-    /// all received entries before each call.
+    /// because a reply with entries may have been lost. Therefore the caller must process or
+    /// discard all entries received before the error before it makes the next call.
     pub async fn read_batch(
         &mut self,
         count: usize,

@@ -40,7 +40,7 @@ pub struct ReadBatch {
 }
 
 impl ReadBatch {
-    /// Returns the greatest entry ID, including those of deleted entries.
+    /// Returns the greatest ID among the delivered and the deleted entries.
     pub(super) fn find_last_id(&self) -> Option<&str> {
         let delivered = self.deliveries.last().map(|delivery| delivery.entry_id.as_str());
         let ids = delivered.into_iter().chain(self.deleted.last().map(String::as_str));

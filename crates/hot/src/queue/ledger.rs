@@ -1,5 +1,5 @@
 //! The ledger in Redis: the current epoch and, for each stream, the number of items accepted in the
-//! epoch.
+//! epoch. A new epoch begins after Redis has lost data.
 
 use std::collections::HashMap;
 
@@ -38,8 +38,8 @@ impl HotStore {
         Ledger { store: self }
     }
 
-    /// Returns a name for a new epoch: a UUIDv7 with a timestamp from the Redis clock, so that
-    /// message IDs smaller than the name are older than the epoch.
+    /// Returns a name for a new epoch: a UUIDv7 with a timestamp from this process's estimate of
+    /// the Redis clock, so that message IDs smaller than the name are older than the epoch.
     pub(crate) fn new_epoch(&self) -> String {
         let millis = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
         let (seconds, nanos) = (millis / 1_000, (millis % 1_000) as u32 * 1_000_000);
@@ -59,8 +59,9 @@ impl Ledger<'_> {
     }
 
     /// Returns the ledger of a stream, or `None` if no epoch has begun. The reads do not form a
-    /// transaction, because a full Redis would reject a transaction. If a new epoch begins between
-    /// the reads, `epoch` is the previous epoch, but `accepted` is the number for the new epoch.
+    /// transaction, because a full Redis would reject a transaction. If a new epoch begins after
+    /// `epoch` is read and before `accepted` is read, `epoch` is the previous epoch, but `accepted`
+    /// is the number for the new epoch.
     pub async fn find(self, stream: Stream) -> Result<Option<StreamLedger>, HotError> {
         let keys = &self.store.keys;
         let (epoch, accepted, newest): (Option<String>, Option<u64>, Option<String>) = self

@@ -31,7 +31,7 @@ script!(REMOVE_CONSUMERS, include_str!("remove_idle_consumers.lua"));
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(600);
 /// The approximate number of waiting messages that one call compares with the queue.
 const REFERENCES_PER_CALL: usize = 250;
-/// The consumer that owns discarded entries until a worker claims them.
+/// The consumer that owns entries that were discarded from the group, until a worker claims them.
 const DISCARDED_CONSUMER: &str = "discarded";
 /// The idle time that is assigned to discarded entries. It is longer than any reasonable
 /// `queue.claim_after`, so the next worker that searches for abandoned entries claims them.
@@ -44,16 +44,16 @@ pub struct ReconciledMessages {
     pub cursor: String,
     /// The number of messages that were removed from the waiting messages.
     pub deleted: u64,
-    /// The number of waiting messages with entries that were discarded from the group and made
-    /// pending again.
+    /// The number of entries that were discarded from the group and that the call made pending
+    /// again.
     pub discarded: u64,
 }
 
 impl Queue<'_> {
     /// Compares some of the waiting messages with the queue, starting at `cursor`, which is `0` for
     /// the first call. Removes a message from the waiting messages if its entry was deleted by hand
-    /// or its entry ID is malformed. Makes an entry pending again if it was discarded from the
-    /// group, for example by `XGROUP DELCONSUMER`. O(log n + g) for n entries and g consumer
+    /// or its entry ID is malformed. Makes an entry pending again if the entry was discarded from
+    /// the group, for example by `XGROUP DELCONSUMER`. O(log n + g) for n entries and g consumer
     /// groups.
     pub async fn reconcile_waiting_messages(
         self,

@@ -1,10 +1,10 @@
 -- Compares some of the waiting messages with the queue. Each waiting message has a reference to its
--- entry, which a worker removes before it acknowledges the entry. Therefore an entry that has been
--- delivered, has a reference and is not pending was changed by hand. If the entry is missing, it
--- was deleted from the stream, and the script removes the reference. If the entry exists, it was
--- discarded with its consumer or acknowledged by hand, and the script makes the entry pending
--- again, so that a worker claims it. The script also removes malformed references. Loaded after
--- groups.lua.
+-- entry. A worker removes this reference before it acknowledges the entry. Therefore an entry that
+-- has been delivered, has a reference and is not pending was changed by hand. If the entry is
+-- missing, it was deleted from the stream, and the script removes the reference. If the entry
+-- exists, it was discarded with its consumer or acknowledged by hand, and the script makes the
+-- entry pending again, so that a worker claims it. The script also removes malformed references.
+-- Loaded after groups.lua.
 --
 -- KEYS  waiting messages, stream
 -- ARGV  group, cursor, approximate number of references to compare, consumer that receives

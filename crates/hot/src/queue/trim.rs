@@ -29,7 +29,7 @@ pub struct TrimOutcome {
     /// The number of trimmed entries.
     pub trimmed: u64,
     /// The names of at most ten groups that belong to other programs and have not acknowledged all
-    /// entries that may be trimmed.
+    /// entries that have been trimmed or are due to be trimmed.
     pub other_groups: Vec<String>,
 }
 

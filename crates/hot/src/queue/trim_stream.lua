@@ -6,7 +6,8 @@
 -- ARGV  group, resume window in ms, maximum size of the stream in bytes, approximate maximum total
 --       size of the trimmed entries in bytes
 -- Returns {number of trimmed entries, 1 if more entries can probably be trimmed now, else 0, names
--- of at most ten other groups that have not acknowledged all entries that may be trimmed}.
+-- of at most ten other groups that have not acknowledged all entries that have been trimmed or are
+-- due to be trimmed}.
 -- Complexity: O(log n + t + g) for n entries, t trimmed entries and g groups.
 --
 -- Groups of other programs do not prevent trimming, because a forgotten group would prevent it

@@ -1,6 +1,6 @@
 //! The processes that accept items. Each process registers itself in the ledger. After an epoch has
-//! ended, each process reports the greatest total of accepted items that it received from Redis in
-//! the epoch, because Redis can have lost this total together with other data.
+//! ended, each process reports the greatest total that it received from Redis for the items
+//! accepted in the epoch, because Redis can have lost this total together with other data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,10 +34,10 @@ pub struct WriterReport {
     pub epoch: String,
     /// The stream.
     pub stream: Stream,
-    /// The greatest total of accepted items that the process received from Redis in the epoch.
+    /// The greatest total that the process received from Redis for the items accepted in the epoch.
     pub accepted: u64,
-    /// The number of items in later writes with unknown outcomes. Redis can have accepted these
-    /// items in addition to `accepted`.
+    /// The number of items in writes whose outcome is unknown and that Redis may have executed
+    /// after it returned `accepted`. Redis can have accepted these items in addition to `accepted`.
     pub unresolved: u64,
 }
 

@@ -9,9 +9,9 @@
 -- Returns 1, or 0 if too many hosts or candidates are waiting.
 -- Complexity: O(log h) for h requested hosts, at most ARGV[4].
 --
--- A caller reads the state before and after this request. If an outcome arrives between the reads,
--- the second read finds the outcome, and no call is needed. Therefore one call can serve many
--- concurrent callers.
+-- A caller reads the state before and after this request. If the source is known to accept or
+-- refuse the key and an outcome arrives between the reads, the second read finds the outcome, and
+-- no call is needed. Therefore one call can serve many concurrent callers.
 local call = redis.call
 local source, candidates, requested = KEYS[1], KEYS[2], KEYS[5]
 local host, digest = ARGV[1], ARGV[2]

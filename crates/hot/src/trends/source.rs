@@ -17,7 +17,8 @@ const CANDIDATES_MAX: usize = 100;
 /// The time to live of candidate keys.
 const CANDIDATE_TTL: Duration = Duration::from_secs(60);
 /// How long an outcome satisfies new requests. This time is shorter than the maximum age that
-/// callers accept, because callers read the state a moment before they make a request.
+/// callers accept ([`limits::SOURCE_CALL_INTERVAL`]), because a caller may request the next call
+/// shortly before an outcome reaches the maximum age.
 const OUTCOME_FRESHNESS: Duration = Duration::from_secs(2);
 /// The time to live of a host's state.
 pub(super) const STATE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -69,7 +70,7 @@ impl Source<'_> {
     /// Returns false if too many hosts or candidates are waiting. O(log n) for n requested hosts.
     ///
     /// The caller must read the state before and after a request, because no call is requested if
-    /// an outcome has arrived in the meantime.
+    /// the source is known to accept or refuse the key and the latest outcome is less than 2 s old.
     pub async fn request_call(self, host: &Host, key: &str) -> Result<bool, HotError> {
         let keys = &self.store.keys;
         let digest = KeyHash::from_key(key);

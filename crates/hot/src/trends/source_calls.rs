@@ -78,11 +78,12 @@ impl SourceCall {
 pub enum CallDenied {
     /// The lease was lost.
     NotLeader,
-    /// No call is allowed yet. The caller can retry after this delay.
+    /// No call is allowed yet. The publisher can retry after this delay.
     TooSoon(Duration),
     /// There is no key to call with, or no reason for a call.
     NothingToDo,
-    /// The source must not be called until this time has passed. Callers receive a failure.
+    /// The source must not be called until this time has passed. The callers that requested the
+    /// call receive a failure.
     Paused(Duration),
 }
 

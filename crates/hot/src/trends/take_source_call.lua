@@ -10,10 +10,11 @@
 --       in ms before which the last refresh must have taken place, else ''; time to live of the
 --       state in ms
 -- Returns {0} if the lease was lost; {1, ms until the next attempt} if no call is allowed yet; {2}
--- if there is nothing to do; {3, ms until the pause ends} if the source must not be called during a
--- pause, in which case callers receive a failure; {4, 1 if the call is a trial of a candidate, else
--- 0, digest of the key, the key, now in ms} to call the source. A call with a candidate is a trial
--- unless the candidate is an API key that is valid for the host.
+-- if there is nothing to do; {3, ms until the pause ends} if the source requested a pause or the
+-- maximum number of calls per minute has been reached, in which case callers receive a failure;
+-- {4, 1 if the call is a trial of a candidate, else 0, digest of the key, the key, now in ms} to
+-- call the source. A call with a candidate is a trial unless the candidate is an API key that is
+-- valid for the host.
 -- Complexity: O(k) for k keys of the host, at most 100 candidates and 100 accepted keys.
 local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]

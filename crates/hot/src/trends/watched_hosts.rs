@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_core::Host;
+use mayfly_core::{Host, limits::WATCHED_HOSTS_MAX};
 
 use crate::{
     connection::{HotError, millis, script},
@@ -14,7 +14,6 @@ script!(LIST, include_str!("list_watched_hosts.lua"));
 
 /// The time to live of a watch.
 const WATCH_TTL: Duration = Duration::from_secs(5);
-const WATCHED_HOSTS_MAX: usize = 1_000;
 
 impl Trends<'_> {
     /// Marks hosts as watched for 5 s. Once 1,000 hosts are watched, only renews existing watches.

@@ -17,8 +17,10 @@
 --       {4, ''} for a replay, 5 if the idempotency key was used for another request
 --       6 if a host would have too many pages, 7 if there would be too many hosts, 8 if the client
 --       would own too many hosts
---       {9, key, error} if a Redis key of the request cannot be read;
---       then, per host with visits that could not be written, the prefix of its keys and the error
+--       {9, key or prefix of a host's keys, error} if an operation on a Redis key of the request
+--       failed before the request was accepted;
+--       then, per visited host with a key that could not be read or written, the prefix of the
+--       host's keys and the error
 -- Complexity: O(v log n) for v visits and n stored visits. Also removes at most 1,000 expired
 --       visits and 1,000 expired visitors per cleanup of a host, at most 1,000 expired hosts per
 --       call, and the expired hosts of each requesting client. To replace a host, a request looks
@@ -53,7 +55,7 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local expired_before = now - ttl
 local gone_before = expired_before - HOST_RETENTION
--- Uses `pcall`, because an owners key of the wrong type must not cause all visits to fail.
+-- Use `pcall`, because an owners key of the wrong type would otherwise fail the whole batch.
 for _, name in ipairs(pop_oldest(hosts_key, gone_before, REMOVALS_MAX)) do
     redis.pcall('HDEL', owners_key, name)
 end
@@ -170,9 +172,9 @@ local function try(action, host, ...)
     end
 end
 
--- Returns 6, 7 or 8 if the visits of a request would exceed a maximum, or {9, key, error} if a key
--- cannot be read. Otherwise returns nil and, if a host must be replaced, the name of this host and
--- the key of its owner's hosts.
+-- Returns 6, 7 or 8 if the visits of a request would exceed a maximum, or {9, key or prefix, error}
+-- if the client or a visited host has an error. Otherwise returns nil and, if a host must be
+-- replaced, the name of this host and the key of its owner's hosts.
 local function find_exceeded(client, key_at, argument_at, count)
     if client.error then
         return { 9, client.key, client.error }
@@ -221,9 +223,9 @@ local function find_exceeded(client, key_at, argument_at, count)
     return not name and 7 or nil, name, owner
 end
 
--- Removes expired visits and visitors of the lowest class. While the stored visits still exceed the
--- maximum, removes the whole lowest class, which holds about half of the visits. Never removes the
--- highest class.
+-- Removes expired visits and visitors of the lowest stored class. While the stored visits still
+-- exceed the maximum, removes the whole lowest stored class, which holds about half of the stored
+-- visits. Never removes the highest class.
 local function thin(host)
     clean_class(host, host.level, REMOVALS_MAX)
     while host.stored > stored_max and host.level < CLASS_MAX do

@@ -56,10 +56,10 @@ impl Visits<'_> {
     ///
     /// A visitor counts once per page and once per host. If the sample is `exact`, all visitors are
     /// counted. Otherwise, only the visitors of some class c or a higher class are counted. Each
-    /// counted visitor represents 2^c visitors, and the numbers are unbiased estimates. With n
-    /// counted visitors, the relative standard error is sqrt((1 - 2^-c) / n), which is less than
-    /// 1 / sqrt(n). If each visitor to a host visits only one page, n is usually between a quarter
-    /// of `visits.exact_max` and `visits.exact_max`. For a maximum of 100,000, 1 / sqrt(n) is then
+    /// counted visitor represents 2^c visitors, and the numbers are unbiased estimates. With m
+    /// counted visitors, the relative standard error is sqrt((1 - 2^-c) / m), which is less than
+    /// 1 / sqrt(m). If each visitor to a host visits only one page, m is usually between a quarter
+    /// of `visits.exact_max` and `visits.exact_max`. For a maximum of 100,000, 1 / sqrt(m) is then
     /// 0.3 to 0.6 %. Whether a visitor is counted depends only on c and the visitor's hash. While c
     /// stays the same, successive samples therefore count the same visitors, and the changes
     /// between samples are as accurate as the numbers (P. Flajolet, "On adaptive sampling",
@@ -198,7 +198,8 @@ fn parse_visits(replies: Vec<redis::Value>) -> Result<StoredVisits, RedisError> 
         visitors.push(redis::from_redis_value(next())?);
     }
     let at = Timestamp::from_millis(seconds * 1_000 + micros / 1_000);
-    // Scripts never write a higher class, but another program could, and the shift would overflow.
+    // Scripts never write a class above the maximum, but another program could, and the shift could
+    // overflow.
     let counted = counted.unwrap_or(0).min(CLASSES - 1);
     Ok(StoredVisits { at, counted, names, pages, visitors })
 }

@@ -1,6 +1,5 @@
 #!lua flags=allow-oom
--- Removes a host without visitors from the set of hosts, unless a heartbeat has arrived in the
--- meantime.
+-- Removes a host from the set of hosts if the last heartbeat for the host has expired.
 --
 -- KEYS  hosts with visitors, their owners
 -- ARGV  host, lifetime of a heartbeat in ms

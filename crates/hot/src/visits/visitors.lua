@@ -2,9 +2,9 @@
 -- common prefix of a host's keys, which includes the encoded host name. The scripts append words to
 -- the prefix, so all keys of a host have the same hash tag. In this file, `host` is the prefix.
 --
--- host:state         hash: level, the lowest class with stored visits; counted, the lowest class
---                    with counted visits, either level or level + 1; since, the time in ms when
---                    level was last lowered
+-- host:state         hash: level, the lowest class that is stored; counted, the lowest class that
+--                    is counted, either level or level + 1; since, the time in ms when level was
+--                    last lowered
 -- host:names         hash: page to its path; if the page has a title, a zero byte and the title
 --                    follow
 -- host:p<class>      sorted set: page and visitor to the last heartbeat in ms

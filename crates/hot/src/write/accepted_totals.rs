@@ -1,9 +1,10 @@
 //! The totals of accepted items that this process has received from Redis.
 //!
-//! Redis counts the items accepted in an epoch and returns the total whenever a write accepts
-//! items. When Redis loses its data, it also loses the total. Redis executes writes one at a time,
-//! so the greatest total that any process has received includes every earlier write. Only later
-//! writes with an unknown outcome can be missing from this total.
+//! For each stream, Redis counts the items accepted in the current epoch and returns the total
+//! whenever a write accepts items. When Redis loses its data, Redis also loses the total, and a new
+//! epoch begins. Redis executes writes one at a time, so the greatest total that any process has
+//! received includes every write that Redis executed before it returned this total. Only writes
+//! whose outcome is unknown can be missing from this total.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,11 +18,11 @@ use tokio::time::Instant;
 
 use crate::{connection::HotError, queue::Stream};
 
-/// The time for which the totals of an ended epoch are kept. They are reported repeatedly, because
-/// Redis may also lose a report.
+/// The time for which the totals of an epoch are kept after its end was observed. The totals are
+/// reported repeatedly, because Redis may also lose a report.
 const REPORTED_FOR: Duration = Duration::from_secs(60);
-/// The maximum length of [`EpochTotals::unresolved`]. Once it is reached, the items in later writes
-/// are added to the last element.
+/// The maximum length of [`EpochTotals::unresolved`]. If the list has this length, the items in
+/// further writes are added to the last pair.
 const UNRESOLVED_MAX: usize = 1_000;
 
 /// The totals of accepted items for all streams. Cheap to clone; all connections of a process share
@@ -38,7 +39,8 @@ pub(crate) struct EndedEpoch {
     pub epoch: String,
     /// The greatest total of accepted items that Redis returned to this process.
     pub accepted: u64,
-    /// The number of items in later writes with an unknown outcome.
+    /// The number of items in writes whose outcome is unknown and that Redis may have executed
+    /// after it returned `accepted`.
     pub unresolved: u64,
 }
 
@@ -74,7 +76,8 @@ impl EpochTotals {
 
 #[derive(Debug)]
 struct EpochEnd {
-    /// The value of `begun` when the end was observed. Later writes cannot belong to the epoch.
+    /// The value of `begun` when the end was observed. Writes that began after this cannot belong
+    /// to the epoch.
     begun: u64,
     observed_at: Instant,
 }
@@ -164,8 +167,8 @@ impl AcceptedTotals {
 }
 
 impl PendingWrite {
-    /// Records the reply to a write. If items were accepted, the reply ends with the epoch and the
-    /// total of accepted items, starting at `index`.
+    /// Records the reply to a write. If items were accepted, the last two elements of the reply,
+    /// which begin at `index`, are the epoch and the total of accepted items.
     pub(crate) fn resolve(self, reply: &Result<Vec<Value>, RedisError>, index: usize) {
         match reply.as_ref().map(|reply| reply.get(index..).unwrap_or_default()) {
             Ok([Value::BulkString(epoch), Value::Int(accepted)]) => {
@@ -219,8 +222,8 @@ impl Drop for PendingWrite {
     }
 }
 
-/// Returns whether Redis refused to execute the script. An error that the script itself raised is
-/// not a refusal, because the script may already have written data.
+/// Returns whether Redis refused to execute the script. A [`HotError::Rejected`] is not a refusal,
+/// because a command in the script may have failed after the script had written data.
 fn is_refusal(error: &RedisError) -> bool {
     let is_reply = error.code().is_some();
     is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))

@@ -19,9 +19,9 @@ const CONFIRMED_FOR: Duration = Duration::from_secs(1);
 /// The clients that exceeded their rate limit for items of one kind, until their windows end. Cheap
 /// to clone; all clones share the clients.
 ///
-/// Unless a window is reset early, its number of remaining items never increases. A
-/// request with more items than remained at some point within the last second can therefore be
-/// rejected without a call to Redis.
+/// Unless a window is reset early, its number of remaining items never increases. A request with
+/// more items than remained at some point within the last second can therefore be rejected without
+/// a call to Redis.
 #[derive(Clone, Default)]
 pub struct ExhaustedClients {
     windows: Arc<Mutex<HashMap<String, Window>>>,
@@ -116,8 +116,8 @@ impl ExhaustedClients {
         let reply: Result<(Option<u32>, i64, bool), _> =
             store.call(async |connection| pipeline.query_async(connection).await).await;
         let (sent, ends_in, has_key) = match reply {
-            // One of the keys cannot be read, for example because it has the wrong type. Send the
-            // request: its script reports the key.
+            // The key of the window cannot be read, for example because it has the wrong type. Send
+            // the request, because the script that accepts items reports this key.
             Err(HotError::Rejected(_)) => return Ok(None),
             reply => reply?,
         };

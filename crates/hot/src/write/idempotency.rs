@@ -40,8 +40,9 @@ impl IdempotentRequest {
     }
 }
 
-/// The stored outcome of an executed request: a summary and the IDs of the messages, separated by
-/// spaces. The messages of a replayed response come from the request or are read again by ID.
+/// The stored outcome of a write or a take of messages: a summary and the IDs of the messages,
+/// separated by spaces. The messages of a replayed response come from the request or are read again
+/// by ID.
 pub(crate) struct StoredOutcome<'a> {
     /// A text without spaces.
     pub summary: &'a str,

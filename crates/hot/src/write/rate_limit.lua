@@ -28,7 +28,8 @@ local function read(...)
 end
 
 -- Returns {4, the stored outcome} if this request was accepted before, 5 if a different request was
--- accepted under the same key, {9, key, error} if the key cannot be read, else nil.
+-- accepted under the same idempotency key, {9, key, error} if the Redis key cannot be read, else
+-- nil.
 local function find_stored(key, fingerprint)
     local stored, unreadable = read('GET', key)
     if unreadable then
@@ -106,8 +107,8 @@ local function read_client(has_limit, has_key, key_at, argument_at)
 end
 
 -- Returns why a client may not send `count` items: {4, stored outcome} for a replay, 5 for a reused
--- key, {3, remaining, ms until the window ends} if the limit would be exceeded, {9, key, error} if
--- a Redis key cannot be read. Returns nil if the client may send the items.
+-- idempotency key, {3, remaining, ms until the window ends} if the limit would be exceeded,
+-- {9, key, error} if a Redis key cannot be read. Returns nil if the client may send the items.
 local function reject(client, count)
     local stored = client.outcome_key and find_stored(client.outcome_key, client.fingerprint)
     if stored then

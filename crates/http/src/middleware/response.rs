@@ -110,8 +110,8 @@ impl ResponseFinisher {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 
-    /// Closes the connection after the response if the server is draining or the request body was
-    /// not read to the end.
+    /// Closes the connection after the response if the server is draining, or if the status (408 or
+    /// 413) means that the request body was not read to the end.
     fn close_if_needed(&self, response: &mut ServiceResponse<BoxBody>) {
         let status = response.status();
         let is_body_unread =
@@ -137,7 +137,8 @@ fn pace(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     })
 }
 
-/// A problem that a handler returned, or that was converted from an error in the HTTP library.
+/// A problem that a handler or the middleware returned, or that was converted from an error
+/// response of the HTTP library.
 enum FoundProblem<'a> {
     Handler(&'a Problem),
     Library(Problem),

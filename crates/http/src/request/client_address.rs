@@ -64,8 +64,8 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// Logs a warning once per process, because a proxy may be missing from the configuration, or a
-/// client may be forging the header.
+/// Logs a warning, once per process. A proxy may be missing from the configuration, or a client may
+/// be forging the header.
 fn warn_untrusted(peer: IpAddr) {
     static WARNED: Once = Once::new();
     WARNED.call_once(|| {

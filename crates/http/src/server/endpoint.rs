@@ -121,8 +121,8 @@ impl HttpServiceFactory for Endpoint {
             let response = respond_options(methods);
             async move { response }
         });
-        // `Allow` also lists the methods that the other API supports on this path. If the other API
-        // supports the requested method, the request was sent to the wrong API, and `Allow` lists
+        // `Allow` lists the methods of both APIs on this path, unless the other API supports the
+        // requested method. In that case, the request was sent to the wrong API, and `Allow` lists
         // only the methods of this API.
         let reject = move |request: HttpRequest| {
             let all = routes::find_methods(request.uri().path());

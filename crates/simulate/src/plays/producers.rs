@@ -29,7 +29,7 @@ struct Accepted {
     accepted: usize,
 }
 
-/// The plays, divided into batches that the producers take in turn.
+/// The plays, divided into batches. One producer sends each batch.
 #[derive(Debug)]
 pub(super) struct PlayBatches {
     videos: Vec<String>,

@@ -28,7 +28,7 @@ pub async fn delete_simulated_videos() -> Result<ExitCode> {
     if !hot.plays().has_all_counts(&run_id).await.context("cannot read Redis")? {
         bail!("counts, including those of simulations, are being copied to Redis; retry later");
     }
-    // Deletes from Postgres first, because the counts in Redis are restored from Postgres.
+    // Delete from Postgres first, because the counts in Redis are restored from Postgres.
     let deleted = cold.play_counts().delete(VIDEO_ID_PREFIX).await;
     let deleted = deleted.context("cannot delete the counts in Postgres")?;
     let hidden = hot.plays().delete_counts(VIDEO_ID_PREFIX).await;

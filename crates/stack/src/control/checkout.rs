@@ -47,7 +47,7 @@ impl Checkout {
     }
 }
 
-/// Returns the nearest ancestor that is a Cargo workspace, or the directory itself.
+/// Returns `dir` or its nearest ancestor that contains `Cargo.lock`. Returns `dir` if none does.
 fn find_root(dir: &Path) -> &Path {
     dir.ancestors().find(|dir| dir.join("Cargo.lock").is_file()).unwrap_or(dir)
 }

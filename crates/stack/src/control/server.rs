@@ -14,8 +14,8 @@ use crate::error::StackError;
 use crate::spec::Spec;
 use crate::stack::Stack;
 
-/// The maximum size of a request. A request contains environment variables, and the environment of
-/// a process is smaller than this limit.
+/// The maximum size of a request, in bytes. A request contains environment variables, and the
+/// environment of a process is usually smaller than this limit.
 const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A supervisor without a stack exits if no command is connected in this number of consecutive

@@ -7,8 +7,8 @@ use tokio::process::Command;
 
 /// Makes the kernel send `signal` to the process when the thread that spawns it exits.
 ///
-/// Only Linux supports parent-death signals. On other systems, the next start finds the orphans by
-/// their PID files.
+/// Implemented only for Linux. On other systems, the next start finds the orphans by their PID
+/// files.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "`pre_exec` is the only way to run code between fork and exec")]
 pub(crate) fn set_parent_death_signal(command: &mut Command, signal: Signal) {
@@ -19,7 +19,7 @@ pub(crate) fn set_parent_death_signal(command: &mut Command, signal: Signal) {
     }
 }
 
-/// Does nothing, because only Linux has parent-death signals.
+/// Does nothing, because parent-death signals are implemented only for Linux.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn set_parent_death_signal(_command: &mut Command, _signal: Signal) {
     let _: Option<io::Error> = None;

@@ -44,8 +44,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Finds the programs, and creates the data directory if it does not exist yet. With a
-    /// `template`, copies the data directory instead of initializing a new one.
+    /// Finds the programs, and creates the data directory if it does not exist yet. If `template`
+    /// is set and exists, copies the template instead of initializing a new data directory.
     pub(crate) async fn set_up(
         paths: &Paths,
         durable: bool,
@@ -72,8 +72,8 @@ impl Postgres {
         let _missing = fs::remove_file(lock);
     }
 
-    /// Initializes a new data directory and renames it when it is complete, so that an interrupted
-    /// `initdb` leaves no partial data directory.
+    /// Initializes a new data directory under a temporary name and renames it when it is complete,
+    /// so that an interrupted `initdb` leaves no partial data directory under the final name.
     async fn init_data_dir(&self) -> Result<(), StackError> {
         let new = self.remove_partial_dir()?;
         let mut command = self.command(self.binaries.program("initdb"));

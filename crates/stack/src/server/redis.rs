@@ -13,8 +13,8 @@ use crate::process::{Launch, Probe, StopPolicy};
 use crate::programs::redis::find_redis;
 use crate::topology::instance::{Instance, ProcessKind};
 
-/// The Redis configuration that every installation of Mayfly uses. The stack adds the settings that
-/// depend on the checkout.
+/// The Redis configuration that every installation of Mayfly uses. The stack appends its own
+/// settings, such as the port and the data directory.
 const CONFIG: &str = include_str!("../../../../deploy/redis.conf");
 
 const STOP_POLICY: StopPolicy = StopPolicy {
@@ -34,8 +34,8 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
     fs::write(&file, format_config(&data, port, durable)).map_err(StackError::io(&file))?;
     Ok(Launch {
         program: find_redis()?,
-        // The port is also in the file. It is passed as an argument too, so that a change to the
-        // port restarts the process.
+        // The file also contains the port. With the argument, a change to the port changes the
+        // `Launch` and therefore restarts the process.
         args: vec![file.display().to_string(), "--port".to_owned(), port.to_string()],
         env: BTreeMap::new(),
         working_dir: paths.data_dir(),

@@ -73,7 +73,7 @@ impl Root {
     }
 }
 
-/// Returns the directory for the data of all test processes.
+/// Returns the directory in `dir` for the data of all test processes of this user.
 fn parent_in(dir: &Path) -> PathBuf {
     dir.join(format!("mayfly-servers-{}", geteuid()))
 }

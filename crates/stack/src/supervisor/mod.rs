@@ -53,7 +53,7 @@ pub(crate) struct Supervisor {
     /// The ports of the stack. The lock is held while a spec is applied, excluding the wait for the
     /// services, so that only one spec at a time changes the processes.
     ports: tokio::sync::Mutex<Ports>,
-    /// Canceled when the stack shuts down. Nothing is started afterward.
+    /// Canceled when the stack shuts down. No spec is applied afterward.
     shutdown: CancellationToken,
 }
 
@@ -72,7 +72,8 @@ impl Supervisor {
 
     /// Applies `spec`, restarting only the processes that differ, and returns when every service is
     /// ready. If a service does not become ready in time, returns an error but leaves all services
-    /// running. If the services cannot be started, restores the processes that were running before.
+    /// running. If an earlier step fails, such as starting a server or migrating the schema,
+    /// restores the processes that were running before.
     pub(crate) async fn apply(&self, spec: &Spec) -> Result<(), StackError> {
         tokio::select! {
             biased;
@@ -100,7 +101,7 @@ impl Supervisor {
         let addresses = plan_addresses(spec, ports)?;
         let servers = plan_servers(spec, &self.paths, ports).await?;
         let services = plan_services(spec, &self.paths, &addresses);
-        // Checks the ports before anything is stopped.
+        // Check the ports before anything is stopped.
         self.check_ports(servers.launches.iter().chain(&services))?;
         let previous = self.remember();
         if let Err(error) = self.bring_up(spec, &addresses, &servers, &services).await {
@@ -228,7 +229,8 @@ impl Supervisor {
     }
 
     /// Waits until one process is ready, and then returns `None`. Returns the reason if the process
-    /// does not become ready. A degraded process counts as ready after `settled_at` or `deadline`.
+    /// does not become ready. A degraded process counts as ready after `settled_at` or `deadline`,
+    /// whichever is earlier.
     async fn wait_for_one(
         &self,
         instance: Instance,

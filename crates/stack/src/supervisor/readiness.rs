@@ -20,8 +20,8 @@ pub(super) async fn check_readiness(process: &ProcessHandle) -> Readiness {
         .unwrap_or_else(|error| Readiness::NotReady(describe_failure(&error, &state)))
 }
 
-/// Describes why a process does not respond: its exit status or the probe error, and the end of
-/// its log.
+/// Describes why a process does not respond: why it exited or could not be started, otherwise the
+/// probe error, and the end of its log.
 fn describe_failure(probe_error: &str, state: &ProcessState) -> String {
     let lines = state.log.as_ref().map(|log| log.last_lines(QUOTED_LINES)).unwrap_or_default();
     let reason = match &state.exit_reason {

@@ -58,7 +58,7 @@ fn delete_fallback_dir(paths: &Paths) -> Result<(), StackError> {
     if owner != paths.root().display().to_string() {
         return Ok(());
     }
-    // Deletes the file `checkout` last, because this file identifies the directory.
+    // Delete the file `checkout` last, because this file identifies the directory.
     delete_dir(&dir.join("postgres"))?;
     delete_dir(&dir)
 }

@@ -34,8 +34,8 @@ pub(crate) enum PortKind {
 /// machine receives.
 ///
 /// The reservation is a UDP socket on the same port number. The TCP port therefore stays free for
-/// the process that will use it. The reservation needs no file, and ends when this process exits,
-/// even if this process is killed.
+/// the process that will use it. The reservation needs no file, and ends when the value is dropped
+/// or this process exits, even if this process is killed.
 #[derive(Debug)]
 pub struct ReservedPort {
     /// The port.
@@ -50,8 +50,8 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Returns the port of a process: an offset from `base` for the first instance, otherwise a
-    /// free port.
+    /// Returns the port of a process: a fixed offset from `base` for the first instance if `base`
+    /// is set, otherwise a free port.
     pub(crate) fn assign(
         &mut self,
         base: Option<u16>,

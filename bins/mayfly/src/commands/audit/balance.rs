@@ -15,8 +15,8 @@ pub(super) struct Balance {
     /// The number of items that were accepted while the other numbers were read. The other numbers
     /// may include these items.
     pub(super) arrived: u64,
-    /// The number of items that were stored or dead-lettered while the queue was read. The other
-    /// numbers may count these items twice.
+    /// The number of items that were stored or dead-lettered while the queue was read. `queued` may
+    /// also include these items.
     pub(super) moved: u64,
     pub(super) stored: u64,
     pub(super) queued: u64,
@@ -57,7 +57,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns whether the ledger stays the same until new items arrive.
+    /// Returns whether the result of the audit is final: all numbers match, no items of earlier
+    /// epochs are queued, and no reports about recently ended epochs are missing.
     pub(super) fn is_final(&self) -> bool {
         let has_missing_reports = |row: &LedgerRow| row.is_recent() && !row.is_reported;
         self.balances.iter().all(Balance::is_final)

@@ -3,7 +3,7 @@
 //!
 //! Redis stores each request until the outcome of its call is recorded. The start of a call is
 //! recorded before the call is made, so that if the leader crashes, the next leader repeats the
-//! call after the call interval.
+//! call only after the minimum interval between two calls for a host.
 
 mod chartbeat;
 mod key_registration;
@@ -37,7 +37,7 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The interval between two checks for watched hosts.
 const WATCHED_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a host is skipped if no call for it is possible.
+/// How long a host is skipped if a call for it was started, is in progress, or is not possible.
 const SKIP_DURATION: Duration = Duration::from_secs(1);
 /// The maximum number of concurrent calls, at most one per host.
 const CALLS_MAX: usize = 32;
@@ -67,7 +67,7 @@ pub struct UpstreamSampler {
     in_progress: HashMap<Host, bool>,
     /// Completed calls with outcomes that have not been recorded yet.
     completed: Vec<CompletedCall>,
-    /// The earliest time of the next call for a host.
+    /// The earliest times of the next calls for requested hosts.
     blocked_until: HashMap<Host, Instant>,
     /// The watched hosts and the times of their next calls.
     watched: HashMap<Host, Instant>,
@@ -202,8 +202,8 @@ impl UpstreamSampler {
                 Ok(Some(Err(CallDenied::Paused(left)))) => {
                     self.refresh.put_back(host, left.max(SKIP_DURATION));
                 }
-                // If no call was started, the host has no accepted key or was already refreshed in
-                // this period.
+                // If no call was started, the host has no accepted key or was already sampled or
+                // refreshed in this period.
                 Ok(Some(Ok(()) | Err(CallDenied::NothingToDo))) => {}
             }
         }
@@ -223,7 +223,7 @@ impl UpstreamSampler {
             Ok(call) => call,
             Err(denied) => return Ok(Err(denied)),
         };
-        // If the process is killed here, the next leader makes the call after the call interval.
+        // If the process is killed here, the next leader makes the call after the minimum interval.
         let (chartbeat, cold, started) =
             (Arc::clone(&self.chartbeat), cold.clone(), Instant::now());
         let outages = self.key_registration.outages().clone();
@@ -300,7 +300,7 @@ impl LeaderJob for UpstreamSampler {
         self.key_registration.spawn_if_due();
         let now = Instant::now();
         self.blocked_until.retain(|_, until| *until > now);
-        // If one list cannot be read, the calls for the other lists continue.
+        // If Redis rejects a command for one list, continue with the other lists.
         let requested = self.call_requested(leadership).await;
         let requested = self.steps.isolate("requested hosts", requested, HotError::is_rejection)?;
         let watched = self.call_watched(leadership).await;

@@ -1,8 +1,8 @@
 //! Schedules refreshes. Every known host with an accepted key is due once per clock period, unless
-//! it has already been sampled in the period.
+//! it has already been sampled in the period. A failed refresh is not repeated in the same period.
 //!
-//! Redis records which hosts have been sampled in a period. A new leader considers all hosts again,
-//! but calls the service only for hosts that have not been sampled in the period.
+//! Redis records which hosts have been sampled or refreshed in a period. A new leader considers all
+//! hosts again, but calls the service only for hosts without such a record for the period.
 
 use std::{collections::VecDeque, time::Duration};
 

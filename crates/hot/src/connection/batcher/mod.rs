@@ -47,9 +47,9 @@ const SMALL_PART: usize = 16;
 pub(crate) struct BatchLimits {
     /// The maximum number of waiting requests.
     pub waiting_requests: usize,
-    /// The maximum total weight of the waiting requests. A single request may weigh more.
+    /// The maximum total weight of the waiting requests. A request that waits alone may weigh more.
     pub waiting_weight: usize,
-    /// The maximum weight of a batch. A single request may weigh more.
+    /// The maximum weight of a batch. A request that is sent alone may weigh more.
     pub batch_weight: usize,
 }
 

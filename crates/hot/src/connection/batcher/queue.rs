@@ -162,11 +162,11 @@ impl<Q, R> RequestQueue<Q, R> {
         Some(Batch { requests, responders, deadline: oldest + self.time.total })
     }
 
-    /// Ends the current round trip, and records its duration if it completed.
-    pub(super) fn end_round_trip(&self, is_completed: bool) {
+    /// Ends the current round trip, and records the duration if the round trip succeeded.
+    pub(super) fn end_round_trip(&self, has_succeeded: bool) {
         let mut state = self.state.lock();
         if let Some((began, weight)) = state.round_trip.take()
-            && is_completed
+            && has_succeeded
         {
             state.service_time.record(weight, began.elapsed());
         }

@@ -86,7 +86,7 @@ impl Body {
     /// parsed from the body. The reservation ends when the returned value is dropped.
     ///
     /// # Errors
-    /// Returns 503 `overloaded` if the items exceed the memory for bodies.
+    /// Returns 503 `overloaded` if the items do not fit into the remaining memory for bodies.
     pub fn release(self, items_bytes: usize) -> Result<BodyMemory, Problem> {
         let Self { bytes, mut memory } = self;
         drop(bytes);
@@ -101,7 +101,7 @@ impl UnreadBody {
         self.content_length().unwrap_or_default()
     }
 
-    /// Reads a body declared as JSON: `application/json` in UTF-8, or `application/*+json`.
+    /// Reads a body declared as JSON: `application/json` or `application/*+json`, in UTF-8.
     ///
     /// # Errors
     /// Returns 415 for any other media type or a content encoding other than `identity`, 413 for a
@@ -113,8 +113,8 @@ impl UnreadBody {
     }
 
     /// Reads a body declared as JSON, or as `text/plain` by a web page. `navigator.sendBeacon`
-    /// always sends credentials, so a browser sends `application/json` to another origin only if
-    /// the server allows credentials, which Mayfly does not. The origin must have been checked. An
+    /// always sends credentials, so it can send `application/json` to another origin only if the
+    /// server allows credentials, which Mayfly does not. The origin must have been checked. An
     /// [`Endpoint`](crate::Endpoint) checks the origin before it calls a handler for `POST`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::documentation::ERRORS_PATH;
 /// A stable identifier of a kind of problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// 400: the body is not valid JSON.
+    /// 400: the body is incomplete or not valid JSON.
     InvalidJson,
     /// 400: a field, parameter or header is missing, is unknown or violates its rule.
     InvalidField,

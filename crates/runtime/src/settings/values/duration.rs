@@ -6,7 +6,8 @@ use serde::Deserializer;
 
 use super::{Scalar, parse_scalar};
 
-/// Ten years, in milliseconds. Adding a longer duration to an instant overflows on some platforms.
+/// Ten years, in milliseconds. Adding a longer duration to an instant may overflow on some
+/// platforms.
 const MILLISECONDS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 
 /// The maximum value of a TCP keepalive timer, in seconds.

@@ -19,7 +19,8 @@ pub struct FanoutSettings {
     /// Maximum size of the send queue of one connection, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub queue_bytes_max: usize,
-    /// Maximum memory that all connections of the process use in total, in bytes.
+    /// Maximum memory that all connections of the process use in total for queued frames,
+    /// subscribed names and incomplete client frames, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub queued_bytes_max: usize,
     /// Maximum total size of the replays that the process reads or has queued, in bytes.

@@ -14,10 +14,10 @@ pub struct IngestSettings {
     /// Maximum size of a batch of requests to Redis, in bytes. A single request may be larger.
     #[serde(deserialize_with = "size::positive")]
     pub batch_bytes_max: usize,
-    /// Maximum number of requests that wait for Redis, per queue.
+    /// Maximum number of requests in each queue for Redis. Each server thread has several queues.
     #[serde(deserialize_with = "count::queue_length")]
     pub waiting_max: usize,
-    /// Maximum total size of the requests that wait for Redis, per queue, in bytes.
+    /// Maximum total size of the requests in each queue for Redis, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub waiting_bytes_max: usize,
 }

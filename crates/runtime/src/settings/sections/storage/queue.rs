@@ -24,8 +24,7 @@ pub struct QueueSettings {
     /// Number of attempts to store an entry individually before it becomes a dead letter.
     #[serde(deserialize_with = "count::positive")]
     pub attempts_max: u64,
-    /// The time that an entry of an unresponsive worker stays pending before another worker claims
-    /// the entry.
+    /// The time after which another worker claims a pending entry of an unresponsive worker.
     #[serde(deserialize_with = "duration::positive")]
     pub claim_after: Duration,
     /// Number of deliveries without an outcome before an entry is stored individually.
