@@ -308,7 +308,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let new = H::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
         let consumption = record_wait_times(&group.entries, self.hot.clock().now());
-        // Do not retry a failure, because the wait times are used only for reports.
+        // Do not retry on failure, because the wait times are used only for reports.
         let reported = self.hot.queue().record_consumption(H::STREAM, &consumption).await;
         self.outages.report.record(&reported);
         Ok(())

@@ -14,11 +14,12 @@ const VIDEO_CHARS_MAX: usize = 128;
 const ALL_CHANNELS: &str = "*";
 /// Approximate memory that a stored name occupies in addition to its characters, in bytes.
 const NAME_OVERHEAD_BYTES: usize = 64;
-/// Number of copies of a channel name that count as memory: one in the subscription and one in the
-/// index of groups by channel.
+/// Number of copies of a channel name that the memory estimate includes: one in the subscription,
+/// and one in the index of connection groups by channel.
 const CHANNEL_COPIES: usize = 2;
-/// Number of copies of a host name that count as memory: one each in the subscription, in the
-/// watched hosts of the worker, in the watched hosts of the process, and in the requested hosts.
+/// Number of copies of a host name that the memory estimate includes: one each in the subscription,
+/// in the watched hosts of the worker, in the watched hosts of the process, and in the requested
+/// hosts.
 const HOST_COPIES: usize = 4;
 
 /// The channels of a subscription.

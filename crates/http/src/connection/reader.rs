@@ -235,7 +235,7 @@ impl RequestReader {
         )
         .increment(1);
         let detail = "The server did not receive the complete request headers in time. Send the \
-                      request faster.";
+                      request again over a faster connection.";
         self.replace_head(state, Problem::new(Code::RequestTimeout).detail(detail));
     }
 
