@@ -293,7 +293,7 @@ export interface Live {
    *
    * The client remains subscribed to a name until `unsubscribe` has been called for the name as
    * many times as `subscribe`, so that different parts of a program can share a connection. A name
-   * in the options of `connect` counts as one call of `subscribe`.
+   * in the options of `connect` counts as one call to `subscribe`.
    */
   subscribe(names: Names | string | readonly string[]): Promise<true>;
   /**

@@ -217,7 +217,10 @@ async fn create_redis_user(redis_url: &str, name: &str, rules: &str) -> String {
     redis_url.replace("redis://", &format!("redis://{name}:any@"))
 }
 
+/// Creates a client that closes idle connections before the servers do. A process that resumes
+/// after it was frozen closes them at any moment, also when a request arrives.
 fn new_client() -> Client {
-    let client = Client::builder().timeout(Duration::from_secs(30)).build();
+    let client = Client::builder().timeout(Duration::from_secs(30));
+    let client = client.pool_idle_timeout(Duration::from_secs(1)).build();
     client.expect("the client is built")
 }
