@@ -36,7 +36,8 @@ pub trait CacheValue: Clone + Send + Sync + 'static {
     fn heap_bytes(&self) -> usize;
 }
 
-/// The size of an entry. It counts toward the total size of the cache until this value is dropped.
+/// The size of a cached value. It counts toward the total size of the cache until this struct is
+/// dropped.
 #[derive(Debug)]
 struct CachedBytes {
     total: Arc<AtomicUsize>,
@@ -423,7 +424,7 @@ mod tests {
         for key in 0..250 {
             assert!(get(key, LONG).await <= VALUES_BYTES_MAX + VALUE);
         }
-        // A full cache removes expired entries and keeps the others.
+        // A full cache keeps its unexpired entries if it has enough room without the expired ones.
         cache.slots.lock().clear();
         get(0, LONG).await;
         for key in 1..=100 {
