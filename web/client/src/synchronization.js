@@ -182,8 +182,8 @@ export class Synchronization {
     });
     this.#sent = this.#sent.filter((entry) => !isCall(entry) || !others.includes(entry));
     for (const other of others) this.#subscriptions.undo(other.names);
-    // Refused names that are still selected were named by settled calls. These names are requested
-    // again only in the next `connect` frame.
+    // A refused name that is still selected belongs to a call that has already been settled. It is
+    // requested again only in the next `connect` frame.
     const { channels, isDefault } = this.selection;
     if (!channels) this.#requested = { ...this.#requested, channels, isDefault };
     for (const kind of KINDS) {
@@ -195,7 +195,7 @@ export class Synchronization {
     for (const other of others) this.#execute(other);
   }
 
-  /** Settles the calls for which all frames have been confirmed. */
+  /** Settles the calls that no longer wait for a response to a frame. */
   #settleCalls() {
     while (this.#sent.length && isCall(this.#sent[0])) {
       this.#settle(/** @type {Call} */ (this.#sent.shift()));

@@ -35,7 +35,7 @@ const JOB: &str = "stats";
 /// The lifetime of the lease is half the interval, within these limits.
 const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
 const LEASE_TTL_MAX: Duration = Duration::from_secs(10);
-/// The initial backoff after a failed run. The backoff doubles after each failure, up to the
+/// The initial backoff after a failed step. The backoff doubles after each failure, up to the
 /// maximum or a fraction of the interval, whichever is lower.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ const LATE_UPLOAD_MAX: Duration = Duration::from_secs(10);
 /// The minimum pause between two steps.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// The error of a run. Every failed run is retried.
+/// The error of a step. A failed step is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// An error from Redis.
@@ -61,7 +61,7 @@ pub enum PublishError {
     S3(#[from] S3Error),
 }
 
-/// The outcome of a run that did not fail.
+/// The outcome of a step that did not fail.
 enum Outcome {
     Published,
     /// This instance may no longer be the leader, or a newer snapshot exists.
@@ -99,7 +99,7 @@ pub struct SnapshotPublisher {
     unannounced: Option<Timestamp>,
     /// An upload that timed out.
     pending_upload: Option<PendingUpload>,
-    /// The backoff after a failed run.
+    /// The backoff after a failed step.
     backoff: Option<Backoff>,
     redis_outages: OutageLog,
     draining: CancellationToken,
@@ -115,7 +115,7 @@ struct PendingUpload {
 struct Backoff {
     until: Instant,
     duration: Duration,
-    /// The error of the failed run.
+    /// The error of the failed step.
     reason: String,
 }
 
@@ -244,7 +244,7 @@ impl SnapshotPublisher {
         result
     }
 
-    /// Records the outcome of a run and returns the pause before the next step.
+    /// Records the outcome of a step and returns the pause before the next one.
     fn record_outcome(
         &mut self,
         outcome: &Outcome,
@@ -274,7 +274,7 @@ impl SnapshotPublisher {
         pause
     }
 
-    /// Records a failed run and returns the pause before the next step. Unless Redis failed or an
+    /// Records a failed step and returns the pause before the next one. Unless Redis failed or an
     /// upload timed out, releases the lease, so that another instance can publish during the
     /// backoff.
     async fn back_off(&mut self, error: PublishError, leadership: &mut Leadership) -> Duration {

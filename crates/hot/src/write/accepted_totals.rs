@@ -1,10 +1,10 @@
 //! The totals of accepted items that this process has received from Redis.
 //!
-//! For each stream, Redis counts the items accepted in the current epoch and returns the total
-//! whenever a write accepts items. When Redis loses its data, Redis also loses the total, and a new
-//! epoch begins. Redis executes writes one at a time, so the greatest total that any process has
-//! received includes every write that Redis executed before it returned this total. Only writes
-//! whose outcome is unknown can be missing from this total.
+//! For each stream, Redis counts the items accepted in the current epoch and returns the total in
+//! the reply to every write whose items it accepts. When Redis loses its data, Redis also loses the
+//! total, and a new epoch begins. Redis executes writes one at a time, so the greatest total that
+//! any process has received includes every write that Redis executed before it returned this total.
+//! Only writes whose outcome is unknown can be missing from this total.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +82,8 @@ struct EpochEnd {
     observed_at: Instant,
 }
 
-/// A write in flight. If it is dropped without a reply, the outcome of the write is unknown.
+/// A write in flight. If this value is dropped before the outcome is recorded, the outcome counts as
+/// unknown.
 #[must_use]
 pub(crate) struct PendingWrite {
     totals: AcceptedTotals,
