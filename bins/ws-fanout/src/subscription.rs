@@ -189,9 +189,8 @@ impl Subscription {
         self.check_hosts()
     }
 
-    /// Removes names. Ignores names that the subscription does not contain. A set that becomes
-    /// empty does not revert to its default. After an error, the subscription may be partially
-    /// changed and must be discarded.
+    /// Removes names, and ignores unknown names. A set that becomes empty does not revert to its
+    /// default. After an error, the subscription may be partially changed and must be discarded.
     pub(crate) fn unsubscribe(
         &mut self,
         request: SubscriptionRequest,
@@ -364,16 +363,16 @@ impl TryFrom<SubscriptionRequest> for CheckedNames {
             all_channels,
             channels: channels.map_err(|rule| invalid(SubscriptionField::Channels, rule))?,
             feeds: feeds.map_err(|rule| invalid(SubscriptionField::Feeds, rule))?,
-            videos: videos
-                .ok_or(invalid(SubscriptionField::Videos, "must have 1 to 128 characters each"))?,
+            videos: videos.map_err(|rule| invalid(SubscriptionField::Videos, rule))?,
             hosts: hosts.map_err(|rule| invalid(SubscriptionField::Hosts, rule))?,
         })
     }
 }
 
-fn check_video_ids(ids: Vec<String>) -> Option<BTreeSet<String>> {
+fn check_video_ids(ids: Vec<String>) -> Result<BTreeSet<String>, &'static str> {
     let is_valid = |id: &String| (1..=VIDEO_CHARS_MAX).contains(&id.chars().count());
-    ids.into_iter().map(|id| is_valid(&id).then_some(id)).collect()
+    let rule = "must contain only IDs of 1 to 128 characters";
+    ids.into_iter().map(|id| is_valid(&id).then_some(id).ok_or(rule)).collect()
 }
 
 #[cfg(test)]

@@ -274,8 +274,8 @@ export class Client {
   }
 
   /**
-   * Sends a ping once no frame has arrived for the ping interval. Scripts cannot observe
-   * protocol-level pings.
+   * Sends a `ping` frame when no frame has arrived for the ping interval, because scripts cannot
+   * observe WebSocket pings.
    * @param {Connection} connection
    */
   #watchSilence(connection) {

@@ -101,7 +101,7 @@ impl Messages<'_> {
     /// Stores a batch of one entry. If Postgres rejects the entry, returns
     /// [`EntryOutcome::Rejected`], not an error.
     ///
-    /// Complexity: the same as for [`store_batch`](Self::store_batch).
+    /// Complexity: O(b log m), as for [`store_batch`](Self::store_batch).
     pub async fn try_store_batch(
         self,
         batch: &MessageBatch<'_>,

@@ -196,7 +196,7 @@ impl Plays<'_> {
     /// Counts a batch of one entry. If Postgres rejects the entry, returns
     /// [`EntryOutcome::Rejected`], not an error.
     ///
-    /// Complexity: the same as for [`count_batch`](Self::count_batch).
+    /// Complexity: O(p log v + c), as for [`count_batch`](Self::count_batch).
     pub async fn try_count_batch(
         self,
         batch: &PlaysBatch<'_>,

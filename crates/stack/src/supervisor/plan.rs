@@ -21,8 +21,9 @@ use crate::topology::instance::{Instance, ProcessKind};
 use crate::topology::ports::{PortKind, Ports};
 use crate::topology::service::{LocalService as _, Service};
 
-/// The default shutdown timeout of a service, and the additional time that a busy machine may need.
+/// The default shutdown timeout of a service.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
+/// The additional time that a busy machine may need.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
 /// The configuration of each process.
@@ -178,7 +179,7 @@ fn stop_policy(shutdown_timeout: Option<&String>) -> StopPolicy {
     }
 }
 
-/// Returns the address for a service to listen on: the loopback addresses of IPv4 and IPv6.
+/// Returns the listen address of a service, which stands for the IPv4 and IPv6 loopback addresses.
 fn loopback(port: u16) -> String {
     format!("localhost:{port}")
 }
@@ -208,7 +209,7 @@ fn environment(
         set("DATABASE_URL", addresses.database_url.clone());
     }
     if service.uses_s3() {
-        // The stack sets the credentials, so the SDK must not query the instance metadata service.
+        // Services of a local stack do not use the credentials of a cloud instance.
         set("AWS_EC2_METADATA_DISABLED", "true".to_owned());
     }
     if let Some(s3) = addresses.s3.as_ref().filter(|_| service.uses_s3()) {

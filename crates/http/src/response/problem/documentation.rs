@@ -53,8 +53,8 @@ fn explain(code: Code) -> &'static str {
         Code::InvalidField => {
             "A field, parameter or header is missing, is unknown or violates its rule, or the request \
              target contains a character that must be percent-encoded. For example, <code>data</code> \
-             must not contain U+0000, a lone surrogate, a number that overflows a double, or more than \
-             64 levels of nesting. <code>errors</code> lists each field with its rule; in a batch, the \
+             is invalid if it contains U+0000, a lone surrogate, a number that overflows a double, or more \
+             than 64 levels of nesting. <code>errors</code> lists each field with its rule; in a batch, the \
              field is prefixed with the index of the item, as in <code>[3].text</code>."
         }
         Code::InvalidCursor => {
