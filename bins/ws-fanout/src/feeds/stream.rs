@@ -28,8 +28,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The state keys are read on every 20th poll, that is, about every 5 seconds.
 const POLLS_PER_STATE_READ: u64 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of polls that detect a loss before the next publication arrives. If more polls
-/// detect a loss, the follower resubscribes.
+/// Maximum number of polls that may detect a loss without a publication arriving in between. If more
+/// polls detect a loss, the follower resubscribes.
 const SILENT_POLLS_MAX: u32 = 8;
 /// A batch that has reached this size accepts no more publications.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -270,7 +270,7 @@ impl StreamFollower {
         self.read_up_to(&newest).await
     }
 
-    /// Returns whether the stream still contains an entry. Always returns true for the start of the
+    /// Returns whether the stream still contains `entry`. Always returns true for the start of the
     /// stream.
     async fn has_entry(&self, entry: EntryId) -> Result<bool, HotError> {
         Ok(entry == EntryId::START || self.hot.message_stream().has_entry(entry).await?)
@@ -301,8 +301,8 @@ impl StreamFollower {
         info!(epoch = &*newest.epoch, "Redis lost data; continuing in a new epoch");
         let missed = self.was_interrupted.then_some(ResumeFailure::DataLost);
         let mut from = Position { entry: at.entry, ..newest.clone() };
-        // Entry IDs normally increase across epochs, so that all new entries follow the old
-        // position. If the clock was set back, new entries can also precede the old position.
+        // Entry IDs normally increase across epochs, so all new entries follow the old position. If
+        // the clock was set back, new entries can also precede the old position.
         if newest.entry < at.entry {
             from.entry = self.find_entry_before_epoch(&newest).await?;
         }

@@ -26,7 +26,7 @@ use super::sqlstate::{LastSqlState, SqlStateStream};
 
 const PORT: u16 = 5432;
 /// The idle time before the kernel sends keepalive probes, unless the URL sets a time other than
-/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop a connection that is idle for less than
+/// [`CLIENT_KEEP_ALIVE_IDLE`]. Many firewalls drop idle connections sooner than
 /// [`CLIENT_KEEP_ALIVE_IDLE`].
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 /// The default idle time of the client library.
@@ -62,7 +62,7 @@ impl Session {
     }
 }
 
-/// A failure to open a session, such as `password authentication failed for user "me" (SQLSTATE
+/// A failure to connect to Postgres, such as `password authentication failed for user "me" (SQLSTATE
 /// 28P01)`. Contains no secrets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -227,7 +227,7 @@ fn set_options(stream: &TcpStream, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks that the session is read-write or read-only, if the URL requests either.
+/// Checks that the session has the access mode (read-write or read-only) that the URL requests.
 async fn check_target(client: &Client, target: TargetSessionAttrs) -> Result<(), ConnectError> {
     let expected = match target {
         TargetSessionAttrs::ReadWrite => "off",

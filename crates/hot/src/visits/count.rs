@@ -39,7 +39,7 @@ type PageCounts = HashMap<String, u64>;
 /// The stored visits to a host at one point in time.
 struct StoredVisits {
     at: Timestamp,
-    /// The lowest class of visitors that is counted.
+    /// The lowest sampling class (`ShortHash::class`) whose visitors are counted.
     counted: u32,
     /// The number of pages with a name.
     names: usize,
@@ -55,15 +55,15 @@ impl Visits<'_> {
     /// stored visits and p pages.
     ///
     /// A visitor counts once per page and once per host. If the sample is `exact`, all visitors are
-    /// counted. Otherwise, only the visitors of some class c or a higher class are counted. Each
-    /// counted visitor represents 2^c visitors, and the numbers are unbiased estimates. With m
-    /// counted visitors, the relative standard error is sqrt((1 - 2^-c) / m), which is less than
-    /// 1 / sqrt(m). If each visitor to a host visits only one page, m is usually between a quarter
-    /// of `visits.exact_max` and `visits.exact_max`. For a maximum of 100,000, 1 / sqrt(m) is then
-    /// 0.3 to 0.6 %. Whether a visitor is counted depends only on c and the visitor's hash. While c
-    /// stays the same, successive samples therefore count the same visitors, and the changes
-    /// between samples are as accurate as the numbers (P. Flajolet, "On adaptive sampling",
-    /// Computing 43, 1990).
+    /// counted. Otherwise, only the visitors of some sampling class c or a higher class are
+    /// counted. Each counted visitor represents 2^c visitors, and the numbers are unbiased
+    /// estimates. With m counted visitors, the relative standard error is sqrt((1 - 2^-c) / m),
+    /// which is less than 1 / sqrt(m). If each visitor to a host visits only one page, m is usually
+    /// between a quarter of `visits.exact_max` and `visits.exact_max`. For a maximum of 100,000,
+    /// 1 / sqrt(m) is then 0.3% to 0.6%. Whether a visitor is counted depends only on c and the
+    /// visitor's hash. While c stays the same, a change between two samples therefore comes only
+    /// from visitors who arrived or left, not from another selection of visitors (P. Flajolet, "On
+    /// adaptive sampling", Computing 43, 1990).
     ///
     /// The estimate for a host is at most about 2^12 times `visits.exact_max`.
     pub async fn count_visitors(

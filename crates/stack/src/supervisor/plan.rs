@@ -62,7 +62,7 @@ fn external_s3(endpoint: &str, spec: &Spec) -> S3Address {
     name_object(address, spec)
 }
 
-/// Sets the bucket and the key as the services do. `MAYFLY_STATS__*` overrides `MESSY_*`.
+/// Determines the bucket and the key from the same settings as the services. `MAYFLY_STATS__*` overrides `MESSY_*`.
 fn name_object(default: S3Address, spec: &Spec) -> S3Address {
     let value = |setting: &str, alias: &str, default: String| {
         let alias = spec.s3_env.get(alias).filter(|value| !value.is_empty());
@@ -179,7 +179,8 @@ fn stop_policy(shutdown_timeout: Option<&String>) -> StopPolicy {
     }
 }
 
-/// Returns the listen address of a service, which stands for the IPv4 and IPv6 loopback addresses.
+/// Returns the listen address of a service. `localhost` makes the service listen on the loopback
+/// addresses of IPv4 and IPv6.
 fn loopback(port: u16) -> String {
     format!("localhost:{port}")
 }

@@ -77,7 +77,7 @@ async fn estimate_of_ten_times_the_maximum_is_within_five_percent() {
     assert!(!sample.exact && (1_000..=2_000).contains(&stored(&test).await));
     assert!(sample.visitors.abs_diff(20_000) < 1_000, "{}", sample.visitors);
     assert_eq!(sample.pages.len(), 20);
-    // Each page has 50 to 100 counted visitors, so the standard error is about 10 %.
+    // Each page has 50 to 100 counted visitors, so the standard error is about 10%.
     for page in sample.pages {
         assert!((600..=1_400).contains(&page.visitors), "{page:?}");
     }

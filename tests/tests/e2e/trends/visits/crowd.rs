@@ -79,7 +79,7 @@ async fn get(world: &World, path: &str) -> Value {
 }
 
 fn is_near(actual: u64, expected: u64) -> bool {
-    // A tolerance of 2 %, but at least one.
+    // A tolerance of 2%, but at least one.
     actual.abs_diff(expected) <= (expected / 50).max(1)
 }
 

@@ -95,7 +95,7 @@ async fn estimated_count_is_published_as_not_exact() {
     send(&world, &visits).await;
     let trend = wait_for_trend(&world, host, |trend| trend["exact"] == false).await;
     let visitors = trend["visitors"].as_u64().expect("a number");
-    // At least 50 visitors are sampled, so the standard error is at most 14 %.
+    // At least 50 visitors are sampled, so the standard error is at most 14%.
     assert!((500..=1_500).contains(&visitors), "{trend}");
     assert!(count_stored(&world, host).await <= 100);
 }
