@@ -6,7 +6,7 @@ use mayfly_runtime::settings::Rate;
 
 use crate::client_identity::ClientIdentity;
 
-/// The rate limit for items of one kind, which applies to each client separately.
+/// A rate limit for one kind of item. The limit applies to each client separately.
 pub struct RateLimits {
     /// `messages`, `plays` or `visits`.
     kind: &'static str,

@@ -153,7 +153,7 @@ impl Stores {
         mut trends: TrendSnapshot,
         window: Window,
     ) -> Result<TrendSnapshot, FetchError> {
-        // The snapshot already contains the comparison with the previous sample.
+        // The snapshot already contains the comparison for the five-second window.
         if window != Window::FiveSeconds {
             let length = window.duration();
             let before = trends.sampled_at.minus(length);

@@ -1,7 +1,7 @@
 //! Lists the pages of a host that have more visitors than before, for callers with an API key.
 //!
-//! The status of a key is cached for half a second, so that a revoked key is usually rejected
-//! everywhere within a second.
+//! The status of a key is cached for half a second, so that all processes usually reject a
+//! revoked key within a second.
 //!
 //! With the source `visits`, an answer is cached for one second. With the source `chartbeat`, a
 //! fresh answer is cached until a newer one can exist, and the answer for a busy host is refreshed
@@ -34,7 +34,7 @@ const CREDENTIAL_CHECKS_MAX: usize = 100;
 const REFRESH_AHEAD: Duration = Duration::from_millis(600);
 /// How much longer the old answer is served during a refresh: about the duration of a call.
 const REFRESH_EXTENSION: Duration = Duration::from_secs(1);
-/// How long an answer that is based on the visits that Mayfly accepts is cached.
+/// How long an answer is cached with the source `visits`.
 const VISITS_TTL: Duration = Duration::from_secs(1);
 
 /// Queries for pages with more visitors than before. Each HTTP thread has its own instance.

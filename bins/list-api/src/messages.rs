@@ -95,7 +95,7 @@ impl MessageQueries {
         json: Option<&[u8]>,
         caller: &Caller,
     ) -> Result<(), Problem> {
-        // This has no effect if the message was taken in the meantime or has expired.
+        // The deletion has no effect if the message was taken in the meantime or has expired.
         self.hot.messages().delete(id, username, json, &origin(caller)).await?;
         Ok(())
     }

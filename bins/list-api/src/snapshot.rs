@@ -183,8 +183,8 @@ impl UrlSigner {
         if Instant::now() < self.check_at {
             return false;
         }
-        // While there is no snapshot, the error that a read returns depends on the permission to
-        // list the bucket.
+        // While there is no snapshot, a read is inconclusive, because its error depends on the
+        // permission to list the bucket.
         let is_published = url.is_published(&self.hot).await.unwrap_or(false);
         let result =
             if is_published { self.s3.check_readable().await } else { self.s3.check().await };

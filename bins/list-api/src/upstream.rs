@@ -201,8 +201,8 @@ pub async fn fetch_increases(
 /// new answer. If a request by another process has already led to a newer answer, returns that
 /// answer.
 ///
-/// Returns `None` if there is no new answer in time. The first request after the cached answer
-/// expires then fetches as usual.
+/// Returns `None` if there is no new answer in time. In that case, the first request after the
+/// cached answer expires fetches a new answer.
 pub async fn refresh_increases(
     hot: HotStore,
     credential: HostCredential<String>,

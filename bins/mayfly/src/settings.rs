@@ -1,5 +1,5 @@
-//! The configuration of the commands: the configuration of the services, with the addresses of the
-//! local stack while it runs.
+//! The configuration of the commands. The commands use the configuration of the services and, while
+//! the local stack runs, the addresses of the stack.
 
 use anyhow::{Result, ensure};
 use mayfly_runtime::Settings;

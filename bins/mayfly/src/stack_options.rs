@@ -19,7 +19,7 @@ const SERVER_VARIABLES: [&str; 3] = ["REDIS_URL", "DATABASE_URL", "S3_ENDPOINT"]
 const DEFAULT_PORT_BASE: u16 = 8080;
 
 impl StackOptions {
-    /// Returns the options of `mayfly up` without arguments, which come from the environment.
+    /// Returns the options that `mayfly up` reads from the environment if it has no arguments.
     pub(crate) fn from_environment() -> Result<Self> {
         let line = CommandLine::try_parse_from(["mayfly", "up"]);
         match line.map(|line| line.command) {

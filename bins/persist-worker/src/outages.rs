@@ -17,7 +17,7 @@ pub struct WorkerOutages {
     pub claim: OutageLog,
     /// Failures to store or acknowledge entries.
     pub process: OutageLog,
-    /// Failures to send heartbeats or report wait times, which are not retried.
+    /// Failures to send heartbeats or report wait times. The workers do not retry these operations.
     pub report: OutageLog,
     /// The limit on log lines about rejected batches, rejected entries, and new dead letters.
     pub rejections: Arc<LogBudget>,

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use mayfly_runtime::settings;
 
-/// Returns the number of workers that store messages concurrently. If a rate limit is set, there is
-/// only one, because each worker would apply the limit separately.
+/// Returns the number of workers that store messages concurrently. Returns 1 if a rate limit is
+/// set, because each worker would apply the limit separately.
 pub fn writer_count(settings: &settings::PersistSettings) -> usize {
     if settings.rows_per_second_max.is_some() { 1 } else { settings.writers }
 }

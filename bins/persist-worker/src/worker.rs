@@ -61,7 +61,7 @@ pub struct Worker<H> {
     outages: WorkerOutages,
     /// The time of the next attempt to claim abandoned entries.
     claim_at: Instant,
-    /// The earliest time of the next read. The delay makes batches larger.
+    /// The earliest time of the next read. A pause between reads makes batches larger.
     read_at: Instant,
 }
 
@@ -162,7 +162,7 @@ impl<H: StreamHandler> Worker<H> {
     }
 
     /// Acknowledges the entries of a batch that were deleted from the stream, and returns the
-    /// others.
+    /// remaining entries.
     async fn ack_missing(&self, read: ReadBatch) -> Result<Vec<Delivery>, ShuttingDown> {
         self.processor.ack_missing(&read.deleted).await?;
         Ok(read.deliveries)

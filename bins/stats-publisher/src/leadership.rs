@@ -40,7 +40,7 @@ pub trait LeaderJob {
     }
 }
 
-/// The leadership of one job: a lease that is renewed when its renewal is due.
+/// The leadership of one job, which is based on a lease in Redis.
 pub struct Leadership {
     job: &'static str,
     lease: Lease,

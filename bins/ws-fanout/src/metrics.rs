@@ -89,7 +89,7 @@ const FEED_NAMES: [&str; Feed::ALL.len()] = {
 
 /// The expected close codes: registered codes (<https://www.iana.org/assignments/websocket>) and
 /// the application-specific codes, which start at 4000.
-/// `other` stands for every code from a client except 1000 and 1001.
+/// `other` counts every code that a client sends, except 1000 and 1001.
 const CLOSE_CODES: [&str; 15] = [
     "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
     "4501", "4504", "other",

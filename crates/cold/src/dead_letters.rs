@@ -27,7 +27,7 @@ pub struct DeadLetters<'a> {
 pub struct DeadLetter {
     /// The name of the stream.
     pub stream: &'static str,
-    /// The epoch in which the entry was accepted.
+    /// The epoch in which the entry was accepted. A new epoch begins after Redis has lost data.
     pub epoch: String,
     /// The ID of the entry in the stream.
     pub entry_id: String,
@@ -51,7 +51,7 @@ pub struct DeadLetter {
 
 /// Locks two rows. Transactions that store or expire messages also lock the row in
 /// `message_sequence`, and transactions that count plays also lock the row in `play_totals`.
-/// Transactions that insert dead letters are therefore serialized with both.
+/// Transactions that insert dead letters are therefore serialized with both kinds.
 const LOCKS: [&str; 2] =
     ["SELECT last FROM message_sequence FOR UPDATE", "SELECT FROM play_totals FOR UPDATE"];
 

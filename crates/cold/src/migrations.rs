@@ -27,12 +27,12 @@ pub enum MigrationError {
     #[error("Postgres is not suitable: {0}")]
     Unsuitable(String),
     /// A statement before the first migration failed: the check of the server, the acquisition of
-    /// the advisory lock, or the removal of an incomplete index.
+    /// the advisory lock, or the removal of an invalid index.
     #[error("the migrations could not be prepared: {0}")]
     Prepare(#[from] diesel::result::Error),
-    /// A migration failed, or the pending migrations could not be determined. If a migration
-    /// failed, either its changes were rolled back, or the next run continues where this run
-    /// stopped. The earlier migrations remain applied.
+    /// A migration could not be applied or reverted, or the pending migrations could not be
+    /// determined. If a migration could not be applied, either its changes were rolled back, or the
+    /// next run continues where this run stopped. The earlier migrations remain applied.
     #[error("a migration failed: {0}")]
     Run(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -42,12 +42,12 @@ pub enum MigrationError {
 pub enum Step<'a> {
     /// The run is waiting for a concurrent run to finish.
     Waiting,
-    /// The run is applying the migration with this name, which may take a while if there are many
+    /// The run is applying the migration with this name. This can take a while if a table has many
     /// rows.
     Applying(&'a str),
 }
 
-/// Drops incomplete indexes, applies all pending migrations, and returns the applied versions.
+/// Drops invalid indexes, applies all pending migrations, and returns the applied versions.
 /// Reports each step to `report`. Idempotent. Concurrent runs apply each migration once.
 pub async fn run(
     database_url: &SecretString,

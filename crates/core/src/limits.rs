@@ -35,7 +35,8 @@ pub const VIDEO_ID_CHARS_MAX: usize = 128;
 pub const PLAY_ID_CHARS_MAX: usize = 128;
 /// Maximum number of plays in a request.
 pub const PLAYS_MAX: usize = 1_000;
-/// Time after a report of a play during which a report with the same play ID is not counted.
+/// Time after a report of a play during which another report with the same video ID and play ID is
+/// not counted.
 pub const PLAY_ID_RETENTION: Duration = Duration::from_secs(24 * 3_600);
 /// Play counts below this value are published without delay; other counts are published at most
 /// once per `plays.interval`.

@@ -7,7 +7,8 @@ use mayfly_core::Channel;
 
 const PATH: &str = "/v1/live";
 
-/// The supported schemes. The client runs next to the services and does not support TLS.
+/// The supported schemes. The client does not support TLS, because it connects to ws-fanout
+/// directly.
 const SCHEMES: [&str; 2] = ["http://", "ws://"];
 const TLS_SCHEMES: [&str; 2] = ["https://", "wss://"];
 

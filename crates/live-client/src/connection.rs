@@ -17,9 +17,11 @@ use crate::disconnect::Disconnect;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time limit for sending the reply to a Close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bounds on the duration of silence after which the client sends a ping. They limit the ping
-/// interval that the server announces.
+/// The minimum duration of silence after which the client sends a ping, even if the server
+/// announces a shorter ping interval.
 const SILENCE_MIN: Duration = Duration::from_millis(100);
+/// The maximum duration of silence after which the client sends a ping, even if the server
+/// announces a longer ping interval.
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 const PING: &str = r#"{"type":"ping"}"#;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::terminal::escape;
 
-/// The maximum delay after the first failure. The maximum doubles with each further failure, up to
-/// [`DELAY_MAX`].
+/// The maximum backoff after the first failure. The maximum doubles with each further failure, up
+/// to [`DELAY_MAX`].
 const DELAY_MIN: Duration = Duration::from_millis(500);
+/// The maximum backoff after any number of failures.
 const DELAY_MAX: Duration = Duration::from_secs(30);
 
 /// The upper limit for a delay that a server requests.

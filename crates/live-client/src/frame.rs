@@ -22,7 +22,7 @@ pub struct Frame<'a> {
     /// In a `hello` frame, `true` if the server resumes from the client's position, and `false` if
     /// the client may have missed messages. Otherwise, `None`.
     pub resumed: Option<bool>,
-    /// In a `hello` frame, the reason if the client may have missed messages.
+    /// In a `hello` frame, the reason why the client may have missed messages.
     #[serde(borrow)]
     pub reason: Option<Cow<'a, str>>,
     /// In a `hello` frame, the server's ping interval, in milliseconds.

@@ -17,7 +17,7 @@ use crate::{
     schema::{AnySchema, pattern},
 };
 
-/// The API that supports an operation.
+/// The APIs that support an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     Ingest,

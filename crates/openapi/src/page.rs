@@ -54,7 +54,7 @@ fn list_fragments(document: &str) -> Vec<(String, String)> {
     fragments.collect()
 }
 
-/// Returns the Swagger UI file that has the file name in `path`.
+/// Returns the Swagger UI file that the last segment of `path` names.
 fn swagger_file(path: &'static str, content_type: &'static str) -> StaticFile {
     StaticFile::new(path, content_type, load_swagger(path.rsplit('/').next().unwrap_or_default()))
 }
@@ -68,7 +68,7 @@ fn load_swagger(name: &str) -> Bytes {
 }
 
 /// Returns the script of Swagger UI with a fix. Version 5.17 reads the servers of an operation
-/// under a misspelled name, so it would send every request to the origin of the page.
+/// under a misspelled name, so Swagger UI would send every request to the origin of the page.
 fn swagger_script() -> Bytes {
     let script = load_swagger("swagger-ui-bundle.js");
     String::from_utf8_lossy(&script).replace(r#"get("severs")"#, r#"get("servers")"#).into()

@@ -17,7 +17,7 @@ use utoipa::{
 /// A schema or a reference to one.
 pub(crate) type AnySchema = RefOr<Schema>;
 
-/// Text without control characters, as defined by `char::is_control`.
+/// A pattern for text without control characters, as defined by `char::is_control`.
 const NO_CONTROL: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 
 /// Returns the schema of a type and the schemas that it refers to, with their names.

@@ -51,7 +51,7 @@ fn document_has_the_paths_and_methods_of_the_routes() {
 }
 
 #[test]
-fn operation_names_the_service_that_the_route_names() {
+fn first_server_of_an_operation_matches_the_route() {
     let document = build("https://in.example.org", "https://out.example.org");
     for (path, method, operation) in operations(&document) {
         let route = ROUTES.iter().find(|route| route.path == path).expect("the path is a route");

@@ -11,7 +11,8 @@ use crate::{outage_log::REPEAT_INTERVAL, redact, ticker};
 /// The interval before the first summary of failures of one kind. The interval doubles with each
 /// summary, up to [`REPEAT_INTERVAL`].
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// The maximum number of requests that one line names. Log collectors can split longer lines.
+/// The maximum number of requests that one line names, because some log collectors split very long
+/// lines.
 const NAMED_MAX: usize = 100;
 
 /// A request that failed because of the service or its dependencies.
@@ -41,14 +42,14 @@ pub struct FailedRequest<'a> {
 /// the same pair are summarized, and each is also logged at `debug`. The interval between
 /// summaries starts at 1 s and doubles up to 1 minute, so the number of summaries does not depend
 /// on the number of requests. A summary contains the number of failures, one cause, and the request
-/// IDs and trace contexts of up to [`NAMED_MAX`] requests. If a minute passes after a line without
-/// further failures, the next failure is again logged immediately.
+/// IDs and trace contexts of up to [`NAMED_MAX`] requests. If no further failure occurs within a
+/// minute after a line, the next failure is again logged immediately.
 #[derive(Clone, Debug, Default)]
 pub struct FailureLog {
     failures: Arc<Mutex<HashMap<Kind, Failures>>>,
 }
 
-/// A route and a code.
+/// The kind of a failure: the route and the problem code.
 type Kind = (&'static str, &'static str);
 
 /// The failures of one kind since the last line.
@@ -134,7 +135,7 @@ impl FailureLog {
 
     /// Returns the failures to log and resets their counts. Unless `all` is set, returns only
     /// failures of the kinds for which the interval has elapsed. Removes a kind if a minute has
-    /// passed since its last line without further failures.
+    /// passed since its last line and no further failure has occurred.
     fn take_due(&self, now: Instant, all: bool) -> Vec<(Kind, Failures)> {
         let mut due = Vec::new();
         self.failures.lock().retain(|&kind, failures| {
@@ -153,7 +154,7 @@ impl FailureLog {
 }
 
 impl Failures {
-    /// Starts counting after a line.
+    /// Creates an empty count of the failures after a line.
     fn start(logged_at: Instant, interval: Duration) -> Self {
         Self {
             logged_at,

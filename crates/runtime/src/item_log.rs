@@ -1,4 +1,4 @@
-//! Isolates failing items, so that one failing item does not prevent a task from processing the
+//! Isolation of failing items, so that one failing item does not prevent a task from processing the
 //! other items.
 
 use std::{collections::HashMap, fmt::Display, time::Duration};
@@ -40,11 +40,11 @@ impl ItemLog {
         }
     }
 
-    /// Records the result for an item. Returns `None` if the item failed with an error that
-    /// concerns only this item. The caller then skips the item.
+    /// Records the result for an item. Returns `None` if the item failed and `concerns_item`
+    /// returns `true` for the error. The caller then skips the item.
     ///
     /// # Errors
-    /// The error of the item, if it concerns all items. This failure is not recorded.
+    /// Any other error, which concerns all items. This failure is not recorded.
     pub fn isolate<T, E: Display>(
         &self,
         item: impl Display,

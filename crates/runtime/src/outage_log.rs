@@ -72,7 +72,7 @@ impl OutageLog {
         Self { inner: Arc::new(SharedLog { task, is_failing, state }) }
     }
 
-    /// Records the result of a run. Connection strings in the error are redacted.
+    /// Records the result of one run of the task. Connection strings in the error are redacted.
     pub fn record<T, E: Display>(&self, result: &Result<T, E>) {
         match result {
             Ok(_) => self.record_success(),

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Service {
     /// Accepts writes.
     IngestApi,
-    /// Serves reads and takes.
+    /// Serves reads and takes. A take reads an inbox and expires its messages in one step.
     ListApi,
     /// Stores accepted entries in Postgres.
     PersistWorker,

@@ -16,12 +16,12 @@ use crate::{
     settings::{LogFormat, LogSettings},
 };
 
-/// The levels of libraries if the operator configures only a level. At more verbose levels, some
-/// libraries log bodies. If S3 credentials are missing, `aws_config` logs a warning on each lookup,
-/// although the health of the S3 component already reports the problem.
+/// The log levels of libraries if the operator configures only a level. At more verbose levels,
+/// some libraries log bodies. If S3 credentials are missing, `aws_config` logs a warning on each
+/// lookup, although the health of the S3 component already reports the problem.
 const LIBRARY_DIRECTIVES: &str = "warn,aws_config=error";
-/// Suppresses the errors that the HTTP library logs for malformed requests, because only the client
-/// can fix such a request.
+/// The directive that suppresses the errors that the HTTP library logs for malformed requests. Only
+/// the client can fix a malformed request.
 const CLIENT_ERRORS_OFF: &str = "actix_http=off";
 
 /// Returns the filter directives for a level. If `level` already consists of directives, adds only

@@ -20,7 +20,7 @@ use crate::{
 /// The lifetime of a presigned URL, unless the credentials expire earlier.
 pub const URL_LIFETIME: Duration = Duration::from_secs(300);
 
-/// A call to S3.
+/// The future that a method of [`SnapshotStore`] returns.
 ///
 /// The future is boxed so that only this crate compiles the SDK's generic code. If the methods were
 /// `async fn`, each crate that awaits them would compile the code again.
@@ -187,7 +187,8 @@ impl SnapshotStore {
 /// Codes that mean that the bucket exists or that another process is creating it.
 const CREATED_CONCURRENTLY: [&str; 3] =
     ["BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"];
-/// Codes for a missing object. S3 returns these codes only after it has accepted the credentials.
+/// Codes for a missing object or bucket. S3 returns these codes only after it has accepted the
+/// credentials.
 const MISSING: [&str; 2] = ["NoSuchKey", "NoSuchBucket"];
 /// Other codes that S3 returns only after it has accepted the credentials.
 const AUTHENTICATED: [&str; 2] = ["AccessDenied", "InvalidRange"];

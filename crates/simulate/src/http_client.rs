@@ -288,7 +288,7 @@ mod tests {
         client.post_idempotent("/", json.clone()).await.expect("the retry succeeds");
         let error = client.send("/", Some(json)).await.expect_err("no response");
         assert!(matches!(error, RequestError::NoResponse(_)), "{error:?}");
-        let keys = server.await.expect("it does not panic");
+        let keys = server.await.expect("the server does not panic");
         assert!(keys[0].is_some() && keys[0] == keys[1] && keys[2].is_none(), "{keys:?}");
     }
 }

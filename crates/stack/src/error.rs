@@ -36,7 +36,7 @@ pub enum StackError {
     #[error("cannot set up Postgres: {0}")]
     Postgres(String),
     /// The stack does not run this process, for example because the service is scaled to 0 or an
-    /// external server replaces the stack's own.
+    /// external server replaces the stack's own server.
     #[error("this stack does not run {0}")]
     NotManaged(ProcessKind),
     /// The stack is shutting down.

@@ -55,8 +55,8 @@ impl Dependency {
     }
 }
 
-/// Installs the programs in `dependencies` that are missing. None of them is left running as a
-/// system service.
+/// Installs the programs in `dependencies` that are missing. The installed programs do not run as
+/// system services.
 pub fn ensure_installed(dependencies: &[Dependency]) -> Result<(), StackError> {
     let missing: Vec<_> =
         dependencies.iter().copied().filter(|dependency| dependency.check().is_err()).collect();

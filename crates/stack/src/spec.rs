@@ -115,7 +115,7 @@ impl Spec {
 
     /// Describes a stack that consists only of Redis.
     pub fn redis_only(root: impl Into<PathBuf>) -> Self {
-        // No process uses this URL.
+        // A URL replaces the stack's own Postgres. No process uses this URL.
         Self { database_url: Some(String::new()), ..Self::servers_only(root) }
     }
 

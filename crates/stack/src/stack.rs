@@ -37,7 +37,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Creates a stack in which nothing runs yet.
+    /// Creates a stack that does not run any process yet.
     pub fn new(spec: &Spec) -> Result<Self, StackError> {
         let runtime = Builder::new_current_thread()
             .enable_all()

@@ -2,7 +2,7 @@
 
 /** The maximum delay of `setTimeout`. A timer with a longer delay would fire immediately. */
 export const TIMER_MAX_MS = 2 ** 31 - 1;
-/** A shorter sleep cannot be distinguished from network latency. */
+/** The minimum detected sleep. A shorter sleep cannot be distinguished from network latency. */
 const SLEEP_MIN_MS = 1000;
 
 /** A clock that ignores adjustments to the local clock once the server's time is known. */

@@ -6,7 +6,8 @@ const RULE = 'expected http(s):// or ws(s):// with a host, or a path on a page o
 
 /**
  * Returns the URL of the WebSocket. The query contains only `connect=frame`. The client sends
- * everything else in frames, which have no URL length limit and do not appear in access logs.
+ * everything else in frames, which are not subject to URL length limits and do not appear in access
+ * logs.
  * @param {string | { href: string } | null} [given]
  */
 export function parseUrl(given) {

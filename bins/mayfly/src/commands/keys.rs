@@ -16,9 +16,10 @@ use uuid::Uuid;
 use crate::command_line::{CreateKey, Keys};
 use crate::settings::load_settings;
 
-/// The marker at the start of every key, which secret scanners can recognize.
+/// The marker at the start of every key, so that secret scanners can recognize keys.
 const MARKER: &str = "mf_";
-/// The number of random characters after the marker, which contain about 190 bits of entropy.
+/// The number of random characters after the marker. Together, these characters have about 190 bits
+/// of entropy.
 const RANDOM_CHARS: usize = 32;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// The page size of `list`.

@@ -21,9 +21,9 @@ impl DedupPruner {
     /// Deletes the records of acknowledged entries and, if `prune_play_ids` is set, expired play
     /// IDs.
     ///
-    /// Postgres keeps the position up to which records were deleted. Therefore an entry up to this
-    /// position is not counted again if Redis loses its acknowledgment in a crash, or if a
-    /// suspended worker resumes and processes the entry.
+    /// Postgres stores the position up to which records were deleted, so an entry up to this
+    /// position is not counted again if Redis loses the acknowledgment of the entry in a crash, or
+    /// if a suspended worker resumes and processes the entry.
     pub async fn prune(&mut self, prune_play_ids: bool) -> anyhow::Result<()> {
         // The play IDs are pruned even if pruning the records fails.
         let pruned = self.prune_counted_entries().await;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 /// How long the monitor remembers a process that accepts items, counted from the last time that the
-/// monitor read the registration of the process. Redis keeps a registration equally long, but can
-/// lose it with its other data.
+/// monitor read the registration of the process. Redis keeps a registration for the same time, but
+/// can lose the registration together with other data.
 const WRITER_TTL: Duration = Duration::from_secs(5);
 /// The name used if items were accepted but no process is known, for example because a process of
 /// an earlier version, which does not register itself, accepted them.
@@ -74,8 +74,8 @@ impl LedgerMonitor {
     /// Reads the count in Postgres before the count in Redis, because Postgres counts only items
     /// that Redis has already accepted. If Redis then counts fewer items than Postgres, Redis was
     /// restored without its latest writes. Redis has also lost data if the entry that was the
-    /// newest at the last check is lost. The counts alone do not show this loss if at least as many
-    /// items as were lost have been accepted since.
+    /// newest at the last check is lost. The counts alone do not show this loss if Redis has since
+    /// accepted at least as many items as it lost.
     async fn check(&mut self, stream: Stream) -> anyhow::Result<()> {
         let before = self.hot.ledger().find_or_begin(stream).await?;
         let known = self.cold.ledger().find(&before.epoch, stream.name()).await?;

@@ -1,4 +1,4 @@
-//! Exports the number of lost items as a metric.
+//! Exports the number of lost items as a metric. An epoch ends when Redis loses data.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::metrics as names;
 /// How long a loss is exported after the end of its epoch.
 const EXPORTED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A gauge of the items that Redis lost in epochs that ended within the last day.
+/// A gauge for the number of items that Redis lost in epochs that ended within the last day.
 pub struct LossGauge {
     hot: HotStore,
     cold: ColdStore,
@@ -32,7 +32,7 @@ impl LossGauge {
             return Ok(());
         }
         let rows = self.cold.ledger().list(stream.name()).await?;
-        // Immediately after the end of an epoch, processes may not have reported yet.
+        // Reports about a recently ended epoch may still be missing.
         let ended = rows.iter().filter(|row| row.epoch != current.epoch && !row.is_recent());
         let exported = ended.filter(|row| row.ended_for.is_some_and(|one| one < EXPORTED_FOR));
         let lost = exported.map(|row| row.loss(self.queue_max)).fold(

@@ -13,7 +13,8 @@ const JOB: &str = "maintenance";
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The maximum number of consumer groups of other programs that are logged.
 const REPORTED_GROUPS_MAX: usize = 100;
-/// The maximum number of log lines per minute about deleted entries, and about discarded entries.
+/// The maximum number of log lines per minute about deleted entries. The same limit applies
+/// separately to log lines about discarded entries.
 const LINES_PER_MINUTE: u32 = 1;
 
 /// A cleaner that trims the streams, removes the consumers of workers that have exited, and repairs
@@ -27,9 +28,9 @@ pub struct StreamCleaner {
     cursor: String,
     /// The consumer groups of other programs that have already been logged, by stream.
     reported_groups: HashSet<(Stream, String)>,
-    /// The number of messages, not logged yet, whose entries were deleted by hand.
+    /// The number of messages to log because their entries were deleted by hand.
     deleted: u64,
-    /// The number of messages, not logged yet, whose entries were discarded by hand.
+    /// The number of messages to log because their entries were discarded by hand.
     discarded: u64,
     deleted_lines: LogBudget,
     discarded_lines: LogBudget,

@@ -14,8 +14,8 @@ const PAGE_COUNTS: u32 = 1_000;
 /// Copies all counts and their published values from Postgres to Redis, unless they have been
 /// copied since Redis started.
 ///
-/// Stops early if a new epoch begins or Redis restarts. The next call then starts over. Never
-/// decreases a count in Redis.
+/// Stops early if Redis restarts, or if a new epoch begins after Redis has lost data. The next call
+/// then starts over. Never decreases a count in Redis.
 pub async fn restore(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     let epoch = hot.ledger().find_or_begin(Stream::Plays).await?.epoch;
     let run = hot.plays().find_run_id().await?;

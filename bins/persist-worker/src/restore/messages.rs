@@ -1,8 +1,8 @@
 //! Restores the hot copies and inboxes of live messages after Redis has lost its data.
 //!
-//! Only messages older than the current epoch are restored, page by page, in ID order. Redis
-//! accepts a page only if it follows the last restored page, so that concurrent or interrupted
-//! workers restore each page once per pass.
+//! A loss of data begins a new epoch. Only messages older than the current epoch are restored, page
+//! by page, in ID order. Redis accepts a page only if the page follows the last restored page, so
+//! concurrent or interrupted workers restore each page once per pass.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! Publishes changed play counts: small counts almost immediately, large counts once per interval.
+//! Publishes changed play counts: small counts, which are less than
+//! [`IMMEDIATE_COUNTS_BELOW`](mayfly_core::limits::IMMEDIATE_COUNTS_BELOW), almost immediately, and
+//! large counts once per interval.
 //!
 //! Redis stores the set of changed counts. One atomic step removes counts from the set, records
-//! them as published and publishes them, so that a killed publisher neither repeats nor loses a
+//! them as published and publishes them, so a killed publisher neither repeats nor loses a
 //! publication.
 
 mod saver;

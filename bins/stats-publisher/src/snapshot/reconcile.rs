@@ -42,9 +42,9 @@ impl SnapshotPublisher {
     ///
     /// The object is missing if it was deleted, or if the configured bucket or key is new. An
     /// instance with a denied upload usually does not become the leader while another instance can
-    /// upload. Only this upload lets the instance detect that its permissions were restored. The
-    /// upload runs only if the next interval is so far away that no other instance is about to
-    /// upload.
+    /// upload. Only the upload by this function lets the instance detect that its permissions were
+    /// restored. The upload runs only if the next interval is so far away that no other instance is
+    /// about to upload.
     pub(super) async fn restore_object(
         &mut self,
         last: &AnnouncedSnapshot,

@@ -25,7 +25,7 @@ pub struct S3Health {
 #[derive(Default)]
 struct State {
     /// The error if the credentials were missing, or if S3 rejected a check. `None` after a
-    /// conclusive check without such an error, and after a successful upload.
+    /// conclusive check without an access error, and after a successful upload.
     access_error: Option<String>,
     /// The error and the time of the last denied upload. A check does not test the write
     /// permission.

@@ -1,8 +1,8 @@
 //! Trends: the leader samples the visitors to the pages of each host.
 //!
-//! [`visits`] counts the visitors that send heartbeats to Mayfly, and [`upstream`] calls an
-//! external service. Both pass their samples to [`TrendPublisher`], which compares the samples with
-//! earlier ones, publishes them, and queues them for storage.
+//! Depending on the configuration, [`visits`] counts the visitors that send heartbeats to Mayfly,
+//! or [`upstream`] calls an external service. [`TrendPublisher`] compares the samples with earlier
+//! samples, publishes them, and queues them for storage.
 
 mod context;
 mod history;
@@ -26,8 +26,8 @@ use crate::leadership::Leadership;
 
 /// The name of the lease.
 const JOB: &str = "rising";
-/// The lifetime of the lease. It is short, so that a standby takes over in time for the next
-/// sample: visits are sampled every five seconds.
+/// The lifetime of the lease. Visits are sampled every five seconds, so the lifetime is short
+/// enough for a standby to take over in time for the next sample.
 const LEASE_TTL: Duration = Duration::from_secs(1);
 
 /// The task that samples visitors and publishes trends.

@@ -43,7 +43,7 @@ impl TrendPublisher {
     ///
     /// # Errors
     /// Returns an error if Redis fails. The snapshot may still have been published, but is not
-    /// stored in Postgres. If it was published, the next sample is compared with it.
+    /// stored in Postgres. The next sample is compared with the snapshot if it was published.
     pub async fn publish(
         &mut self,
         lease: &Lease,

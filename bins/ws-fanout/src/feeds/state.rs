@@ -1,5 +1,5 @@
 //! Broadcasts the newest published states of the state feeds (`stats` and `pulse`). Also reads the
-//! states from their keys periodically, to recover states whose publication was lost or dropped.
+//! states from their keys, to recover states whose publication was lost or dropped.
 
 use std::{collections::HashMap, sync::Arc};
 

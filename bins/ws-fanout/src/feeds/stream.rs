@@ -28,8 +28,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The state keys are read on every 20th poll, that is, about every 5 seconds.
 const POLLS_PER_STATE_READ: u64 = 20;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of polls that may detect a loss without a publication arriving in between. If more
-/// polls detect a loss, the follower resubscribes.
+/// Maximum number of polls that may detect a loss without a publication arriving in between. If
+/// more polls detect a loss, the follower resubscribes.
 const SILENT_POLLS_MAX: u32 = 8;
 /// A batch that has reached this size accepts no more publications.
 const BATCH_BYTES: usize = 256 * 1024;

@@ -79,8 +79,8 @@ async fn process_snapshot(hub: &Hub, snapshot: &[u8], malformed: &OutageLog) {
     }
 }
 
-/// Encodes, stores and returns a snapshot if its host is watched and the snapshot is new.
-/// Otherwise, returns `None`.
+/// Encodes a snapshot and stores the frame if the host is watched and the snapshot is new. Returns
+/// the frame, or `None` if no frame was stored.
 fn store_snapshot(
     host_registry: &HostRegistry,
     snapshot: &[u8],

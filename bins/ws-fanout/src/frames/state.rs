@@ -1,4 +1,4 @@
-//! The newest frame of a state feed.
+//! Frames of the state feeds (`stats` and `pulse`).
 
 use bytes::Bytes;
 use mayfly_core::{Feed, StateFeed};
@@ -6,7 +6,7 @@ use mayfly_core::{Feed, StateFeed};
 use super::encoding::{EncodedFrame, Encoding};
 use crate::hub::ConnectionMemory;
 
-/// The newest frame of a feed that carries a single state.
+/// A frame that contains the complete state of a feed.
 pub(crate) struct StateFrame {
     pub(crate) feed: Feed,
     encoded: EncodedFrame,

@@ -1,4 +1,4 @@
-//! The newest trend frame of a host, for the `rising` feed.
+//! Frames of the `rising` feed.
 
 use bytes::Bytes;
 use mayfly_core::{Host, Timestamp, TrendSnapshot, frame::ServerFrame};
@@ -6,7 +6,7 @@ use mayfly_core::{Host, Timestamp, TrendSnapshot, frame::ServerFrame};
 use super::encoding::{EncodedFrame, Encoding};
 use crate::hub::ConnectionMemory;
 
-/// The trending pages of one host.
+/// A frame with the trends of one host.
 pub(crate) struct TrendFrame {
     pub(crate) host: Host,
     pub(crate) sampled_at: Timestamp,

@@ -1,4 +1,5 @@
-//! The routes: the web page and its files, `mayfly.js`, server-sent events and WebSocket upgrades.
+//! The routes: the web page, the client library, the public URLs, server-sent events and WebSocket
+//! upgrades.
 
 use std::rc::Rc;
 

@@ -119,8 +119,8 @@ impl WebSocketSession {
         session
     }
 
-    /// Updates the counted memory of unprocessed input. Input of at most [`MESSAGE_BYTES_MAX`] does
-    /// not count.
+    /// Updates the counted memory of unprocessed input. Input of up to [`MESSAGE_BYTES_MAX`] bytes
+    /// does not count.
     fn count_input(&self, worker: &mut Worker) {
         let bytes = self.decoder.buffered_bytes() + self.received.len();
         let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };

@@ -89,7 +89,7 @@ mod tests {
         assert!(second.as_mut().now_or_never().is_none() && budget.is_exhausted());
         assert!(third.as_mut().now_or_never().is_none(), "the second request is served first");
         first.shrink(2 * KIB - 1);
-        let second = second.now_or_never().expect("it fits");
+        let second = second.now_or_never().expect("the share fits");
         assert!(third.as_mut().now_or_never().is_none());
         drop((first, second));
         assert!(third.now_or_never().is_some() && !budget.is_exhausted());

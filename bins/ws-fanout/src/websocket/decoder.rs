@@ -19,7 +19,7 @@ pub(crate) enum Incoming {
     /// A ping with its payload, which the pong must echo.
     Ping(Vec<u8>),
     Pong,
-    /// A Close frame with its code.
+    /// A Close frame with its code, if any.
     Close(Option<u16>),
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Decoder {
     message_bytes_max: usize,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
-    /// The frame whose payload is incomplete.
+    /// The frame with an incomplete payload.
     frame: Option<Frame>,
     /// Whether a message is incomplete.
     in_message: bool,
     /// The received part of the incomplete message.
     message: Vec<u8>,
-    /// Length of the part of `message` that is known to be valid UTF-8.
+    /// Length of the part of `message` that is known to be valid UTF-8, in bytes.
     valid_bytes: usize,
     /// The received part of the payload of a control frame.
     control: Vec<u8>,

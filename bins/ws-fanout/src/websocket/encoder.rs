@@ -12,9 +12,9 @@ const PONG: u8 = 0xA;
 /// A ping without a payload.
 pub(crate) const PING: Bytes = Bytes::from_static(&[0x89, 0]);
 
-/// Length of the longest frame header.
+/// Length of the longest frame header, in bytes.
 const HEADER_BYTES_MAX: usize = 10;
-/// Length of the header of a frame with a payload of 126 to 65,535 bytes.
+/// Length, in bytes, of the header of a frame with a payload of 126 to 65,535 bytes.
 const MEDIUM_HEADER_BYTES: usize = 4;
 
 /// Appends a text frame. `write` appends the payload.

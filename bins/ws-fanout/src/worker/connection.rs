@@ -49,10 +49,7 @@ pub(crate) enum Stage {
 }
 
 /// A connection and its send queue.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the flags are independent, and a process has thousands of connections"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are independent of each other")]
 pub(crate) struct Connection {
     /// The ID that `hello` contains.
     pub(crate) id: uuid::Uuid,
@@ -71,8 +68,8 @@ pub(crate) struct Connection {
     pub(crate) is_blocked: bool,
     /// Whether the connection is in the worker's list of connections to flush.
     pub(crate) is_dirty: bool,
-    /// Every entry up to this one that matches the subscription has been queued, or reported to the
-    /// client as missed in a `gap` or `hello` frame.
+    /// The entry up to which all entries that match the subscription have been queued, or reported
+    /// to the client as missed in a `gap` or `hello` frame.
     pub(crate) delivered_to: EntryId,
     /// The frames that have been dropped since the send queue became full.
     pub(crate) gap: Option<Box<Gap>>,

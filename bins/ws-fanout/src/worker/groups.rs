@@ -143,9 +143,9 @@ impl Groups {
                             Some(channel) => {
                                 self.with_channel(channel).for_each(|group| add(group, entry));
                             }
-                            // Every group that subscribes to messages receives messages with an
-                            // unknown channel. Groups that subscribe to all channels are already in
-                            // `matches`.
+                            // Every group that subscribes to messages receives expired messages
+                            // with an unknown channel. Groups that subscribe to all channels are
+                            // already in `matches`.
                             None => self.with_some_channels().for_each(|group| add(group, entry)),
                         }
                     }

@@ -65,7 +65,7 @@ pub(crate) struct Worker {
     /// The position up to which the worker has delivered entries to live connections. `None` until
     /// the process has reached Redis for the first time.
     position: Option<Position>,
-    /// Connections with new frames in their send queues.
+    /// Keys of the connections with new frames in their send queues.
     dirty: Vec<usize>,
     queue_limits: QueueLimits,
     /// The number of the worker within the process.

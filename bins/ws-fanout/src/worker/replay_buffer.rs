@@ -10,7 +10,7 @@ use crate::frames::Batch;
 /// Maximum size of the buffer, in bytes. All workers share the memory of the buffered batches.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The latest consecutive batches of one epoch.
+/// The latest consecutive batches of one epoch (see [`Position`](mayfly_core::Position)).
 #[derive(Default)]
 pub(crate) struct ReplayBuffer {
     batches: VecDeque<Arc<Batch>>,

@@ -15,13 +15,14 @@ use crate::{
     websocket::{CloseCode, PING},
 };
 
-/// Fraction of the ping interval by which a ping is sent early, so that the pong deadline is within
+/// How early a ping is sent, as a fraction of the ping interval. The pong deadline is then within
 /// the ping interval plus the pong timeout even if a tick is late.
 const PING_EARLY: f64 = 0.03;
 /// Maximum additional random fraction, so that the pings of connections that were opened together
 /// are spread out.
 const PING_JITTER: f64 = 0.1;
-/// A longer pause between two ticks means that this process has stalled, not its clients.
+/// Maximum expected pause between two ticks. A longer pause means that this process has stalled,
+/// not its clients.
 const STALL_THRESHOLD: Duration = Duration::from_secs(1);
 /// An SSE comment, which keeps the connection open through proxies.
 const SSE_COMMENT: Bytes = Bytes::from_static(b":\n\n");

@@ -40,7 +40,8 @@ pub struct Expiry {
 /// The entries of one epoch that are stored in one transaction.
 #[derive(Debug, Default)]
 pub struct MessageBatch<'a> {
-    /// The epoch. Its row in the ledger counts the messages.
+    /// The epoch in which the entries were accepted. The ledger counts stored messages per epoch. A
+    /// new epoch begins after Redis has lost data.
     pub epoch: &'a str,
     /// The messages to store. Postgres assigns sequence numbers in this order.
     pub messages: Vec<NewMessageRow<'a>>,

@@ -30,9 +30,9 @@ pub struct LivePage {
 }
 
 impl Messages<'_> {
-    /// Lists the messages that are live at `now` and have IDs between `after` and `before`, in the
-    /// order of their IDs. Examines a limited number of messages, so a page can be empty even if
-    /// more live messages follow.
+    /// Lists the messages that are live at `now` and have IDs greater than `after` and less than
+    /// `before`, in the order of their IDs. Examines a limited number of messages, so a page can be
+    /// empty even if more live messages follow.
     ///
     /// Complexity: O(log m + e) for m messages and e examined messages, at most 20,000.
     pub async fn list_live(

@@ -17,9 +17,9 @@ use crate::store::messages;
 /// A query that selects columns of the messages in a page.
 ///
 /// A filtered page is also sorted by the filtered expression, so that only the index on this
-/// expression provides the sort order. With `channel = $1 ORDER BY seq`, the planner could scan
-/// `messages_seq` and skip the messages of other channels. The planner prefers that scan if the
-/// channel has many messages, even if all of these messages are at the far end of the table. In
+/// expression provides the sort order. With `channel = $1 ORDER BY seq`, the planner could scan the
+/// index `messages_seq` and skip the messages of other channels. The planner prefers that scan if
+/// the channel has many messages, even if all of these messages are at the far end of the index. In
 /// ascending order, a page of a channel is therefore read with these clauses:
 ///
 /// ```sql
@@ -46,7 +46,7 @@ impl<'a> Filter<'a> {
             (None, None) => return None,
             (Some(channel), None) => ("channel", channel.as_str().into()),
             (None, Some(username)) => ("username", username.as_str().into()),
-            // A channel contains no space, so the key is unambiguous.
+            // A channel contains no space, so the combined value is unambiguous.
             (Some(channel), Some(username)) => (
                 "((channel || ' ' || username) COLLATE \"C\")",
                 format!("{} {}", channel.as_str(), username.as_str()).into(),

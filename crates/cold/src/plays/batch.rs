@@ -36,7 +36,8 @@ pub struct NewPlays<'a> {
 /// The entries of one epoch that are counted in one transaction.
 #[derive(Debug, Default)]
 pub struct PlaysBatch<'a> {
-    /// The epoch. Its row in the ledger counts the plays.
+    /// The epoch in which the entries were accepted. The ledger counts stored plays per epoch. A
+    /// new epoch begins after Redis has lost data.
     pub epoch: &'a str,
     /// The entries.
     pub entries: Vec<NewPlays<'a>>,

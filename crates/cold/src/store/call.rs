@@ -7,14 +7,14 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{connect::Session, pool::PooledSession, shares::Slot};
 
-/// The maximum time that an abandoned read keeps its slot if Postgres does not confirm the end of
-/// the read.
+/// The maximum time that an abandoned read keeps its [`Slot`] if Postgres does not confirm the end
+/// of the read.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A query in progress. If the caller times out or disconnects, the query is dropped before it
 /// completes. The session then does not return to the pool, because the next query in the session
 /// would wait for the abandoned response. An abandoned read is also canceled in Postgres. The read
-/// keeps its slot until Postgres confirms the end of the read, but for no longer than
+/// keeps its [`Slot`] until Postgres confirms the end of the read, but for no longer than
 /// [`CANCEL_TIMEOUT`].
 pub(super) struct RunningQuery {
     /// `None` once the query has completed.

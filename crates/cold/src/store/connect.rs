@@ -62,8 +62,8 @@ impl Session {
     }
 }
 
-/// A failure to connect to Postgres, such as `password authentication failed for user "me" (SQLSTATE
-/// 28P01)`. Contains no secrets.
+/// A failure to connect to Postgres, such as
+/// `password authentication failed for user "me" (SQLSTATE 28P01)`. Contains no secrets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);

@@ -13,14 +13,14 @@ use super::{ColdAccess, ColdError, ColdStore, metrics as names, requirements::Se
 const EXHAUSTED_FOR: Duration = Duration::from_secs(3);
 
 impl ColdStore {
-    /// Checks once a second whether Postgres grants `access`, and reports the result to a component
-    /// and a gauge. Never completes.
+    /// Checks once a second whether Postgres meets the requirements for `access`, and reports the
+    /// result to `component` and a gauge. Never completes.
     pub async fn watch(self, component: Component, access: ColdAccess) {
         component.watch(names::POSTGRES_UP, async move || self.check_access(access).await).await;
     }
 
-    /// Checks that Postgres grants `access`, and that no statement has recently failed for lack of
-    /// a resource. The error describes why the check failed.
+    /// Checks that Postgres meets the requirements for `access`, and that no statement has recently
+    /// failed for lack of a resource. The error describes why the check failed.
     pub async fn check_access(&self, access: ColdAccess) -> Result<(), String> {
         let server = self.call(async |connection| {
             let server = Server::read(connection, access).await?;

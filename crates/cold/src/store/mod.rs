@@ -158,7 +158,7 @@ impl ColdStore {
             timeout_at(deadline, self.pool.get()).await.map_err(|_| ColdError::Timeout)??;
         let mut running = RunningQuery::new(session, read.is_some(), slot);
         let session = running.session();
-        // Clears the error of an earlier query.
+        // Clear the error of an earlier query.
         session.sqlstate.take();
         let result = timeout_at(deadline, query(&mut session.connection))
             .await

@@ -13,8 +13,8 @@ const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
 /// A session that has been idle for longer than this is replaced. Most firewalls keep connections
 /// that have been idle for this long.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// The validation of a session takes at most the timeout divided by this number. The rest of the
-/// timeout is left for opening a new session and for the query.
+/// The validation of a session takes at most the default timeout of a call divided by this number.
+/// The rest of the timeout is left for opening a new session and for the query.
 const VALIDATION_SHARE: u32 = 5;
 
 pub(super) type Pool = managed::Pool<SessionManager>;

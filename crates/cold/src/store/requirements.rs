@@ -41,8 +41,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Reads the state with one query. The cost of the query does not depend on the data. Tables
-    /// that do not exist yet are not checked.
+    /// Reads the state with one query. The cost of the query does not depend on the amount of data.
+    /// Tables that do not exist yet are not checked.
     pub(crate) async fn read(
         connection: &mut AsyncPgConnection,
         access: ColdAccess,

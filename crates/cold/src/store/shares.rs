@@ -18,7 +18,7 @@ pub(crate) enum ReadKind {
     MessageLists,
     /// Play counts by video.
     PlayCounts,
-    /// Pages of play counts, which scan all counts.
+    /// Pages of play counts. Each page requires a scan of all counts.
     PlayLists,
     /// Samples and hourly totals of hosts.
     History,

@@ -1,8 +1,9 @@
 //! The SQLSTATE of the last error that Postgres sent on a connection.
 //!
-//! Errors are classified by SQLSTATE, because the language of the message depends on `lc_messages`.
-//! diesel reports the SQLSTATE of only a few errors, so this module reads it from the protocol: a
-//! wrapper around the stream of the connection searches the server's messages for error responses.
+//! Errors are classified by SQLSTATE, because the language of an error's text depends on
+//! `lc_messages`. diesel reports the SQLSTATE of only a few errors, so this module reads the
+//! SQLSTATE from the protocol: a wrapper around the stream of the connection searches the server's
+//! messages for error responses.
 
 use std::{
     io,

@@ -47,7 +47,7 @@ impl FieldErrors {
         }
     }
 
-    /// Adds the errors of one item of a batch, prefixed with the item's index.
+    /// Adds the errors of one item of a batch. Prefixes their field names with the item's index.
     pub fn append_item(&mut self, index: usize, item: Self) {
         for error in item.0 {
             let field = if error.field.is_empty() {

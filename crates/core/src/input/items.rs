@@ -25,7 +25,7 @@ pub(crate) struct ItemRules<T> {
 #[derive(Debug)]
 pub struct Items<'a, T> {
     texts: Vec<&'a str>,
-    /// Whether errors are prefixed with the item's index.
+    /// Whether the field names in errors are prefixed with the item's index.
     is_batch: bool,
     parse_item: fn(&str) -> Result<T, InputError>,
 }
@@ -73,7 +73,7 @@ impl<'a, T> Items<'a, T> {
         self.texts.len()
     }
 
-    /// Parses the items. In a batch, each error is prefixed with the item's index.
+    /// Parses the items. In a batch, the field names in errors are prefixed with the item's index.
     pub fn parse(self) -> Result<Vec<T>, InputError> {
         if !self.is_batch {
             return self.texts.into_iter().map(self.parse_item).collect();
@@ -100,8 +100,9 @@ impl<'a, T> Items<'a, T> {
     }
 }
 
-/// Maximum number of items that are collected, more than any batch may contain. Without this limit,
-/// an array of millions of small items would need many times as much memory as the body itself.
+/// The maximum number of items that are collected, which is more than any batch may contain.
+/// Without this limit, an array of millions of small items would need many times as much memory as
+/// the body itself.
 const COLLECTED_ITEMS_MAX: usize = 10_000;
 
 /// The first [`COLLECTED_ITEMS_MAX`] items in an array.
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn array_beyond_the_limit_is_checked_but_not_collected() {
+    fn items_beyond_the_limit_are_checked_but_not_collected() {
         let many = vec!["1"; 3 * COLLECTED_ITEMS_MAX].join(",");
         let array = format!("[{many}]");
         let RawItems(collected) = parse_as(&array, '[', "").expect("an array");

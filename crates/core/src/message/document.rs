@@ -69,7 +69,8 @@ fn classify(error: serde_json::Error) -> DocumentError {
 const LEVELS_RULE: &str = "is nested deeper than 64 levels";
 const NUL_RULE: &str = "contains the character U+0000";
 
-/// Validates a document without building a value. The field is the remaining nesting depth.
+/// A visitor that validates a document without building a value. The field is the remaining nesting
+/// depth.
 #[derive(Clone, Copy)]
 struct Validator(usize);
 

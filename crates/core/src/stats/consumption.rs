@@ -1,6 +1,7 @@
-//! Consumption times: the time from the acceptance of an item until it is stored or counted. The
-//! times are collected in log-linear histograms. The histograms of several workers can be added.
-//! Subtracting an earlier histogram from a later one yields the histogram for the time in between.
+//! Consumption times. The consumption time of an item (a message or a play) is the time from its
+//! acceptance until the item is stored or counted. The times are collected in log-linear
+//! histograms. The histograms of several workers can be added. Subtracting an earlier histogram
+//! from a later one yields the histogram for the time in between.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::Timestamp;
 /// The number of buckets per power of two. From [`EXACT_BELOW_MS`] on, the width of a bucket is at
 /// most an eighth of its lower bound.
 const STEPS: u64 = 8;
-/// Each bucket below this value covers one millisecond.
+/// Below this time, each bucket covers one millisecond.
 const EXACT_BELOW_MS: u64 = 16;
 
 /// The index of a bucket. A bucket with a greater index covers longer times.

@@ -7,9 +7,11 @@
 //! <entry> expire <id>:<channel> <id>:<channel> …
 //! ```
 //!
-//! Lines end with `\n`; the JSON of a message contains no line breaks. A `from` line applies to all
-//! entries below it, up to the next `from` line. The ID of the entry before the first one lets a
-//! subscriber detect missing entries and read them from the stream.
+//! An `<entry>` is the ID of a stream entry, and an `<id>` is the ID of a message. A new epoch
+//! begins after Redis has lost data. Lines end with `\n`; the JSON of a message contains no line
+//! breaks. A `from` line applies to all entries below it, up to the next `from` line. The ID of the
+//! entry before the first one lets a subscriber detect missing entries and read them from the
+//! stream.
 
 use std::str;
 

@@ -79,8 +79,8 @@ pub struct HourOfDay {
 }
 
 impl History {
-    /// Creates the history since `from`. `totals` must be sorted, oldest first. Hours before `from`
-    /// are used only to compute the change in the first hour.
+    /// Creates the history that starts at `from`. `totals` must be sorted, oldest first. Hours
+    /// before `from` are used only to compute the change in the first hour.
     #[must_use]
     pub fn new(path: PagePath, totals: &[HourTotals], from: Timestamp) -> Self {
         let is_included = |sum: &HourTotals| sum.samples > 0 && sum.hour >= from;

@@ -8,7 +8,7 @@
 /// the expected number `m` (McCullagh and Nelder, "Generalized Linear Models", 2nd edition, 1989,
 /// section 2.4.3). It is approximately the number of standard deviations from the expected number,
 /// even for small numbers. An increase from 50 to 150 scores 11.4; an increase from 5,000 to 5,150
-/// scores 2.1. The expected number is raised to at least 1, so three visitors score only 1.6 where
+/// scores 2.1. The expected number is raised to at least 1, so three visitors score only 1.6 if
 /// none were expected.
 #[must_use]
 pub fn score(visitors: f64, expected: f64) -> f64 {

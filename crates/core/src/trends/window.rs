@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Window {
-    /// The previous sample.
+    /// Five seconds: a comparison with the previous sample.
     #[serde(rename = "5s")]
     FiveSeconds,
     /// One minute.

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Begins a reload of all API keys into a second hash. Only one process reloads at a time, and a
--- reload that makes no progress expires. If the second hash has no time to live or its key has the
--- wrong type, the script removes the key, which would otherwise block all reloads.
+-- Begins a reload, which loads all API keys into a separate hash, the hash of the reload. Only one
+-- process reloads at a time, and a reload that makes no progress expires. If the hash of the reload
+-- has no time to live or its key has the wrong type, the script removes the key, which would
+-- otherwise block all reloads.
 --
--- KEYS  second hash
+-- KEYS  hash of the reload
 -- ARGV  token of the reload, timeout in ms
 -- Returns 1 if the reload began, 0 if a reload is already in progress.
 -- Complexity: O(1).

@@ -13,7 +13,7 @@ script!(BEGIN_RELOAD, include_str!("begin_reload.lua"));
 script!(PUT_PAGE, include_str!("put_key_page.lua"));
 script!(PUT_KEY, include_str!("put_key.lua"));
 
-/// The time without progress after which a reload is abandoned.
+/// The time after which a reload that makes no progress expires.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The state of an API key.
@@ -45,7 +45,7 @@ impl StoredKey {
     }
 }
 
-/// A reload of all keys that has begun.
+/// A reload of all keys, in progress.
 #[derive(Debug)]
 pub struct ApiKeyReload {
     token: String,

@@ -4,7 +4,7 @@
 -- The script also cancels a reload in progress, because the reload may have read this key from
 -- Postgres before the change.
 --
--- KEYS  hash of all keys, version, hash of a reload in progress
+-- KEYS  hash of all keys, version, hash of the reload
 -- ARGV  digest, JSON
 -- Complexity: O(1).
 local call = redis.call

@@ -49,7 +49,7 @@ impl HotStore {
     }
 }
 
-/// Returns a reading in microseconds since the Unix epoch.
+/// Converts a reply to microseconds since the Unix epoch.
 pub(crate) fn to_micros((seconds, micros): TimeReply) -> i64 {
     seconds.saturating_mul(1_000_000).saturating_add(micros)
 }

@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the error for an error reply with this line.
+    /// Returns the error of the client library for an error reply that consists of `line`.
     fn reply(line: &str) -> RedisError {
         match parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("a valid reply") {
             Value::ServerError(error) => error.into(),

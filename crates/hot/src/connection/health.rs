@@ -158,10 +158,10 @@ impl Checks {
 }
 
 impl HotStore {
-    /// Executes one command of each kind that services need: a write with a time to live, stream
-    /// commands and a publication. If `tries_all` is set, also executes the other commands that
-    /// services use, as far as a script can run them. Returns the error from `PUBLISH` if Redis
-    /// refuses only this command, and `None` if Redis refuses no command.
+    /// Executes a write with a time to live, two stream commands and a publication. If `tries_all`
+    /// is set, also executes the other commands that services use, if a script can run them.
+    /// Returns the error from `PUBLISH` if Redis refuses only this command, and `None` if Redis
+    /// refuses no command.
     pub(crate) async fn probe(&self, tries_all: bool) -> Result<Option<String>, HotError> {
         let mut call = PROBE.prepare_invoke();
         call.key(self.keys.probe()).key(self.keys.probe_missing());

@@ -74,8 +74,8 @@ pub(super) fn create_pool(client: &Client, settings: &RedisSettings) -> Result<P
 
 /// The validation of pooled connections that were idle. A firewall can drop an idle connection
 /// without closing it. The pool itself sends a `PING` before it reuses a connection, but on a dead
-/// connection, this `PING` would use up the full timeout of the caller. The idle time is measured
-/// from the last time at which the connection was taken from the pool.
+/// connection, this `PING` would use up the full timeout of the caller. The idle time is the time
+/// since the connection was last taken from the pool.
 #[derive(Debug)]
 struct Validation {
     timeout: Duration,

@@ -20,8 +20,8 @@ pub(super) struct ServerInfo {
 impl HotStore {
     /// Reads the state of the server. O(1).
     pub(super) async fn read_server_info(&self) -> Result<ServerInfo, HotError> {
-        // INFO has no arguments, because the command must also succeed on Redis 6, which accepts at
-        // most one section.
+        // INFO has no arguments, because Redis 6 accepts at most one section, and the command must
+        // succeed there so that the unsupported version is reported.
         let text: String =
             self.call(async |connection| redis::cmd("INFO").query_async(connection).await).await?;
         Ok(ServerInfo::parse(&text))
@@ -66,7 +66,7 @@ impl ServerInfo {
         }
     }
 
-    /// Returns whether the append-only file is on; `None` if Redis does not report it.
+    /// Returns whether the append-only file is on; `None` if Redis does not report this.
     pub(super) fn has_append_only_file(&self) -> Option<bool> {
         self.text("aof_enabled").map(|enabled| enabled == "1")
     }

@@ -15,7 +15,7 @@ use crate::{
 pub struct StreamEntry {
     /// The entry ID.
     pub id: EntryId,
-    /// The epoch in which the entry was written.
+    /// The [`epoch`](crate::Keys::epoch) in which the entry was written.
     pub epoch: String,
     /// The entry as subscribers receive it; `None` if the entry has an unknown format.
     pub entry: Option<LiveEntry>,
@@ -92,14 +92,14 @@ impl MessageStream<'_> {
         Ok(Some(found))
     }
 
-    /// Returns whether the stream contains an entry. A deleted entry counts as contained under the
+    /// Returns whether the stream contains `entry`. A deleted entry counts as contained under the
     /// condition that [`Self::read_after`] describes.
     pub async fn has_entry(self, entry: EntryId) -> Result<bool, HotError> {
         Ok(self.read_after(entry, 0).await?.is_some())
     }
 
-    /// Returns whether an operator deleted a missing entry. The entry was not trimmed if older
-    /// entries exist, and it was not lost if the entry or a later one was deleted.
+    /// Returns whether an operator deleted `entry`, which is missing. The entry was not trimmed if
+    /// older entries exist, and it was not lost if this entry or a later entry was deleted.
     async fn is_deleted(self, entry: EntryId) -> Result<bool, HotError> {
         let first = self.read(EntryId::START, 1).await?;
         if first.first().is_none_or(|first| entry < first.id) {
@@ -109,7 +109,7 @@ impl MessageStream<'_> {
         Ok(last_deleted.is_some_and(|deleted| entry <= deleted))
     }
 
-    /// Returns why an entry is missing. The entry was trimmed if all remaining entries are newer,
+    /// Returns why `entry` is missing. The entry was trimmed if all remaining entries are newer,
     /// and lost otherwise.
     pub async fn find_loss(self, entry: EntryId) -> Result<ResumeFailure, HotError> {
         let first = self.read(EntryId::START, 1).await?;

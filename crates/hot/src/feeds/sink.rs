@@ -9,9 +9,9 @@ use bytes::Bytes;
 use mayfly_runtime::OutageLog;
 use tokio::sync::mpsc;
 
-/// The maximum number of queued publications. Dropping a publication loses no data. A later message
-/// reveals a gap in the messages, which is filled from the stream. Redis stores the newest trend
-/// snapshot.
+/// The maximum number of queued publications. Dropping a publication loses no data. When a later
+/// message reveals a gap in the messages, the gap is filled from the stream. Redis also stores the
+/// newest trend snapshot.
 const PUBLICATIONS_MAX: usize = 4_096;
 /// The maximum total size of queued publications, in bytes. With the default settings, every batch
 /// of messages is smaller.

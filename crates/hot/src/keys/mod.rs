@@ -41,7 +41,7 @@ macro_rules! define_keys {
             )+
         }
 
-        /// The parts of every kind of key; `None` stands for a name.
+        /// The parts of every kind of key; `None` represents a name.
         #[cfg(test)]
         const KINDS: &[(&str, &[Option<&str>])] =
             &[$((stringify!($function), &[$(kind!($part)),+])),+];
@@ -127,8 +127,8 @@ define_keys! {
     /// last report.
     pub watched_hosts() = "rising" / "watched";
 
-    /// Sorted set, host to time in ms: hosts for which callers requested a source call, by the time
-    /// of the first request.
+    /// Sorted set, host to time in ms: hosts for which callers requested a call to the visitor
+    /// source, by the time of the first request.
     pub requested_hosts() = "rising" / "requested";
 
     /// Hash with a TTL, digest of a source key to `ms:key`: source keys to try for a host, each
@@ -209,10 +209,10 @@ define_keys! {
     /// String with a TTL: the key that the health check writes.
     pub probe() = "probe";
 
-    /// A key that never exists. The health check runs commands on it that change nothing.
+    /// A key that never exists. The health check runs commands on this key that change nothing.
     pub probe_missing() = "probe" / "missing";
 
-    /// Pub/sub channel: the publications of the health check. It has no subscribers.
+    /// Pub/sub channel without subscribers: the publications of the health check.
     pub probe_channel() = "feed" / "probe" / "health";
 
     stats_state() = "stats";
@@ -247,8 +247,9 @@ impl Keys {
         }
     }
 
-    /// Hash, bucket to number of items: a histogram of the consumption times of a stream; also the
-    /// sum of these times, and the time and consumption time of the latest item.
+    /// Hash, bucket to number of items: a histogram of the times from the acceptance of an item to
+    /// its consumption by a worker; also the sum of these times, and the time of the latest item
+    /// and how long this item waited.
     #[must_use]
     pub fn consumption(&self, stream: Stream) -> String {
         self.consumption_of(stream.name())
@@ -269,8 +270,8 @@ impl Keys {
         }
     }
 
-    /// String: the last published state of a feed, as JSON. It has a TTL if the states of the feed
-    /// expire.
+    /// String: the last published state of a feed, as JSON. The key has a TTL if the states of the
+    /// feed expire.
     #[must_use]
     pub fn state(&self, feed: StateFeed) -> String {
         match feed {
@@ -300,8 +301,8 @@ mod tests {
 
     use super::{encoding::split_parts, *};
 
-    /// The kind that stands for all visit keys, which have three parts. The last part is a word
-    /// from [`VisitKeys`].
+    /// The kind of all visit keys, which have three parts. The last part is a word from
+    /// [`VisitKeys`].
     const VISITS: (&str, &[Option<&str>]) = ("visits", &[Some("visits"), None, None]);
 
     fn keys() -> Keys {

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 /// The keys of a host's visits. Scripts receive the common prefix of these keys and append the same
-/// words. `visitors.lua` describes each key.
+/// words. `visitors.lua` describes each key. [`class`](mayfly_core::trends::ShortHash::class)
+/// defines the classes of visitors.
 #[derive(Debug, Clone)]
 pub struct VisitKeys {
     prefix: String,

@@ -7,8 +7,9 @@
 --       then per request: the rate limit window, if the client has a limit; the stored outcome, if
 --       the request has an idempotency key; and per message: copy, inbox (the copy again if the
 --       message has no inbox)
--- ARGV  candidate epoch, feed, maximum number of waiting messages, maximum number of messages in an
---       inbox, time to live of stored outcomes in ms, number of requests;
+-- ARGV  candidate epoch, which begins if there is no current epoch; feed, maximum number of waiting
+--       messages, maximum number of messages in an inbox, time to live of stored outcomes in ms,
+--       number of requests;
 --       then per request: header; origin; limit, window in ms, if the client has a limit;
 --         fingerprint, outcome to store, if the request has an idempotency key;
 --         and per message: ID, channel, JSON, time to live in ms
@@ -18,8 +19,8 @@
 --       {3, remaining, ms until the window ends} the limit would be exceeded
 --       {4, stored outcome} a replay, 5 the idempotency key was used for another request
 --       {9, key, error} a Redis key of the request cannot be read;
---       then, if messages were accepted, the epoch and the total number of messages accepted in it,
---       including these
+--       then, if messages were accepted, the epoch and the total number of messages accepted in
+--       this epoch, including these messages
 -- Complexity: O(m log i + x) for m messages, i IDs in an inbox and x expired IDs that are removed.
 local stream, epoch_key, ledger, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local waiting_max, inbox_max = tonumber(ARGV[3]), tonumber(ARGV[4])

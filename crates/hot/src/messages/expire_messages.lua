@@ -12,10 +12,11 @@
 --
 -- KEYS  stream, epoch, ledger, taken, inbox; the stored outcome, if there is an idempotency key;
 --       then the copy of each message
--- ARGV  candidate epoch, feed, origin, maximum total size of the expired messages in bytes, maximum
---       number of expired messages; the JSON of a single message that was found in Postgres, or '';
---       fingerprint or ''; time to live of the stored outcome in ms; 1 if the inbox has more IDs
---       after these, else 0; then the ID of each message
+-- ARGV  candidate epoch, which begins if there is no current epoch; feed, origin, maximum total
+--       size of the expired messages in bytes, maximum number of expired messages; the JSON of a
+--       single message that was found in Postgres, or ''; fingerprint or ''; time to live of the
+--       stored outcome in ms; 1 if the inbox has more IDs after the IDs of this call, else 0; then
+--       the ID of each message
 -- Returns 1 if the publication failed, else 0; then 0 if all IDs were processed, 1 if a maximum was
 --       reached and no remaining ID has a live message, 2 if a maximum was reached and a remaining
 --       ID has a live message; then the JSON of each expired message with its new expiry time.

@@ -20,7 +20,7 @@ script!(FIND_IDS, include_str!("find_inbox_ids.lua"));
 pub struct InboxPage {
     /// Messages as JSON, oldest first.
     pub messages: Vec<Vec<u8>>,
-    /// Whether more live messages follow. Also true if this is not known after a take.
+    /// Whether more live messages follow. Also true if a take cannot determine this.
     pub has_more: bool,
 }
 
@@ -40,8 +40,8 @@ const LIST_IDS_MAX: usize = 64;
 /// The minimum number of IDs in one step of a take, if that many are left. A step can have more IDs
 /// than the limit of the take, because some of the messages may not be live.
 const TAKE_IDS_MIN: usize = 64;
-/// The maximum number of copies whose existence one command checks, after the first
-/// [`LIST_IDS_MAX`].
+/// The maximum number of copies that one `EXISTS` command checks. The first command checks at most
+/// [`LIST_IDS_MAX`] copies.
 const EXISTENCE_IDS_MAX: usize = 1_000;
 /// The free space in a response that a take needs to continue, in bytes. Every message fits into
 /// this space.

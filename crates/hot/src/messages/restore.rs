@@ -25,7 +25,7 @@ pub struct LiveMessage {
     pub expires_at: Timestamp,
 }
 
-/// The progress of restoring messages in the current epoch.
+/// The progress of restoring messages in the current [`epoch`](crate::Keys::epoch).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoreProgress {
     /// Messages up to this ID have been restored. The ID is empty before the first page.
@@ -67,7 +67,7 @@ impl Messages<'_> {
     /// Restores one page of messages and advances the progress from `from` to `to`. Existing copies
     /// are left unchanged. Returns false and changes nothing if this page has already been restored
     /// or the epoch has changed. Skips an inbox whose key has the wrong type; its messages can
-    /// still be found by ID. O(n log m) for n messages and m messages per inbox.
+    /// still be found by ID. O(m log i) for m messages and i IDs per inbox.
     pub async fn restore_page(
         self,
         epoch: &str,

@@ -8,7 +8,7 @@
 --       then per message: ID, JSON, expiry time in ms
 -- Returns 1 if the page was applied, 0 if it had already been applied or the epoch has changed;
 --       then the key and the error of each inbox whose key has the wrong type
--- Complexity: O(m log i) for m messages and i IDs in their inboxes.
+-- Complexity: O(m log i) for m messages and i IDs per inbox.
 local call = redis.call
 local epoch, ledger, taken = KEYS[1], KEYS[2], KEYS[3]
 

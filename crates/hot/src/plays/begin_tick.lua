@@ -1,6 +1,7 @@
 #!lua
 -- Begins the current tick of the Redis clock: moves the videos with changed large counts to the set
--- of videos to publish. A tick begins at most once, even if the leader changes.
+-- of videos to publish. Large counts are published at most once per tick. A tick begins at most
+-- once, even if the leader changes.
 --
 -- KEYS  lease, tick, changed large, publishing
 -- ARGV  value of the lease, interval between ticks in ms

@@ -59,7 +59,7 @@ impl Plays<'_> {
     }
 
     /// Lists at most `limit` counts, highest first, starting after the cursor if there is one.
-    /// O(log² n + m) for m listed counts of n.
+    /// O(log² n + m) for n stored counts and m listed counts.
     pub async fn list_counts(
         self,
         limit: u32,

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Mirrors play counts from Postgres and marks the videos with increased counts for publishing. A
 -- count never decreases, regardless of the order in which workers run this script. The script may
--- run when Redis is full, because entries are acknowledged and trimmed only after the script has
--- run. If the key of a set of changed videos has the wrong type, counting continues. A count that
--- the script could not mark is published only after a later run of the script has marked the video.
+-- run when Redis is full, because play entries are acknowledged and trimmed only after the script
+-- has run. If the key of a set of changed videos has the wrong type, counting continues. The count
+-- of a video that the script could not mark is published only after a later run of the script has
+-- marked the video.
 --
 -- KEYS  counts, updated, changed small, changed large
 -- ARGV  the smallest large count; then per video: ID, count, time of the last play in ms

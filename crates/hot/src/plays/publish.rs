@@ -77,7 +77,7 @@ impl Plays<'_> {
 
     /// Publishes the changed small counts and the due large counts in one step of limited size. If
     /// the key of one of the two sets of videos has the wrong type, still publishes the counts of
-    /// the other set. O(n log m) for n compared videos and m counts.
+    /// the other set. O(n log m) for n videos that the step examines and m counts.
     pub async fn publish_counts(self, lease: &Lease) -> Result<CountsPublishOutcome, HotError> {
         let Some(value) = lease.value() else { return Ok(CountsPublishOutcome::NotLeader) };
         let keys = &self.store.keys;

@@ -3,7 +3,7 @@
 -- Never decreases a count, because other workers may count and restore concurrently.
 --
 -- KEYS  epoch, ledger, counts, updated, published, changed small, changed large
--- ARGV  the epoch and the run ID to restore for, 1 for the last page, else 0, the smallest large
+-- ARGV  expected epoch; expected run ID of Redis; 1 for the last page, else 0; the smallest large
 --       count;
 --       then per video: ID, count, time of the last play in ms, published count
 -- Returns 1 if the page was applied, or 0 if the epoch or the run ID has changed.

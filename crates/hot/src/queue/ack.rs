@@ -119,7 +119,7 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Deletes the number of failed attempts to process an entry.
+    /// Deletes the count of failed attempts to process an entry.
     pub async fn clear_attempts(self, stream: Stream, entry_id: &str) -> Result<(), HotError> {
         let key = self.store.keys.attempts(stream, entry_id);
         self.store

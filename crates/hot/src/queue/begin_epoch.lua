@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Begins a new epoch, unless another process has already done so. Resets the numbers of accepted
--- items and the progress of restoring Redis from Postgres.
+-- Begins a new epoch, unless another process has already done so. An epoch lasts until Redis loses
+-- data. Resets the numbers of accepted items and the progress of restoring Redis from Postgres.
 --
 -- The name of the epoch is a UUIDv7 with a timestamp from the Redis clock, so that message IDs
 -- smaller than the name are older than the epoch. The name is greater than the name of the given

@@ -19,10 +19,10 @@ pub struct Consumer {
     stream: Stream,
     name: String,
     connection: Option<MultiplexedConnection>,
-    /// Where the next read starts: `>` to read new entries, or the ID after which this consumer
-    /// reads its pending entries again.
+    /// The start of the next read: `>` for new entries, or an entry ID to read the pending entries
+    /// of this consumer that follow the ID.
     from: String,
-    /// Where the next search for abandoned entries starts.
+    /// The entry ID where the next search for abandoned entries starts.
     claim_from: String,
 }
 
@@ -38,8 +38,8 @@ impl Consumer {
     /// its group does not exist, creates what is missing and returns an empty batch.
     ///
     /// After an error, the next calls first read the pending entries of this consumer again,
-    /// because a reply with entries may have been lost. Therefore the caller must process or
-    /// discard all entries received before the error before it makes the next call.
+    /// because a reply with entries may have been lost. Therefore, after an error, the caller must
+    /// process or discard all entries that it has received before it makes the next call.
     pub async fn read_batch(
         &mut self,
         count: usize,

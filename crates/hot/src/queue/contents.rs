@@ -1,4 +1,5 @@
-//! Counts the items in a queue by epoch, for the audit and for the detection of data loss.
+//! Counts the items in a queue by epoch, for the audit and for the detection of data loss. A new
+//! epoch begins after Redis has lost data.
 
 use mayfly_core::{EntryId, message::MessageView, plays::PlaysView, stream as entry};
 use uuid::Uuid;

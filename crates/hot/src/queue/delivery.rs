@@ -44,7 +44,7 @@ impl ReadBatch {
     pub(super) fn find_last_id(&self) -> Option<&str> {
         let delivered = self.deliveries.last().map(|delivery| delivery.entry_id.as_str());
         let ids = delivered.into_iter().chain(self.deleted.last().map(String::as_str));
-        // As a text, `1-10` would precede `1-9`.
+        // In a string comparison, `1-10` would precede `1-9`.
         ids.max_by_key(|id| id.parse::<EntryId>().ok())
     }
 }

@@ -50,9 +50,10 @@ impl Queue<'_> {
     /// Returns the depth of a queue. O(log n + g) for n entries and g consumer groups.
     ///
     /// [`QueueDepth::waiting`] is exact if fewer than 16 entries are undelivered. Otherwise, it is
-    /// based on the lag that Redis reports, which can be wrong or missing after undelivered entries
-    /// have been deleted or trimmed by hand. A missing lag is estimated from the number of waiting
-    /// messages or plays. The lag is limited to the length of the stream.
+    /// based on the lag that Redis reports for the workers' group. This lag can be wrong or missing
+    /// after undelivered entries have been deleted or trimmed by hand. A missing lag is estimated
+    /// from the number of waiting messages or plays. The lag is limited to the length of the
+    /// stream.
     pub async fn depth(self, stream: Stream) -> Result<QueueDepth, HotError> {
         let mut call = FIND_DEPTH.prepare_invoke();
         self.add_queue_arguments(&mut call, stream);

@@ -78,9 +78,10 @@ impl Ledger<'_> {
         Ok(epoch.map(|epoch| StreamLedger { epoch, accepted: accepted.unwrap_or(0), newest }))
     }
 
-    /// Returns whether Redis has lost an entry that was once the newest entry. An entry is lost if
-    /// it is missing, an older entry exists, and neither the missing entry nor a newer entry was
-    /// deleted by hand. Trimming would have removed the older entry first. O(log n) for n entries.
+    /// Returns whether Redis has lost the entry `entry_id`, which was once the newest entry of the
+    /// stream. The entry is lost if it is missing, an older entry exists, and neither the missing
+    /// entry nor a newer entry was deleted by hand. Trimming would have removed the older entry
+    /// first. O(log n) for n entries.
     pub async fn is_entry_lost(self, stream: Stream, entry_id: &str) -> Result<bool, HotError> {
         let queue = self.store.queue();
         if !queue.read_range::<Value>(stream, entry_id, entry_id, 1).await?.is_empty() {

@@ -78,10 +78,10 @@ impl Queue<'_> {
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
-    /// Corrects the lag that Redis reports and autoscalers read, after entries have been deleted or
-    /// trimmed by hand. Sets the lag to zero if all entries have been delivered. Sets an unknown
-    /// lag to an estimate once the group has passed all deleted entries. Returns whether the lag
-    /// was set. O(log n + g) for n entries and g consumer groups.
+    /// Corrects the lag of the workers' group after entries have been deleted or trimmed by hand.
+    /// Autoscalers read this lag from Redis. Sets the lag to zero if all entries have been
+    /// delivered. Sets an unknown lag to an estimate once the group has passed all deleted entries.
+    /// Returns whether the lag was set. O(log n + g) for n entries and g consumer groups.
     pub async fn reconcile_lag(self, stream: Stream) -> Result<bool, HotError> {
         let mut call = RECONCILE_LAG.prepare_invoke();
         self.add_queue_arguments(&mut call, stream);

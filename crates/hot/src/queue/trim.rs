@@ -34,11 +34,11 @@ pub struct TrimOutcome {
 }
 
 impl Queue<'_> {
-    /// Trims entries that the workers have acknowledged and that are older than the resume window,
-    /// according to the Redis clock. If the stream exceeds `bytes_max`, also trims the oldest
-    /// acknowledged entries within the window. If Redis uses more than 90% of its `maxmemory`,
-    /// ignores the window. Never trims entries that the workers have not acknowledged. Groups of
-    /// other programs do not prevent trimming.
+    /// Trims entries that the workers have acknowledged and that are older than `window`, the
+    /// resume window, according to the Redis clock. If the stream exceeds `bytes_max`, also trims
+    /// the oldest acknowledged entries within the window. If Redis uses more than 90% of its
+    /// `maxmemory`, ignores the window. Never trims entries that the workers have not acknowledged.
+    /// Groups of other programs do not prevent trimming.
     ///
     /// O(log n + t + g) for n entries, t trimmed entries and g consumer groups, in bounded steps.
     pub async fn trim(

@@ -28,7 +28,8 @@ local function min_id(a, b)
     return is_before(b, a) and b or a
 end
 
--- Returns the ID before which a group has acknowledged all entries.
+-- Returns the ID of a group's first pending or last delivered entry, whichever is smaller. The
+-- group has acknowledged all entries before this entry.
 local function find_floor(group)
     local delivered = group['last-delivered-id']
     return min_id(find_first_pending(stream, group) or delivered, delivered)

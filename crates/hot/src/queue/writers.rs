@@ -1,6 +1,6 @@
 //! The processes that accept items. Each process registers itself in the ledger. After an epoch has
 //! ended, each process reports the greatest total that it received from Redis for the items
-//! accepted in the epoch, because Redis can have lost this total together with other data.
+//! accepted in the epoch, because Redis may have lost this total together with other data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub struct WriterReport {
     /// The greatest total that the process received from Redis for the items accepted in the epoch.
     pub accepted: u64,
     /// The number of items in writes whose outcome is unknown and that Redis may have executed
-    /// after it returned `accepted`. Redis can have accepted these items in addition to `accepted`.
+    /// after it returned `accepted`. Redis may have accepted these items in addition to `accepted`.
     pub unresolved: u64,
 }
 

@@ -1,4 +1,5 @@
 //! Stores and publishes the statistics and the pulse, and reads the totals that the pulse reports.
+//! The pulse is the health of the whole system, published once per second.
 
 mod fanouts;
 mod state;
@@ -17,8 +18,8 @@ use mayfly_core::Timestamp;
 
 use crate::{connection::HotStore, metrics as names};
 
-/// The maximum difference between the clocks of two publishers, if both clocks are correct. A
-/// snapshot with a time further in the future comes from a wrong clock and is overwritten.
+/// The maximum tolerated difference between the clocks of two publishers. A snapshot with a time
+/// further in the future comes from a wrong clock and is overwritten.
 pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
 /// The outcome of publishing a snapshot.

@@ -3,14 +3,13 @@
 --
 -- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, refused key,
 --       unregistered keys
--- ARGV  value of the lease; host; digest of the key; the key; 1 if the call was a trial of the key,
---       else 0; the outcome (answered, refused, forbidden, failed); pause in ms or 0; time in ms
---       when the call ended; 1 if the call was a refresh, else 0; the first characters of the key
---       if the key must be registered in Postgres, else ''; maximum number of accepted keys; times
---       to live in ms of a refusal, of the state and of the accepted keys; maximum delay in ms
---       until the call reached the source
--- Returns 1. If the lease was lost, returns 0 and records nothing, so that the host stays
--- requested.
+-- ARGV  value of the lease; host; digest of the key; the key; 1 if the call was a trial of the key
+--       (see take_source_call.lua), else 0; the outcome (answered, refused, forbidden, failed);
+--       pause in ms or 0; time in ms when the call ended; 1 if the call was a refresh, else 0; the
+--       first characters of the key if the key must be registered in Postgres, else ''; maximum
+--       number of accepted keys; times to live in ms of a refusal, of the state and of the accepted
+--       keys; maximum delay in ms until the call reached the source
+-- Returns 1. If the lease was lost, returns 0 and records nothing, so the host stays requested.
 -- Complexity: O(k log k + log h) for k keys of the host, at most 100 candidates and 100 accepted
 -- keys, and h requested hosts.
 local call = redis.call

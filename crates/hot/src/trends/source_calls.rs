@@ -17,7 +17,7 @@ use crate::{
 script!(TAKE, include_str!("take_source_call.lua"));
 script!(RECORD, include_str!("record_source_call.lua"));
 
-/// The assumed maximum time between recording a call and its arrival at the source.
+/// The assumed maximum time between the recording of a call and the call's arrival at the source.
 const ARRIVAL_DELAY_MAX: Duration = Duration::from_secs(1);
 /// The maximum number of calls for a host per clock minute.
 const CALLS_PER_MINUTE: u32 = 200;
@@ -82,7 +82,7 @@ pub enum CallDenied {
     TooSoon(Duration),
     /// There is no key to call with, or no reason for a call.
     NothingToDo,
-    /// The source must not be called until this time has passed. The callers that requested the
+    /// The source must not be called until this delay has passed. The callers that requested the
     /// call receive a failure.
     Paused(Duration),
 }

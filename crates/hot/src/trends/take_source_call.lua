@@ -6,9 +6,9 @@
 -- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
 --       version
 -- ARGV  value of the lease; host; interval between calls in ms; maximum number of calls per minute;
---       1 to call the source even if no caller requested a call, else 0; for a refresh, the time
---       in ms before which the last refresh must have taken place, else ''; time to live of the
---       state in ms
+--       1 to call the source even if no caller requested a call, else 0; for a refresh, a time in
+--       ms, else '' (no call is made if the host has been refreshed since this time); time to live
+--       of the state in ms
 -- Returns {0} if the lease was lost; {1, ms until the next attempt} if no call is allowed yet; {2}
 -- if there is nothing to do; {3, ms until the pause ends} if the source requested a pause or the
 -- maximum number of calls per minute has been reached, in which case callers receive a failure;

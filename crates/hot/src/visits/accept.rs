@@ -29,8 +29,8 @@ const KIND: &str = "visits";
 pub struct VisitWriteRequest {
     /// The visits.
     pub visits: Vec<Visit>,
-    /// The identity of the client, which becomes the owner of each visited host without an owner
-    /// (see `accept_visits.lua`).
+    /// The identity of the client. The client becomes the owner of each visited host without an
+    /// owner (see `accept_visits.lua`).
     pub client: String,
     /// The rate limit of the client, if there is one.
     pub limit: Option<ClientLimit>,

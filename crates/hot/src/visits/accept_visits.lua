@@ -112,7 +112,7 @@ local function has_owner(host)
 end
 
 -- Picks from a random sample the host whose owner owns the most hosts, if this owner owns more than
--- `count` hosts. Ignores hosts that this script touches. Returns the name of the host and the key
+-- `count` hosts. Ignores hosts that this call has touched. Returns the name of the host and the key
 -- of its owner's hosts, or nil if no host qualifies.
 local function find_replaceable(count)
     local names = call('ZRANDMEMBER', hosts_key, SAMPLE)

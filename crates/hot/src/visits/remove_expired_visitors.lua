@@ -8,7 +8,7 @@
 -- Complexity: O(r log n) to remove r of n stored visits and visitors. r is at most 2 * ARGV[2].
 --
 -- When less than a quarter of the maximum number of visits is stored, the next lower class is also
--- stored, which about doubles the number of stored visits. The lower class is counted only after
+-- stored, which roughly doubles the number of stored visits. The lower class is counted only after
 -- enough time has passed for each of its visitors to send a heartbeat.
 local host, state = KEYS[1], KEYS[1] .. ':state'
 local ttl, removals_max, stored_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

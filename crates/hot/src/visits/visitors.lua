@@ -11,8 +11,9 @@
 -- host:c<class>      hash: page to the number of its members in p<class>
 -- host:v<class>      sorted set: visitor to the last heartbeat in ms
 --
--- Pages and visitors are identified by hashes of 16 hexadecimal digits. The class of a visit is the
--- class of its visitor.
+-- Pages and visitors are identified by hashes of 16 hexadecimal digits. The class of a visitor is
+-- the sampling class of its hash: class 0 contains about half of all visitors, class 1 about half
+-- of the remaining visitors, and so on. The class of a visit is the class of its visitor.
 -- Complexity: O(r log n) to remove r of n visits, else O(1).
 local call = redis.call
 local CLASS_MAX = 12

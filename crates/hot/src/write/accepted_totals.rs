@@ -82,8 +82,8 @@ struct EpochEnd {
     observed_at: Instant,
 }
 
-/// A write in flight. If this value is dropped before the outcome is recorded, the outcome counts as
-/// unknown.
+/// A write in flight. If this value is dropped before the outcome is recorded, the outcome counts
+/// as unknown.
 #[must_use]
 pub(crate) struct PendingWrite {
     totals: AcceptedTotals,

@@ -44,7 +44,7 @@ impl IdempotentRequest {
 /// separated by spaces. The messages of a replayed response come from the request or are read again
 /// by ID.
 pub(crate) struct StoredOutcome<'a> {
-    /// A text without spaces.
+    /// The acceptance time of a write in ms; for a take, `more` or `all`. Contains no spaces.
     pub summary: &'a str,
     /// The IDs of the messages, in the order of the request or response.
     pub ids: Vec<MessageId>,

@@ -5,7 +5,7 @@
 local call = redis.call
 
 -- Parses a request header, such as 3lk: the number of items, l if there is a limit, k if there is
--- an idempotency key. Returns the three parts.
+-- an idempotency key. Returns the number and two booleans.
 local function read_header(header)
     local count = tonumber(header)
     if count then

@@ -13,9 +13,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Maximum length of an origin that an error message quotes, in characters.
 const ORIGIN_CHARS_MAX: usize = 200;
 
-/// Checks that a request does not come from a page whose origin is not allowed. A request with
-/// neither `Origin` nor `Sec-Fetch-Site` is allowed, because programs other than browsers send
-/// neither header.
+/// Checks the origin of the page that sent a request. A request with neither `Origin` nor
+/// `Sec-Fetch-Site` is allowed, because programs other than browsers send neither header.
 ///
 /// # Errors
 /// Returns 403 `forbidden` if the origin is not allowed.
@@ -71,7 +70,7 @@ fn origin_of(url: &str) -> &str {
     end.map_or(url, |length| &url[..authority + length])
 }
 
-/// Returns whether an origin has the host and port of the request, or is allowed.
+/// Returns whether an origin has the host and port of the request, or is in `origins`.
 fn is_allowed(origin: &str, headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| is_same_origin(origin, host)) || origins.allows(origin)

@@ -1,4 +1,5 @@
-//! The head of a request, which determines the framing of the body.
+//! The head of a request: the request line and the headers. The head determines the framing of the
+//! body.
 
 use super::{
     chunked::ChunkedFraming,

@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     writer: ResponseWriter,
 }
 
-/// A guard that removes the connection from the list of stalled connections when it is dropped.
+/// A guard that, when dropped, removes the connection from the list of stalled connections.
 #[derive(Debug)]
 struct Listing(Rc<ConnectionState>);
 
@@ -87,8 +87,8 @@ impl Connection {
         &self.socket
     }
 
-    /// Returns the socket, and the received bytes that have not been passed on yet. The limits of
-    /// this module do not apply to the returned socket.
+    /// Returns the socket and the received bytes that have not been passed to actix-http yet. The
+    /// limits of this module do not apply to the returned socket.
     pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
         (self.socket, self.reader.into_held())
     }

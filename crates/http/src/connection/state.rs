@@ -12,8 +12,9 @@ use std::{
 use super::unread::{StalledConnection, UnreadResponses};
 use crate::Problem;
 
-/// Maximum number of requests on a connection that have been passed on but have not started. Once
-/// the maximum is reached, another request is passed on only after an earlier one starts.
+/// Maximum number of requests on a connection that have been passed to the HTTP library but have
+/// not started. Once the maximum is reached, another request is passed on only after an earlier
+/// request starts.
 const PIPELINED_REQUESTS_MAX: u64 = 16;
 
 /// The state of a connection. All of its users run on the same thread.
@@ -103,7 +104,8 @@ impl ConnectionState {
         }
     }
 
-    /// Adds unread bytes. If the server then holds too many, closes stalled connections.
+    /// Adds unread bytes. If the server then holds too many unread bytes, closes stalled
+    /// connections.
     pub(crate) fn add_unread(&self, bytes: usize) {
         self.unread_bytes.set(self.unread_bytes.get() + bytes);
         self.unread.add(bytes);

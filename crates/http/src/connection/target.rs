@@ -18,8 +18,9 @@ const BYTES_MAX: usize = 65_534;
 pub(super) struct InvalidTarget {
     /// The byte offset of the target in the request line.
     start: usize,
+    /// The length of the target, in bytes.
     length: usize,
-    /// The percent-encoded target if that is valid, else `/`.
+    /// The percent-encoded target if the encoded form is valid, else `/`.
     replacement: String,
     detail: String,
 }

@@ -21,9 +21,9 @@ pub(super) struct StalledConnection {
     pub(super) bytes: usize,
 }
 
-/// A counter of the unread response bytes on all connections of a server. If there are too many,
-/// the connections that have been stalled for the longest time are closed first, so clients that
-/// read slowly are disconnected last.
+/// A counter of the unread response bytes on all connections of a server. If the limit is exceeded,
+/// the server first closes the connections that have been stalled for the longest time, so clients
+/// that read slowly are disconnected last.
 pub(crate) struct UnreadResponses {
     bytes_max: usize,
     bytes: AtomicUsize,
@@ -136,7 +136,7 @@ mod tests {
         unread.add(40);
         assert_eq!(unread.stalled.lock().len(), 3, "100 bytes are allowed");
         unread.add(60);
-        assert_eq!(unread.stalled.lock().len(), 2, "60 bytes are too many");
+        assert_eq!(unread.stalled.lock().len(), 2, "60 bytes exceed the limit");
         let mut end = pairs[2].1.try_clone().expect("a handle");
         end.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
         assert_eq!(end.read(&mut [0; 1]).expect("the connection is closed"), 0);
@@ -145,6 +145,6 @@ mod tests {
         unread.remove(60);
         unread.finish_closing(60);
         unread.add(20);
-        assert_eq!(unread.stalled.lock().len(), 1, "20 bytes are too many");
+        assert_eq!(unread.stalled.lock().len(), 1, "20 bytes exceed the limit");
     }
 }

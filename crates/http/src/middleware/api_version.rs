@@ -4,8 +4,8 @@ use actix_web::http::header::{ACCEPT, HeaderMap};
 
 use crate::response::accept::{Alternative, alternatives};
 
-/// Returns whether `Accept` allows version 1. Only ranges that include JSON can name a version of
-/// the API; other media types have their own versions.
+/// Returns whether `Accept` allows version 1. Only media ranges that include JSON can name a
+/// version of the API. Other media types have their own versions.
 pub(super) fn is_acceptable(headers: &HeaderMap) -> bool {
     // Fast path: most clients do not request a version.
     let names_version = |value: &[u8]| value.windows(7).any(|w| w.eq_ignore_ascii_case(b"version"));

@@ -81,7 +81,7 @@ impl RequestLayer {
         if let Some(problem) = connection.and_then(|connection| connection.begin_request()) {
             return Some(problem);
         }
-        // The admin port is not part of the API, and probes address it by many names.
+        // The admin port is not part of the API, and probes address it by many host names.
         if self.is_admin_port() {
             return None;
         }

@@ -27,7 +27,7 @@ pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
     /// Determines the client behind `peer`. Reads the entries of `X-Forwarded-For` from last to
-    /// first, while the address that added the entry is a trusted proxy.
+    /// first, and stops at the first address that is not a trusted proxy.
     fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let mut client = peer.to_canonical();
         let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
@@ -83,7 +83,7 @@ impl FromRequest for ClientAddress {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // The peer address is unknown if the client disconnected before the server read the
-        // address. All of these clients count as one.
+        // address. Rate limits count all of these clients as one.
         let peer = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
         let no_proxies = TrustedProxies::default();
         let trusted = request.app_data().unwrap_or(&no_proxies);

@@ -45,10 +45,11 @@ impl Context {
         let _ = self.route.set(route);
     }
 
-    /// Checks whether the outermost middleware requires that the request be rejected.
+    /// Checks whether the request must be rejected.
     ///
     /// # Errors
-    /// Returns the problem that the middleware set, and removes it from the context.
+    /// Returns the problem that the outermost middleware set, and removes the problem from the
+    /// context.
     pub(crate) fn check_rejection(request: &impl HttpMessage) -> Result<(), Problem> {
         let extensions = request.extensions();
         match extensions.get::<Self>().and_then(|context| context.rejection.take()) {

@@ -23,7 +23,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Starts the deadline of a request.
+    /// Starts the time limit of a request.
     pub(crate) fn start(request: &ServiceRequest) -> Rc<Self> {
         let RequestTimeout(timeout) = request.app_data().copied().unwrap_or_default();
         Rc::new(Self { at: Cell::new(Instant::now() + timeout), timeout })

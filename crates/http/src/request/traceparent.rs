@@ -36,7 +36,7 @@ impl Traceparent {
     }
 }
 
-/// Returns whether `text` is valid. Version `ff` is forbidden.
+/// Returns whether `text` is a valid `traceparent`. Version `ff` is forbidden.
 fn is_valid(text: &[u8]) -> bool {
     let Some((fixed, rest)) = text.split_at_checked(55) else { return false };
     let mut parts = fixed.split(|byte| *byte == b'-');

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_accepted_if_named_and_not_excluded() {
+    fn gzip_is_accepted_if_allowed_and_identity_is_not_preferred() {
         let accepts = |text: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(text));

@@ -47,7 +47,7 @@ impl BoundListener {
         }
     }
 
-    /// Binds once. An error names the address that cannot be bound.
+    /// Makes one attempt to bind an address. An error contains the address that cannot be bound.
     fn try_bind(address: ListenAddress) -> Result<Self, (SocketAddr, io::Error)> {
         let wanted = address.to_socket_addresses();
         let is_pair = wanted.len() > 1;
@@ -107,7 +107,7 @@ impl BoundListener {
 }
 
 /// Listens on one address. The IPv6 socket of a pair does not accept IPv4 connections, because the
-/// other socket does.
+/// IPv4 socket accepts them.
 fn listen(address: SocketAddr, is_pair: bool) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if is_pair && address.is_ipv6() {

@@ -58,9 +58,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Part of the shutdown timeout that is reserved for work after the server has stopped.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
-/// Serves a listener until it is drained. After the first shutdown signal, the server continues to
-/// accept requests for `http.drain_delay`, but responds with `Connection: close`. The server then
-/// closes the port and completes the accepted requests.
+/// Serves a listener until the drain completes. After the first shutdown signal, the server
+/// continues to accept requests for `http.drain_delay`, but responds with `Connection: close`. The
+/// server then closes the port and completes the accepted requests.
 ///
 /// `configure` adds the resources of the service to the common ones, such as `/health`.
 ///
@@ -84,12 +84,12 @@ where
         protocol.serve(app.into_factory())
     };
     let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
-    // The delay starts when the drain begins, because the future is not polled before that.
+    // The delay starts when the drain begins, because the future is not polled earlier.
     let drain = async { tokio::time::sleep(settings.http.drain_delay).await };
     run_until_drained(server, close, process, drain).await
 }
 
-/// Serves a listener until it is drained, and passes upgrade requests to the service.
+/// Serves a listener until the drain completes, and passes upgrade requests to the service.
 ///
 /// `local` is called once per server thread. It returns the function that adds the resources on
 /// that thread, and the handler for upgrade requests, which takes over their connections.

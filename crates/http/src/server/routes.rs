@@ -1,6 +1,6 @@
-//! The public paths of both APIs. On all of these paths, each API responds to `OPTIONS` and rejects
-//! unsupported methods with 405. Tests check the OpenAPI document, docs/API.md and the routing
-//! of the single entry point against this table.
+//! The public paths of both APIs, ingest-api and list-api. On all of these paths, each API responds
+//! to `OPTIONS` and rejects unsupported methods with 405. Tests check the OpenAPI document,
+//! docs/API.md and the routing of the single entry point against this table.
 
 use actix_web::http::Method;
 

@@ -98,8 +98,8 @@ impl StaticFile {
         }
         let mut response = HttpResponse::Ok();
         response.insert_header((ETAG, self.etag.as_str()));
-        // Clients revalidate the file on every use, and usually receive 304, so they do not mix
-        // files from different builds.
+        // Clients revalidate the file on every use, so they do not mix files from different builds.
+        // The response to a revalidation is usually 304.
         response.insert_header((CACHE_CONTROL, "no-cache"));
         for (name, value) in &self.headers {
             response.insert_header((*name, value.as_str()));

@@ -41,7 +41,7 @@ pub struct UpgradeRequest {
     socket: TcpStream,
     /// Bytes received after the request.
     received: BytesMut,
-    /// Responses to earlier requests that have not been written yet.
+    /// Unwritten responses to earlier requests.
     unwritten: BytesMut,
     request_id: RequestId,
     traceparent: Traceparent,
@@ -198,7 +198,8 @@ impl UpgradeRequest {
         let send = async {
             self.socket.write_all(&response).await?;
             self.socket.shutdown().await?;
-            // Unread data would cause a reset, and the client might not receive the response.
+            // Closing a socket with unread data resets the connection, and the client might not
+            // receive the response.
             let mut rest = [0; 1024];
             while self.socket.read(&mut rest).await? > 0 {}
             Ok::<(), std::io::Error>(())

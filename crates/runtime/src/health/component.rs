@@ -141,7 +141,7 @@ impl Component {
         state.condition = Condition::Down(reason);
     }
 
-    /// Returns whether the component is up. A component that has not been checked is down.
+    /// Returns whether the component is up. A component that has not been checked counts as down.
     pub fn is_up(&self) -> bool {
         self.inner.is_up.load(Ordering::Acquire)
     }

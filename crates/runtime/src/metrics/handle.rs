@@ -14,9 +14,10 @@ use crate::{Service, VERSION};
 /// values would accumulate in memory while the process is not scraped.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The `TYPE` lines of the CPU time. `metrics-process` records the CPU time as a gauge, because the
-/// counters of the `metrics` crate are integers.
+/// The rendered `TYPE` line of the CPU time. `metrics-process` records the CPU time as a gauge,
+/// because the counters of the `metrics` crate are integers.
 const CPU_TIME_GAUGE: &str = "# TYPE process_cpu_seconds_total gauge\n";
+/// The correct `TYPE` line of the CPU time, which replaces [`CPU_TIME_GAUGE`].
 const CPU_TIME_COUNTER: &str = "# TYPE process_cpu_seconds_total counter\n";
 
 /// A handle that renders the metrics of this process.

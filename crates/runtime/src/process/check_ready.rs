@@ -12,7 +12,7 @@ use crate::settings::ListenAddress;
 
 /// The timeout for connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum size of a response. A report has a few hundred bytes.
+/// The maximum size of a response, in bytes. A report has a few hundred bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Requests `/readyz` on the admin port and prints the report. Returns 0 if the service is ready,

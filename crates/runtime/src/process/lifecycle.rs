@@ -1,4 +1,4 @@
-//! The shutdown of a process, which drains and then exits.
+//! The shutdown of a process: the drain, which finishes accepted work, and then the exit.
 
 use std::{
     sync::{

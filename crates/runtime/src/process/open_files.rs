@@ -14,10 +14,10 @@ const BASE: u64 = 64;
 const PER_THREAD: u64 = 4;
 /// The number of file descriptors that are reserved for connections to the admin port.
 const ADMIN: u64 = 64;
-/// The maximum number of public connections of ws-fanout that are reserved for requests, such as
-/// requests that are rejected because there are too many live connections. At most a fifth of the
-/// connections is reserved.
+/// The maximum number of public connections that are not available for live connections. ws-fanout
+/// uses these connections for other requests, for example to reject further live connections.
 const REQUESTS_MAX: usize = 256;
+/// The divisor that limits this reserve to one fifth of all public connections.
 const REQUESTS_SHARE: usize = 5;
 
 /// Raises the soft limit on open files to the hard limit, and lowers the configured numbers of

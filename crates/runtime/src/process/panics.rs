@@ -8,7 +8,7 @@ use tokio::sync::SetOnce;
 static PANICKED: SetOnce<&str> = SetOnce::const_new();
 
 /// Runs an essential task. If the task panics, [`run`](super::run) returns a nonzero exit code, so
-/// that the process exits and is restarted.
+/// the process exits and is restarted.
 ///
 /// A panic ends only the task in which it occurs. Without this function, the process would remain
 /// ready without doing the work of the task. `task` is the name of the task in the log.

@@ -36,8 +36,8 @@ pub type ServiceFuture = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 /// The exit code is 0 if `body` succeeds, and 78 if the configuration is invalid. The exit code is
 /// 1 if the service cannot start for another reason, if `body` fails or does not complete within
 /// `lifecycle.shutdown_timeout` after the first signal, or if an essential task panics
-/// ([`exit_on_panic`]). A second signal other than SIGHUP exits the process immediately with 128
-/// plus the number of the signal.
+/// ([`exit_on_panic`]). After the first signal, the next signal other than SIGHUP exits the process
+/// immediately with 128 plus the number of the signal.
 pub fn run(
     service: Service,
     metrics: &[&[Metric]],

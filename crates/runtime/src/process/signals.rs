@@ -15,7 +15,7 @@ pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
-    /// `None` if the process was started with SIGHUP ignored, as `nohup` does.
+    /// `None` if the process was started with SIGHUP ignored, for example by `nohup`.
     hangup: Option<Signal>,
 }
 

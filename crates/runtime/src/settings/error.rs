@@ -19,7 +19,7 @@ pub(super) enum Source {
     EnvFile(String),
     /// A key in a file, and the name of the file.
     File(String, String),
-    /// A key that is not set.
+    /// The default of a key that is not set.
     Default(String),
 }
 

@@ -110,7 +110,7 @@ pub(super) fn env_name(section: &str, key: &str) -> String {
     format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
 }
 
-/// Returns whether the configuration loader reads an environment variable.
+/// Returns whether the configuration loader reads the environment variable `name`.
 pub(super) fn is_setting(name: &str) -> bool {
     name == CONFIG_FILE
         || name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains("__"))

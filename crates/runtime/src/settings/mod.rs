@@ -38,8 +38,8 @@ pub use self::{
 };
 use crate::Service;
 
-/// The time that a commit may take in addition to its statement. An entry that another worker
-/// claims before the commit is processed twice.
+/// The time allowed for a commit, in addition to `persist.statement_timeout`. An entry that another
+/// worker claims before the commit is processed twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 
 /// All configuration keys, with one field per section.

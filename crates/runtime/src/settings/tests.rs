@@ -1,4 +1,4 @@
-//! Tests for loading settings from layers, and for the errors.
+//! Tests for loading settings from layers, and for the error messages.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -103,7 +103,7 @@ fn secret_is_read_from_a_file() {
 }
 
 #[test]
-fn invalid_endpoint_of_s3_is_rejected() {
+fn invalid_s3_endpoint_is_rejected() {
     let line = load_error(None, &[("AWS_ENDPOINT_URL", "localhost:9000")]);
     assert!(line.starts_with("AWS_ENDPOINT_URL=<redacted>: must be an absolute URL"), "{line}");
     assert!(load(None, &[("AWS_ENDPOINT_URL", "http://localhost:9000")]).is_ok());
@@ -143,7 +143,7 @@ fn pool_that_the_batchers_would_use_up_is_rejected() {
 }
 
 #[test]
-fn authority_of_redis_is_read_from_a_file_with_certificates() {
+fn redis_ca_certificates_are_read_from_a_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("ca.pem");
     std::fs::write(&path, CERTIFICATE).expect("a file");

@@ -34,7 +34,7 @@ struct Accepted {
 #[derive(Debug, Default)]
 struct Written {
     accepted: u64,
-    /// The number of messages in requests with an unknown outcome. The messages may have been
+    /// The number of messages in requests with an unknown outcome. These messages may have been
     /// accepted.
     unknown: u64,
     requests: RequestTimes,

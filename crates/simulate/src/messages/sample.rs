@@ -52,8 +52,7 @@ const REMARKS: [&str; 10] = [
     "Can we move the meeting to half past four?",
     "Look at the moon right now.",
 ];
-/// The times to live of messages, in seconds. Most messages live for at most a few minutes, and no
-/// message is already expired when it is sent.
+/// The times to live of messages, in seconds.
 const TTLS: [u32; 8] = [15, 30, 60, 60, 60, 120, 300, 3_600];
 /// On average, one in this many messages has no username, and the same share has no place.
 const MISSING_ONE_IN: usize = 8;
@@ -108,7 +107,7 @@ impl SampleGenerator {
 
 /// Returns the list item for a number, and the number of complete rounds through the list.
 fn pick<T: Copy>(list: &[T; 20], number: u64) -> (T, u64) {
-    let index = usize::try_from(number % 20).expect("invariant: it is below 20");
+    let index = usize::try_from(number % 20).expect("invariant: the remainder is below 20");
     (list[index], number / 20)
 }
 

@@ -30,8 +30,8 @@ use simulation::Simulation;
 /// The prefix of the IDs of simulated videos.
 const VIDEO_ID_PREFIX: &str = "sim-";
 
-/// The services that must have an instance before the simulation. persist-worker is not required,
-/// because the simulation sets the number of workers.
+/// The services that must have at least one instance before the simulation. persist-worker is
+/// not required, because the simulation sets the number of workers.
 const REQUIRED_SERVICES: [Service; 3] =
     [Service::IngestApi, Service::WsFanout, Service::StatsPublisher];
 

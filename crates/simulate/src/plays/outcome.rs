@@ -11,11 +11,12 @@ use crate::request_times::{format_duration, rate};
 /// The maximum number of videos to list if counts differ.
 const LISTED_VIDEOS: usize = 5;
 
-/// The time until all plays were queued, and the time until all plays were counted. In the mode
-/// [`Mode::BackedUp`], the second time excludes the first.
+/// The duration of each phase of a simulation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
+    /// The time until all plays were queued.
     pub(super) queueing: Duration,
+    /// The time until all plays were counted. In [`Mode::BackedUp`], excludes `queueing`.
     pub(super) counting: Duration,
 }
 

@@ -29,7 +29,7 @@ struct Accepted {
     accepted: usize,
 }
 
-/// The plays, divided into batches. One producer sends each batch.
+/// The plays, divided into batches. Each batch is sent by only one producer.
 #[derive(Debug)]
 pub(super) struct PlayBatches {
     videos: Vec<String>,

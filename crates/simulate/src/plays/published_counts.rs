@@ -8,8 +8,8 @@ use mayfly_core::plays::VideoCount;
 /// The maximum number of violations that are described.
 const DESCRIBED_VIOLATIONS: usize = 5;
 
-/// The counts of the simulated videos in the frames of the feed `plays`, and the violations of the
-/// protocol.
+/// The counts of the simulated videos in the frames of the `plays` feed, and the violations of the
+/// protocol: frames with too many videos, and counts that were published twice in a row.
 #[derive(Debug, Default)]
 pub(super) struct PublishedCounts {
     /// The last published count of each simulated video; `None` before the first publication.

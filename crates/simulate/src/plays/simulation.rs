@@ -25,7 +25,8 @@ use crate::stack::local_stack::LocalStack;
 
 /// The time to wait for publications after the interval has elapsed.
 const PUBLISH_MARGIN: Duration = Duration::from_secs(10);
-/// The time limit for workers to record the consumption times of the last plays.
+/// The time limit for workers to record the consumption times of the last plays. The consumption
+/// time of a play is the time from its acceptance until it is counted.
 const CONSUMPTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limit for workers to acknowledge the last entries.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);

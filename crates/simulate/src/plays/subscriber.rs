@@ -1,4 +1,4 @@
-//! Follows the feed `plays` as a web page does, and collects the counts of the simulated videos.
+//! Follows the `plays` feed as a web page does, and collects the counts of the simulated videos.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

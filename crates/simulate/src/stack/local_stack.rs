@@ -106,7 +106,8 @@ impl LocalStack {
         if self.service_settings()?.plays.interval.as_millis() != u128::from(interval_s) * 1_000 {
             spec = spec.with_env(INTERVAL, format!("{interval_s}s"));
         }
-        // Make the spec unique, so that no other caller can apply the same spec.
+        // Make the spec unique, so that an equal spec of another command is not mistaken for the
+        // spec of this simulation.
         spec = spec.with_env(SIMULATION_ID, Uuid::now_v7());
         self.file.write(&self.saved, &spec)?;
         let mut supervisor = start_supervisor(&self.checkout).await?;

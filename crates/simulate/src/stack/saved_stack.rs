@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(file.read(&other), None);
         fs::write(&file.path, "{}").expect("written");
         assert_eq!(file.read(&changed), None);
-        file.delete().expect("it exists");
+        file.delete().expect("the file exists");
         file.delete().expect("a missing file is not an error");
     }
 }

@@ -66,8 +66,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Walks until the end, until an error occurs or until `interrupt` is canceled, and prints a
-    /// report in each case. `count_queued` counts the messages that have not been stored yet.
+    /// Reads all pages. Prints a report at the end, even if an error occurs or `interrupt` is
+    /// canceled. `count_queued` counts the messages that have not been stored yet.
     pub async fn run(
         mut self,
         count_queued: impl Future<Output = Result<u64>>,

@@ -1,5 +1,6 @@
-//! Checks that a walk returns every message once, in the order of persistence or its reverse. The
-//! check compares the messages with the sequence numbers in Postgres.
+//! Checks that a walk returns every message once, in the order in which Postgres stored the
+//! messages or in reverse order. The check compares the messages with the sequence numbers in
+//! Postgres.
 
 use anyhow::{Context as _, Result};
 use mayfly_cold::ColdStore;

@@ -21,6 +21,7 @@ const REQUEST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A supervisor without a stack exits if no command is connected in this number of consecutive
 /// checks. The command that started the supervisor may have been killed.
 const UNUSED_CHECKS_MAX: u32 = 5;
+/// The interval between these checks.
 const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A server that handles the requests of commands. Only the supervisor that holds the lock of the

@@ -84,8 +84,8 @@ async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Returns whether the command line of a process contains `marker`. The command line of a zombie is
-/// empty.
+/// Returns whether the command line of the process `pid` contains `marker`. The command line of a
+/// zombie is empty.
 fn matches_marker(pid: i32, marker: &str) -> bool {
     command_line(pid).is_some_and(|line| line.contains(marker))
 }

@@ -25,8 +25,8 @@ pub(crate) fn set_parent_death_signal(_command: &mut Command, _signal: Signal) {
     let _: Option<io::Error> = None;
 }
 
-/// Requests the signal. Fails if the parent has already exited, because the kernel would then never
-/// send the signal.
+/// Requests `signal` from the kernel. Fails if the parent has already exited, because the kernel
+/// would then never send the signal.
 #[cfg(target_os = "linux")]
 fn request_signal(signal: Signal, parent: u32) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(signal)?;

@@ -16,8 +16,9 @@ use crate::process::state::{DesiredState, ProcessState};
 use crate::process::{Launch, LogMark, open_log};
 use crate::topology::instance::Instance;
 
-/// The first and the longest interval between two readiness probes.
+/// The first interval between two readiness probes. The interval then grows with each probe.
 const PROBE_INTERVAL_MIN: Duration = Duration::from_millis(20);
+/// The longest interval between two readiness probes.
 const PROBE_INTERVAL_MAX: Duration = Duration::from_millis(500);
 
 /// The task that owns the process of a [`ProcessHandle`](super::ProcessHandle).

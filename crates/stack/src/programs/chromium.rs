@@ -13,7 +13,7 @@ const NAMES: [&str; 5] =
 /// Directories on Linux, in addition to `PATH`.
 const LINUX_DIRS: [&str; 2] = ["/usr/bin", "/snap/bin"];
 
-/// Programs on macOS.
+/// The paths of the programs on macOS.
 const MACOS_PROGRAMS: [&str; 2] = [
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -30,8 +30,8 @@ pub fn find_chromium() -> Result<PathBuf, StackError> {
     })
 }
 
-/// Returns whether the program runs. On Ubuntu, it may be a stub that only suggests installing a
-/// snap.
+/// Returns whether `program` runs. On Ubuntu, the program may be a stub that only suggests
+/// installing a snap.
 fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.args(["--version", "--no-sandbox"]).stdin(Stdio::null());

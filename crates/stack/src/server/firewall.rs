@@ -28,7 +28,7 @@ pub struct Firewall {
     address: SocketAddr,
     /// The number of connections that have been opened.
     opened: Arc<AtomicUsize>,
-    /// Connections with a smaller number are forgotten.
+    /// The number of the first connection that is not forgotten.
     first_known: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
@@ -59,7 +59,7 @@ impl Firewall {
         self.opened.load(Ordering::SeqCst)
     }
 
-    /// Forgets the open connections. New connections are forwarded.
+    /// Forgets the open connections. New connections are still forwarded.
     pub fn forget_connections(&self) {
         self.first_known.store(self.connections_opened(), Ordering::SeqCst);
     }

@@ -137,7 +137,7 @@ impl Postgres {
             program: self.binaries.program("postgres"),
             args: self.args(port),
             env: BTreeMap::new(),
-            // The account may not have access to the directory of the caller.
+            // The account may lack access to the directory of the caller.
             working_dir: PathBuf::from("/"),
             account: self.account,
             ports: vec![port],

@@ -16,8 +16,8 @@ use crate::supervisor::reset::{reset, stop_orphans};
 /// The in-memory file system of Linux.
 const MEMORY_DIR: &str = "/dev/shm";
 
-/// The minimum free memory for keeping the data of the servers in memory. The end-to-end tests need
-/// up to 4 GiB.
+/// The minimum free memory, in bytes, for keeping the data of the servers in memory. The end-to-end
+/// tests need up to 4 GiB.
 const MEMORY_BYTES_MIN: u64 = 8 << 30;
 
 /// A script that deletes a directory when its standard input is closed, which happens even if the

@@ -62,7 +62,8 @@ fn external_s3(endpoint: &str, spec: &Spec) -> S3Address {
     name_object(address, spec)
 }
 
-/// Determines the bucket and the key from the same settings as the services. `MAYFLY_STATS__*` overrides `MESSY_*`.
+/// Determines the bucket and the key from the same settings as the services. `MAYFLY_STATS__*`
+/// overrides `MESSY_*`.
 fn name_object(default: S3Address, spec: &Spec) -> S3Address {
     let value = |setting: &str, alias: &str, default: String| {
         let alias = spec.s3_env.get(alias).filter(|value| !value.is_empty());

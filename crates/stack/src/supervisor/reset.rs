@@ -17,7 +17,7 @@ pub async fn stop_orphans(root: &Path) {
 /// Deletes the data, the logs and `stack.env` of the stack in the checkout `root`. The stack must
 /// be down.
 ///
-/// If the process is killed during the reset, [`complete_reset`] deletes the remaining data, so
+/// If this process is killed during the reset, [`complete_reset`] deletes the remaining data, so
 /// that no stack starts with only part of its data.
 pub fn reset(root: &Path) -> Result<(), StackError> {
     let paths = Paths::new(root);

@@ -96,7 +96,7 @@ fn offset(instance: Instance, kind: PortKind) -> Option<u16> {
     }
 }
 
-/// Returns whether a server can listen on a port on 127.0.0.1, and on ::1 if the machine supports
+/// Returns whether a server can listen on `port` on 127.0.0.1, and on ::1 if the machine supports
 /// IPv6.
 ///
 /// The socket is bound but does not listen. A child process that is being spawned at this moment
@@ -135,7 +135,7 @@ pub fn reserve_free_port() -> Result<ReservedPort, StackError> {
 /// If no port base is free.
 pub fn reserve_port_base() -> Result<ReservedPort, StackError> {
     random_order(BASE_CANDIDATES)
-        // The ports of two bases do not overlap.
+        // Bases that are different multiples of this number share no port.
         .filter(|base| base % (OFFSET_MAX + 1) == 0)
         .filter(|base| (*base..=base + OFFSET_MAX).all(is_port_free))
         .find_map(reserve)

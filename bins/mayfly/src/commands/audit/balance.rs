@@ -1,4 +1,4 @@
-//! Reads the ledger from Redis and Postgres.
+//! Reads the ledger from Redis and Postgres. A new epoch begins after Redis has lost data.
 
 use anyhow::{Context as _, Result};
 use mayfly_cold::{ColdError, ColdStore, LedgerRow, Loss};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::command_line::Status;
 
-/// The exit code while the stack is down, as for init scripts (LSB).
+/// The exit code if the stack is down, as the Linux Standard Base (LSB) defines for init scripts.
 const DOWN: u8 = 3;
 
 pub(crate) async fn status(options: &Status) -> Result<ExitCode> {

@@ -16,7 +16,7 @@ pub(super) struct Follower<'a> {
     address: FeedAddress,
     format: OutputFormat,
     printer: &'a Printer,
-    /// The last position that a frame contained.
+    /// The latest position that the follower has received.
     position: Option<String>,
     recent_ids: RecentIds,
 }

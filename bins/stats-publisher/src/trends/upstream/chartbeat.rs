@@ -67,7 +67,7 @@ pub struct Chartbeat {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// The URL of the API without the query.
     base_url: String,
-    /// The clock to which times in responses are compared.
+    /// The clock for converting a date in a response header to a pause.
     clock: Box<dyn Clock>,
     outages: OutageLog,
 }

@@ -1,8 +1,9 @@
-//! Schedules refreshes. Every known host with an accepted key is due once per clock period, unless
-//! it has already been sampled in the period. A failed refresh is not repeated in the same period.
+//! Schedules refreshes: the calls that sample each known host with an accepted key once per clock
+//! period, unless the host has already been sampled in the period. A failed refresh is not repeated
+//! in the same period.
 //!
 //! Redis records which hosts have been sampled or refreshed in a period. A new leader considers all
-//! hosts again, but calls the service only for hosts without such a record for the period.
+//! hosts again, but calls the service only for hosts without a record for the current period.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -68,7 +69,7 @@ impl Refresh {
         None
     }
 
-    /// Puts back a host, which is due again after `wait`.
+    /// Puts a host back. The host is due again after `wait`.
     pub fn put_back(&mut self, host: Host, wait: Duration) {
         self.remaining.push_back((host, Instant::now() + wait));
     }

@@ -3,7 +3,8 @@
 //!
 //! While a round trip is in flight, new requests queue up for the next one. Batches grow under
 //! load, which lowers the cost per request. Without load, each request is sent immediately on its
-//! own.
+//! own. Each request has a weight, which approximates the cost of executing the request. The unit
+//! of the weight depends on the command, for example bytes or IDs.
 //!
 //! Under overload, a batcher without a limit on the wait would mostly execute requests whose
 //! callers have given up. Therefore:

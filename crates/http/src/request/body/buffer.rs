@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::BodyMemory;
 use crate::Problem;
 
-/// The minimum and maximum size of a segment, in bytes. Only the last segment of a body can be
-/// smaller. Most segments of a large body have the maximum size, so the allocator can reuse them
-/// easily after they are freed.
+/// Minimum size of a segment, in bytes. Only the last segment of a body can be smaller.
 const SEGMENT_BYTES_MIN: usize = 512;
+/// Maximum size of a segment, in bytes. Most segments of a large body have this size, so the
+/// allocator can easily reuse the memory of freed segments.
 const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A buffer that collects the chunks of a body in segments. Its memory grows with the received

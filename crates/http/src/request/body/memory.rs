@@ -1,4 +1,4 @@
-//! The memory for request bodies and incomplete heads, which is limited per server.
+//! The memory budget of a server for request bodies and incomplete heads.
 
 use std::sync::{
     Arc,
@@ -42,8 +42,8 @@ impl BodyBudget {
     }
 }
 
-/// The memory that is reserved for the body of one request and for the items parsed from it, or for
-/// an incomplete head. The memory is released on drop.
+/// The memory that is reserved for a request body and the items parsed from the body, or for an
+/// incomplete head. The memory is released on drop.
 #[derive(Debug)]
 pub struct BodyMemory {
     /// `None` if the memory is not limited.

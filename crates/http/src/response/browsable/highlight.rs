@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_preserved_and_texts_that_are_not_json_are_safe() {
+    fn json_is_preserved_and_other_text_is_safe() {
         for json in [
             r#"{"a":[1,{"b":"c\\"}],"d":-0.0,"e":true}"#,
             r#"["\"",[],[[]],{"x":[]}]"#,

@@ -216,7 +216,7 @@ impl Code {
     }
 
     /// Returns the code for an error response that the HTTP library created, or `None` if no code
-    /// has this status, in which case the response is not changed.
+    /// has this status.
     pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::BAD_REQUEST => Some(Self::InvalidField),

@@ -9,8 +9,8 @@ use super::Code;
 /// The path of the page. Every public port serves it.
 pub(crate) const ERRORS_PATH: &str = "/docs/errors";
 
-/// Returns the URL of the page. The URL is absolute if the public URL of the service is known,
-/// because a relative URL would be wrong behind a proxy that serves the port under a path prefix.
+/// Returns the URL of the page. The URL is absolute if the public URL of the service is set. A
+/// relative URL would be wrong behind a proxy that serves the port under a path prefix.
 pub(crate) fn errors_url(service: Service, public: &PublicSettings) -> String {
     let base = match service {
         Service::IngestApi => public.ingest_url.as_str(),
@@ -48,7 +48,8 @@ fn explain(code: Code) -> &'static str {
             "The request body is incomplete or not valid JSON, begins with a byte order mark, or \
              contains, outside <code>data</code>, a lone surrogate or a number that overflows a double. \
              <code>detail</code> describes the error and, if possible, its position. If items of a \
-             batch are not valid JSON, <code>errors</code> names these items instead. Fix the body."
+             batch are not valid JSON, <code>errors</code> names these items and describes each error. \
+             Fix the body."
         }
         Code::InvalidField => {
             "A field, parameter or header is missing, is unknown or violates its rule, or the request \

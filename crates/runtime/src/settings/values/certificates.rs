@@ -49,8 +49,8 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     Ok(Some(Certificates { path, pem: pem.into() }))
 }
 
-/// Returns whether a file contains at least one certificate, and the TLS client accepts all
-/// certificates in the file.
+/// Returns whether `pem` contains at least one certificate, and the TLS client accepts all
+/// certificates in `pem`.
 fn has_certificates(pem: &[u8]) -> bool {
     let mut store = RootCertStore::empty();
     let is_valid = CertificateDer::pem_slice_iter(pem)

@@ -1,4 +1,4 @@
-//! Whole numbers.
+//! Whole numbers. Numbers of resources that a process allocates at startup have upper limits.
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
@@ -6,10 +6,13 @@ use serde::{Deserializer, de::Error};
 
 use super::{Scalar, parse_scalar};
 
+/// The maximum number of server threads.
 const THREADS_MAX: u64 = 512;
-/// The limits on the resources that a process allocates at startup.
+/// The maximum size of a connection pool.
 const CONNECTIONS_MAX: u64 = 10_000;
+/// The maximum number of concurrent tasks.
 const TASKS_MAX: u64 = 1024;
+/// The maximum length of a queue.
 const QUEUE_LENGTH_MAX: u64 = 100_000_000;
 
 /// Parses a whole number above 0.
@@ -23,8 +26,8 @@ where
     T::try_from(number).map_err(|_| D::Error::custom(ALLOWED))
 }
 
-/// Parses the size of the connection pool of a server thread. The batchers of ingest-api occupy up
-/// to six connections, and other calls need a free connection.
+/// Parses the size of the connection pool of a server thread, at least 8. The batchers of
+/// ingest-api occupy up to six connections, and other calls need a free connection.
 pub(crate) fn pooled_connections<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<usize, D::Error> {

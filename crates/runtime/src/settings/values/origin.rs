@@ -14,7 +14,7 @@ pub enum AllowedOrigin {
     Any,
     /// This exact origin, such as `https://example.org`.
     Exact(String),
-    /// A scheme and host with any port or none. Contains `http://localhost` for
+    /// A scheme and a host, with any port or without a port. Contains `http://localhost` for
     /// `http://localhost:*`.
     AnyPort(String),
 }

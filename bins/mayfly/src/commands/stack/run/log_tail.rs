@@ -54,7 +54,7 @@ impl LogTail {
 }
 
 /// Reads complete lines from an offset and advances the offset. Starts at 0 if the log is shorter
-/// than the offset, because the log was then rotated. Reads a line that is longer than
+/// than the offset, which means that the log was rotated. Reads a line that is longer than
 /// [`CHUNK_BYTES_MAX`] in parts.
 fn read_lines(path: &Path, offset: &mut u64) -> io::Result<String> {
     let mut file = File::open(path)?;

@@ -42,8 +42,8 @@ pub(crate) async fn run(options: &StackOptions) -> Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts the stack and shows its log until the stack shuts down. Sets `is_attached` once the
-/// supervisor will stop the stack when this process exits.
+/// Starts the stack and shows its log until the stack shuts down. Sets `is_attached` after
+/// [`attach`] has succeeded.
 async fn run_stack(spec: &Spec, checkout: &Checkout, is_attached: &mut bool) -> Result<()> {
     let mut tail = LogTail::from_now(checkout.paths.logs());
     let was_up = Client::connect().await.is_some();

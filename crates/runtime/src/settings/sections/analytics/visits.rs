@@ -22,8 +22,8 @@ pub struct VisitsSettings {
     #[serde(deserialize_with = "count::positive")]
     pub pages_max: u64,
     /// Maximum number of hosts with visitors. Once this number is reached, a new host can replace a
-    /// host of another client that has at least two more hosts. Otherwise, visits to the new host
-    /// are rejected as overloaded.
+    /// host of a client that has at least two more hosts than the client that adds the new host.
+    /// Otherwise, visits to the new host are rejected as overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_max: u64,
     /// Maximum number of hosts with visitors that one client was the first to visit. Visits by the

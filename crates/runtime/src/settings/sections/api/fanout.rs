@@ -23,10 +23,10 @@ pub struct FanoutSettings {
     /// subscribed names and incomplete client frames, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub queued_bytes_max: usize,
-    /// Maximum total size of the replays that the process reads or has queued, in bytes.
+    /// Maximum total size of the replays that the process is reading or has queued, in bytes.
     #[serde(deserialize_with = "size::positive")]
     pub replay_bytes_max: usize,
-    /// The policy for a connection whose send queue is full.
+    /// The policy for a connection with a full send queue.
     pub slow_consumer: SlowConsumer,
     /// The interval between pings.
     #[serde(deserialize_with = "duration::positive")]
@@ -39,7 +39,7 @@ pub struct FanoutSettings {
     pub drain: Duration,
 }
 
-/// The policy for a connection whose send queue is full.
+/// The policy for a connection with a full send queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowConsumer {
     /// Closes the connection with code 4000.

@@ -31,8 +31,8 @@ pub struct HttpSettings {
     /// The time that the server waits for a client that does not read its response.
     #[serde(deserialize_with = "duration::positive")]
     pub write_timeout: Duration,
-    /// Maximum total size per process of incomplete request headers and request bodies, and
-    /// separately of responses that clients have not read, in bytes.
+    /// Maximum total size, per process, of incomplete request headers and of request bodies in
+    /// memory, in bytes. The same limit applies separately to responses that clients have not read.
     #[serde(deserialize_with = "size::positive")]
     pub bodies_bytes_max: usize,
     /// Maximum number of open connections per process.

@@ -20,7 +20,7 @@ pub struct LogSettings {
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text for people.
+    /// Human-readable text.
     Pretty,
     /// One JSON object per line.
     Json,

@@ -11,7 +11,7 @@ pub struct PublicSettings {
     /// The public URL of ingest-api.
     #[serde(deserialize_with = "url::public")]
     pub ingest_url: String,
-    /// The public URL of list-api, the base of `Location` and `Link`.
+    /// The public URL of list-api, the base of the URLs in `Location` and `Link` headers.
     #[serde(deserialize_with = "url::public")]
     pub list_url: String,
     /// The public URL of ws-fanout.

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Rule;
 
-/// The maximum lengths of a host name and of each of its labels, according to RFC 1035.
+/// The maximum length of a host name, according to RFC 1035.
 const NAME_CHARS_MAX: usize = 253;
+/// The maximum length of each label of a host name, according to RFC 1035.
 const LABEL_CHARS_MAX: usize = 63;
 
 pub(super) const HOST_RULE: Rule =
@@ -71,7 +72,8 @@ pub(in crate::settings) fn check_host(host: &str) -> Result<(), Rule> {
     }
 }
 
-/// Decodes percent-encoded text, which must be UTF-8. A `%` without two hexadecimal digits is kept.
+/// Decodes percent-encoded text, which must be UTF-8. A `%` is kept unless two hexadecimal digits
+/// follow.
 pub(super) fn decode(text: &str) -> Result<String, Rule> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

@@ -69,8 +69,8 @@ fn parse_store<'de, D: Deserializer<'de>>(
     }
 }
 
-/// Returns whether text is a valid endpoint URL. The endpoint is the value of a variable that is
-/// not part of the schema, such as `AWS_ENDPOINT_URL`.
+/// Returns whether `text` is a valid endpoint URL, for a variable that is not part of the schema,
+/// such as `AWS_ENDPOINT_URL`.
 pub(in crate::settings) fn is_endpoint(text: &str) -> bool {
     !text.is_empty() && parse_public(text).is_some()
 }
@@ -87,7 +87,7 @@ fn parse_public(url: &str) -> Option<String> {
     is_valid.then(|| url.trim_end_matches('/').to_owned())
 }
 
-/// Returns whether a URL can be written into a header without escaping.
+/// Returns whether `url` can be written into a header without escaping.
 fn is_header_safe(url: &str) -> bool {
     url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
 }
