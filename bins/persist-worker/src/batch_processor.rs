@@ -150,7 +150,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         Ok(())
     }
 
-    /// Stores a group of entries. Returns `None` if Postgres rejects the batch.
+    /// Stores a group of entries. Returns `None` if Postgres rejects the group.
     async fn store(
         &self,
         group: &EntryGroup<'_, H::Batch<'_>>,

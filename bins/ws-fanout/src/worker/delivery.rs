@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Maximum total size of the frames that a replay enqueues in one step, in bytes. The last frame of
-/// a step may exceed this limit.
+/// a step can make the total exceed this limit.
 pub(crate) const REPLAY_PAGE_BYTES: usize = 256 * 1024;
 
 impl Worker {

@@ -12,12 +12,12 @@ use crate::connection::{HotError, HotStore};
 
 /// The maximum number of stored clients.
 const CLIENTS_MAX: usize = 10_000;
-/// The time for which a stored window is trusted. A window is reset early only if Redis loses its
-/// data or an operator deletes the key.
+/// The time for which a stored window is trusted. It is short, because a window is reset early if
+/// Redis loses its data or an operator deletes the key of the window.
 const CONFIRMED_FOR: Duration = Duration::from_secs(1);
 
-/// The clients that exceeded their rate limit for items of one kind, until their windows end. Cheap
-/// to clone; all clones share the clients.
+/// The clients that exceeded their rate limit for items of one kind. Each client is stored at most
+/// until its window ends. Cheap to clone; all clones share the clients.
 ///
 /// Unless a window is reset early, its number of remaining items never increases. A request with
 /// more items than remained at some point within the last second can therefore be rejected without
@@ -116,8 +116,8 @@ impl ExhaustedClients {
         let reply: Result<(Option<u32>, i64, bool), _> =
             store.call(async |connection| pipeline.query_async(connection).await).await;
         let (sent, ends_in, has_key) = match reply {
-            // The key of the window cannot be read, for example because it has the wrong type. Send
-            // the request, because the script that accepts items reports this key.
+            // The key of the window cannot be read, for example because it has the wrong type.
+            // Submit the request: the script that accepts items returns an error with this key.
             Err(HotError::Rejected(_)) => return Ok(None),
             reply => reply?,
         };

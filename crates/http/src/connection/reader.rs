@@ -29,7 +29,7 @@ use crate::{BodyMemory, Code, Problem, metrics as names};
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Minimum free space to reserve in the buffer before a read, in bytes.
 const READ_BYTES: usize = 8 * 1024;
-/// The request that replaces an incomplete head. The middleware rejects this request.
+/// The request that replaces the held bytes. The middleware rejects this request.
 const REPLACEMENT: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// The reading side of a connection.
@@ -226,8 +226,8 @@ impl RequestReader {
         self.held.extend_from_slice(&bytes[length..]);
     }
 
-    /// Replaces a head that did not arrive completely in time, and increments the counter of closed
-    /// connections.
+    /// Replaces a head that was still incomplete when the timeout expired, and increments the counter
+    /// of closed connections.
     fn replace_late_head(&mut self, state: &ConnectionState) {
         metrics::counter!(
             names::HTTP_CONNECTIONS_CLOSED_TOTAL,
@@ -239,7 +239,7 @@ impl RequestReader {
         self.replace_head(state, Problem::new(Code::RequestTimeout).detail(detail));
     }
 
-    /// Replaces a held partial head with a request that the middleware rejects with `problem`. The
+    /// Replaces the held bytes with a request that the middleware rejects with `problem`. The
     /// connection is then closed.
     fn replace_head(&mut self, state: &ConnectionState, problem: Problem) {
         state.add_request(Some(problem));
