@@ -127,7 +127,7 @@ impl LedgerRow {
     #[must_use]
     pub fn loss(&self, queue_max: u64) -> Loss {
         let at_least = self.known_accepted() - self.accounted();
-        // `accepted` may be outdated by about a second, so a report can contain a greater number.
+        // `accepted` may be about a second old, so a report can contain a greater number.
         let accepted_max = self.accepted.max(self.reported) + self.resumed + self.unresolved;
         let is_certain = self.is_reported && accepted_max >= self.accounted();
         let at_most = if is_certain { accepted_max - self.accounted() } else { queue_max };
@@ -341,7 +341,7 @@ impl Ledger<'_> {
 
     /// Records the report of a process about an ended epoch. Idempotent.
     ///
-    /// Complexity: O(log r) for r reports.
+    /// Complexity: O(log e + log r) for e epochs and r reports.
     pub async fn report(self, kind: &str, report: EpochReport<'_>) -> Result<(), ColdError> {
         self.store
             .call(async |connection| {

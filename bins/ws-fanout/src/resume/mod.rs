@@ -200,7 +200,7 @@ enum ReplayStep {
     Done,
     /// The cursor has advanced, and more entries may follow.
     Advanced,
-    /// The cursor is ahead of the worker's position.
+    /// The worker has no position yet, or its position is behind the cursor.
     WaitForWorker,
     /// The next entries must be read from Redis, or a failed read must be retried.
     ReadStream,

@@ -70,10 +70,10 @@ impl Supervisor {
         }
     }
 
-    /// Applies `spec`, restarting only the processes that differ, and returns when every service is
-    /// ready. If a service does not become ready in time, returns an error but leaves all services
-    /// running. If an earlier step fails, such as starting a server or migrating the schema,
-    /// restores the processes that were running before.
+    /// Applies `spec`, restarting only the processes whose configuration has changed, and returns
+    /// when every service is ready. If a service does not become ready in time, returns an error
+    /// but leaves all services running. If an earlier step fails, such as starting a server or
+    /// migrating the schema, restores the processes that were running before.
     pub(crate) async fn apply(&self, spec: &Spec) -> Result<(), StackError> {
         tokio::select! {
             biased;
