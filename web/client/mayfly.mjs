@@ -411,7 +411,7 @@ var Synchronization = class {
     const {type: type, names: names} = call;
     const {channels: channels} = names;
     if (type === "subscribe") this.#subscriptions.add(names); else if (this.selection.isDefault && channels?.length && !channels.includes("*")) {
-      const rule = "cannot be removed from a subscription to all channels; unsubscribe from * first";
+      const rule = "cannot be removed from a subscription to all channels; unsubscribe from *, then subscribe to the channels to keep";
       return call.settle(createError(Error, `${channels} ${rule}`));
     } else this.#subscriptions.remove(names);
     if (this.#closedBy !== void 0) return this.#settle(call);

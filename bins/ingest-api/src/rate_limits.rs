@@ -1,4 +1,5 @@
-//! Rate limits that are checked before a request is parsed.
+//! Rate limits that are checked before a request is parsed. The script that writes the items
+//! enforces the limits.
 
 use mayfly_hot::{ExhaustedClients, RateLimitStatus};
 use mayfly_http::{Problem, RateLimit};

@@ -1,4 +1,5 @@
-//! Leader election: each job runs on at most one instance of stats-publisher at a time.
+//! Leadership: each job runs on at most one instance of stats-publisher at a time, the holder of
+//! the job's lease.
 
 use std::time::Duration;
 

@@ -189,8 +189,8 @@ impl Subscription {
         self.check_hosts()
     }
 
-    /// Removes names, and ignores unknown names. A set that becomes empty does not revert to its
-    /// default. After an error, the subscription may be partially changed and must be discarded.
+    /// Removes names. Ignores valid names that a set does not contain. An emptied set does not
+    /// revert to its default. After an error, discard the subscription: it may be partly changed.
     pub(crate) fn unsubscribe(
         &mut self,
         request: SubscriptionRequest,
@@ -202,7 +202,7 @@ impl Subscription {
             Channels::Default | Channels::All if names.channels.is_empty() => {}
             Channels::Default | Channels::All => {
                 let rule = "cannot be removed from a subscription to all channels; \
-                            unsubscribe from * first";
+                            unsubscribe from *, then subscribe to the channels to keep";
                 let field = SubscriptionField::Channels;
                 return Err(SubscriptionError::InvalidField { field, rule });
             }

@@ -138,7 +138,8 @@ export class Synchronization {
     if (type === 'subscribe') this.#subscriptions.add(names);
     else if (this.selection.isDefault && channels?.length && !channels.includes('*')) {
       const rule =
-        'cannot be removed from a subscription to all channels; unsubscribe from * first';
+        'cannot be removed from a subscription to all channels; ' +
+        'unsubscribe from *, then subscribe to the channels to keep';
       return call.settle(createError(Error, `${channels} ${rule}`));
     } else this.#subscriptions.remove(names);
     if (this.#closedBy !== undefined) return this.#settle(call);

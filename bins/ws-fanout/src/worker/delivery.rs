@@ -1,4 +1,5 @@
-//! Delivers frames: enqueues them for connections and flushes the send queues.
+//! Delivers frames: enqueues them for connections, flushes the send queues, and closes slow
+//! consumers.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 

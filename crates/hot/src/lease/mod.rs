@@ -1,4 +1,4 @@
-//! Leases: leader election among the processes that can do a job.
+//! Leases, which elect a leader among the processes that can do a job.
 
 use std::time::Duration;
 

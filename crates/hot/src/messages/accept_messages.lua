@@ -1,7 +1,7 @@
 -- Accepts the messages of many requests in one atomic step: writes stream entries, hot copies,
 -- inboxes and the hash of waiting messages, updates the ledger, the rate limits and the idempotency
 -- keys, and publishes the messages. A request is accepted as a whole or not at all. This file is
--- appended to rate_limit.lua.
+-- loaded after rate_limit.lua.
 --
 -- KEYS  stream, epoch, ledger, waiting;
 --       then per request: the rate limit window, if the client has a limit; the stored outcome, if
