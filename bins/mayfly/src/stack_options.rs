@@ -111,8 +111,7 @@ fn is_setting(name: &str) -> bool {
     name.starts_with("MAYFLY_") && name.contains("__")
 }
 
-/// Returns whether a variable looks like a setting of the stack, but is not one. Variables for the
-/// tests do not count.
+/// Returns whether a variable looks like a setting of the stack or of the tests, but is not one.
 fn is_unknown(name: &str) -> bool {
     let is_ours = name.starts_with("MAYFLY_") || name.starts_with("MESSY_");
     let is_known = is_setting(name)

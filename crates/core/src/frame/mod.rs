@@ -63,8 +63,7 @@ pub enum ServerFrame<'a> {
         reason: Option<ResumeFailure>,
         /// The interval between the protocol-level pings that the server sends, in milliseconds.
         ping_interval_ms: u64,
-        /// The current time according to the server's clock. Clients compare `expires_at` with this
-        /// time, not with their own clock.
+        /// The server's time when the frame was sent.
         time: Timestamp,
     },
     /// Messages were taken or deleted.
@@ -83,8 +82,7 @@ pub enum ServerFrame<'a> {
     Gap {
         /// The number of dropped frames.
         dropped: u64,
-        /// The position before the dropped frames. To receive them, a client can resume from this
-        /// position.
+        /// The position before the dropped frames, from which a client can resume.
         position: &'a Position,
     },
     /// Current play counts.
@@ -104,8 +102,7 @@ pub enum ServerFrame<'a> {
         window: Window,
         /// The number of visitors to the whole host.
         visitors: u64,
-        /// Whether all visitors were counted. If not, a fixed fraction of them was counted and the
-        /// totals were extrapolated.
+        /// Whether all visitors were counted. If not, the totals are extrapolated from a sample.
         exact: bool,
         /// The pages, highest score first.
         pages: Vec<RankedPage>,
