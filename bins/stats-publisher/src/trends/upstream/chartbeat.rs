@@ -1,6 +1,7 @@
 //! An HTTP client for a service that implements the Chartbeat API.
 
 use std::{
+    error::Error as _,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,7 +14,10 @@ use hyper::{
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, ResponseFuture, connect::HttpConnector},
+    client::{
+        self,
+        legacy::{Client, ResponseFuture, connect::HttpConnector},
+    },
     rt::TokioExecutor,
 };
 use mayfly_core::{Clock, Host, Timestamp};
@@ -101,8 +105,8 @@ impl Chartbeat {
     async fn get(&self, uri: Uri, host: &Host) -> CallResult {
         let response = match self.send(&uri).await {
             // The service may close an idle connection just before it receives a request. A client
-            // may then repeat the request on another connection (RFC 9112, section 9.3.1).
-            Err(error) if !error.is_connect() => self.send(&uri).await,
+            // may then repeat the request (RFC 9112, section 9.3.1).
+            Err(error) if is_closed(&error) => self.send(&uri).await,
             result => result,
         };
         let response = match response {
@@ -162,6 +166,12 @@ impl Chartbeat {
     }
 }
 
+/// Returns whether an established connection was closed before a response arrived.
+fn is_closed(error: &client::legacy::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    !error.is_connect() && cause.is_some_and(|cause| !cause.is_parse())
+}
+
 fn to_system_time(at: Timestamp) -> SystemTime {
     let millis = u64::try_from(at.as_millis()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
@@ -204,34 +214,42 @@ mod tests {
     use mayfly_core::SystemClock;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;
 
-    /// Responds to the first request on each connection, and closes the connection when it receives
-    /// another request.
-    async fn serve_one_request_per_connection(listener: TcpListener) {
-        loop {
-            let (mut connection, _) = listener.accept().await.expect("a connection");
-            let mut head = [0; 4_096];
-            assert!(connection.read(&mut head).await.expect("a request") > 0);
-            let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
-            connection.write_all(response).await.expect("the connection is open");
-            assert!(connection.read(&mut head).await.expect("a request") > 0);
-        }
+    async fn accept_and_respond(listener: &TcpListener) -> TcpStream {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        assert!(connection.read(&mut [0; 4_096]).await.expect("a request") > 0);
+        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
+        connection.write_all(response).await.expect("the connection is open");
+        connection
+    }
+
+    /// Closes the first connection when it receives another request.
+    async fn serve(listener: TcpListener) {
+        let mut first = accept_and_respond(&listener).await;
+        assert!(first.read(&mut [0; 4_096]).await.expect("a request") > 0);
+        drop(first);
+        let _second = accept_and_respond(&listener).await;
+        std::future::pending::<()>().await;
     }
 
     #[tokio::test]
     async fn request_on_a_closed_connection_is_repeated() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
-        tokio::spawn(serve_one_request_per_connection(listener));
+        tokio::spawn(serve(listener));
         let client = Chartbeat::new(&format!("http://{address}"), SystemClock);
         let host = Host::parse("a.org").expect("a host");
-        for _ in 0..3 {
+        for _ in 0..2 {
             let result = client.call(&host, "key").await;
             assert!(matches!(result.answer, Answer::Pages(_)), "{result:?}");
+            // The client's tasks run on this thread. They return the connection to the pool.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
