@@ -57,13 +57,18 @@ impl MessageQueries {
     /// Finds a live or expired message in Redis, then among the stored messages, then among the
     /// dead letters.
     pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, Problem> {
-        if let Some(json) = self.finder.find_message(id).await? {
-            return Ok(Some(json));
+        match self.finder.find_message(id).await? {
+            Some(json) => Ok(Some(json)),
+            None => self.find_in_postgres(id).await,
         }
-        if let Some(stored) = self.cold.messages().find(id).await? {
-            return Ok(Some(stored.json));
+    }
+
+    /// Finds a message among the stored messages, then among the dead letters.
+    async fn find_in_postgres(&self, id: MessageId) -> Result<Option<Vec<u8>>, Problem> {
+        match self.cold.messages().find(id).await? {
+            Some(stored) => Ok(Some(stored.json)),
+            None => Ok(self.cold.dead_letters().find_message(id).await?),
         }
-        Ok(self.cold.dead_letters().find_message(id).await?)
     }
 
     /// Expires a message immediately and returns whether the message exists. Does not change a
@@ -78,11 +83,7 @@ impl MessageQueries {
             return Ok(true);
         }
         // A message can be live without a copy in Redis if Redis lost its data after the write.
-        let json = match self.cold.messages().find(id).await? {
-            Some(stored) => Some(stored.json),
-            None => self.cold.dead_letters().find_message(id).await?,
-        };
-        let Some(json) = json else { return Ok(false) };
+        let Some(json) = self.find_in_postgres(id).await? else { return Ok(false) };
         let username = find_username(&json);
         self.expire(id, username.as_deref(), Some(&json), caller).await?;
         Ok(true)

@@ -124,6 +124,9 @@ impl Groups {
     pub(crate) fn match_batch(&self, batch: &Batch) -> Vec<(usize, EntrySet)> {
         let mut matches: Vec<_> =
             self.all_channels.iter().map(|&group| (group, EntrySet::From(0))).collect();
+        if self.all_channels.len() == self.all.len() {
+            return matches;
+        }
         let mut indices_by_group: HashMap<usize, Vec<usize>> = HashMap::new();
         let mut add = |group: usize, entry: usize| {
             let indices = indices_by_group.entry(group).or_default();
