@@ -26,6 +26,12 @@ ROOT = K8S.parent
 # The first version of kubectl whose kustomize supports these files.
 KUBECTL_MIN = (1, 21)
 SERVICES = ("ingest-api", "list-api", "ws-fanout", "persist-worker", "stats-publisher")
+# The kind of each autoscaler. The comments in persist-worker.yaml and stats-publisher.yaml explain why those have none.
+AUTOSCALERS = {
+    "ingest-api": "HorizontalPodAutoscaler",
+    "list-api": "HorizontalPodAutoscaler",
+    "ws-fanout": "ScaledObject",
+}
 BINARIES = (*SERVICES, "mayfly")
 # No name server can resolve a name under `.invalid` (RFC 2606), so no image of another account is ever pulled.
 REGISTRY = "registry.invalid/mayfly/"
@@ -51,6 +57,13 @@ problems = []
 def expect(condition, problem):
     if not condition:
         problems.append(problem)
+
+
+def find(kind, resources, problem):
+    """Returns the first object of a kind. If there is none, reports the problem and returns None."""
+    found = next((resource for resource in resources if resource["kind"] == kind), None)
+    expect(found, problem)
+    return found
 
 
 def format_name(resource):
@@ -99,7 +112,9 @@ def check_schemas(scope, resources):
 def check_that_unknown_fields_are_rejected(resources):
     """Adds an unknown field to one object of each schema and expects its rejection."""
     for kind in ("Deployment", "CronJob", "ScaledObject", "HTTPRoute"):
-        invalid = copy.deepcopy(next(resource for resource in resources if resource["kind"] == kind))
+        invalid = copy.deepcopy(find(kind, resources, f"there is no {kind}"))
+        if not invalid:
+            continue
         invalid["spec"]["unknownField"] = "value"
         error = validation.find_error(invalid)
         expect(error and "unknownField" in error, f"an unknown field in a {kind} is not rejected")
@@ -195,7 +210,9 @@ def check_services(scope, resources):
         prefix = f"{scope}: {service}"
         for kind in ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"):
             expect((kind, service) in existing, f"{prefix}: {kind} is missing")
-        spec = deployments[service]
+        spec = deployments.get(service)
+        if not spec:
+            continue
         rolling = {"maxUnavailable": 0, "maxSurge": 1}
         expect(spec["strategy"].get("rollingUpdate") == rolling, f"{prefix}: rollingUpdate must be {rolling}")
         pod = spec["template"]["spec"]
@@ -246,21 +263,30 @@ def check_registry_in_one_place(kubectl):
 
 def check_scaling(resources):
     """Checks that every service scales on its limit, and that no query includes other installations."""
-    scaled = {format_name(resource): resource.get("spec") for resource in resources}
-    for name in ("ingest-api", "list-api"):
-        expect(f"HorizontalPodAutoscaler {name}" in scaled, f"production: HorizontalPodAutoscaler {name} is missing")
-    threshold = float(scaled["ScaledObject ws-fanout"]["triggers"][0]["metadata"]["threshold"])
-    limit = settings.DEFAULTS["fanout"]["connections_max"]
-    expect(threshold < limit, f"production: ws-fanout scales on {threshold} connections, must be below {limit}")
-    replicas = scaled["Deployment persist-worker"].get("replicas", 1)
-    expect(replicas >= 2, "production: persist-worker must have two replicas, for failover")
-    for resource in resources:
+    autoscalers = [resource for resource in resources if resource["kind"] in AUTOSCALERS.values()]
+    targets = sorted((resource["spec"]["scaleTargetRef"]["name"], resource["kind"]) for resource in autoscalers)
+    expected = sorted(AUTOSCALERS.items())
+    expect(targets == expected, f"production: the targets of autoscalers are {targets}, expected {expected}")
+    replicas = [
+        deployment["spec"].get("replicas", 1)
+        for deployment in list_deployments(resources)
+        if deployment["metadata"]["name"] == "persist-worker"
+    ]
+    expect(max(replicas, default=0) >= 2, "production: persist-worker must have two replicas, for failover")
+    for resource in autoscalers:
         if resource["kind"] != "ScaledObject":
             continue
         prefix = f"production: {format_name(resource)}"
         pause = f"annotate scaledobject/{resource['metadata']['name']} autoscaling.keda.sh/paused-replicas=0"
         expect(pause in (K8S / "README.md").read_text(), f"{prefix}: README.md does not explain how to stop its pods")
+        if resource["spec"]["scaleTargetRef"]["name"] == "ws-fanout":
+            threshold = float(resource["spec"]["triggers"][0]["metadata"]["threshold"])
+            limit = settings.DEFAULTS["fanout"]["connections_max"]
+            expect(threshold < limit, f"{prefix}: scales on {threshold} connections, must be below {limit}")
         for trigger in resource["spec"]["triggers"]:
+            if trigger["type"] == "prometheus":
+                ignores = trigger["metadata"].get("ignoreNullValues")
+                expect(ignores == "false", f'{prefix}: ignoreNullValues must be "false": missing data does not mean 0')
             # Single files have no namespace: the overlays set it.
             selector = f'{{namespace="{resource["metadata"].get("namespace", "mayfly")}"}}'
             query = trigger["metadata"].get("query", selector)
@@ -313,8 +339,10 @@ def list_pod_labels(resources):
 
 def check_load_balancers(ingress, resources):
     """Checks that the policy for clients that are not pods selects exactly the services with a public port."""
-    policy = next(resource["spec"] for resource in ingress if resource["kind"] == "NetworkPolicy")
-    names = set(policy["podSelector"]["matchExpressions"][0]["values"])
+    policy = find("NetworkPolicy", ingress, "ingress: the NetworkPolicy for load balancers is missing")
+    if not policy:
+        return
+    names = set(policy["spec"]["podSelector"]["matchExpressions"][0]["values"])
     public = {
         deployment["metadata"]["name"]
         for deployment in list_deployments(resources)
@@ -337,7 +365,10 @@ def check_memory(scope, resources):
 
 def check_redis(resources):
     """Checks that the Redis of the overlay has every directive of deploy/redis.conf, with its own memory limit."""
-    redis = next(container for _, container in list_containers(resources) if container["name"] == "redis")
+    redis = next((container for _, container in list_containers(resources) if container["name"] == "redis"), None)
+    expect(redis, "local: the container redis is missing")
+    if not redis:
+        return
     directives = [words.split("\0") for words in "\0".join(redis["args"]).removeprefix("--").split("\0--")]
     for line in (ROOT / "deploy/redis.conf").read_text().splitlines():
         directive = shlex.split(line, comments=True)
@@ -352,7 +383,9 @@ def check_redis(resources):
 
 
 def check_entry_point(resources):
-    route = next(resource for resource in resources if resource["kind"] == "HTTPRoute")
+    route = find("HTTPRoute", resources, "ingress: the HTTPRoute is missing")
+    if not route:
+        return
     nginx, document = ROOT / "deploy/nginx.conf", ROOT / "docs/OPERATIONS.md"
     differences = list(routing.find_differences(route, nginx.read_text(), document.read_text()))
     problems.extend(differences)

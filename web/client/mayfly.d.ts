@@ -300,7 +300,8 @@ export interface Live {
    * Unsubscribes from names. Resolves when the server has confirmed the change. A set that becomes
    * empty stays empty; it does not mean "all". While the client still has its default subscription
    * to all channels, the promise rejects with the code `invalid_field` if the call names channels
-   * but not `'*'`.
+   * but not `'*'`. While the client still has its default subscription to all videos, the same
+   * applies to a call that names videos. A refused call changes nothing.
    */
   unsubscribe(names: Names | string | readonly string[]): Promise<true>;
   /** Closes the connection permanently. */

@@ -264,6 +264,16 @@
         throw createError(TypeError, "the rising feed requires hosts");
       }
     }
+    findRefusal({channels: channels, videos: videos}) {
+      if (channels?.length && !channels.includes("*") && !this.#named.has("channels")) {
+        const rule = "cannot be removed from a subscription to all channels; unsubscribe from *, then subscribe to the channels to keep";
+        return createError(Error, `${channels} ${rule}`);
+      }
+      if (videos?.length && !this.#named.has("videos")) {
+        return createError(Error, `${videos} cannot be removed from a subscription to all videos`);
+      }
+      return null;
+    }
     add(names) {
       for (const kind of KINDS) {
         if (!names[kind]?.length || this.#named.has(kind)) continue;
@@ -300,13 +310,15 @@
     }
     #select() {
       const [channels, videos, hosts, feeds] = KINDS.map(kind => new Set(this.#counts[kind].keys()));
-      if (this.#named.has("videos") && !videos.size) feeds.delete("plays");
+      const hasAllVideos = !this.#named.has("videos");
+      if (!hasAllVideos && !videos.size) feeds.delete("plays");
       if (!hosts.size) feeds.delete("rising");
       const isDefault = !this.#named.has("channels");
       const hasAll = isDefault || channels.has("*");
       return {
         channels: hasAll ? null : channels,
         isDefault: isDefault,
+        hasAllVideos: hasAllVideos,
         videos: videos,
         hosts: hosts,
         feeds: feeds
@@ -320,8 +332,11 @@
     #sent=[];
     #waiting=[];
     #send=null;
+    #hasNamedVideos=false;
+    #reconnect;
     #closedBy;
-    constructor(names) {
+    constructor(names, reconnect) {
+      this.#reconnect = reconnect;
       this.#subscriptions = new Subscriptions(names);
       this.#requested = this.#subscriptions.selection;
     }
@@ -344,6 +359,7 @@
         ...selection,
         videos: new Set(full.videos)
       };
+      this.#hasNamedVideos = full.videos.length > 0;
       return full;
     }
     start(send) {
@@ -381,16 +397,19 @@
     }
     confirm(refusal) {
       const frame = this.#sent.shift();
-      if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code));
+      if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code)); else if (frame?.names.videos) this.#hasNamedVideos = true;
       this.#settleCalls();
+      if (this.#hasNamedVideos && this.selection.hasAllVideos && !this.#sent.length) {
+        this.#reconnect();
+      }
     }
     #execute(call) {
       const {type: type, names: names} = call;
-      const {channels: channels} = names;
-      if (type === "subscribe") this.#subscriptions.add(names); else if (this.selection.isDefault && channels?.length && !channels.includes("*")) {
-        const rule = "cannot be removed from a subscription to all channels; unsubscribe from *, then subscribe to the channels to keep";
-        return call.settle(createError(Error, `${channels} ${rule}`));
-      } else this.#subscriptions.remove(names);
+      if (type === "subscribe") this.#subscriptions.add(names); else {
+        const refusal = this.#subscriptions.findRefusal(names);
+        if (refusal) return call.settle(refusal);
+        this.#subscriptions.remove(names);
+      }
       if (this.#closedBy !== void 0) return this.#settle(call);
       if (!this.#send) return void this.#waiting.push(call);
       this.#sendChanges(call);
@@ -513,7 +532,7 @@
       this.#url = parseUrl(url);
       this.#position = since || null;
       this.#token = token;
-      this.#synchronization = new Synchronization(parseNames(options));
+      this.#synchronization = new Synchronization(parseNames(options), () => this.#reconnect(1006, "a subscription was accepted only in part"));
       if (typeof WebSocket !== "function") {
         throw createError(TypeError, "no WebSocket class is available; pass one as the WebSocket option");
       }

@@ -285,6 +285,16 @@ var Subscriptions = class {
       throw createError(TypeError, "the rising feed requires hosts");
     }
   }
+  findRefusal({channels: channels, videos: videos}) {
+    if (channels?.length && !channels.includes("*") && !this.#named.has("channels")) {
+      const rule = "cannot be removed from a subscription to all channels; unsubscribe from *, then subscribe to the channels to keep";
+      return createError(Error, `${channels} ${rule}`);
+    }
+    if (videos?.length && !this.#named.has("videos")) {
+      return createError(Error, `${videos} cannot be removed from a subscription to all videos`);
+    }
+    return null;
+  }
   add(names) {
     for (const kind of KINDS) {
       if (!names[kind]?.length || this.#named.has(kind)) continue;
@@ -321,13 +331,15 @@ var Subscriptions = class {
   }
   #select() {
     const [channels, videos, hosts, feeds] = KINDS.map(kind => new Set(this.#counts[kind].keys()));
-    if (this.#named.has("videos") && !videos.size) feeds.delete("plays");
+    const hasAllVideos = !this.#named.has("videos");
+    if (!hasAllVideos && !videos.size) feeds.delete("plays");
     if (!hosts.size) feeds.delete("rising");
     const isDefault = !this.#named.has("channels");
     const hasAll = isDefault || channels.has("*");
     return {
       channels: hasAll ? null : channels,
       isDefault: isDefault,
+      hasAllVideos: hasAllVideos,
       videos: videos,
       hosts: hosts,
       feeds: feeds
@@ -343,8 +355,11 @@ var Synchronization = class {
   #sent=[];
   #waiting=[];
   #send=null;
+  #hasNamedVideos=false;
+  #reconnect;
   #closedBy;
-  constructor(names) {
+  constructor(names, reconnect) {
+    this.#reconnect = reconnect;
     this.#subscriptions = new Subscriptions(names);
     this.#requested = this.#subscriptions.selection;
   }
@@ -367,6 +382,7 @@ var Synchronization = class {
       ...selection,
       videos: new Set(full.videos)
     };
+    this.#hasNamedVideos = full.videos.length > 0;
     return full;
   }
   start(send) {
@@ -404,16 +420,19 @@ var Synchronization = class {
   }
   confirm(refusal) {
     const frame = this.#sent.shift();
-    if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code));
+    if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code)); else if (frame?.names.videos) this.#hasNamedVideos = true;
     this.#settleCalls();
+    if (this.#hasNamedVideos && this.selection.hasAllVideos && !this.#sent.length) {
+      this.#reconnect();
+    }
   }
   #execute(call) {
     const {type: type, names: names} = call;
-    const {channels: channels} = names;
-    if (type === "subscribe") this.#subscriptions.add(names); else if (this.selection.isDefault && channels?.length && !channels.includes("*")) {
-      const rule = "cannot be removed from a subscription to all channels; unsubscribe from *, then subscribe to the channels to keep";
-      return call.settle(createError(Error, `${channels} ${rule}`));
-    } else this.#subscriptions.remove(names);
+    if (type === "subscribe") this.#subscriptions.add(names); else {
+      const refusal = this.#subscriptions.findRefusal(names);
+      if (refusal) return call.settle(refusal);
+      this.#subscriptions.remove(names);
+    }
     if (this.#closedBy !== void 0) return this.#settle(call);
     if (!this.#send) return void this.#waiting.push(call);
     this.#sendChanges(call);
@@ -546,7 +565,7 @@ var Client = class {
     this.#url = parseUrl(url);
     this.#position = since || null;
     this.#token = token;
-    this.#synchronization = new Synchronization(parseNames(options));
+    this.#synchronization = new Synchronization(parseNames(options), () => this.#reconnect(1006, "a subscription was accepted only in part"));
     if (typeof WebSocket !== "function") {
       throw createError(TypeError, "no WebSocket class is available; pass one as the WebSocket option");
     }

@@ -11,7 +11,7 @@ pub(crate) const ACCEPT_DURATION_SECONDS: &str = "mayfly_accept_duration_seconds
 
 /// The tables of metrics: first the tables of the libraries, then the service's own table.
 pub const METRICS: &[&[Metric]] =
-    &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, hot::BATCHES, OWN];
+    &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, OWN];
 
 const OWN: &[Metric] = &[
     Metric::counter(

@@ -108,8 +108,8 @@ impl MessageQueries {
 
     /// Lists up to `limit` messages in an inbox.
     pub async fn list_inbox(&self, username: &Username, limit: u32) -> Result<InboxPage, Problem> {
-        let _slot = self.inbox_slots.acquire().await?;
-        Ok(self.hot.inbox().list(username.as_str(), limit as usize).await?)
+        let slot = self.inbox_slots.acquire().await?;
+        Ok(self.hot.inbox().in_slot(&slot).list(username.as_str(), limit as usize).await?)
     }
 
     /// Takes up to `limit` messages from an inbox. With an idempotency key, the caller can safely
@@ -125,8 +125,9 @@ impl MessageQueries {
         let payload: [&[u8]; 2] = [name.as_bytes(), &limit.to_be_bytes()];
         let client = caller.client.to_string();
         let request = key.0.map(|key| IdempotentRequest::new("take", client, key, &payload));
-        let _slot = self.inbox_slots.acquire().await?;
-        match self.hot.inbox().take(name, limit as usize, &origin, request.as_ref()).await? {
+        let slot = self.inbox_slots.acquire().await?;
+        let inbox = self.hot.inbox().in_slot(&slot);
+        match inbox.take(name, limit as usize, &origin, request.as_ref()).await? {
             TakeOutcome::Taken(inbox) => Ok(Taken { inbox, is_replayed: false }),
             TakeOutcome::Replayed(ReplayedTake { ids, has_more }) => {
                 let messages = self.find_messages(&ids).await?;

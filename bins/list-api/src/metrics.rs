@@ -7,11 +7,5 @@ use mayfly_runtime::metrics::Metric;
 
 /// The tables of metrics. Libraries define all of them, because the service has no metrics of its
 /// own.
-pub const METRICS: &[&[Metric]] = &[
-    http::METRICS,
-    http::CONNECTIONS,
-    hot::HEALTH,
-    hot::PUBLICATIONS,
-    hot::BATCHES,
-    cold::METRICS,
-];
+pub const METRICS: &[&[Metric]] =
+    &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, cold::METRICS];

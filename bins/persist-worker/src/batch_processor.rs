@@ -75,6 +75,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
     /// Processes a batch. Entries that have been delivered at least `queue.deliveries_max` times,
     /// according to `delivery_counts`, are processed last and individually. If one of these entries
     /// crashes the worker, the entries below the limit have already been processed.
+    ///
+    /// Sends heartbeats for all entries of the batch, including those that wait for others.
     pub async fn process(
         &mut self,
         deliveries: &[Delivery],
@@ -89,9 +91,10 @@ impl<H: StreamHandler> BatchProcessor<H> {
             .collect();
         let (suspects, others): (Vec<_>, Vec<_>) =
             deliveries.iter().partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
-        self.process_together(others, heartbeat).await?;
+        let heartbeat = heartbeat.with_entries(entry_ids(deliveries));
+        self.process_together(others, &heartbeat).await?;
         for delivery in suspects {
-            self.process_individually(delivery, heartbeat).await?;
+            self.process_individually(delivery, &heartbeat).await?;
         }
         Ok(())
     }
@@ -121,8 +124,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.rejected).into_iter().partition(|entry| entry.retry_at <= now);
         self.rejected = later;
-        for entry in due {
-            self.process_individually(&entry.delivery, heartbeat).await?;
+        let heartbeat = heartbeat.with_entries(entry_ids(due.iter().map(|entry| &entry.delivery)));
+        for entry in &due {
+            self.process_individually(&entry.delivery, &heartbeat).await?;
         }
         Ok(())
     }
@@ -134,12 +138,11 @@ impl<H: StreamHandler> BatchProcessor<H> {
     ) -> Result<(), ShuttingDown> {
         let (groups, invalid) = group_by_epoch::<H>(deliveries);
         for group in groups {
-            let heartbeat = heartbeat.with_entries(group.entry_ids());
-            match self.store(&group, &heartbeat).await? {
-                Some(outcome) => self.acknowledge(&group, &outcome, &heartbeat).await?,
+            match self.store(&group, heartbeat).await? {
+                Some(outcome) => self.acknowledge(&group, &outcome, heartbeat).await?,
                 None => {
                     for (delivery, _) in &group.entries {
-                        self.process_individually(delivery, &heartbeat).await?;
+                        self.process_individually(delivery, heartbeat).await?;
                     }
                 }
             }
@@ -197,7 +200,13 @@ impl<H: StreamHandler> BatchProcessor<H> {
         for group in groups {
             let outcome = self
                 .retry_until_shutdown(heartbeat, async || {
-                    self.handler.try_store(&group.batch).await
+                    match self.handler.try_store(&group.batch).await {
+                        // Postgres rejected a parameter before it called the function.
+                        Err(ColdError::Rejected(error)) => {
+                            Ok(EntryOutcome::Rejected(error.to_string()))
+                        }
+                        other => other,
+                    }
                 })
                 .await?;
             match outcome {
@@ -316,16 +325,19 @@ impl<H: StreamHandler> BatchProcessor<H> {
 
     /// Retries an operation with exponential backoff until it succeeds or the worker shuts down.
     ///
-    /// Sends heartbeats between attempts, so that no other worker claims the entries of
-    /// `heartbeat`.
+    /// Before an attempt, sends the heartbeat if it is due, so that no other worker claims its
+    /// entries. The time of the last heartbeat is kept across calls, because many short operations
+    /// can also take longer than `queue.claim_after`.
     async fn retry_until_shutdown<T, E: std::error::Error>(
         &self,
         heartbeat: &ClaimHeartbeat<'_>,
         mut operation: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T, ShuttingDown> {
         let mut backoff = BACKOFF_MIN;
-        let mut heartbeat_at = Instant::now();
         loop {
+            if heartbeat.is_due(self.settings.queue.claim_after / 3) {
+                self.outages.report.record(&heartbeat.send(&self.hot).await);
+            }
             let error = match operation().await {
                 Ok(value) => {
                     self.outages.process.record_success();
@@ -338,12 +350,13 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 return Err(ShuttingDown);
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
-            if heartbeat_at.elapsed() > self.settings.queue.claim_after / 3 {
-                heartbeat_at = Instant::now();
-                self.outages.report.record(&heartbeat.send(&self.hot).await);
-            }
         }
     }
+}
+
+/// Returns the IDs of entries.
+fn entry_ids<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<&'a str> {
+    deliveries.into_iter().map(|delivery| delivery.entry_id.as_str()).collect()
 }
 
 /// Records in the metrics how long each entry waited until `now`, and logs each entry at `debug`.
@@ -365,4 +378,112 @@ fn record_wait_times(entries: &[(&Delivery, u64)], now: Timestamp) -> Consumptio
         );
     }
     consumption
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_hot::Stream;
+    use tokio::time::timeout;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        stream_handler::plays::PlayHandler,
+        test_stores::{LONG_IDLE_MS, TIMEOUT, TestStores},
+    };
+
+    const STREAM: Stream = Stream::Plays;
+    const CONSUMER: &str = "one";
+    const INVALID: &str = "{}";
+
+    fn plays(id: Uuid) -> String {
+        let at = "2026-11-20T19:07:00.123Z";
+        format!(r#"{{"id":"{id}","enqueued_at":"{at}","plays":[{{"video_id":"v"}}]}}"#)
+    }
+
+    fn processor(stores: &TestStores, draining: &CancellationToken) -> BatchProcessor<PlayHandler> {
+        let (hot, cold, mut settings) =
+            (stores.hot.clone(), stores.cold.clone(), stores.settings.clone());
+        // A heartbeat is due before every attempt.
+        settings.queue.claim_after = Duration::from_millis(1);
+        let handler = PlayHandler::new(hot.clone(), cold.clone(), TIMEOUT);
+        let (settings, outages) = (Arc::new(settings), WorkerOutages::new());
+        BatchProcessor::new(handler, hot, cold, settings, draining.clone(), outages)
+    }
+
+    /// Waits until the idle time of all pending entries has been reset, then drains.
+    async fn drain_when_idle_is_reset(stores: &TestStores, draining: &CancellationToken) {
+        let stream = stores.hot.keys().stream(STREAM);
+        let list = ["XPENDING", &stream, STREAM.group(), "-", "+", "10"];
+        let is_idle = async || {
+            let pending: Vec<(String, String, u64, u64)> = stores.query(&list).await;
+            pending.iter().any(|(_, _, idle, _)| *idle >= LONG_IDLE_MS)
+        };
+        let waiting = async {
+            while is_idle().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(TIMEOUT, waiting).await.expect("heartbeats are sent for all entries");
+        draining.cancel();
+    }
+
+    #[tokio::test]
+    async fn heartbeats_are_sent_for_all_entries_of_a_batch() {
+        let valid: &str = &plays(Uuid::now_v7());
+        let cases: [([&str; 2], bool); 3] =
+            [([valid, valid], true), ([INVALID, INVALID], false), ([valid, INVALID], false)];
+        for (bodies, is_suspect) in cases {
+            let (stores, draining) =
+                (TestStores::without_postgres().await, CancellationToken::new());
+            let deliveries = stores.deliver_plays(CONSUMER, &bodies).await;
+            let count = if is_suspect { stores.settings.queue.deliveries_max } else { 1 };
+            let ids = deliveries.iter().map(|delivery| delivery.entry_id.clone());
+            let delivery_counts: HashMap<_, _> = ids.map(|id| (id, count)).collect();
+            let mut processor = processor(&stores, &draining);
+            let heartbeat = ClaimHeartbeat::new(STREAM, CONSUMER);
+            let (processed, ()) = tokio::join!(
+                Box::pin(processor.process(&deliveries, &delivery_counts, &heartbeat)),
+                drain_when_idle_is_reset(&stores, &draining),
+            );
+            processed.expect_err("Postgres is unavailable");
+        }
+    }
+
+    #[tokio::test]
+    async fn heartbeats_are_sent_for_early_retries() {
+        let (stores, draining) = (TestStores::without_postgres().await, CancellationToken::new());
+        let valid: &str = &plays(Uuid::now_v7());
+        let deliveries = stores.deliver_plays(CONSUMER, &[valid, valid]).await;
+        let mut processor = processor(&stores, &draining);
+        let retry_at = Instant::now();
+        let rejected = deliveries.into_iter().map(|delivery| RejectedEntry { delivery, retry_at });
+        processor.rejected.extend(rejected);
+        let heartbeat = ClaimHeartbeat::new(STREAM, CONSUMER);
+        let (retried, ()) = tokio::join!(
+            Box::pin(processor.retry_rejected(&heartbeat)),
+            drain_when_idle_is_reset(&stores, &draining),
+        );
+        retried.expect_err("Postgres is unavailable");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn entry_with_a_parameter_that_postgres_rejects_does_not_block_others() {
+        let stores = TestStores::create("rejected_parameter").await;
+        let id = Uuid::now_v7();
+        let bodies = [plays(Uuid::now_v7()), plays(id)];
+        let bodies = bodies.each_ref().map(String::as_str);
+        let mut deliveries = stores.deliver_plays(CONSUMER, &bodies).await;
+        // Postgres rejects U+0000 before it calls the function that counts the plays.
+        "\0".clone_into(&mut deliveries[0].meta.epoch);
+        "e".clone_into(&mut deliveries[1].meta.epoch);
+        let mut processor = processor(&stores, &CancellationToken::new());
+        let (delivery_counts, heartbeat) = (HashMap::new(), ClaimHeartbeat::new(STREAM, CONSUMER));
+        let processing = Box::pin(processor.process(&deliveries, &delivery_counts, &heartbeat));
+        let processed = timeout(TIMEOUT, processing).await.expect("no entry blocks the others");
+        processed.expect("the process is not draining");
+        let counted = stores.cold.plays().find_processed(&[id]).await.expect("a reply");
+        assert!(counted.contains(&id));
+        assert_eq!(processor.rejected.len(), 1, "the other entry is retried");
+    }
 }

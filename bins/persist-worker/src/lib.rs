@@ -10,6 +10,8 @@ mod metrics;
 mod outages;
 mod restore;
 mod stream_handler;
+#[cfg(test)]
+mod test_stores;
 mod throttle;
 mod worker;
 
@@ -120,6 +122,28 @@ async fn wait_for_schema(
         }
         if draining.run_until_cancelled(tokio::time::sleep(POLL_INTERVAL)).await.is_none() {
             return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mayfly_runtime::{MetricsHandle, Service};
+
+    use crate::metrics::{METRICS, QUEUE_WAIT_SECONDS};
+
+    #[test]
+    fn queue_wait_during_an_outage_is_within_the_buckets() {
+        let handle = MetricsHandle::install(Service::PersistWorker, METRICS);
+        let handle = handle.expect("no recorder is installed");
+        metrics::histogram!(QUEUE_WAIT_SECONDS).record(7_200.0);
+        let rendered = handle.render();
+        // Other tests may record shorter waits.
+        for text in [
+            "# TYPE mayfly_queue_wait_seconds histogram",
+            "mayfly_queue_wait_seconds_bucket{le=\"14400\"} ",
+        ] {
+            assert!(rendered.contains(text), "{text}: {rendered}");
         }
     }
 }

@@ -41,7 +41,7 @@ const OWN: &[Metric] = &[
     Metric::counter(
         FRAMES_DROPPED_TOTAL,
         "Frames that were not delivered to a connection",
-        Series::Each("reason", &["slow_consumer"]),
+        Series::Each("reason", &["slow_consumer", "overloaded"]),
     ),
     Metric::gauge(
         QUEUED_BYTES,

@@ -20,6 +20,7 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
     let instance = Uuid::now_v7().simple().to_string();
     let mut ticks = ticker(REPORT_INTERVAL);
     let mut is_truncated = false;
+    let mut last_reported = None;
     let outages = OutageLog::new("report the number of connections");
     let host_outages = OutageLog::new("report the watched hosts");
     loop {
@@ -31,7 +32,8 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
         gauge!(names::QUEUED_BYTES).set(hub.memory.bytes() as f64);
         outages.record(&hot.fanouts().report(&instance, hub.report()).await);
         check_watched_hosts(hub.host_registry.count(), &mut is_truncated);
-        let hosts = hub.host_registry.next_hosts(None, WATCHED_HOSTS_MAX);
+        let hosts = hub.host_registry.next_reported(last_reported.as_ref(), WATCHED_HOSTS_MAX);
+        last_reported = hosts.last().cloned();
         if !hosts.is_empty() {
             host_outages.record(&hot.trends().watch_hosts(&hosts).await);
         }
@@ -45,7 +47,7 @@ fn check_watched_hosts(watched: usize, is_truncated: &mut bool) {
         warn!(
             hosts.watched = watched,
             hosts.max = WATCHED_HOSTS_MAX,
-            "report: too many hosts are watched; only the first hosts by name are sampled"
+            "report: too many hosts are watched; hosts with trends are sampled first"
         );
     }
 }

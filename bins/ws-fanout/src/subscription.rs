@@ -13,14 +13,13 @@ const VIDEO_CHARS_MAX: usize = 128;
 /// The name that means all channels.
 const ALL_CHANNELS: &str = "*";
 /// Approximate memory that a stored name occupies in addition to its characters, in bytes.
-const NAME_OVERHEAD_BYTES: usize = 64;
+pub(crate) const NAME_OVERHEAD_BYTES: usize = 64;
 /// Number of copies of a channel name that the memory estimate includes: one in the subscription,
 /// and one in the index of connection groups by channel.
 const CHANNEL_COPIES: usize = 2;
-/// Number of copies of a host name that the memory estimate includes: one each in the subscription,
-/// in the watched hosts of the worker, in the watched hosts of the process, and in the requested
-/// hosts.
-const HOST_COPIES: usize = 4;
+/// Number of copies of a host name that the memory estimate includes: one in the subscription, one
+/// in the watched hosts of the worker, and three in the host registry of the process.
+const HOST_COPIES: usize = 5;
 
 /// The channels of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

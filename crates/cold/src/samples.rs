@@ -281,8 +281,8 @@ impl Samples<'_> {
 
     /// Deletes samples older than `samples` and the totals of hours that started more than `hours`
     /// ago, and returns the number of deleted rows. The Postgres clock determines the age of a row.
-    /// Each statement deletes at most `limit` rows for at most 1,000 hosts. Concurrent calls are
-    /// safe.
+    /// Each statement deletes at most `limit` rows for at most 1,000 hosts. If a statement fails,
+    /// continues with the other rows, and returns the first error. Concurrent calls are safe.
     ///
     /// Complexity: O(h log r + d) for h hosts, r rows and d deleted rows, in bounded statements.
     pub async fn delete_old(
@@ -291,14 +291,16 @@ impl Samples<'_> {
         hours: Duration,
         limit: u32,
     ) -> Result<u64, ColdError> {
-        let (mut deleted, mut after) = (0, 0);
+        let (mut deleted, mut after) = (Ok(0), 0);
+        // If Postgres is unavailable, the search for the next hosts also fails and ends the loop.
         while let Some(up_to) = self.find_next_hosts(after).await? {
             for (delete, retention) in DELETE.into_iter().zip([samples, hours]) {
-                deleted += self.delete_chunks(delete, retention, limit, after, up_to).await?;
+                let rows = self.delete_chunks(delete, retention, limit, after, up_to).await;
+                deleted = deleted.and_then(|sum| rows.map(|rows| sum + rows));
             }
             after = up_to;
         }
-        Ok(deleted)
+        deleted
     }
 
     /// Returns the last ID in the next range of up to 1,000 hosts, or `None` if no hosts follow.

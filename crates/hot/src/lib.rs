@@ -25,8 +25,9 @@ pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntr
 pub use keys::Keys;
 pub use lease::{Lease, Role};
 pub use messages::{
-    Inbox, InboxPage, InboxSlots, LiveMessage, MessageFinder, MessageWrite, MessageWriteRequest,
-    MessageWriter, Messages, ReplayedTake, ReplayedWrite, RestoreProgress, TakeOutcome,
+    Inbox, InboxPage, InboxSlot, InboxSlots, LiveMessage, MessageFinder, MessageWrite,
+    MessageWriteRequest, MessageWriter, Messages, ReplayedTake, ReplayedWrite, RestoreProgress,
+    TakeOutcome,
 };
 pub use plays::{
     CountsPage, CountsPublishOutcome, CountsRead, PlayFrameReader, PlayWriteRequest, PlayWriter,

@@ -70,6 +70,9 @@ impl FeedAddress {
 
 impl Display for FeedAddress {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(feed) = self.feed {
+            return write!(f, "{}, feed {feed}", self.url);
+        }
         let names: Vec<_> = self.channels.iter().map(Channel::as_str).collect();
         match names.as_slice() {
             [] => write!(f, "{}, all channels", self.url),
@@ -110,5 +113,17 @@ mod tests {
         );
         let plays = FeedAddress::with_feed("ws://h", "plays").expect("a valid URL");
         assert_eq!(plays.connection_url(None), "ws://h/v1/live?feed=plays");
+    }
+
+    #[test]
+    fn description_names_the_feed_or_the_channels() {
+        let messages = |names: &[&str]| {
+            FeedAddress::new("ws://h", channels(names)).expect("a valid URL").to_string()
+        };
+        assert_eq!(messages(&[]), "ws://h/v1/live, all channels");
+        assert_eq!(messages(&["a"]), "ws://h/v1/live, channel a");
+        assert_eq!(messages(&["a", "b"]), "ws://h/v1/live, channels a, b");
+        let plays = FeedAddress::with_feed("ws://h", "plays").expect("a valid URL");
+        assert_eq!(plays.to_string(), "ws://h/v1/live, feed plays");
     }
 }

@@ -30,3 +30,28 @@ pub async fn run_periodically<E: Display>(
         outages.record(&result);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{runtime::Builder, time::timeout};
+    use tracing::Level;
+
+    use super::*;
+    use crate::outage_log::tests::{levels, log_lines};
+
+    #[test]
+    fn failing_task_is_logged_at_its_first_failure_and_once_a_minute() {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime");
+        let lines = log_lines(Level::INFO, || {
+            runtime.block_on(async {
+                let failing = async || Err::<(), _>("no answer");
+                let running = run_periodically(Duration::from_secs(1), "sampling", failing);
+                timeout(Duration::from_millis(60_500), running).await.expect_err("endless");
+            });
+        });
+        assert_eq!(levels(&lines), ["WARN", "WARN"], "{lines:?}");
+        assert!(lines[0].contains("sampling") && lines[0].contains("no answer"), "{lines:?}");
+        assert!(lines[1].contains("failures=61"), "{lines:?}");
+    }
+}

@@ -73,14 +73,28 @@ pub(crate) enum RequestError {
 
 impl RequestError {
     /// Returns the delay before a retry; `None` if the request must not be retried. If the outcome
-    /// is unknown, only a request with an idempotency key is retried, because any other request
-    /// could be processed twice.
+    /// is unknown, only an idempotent request is retried, because any other request could be
+    /// processed twice.
     fn retry_delay(&self, is_idempotent: bool) -> Option<Duration> {
+        if self.is_outcome_unknown() && !is_idempotent {
+            return None;
+        }
         match self {
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            Self::NotConnected(_) => Some(RETRY_DELAY),
-            Self::NoResponse(_) => is_idempotent.then_some(RETRY_DELAY),
+            Self::NotConnected(_) | Self::NoResponse(_) => Some(RETRY_DELAY),
             Self::Rejected { .. } => None,
+        }
+    }
+
+    /// Returns whether the service may have processed the request. A response with status 503
+    /// excludes this only if its code is `overloaded`.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Unavailable { status, code, .. } => {
+                *status == StatusCode::SERVICE_UNAVAILABLE && code != "overloaded"
+            }
+            Self::NoResponse(_) => true,
+            Self::Rejected { .. } | Self::NotConnected(_) => false,
         }
     }
 
@@ -133,7 +147,8 @@ impl HttpClient {
     }
 
     /// Sends a POST request with a JSON body, or a GET request without a body. Retries the request
-    /// if the client cannot connect or the response has status 429 or 503.
+    /// if the client cannot connect or the response has status 429 or 503. A POST request whose
+    /// outcome is unknown is not retried.
     pub(crate) async fn send(
         &mut self,
         path: &str,
@@ -143,7 +158,7 @@ impl HttpClient {
     }
 
     /// Sends a POST request with a new idempotency key, so that the client can retry the request
-    /// even if there is no response.
+    /// even if its outcome is unknown.
     pub(crate) async fn post_idempotent(
         &mut self,
         path: &str,
@@ -159,13 +174,14 @@ impl HttpClient {
         path: &str,
         json: Option<Bytes>,
     ) -> Result<Response, RequestError> {
+        let is_idempotent = key.is_some() || json.is_none();
         let started = Instant::now();
         loop {
             let error = match self.send_once(key, path, json.clone()).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let delay = error.retry_delay(key.is_some());
+            let delay = error.retry_delay(is_idempotent);
             let delay = delay.filter(|delay| started.elapsed() + *delay <= RETRY_TIMEOUT);
             let Some(delay) = delay else { return Err(error) };
             if self.stop.is_cancelled() {
@@ -265,7 +281,11 @@ mod tests {
         for response in responses {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n{}") {
+            let is_complete = |request: &[u8]| {
+                let end: &[u8] = if request.starts_with(b"GET ") { b"" } else { b"{}" };
+                request.strip_suffix(end).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+            };
+            while !is_complete(&request) {
                 assert!(stream.read_buf(&mut request).await.expect("bytes") > 0);
             }
             let request = String::from_utf8(request).expect("valid UTF-8");
@@ -276,10 +296,11 @@ mod tests {
         keys
     }
 
+    const ACCEPTED: &str =
+        "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
     #[tokio::test]
     async fn only_a_request_with_a_key_is_retried_if_there_is_no_response() {
-        const ACCEPTED: &str =
-            "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let server = tokio::spawn(serve(listener, &["", ACCEPTED, ""]));
@@ -290,5 +311,27 @@ mod tests {
         assert!(matches!(error, RequestError::NoResponse(_)), "{error:?}");
         let keys = server.await.expect("the server does not panic");
         assert!(keys[0].is_some() && keys[0] == keys[1] && keys[2].is_none(), "{keys:?}");
+    }
+
+    #[tokio::test]
+    async fn post_without_a_key_is_retried_only_if_it_was_certainly_not_processed() {
+        let problem = |code: &str| {
+            let body = format!(r#"{{"code":"{code}"}}"#);
+            let length = body.len();
+            let head = "HTTP/1.1 503 Service Unavailable\r\nconnection: close";
+            format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}")
+        };
+        let (overloaded, unavailable) = (problem("overloaded"), problem("unavailable"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = tokio::spawn(async move {
+            serve(listener, &[&overloaded, &unavailable, &unavailable, ACCEPTED]).await
+        });
+        let mut client = HttpClient::new(vec![url], CancellationToken::new()).expect("a valid URL");
+        let json = Bytes::from_static(b"{}");
+        let error = client.send("/", Some(json)).await.expect_err("the second response is final");
+        assert!(error.is_outcome_unknown(), "{error:?}");
+        client.send("/", None).await.expect("a GET request is retried");
+        assert_eq!(server.await.expect("the server does not panic").len(), 4);
     }
 }

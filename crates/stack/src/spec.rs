@@ -228,6 +228,12 @@ mod tests {
     }
 
     #[test]
+    fn only_a_stack_for_tests_does_not_wait_for_degraded_services() {
+        assert!(Spec::new("/checkout", "/bin").settle_timeout >= Duration::from_secs(5));
+        assert_eq!(Spec::for_tests("/checkout", "/bin").settle_timeout, Duration::ZERO);
+    }
+
+    #[test]
     fn spec_round_trips_through_json() {
         let spec = Spec::new("/checkout", "/bin").with_scale(Service::WsFanout, 2);
         let json = serde_json::to_string(&spec).expect("written");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use mayfly_runtime::exit_on_panic;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +116,8 @@ impl Stack {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, StackError> {
-        self.runtime.spawn(work).await.map_err(|_| StackError::ShuttingDown)
+        let work = self.runtime.spawn(exit_on_panic("operate the stack", work));
+        work.await.map_err(|_| StackError::ShuttingDown)
     }
 }
 

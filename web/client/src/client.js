@@ -75,7 +75,9 @@ export class Client {
     this.#url = parseUrl(url);
     this.#position = since || null;
     this.#token = token;
-    this.#synchronization = new Synchronization(parseNames(options));
+    this.#synchronization = new Synchronization(parseNames(options), () =>
+      this.#reconnect(1006, 'a subscription was accepted only in part'),
+    );
     if (typeof WebSocket !== 'function') {
       throw createError(
         TypeError,

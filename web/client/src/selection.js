@@ -5,10 +5,10 @@ import { KINDS, countBytes } from './names.js';
 /** @import { Kind, NameLists } from './names.js' */
 
 /**
- * `channels: null` means all channels, and an empty `videos` means all videos. `isDefault` is true
- * if all channels are selected because the caller named none.
+ * `channels: null` means all channels, and an empty `videos` means all videos if `hasAllVideos` is
+ * true. `isDefault` is true if all channels are selected because the caller named none.
  * @typedef {{
- *   channels: Set<string> | null, isDefault: boolean,
+ *   channels: Set<string> | null, isDefault: boolean, hasAllVideos: boolean,
  *   videos: Set<string>, hosts: Set<string>, feeds: Set<string>,
  * }} Selection
  */

@@ -54,6 +54,24 @@ export class Subscriptions {
     }
   }
 
+  /**
+   * Returns the error with which the server would refuse to remove names. Returns null if it would
+   * accept the call.
+   * @param {NameLists} names
+   */
+  findRefusal({ channels, videos }) {
+    if (channels?.length && !channels.includes('*') && !this.#named.has('channels')) {
+      const rule =
+        'cannot be removed from a subscription to all channels; ' +
+        'unsubscribe from *, then subscribe to the channels to keep';
+      return createError(Error, `${channels} ${rule}`);
+    }
+    if (videos?.length && !this.#named.has('videos')) {
+      return createError(Error, `${videos} cannot be removed from a subscription to all videos`);
+    }
+    return null;
+  }
+
   /** @param {NameLists} names */
   add(names) {
     for (const kind of KINDS) {
@@ -116,10 +134,11 @@ export class Subscriptions {
     );
     // An empty list of videos in a `connect` frame means all videos, so the feed `plays` is removed
     // instead. The feed `rising` requires a host.
-    if (this.#named.has('videos') && !videos.size) feeds.delete('plays');
+    const hasAllVideos = !this.#named.has('videos');
+    if (!hasAllVideos && !videos.size) feeds.delete('plays');
     if (!hosts.size) feeds.delete('rising');
     const isDefault = !this.#named.has('channels');
     const hasAll = isDefault || channels.has('*');
-    return { channels: hasAll ? null : channels, isDefault, videos, hosts, feeds };
+    return { channels: hasAll ? null : channels, isDefault, hasAllVideos, videos, hosts, feeds };
   }
 }

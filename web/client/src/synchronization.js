@@ -37,12 +37,20 @@ export class Synchronization {
   /** Sends a frame; null while no connection is open.
    * @type {((frame: object) => void) | null} */
   #send = null;
+  /** Whether the server has accepted named videos on this connection. */
+  #hasNamedVideos = false;
+  /** Opens a new connection. */
+  #reconnect;
   /** Why the client was closed permanently; undefined until then.
    * @type {string | undefined} */
   #closedBy;
 
-  /** @param {NameLists} names */
-  constructor(names) {
+  /**
+   * @param {NameLists} names
+   * @param {() => void} reconnect
+   */
+  constructor(names, reconnect) {
+    this.#reconnect = reconnect;
     this.#subscriptions = new Subscriptions(names);
     this.#requested = this.#subscriptions.selection;
   }
@@ -70,6 +78,7 @@ export class Synchronization {
     let room = CONNECT_BYTES_MAX - countBytes(full);
     full.videos = [...videos].filter((name) => (room -= countBytes(name)) > 0);
     this.#requested = { ...selection, videos: new Set(full.videos) };
+    this.#hasNamedVideos = full.videos.length > 0;
     return full;
   }
 
@@ -128,20 +137,24 @@ export class Synchronization {
   confirm(refusal) {
     const frame = /** @type {Frame | undefined} */ (this.#sent.shift());
     if (frame && refusal) this.#undo(frame, createError(Error, refusal.message, refusal.code));
+    else if (frame?.names.videos) this.#hasNamedVideos = true;
     this.#settleCalls();
+    // The server has accepted only some of the first named videos. No frame can restore the default
+    // of all videos.
+    if (this.#hasNamedVideos && this.selection.hasAllVideos && !this.#sent.length) {
+      this.#reconnect();
+    }
   }
 
   /** @param {Call} call */
   #execute(call) {
     const { type, names } = call;
-    const { channels } = names;
     if (type === 'subscribe') this.#subscriptions.add(names);
-    else if (this.selection.isDefault && channels?.length && !channels.includes('*')) {
-      const rule =
-        'cannot be removed from a subscription to all channels; ' +
-        'unsubscribe from *, then subscribe to the channels to keep';
-      return call.settle(createError(Error, `${channels} ${rule}`));
-    } else this.#subscriptions.remove(names);
+    else {
+      const refusal = this.#subscriptions.findRefusal(names);
+      if (refusal) return call.settle(refusal);
+      this.#subscriptions.remove(names);
+    }
     if (this.#closedBy !== undefined) return this.#settle(call);
     if (!this.#send) return void this.#waiting.push(call);
     this.#sendChanges(call);

@@ -38,7 +38,7 @@ pub fn configure(
     let docs = mayfly_openapi::build_docs(Service::ListApi, &settings.public);
     let host_caches = Arc::new(HostCaches::new());
     let increase_caches = Arc::new(IncreaseCaches::new());
-    let inbox_slots = InboxSlots::new(&settings);
+    let inbox_slots = InboxSlots::new(&hot, settings.list.inboxes_max);
     move |service| {
         let hot = hot.with_dedicated_connections();
         let messages =

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use mayfly_cold::{ColdError, ColdStore, EpochReport, EpochState, LedgerRow};
 use mayfly_core::StoreError;
-use mayfly_hot::{HotStore, Stream, StreamLedger};
+use mayfly_hot::{HotError, HotStore, Stream, StreamLedger};
 use mayfly_runtime::ItemLog;
 use tokio::time::Instant;
 use tracing::warn;
@@ -27,13 +27,21 @@ pub struct LedgerMonitor {
     /// The processes that accept items, and the times when their registrations were last read.
     writers: HashMap<String, Instant>,
     reports: ItemLog,
+    /// The streams whose losses cannot be recorded.
+    streams: ItemLog,
 }
 
 impl LedgerMonitor {
     /// Creates a monitor that has not checked any stream.
     pub fn new(hot: HotStore, cold: ColdStore) -> Self {
-        let reports = ItemLog::new("store reports about ended epochs");
-        Self { hot, cold, last_seen: HashMap::new(), writers: HashMap::new(), reports }
+        Self {
+            hot,
+            cold,
+            last_seen: HashMap::new(),
+            writers: HashMap::new(),
+            reports: ItemLog::new("store reports about ended epochs"),
+            streams: ItemLog::new("record lost entries at the end of an epoch"),
+        }
     }
 
     /// Checks all streams, even if one fails, and returns the first error.
@@ -85,10 +93,12 @@ impl LedgerMonitor {
             current.accepted < known.accepted.max(known.stored + known.dead_lettered)
         });
         if self.record_lost_entry(stream, &current, known.as_ref()).await? || is_behind {
-            // The epoch ends for the other streams too, so their losses are recorded as well.
+            // The epoch ends for the other streams too, so their losses are recorded as well. If
+            // Redis rejects a command for another stream, the epoch ends anyway.
             for other in Stream::ALL.into_iter().filter(|other| *other != stream) {
                 let current = self.hot.ledger().find_or_begin(other).await?;
-                self.record_lost_entry(other, &current, None).await?;
+                let recorded = self.record_lost_entry(other, &current, None).await;
+                self.streams.isolate(other.name(), recorded, is_redis_rejection)?;
             }
             let epoch = self.hot.ledger().begin_epoch(&current.epoch).await?;
             warn!(
@@ -146,5 +156,34 @@ impl LedgerMonitor {
         let ledger = self.cold.ledger();
         ledger.record_loss(&current.epoch, stream.name(), accepted, resumed).await?;
         Ok(true)
+    }
+}
+
+fn is_redis_rejection(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HotError>().is_some_and(HotError::is_rejection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_stores::TestStores;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn epoch_ends_although_the_key_of_another_stream_has_the_wrong_type() {
+        let stores = TestStores::create("ledger_monitor").await;
+        let TestStores { hot, cold, .. } = &stores;
+        let mut monitor = LedgerMonitor::new(hot.clone(), cold.clone());
+        let before = hot.ledger().find_or_begin(Stream::Messages).await.expect("Redis responds");
+        // Redis has lost the message entry 2-0, and another program has overwritten the plays.
+        let [messages, plays] = Stream::ALL.map(|stream| hot.keys().stream(stream));
+        stores.query::<()>(&["XADD", &messages, "1-0", "kind", "body"]).await;
+        stores.query::<()>(&["RPUSH", &plays, "x"]).await;
+        for (stream, newest) in [(Stream::Messages, "2-0"), (Stream::Plays, "1-0")] {
+            let seen = StreamLedger { newest: Some(newest.to_owned()), ..before.clone() };
+            monitor.last_seen.insert(stream, seen);
+        }
+        monitor.check_all().await.expect("the plays are skipped");
+        let after = hot.ledger().find_or_begin(Stream::Messages).await.expect("Redis responds");
+        assert_ne!(after.epoch, before.epoch);
     }
 }

@@ -138,3 +138,28 @@ impl StreamCleaner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_stores::TestStores;
+
+    #[tokio::test]
+    async fn only_the_leader_trims() {
+        let stores = TestStores::without_postgres().await;
+        let stream = Stream::Messages;
+        let (key, lease) = (stores.hot.keys().stream(stream), stores.hot.keys().lease(JOB));
+        // Entries before the resume window, which the workers have acknowledged.
+        let append = "for id = 1, 300 do redis.call('XADD', KEYS[1], id .. '-0', 'kind', 'x') end";
+        stores.query::<()>(&["EVAL", append, "1", &key]).await;
+        stores.query::<()>(&["XGROUP", "CREATE", &key, stream.group(), "$"]).await;
+        let count = async || stores.query::<u64>(&["XLEN", &key]).await;
+        let mut cleaner = StreamCleaner::new(stores.hot.clone(), Arc::new(stores.settings.clone()));
+        stores.query::<()>(&["SET", &lease, "1:another process", "PX", "3600000"]).await;
+        cleaner.clean(true).await.expect("Redis responds");
+        assert_eq!(count().await, 300, "another process is the leader");
+        stores.query::<()>(&["DEL", &lease]).await;
+        cleaner.clean(true).await.expect("Redis responds");
+        assert!(count().await < 300, "this process is the leader");
+    }
+}

@@ -34,8 +34,8 @@ pub trait StreamHandler {
     /// Commits a batch atomically.
     async fn store(&self, batch: &Self::Batch<'_>) -> Result<Self::Outcome, ColdError>;
 
-    /// Commits a batch that contains a single entry. A rejection by Postgres is an outcome, not an
-    /// error.
+    /// Commits a batch that contains a single entry. A rejection by Postgres is an outcome, or an
+    /// error if Postgres rejects a parameter.
     async fn try_store(
         &self,
         batch: &Self::Batch<'_>,

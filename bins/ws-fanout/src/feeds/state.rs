@@ -18,21 +18,13 @@ pub(super) const RECEIVED_STATES_MAX: usize = 64;
 /// Broadcasts received states, except duplicate, older and malformed ones. Runs until the task
 /// is aborted.
 pub(super) async fn follow_states(hub: Arc<Hub>, mut received: mpsc::Receiver<(StateFeed, Bytes)>) {
-    let mut newest = HashMap::<StateFeed, NewestState>::new();
-    let malformed = OutageLog::new("decode published states (malformed ones are skipped)");
+    let mut feeds = HashMap::new();
     while let Some((feed, state)) = received.recv().await {
-        match newest.entry(feed).or_default().update(&state, hub.hot.clock().now()) {
-            Ok(None) => {}
-            Ok(Some(json)) => {
-                let frame = StateFrame::encode(feed, json.as_bytes(), &hub.memory);
-                hub.broadcast(WorkerEvent::State(Arc::new(frame))).await;
-            }
-            Err(error) => {
-                malformed.record_failure(format_args!("{feed:?}: {error}"));
-                continue;
-            }
+        let states = feeds.entry(feed).or_insert_with(|| ReceivedStates::new(feed));
+        if let Some(json) = states.update(&state, hub.hot.clock().now()) {
+            let frame = StateFrame::encode(feed, json.as_bytes(), &hub.memory);
+            hub.broadcast(WorkerEvent::State(Arc::new(frame))).await;
         }
-        malformed.record_success();
     }
 }
 
@@ -52,6 +44,30 @@ pub(super) async fn read_states(
         }
     }
     result
+}
+
+/// The received states of a feed. Each feed has its own log of malformed states, because a valid
+/// state of one feed does not end an outage of another.
+struct ReceivedStates {
+    newest: NewestState,
+    malformed: OutageLog,
+}
+
+impl ReceivedStates {
+    fn new(feed: StateFeed) -> Self {
+        let task = match feed {
+            StateFeed::Stats => "decode published states of stats (malformed ones are skipped)",
+            StateFeed::Pulse => "decode published states of pulse (malformed ones are skipped)",
+        };
+        Self { newest: NewestState::default(), malformed: OutageLog::new(task) }
+    }
+
+    /// Stores a state and returns its JSON if the state is new. Skips and logs a malformed state.
+    fn update(&mut self, state: &[u8], now: Timestamp) -> Option<&str> {
+        let updated = self.newest.update(state, now);
+        self.malformed.record(&updated);
+        updated.ok().flatten()
+    }
 }
 
 /// The newest state of a feed.
@@ -93,8 +109,53 @@ impl NewestState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::{Event, Level, Metadata, Subscriber, span, subscriber};
+
     use super::*;
     use crate::{frames::Encoding, hub::ConnectionMemory};
+
+    /// A subscriber that counts the log lines at `info` and above.
+    #[derive(Clone, Default)]
+    struct LogLines(Arc<AtomicUsize>);
+
+    impl Subscriber for LogLines {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= Level::INFO
+        }
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[test]
+    fn valid_states_of_one_feed_do_not_end_an_outage_of_another() {
+        let lines = LogLines::default();
+        subscriber::with_default(lines.clone(), || {
+            let [mut stats, mut pulse] = StateFeed::ALL.map(ReceivedStates::new);
+            for second in 1..4 {
+                assert_eq!(stats.update(b"[]", NOW), None);
+                assert!(pulse.update(snapshot(second, 1).as_bytes(), NOW).is_some());
+            }
+            assert!(stats.update(snapshot(1, 1).as_bytes(), NOW).is_some());
+        });
+        // The outage begins and ends once.
+        assert_eq!(lines.0.load(Ordering::Relaxed), 2);
+    }
 
     /// 2026-11-20T19:07:03Z.
     const NOW: Timestamp = Timestamp::from_millis(1_795_201_623_000);

@@ -4,10 +4,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use mayfly_core::{Clock, Host, Timestamp, limits::WATCHED_HOSTS_MAX};
 use mayfly_hot::Publications;
 use mayfly_runtime::{OutageLog, ticker};
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use crate::{
     frames::TrendFrame,
@@ -20,6 +22,10 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of hosts per read. A snapshot can be as large as 1 MiB.
 const POLL_HOSTS_MAX: usize = 16;
+/// Minimum pause after a read of requested snapshots.
+const REQUEST_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Maximum rate at which requested snapshots are read: 32 MB per second.
+const REQUESTED_BYTES_PER_MICRO: u64 = 32;
 
 /// The fields that determine whether a snapshot is needed.
 #[derive(Deserialize)]
@@ -46,29 +52,36 @@ pub(super) async fn poll_trends(hub: Arc<Hub>, malformed: OutageLog) {
     let outages = OutageLog::new("read trend snapshots");
     let mut last = None;
     loop {
-        let hosts = tokio::select! {
-            hosts = hub.host_registry.requested_hosts() => hosts,
+        let (hosts, are_requested) = tokio::select! {
+            hosts = hub.host_registry.requested_hosts(POLL_HOSTS_MAX) => (hosts, true),
             _ = ticks.tick() => {
                 // Clients can watch more hosts than one poll reads, so each poll continues after
                 // the last host of the previous poll.
                 let hosts = hub.host_registry.next_hosts(last.as_ref(), WATCHED_HOSTS_MAX);
                 last = hosts.last().cloned();
-                hosts
+                (hosts, false)
             }
         };
         for hosts in hosts.chunks(POLL_HOSTS_MAX) {
-            match hub.hot.trends().find_many(hosts).await {
-                Ok(snapshots) => {
-                    outages.record_success();
-                    for snapshot in snapshots {
-                        process_snapshot(&hub, &snapshot, &malformed).await;
-                    }
-                }
-                // A later poll reads these hosts again.
-                Err(error) => outages.record_failure(error),
+            let snapshots = hub.hot.trends().find_many(hosts).await;
+            outages.record(&snapshots);
+            // After a failure, a later poll reads these hosts again.
+            let snapshots = snapshots.unwrap_or_default();
+            let pause = pause_after(snapshots.iter().map(Bytes::len).sum());
+            for snapshot in snapshots {
+                process_snapshot(&hub, &snapshot, &malformed).await;
+            }
+            if are_requested {
+                sleep(pause).await;
             }
         }
     }
+}
+
+/// Returns the pause after a read of requested snapshots with this total size. Clients can unwatch
+/// and watch hosts at any rate, and each time they watch a host, its snapshot is requested.
+fn pause_after(bytes: usize) -> Duration {
+    Duration::from_micros(bytes as u64 / REQUESTED_BYTES_PER_MICRO).max(REQUEST_PAUSE_MIN)
 }
 
 async fn process_snapshot(hub: &Hub, snapshot: &[u8], malformed: &OutageLog) {
@@ -122,6 +135,13 @@ mod tests {
             "pages": [{"path": "/", "title": "a\nb", "visitors": 3, "before": null, "usual": null}],
         }))
         .expect("valid JSON")
+    }
+
+    #[test]
+    fn reads_of_requested_snapshots_are_limited_in_number_and_size() {
+        assert_eq!(pause_after(0), REQUEST_PAUSE_MIN);
+        assert_eq!(pause_after(16_000), REQUEST_PAUSE_MIN);
+        assert_eq!(pause_after(16_000_000), Duration::from_millis(500));
     }
 
     #[test]

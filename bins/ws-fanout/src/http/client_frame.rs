@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::subscription::{NewSubscription, Subscription, SubscriptionError, SubscriptionRequest};
+use crate::subscription::{
+    NAME_OVERHEAD_BYTES, NewSubscription, Subscription, SubscriptionError, SubscriptionRequest,
+};
 
 /// A frame from a client.
 #[derive(Debug, Deserialize)]
@@ -72,6 +74,13 @@ impl ConnectRequest {
             since: self.since.or(query.since),
             _token: None,
         }
+    }
+
+    /// Returns the approximate memory that the names and the position occupy, in bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        let lists = [&self.channels, &self.feeds, &self.videos, &self.hosts];
+        let texts = lists.into_iter().flatten().flatten().chain(&self.since);
+        texts.map(|text| text.len() + NAME_OVERHEAD_BYTES).sum()
     }
 }
 

@@ -96,8 +96,8 @@ enum Connect {
     /// No `connect` frame is expected.
     Done,
     /// The next message must be the `connect` frame. Fields that the frame does not contain are
-    /// taken from this request.
-    Awaited(ConnectRequest),
+    /// taken from `defaults`, which occupies `bytes` bytes.
+    Awaited { defaults: ConnectRequest, bytes: usize },
     /// The frame was received. Holds the position to resume from, if any.
     Received(Option<String>),
 }
@@ -119,10 +119,14 @@ impl WebSocketSession {
         session
     }
 
-    /// Updates the counted memory of unprocessed input. Input of up to [`MESSAGE_BYTES_MAX`] bytes
-    /// does not count.
+    /// Updates the counted memory of unprocessed input, including the defaults for the `connect`
+    /// frame. Input of up to [`MESSAGE_BYTES_MAX`] bytes does not count.
     fn count_input(&self, worker: &mut Worker) {
-        let bytes = self.decoder.buffered_bytes() + self.received.len();
+        let defaults = match self.connect {
+            Connect::Awaited { bytes, .. } => bytes,
+            Connect::Done | Connect::Received(_) => 0,
+        };
+        let bytes = self.decoder.buffered_bytes() + self.received.len() + defaults;
         let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
         worker.connections[self.key].input.set(counted);
     }
@@ -131,9 +135,7 @@ impl WebSocketSession {
     /// frame does not arrive in time. Returns `None` if the connection does not start, and
     /// otherwise the position to resume from, if any.
     async fn wait_for_connect(&mut self, defaults: ConnectRequest) -> Option<Option<String>> {
-        self.connect = Connect::Awaited(defaults);
-        self.decoder.limit_messages(CONNECT_BYTES_MAX);
-        self.decode_received();
+        self.expect_connect(defaults);
         let in_time = {
             let run = pin!(self.run_until(|session| !session.awaits_connect()));
             tokio::time::timeout(CONNECT_TIMEOUT, run).await.is_ok()
@@ -146,13 +148,21 @@ impl WebSocketSession {
         }
         match std::mem::replace(&mut self.connect, Connect::Done) {
             Connect::Received(since) => Some(since),
-            Connect::Done | Connect::Awaited(_) => None,
+            Connect::Done | Connect::Awaited { .. } => None,
         }
+    }
+
+    /// Makes the next message the `connect` frame, and decodes the bytes in `received`.
+    fn expect_connect(&mut self, defaults: ConnectRequest) {
+        let bytes = defaults.size_bytes();
+        self.connect = Connect::Awaited { defaults, bytes };
+        self.decoder.limit_messages(CONNECT_BYTES_MAX);
+        self.decode_received();
     }
 
     /// Returns whether the connection waits for its `connect` frame.
     fn awaits_connect(&self) -> bool {
-        matches!(self.connect, Connect::Awaited(_))
+        matches!(self.connect, Connect::Awaited { .. })
             && self.context.worker.borrow().connections[self.key].is_open()
     }
 
@@ -242,30 +252,21 @@ impl WebSocketSession {
         self.count_input(&mut self.context.worker.borrow_mut());
     }
 
-    /// Decodes received bytes and handles complete frames. Pauses if the client must first read the
-    /// replies to its frames, or after a `connect` frame, because the connection must first start.
-    /// Returns the number of decoded bytes.
+    /// Decodes received bytes, handles complete frames and writes the replies. Replies can be much
+    /// larger than frames, so a single call produces only a limited number of them. Returns the
+    /// number of decoded bytes.
     fn decode(&mut self, bytes: &[u8]) -> usize {
         let context = Rc::clone(&self.context);
         let mut worker = context.worker.borrow_mut();
-        let mut decoded = 0;
-        loop {
-            decoded += self.decode_once(&mut worker, &bytes[decoded..]);
-            worker.flush();
-            let connection = &mut worker.connections[self.key];
-            let is_paused =
-                !connection.accepts_input() || matches!(self.connect, Connect::Received(_));
-            if decoded == bytes.len() || is_paused {
-                break;
-            }
-        }
+        let decoded = self.decode_frames(&mut worker, bytes);
+        worker.flush();
         self.count_input(&mut worker);
         decoded
     }
 
     /// Decodes received bytes and handles complete frames until too many replies are queued, a
     /// `connect` frame is received or the connection closes. Returns the number of decoded bytes.
-    fn decode_once(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
+    fn decode_frames(&mut self, worker: &mut Worker, bytes: &[u8]) -> usize {
         let key = self.key;
         if !worker.connections[key].is_open() {
             if contains_close(&mut self.decoder, bytes) {
@@ -354,7 +355,7 @@ impl Drop for Registration {
 fn handle_incoming(worker: &mut Worker, key: usize, incoming: Incoming, connect: &mut Connect) {
     match incoming {
         Incoming::Text(text) => match std::mem::replace(connect, Connect::Done) {
-            Connect::Awaited(defaults) => match parse_connect(&text, defaults) {
+            Connect::Awaited { defaults, .. } => match parse_connect(&text, defaults) {
                 Ok(start) => {
                     worker.change_subscription(key, start.subscription);
                     *connect = Connect::Received(start.since);
@@ -433,4 +434,67 @@ fn reply(worker: &mut Worker, key: usize, frame: &ServerFrame<'_>) {
     let mut bytes = Vec::new();
     encode_json(&mut bytes, Encoding::WebSocket, None, &frame.to_json());
     worker.send_reply(key, bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, sync::Arc};
+
+    use mayfly_hot::HotStore;
+    use mayfly_runtime::{Lifecycle, Settings};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{hub::Hub, subscription::NewSubscription};
+
+    /// Opens a session and returns it with the socket of its client.
+    async fn open(subscription: Subscription) -> (WebSocketSession, TcpStream) {
+        let settings = Settings::from_layers(None, iter::empty()).expect("valid settings");
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        let hub = Hub::new(hot, Arc::new(settings), Lifecycle::new(Duration::from_secs(1)));
+        let context = WorkerContext::start(&hub);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("the listener is bound");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (socket, _) = accepted.expect("the connection is accepted");
+        socket.writable().await.expect("the connection is open");
+        let socket = Rc::new(socket);
+        let sink = Sink::Socket(Rc::clone(&socket));
+        let key = context.worker.borrow_mut().register(sink, Encoding::WebSocket, subscription);
+        context.worker.borrow_mut().connections[key].stage = Stage::Live;
+        let session = WebSocketSession::new(context, key, socket, Bytes::new());
+        (session, client.expect("the connection is open"))
+    }
+
+    /// Encodes a text frame with a mask of zeros.
+    fn text_frame(text: &str) -> Vec<u8> {
+        let length = u8::try_from(text.len()).expect("a short text");
+        [&[0x81, 0x80 | length, 0, 0, 0, 0][..], text.as_bytes()].concat()
+    }
+
+    #[actix_web::test]
+    async fn other_tasks_run_between_large_replies() {
+        let channels = (0..128).map(|number| format!("{number:0>64}")).collect();
+        let names = NewSubscription { channels: Some(channels), ..NewSubscription::default() };
+        let (mut session, _client) = open(names.try_into().expect("valid names")).await;
+        // Each reply is larger than 8 KiB.
+        let frame = text_frame(r#"{"type":"subscribe"}"#);
+        let decoded = session.decode(&frame.repeat(6));
+        assert_eq!(decoded, 2 * frame.len());
+        let worker = session.context.worker.borrow();
+        assert!(worker.connections[session.key].accepts_input(), "the replies have been written");
+    }
+
+    #[actix_web::test]
+    async fn names_in_the_query_count_as_memory_until_the_connect_frame() {
+        let (mut session, _client) = open(Subscription::none()).await;
+        let counted = |session: &WebSocketSession| {
+            session.context.worker.borrow().connections[session.key].memory_bytes()
+        };
+        let channels = Some(vec!["a".to_owned(); 10_000]);
+        session.expect_connect(ConnectRequest { channels, ..ConnectRequest::default() });
+        assert!(counted(&session) > 10_000 * size_of::<String>());
+        session.decode(&text_frame(r#"{"type":"connect","channels":[]}"#));
+        assert_eq!(counted(&session), 0);
+    }
 }

@@ -36,10 +36,13 @@ pub(crate) fn start(
     since: Option<String>,
 ) -> JoinHandle<()> {
     let context = Rc::clone(context);
+    // Clients can send malformed positions of any length, so the task holds only the parsed one.
+    let since =
+        since.map(|since| Position::from_str(&since).map_err(|_| ResumeFailure::UnknownPosition));
     // The future is boxed so that its memory is freed when the task completes. The memory of the
     // task itself is freed only when its handle is dropped.
     rt::spawn(Box::pin(async move {
-        if let Some(since) = send_hello(&context, key, since.as_deref()).await {
+        if let Some(since) = send_hello(&context, key, since).await {
             replay(&context, key, since).await;
         }
     }))
@@ -47,12 +50,17 @@ pub(crate) fn start(
 
 /// Sends `hello` and returns the position to replay from, or `None` if the connection does not
 /// resume. Closes the connection if Redis does not respond in time.
-async fn send_hello(context: &WorkerContext, key: usize, since: Option<&str>) -> Option<Position> {
+async fn send_hello(
+    context: &WorkerContext,
+    key: usize,
+    since: Option<Result<Position, ResumeFailure>>,
+) -> Option<Position> {
     let resolving = async {
         wait_for_first_position(context).await;
         match since {
             None => Ok(None),
-            Some(since) => resolve_position(context, since).await.map(Some),
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(position)) => resolve_position(context, position).await.map(Some),
         }
     };
     let Ok(resolved) = tokio::time::timeout(REDIS_TIMEOUT, resolving).await else {
@@ -105,10 +113,12 @@ async fn wait_for_first_position(context: &WorkerContext) {
     }
 }
 
-/// Parses a position and checks that the connection can resume from it. Retries while Redis is
-/// unavailable.
-async fn resolve_position(context: &WorkerContext, since: &str) -> Result<Position, ResumeFailure> {
-    let position = Position::from_str(since).map_err(|_| ResumeFailure::UnknownPosition)?;
+/// Checks that the connection can resume from a position, and returns the position. Retries while
+/// Redis is unavailable.
+async fn resolve_position(
+    context: &WorkerContext,
+    position: Position,
+) -> Result<Position, ResumeFailure> {
     if context.worker.borrow().can_replay_from(&position) {
         return Ok(position);
     }
@@ -222,7 +232,10 @@ fn replay_step(
         worker.flush();
         return ReplayStep::Done;
     }
-    let step = match worker.replay_buffered(key, *cursor) {
+    // Nothing is replayed to a connection that receives no messages, so the stream is not read.
+    let has_messages = worker.connections[key].group_key.subscription.has_messages();
+    let from = if has_messages { *cursor } else { position.entry.max(*cursor) };
+    let step = match worker.replay_buffered(key, from) {
         BufferedReplay::CaughtUp => ReplayStep::Done,
         BufferedReplay::Partial(entry) => {
             *cursor = entry;
@@ -366,4 +379,46 @@ async fn poll_for_room(context: &WorkerContext, key: usize) -> bool {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, sync::Arc};
+
+    use mayfly_hot::HotStore;
+    use mayfly_runtime::{Lifecycle, Settings};
+
+    use super::*;
+    use crate::{
+        frames::Encoding,
+        hub::Hub,
+        subscription::{NewSubscription, Subscription},
+        worker::Sink,
+        worker_event::WorkerEvent,
+    };
+
+    #[actix_web::test]
+    async fn stream_is_read_only_for_connections_that_receive_messages() {
+        let settings = Settings::from_layers(None, iter::empty()).expect("valid settings");
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        let hub = Hub::new(hot, Arc::new(settings), Lifecycle::new(Duration::from_secs(1)));
+        let context = WorkerContext::start(&hub);
+        let position = |millis| Position::new("e", EntryId { millis, number: 0 });
+        let (since, newest) = (position(5), position(9));
+        context.worker.borrow_mut().handle(WorkerEvent::Repositioned(newest, None));
+        let first_step = |feed: &str| {
+            let feeds = Some(vec![feed.to_owned()]);
+            let names = NewSubscription { feeds, ..NewSubscription::default() };
+            let subscription = Subscription::try_from(names).expect("valid names");
+            let mut worker = context.worker.borrow_mut();
+            let key = worker.register(Sink::Sse(None), Encoding::Sse, subscription);
+            worker.start_replay(key, &since);
+            drop(worker);
+            let mut cursor = since.entry;
+            let step = replay_step(&context, key, &since, &mut cursor);
+            (step, context.worker.borrow().connections[key].stage)
+        };
+        assert_eq!(first_step("messages"), (ReplayStep::ReadStream, Stage::Replaying));
+        assert_eq!(first_step("plays"), (ReplayStep::Done, Stage::Live));
+    }
 }

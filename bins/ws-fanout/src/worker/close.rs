@@ -30,9 +30,8 @@ const CLOSES_PAUSE: Duration = Duration::from_millis(10);
 
 impl Worker {
     /// Closes a connection from the server side. The worker drops a connection that is still
-    /// closing after [`CLOSE_TIMEOUT`]. For the codes [`CloseCode::SlowConsumer`] and
-    /// [`CloseCode::Overloaded`], discards the queued frames, except for the rest of a partially
-    /// written WebSocket frame.
+    /// closing after [`CLOSE_TIMEOUT`]. If there is a [`discard_reason`] for the code, discards the
+    /// queued frames, except for the rest of a partially written WebSocket frame.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
         self.close_with_retry(key, close, None);
     }
@@ -57,8 +56,7 @@ impl Worker {
             // reconnecting.
             Encoding::Sse => retry_after_ms.map_or_else(Bytes::new, encode_sse_retry),
         };
-        let discard_queue = matches!(close.code, CloseCode::SlowConsumer | CloseCode::Overloaded);
-        self.start_close(key, frame, discard_queue);
+        self.start_close(key, frame, discard_reason(close.code));
     }
 
     /// Completes the close handshake that the client started, with `reply` as the Close frame.
@@ -74,7 +72,7 @@ impl Worker {
         };
         self.count_close(key, label);
         self.connections[key].is_close_handshake_done = true;
-        self.start_close(key, reply, false);
+        self.start_close(key, reply, None);
     }
 
     fn count_close(&mut self, key: usize, code: &str) {
@@ -82,20 +80,20 @@ impl Worker {
         count_closed(code);
     }
 
-    fn start_close(&mut self, key: usize, frame: Bytes, discard_queue: bool) {
+    fn start_close(&mut self, key: usize, frame: Bytes, discard_reason: Option<&'static str>) {
         self.leave_group(key);
         let connection = &mut self.connections[key];
         connection.stage = Stage::Closing;
         connection.close_deadline = Some(Instant::now() + CLOSE_TIMEOUT);
         connection.gap = None;
-        let dropped = match connection.group_key.encoding {
-            _ if !discard_queue => 0,
-            Encoding::WebSocket => connection.send_queue.discard(find_frame),
-            // Browsers ignore an incomplete event at the end of the stream.
-            Encoding::Sse => connection.send_queue.discard(|_, offset| (offset, 0)),
-        };
-        counter!(names::FRAMES_DROPPED_TOTAL, "reason" => "slow_consumer")
-            .increment(dropped as u64);
+        if let Some(reason) = discard_reason {
+            let dropped = match connection.group_key.encoding {
+                Encoding::WebSocket => connection.send_queue.discard(find_frame),
+                // Browsers ignore an incomplete event at the end of the stream.
+                Encoding::Sse => connection.send_queue.discard(|_, offset| (offset, 0)),
+            };
+            counter!(names::FRAMES_DROPPED_TOTAL, "reason" => reason).increment(dropped as u64);
+        }
         wake(&mut connection.replay_waker);
         wake(&mut connection.task_waker);
         if !frame.is_empty() {
@@ -181,6 +179,16 @@ impl Worker {
     }
 }
 
+/// Returns the reason for discarding the queued frames of a connection that is closed with this
+/// code, as a label of [`names::FRAMES_DROPPED_TOTAL`]. Returns `None` if the frames are kept.
+fn discard_reason(code: CloseCode) -> Option<&'static str> {
+    match code {
+        CloseCode::SlowConsumer => Some("slow_consumer"),
+        CloseCode::Overloaded => Some("overloaded"),
+        _ => None,
+    }
+}
+
 pub(super) fn count_closed(code: &str) {
     counter!(names::CONNECTIONS_CLOSED_TOTAL, "code" => code.to_owned()).increment(1);
 }
@@ -250,6 +258,13 @@ mod tests {
             client.read_exact(&mut vec![0; FRAME]).expect("a complete frame");
         }
         unreachable!("the range is infinite")
+    }
+
+    #[test]
+    fn discarded_frames_are_counted_with_the_reason_for_the_close() {
+        let codes = [CloseCode::SlowConsumer, CloseCode::Overloaded, CloseCode::NoPong];
+        let reasons = codes.map(discard_reason);
+        assert_eq!(reasons, [Some("slow_consumer"), Some("overloaded"), None]);
     }
 
     #[tokio::test]

@@ -57,17 +57,14 @@ impl Worker {
     /// Delivers play counts to all connections that subscribe to the `plays` feed, filtered by the
     /// videos in each subscription. Unlike states, play counts are not coalesced, so a client that
     /// cannot keep up with them is treated as a slow consumer.
-    #[expect(
-        clippy::mutable_key_type,
-        reason = "the memory reservation for the names does not affect `Hash` or `Eq`"
-    )]
     pub(super) fn deliver_plays(&mut self, plays: &PlayFrames) {
-        // Select frames once per encoding and subscription.
-        let mut selections: HashMap<Rc<GroupKey>, Option<(Bytes, usize)>> = HashMap::new();
+        // Select frames once per group. The members of a group share its key, so the address of the
+        // key identifies the group. Hashing the key would take time for each name in it.
+        let mut selections: HashMap<*const GroupKey, Option<(Bytes, usize)>> = HashMap::new();
         let (mut slow, mut delivered) = (Vec::new(), 0);
         for key in self.find_subscribers(Feed::Plays) {
-            let group_key = Rc::clone(&self.connections[key].group_key);
-            let selection = selections.entry(group_key).or_insert_with_key(|group_key| {
+            let group_key = &self.connections[key].group_key;
+            let selection = selections.entry(Rc::as_ptr(group_key)).or_insert_with(|| {
                 plays.select(group_key.encoding, &group_key.subscription.videos)
             });
             let Some((bytes, frames)) = selection.clone() else { continue };

@@ -263,6 +263,8 @@ fn describe(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn addresses(url: &str) -> Vec<Address> {
@@ -280,5 +282,21 @@ mod tests {
         );
         assert_eq!(addresses("postgres://name:7/x?hostaddr=10.0.0.1"), [tcp("10.0.0.1", 7)]);
         assert_eq!(addresses("postgres:///x?hostaddr=10.0.0.1"), [tcp("10.0.0.1", 5432)]);
+    }
+
+    #[tokio::test]
+    async fn connections_have_tcp_keep_alive() {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = server.local_addr().expect("an address");
+        for (parameters, idle) in [("", 15), ("?keepalives_idle=7", 7)] {
+            let stream = TcpStream::connect(address).await.expect("the server listens");
+            let url = format!("postgres://localhost/x{parameters}");
+            set_options(&stream, &url.parse().expect("a valid URL")).expect("the options are set");
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().expect("an option"));
+            assert_eq!(socket.tcp_keepalive_time().expect("an option").as_secs(), idle);
+            assert_eq!(socket.tcp_keepalive_interval().expect("an option").as_secs(), 5);
+            assert_eq!(socket.tcp_keepalive_retries().expect("an option"), 3);
+        }
     }
 }

@@ -112,6 +112,11 @@ impl ErrorClass {
     }
 }
 
+/// Returns whether an error means that the session cannot write.
+pub(super) fn is_read_only(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _))
+}
+
 #[cfg(test)]
 mod tests {
     use super::ErrorClass;

@@ -25,8 +25,8 @@ impl ColdStore {
         let server = self.call(async |connection| {
             let server = Server::read(connection, access).await?;
             if access.is_writing() && server.is_read_only() {
-                // This error discards the session, which would otherwise stay read-only even after
-                // Postgres has become writable.
+                // This error discards the session and the idle sessions, which would otherwise stay
+                // read-only even after Postgres has become writable.
                 return Err(DieselError::DatabaseError(
                     DatabaseErrorKind::ReadOnlyTransaction,
                     Box::new(server.find_unmet_requirement().unwrap_or_default()),

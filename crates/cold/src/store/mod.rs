@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::{access::ColdAccess, connect::ConnectError, error::ColdError};
 use self::{
     call::RunningQuery,
-    error::ErrorClass,
+    error::{ErrorClass, is_read_only},
     pool::{Pool, SessionManager},
     shares::Shares,
     sqlstate::SqlState,
@@ -203,6 +203,8 @@ impl ColdStore {
                     // A session keeps the access mode with which it was opened, and an operator who
                     // terminates one session usually terminates all sessions.
                     Some("25" | "57") => drop(self.pool.retain(|_, _| false)),
+                    // The health check found that the session is read-only.
+                    None if is_read_only(&error) => drop(self.pool.retain(|_, _| false)),
                     Some("53" | "58") => {
                         *self.exhausted.lock() = Some((Instant::now(), cause.clone()));
                     }

@@ -30,9 +30,12 @@ const KINDS: usize = 5;
 const SHARE_DIVISOR: usize = 8;
 
 /// The sessions of a pool, divided among the kinds of reads. An eighth of the pool, but at least
-/// one session, is reserved for each kind. If the pool is large enough, another eighth is left for
+/// one session, is reserved for each kind. Another eighth, but at least one session, is left for
 /// the health check, and all kinds except scans share the rest. If the reads of one kind are slow
 /// and use all shared sessions, the other kinds still have their reserved sessions.
+///
+/// If the pool is too small for these reservations, all kinds share all sessions but one, which is
+/// left for the health check. A pool of one session has no session for the health check alone.
 #[derive(Debug)]
 pub(super) struct Shares {
     own: [Arc<Semaphore>; KINDS],
@@ -45,9 +48,12 @@ pub(super) type Slot = OwnedSemaphorePermit;
 impl Shares {
     /// Divides a pool of `pool_size` sessions.
     pub(super) fn new(pool_size: usize) -> Self {
-        let own = (pool_size / SHARE_DIVISOR).max(1);
-        let common = pool_size.saturating_sub(own * (KINDS + 1));
         let semaphore = |slots| Arc::new(Semaphore::new(slots));
+        let own = (pool_size / SHARE_DIVISOR).max(1);
+        let Some(common) = pool_size.checked_sub(own * (KINDS + 1)) else {
+            let shared = semaphore(pool_size.saturating_sub(1).max(1));
+            return Self { own: [(); KINDS].map(|()| Arc::clone(&shared)), common: semaphore(0) };
+        };
         Self { own: [(); KINDS].map(|()| semaphore(own)), common: semaphore(common) }
     }
 
@@ -123,6 +129,18 @@ mod tests {
                 slots.extend(acquired);
             }
             assert!(slots.len() < pool_size, "a session is left for the health check");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_pool_has_a_session_for_the_health_check() {
+        for (pool_size, slots) in [(1, 1), (2, 1), (5, 4), (6, 5)] {
+            let shares = Shares::new(pool_size);
+            let mut acquired = Vec::new();
+            for kind in ALL {
+                acquired.extend(exhaust(&shares, kind).await);
+            }
+            assert_eq!(acquired.len(), slots, "of {pool_size}");
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) fn from_pg(at: PgTimestamp) -> Timestamp {
 }
 
 pub(crate) fn to_pg(at: Timestamp) -> PgTimestamp {
-    PgTimestamp((at.as_millis() - POSTGRES_EPOCH_MILLIS).saturating_mul(1_000))
+    PgTimestamp(at.as_millis().saturating_sub(POSTGRES_EPOCH_MILLIS).saturating_mul(1_000))
 }
 
 #[cfg(test)]
@@ -23,6 +23,13 @@ mod tests {
         for millis in [0, 946_684_799_999, 1_795_201_620_123] {
             let at = Timestamp::from_millis(millis);
             assert_eq!(from_pg(to_pg(at)), at);
+        }
+    }
+
+    #[test]
+    fn timestamp_that_postgres_cannot_store_does_not_overflow() {
+        for (millis, micros) in [(i64::MIN, i64::MIN), (i64::MAX, i64::MAX)] {
+            assert_eq!(to_pg(Timestamp::from_millis(millis)).0, micros);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_cold::{ColdAccess, ColdStore, migrations};
+use mayfly_cold::{ColdAccess, ColdError, ColdStore, migrations};
 use mayfly_runtime::settings::PostgresSettings;
 use mayfly_stack::SharedServers;
 use secrecy::{ExposeSecret, SecretString};
@@ -76,44 +76,65 @@ async fn missing_right_is_named() {
     execute(&url, "DROP OWNED BY health_rights_app; DROP ROLE health_rights_app").await;
 }
 
+/// Sets whether new sessions with a database are read-only.
+async fn set_read_only(url: &str, mode: &str) {
+    let (_, database) = url.rsplit_once('/').expect("a database");
+    // This session is not read-only.
+    let url = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
+    let setting = format!("default_transaction_read_only = {mode}");
+    execute(&url, &format!("ALTER DATABASE {database} SET {setting}")).await;
+}
+
+/// Opens all sessions of the pool.
+async fn fill_pool(store: &ColdStore) {
+    let mut reads = JoinSet::new();
+    for _ in 0..SESSIONS {
+        let store = store.clone();
+        reads.spawn(async move { store.api_keys().find_version().await });
+    }
+    for read in reads.join_all().await {
+        read.expect("reads succeed");
+    }
+}
+
+async fn write(store: &ColdStore) -> Result<(), ColdError> {
+    store.play_counts().save_published(&[("v".to_owned(), 1)]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_a_read_only_database_are_replaced_when_it_is_writable() {
     let url = migrated("health_read_only").await;
-    let set = |mode: &str| {
-        let statement =
-            format!("ALTER DATABASE health_read_only SET default_transaction_read_only = {mode}");
-        // This session is not read-only.
-        let url = format!("{url}?options=-c%20default_transaction_read_only%3Doff");
-        async move { execute(&url, &statement).await }
-    };
     let store = store(&url);
-    let fill_pool = async || {
-        let mut reads = JoinSet::new();
-        for _ in 0..SESSIONS {
-            let store = store.clone();
-            reads.spawn(async move { store.api_keys().find_version().await });
-        }
-        for read in reads.join_all().await {
-            read.expect("reads succeed");
-        }
-    };
-
-    set("on").await;
-    fill_pool().await;
+    set_read_only(&url, "on").await;
+    fill_pool(&store).await;
     let cause = store.check_access(ColdAccess::Store).await.expect_err("it is read-only");
     assert!(cause.contains("health_read_only is read-only"), "{cause}");
     assert_eq!(store.check_access(ColdAccess::Read).await, Ok(()));
 
-    fill_pool().await;
-    set("off").await;
-    let write = async || store.play_counts().save_published(&[("v".to_owned(), 1)]).await;
-    let error = write().await.expect_err("the session is still read-only");
+    fill_pool(&store).await;
+    set_read_only(&url, "off").await;
+    let error = write(&store).await.expect_err("the session is still read-only");
     assert!(error.is_outage() && error.to_string().contains("25006"), "{error}");
     // The failed write discarded all sessions.
     for _ in 0..SESSIONS {
-        write().await.expect("the database is writable");
+        write(&store).await.expect("the database is writable");
     }
     assert_eq!(store.check_access(ColdAccess::Store).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_check_replaces_all_read_only_sessions() {
+    let url = migrated("health_replaced").await;
+    let store = store(&url);
+    set_read_only(&url, "on").await;
+    fill_pool(&store).await;
+    set_read_only(&url, "off").await;
+    store.check_access(ColdAccess::Store).await.expect_err("the session is still read-only");
+    // The failed check discarded all sessions.
+    assert_eq!(store.check_access(ColdAccess::Store).await, Ok(()));
+    for _ in 0..SESSIONS {
+        write(&store).await.expect("the database is writable");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

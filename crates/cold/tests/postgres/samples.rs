@@ -7,8 +7,9 @@ use mayfly_core::{
     Clock, Host, HourTotals, PagePath, PageVisitors, Sample, SystemClock, Timestamp, TrendSnapshot,
 };
 use mayfly_runtime::settings::PostgresSettings;
+use secrecy::ExposeSecret;
 
-use crate::{create_database, create_migrated_database};
+use crate::{create_database, create_migrated_database, health::connect};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const HOUR: i64 = 3_600_000;
@@ -215,6 +216,26 @@ async fn old_samples_are_deleted_in_chunks() {
     let first =
         cold.samples().find(&host("a.org"), at(24 * HOUR)).await.expect("the query succeeds");
     assert_eq!(first.map(|sample| sample.sampled_at), Some(at(24 * HOUR)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_are_deleted_although_samples_cannot_be_deleted() {
+    let url = create_migrated_database("undeletable_samples").await;
+    let client = connect(url.expose_secret()).await;
+    let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT });
+    let day = sample_day("a.org", 0);
+    cold.samples().store(&day[..100], TIMEOUT).await.expect("it is stored");
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                      RAISE EXCEPTION 'not this table'; \
+                  END $$; \
+                  CREATE TRIGGER refuse BEFORE DELETE ON page_samples \
+                      FOR EACH ROW EXECUTE FUNCTION refuse()";
+    client.batch_execute(refuse).await.expect("the trigger is created");
+    let deleted = cold.samples().delete_old(Duration::ZERO, Duration::ZERO, 1_000).await;
+    let error = deleted.expect_err("samples cannot be deleted").to_string();
+    assert!(error.contains("not this table"), "{error}");
+    let hours = cold.samples().list_hours(&host("a.org"), &path("/a"), at(0), at(24 * HOUR)).await;
+    assert!(hours.expect("the query succeeds").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::connection::{HotError, HotStore, millis, script};
 
+script!(FIND_KEY, include_str!("find_key.lua"));
 script!(BEGIN_RELOAD, include_str!("begin_reload.lua"));
 script!(PUT_PAGE, include_str!("put_key_page.lua"));
 script!(PUT_KEY, include_str!("put_key.lua"));
@@ -66,22 +67,13 @@ impl HotStore {
 }
 
 impl ApiKeys<'_> {
-    /// Returns the state of a key.
+    /// Returns the state of a key. O(1).
     pub async fn find(self, hash: &KeyHash) -> Result<ApiKeyState, HotError> {
         let keys = &self.store.keys;
-        // Both commands run in one transaction, because a key that is missing in Redis is unknown
-        // only if all keys are loaded at the same moment.
-        let (key, is_loaded): (Option<String>, bool) = self
-            .store
-            .call(async |connection| {
-                redis::pipe()
-                    .atomic()
-                    .hget(keys.api_keys(), hash.as_str())
-                    .exists(keys.api_keys_version())
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
+        let mut call = FIND_KEY.prepare_invoke();
+        call.key(keys.api_keys()).key(keys.api_keys_version()).arg(hash.as_str());
+        let (key, is_loaded): (Option<String>, bool) =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
         if !is_loaded {
             return Ok(ApiKeyState::NotLoaded);
         }

@@ -91,3 +91,28 @@ impl ClockMonitor {
 fn to_seconds(millis: i64) -> f64 {
     millis as f64 / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::with_local_recorder;
+    use tracing::subscriber;
+
+    use super::*;
+    use crate::connection::{test_log::LogLines, test_metrics::TestRecorder};
+
+    #[test]
+    fn difference_is_exported_and_logged_when_it_begins_and_ends() {
+        let (recorder, lines) = (TestRecorder::default(), LogLines::default());
+        let mut monitor = ClockMonitor::default();
+        let mut record = |difference_ms| {
+            with_local_recorder(&recorder, || monitor.record(difference_ms));
+            (recorder.gauge(names::CLOCK_DIFFERENCE_SECONDS), lines.count())
+        };
+        subscriber::with_default(lines.clone(), || {
+            assert_eq!(record(2_000), (Some(2.0), 0));
+            assert_eq!(record(-2_001), (Some(-2.001), 1));
+            assert_eq!(record(660_000), (Some(660.0), 1));
+            assert_eq!(record(0), (Some(0.0), 2));
+        });
+    }
+}

@@ -10,7 +10,8 @@ use mayfly_core::{StoreError, StoreErrorKind};
 #[derive(Debug, thiserror::Error)]
 pub enum HotError {
     /// Redis is unreachable or not ready, or it refuses this user. The call can be retried later.
-    /// If the connection was lost, the command may have been executed.
+    /// If the connection was lost or a script failed, the commands may have been executed, or some
+    /// of them.
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
     /// Redis did not reply before the deadline. The command may have been executed.
@@ -78,6 +79,10 @@ const UNAVAILABLE_MESSAGES: [&str; 11] = [
     // Too many clients are connected.
     "max number of clients",
 ];
+
+/// The text between the message of an error within a script and the location of the error. The
+/// location, which Redis appends, consists of the hash of the script and the line number.
+const SCRIPT_LOCATION: &str = " script: ";
 
 impl HotError {
     /// Classifies an error that occurred while a connection was opened, before any command was
@@ -174,14 +179,22 @@ fn find_reply(error: &RedisError) -> Option<(String, String)> {
     Some((reply.code().to_owned(), reply.details().unwrap_or_default().trim().to_owned()))
 }
 
+/// Returns whether an error occurred within a script. The script may have written data before the
+/// error. If Redis refuses to execute a script, the error has no location.
+pub(crate) fn is_from_script(error: &RedisError) -> bool {
+    find_reply(error).is_some_and(|(_, message)| message.contains(SCRIPT_LOCATION))
+}
+
 /// Returns the text of an error reply without the location in a script. For other errors, returns
 /// the text of the client library.
 fn describe(error: &RedisError) -> String {
     match find_reply(error) {
         Some((code, message)) => {
-            // Redis appends the hash of the script and the line number to the message.
-            let message = message.split(" script: ").next().unwrap_or_default();
-            format!("{code} {message}").trim_end().to_owned()
+            let text = match message.rsplit_once(SCRIPT_LOCATION) {
+                Some((text, location)) if location.contains(", on ") => text,
+                _ => message.as_str(),
+            };
+            format!("{code} {text}").trim_end().to_owned()
         }
         None => error.to_string(),
     }
@@ -236,6 +249,9 @@ mod tests {
     fn cause_is_the_reply_without_the_script() {
         let error = HotError::from(reply("READONLY No writes. script: 12ab, on @user_script:1."));
         assert_eq!(error.to_string(), "Redis is unavailable: READONLY No writes.");
+        let acl = "ERR ACL failure in script: User app has no permissions";
+        let error = HotError::from(reply(&format!("{acl} script: 12ab, on @user_script:1.")));
+        assert_eq!(error.to_string(), format!("Redis is unavailable: {acl}"));
     }
 
     #[test]

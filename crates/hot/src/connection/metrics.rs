@@ -19,8 +19,10 @@ pub const CLOCK_DIFFERENCE_SECONDS: &str = "mayfly_clock_difference_seconds";
 /// Publications that Redis rejected. Subscribers read the content from Redis keys or streams
 /// instead.
 pub const PUBLISH_FAILURES_TOTAL: &str = "mayfly_publish_failures_total";
-/// Requests that a batcher did not send to Redis because of overload, by `reason`.
+/// Requests that were not sent to Redis because of overload, by `reason`.
 pub const REQUESTS_SHED_TOTAL: &str = "mayfly_requests_shed_total";
+/// The `reason` of a request that waited for the queue timeout.
+pub(crate) const EXPIRED: &str = "expired";
 /// 1 while this process is the leader of a `lease`, 0 while it is on standby.
 pub const LEADER: &str = "mayfly_leader";
 
@@ -57,18 +59,16 @@ pub const HEALTH: &[Metric] = &[
         "1 if the last operation (write or rewrite) on the append-only file failed, else 0",
         Series::Later,
     ),
+    Metric::counter(
+        REQUESTS_SHED_TOTAL,
+        "Requests that were not sent to Redis because of overload",
+        Series::Each("reason", &["wait", "full", EXPIRED]),
+    ),
 ];
 
 /// Metrics of every process that publishes to a feed.
 pub const PUBLICATIONS: &[Metric] =
     &[Metric::counter(PUBLISH_FAILURES_TOTAL, "Publications that Redis rejected", Series::One)];
-
-/// Metrics of every process that combines requests into batches.
-pub const BATCHES: &[Metric] = &[Metric::counter(
-    REQUESTS_SHED_TOTAL,
-    "Requests that were not sent to Redis because of overload",
-    Series::Each("reason", &["wait", "full", "expired"]),
-)];
 
 /// Metrics of every process that acquires a [`Lease`](crate::Lease).
 pub const LEASES: &[Metric] = &[Metric::gauge(
@@ -76,3 +76,8 @@ pub const LEASES: &[Metric] = &[Metric::gauge(
     "1 while this process is the leader of a lease, 0 while it is on standby",
     Series::Later,
 )];
+
+/// Counts a request that was not sent to Redis because of overload.
+pub(crate) fn record_shed_request(reason: &'static str) {
+    metrics::counter!(REQUESTS_SHED_TOTAL, "reason" => reason).increment(1);
+}

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use deadpool_redis::{
-    Connection, Pool, PoolError, TimeoutType, Timeouts,
+    PoolError, TimeoutType, Timeouts,
     redis::{
         AsyncConnectionConfig, Client, RedisError, Value,
         aio::{MultiplexedConnection, PubSub},
@@ -13,7 +13,10 @@ use mayfly_core::{StoreError, SynchronizedClock, SystemClock};
 use mayfly_runtime::{ItemLog, settings};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::pool::{create_client, create_pool};
+use super::{
+    metrics::{EXPIRED, record_shed_request},
+    pool::{Connection, Pool, create_client, create_pool},
+};
 use crate::{connection::HotError, keys::Keys, write::AcceptedTotals};
 
 /// The hot store. Cheap to clone; connects on first use.
@@ -86,14 +89,30 @@ impl HotStore {
         &self,
         commands: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, HotError> {
-        let deadline = Instant::now() + self.timeout;
-        let mut connection = self.connection_until(deadline).await?;
-        let reply = match timeout_at(deadline, commands(&mut connection)).await {
+        self.call_since(Instant::now(), commands).await
+    }
+
+    /// Does the same as [`Self::call`] for a request that was submitted at `submitted_at`. The
+    /// queue timeout and the timeout begin at this time.
+    pub(crate) async fn call_since<T>(
+        &self,
+        submitted_at: Instant,
+        commands: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, HotError> {
+        let deadline = submitted_at + self.timeout;
+        let connection = self.connection_until(deadline).await;
+        if matches!(connection, Err(HotError::Overloaded)) {
+            record_shed_request(EXPIRED);
+        }
+        let mut connection = connection?;
+        let reply = match timeout_at(deadline, commands(&mut connection.redis)).await {
             Ok(reply) => reply.map_err(HotError::from),
             Err(_) => Err(HotError::Timeout),
         };
         if matches!(reply, Err(HotError::Timeout | HotError::Unavailable(_))) {
             drop(Connection::take(connection));
+        } else {
+            connection.record_reply();
         }
         reply
     }
@@ -125,14 +144,17 @@ impl HotStore {
         self.settings.queue_timeout.min(self.timeout / 2)
     }
 
-    /// Returns a connection from the pool, which validates a connection before reusing it.
+    /// Returns a connection from the pool, which validates a connection that was idle. `deadline`
+    /// is the time when the request was submitted, plus the timeout.
     ///
     /// # Errors
-    /// [`HotError::Overloaded`] if every connection stays in use for the queue timeout. The wait is
-    /// limited because a command that is sent later might be executed after the caller has received
-    /// an error.
-    pub(crate) async fn connection_until(&self, deadline: Instant) -> Result<Connection, HotError> {
-        let timeouts = Timeouts { wait: Some(self.queue_timeout()), ..Timeouts::default() };
+    /// [`HotError::Overloaded`] if every connection stays in use until the request has waited for
+    /// the queue timeout since it was submitted. The wait is limited because a command that is sent
+    /// later might be executed after the caller has received an error.
+    pub(super) async fn connection_until(&self, deadline: Instant) -> Result<Connection, HotError> {
+        let send_by = deadline - self.timeout.saturating_sub(self.queue_timeout());
+        let wait = send_by.saturating_duration_since(Instant::now());
+        let timeouts = Timeouts { wait: Some(wait), ..Timeouts::default() };
         match timeout_at(deadline, self.pool.timeout_get(&timeouts)).await {
             Ok(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(HotError::Overloaded),
             Ok(connection) => Ok(connection?),
@@ -155,5 +177,85 @@ impl HotStore {
         let connecting = self.client.get_async_pubsub();
         let connected = timeout(self.timeout, connecting).await.map_err(|_| HotError::Timeout)?;
         connected.map_err(|error| HotError::from_connecting(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use mayfly_runtime::settings::Settings;
+    use metrics::set_default_local_recorder;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        connection::{metrics::REQUESTS_SHED_TOTAL, test_metrics::TestRecorder},
+        messages::{InboxSlots, MessageFinder},
+    };
+
+    /// Returns a store whose connections are in use until the timeout, because `server` does not
+    /// respond.
+    async fn create_busy_store(server: &TcpListener) -> HotStore {
+        let address = server.local_addr().expect("an address");
+        let env = [
+            ("MAYFLY_REDIS__URL".to_owned(), format!("redis://{address}")),
+            ("MAYFLY_REDIS__POOL_SIZE_MAX".to_owned(), "8".to_owned()),
+        ];
+        let settings = Settings::from_layers(None, env.into_iter()).expect("valid settings");
+        let store = HotStore::new(&settings.redis).expect("a valid URL");
+        for _ in 0..settings.redis.pool_size_max {
+            let store = store.clone();
+            tokio::spawn(async move { store.read_clock().await });
+        }
+        tokio::task::yield_now().await;
+        store
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_is_not_sent_for_lack_of_a_connection_is_counted() {
+        let recorder = TestRecorder::default();
+        let _guard = set_default_local_recorder(&recorder);
+        let count = || recorder.counter(&format!("{REQUESTS_SHED_TOTAL} {EXPIRED}"));
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let store = create_busy_store(&server).await;
+        let call = store.read_clock().await;
+        assert!(matches!(call, Err(HotError::Overloaded)), "{call:?}");
+        assert_eq!(count(), Some(1));
+        let batched = MessageFinder::start(&store).find_copy(Uuid::nil().into()).await;
+        assert!(matches!(batched, Err(HotError::Overloaded)), "{batched:?}");
+        assert_eq!(count(), Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_in_a_queue_and_for_a_connection_share_the_queue_timeout() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let store = create_busy_store(&server).await;
+        let queue_timeout = store.queue_timeout();
+        let submitted_at = Instant::now();
+        tokio::time::advance(queue_timeout * 4 / 5).await;
+        let connection = store.connection_until(submitted_at + store.timeout).await;
+        assert!(matches!(connection, Err(HotError::Overloaded)));
+        let waited = submitted_at.elapsed();
+        assert!(waited < queue_timeout + Duration::from_millis(5), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_an_inbox_slot_and_for_a_connection_share_the_queue_timeout() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let store = create_busy_store(&server).await;
+        let slots = InboxSlots::new(&store, 1);
+        let queue_timeout = store.queue_timeout();
+        let submitted_at = Instant::now();
+        let first = slots.acquire().await.expect("a free slot");
+        let (second, ()) = tokio::join!(slots.acquire(), async {
+            tokio::time::sleep(queue_timeout * 4 / 5).await;
+            drop(first);
+        });
+        let slot = second.expect("a slot was released in time");
+        let page = store.inbox().in_slot(&slot).list("kiran", 1).await;
+        assert!(matches!(page, Err(HotError::Overloaded)), "{page:?}");
+        let waited = submitted_at.elapsed();
+        assert!(waited < queue_timeout + Duration::from_millis(5), "{waited:?}");
     }
 }

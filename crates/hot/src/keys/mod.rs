@@ -123,8 +123,8 @@ define_keys! {
     /// String with a TTL: the newest trend snapshot of a host, as JSON.
     pub rising(host: &Host) = "rising" / "host" / host;
 
-    /// Sorted set with a TTL, host to time in ms: hosts that live clients watch, by the time of the
-    /// last report.
+    /// Sorted set with a TTL, host to time in ms: hosts that live clients watch and for which the
+    /// visitor source has accepted a key, by the time of the last report.
     pub watched_hosts() = "rising" / "watched";
 
     /// Sorted set, host to time in ms: hosts for which callers requested a call to the visitor

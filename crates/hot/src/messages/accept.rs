@@ -2,10 +2,7 @@
 //! message, in one atomic step.
 
 use bytes::Bytes;
-use deadpool_redis::{
-    Connection,
-    redis::{RedisError, ScriptInvocation, Value},
-};
+use deadpool_redis::redis::{RedisError, ScriptInvocation, Value, aio::MultiplexedConnection};
 use mayfly_core::{Channel, Feed, Message, MessageId, Timestamp, Username, limits};
 use mayfly_runtime::settings::Settings;
 use tokio::time::Instant;
@@ -149,7 +146,7 @@ impl BatchCommand for AcceptMessages {
 
     async fn execute(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         requests: &[SubmittedRequest],
     ) -> Result<Vec<WriteOutcome<ReplayedWrite>>, RedisError> {
         let keys = &self.store.keys;

@@ -4,7 +4,9 @@
 -- with its new expiry time until Postgres has stored this time. The script frees about as much
 -- memory as it allocates, so it may run when Redis is full.
 --
--- The new expiry time comes from the clock of Redis, so the clocks of the callers do not matter.
+-- The new expiry time comes from the clock of Redis, so the clocks of the callers do not matter. A
+-- message that was accepted by a process whose clock was behind may have an earlier expiry time. It
+-- keeps this time, as in Postgres, which stores the earlier of both times.
 --
 -- A take may have an idempotency key. The IDs of the expired messages are then stored under the key
 -- for a limited time, and a replay expires nothing. If a take expires nothing, no outcome is

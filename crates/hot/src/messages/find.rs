@@ -1,9 +1,6 @@
 //! Lookup of messages that are live, were expired early, or have not been stored in Postgres yet.
 
-use deadpool_redis::{
-    Connection,
-    redis::{self, RedisError},
-};
+use deadpool_redis::redis::{self, RedisError, aio::MultiplexedConnection};
 use mayfly_core::{MessageId, stream::MESSAGE_V1};
 
 use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore};
@@ -29,7 +26,7 @@ impl BatchCommand for FindCopies {
 
     async fn execute(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         ids: &[MessageId],
     ) -> Result<Vec<Option<Vec<u8>>>, RedisError> {
         let mut command = redis::cmd("MGET");

@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{HotError, HotStore, script},
-    messages::expire::{ExpireOutcome, ExpireStep, ReplayedTake},
+    messages::{
+        InboxSlot,
+        expire::{ExpireOutcome, ExpireStep, ReplayedTake},
+    },
     write::{IdempotentRequest, Origin},
 };
 
@@ -51,17 +54,25 @@ const MESSAGE_SPACE_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 #[derive(Clone, Copy)]
 pub struct Inbox<'a> {
     store: &'a HotStore,
+    /// The time when the request was submitted. `None` if it did not have to wait.
+    submitted_at: Option<Instant>,
 }
 
 impl HotStore {
     /// Returns the operations on inboxes.
     #[must_use]
     pub fn inbox(&self) -> Inbox<'_> {
-        Inbox { store: self }
+        Inbox { store: self, submitted_at: None }
     }
 }
 
 impl Inbox<'_> {
+    /// Uses a slot. The wait for the slot counts toward the queue timeout.
+    #[must_use]
+    pub fn in_slot(self, slot: &InboxSlot<'_>) -> Self {
+        Self { submitted_at: Some(slot.submitted_at), ..self }
+    }
+
     /// Returns at most `limit` of the oldest messages in an inbox without expiring them. Their
     /// total size is at most [`PAGE_BYTES_MAX`].
     pub async fn list(self, username: &str, limit: usize) -> Result<InboxPage, HotError> {
@@ -149,8 +160,11 @@ impl Inbox<'_> {
     async fn find_ids(self, username: &str) -> Result<Vec<MessageId>, HotError> {
         let mut call = FIND_IDS.prepare_invoke();
         call.key(self.store.keys.inbox(username));
-        let members: Vec<String> =
-            self.store.call(async |connection| call.invoke_async(connection).await).await?;
+        let submitted_at = self.submitted_at.unwrap_or_else(Instant::now);
+        let members: Vec<String> = self
+            .store
+            .call_since(submitted_at, async |connection| call.invoke_async(connection).await)
+            .await?;
         let mut ids: Vec<MessageId> =
             members.iter().filter_map(|member| member.parse().ok()).collect();
         ids.sort_unstable();

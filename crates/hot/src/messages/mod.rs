@@ -12,7 +12,7 @@ pub use self::{
     expire::ReplayedTake,
     find::MessageFinder,
     inbox::{Inbox, InboxPage, TakeOutcome},
-    inbox_slots::InboxSlots,
+    inbox_slots::{InboxSlot, InboxSlots},
     restore::{LiveMessage, RestoreProgress},
 };
 

@@ -1,10 +1,7 @@
 //! Accepts plays: adds one stream entry per accepted request.
 
 use bytes::Bytes;
-use deadpool_redis::{
-    Connection,
-    redis::{RedisError, ScriptInvocation, Value},
-};
+use deadpool_redis::redis::{RedisError, ScriptInvocation, Value, aio::MultiplexedConnection};
 use mayfly_core::limits;
 use mayfly_runtime::settings::Settings;
 
@@ -89,7 +86,7 @@ impl BatchCommand for AcceptPlays {
 
     async fn execute(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         requests: &[PlayWriteRequest],
     ) -> Result<Vec<WriteOutcome>, RedisError> {
         let keys = &self.store.keys;

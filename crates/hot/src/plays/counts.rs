@@ -9,6 +9,7 @@ use crate::{
     queue::Stream,
 };
 
+script!(FIND, include_str!("find_count.lua"));
 script!(LIST, include_str!("list_counts.lua"));
 
 /// A page of counts.
@@ -23,30 +24,23 @@ pub struct CountsPage {
 /// The result of reading counts.
 #[derive(Debug, Clone)]
 pub enum CountsRead<T> {
-    /// All counts have been restored to Redis since the epoch began.
+    /// All counts have been restored to Redis since Redis started.
     Complete(T),
     /// Redis may lack some counts. The caller must read the counts from Postgres instead.
     Incomplete,
 }
 
 impl Plays<'_> {
-    /// Returns the count of a video, or `None` if no play of the video has been counted.
+    /// Returns the count of a video, or `None` if no play of the video has been counted. O(1).
     pub async fn find_count(
         self,
         video_id: &str,
     ) -> Result<CountsRead<Option<PlayCount>>, HotError> {
         let keys = &self.store.keys;
-        let (count, updated_at, is_complete): (Option<u64>, Option<i64>, bool) = self
-            .store
-            .call(async |connection| {
-                redis::pipe()
-                    .zscore(keys.play_counts(), video_id)
-                    .hget(keys.play_updates(), video_id)
-                    .hexists(keys.ledger(), Stream::Plays.ledger_field("restored"))
-                    .query_async(connection)
-                    .await
-            })
-            .await?;
+        let mut call = FIND.prepare_invoke();
+        call.key(keys.play_counts()).key(keys.play_updates()).key(keys.ledger()).arg(video_id);
+        let (is_complete, count, updated_at): (bool, Option<u64>, Option<i64>) =
+            self.store.call(async |connection| call.invoke_async(connection).await).await?;
         if !is_complete {
             return Ok(CountsRead::Incomplete);
         }

@@ -5,12 +5,17 @@
 -- ARGV  limit; with a cursor also: the count of the last video on the previous page, the ID of this
 --       video or a prefix of the ID, and, for a prefix, the number of videos with this count and
 --       prefix that have already been listed, else ''
--- Returns 1 if all counts have been restored, else 0; 1 if more videos follow, else 0; then for
--- each video: ID, count, time of the last play in ms.
+-- Returns {0, 0} if not all counts have been restored since Redis started. Otherwise returns 1;
+-- 1 if more videos follow, else 0; then for each video: ID, count, time of the last play in ms.
 -- Complexity: O(log² n + v) for v listed videos and n counts.
 local call = redis.call
 local counts, updated = KEYS[1], KEYS[2]
 local limit = tonumber(ARGV[1])
+
+local run_id = string.match(call('INFO', 'server'), 'run_id:(%x+)')
+if call('HGET', KEYS[3], 'plays.restored') ~= run_id then
+    return { 0, 0 }
+end
 
 -- Returns whether `a` precedes `b` in byte order, in which Redis sorts members with the same score.
 -- In Lua, the result of `<` depends on the locale.
@@ -46,10 +51,7 @@ if ARGV[2] then
     first = first + (listed or 0)
 end
 local found = call('ZREVRANGE', counts, first, first + limit, 'WITHSCORES')
-local reply = {
-    call('HEXISTS', KEYS[3], 'plays.restored'),
-    #found > 2 * limit and 1 or 0,
-}
+local reply = { 1, #found > 2 * limit and 1 or 0 }
 for i = 1, math.min(#found, 2 * limit), 2 do
     reply[#reply + 1] = found[i]
     reply[#reply + 1] = found[i + 1]

@@ -54,7 +54,7 @@ pub enum CountsPublishOutcome {
 impl Plays<'_> {
     /// Begins the current tick, which makes the changed large counts due, unless the tick has
     /// already begun or counts from an earlier tick have not been published yet. The Redis clock
-    /// has one tick per `interval`. O(1).
+    /// has one tick per `interval`. A key of the wrong type does not stop later ticks. O(1).
     pub async fn begin_tick(
         self,
         lease: &Lease,

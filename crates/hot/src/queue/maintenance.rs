@@ -33,9 +33,9 @@ const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(600);
 const REFERENCES_PER_CALL: usize = 250;
 /// The consumer that owns entries that were discarded from the group, until a worker claims them.
 const DISCARDED_CONSUMER: &str = "discarded";
-/// The idle time that is assigned to discarded entries. It is longer than any reasonable
-/// `queue.claim_after`, so the next worker that searches for abandoned entries claims them.
-const DISCARDED_IDLE: Duration = Duration::from_secs(24 * 3_600);
+/// The idle time that is assigned to discarded entries: twenty years. `queue.claim_after` is at
+/// most ten years, so the next worker that searches for abandoned entries claims them.
+const DISCARDED_IDLE: Duration = Duration::from_secs(20 * 365 * 24 * 3_600);
 
 /// The outcome of [`Queue::reconcile_waiting_messages`].
 #[derive(Debug, Clone, PartialEq, Eq)]

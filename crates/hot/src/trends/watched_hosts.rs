@@ -16,8 +16,9 @@ script!(LIST, include_str!("list_watched_hosts.lua"));
 const WATCH_TTL: Duration = Duration::from_secs(5);
 
 impl Trends<'_> {
-    /// Marks hosts as watched for 5 s. Once 1,000 hosts are watched, only renews existing watches.
-    /// O(n log m) for n given hosts and m watched hosts.
+    /// Marks hosts as watched for 5 s, except hosts for which the visitor source has accepted no
+    /// key. Once 1,000 hosts are watched, only renews existing watches. O(n log m) for n given
+    /// hosts and m watched hosts.
     pub async fn watch_hosts(self, hosts: &[Host]) -> Result<(), HotError> {
         if hosts.is_empty() {
             return Ok(());
@@ -25,7 +26,7 @@ impl Trends<'_> {
         let mut call = WATCH.prepare_invoke();
         call.key(self.store.keys.watched_hosts()).arg(millis(WATCH_TTL)).arg(WATCHED_HOSTS_MAX);
         for host in hosts {
-            call.arg(host.as_str());
+            call.key(self.store.keys.source_keys(host)).arg(host.as_str());
         }
         self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }

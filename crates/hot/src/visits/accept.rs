@@ -1,9 +1,6 @@
 //! Accepts visits.
 
-use deadpool_redis::{
-    Connection,
-    redis::{RedisError, ScriptInvocation, Value},
-};
+use deadpool_redis::redis::{RedisError, ScriptInvocation, Value, aio::MultiplexedConnection};
 use mayfly_core::{ShortHash, Visit, limits};
 use mayfly_runtime::settings::{self, Settings};
 
@@ -105,7 +102,7 @@ impl BatchCommand for AcceptVisits {
 
     async fn execute(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         requests: &[VisitWriteRequest],
     ) -> Result<Vec<WriteOutcome>, RedisError> {
         let settings::VisitsSettings { ttl, exact_max, pages_max, hosts_max, hosts_per_client_max } =

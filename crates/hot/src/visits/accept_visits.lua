@@ -28,7 +28,8 @@
 --
 -- The first client that visits a host owns the host while the client keeps visiting it. When the
 -- client stops, the next client that visits the host becomes its owner. A client that owns its
--- maximum number of hosts cannot add a new host. Once the maximum number of hosts is reached, a new
+-- maximum number of hosts can visit neither a new host nor a host without an owner. Otherwise, it
+-- could keep hosts alive that others invented. Once the maximum number of hosts is reached, a new
 -- host can replace a host of a client that owns more hosts than the requesting client would own;
 -- otherwise, the request is rejected. Therefore a client that invents host names cannot crowd out
 -- other clients.
@@ -101,14 +102,23 @@ local function find_client(key)
     return client
 end
 
--- Returns whether a client owns the host.
+-- Returns whether a client owns the host. If the owners cannot be read, returns true, because no
+-- visit should be rejected for this reason.
 local function has_owner(host)
     if host.has_owner == nil then
-        local owner = read('HGET', owners_key, host.name)
+        local owner, unreadable = read('HGET', owners_key, host.name)
         local visited_at = owner and read('ZSCORE', owner, host.name)
-        host.has_owner = tonumber(visited_at or 0) > gone_before
+        host.has_owner = unreadable ~= nil or tonumber(visited_at or 0) > gone_before
     end
     return host.has_owner
+end
+
+-- Returns whether a visit to the host increases the number of hosts that the client owns.
+local function is_addition(client, host)
+    if host.is_known and has_owner(host) then
+        return false
+    end
+    return not read('ZSCORE', client.key, host.name)
 end
 
 -- Picks from a random sample the host whose owner owns the most hosts, if this owner owns more than
@@ -179,18 +189,21 @@ local function find_exceeded(client, key_at, argument_at, count)
     if client.error then
         return { 9, client.key, client.error }
     end
-    local new_hosts, hosts_seen, new_pages = 0, {}, {}
+    local new_hosts, additions, hosts_seen, new_pages = 0, 0, {}, {}
     for i = 0, count - 1 do
         local at = argument_at + VISIT_ARGUMENTS * i
         local host = find_host(KEYS[key_at + i], ARGV[at])
         if host.error then
             return { 9, host.key, host.error }
         end
-        if not host.is_known and not hosts_seen[host] then
+        if not hosts_seen[host] then
             hosts_seen[host] = true
-            new_hosts = new_hosts + 1
-            if client.count + new_hosts > owned_max then
-                return 8
+            new_hosts = new_hosts + (host.is_known and 0 or 1)
+            if is_addition(client, host) then
+                additions = additions + 1
+                if client.count + additions > owned_max then
+                    return 8
+                end
             end
         end
         local page = ARGV[at + 1]
@@ -218,7 +231,7 @@ local function find_exceeded(client, key_at, argument_at, count)
     -- A request replaces at most one host.
     local name, owner
     if excess == 1 then
-        name, owner = find_replaceable(client.count + new_hosts)
+        name, owner = find_replaceable(client.count + additions)
     end
     return not name and 7 or nil, name, owner
 end
@@ -313,9 +326,10 @@ for i = 1, tonumber(ARGV[7]) do
             if host.is_known and has_owner(host) then
                 client.visited[host.name] = true
             else
+                client.count = client.count + (is_addition(client, host) and 1 or 0)
                 host_count = host_count + (host.is_known and 0 or 1)
                 host.is_known, host.has_owner = true, true
-                client.owned[host.name], client.count = true, client.count + 1
+                client.owned[host.name] = true
             end
             if not host.error then
                 try(write, host, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],

@@ -100,15 +100,19 @@ impl Visits<'_> {
         self.store.call(async |connection| call.invoke_async(connection).await).await
     }
 
-    /// Reads the visits to a host in one transaction, so that a new visitor counts for both the
-    /// page and the host, or for neither.
+    /// Reads the visits to a host in one pipeline. The pipeline is not a transaction, because a
+    /// full Redis rejects transactions, even those that only read. If Redis executes other commands
+    /// in between, which is rare, a new visitor may count for the host but not for the page. The
+    /// lowest counted class is read last, so that a class that is removed in between is not
+    /// counted.
     async fn read_visits(self, host: &Host) -> Result<StoredVisits, HotError> {
         let keys = self.store.keys.visits(host);
         let mut pipe = redis::pipe();
-        pipe.atomic().cmd("TIME").hget(keys.state(), "counted").hlen(keys.names());
+        pipe.cmd("TIME").hlen(keys.names());
         for class in 0..CLASSES {
             pipe.hgetall(keys.page_counts(class)).zcard(keys.visitors(class));
         }
+        pipe.hget(keys.state(), "counted");
         let replies: Vec<redis::Value> =
             self.store.call(async |connection| pipe.query_async(connection).await).await?;
         Ok(parse_visits(replies)?)
@@ -185,18 +189,18 @@ impl StoredVisits {
     }
 }
 
-/// Parses the time, the lowest counted class, the number of names, and two replies per class.
+/// Parses the time, the number of names, two replies per class, and the lowest counted class.
 fn parse_visits(replies: Vec<redis::Value>) -> Result<StoredVisits, RedisError> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or(redis::Value::Nil);
     let (seconds, micros): (i64, i64) = redis::from_redis_value(next())?;
-    let counted: Option<u32> = redis::from_redis_value(next())?;
     let names = redis::from_redis_value(next())?;
     let (mut pages, mut visitors) = (Vec::new(), Vec::new());
     for _ in 0..CLASSES {
         pages.push(redis::from_redis_value(next())?);
         visitors.push(redis::from_redis_value(next())?);
     }
+    let counted: Option<u32> = redis::from_redis_value(next())?;
     let at = Timestamp::from_millis(seconds * 1_000 + micros / 1_000);
     // Scripts never write a class above the maximum, but another program could, and the shift could
     // overflow.

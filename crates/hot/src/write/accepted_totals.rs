@@ -16,7 +16,10 @@ use deadpool_redis::redis::{RedisError, Value};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-use crate::{connection::HotError, queue::Stream};
+use crate::{
+    connection::{HotError, is_from_script},
+    queue::Stream,
+};
 
 /// The time for which the totals of an epoch are kept after its end was observed. The totals are
 /// reported repeatedly, because Redis may also lose a report.
@@ -223,15 +226,20 @@ impl Drop for PendingWrite {
     }
 }
 
-/// Returns whether Redis refused to execute the script. A [`HotError::Rejected`] is not a refusal,
-/// because a command in the script may have failed after the script had written data.
+/// Returns whether Redis refused to execute the script. An error from within the script, such as a
+/// missing permission, is not a refusal, because the script may have written data before. A
+/// [`HotError::Rejected`] is not a refusal either, because its cause is unknown.
 fn is_refusal(error: &RedisError) -> bool {
     let is_reply = error.code().is_some();
-    is_reply && !matches!(HotError::from(error.clone()), HotError::Rejected(_))
+    is_reply
+        && !is_from_script(error)
+        && !matches!(HotError::from(error.clone()), HotError::Rejected(_))
 }
 
 #[cfg(test)]
 mod tests {
+    use deadpool_redis::redis::parse_redis_value;
+
     use super::*;
 
     const MESSAGES: Stream = Stream::Messages;
@@ -290,6 +298,27 @@ mod tests {
         accept(&totals, "e1", 9);
         observe(&totals, Some("e2"));
         assert_eq!((before, ended(&totals)), (1, vec![("e1".into(), 9, 0)]));
+    }
+
+    #[test]
+    fn write_has_an_unknown_outcome_if_its_script_failed() {
+        let location = "script: 12ab, on @user_script:9.";
+        for (line, unresolved) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.".to_owned(), 0),
+            ("NOPERM User app has no permissions to run the 'evalsha' command".to_owned(), 0),
+            (format!("ERR The user executing the script can't run this command {location}"), 7),
+            (format!("ERR ACL failure in script: User app has no permissions {location}"), 7),
+            (format!("NOPERM User app has no permissions {location}"), 7),
+            (format!("WRONGTYPE Operation against a key {location}"), 7),
+        ] {
+            let totals = AcceptedTotals::default();
+            observe(&totals, Some("e1"));
+            let reply = parse_redis_value(format!("-{line}\r\n").as_bytes());
+            let Ok(Value::ServerError(error)) = &reply else { panic!("not an error: {reply:?}") };
+            totals.begin(MESSAGES, 7).resolve(&Err(error.clone().into()), 1);
+            observe(&totals, Some("e2"));
+            assert_eq!(ended(&totals), [("e1".into(), 0, unresolved)], "{line}");
+        }
     }
 
     #[test]

@@ -180,7 +180,11 @@ async fn run(job: &str, test: &TestStore, lease: &Lease) {
         "report a process" => {
             let report = FanoutReport { connections: 1, delivered: 1 };
             hot.fanouts().report("one", report).await.expect(RESPONDS);
-            hot.trends().watch_hosts(&[host("a.org")]).await.expect(RESPONDS);
+            let watched = host("a.org");
+            // Only a host with an accepted key is watched.
+            let source_keys = test.keys().source_keys(&watched);
+            test.query::<()>(&["ZADD", &source_keys, "1", "digest"]).await;
+            hot.trends().watch_hosts(&[watched]).await.expect(RESPONDS);
         }
         other => panic!("unknown job {other}"),
     }

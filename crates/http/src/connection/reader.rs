@@ -99,7 +99,9 @@ impl RequestReader {
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            if self.must_wait(state) {
+            if self.must_wait_to_read(state) {
+                // The time limit for a head does not include the wait for earlier requests.
+                self.head_timer = None;
                 state.wait_to_read(cx.waker());
                 return Poll::Pending;
             }
@@ -118,7 +120,7 @@ impl RequestReader {
             if self.admitted == 0
                 && let Err(problem) = self.memory.resize(self.held.capacity())
             {
-                self.replace_head(state, problem);
+                self.reject_held(state, problem);
             }
         }
     }
@@ -142,13 +144,27 @@ impl RequestReader {
     /// start first or the connection is about to be closed.
     fn must_wait(&self, state: &ConnectionState) -> bool {
         match self.position {
-            RequestPosition::Head => !state.accepts_request(),
+            RequestPosition::Head => !state.accepts_request(0),
             // If the connection is upgraded, the request handler receives the held bytes.
             // Otherwise, the HTTP library reads them as the body. Which case applies is known only
             // after the request starts.
             RequestPosition::Body(BodyFraming::Endless) => !state.has_started_all(),
             RequestPosition::Body(_) => false,
             RequestPosition::End => true,
+        }
+    }
+
+    /// Returns whether the reader must stop reading from the socket for now. Stops when many bytes
+    /// are held or wait in the HTTP library, unless all earlier requests have ended.
+    fn must_wait_to_read(&self, state: &ConnectionState) -> bool {
+        match self.position {
+            RequestPosition::Head => !state.accepts_request(self.held.len()),
+            RequestPosition::Body(BodyFraming::Length(_) | BodyFraming::Chunked(_)) => {
+                !state.accepts_body()
+            }
+            RequestPosition::Body(BodyFraming::Endless) | RequestPosition::End => {
+                self.must_wait(state)
+            }
         }
     }
 
@@ -226,8 +242,8 @@ impl RequestReader {
         self.held.extend_from_slice(&bytes[length..]);
     }
 
-    /// Replaces a head that was still incomplete when the timeout expired, and increments the counter
-    /// of closed connections.
+    /// Replaces a head that was still incomplete when the timeout expired, and counts the closed
+    /// connection.
     fn replace_late_head(&mut self, state: &ConnectionState) {
         metrics::counter!(
             names::HTTP_CONNECTIONS_CLOSED_TOTAL,
@@ -239,10 +255,23 @@ impl RequestReader {
         self.replace_head(state, Problem::new(Code::RequestTimeout).detail(detail));
     }
 
+    /// Discards the held bytes, and rejects the request that they belong to with `problem`.
+    fn reject_held(&mut self, state: &ConnectionState, problem: Problem) {
+        if matches!(self.position, RequestPosition::Body(_)) {
+            // The bytes follow an upgrade request, whose head cannot be replaced anymore. The
+            // request has not started, because its bytes would not be held otherwise.
+            state.reject_last_request(problem);
+            self.held = BytesMut::new();
+            self.memory.clear();
+        } else {
+            self.replace_head(state, problem);
+        }
+    }
+
     /// Replaces the held bytes with a request that the middleware rejects with `problem`. The
     /// connection is then closed.
     fn replace_head(&mut self, state: &ConnectionState, problem: Problem) {
-        state.add_request(Some(problem));
+        state.add_request(REPLACEMENT.len(), Some(problem));
         self.head_timer = None;
         self.position = RequestPosition::End;
         self.hold(&[], Some(ReplacedHead { length: 0, replacement: REPLACEMENT.to_vec() }));
@@ -257,11 +286,15 @@ impl RequestReader {
             let rest = &bytes[at..];
             match &mut self.position {
                 RequestPosition::Head => {
-                    let Some(length) = find_head_end(rest, searched) else {
-                        if rest.len() < HEAD_BYTES_MAX {
-                            self.searched = rest.len();
-                            break;
-                        }
+                    let end = find_head_end(rest, searched);
+                    if end.is_none() && rest.len() < HEAD_BYTES_MAX {
+                        self.searched = rest.len();
+                        break;
+                    }
+                    if !state.accepts_request(end.unwrap_or(rest.len())) {
+                        break;
+                    }
+                    let Some(length) = end else {
                         // The HTTP library rejects a head of this size and closes the connection.
                         self.position = RequestPosition::Body(BodyFraming::Endless);
                         return (bytes.len(), None);
@@ -279,16 +312,17 @@ impl RequestReader {
                             None => (bytes.to_vec(), None),
                         };
                         self.begin_body(head.body);
-                        state.add_request(rejection);
+                        state.add_request(replacement.len(), rejection);
                         return (0, Some(ReplacedHead { length, replacement }));
                     }
                     self.begin_body(head.body);
-                    state.add_request(None);
+                    state.add_request(length, None);
                     at += length;
                 }
                 RequestPosition::Body(BodyFraming::Length(left)) => {
                     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
                     *left -= taken as u64;
+                    state.add_body(taken);
                     at += taken;
                     if *left == 0 {
                         self.position = RequestPosition::Head;
@@ -296,6 +330,7 @@ impl RequestReader {
                 }
                 RequestPosition::Body(BodyFraming::Chunked(framing)) => {
                     let (taken, is_complete) = framing.advance(rest);
+                    state.add_body(taken);
                     at += taken;
                     if is_complete {
                         self.position = RequestPosition::Head;
@@ -363,6 +398,70 @@ mod tests {
         state.begin_request();
         state.begin_request();
         assert_eq!(reader.admit(&many, &state).0, 2 * GET.len());
+    }
+
+    /// Returns a request with a head of `bytes` bytes.
+    fn get_with_head(bytes: usize) -> Vec<u8> {
+        let head = "GET / HTTP/1.1\r\nHost: x\r\nX-Long: ";
+        format!("{head}{}\r\n\r\n", "x".repeat(bytes - head.len() - 4)).into_bytes()
+    }
+
+    #[test]
+    fn bytes_of_heads_that_have_not_started_are_bounded() {
+        let (mut reader, state) = start();
+        let many = get_with_head(3_000).repeat(16);
+        // 16 KiB.
+        assert_eq!(reader.admit(&many, &state).0, 5 * 3_000);
+        reader.hold(&many[5 * 3_000..], None);
+        assert!(reader.must_wait_to_read(&state), "the held bytes exceed the maximum");
+        for _ in 0..5 {
+            assert_eq!(reader.admit(&many, &state).0, 0);
+            state.begin_request();
+        }
+        assert_eq!(reader.admit(&many, &state).0, 5 * 3_000);
+    }
+
+    #[test]
+    fn large_head_is_passed_on_after_all_earlier_requests_end() {
+        let (mut reader, state) = start();
+        let large = get_with_head(100_000);
+        assert_eq!(reader.admit(&large, &state).0, large.len());
+        assert!(reader.must_wait_to_read(&state));
+        state.begin_request();
+        assert_eq!(reader.admit(&[GET, &large].concat(), &state).0, GET.len());
+        reader.hold(&large, None);
+        assert!(reader.must_wait_to_read(&state));
+        let too_large = vec![b'x'; HEAD_BYTES_MAX];
+        assert_eq!(reader.admit(&too_large, &state).0, 0);
+        state.begin_request();
+        state.end_request();
+        assert_eq!(reader.admit(&large, &state).0, 0, "one request is in progress");
+        state.end_request();
+        assert!(!reader.must_wait_to_read(&state));
+        assert_eq!(reader.admit(&large, &state).0, large.len());
+    }
+
+    #[test]
+    fn rest_of_a_body_is_read_when_a_handler_reads_it_or_the_request_ends() {
+        for framing in ["Content-Length: 200000", "Transfer-Encoding: chunked"] {
+            let (mut reader, state) = start();
+            let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
+            assert_eq!(reader.admit(head.as_bytes(), &state).0, head.len());
+            assert!(!reader.must_wait_to_read(&state));
+            let part = [b"fffff\r\n".as_slice(), &vec![b'x'; 70_000]].concat();
+            assert_eq!(reader.admit(&part, &state).0, part.len());
+            assert!(reader.must_wait_to_read(&state), "the request has not started");
+            state.expect_body();
+            assert!(reader.must_wait_to_read(&state), "the handler is of another request");
+            state.begin_request();
+            assert!(reader.must_wait_to_read(&state), "the handler has not read the body");
+            state.expect_body();
+            assert!(!reader.must_wait_to_read(&state));
+            assert_eq!(reader.admit(&part[7..], &state).0, part.len() - 7);
+            assert!(reader.must_wait_to_read(&state));
+            state.end_request();
+            assert!(!reader.must_wait_to_read(&state));
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl HeldPayload {
 
     /// Keeps the payload alive until the response has been sent.
     pub(super) fn attach(self, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-        response.map_body(|_, body| BoxBody::new(BodyWithPayload { body, _payload: self.0 }))
+        BodyWith::attach(response, self.0)
     }
 }
 
@@ -53,12 +53,20 @@ impl Stream for SharedPayload {
     }
 }
 
-struct BodyWithPayload {
+/// The body of a response with a value that is dropped together with the body.
+pub(super) struct BodyWith<T> {
     body: BoxBody,
-    _payload: Rc<RefCell<Payload>>,
+    _value: T,
 }
 
-impl MessageBody for BodyWithPayload {
+impl<T: Unpin + 'static> BodyWith<T> {
+    /// Attaches `value` to the body of a response.
+    pub(super) fn attach(response: ServiceResponse<BoxBody>, value: T) -> ServiceResponse<BoxBody> {
+        response.map_body(|_, body| BoxBody::new(Self { body, _value: value }))
+    }
+}
+
+impl<T: Unpin> MessageBody for BodyWith<T> {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {

@@ -5,6 +5,7 @@
 
 mod api_version;
 mod held_payload;
+mod request_guard;
 mod request_metrics;
 mod resource_layer;
 mod response;
@@ -26,7 +27,8 @@ use mayfly_runtime::{FailureLog, Lifecycle, Process, Settings};
 use tracing::{Instrument, debug_span};
 
 use self::{
-    held_payload::HeldPayload, request_metrics::RequestMetrics, response::ResponseFinisher,
+    held_payload::HeldPayload, request_guard::RequestGuard, request_metrics::RequestMetrics,
+    response::ResponseFinisher,
 };
 pub(crate) use self::{
     request_metrics::{UPGRADE_ROUTE, count_upgrade},
@@ -133,6 +135,7 @@ where
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let mut context = Context::from_headers(request.headers());
         context.rejection = self.layer.find_rejection(&request).into();
+        let guard = RequestGuard::new(&request);
         let finisher = ResponseFinisher {
             request_id: context.request_id.clone(),
             traceparent: context.traceparent.clone(),
@@ -158,6 +161,7 @@ where
         let inner = self.service.call(request);
         let response = async move {
             let response = finisher.finish(inner.await?.map_into_boxed_body()).await;
+            let response = guard.attach(response);
             Ok(match payload {
                 Some(payload) => payload.attach(response),
                 None => response,

@@ -29,6 +29,11 @@ const CONNECTIONS_MAX: usize = 64;
 /// exhaust the connection limit.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// The maximum total size of incomplete heads, in bytes, and separately of unread responses. The
+/// admin port does not share `http.bodies_bytes_max`, because probes must succeed while the public
+/// port is overloaded. The fixed amounts of the memory formulas in OPERATIONS.md include this size.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Starts the admin server on its own thread and returns. The server runs until the process exits,
 /// including during the drain, and depends on no other component.
 ///
@@ -40,7 +45,9 @@ pub async fn serve_admin(listener: BoundListener, process: &Process) -> anyhow::
         .workers(1)
         .max_concurrent_connections(CONNECTIONS_MAX)
         .disable_signals();
-    let protocol = HttpProtocol::new(&process.settings.http, &builder).keep_alive(KEEP_ALIVE);
+    let protocol = HttpProtocol::new(&process.settings.http, &builder)
+        .keep_alive(KEEP_ALIVE)
+        .bytes_max(BYTES_MAX);
     let service = move || {
         let app = App::new()
             .app_data(Data::new(for_app.clone()))

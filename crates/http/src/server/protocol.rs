@@ -80,6 +80,14 @@ impl HttpProtocol {
         self
     }
 
+    /// Sets the maximum total size, in bytes, of the bodies and the incomplete heads of requests.
+    /// The same maximum applies separately to unread responses.
+    pub(super) fn bytes_max(mut self, bytes_max: usize) -> Self {
+        self.unread = Arc::new(UnreadResponses::new(bytes_max));
+        self.bodies = BodyBudget::new(bytes_max);
+        self
+    }
+
     /// Returns the factory for a service that serves `app` on the connections of one server thread.
     pub(super) fn serve<S>(
         &self,

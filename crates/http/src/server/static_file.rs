@@ -143,3 +143,42 @@ impl StaticFile {
         compressed.await.ok().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin};
+
+    use actix_web::{body::MessageBody, test::TestRequest};
+
+    use super::*;
+
+    /// Returns the pieces of a response body that is not counted as unread.
+    async fn collect_pieces(file: &StaticFile, request: &HttpRequest) -> Vec<Bytes> {
+        let response = file.respond(request).await.expect("a response");
+        let body = response.into_body().try_into_bytes();
+        let mut body = pin!(body.expect_err("the body is not passed on in one piece"));
+        let mut pieces = Vec::new();
+        while let Some(piece) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+            pieces.push(piece.expect("a piece"));
+        }
+        pieces
+    }
+
+    #[tokio::test]
+    async fn responses_share_the_content() {
+        let numbers: Vec<_> = (0..40_000).map(|number: u32| number.to_string()).collect();
+        let file = StaticFile::new("/file", "text/plain", numbers.join(" "));
+        let plain = TestRequest::default().to_http_request();
+        let gzip = TestRequest::default().insert_header(("accept-encoding", "gzip"));
+        for request in [plain, gzip.to_http_request()] {
+            let [first, second] = [(); 2].map(|()| collect_pieces(&file, &request));
+            let (first, second) = (first.await, second.await);
+            assert!(first.len() > 1 && first.iter().all(|piece| piece.len() <= 32 << 10));
+            let addresses =
+                |pieces: &[Bytes]| pieces.iter().map(|piece| piece.as_ptr()).collect::<Vec<_>>();
+            assert_eq!(addresses(&first), addresses(&second), "the content is not copied");
+        }
+        let plain = TestRequest::default().to_http_request();
+        assert_eq!(collect_pieces(&file, &plain).await.concat(), file.body);
+    }
+}

@@ -169,7 +169,9 @@ impl UpgradeRequest {
         let response = [&self.unwritten, head.as_slice()].concat();
         count_upgrade(StatusCode::SWITCHING_PROTOCOLS);
         tokio::time::timeout(LINGER, self.socket.write_all(&response)).await??;
-        Ok(UpgradedSocket { socket: self.socket, received: self.received.freeze() })
+        // A copy, because the buffer of the received bytes may still contain the head.
+        let received = Bytes::copy_from_slice(&self.received);
+        Ok(UpgradedSocket { socket: self.socket, received })
     }
 
     /// Sends the problem and closes the connection. Errors are ignored, because the client may have

@@ -1,9 +1,11 @@
 //! The admin port.
 
+use futures_util::future::select_all;
 use mayfly_http::{BoundListener, serve_admin};
 use mayfly_runtime::{Criticality, Process, Service, VERSION};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::server::{client, problem, settings};
+use crate::server::{client, problem, read_until, settings};
 
 async fn start_admin() -> (Process, String) {
     let process = Process::new(Service::WsFanout, settings(&[]));
@@ -81,6 +83,25 @@ async fn version_and_metrics_are_served_and_other_paths_are_404() {
 }
 
 #[tokio::test]
+async fn incomplete_heads_have_their_own_memory_limit() {
+    let (_process, url) = start_admin().await;
+    let address = url.trim_start_matches("http://");
+    let head = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(100 << 10));
+    let mut connections = Vec::new();
+    // More than 4 MiB.
+    for _ in 0..48 {
+        let mut connection = TcpStream::connect(address).await.expect("a connection");
+        connection.write_all(head.as_bytes()).await.expect("written");
+        connections.push(connection);
+    }
+    let responses = connections.iter_mut().map(|one| Box::pin(read_until(one, "\r\n\r\n")));
+    // Without the limit, the first response would be a 408.
+    let (first, ..) = select_all(responses).await;
+    assert!(first.starts_with("HTTP/1.1 503 "), "{first}");
+    assert_eq!(get(&url, "/livez").await.0, 200, "complete heads need no memory");
+}
+
+#[tokio::test]
 async fn both_ports_listen_on_both_families() {
     for listen in ["localhost:0", "*:0"] {
         let env = [("MAYFLY_ADMIN__LISTEN", listen), ("MAYFLY_HTTP__LISTEN", listen)];
@@ -102,7 +123,7 @@ async fn both_ports_listen_on_both_families() {
         server.wait_for_exit().await.expect("drained");
         for host in hosts {
             let address = format!("{host}:{port}");
-            tokio::net::TcpStream::connect(&address).await.expect_err(&address);
+            TcpStream::connect(&address).await.expect_err(&address);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! A test server with a few routes.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
+use futures_util::stream;
 use mayfly_http::{
     BoundListener, Code, Docs, Integer, NoQuery, Problem, Query, RequestId, StaticFile,
     Traceparent, UnreadBody, resource, serve,
@@ -214,6 +215,10 @@ fn configure(config: &mut web::ServiceConfig, gate: &SlowGate) {
             format!("{} {}", id.as_str(), trace.as_str())
         }))
         .service(resource("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
+        .service(resource("/stream").get(async || {
+            let pieces = ["a ", "stream"].map(|piece| Ok::<_, Infallible>(Bytes::from(piece)));
+            HttpResponse::Ok().streaming(stream::iter(pieces))
+        }))
         .service(resource("/held/{bytes}").get(move |bytes: web::Path<usize>| {
             let body = Held { bytes: vec![b'x'; *bytes], released: Arc::clone(&released) };
             async move { HttpResponse::Ok().body(Bytes::from_owner(body)) }

@@ -43,8 +43,9 @@ fn post_visits() -> Operation {
          for `MAYFLY_VISITS__TTL` (30 seconds by default). While the visitor stays on the page, send the next \
          heartbeat before this time ends. A visitor counts once per page and once \
          per host, regardless of the number of heartbeats. Pages are identified by their path; a title replaces \
-         the stored title. One client can add at most `MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX` (100 by default) hosts \
-         that had no visitors before; further visits by the client to new hosts are rejected with 429. \
+         the stored title. The first client that visits a host owns the host while the client keeps visiting it. \
+         One client can own at most `MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX` (100 by default) hosts; its visits to \
+         further hosts without an owner are rejected with 429. \
          Errors name the index of the item, as in `[3].path`.",
         limits::VISITS_MAX,
         limits::BATCH_BYTES_MAX

@@ -44,6 +44,13 @@ fn default_file_has_exactly_the_keys_of_the_structs() {
     assert_eq!(settings.limits.visits.map(|rate| rate.items), Some(600));
 }
 
+/// The default idle timeout of common load balancers is 60 s.
+#[test]
+fn idle_connections_are_kept_longer_than_by_load_balancers() {
+    let settings = load(None, &[]).expect("the defaults");
+    assert_eq!(settings.http.keep_alive, Duration::from_secs(75));
+}
+
 #[test]
 fn every_key_of_default_file_has_a_comment() {
     let mut previous = "";

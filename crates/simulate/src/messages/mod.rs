@@ -114,7 +114,7 @@ impl Written {
             }
             Err(error) => error,
         };
-        if matches!(error, RequestError::NoResponse(_)) {
+        if error.is_outcome_unknown() {
             self.unknown += count;
         }
         Some(error)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use mayfly_runtime::exit_on_panic;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -65,10 +66,10 @@ impl ControlServer {
                 Ok((stream, _)) => {
                     let server = self.clone();
                     self.connections.fetch_add(1, Ordering::AcqRel);
-                    tokio::spawn(async move {
+                    tokio::spawn(exit_on_panic("serve a control connection", async move {
                         server.serve_connection(stream).await;
                         server.connections.fetch_sub(1, Ordering::AcqRel);
-                    });
+                    }));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "supervisor cannot accept a control connection; retrying");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mayfly_runtime::exit_on_panic;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -27,7 +28,7 @@ impl ProcessHandle {
         let (desired, desired_receiver) = watch::channel(DesiredState::default());
         let (state_sender, state) = watch::channel(ProcessState::default());
         let task = ProcessTask::new(instance, stack_state, desired_receiver, state_sender);
-        tokio::spawn(task.run());
+        tokio::spawn(exit_on_panic("supervise a process", task.run()));
         Self { desired, state, last_launch: Mutex::default() }
     }
 

@@ -31,12 +31,14 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
     let data = paths.redis();
     create_dir(&data, 0o700)?;
     let file = paths.redis_config();
-    fs::write(&file, format_config(&data, port, durable)).map_err(StackError::io(&file))?;
+    let fsync = if durable { "everysec" } else { "no" };
+    fs::write(&file, format_config(&data, port, fsync)).map_err(StackError::io(&file))?;
+    // The file also contains these settings. With the arguments, a change to a setting changes the
+    // `Launch` and therefore restarts the process.
+    let settings = ["--port", &port.to_string(), "--appendfsync", fsync].map(str::to_owned);
     Ok(Launch {
         program: find_redis()?,
-        // The file also contains the port. With the argument, a change to the port changes the
-        // `Launch` and therefore restarts the process.
-        args: vec![file.display().to_string(), "--port".to_owned(), port.to_string()],
+        args: [file.display().to_string()].into_iter().chain(settings).collect(),
         env: BTreeMap::new(),
         working_dir: paths.data_dir(),
         account: None,
@@ -51,9 +53,8 @@ pub(crate) fn plan_redis(paths: &Paths, port: u16, durable: bool) -> Result<Laun
     })
 }
 
-fn format_config(data: &Path, port: u16, durable: bool) -> String {
+fn format_config(data: &Path, port: u16, fsync: &str) -> String {
     let data = quote(&data.display().to_string());
-    let fsync = if durable { "everysec" } else { "no" };
     // The process title contains the path of the configuration file, which identifies orphans of
     // this stack.
     format!(
@@ -80,5 +81,11 @@ mod tests {
         for line in ["appendonly yes", "appendfsync everysec", "maxmemory-policy noeviction"] {
             assert!(CONFIG.lines().any(|present| present == line), "{line}");
         }
+    }
+
+    #[test]
+    fn shared_configuration_limits_the_memory() {
+        let limit = CONFIG.lines().find_map(|line| line.strip_prefix("maxmemory "));
+        assert!(limit.is_some_and(|limit| !limit.starts_with('0')), "{limit:?}");
     }
 }

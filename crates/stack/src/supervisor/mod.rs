@@ -53,7 +53,7 @@ pub(crate) struct Supervisor {
     /// The ports of the stack. The lock is held while a spec is applied, excluding the wait for the
     /// services, so that only one spec at a time changes the processes.
     ports: tokio::sync::Mutex<Ports>,
-    /// Canceled when the stack shuts down. No spec is applied afterward.
+    /// Canceled when the stack shuts down. No spec is applied and no process is started afterward.
     shutdown: CancellationToken,
 }
 
@@ -268,6 +268,9 @@ impl Supervisor {
     /// While a server is stopped, services may be unable to become ready, so this function waits
     /// only until the services are live.
     pub(crate) async fn start(&self, kind: ProcessKind) -> Result<(), StackError> {
+        if self.is_shutting_down() {
+            return Err(StackError::ShuttingDown);
+        }
         let processes = self.find_processes(kind)?;
         for (_, process) in processes.iter().filter(|(_, process)| is_stopped(process)) {
             process.start();

@@ -242,6 +242,8 @@ fn s3_environment(s3: &S3Address) -> [(String, String); 6] {
 
 #[cfg(test)]
 mod tests {
+    use mayfly_runtime::Settings;
+
     use super::*;
     use crate::topology::addresses::http_url;
 
@@ -274,6 +276,23 @@ mod tests {
         let spec = Spec::new("/checkout", "/bin").with_env("MAYFLY_HTTP__DRAIN_DELAY", "3s");
         let (_, launches) = plan(&spec);
         assert_eq!(launch(&launches, Service::ListApi).env["MAYFLY_HTTP__DRAIN_DELAY"], "3s");
+    }
+
+    #[test]
+    fn services_accept_only_loopback_hosts() {
+        let (_, launches) = plan(&Spec::new("/checkout", "/bin"));
+        for service in Service::ALL {
+            let env = launch(&launches, service).env.clone().into_iter();
+            let env = env.filter(|(name, _)| name.starts_with("MAYFLY_HTTP__"));
+            let settings = Settings::from_layers(None, env).expect("valid settings");
+            let is_allowed = |host: &str| settings.http.allowed_hosts.allows(host);
+            for host in ["localhost:8080", "a.localhost", "127.0.0.1:8080", "[::1]:8080"] {
+                assert!(is_allowed(host), "{service}: {host}");
+            }
+            for host in ["evil.example", "evil.example:8080", "localhost.evil.example"] {
+                assert!(!is_allowed(host), "{service}: {host}");
+            }
+        }
     }
 
     #[test]

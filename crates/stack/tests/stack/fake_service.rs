@@ -1,19 +1,26 @@
 //! A fake service that responds only to probes. A script starts this test program as the service.
 //!
 //! Environment variables configure the behavior: `MAYFLY_FAKE__UNREADY` names a service that is
-//! never ready, `MAYFLY_FAKE__BROKEN` names a service that exits immediately, and
-//! `MAYFLY_FAKE__LIFETIME_S` is the number of seconds after which every service exits.
+//! never ready, `MAYFLY_FAKE__DEGRADED` names a service that is degraded for its first
+//! [`DEGRADED_PROBES`] readiness probes, `MAYFLY_FAKE__BROKEN` names a service that exits
+//! immediately, and `MAYFLY_FAKE__LIFETIME_S` is the number of seconds after which every service
+//! exits.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mayfly_stack::Service;
 
 const NAME: &str = "FAKE_SERVICE";
+const DEGRADED_PROBES: usize = 5;
+
+/// The number of readiness probes that this process has received.
+static PROBES: AtomicUsize = AtomicUsize::new(0);
 
 fn setting(name: &str) -> String {
     std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
@@ -76,6 +83,10 @@ fn respond(mut stream: &TcpStream, name: &str) -> std::io::Result<()> {
     let (status, body) = match path.as_str() {
         "/readyz" if setting("MAYFLY_FAKE__UNREADY") == name => {
             ("503 Service Unavailable", "no tea".to_owned())
+        }
+        "/readyz" if setting("MAYFLY_FAKE__DEGRADED") == name => {
+            let is_degraded = PROBES.fetch_add(1, Ordering::Relaxed) < DEGRADED_PROBES;
+            ("200 OK", if is_degraded { "degraded" } else { "ready" }.to_owned())
         }
         "/env" => ("200 OK", list_environment()),
         _ => ("200 OK", String::new()),

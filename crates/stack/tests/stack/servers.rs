@@ -76,6 +76,18 @@ async fn data_survives_a_stop_and_a_kill() {
 }
 
 #[tokio::test]
+async fn changed_durability_restarts_redis() {
+    let checkout = TestCheckout::new();
+    let spec = Spec::redis_only(checkout.dir.path());
+    let stack = Stack::up(spec.clone()).await.expect("ready");
+    let before = stack.env().pids(ProcessKind::Redis);
+    stack.apply(spec.clone()).await.expect("ready");
+    assert_eq!(stack.env().pids(ProcessKind::Redis), before);
+    stack.apply(Spec { durable: !spec.durable, ..spec }).await.expect("ready");
+    assert_ne!(stack.env().pids(ProcessKind::Redis), before);
+}
+
+#[tokio::test]
 async fn service_is_up_when_live_while_a_server_is_stopped() {
     let checkout = TestCheckout::new();
     let spec = Spec { without_s3: true, ..checkout.spec() };

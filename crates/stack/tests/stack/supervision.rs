@@ -138,6 +138,26 @@ async fn unready_service_is_reported_with_its_reason() {
 }
 
 #[tokio::test]
+async fn service_that_is_degraded_at_first_is_awaited_until_it_has_settled() {
+    let checkout = TestCheckout::new();
+    let spec =
+        checkout.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__DEGRADED", "ws-fanout");
+    let patient = Spec { settle_timeout: spec.ready_timeout, ..spec.clone() };
+    let is_ready = async |stack: &Stack| {
+        let status = stack.status().await.expect("a status");
+        status.iter().all(|process| process.readiness == Readiness::Ready)
+    };
+    let stack = Stack::up(spec).await.expect("a degraded service counts as ready");
+    assert!(!is_ready(&stack).await, "still degraded");
+    stack.stop(Service::WsFanout).await.expect("down");
+    stack.apply(patient).await.expect("ready");
+    assert!(is_ready(&stack).await, "applied");
+    stack.stop(Service::WsFanout).await.expect("down");
+    stack.start(Service::WsFanout).await.expect("ready");
+    assert!(is_ready(&stack).await, "started");
+}
+
+#[tokio::test]
 async fn failing_service_is_reported_with_the_end_of_its_log() {
     let checkout = TestCheckout::new();
     let spec = checkout.spec_on_shared_servers().await.with_env("MAYFLY_FAKE__BROKEN", "list-api");
@@ -237,5 +257,8 @@ async fn nothing_starts_after_the_shutdown() {
     stack.down().await.expect("down");
     assert!(pids.iter().all(|pid| !is_running(*pid)));
     assert!(matches!(stack.apply(spec).await, Err(StackError::ShuttingDown)));
+    assert!(matches!(stack.start(Service::ListApi).await, Err(StackError::ShuttingDown)));
+    let status = stack.status().await.expect("a status");
+    assert!(status.iter().all(|process| process.readiness == Readiness::Stopped), "{status:?}");
     assert!(Service::ALL.iter().all(|service| stack.env().pids(*service).is_empty()));
 }

@@ -18,6 +18,8 @@ async fn shared_world() -> World {
     let setup = Setup::new()
         .scale(Service::IngestApi, 3)
         .set("MAYFLY_LIMITS__MESSAGES", "100/minute")
+        .set("MAYFLY_LIMITS__PLAYS", "100/minute")
+        .set("MAYFLY_LIMITS__VISITS", "100/minute")
         .set("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8");
     setup.share(&WORLD).await
 }
@@ -95,6 +97,35 @@ async fn batch_above_the_remainder_is_rejected_completely() {
     oversized.expect_problem(429, "rate_limited");
     assert_eq!(remaining(&oversized), (100, 60));
     assert!(oversized.text().contains("Send at most 100 instead of 101"), "{}", oversized.text());
+}
+
+/// Parsing costs CPU time. A request that exceeds its limit is therefore rejected before it is
+/// parsed, so it receives 429 even if it is invalid.
+#[tokio::test]
+async fn request_above_the_limit_is_rejected_before_it_is_parsed() {
+    let world = shared_world().await;
+    let client = "198.51.100.10";
+    for (path, invalid) in [
+        ("/v1/messages/batch", json!({"ttl": 1})),
+        ("/v1/plays", json!({})),
+        ("/v1/visits", json!({})),
+    ] {
+        let send = async |items| {
+            ApiResponse::send(post(&world, 0, path, client).json(&vec![invalid.clone(); items]))
+                .await
+        };
+        send(LIMIT + 1).await.expect_problem(429, "rate_limited");
+        send(LIMIT).await.expect_problem(400, "invalid_field");
+    }
+    send_batch(&world, LIMIT, client).await.expect_status(202);
+    // A process remembers for one second that the limit is used up.
+    eventually(DEFAULT_TIMEOUT, "invalid JSON receives 429", async || {
+        send(&world, 0, client).await.expect_problem(429, "rate_limited");
+        let invalid = post(&world, 0, "/v1/messages", client).body("{");
+        let response = ApiResponse::send(invalid.header("content-type", "application/json")).await;
+        if response.status == 429 { Ok(()) } else { Err(response.status) }
+    })
+    .await;
 }
 
 #[tokio::test]

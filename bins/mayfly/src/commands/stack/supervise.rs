@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use mayfly_runtime::StopSignals;
+use anyhow::{Context as _, Result, bail};
+use mayfly_runtime::{StopSignals, exit_on_panic, wait_for_panic};
 use mayfly_stack::control::{Checkout, ControlServer, SOCKET};
 use mayfly_stack::{Spec, Stack, complete_reset};
 use nix::unistd::{close, setsid};
@@ -50,12 +50,18 @@ async fn serve(checkout: &Checkout) -> Result<()> {
     let listener = ControlServer::listen().context(SOCKET)?;
     let accepting = server.clone();
     // The server also runs during a shutdown, so that commands can wait for the shutdown to finish.
-    tokio::spawn(async move { accepting.serve(&listener).await });
+    tokio::spawn(exit_on_panic("accept control connections", async move {
+        accepting.serve(&listener).await;
+    }));
     let unused = server.clone();
-    tokio::spawn(async move { unused.shut_down_if_unused().await });
+    tokio::spawn(exit_on_panic("shut down an unused supervisor", async move {
+        unused.shut_down_if_unused().await;
+    }));
     tokio::select! {
         () = exit.cancelled() => {}
         () = shut_down_on_signal(&mut signals, &server) => {}
+        // The end of this process stops the processes of the stack.
+        task = wait_for_panic() => bail!("the task `{task}` panicked; supervisor is exiting"),
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Execution of a batch on Redis.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use deadpool_redis::{Connection, redis::RedisError};
+use deadpool_redis::redis::{RedisError, aio::MultiplexedConnection};
 use tokio::time::{Instant, timeout_at};
 
-use crate::connection::{HotError, HotStore};
+use crate::connection::{HotError, HotStore, pool::Connection};
 
 /// A command that executes many requests in one round trip.
 pub(crate) trait BatchCommand: Send + Sync + 'static {
@@ -17,7 +17,7 @@ pub(crate) trait BatchCommand: Send + Sync + 'static {
     /// Executes a batch and returns one response per request, in the order of the requests.
     fn execute(
         &self,
-        connection: &mut Connection,
+        connection: &mut MultiplexedConnection,
         requests: &[Self::Request],
     ) -> impl Future<Output = Result<Vec<Self::Response>, RedisError>> + Send;
 }
@@ -38,22 +38,30 @@ pub(super) trait Execute: Send + 'static {
     ) -> impl Future<Output = Result<Vec<Self::Response>, HotError>> + Send;
 }
 
-/// The idle time after which an executor does not reuse its connection. Before the next batch, the
-/// executor returns the connection to the pool and takes a validated or new connection.
-const IDLE_UNCHECKED_MAX: Duration = Duration::from_secs(1);
-
 /// An executor of batches of one command on Redis.
 pub(super) struct RedisExecutor<C> {
     store: HotStore,
     command: Arc<C>,
-    /// The connection that the last batch used, and the time at which that batch ended.
-    connection: Option<(Connection, Instant)>,
+    /// The connection that the last batch used.
+    connection: Option<Connection>,
 }
 
 impl<C> RedisExecutor<C> {
     /// Creates an executor that connects on first use.
     pub(super) fn new(store: HotStore, command: Arc<C>) -> Self {
         Self { store, command, connection: None }
+    }
+
+    /// Returns the connection of the last batch, unless it was idle or is closed. In that case,
+    /// returns it to the pool, which validates it before its next use, and takes a connection from
+    /// the pool. A batch that was sent is not sent again, because it may have been executed.
+    async fn take_connection(&mut self, deadline: Instant) -> Result<Connection, HotError> {
+        if let Some(mut connection) = self.connection.take()
+            && connection.is_ready()
+        {
+            return Ok(connection);
+        }
+        self.store.connection_until(deadline).await
     }
 }
 
@@ -66,23 +74,17 @@ impl<C: BatchCommand> Execute for RedisExecutor<C> {
         requests: &[C::Request],
         deadline: Instant,
     ) -> Result<Vec<C::Response>, HotError> {
-        let mut connection = match self.connection.take() {
-            Some((connection, used_at)) if used_at.elapsed() < IDLE_UNCHECKED_MAX => connection,
-            idle => {
-                drop(idle);
-                self.store.connection_until(deadline).await?
-            }
-        };
-        let execution = self.command.execute(&mut connection, requests);
+        let mut connection = self.take_connection(deadline).await?;
+        let execution = self.command.execute(&mut connection.redis, requests);
         let responses = match timeout_at(deadline, execution).await {
             Ok(responses) => responses.map_err(HotError::from),
             Err(_) => Err(HotError::Timeout),
         };
-        match responses {
-            Err(HotError::Timeout | HotError::Unavailable(_)) => {
-                drop(Connection::take(connection));
-            }
-            _ => self.connection = Some((connection, Instant::now())),
+        if matches!(responses, Err(HotError::Timeout | HotError::Unavailable(_))) {
+            drop(Connection::take(connection));
+        } else {
+            connection.record_reply();
+            self.connection = Some(connection);
         }
         responses
     }

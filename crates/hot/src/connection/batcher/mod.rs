@@ -12,8 +12,8 @@
 //! - A request is refused if its expected wait exceeds the queue timeout, which is
 //!   `redis.queue_timeout` but at most half of `redis.timeout`. The wait is predicted from the
 //!   queued weight and the measured duration of round trips.
-//! - A request that nevertheless waits longer than the queue timeout is removed from the queue and
-//!   never sent.
+//! - A request that nevertheless waits longer than the queue timeout is never sent. The wait in the
+//!   queue and the wait of its batch for a free connection both count.
 //! - The caller of a request that has been sent waits for the outcome at most until the deadline of
 //!   the round trip, which is `redis.timeout` after the oldest request in the batch was submitted.
 //!   At least half of `redis.timeout` is left when the round trip begins.

@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::{BatchLimits, TimeLimits, service_time::ServiceTime};
-use crate::connection::{HotError, metrics as names};
+use crate::connection::{
+    HotError,
+    metrics::{EXPIRED, record_shed_request},
+};
 
 /// The receiver of a response.
 pub(super) type Response<R> = oneshot::Receiver<Result<R, HotError>>;
@@ -57,8 +60,8 @@ pub(super) fn stopped() -> HotError {
 }
 
 /// Counts a refused request and returns the error for its caller.
-fn refuse(reason: &'static str) -> HotError {
-    metrics::counter!(names::REQUESTS_SHED_TOTAL, "reason" => reason).increment(1);
+pub(super) fn refuse(reason: &'static str) -> HotError {
+    record_shed_request(reason);
     HotError::Overloaded
 }
 
@@ -188,7 +191,7 @@ impl<Q, R> RequestQueue<Q, R> {
         while state.pending.front().is_some_and(|one| one.submitted_at + self.time.queue <= now) {
             if let Some(expired) = state.pop() {
                 // The send fails if the caller disconnected.
-                drop(expired.responder.send(Err(refuse("expired"))));
+                drop(expired.responder.send(Err(refuse(EXPIRED))));
             }
         }
     }

@@ -6,9 +6,9 @@ use tokio::{pin, select, time::sleep_until};
 
 use super::{
     executor::Execute,
-    queue::{Batch, RequestQueue, Responder},
+    queue::{Batch, RequestQueue, Responder, refuse},
 };
-use crate::connection::HotError;
+use crate::connection::{HotError, metrics::EXPIRED};
 
 /// A worker that executes the requests of a queue, one round trip at a time.
 pub(super) struct BatchWorker<E: Execute> {
@@ -63,7 +63,8 @@ fn fail_all<R>(responders: Vec<Responder<R>>, error: &HotError) {
         let failure = match error {
             HotError::Timeout => HotError::Timeout,
             HotError::OutOfMemory => HotError::OutOfMemory,
-            HotError::Overloaded => HotError::Overloaded,
+            // The batch waited for a connection.
+            HotError::Overloaded => refuse(EXPIRED),
             _ => HotError::Unavailable(detail.clone()),
         };
         // The send fails if the caller disconnected.

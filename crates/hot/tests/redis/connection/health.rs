@@ -1,12 +1,14 @@
 //! The health check.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use mayfly_hot::{HotStore, RedisComponents};
+use deadpool_redis::redis;
+use mayfly_hot::{HotStore, RedisComponents, metrics as names};
 use mayfly_runtime::{ComponentStatus, Criticality, Health, Lifecycle};
+use metrics::set_default_local_recorder;
 use tokio::task::AbortHandle;
 
-use super::{eventually, server::Server};
+use super::{eventually, server::Server, test_metrics::TestRecorder};
 
 /// A running health check.
 struct Watch {
@@ -173,4 +175,54 @@ async fn user_without_one_of_the_commands_that_any_service_uses_is_down() {
     watch.expect_up("publications").await;
     let left: Vec<String> = server.query(&["KEYS", "*"]).await;
     assert!(left.iter().all(|key| key.ends_with(":probe")), "{left:?}");
+}
+
+async fn expect_gauge(recorder: &TestRecorder, series: &str, range: RangeInclusive<f64>) {
+    eventually(series, async || match recorder.gauge(series) {
+        Some(value) if range.contains(&value) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+}
+
+async fn expect_evictions(recorder: &TestRecorder, count: u64) {
+    eventually("the number of evicted keys", async || {
+        match recorder.counter(names::REDIS_EVICTED_KEYS_TOTAL) {
+            Some(evicted) if evicted == count => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_evictions_and_the_state_of_the_append_only_file_are_exported() {
+    const BYTES: f64 = 8_388_608.0;
+    let recorder = TestRecorder::default();
+    let _guard = set_default_local_recorder(&recorder);
+    // While the server is not suitable, every check reads the state of the server.
+    let server = Server::start(&["--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"]).await;
+    server.query::<()>(&["SETRANGE", "large", "8388607", "x"]).await;
+    let _watch = Watch::start(server.store(&[]), false);
+    let [write_failed, rewrite_failed] =
+        ["write", "rewrite"].map(|operation| format!("{} {operation}", names::REDIS_AOF_FAILED));
+    expect_gauge(&recorder, names::REDIS_MEMORY_BYTES, BYTES..=2.0 * BYTES).await;
+    expect_gauge(&recorder, names::REDIS_MEMORY_MAX_BYTES, 0.0..=0.0).await;
+    expect_evictions(&recorder, 0).await;
+    expect_gauge(&recorder, names::REDIS_AOF_ENABLED, 1.0..=1.0).await;
+    expect_gauge(&recorder, &rewrite_failed, 0.0..=0.0).await;
+
+    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    std::fs::remove_dir_all(server.directory()).expect("the directory is deleted");
+    let mut connection = server.try_connect().await.expect("Redis responds");
+    let rewritten = redis::cmd("BGREWRITEAOF").exec_async(&mut connection).await;
+    rewritten.expect_err("the directory was deleted");
+    expect_gauge(&recorder, names::REDIS_MEMORY_BYTES, 1.0..=BYTES).await;
+    expect_gauge(&recorder, names::REDIS_MEMORY_MAX_BYTES, 1.0..=1.0).await;
+    expect_evictions(&recorder, 1).await;
+    expect_gauge(&recorder, &rewrite_failed, 1.0..=1.0).await;
+    expect_gauge(&recorder, &write_failed, 0.0..=0.0).await;
+
+    server.query::<()>(&["CONFIG", "SET", "appendonly", "no"]).await;
+    expect_gauge(&recorder, names::REDIS_AOF_ENABLED, 0.0..=0.0).await;
 }

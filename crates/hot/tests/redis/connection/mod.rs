@@ -5,6 +5,8 @@ mod health;
 mod idle;
 mod server;
 mod states;
+#[path = "../../../src/connection/test_metrics.rs"]
+mod test_metrics;
 mod tls;
 
 use std::time::{Duration, Instant};

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use deadpool_redis::redis;
-use mayfly_core::{StateFeed, StoreError, StoreErrorKind};
-use mayfly_hot::{HotError, HotStore, Lease, Stream};
+use mayfly_core::{KeyHash, StateFeed, StoreError, StoreErrorKind};
+use mayfly_hot::{ApiKeyState, HotError, HotStore, Lease, Stream};
 
 use super::{eventually, server::Server};
+use crate::{
+    TestStore,
+    visits::{visit, write_request},
+};
 
 /// A write by a script, a write by a plain command, and a read.
 async fn call_all(hot: &HotStore) -> [Result<(), HotError>; 3] {
@@ -92,7 +96,7 @@ struct TestUrl<'a>(&'a Server, &'a str);
 impl TestUrl<'_> {
     fn store(&self) -> HotStore {
         let url = format!("redis://{}{}", self.1, self.0.address());
-        crate::TestStore::create_store(&url, "mayfly", &[])
+        TestStore::create_store(&url, "mayfly", &[])
     }
 }
 
@@ -157,6 +161,19 @@ async fn full_server_rejects_writes_as_overloaded_and_serves_reads() {
     let [_, write, read] = call_all(&server.store(&[])).await;
     assert!(matches!(write, Err(HotError::OutOfMemory)), "{write:?}");
     read.expect("reads succeed");
+}
+
+/// A full server rejects transactions, even those that only read.
+#[tokio::test]
+async fn full_server_serves_reads_of_several_keys() {
+    let server = Server::start(&[]).await;
+    let test = TestStore::connect(&server.url(), "mayfly", &[]).await;
+    let request = write_request(vec![visit("/", "v")]);
+    test.visit_writer().write(request).await.expect("Redis responds");
+    test.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(test.count_pages().await, [("/".to_owned(), 1)]);
+    let key = test.hot.api_keys().find(&KeyHash::from_key("key")).await;
+    assert_eq!(key.expect("reads succeed"), ApiKeyState::NotLoaded);
 }
 
 #[tokio::test]

@@ -57,6 +57,18 @@ async fn counts_are_incomplete_until_the_last_page_is_restored() {
 }
 
 #[tokio::test]
+async fn counts_that_were_restored_in_an_earlier_run_are_incomplete() {
+    let test = TestStore::create().await;
+    test.restore_no_counts().await;
+    test.mirror(&[count("a", 1)]).await;
+    test.query::<()>(&["HSET", &test.keys().ledger(), "plays.restored", "earlier"]).await;
+    let found = test.hot.plays().find_count("a").await.expect("Redis responds");
+    assert!(matches!(found, CountsRead::Incomplete), "{found:?}");
+    let page = test.hot.plays().list_counts(10, None).await.expect("Redis responds");
+    assert!(matches!(page, CountsRead::Incomplete), "{page:?}");
+}
+
+#[tokio::test]
 async fn counts_of_another_epoch_or_run_are_not_restored() {
     let test = TestStore::create().await;
     test.query::<()>(&["SET", &test.keys().epoch(), EPOCH]).await;

@@ -29,7 +29,7 @@ async fn begin_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
 }
 
 /// Begins a tick as if the interval since the last tick had passed.
-async fn begin_next_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
+pub(super) async fn begin_next_tick(test: &TestStore, lease: &Lease) -> TickOutcome {
     test.query::<()>(&["DEL", &test.keys().plays_tick()]).await;
     begin_tick(test, lease).await
 }

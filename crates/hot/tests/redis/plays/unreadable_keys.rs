@@ -2,9 +2,9 @@
 //! its own videos.
 
 use mayfly_core::VideoCount;
-use mayfly_hot::CountsPublishOutcome;
+use mayfly_hot::{CountsPublishOutcome, TickOutcome};
 
-use super::count;
+use super::{count, publish::begin_next_tick};
 use crate::TestStore;
 
 const ONE_FRAME: CountsPublishOutcome =
@@ -32,6 +32,19 @@ async fn large_counts_are_published_without_the_set_of_small_ones() {
     let keys = test.keys();
     test.query::<()>(&["RENAME", &keys.plays_changed_large(), &keys.plays_publishing()]).await;
     assert_eq!(publish(&test).await, ["large"]);
+}
+
+#[tokio::test]
+async fn large_counts_of_the_next_tick_are_published_after_their_set_had_the_wrong_type() {
+    let test = TestStore::create().await;
+    let lease = test.lead().await;
+    test.restore_no_counts().await;
+    test.overwrite(&test.keys().plays_changed_large()).await;
+    assert_eq!(begin_next_tick(&test, &lease).await, TickOutcome::Begun);
+    test.mirror(&[count("large", 200)]).await;
+    assert_eq!(begin_next_tick(&test, &lease).await, TickOutcome::Begun);
+    let published = test.hot.plays().publish_counts(&lease).await.expect("Redis responds");
+    assert_eq!(published, ONE_FRAME);
 }
 
 #[tokio::test]

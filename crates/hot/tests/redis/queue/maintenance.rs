@@ -1,7 +1,5 @@
 //! Maintenance of the queues.
 
-use std::time::Duration;
-
 use deadpool_redis::redis::{self, Script};
 use mayfly_core::{Consumption, Timestamp};
 use mayfly_hot::{ReconciledMessages, Stream};
@@ -75,7 +73,8 @@ async fn messages_with_entries_deleted_by_hand_stop_waiting() {
 
 #[tokio::test]
 async fn entries_of_a_deleted_consumer_are_delivered_again() {
-    let test = TestStore::create().await;
+    // Ten years, the maximum.
+    let test = TestStore::create_with(&[("MAYFLY_QUEUE__CLAIM_AFTER", "87600h")]).await;
     test.create_group(STREAM).await;
     let messages = messages_to("kiran", 4);
     test.accept(&messages).await;
@@ -88,7 +87,8 @@ async fn entries_of_a_deleted_consumer_are_delivered_again() {
     assert_eq!(reconcile(&test).await, (0, 2));
     assert_eq!(reconcile(&test).await, (0, 0), "they are pending");
     let mut worker = test.consumer(STREAM, "two");
-    let claimed = worker.claim_batch(Duration::from_secs(30), 10).await.expect("Redis responds");
+    let claim_after = test.settings.queue.claim_after;
+    let claimed = worker.claim_batch(claim_after, 10).await.expect("Redis responds");
     assert_eq!(entry_ids(&claimed.0), delivered[1..]);
     assert_eq!(entry_ids(&read(&mut worker, 10).await).len(), 1);
 }

@@ -10,6 +10,13 @@ async fn watch(test: &TestStore, hosts: &[Host]) {
     test.hot.trends().watch_hosts(hosts).await.expect("Redis responds");
 }
 
+/// Records that the source has accepted a key for each of the hosts.
+async fn accept_keys(test: &TestStore, hosts: &[Host]) {
+    for host in hosts {
+        test.query::<()>(&["ZADD", &test.keys().source_keys(host), "1", "digest"]).await;
+    }
+}
+
 async fn list(test: &TestStore) -> Vec<Host> {
     let mut hosts = test.hot.trends().list_watched_hosts().await.expect("Redis responds");
     hosts.sort();
@@ -26,7 +33,9 @@ async fn host_is_watched_for_five_seconds_after_the_last_report() {
     let test = TestStore::create().await;
     watch(&test, &[]).await;
     assert_eq!(list(&test).await, []);
-    watch(&test, &["a.org", "b.org", "c.org"].map(host)).await;
+    let hosts = ["a.org", "b.org", "c.org"].map(host);
+    accept_keys(&test, &hosts).await;
+    watch(&test, &hosts).await;
     for name in ["a.org", "b.org"] {
         let_age(&test, name, Duration::from_secs(5)).await;
     }
@@ -41,6 +50,7 @@ async fn host_is_watched_for_five_seconds_after_the_last_report() {
 async fn at_most_1000_hosts_are_watched() {
     let test = TestStore::create().await;
     let hosts: Vec<_> = (0..1_001).map(|number| host(&format!("{number:04}"))).collect();
+    accept_keys(&test, &hosts).await;
     watch(&test, &hosts).await;
     assert_eq!(list(&test).await, hosts[..1_000]);
     watch(&test, &hosts[1_000..]).await;
@@ -52,9 +62,24 @@ async fn at_most_1000_hosts_are_watched() {
 }
 
 #[tokio::test]
+async fn hosts_without_an_accepted_key_are_not_watched() {
+    let test = TestStore::create().await;
+    let invented: Vec<_> = (0..1_000).map(|number| host(&format!("{number:04}"))).collect();
+    let known = host("a.org");
+    accept_keys(&test, std::slice::from_ref(&known)).await;
+    watch(&test, &invented).await;
+    watch(&test, std::slice::from_ref(&known)).await;
+    assert_eq!(list(&test).await, [known]);
+    accept_keys(&test, &invented[..1]).await;
+    watch(&test, &invented).await;
+    assert_eq!(list(&test).await, [host("0000"), host("a.org")]);
+}
+
+#[tokio::test]
 async fn watched_host_is_renewed_at_the_maximum() {
     let test = TestStore::create().await;
     let hosts: Vec<_> = (0..1_000).map(|number| host(&format!("{number:04}"))).collect();
+    accept_keys(&test, &hosts).await;
     watch(&test, &hosts).await;
     let_age(&test, "0007", Duration::from_secs(4)).await;
     watch(&test, &[host("0007")]).await;

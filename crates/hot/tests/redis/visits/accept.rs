@@ -46,6 +46,14 @@ async fn let_host_age(test: &TestStore, name: &str, age: Duration) {
     test.query::<()>(&["ZADD", &test.keys().visited_hosts(), "XX", &at, name]).await;
 }
 
+/// Sets the last visits of a client to its hosts to a time after which it no longer owns them.
+async fn let_ownership_end(test: &TestStore, client: &str, hosts: &[&str]) {
+    let at = test.now().await.minus(TTL + Duration::from_secs(61)).as_millis().to_string();
+    for name in hosts {
+        test.query::<()>(&["ZADD", &test.keys().owned_hosts(client), "XX", &at, name]).await;
+    }
+}
+
 #[tokio::test]
 async fn request_above_the_page_limit_is_rejected_as_a_whole() {
     let test = TestStore::create_with(&[("MAYFLY_VISITS__PAGES_MAX", "2")]).await;
@@ -212,14 +220,32 @@ async fn host_passes_to_the_next_client_that_visits_it() {
     let env = [("MAYFLY_VISITS__HOSTS_MAX", "4"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "2")];
     let test = TestStore::create_with(&env).await;
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
-    let owned = test.keys().owned_hosts("one");
-    let at = test.now().await.minus(TTL + Duration::from_secs(61)).as_millis().to_string();
-    test.query::<()>(&["ZADD", &owned, "XX", &at, "1.org", &at, "2.org"]).await;
+    let_ownership_end(&test, "one", &["1.org", "2.org"]).await;
     // The second client visits the hosts after the first client stopped, and therefore owns them.
     assert_eq!(visit_as(&test, "two", &["1.org", "2.org"]).await, ACCEPTED);
     assert_eq!(visit_as(&test, "two", &["3.org"]).await, TOO_MANY_OWNED);
     assert_eq!(visit_as(&test, "one", &["3.org", "4.org"]).await, ACCEPTED);
     assert_eq!(visit_as(&test, "three", &["5.org"]).await, ACCEPTED);
+}
+
+#[tokio::test]
+async fn client_at_its_limit_does_not_take_over_a_host() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
+    assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "two", &["2.org"]).await, ACCEPTED);
+    let_ownership_end(&test, "two", &["2.org"]).await;
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, TOO_MANY_OWNED);
+    assert_eq!(visit_as(&test, "three", &["2.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, ACCEPTED, "another client owns it");
+}
+
+#[tokio::test]
+async fn host_that_returns_to_its_owner_counts_once() {
+    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "1")]).await;
+    assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED);
+    test.hot.visits().remove_host(&host("1.org"), Duration::ZERO).await.expect("Redis responds");
+    assert_eq!(visit_as(&test, "one", &["1.org"]).await, ACCEPTED);
+    assert_eq!(visit_as(&test, "one", &["2.org"]).await, TOO_MANY_OWNED);
 }
 
 #[tokio::test]
@@ -351,10 +377,13 @@ async fn client_with_a_key_of_the_wrong_type_rejects_only_its_visits() {
 
 #[tokio::test]
 async fn owners_of_the_wrong_type_reject_no_visits() {
-    let test = TestStore::create_with(&[("MAYFLY_VISITS__HOSTS_MAX", "2")]).await;
+    let env = [("MAYFLY_VISITS__HOSTS_MAX", "2"), ("MAYFLY_VISITS__HOSTS_PER_CLIENT_MAX", "2")];
+    let test = TestStore::create_with(&env).await;
     test.query::<()>(&["SET", &test.keys().visited_host_owners(), "x"]).await;
     assert_eq!(visit_as(&test, "one", &["1.org", "2.org"]).await, ACCEPTED);
-    assert_eq!(visit_as(&test, "two", &["1.org"]).await, ACCEPTED);
+    for _ in 0..2 {
+        assert_eq!(visit_as(&test, "two", &["1.org", "2.org"]).await, ACCEPTED);
+    }
     assert_eq!(visit_as(&test, "two", &["3.org"]).await, TOO_MANY_HOSTS);
     let_host_age(&test, "1.org", TTL + Duration::from_secs(61)).await;
     assert_eq!(list_hosts(&test).await, ["2.org"]);

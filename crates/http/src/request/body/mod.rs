@@ -5,13 +5,15 @@ mod media_type;
 mod memory;
 
 use std::{
-    future::{Ready, ready},
+    future::{Ready, poll_fn, ready},
+    rc::Rc,
     time::Duration,
 };
 
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest,
     dev::Payload,
+    error::PayloadError,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ORIGIN},
     web,
 };
@@ -24,7 +26,7 @@ pub(crate) use self::memory::BodyBudget;
 pub use self::memory::BodyMemory;
 use self::{buffer::BodyBuffer, media_type::MediaType};
 use super::{context::Context, query::parse_form};
-use crate::{Code, Problem};
+use crate::{Code, Problem, connection::ConnectionState};
 
 /// Maximum time for which the server reads and discards the body of a rejected request. If the body
 /// ends within this time, the client can reuse the connection.
@@ -175,7 +177,7 @@ impl UnreadBody {
             deadline.pause_for(body_timeout);
         }
         let buffer = BodyBuffer::new(BodyMemory::new(self.request.app_data()), length_max);
-        let collected = timeout(body_timeout, collect(&mut self.payload, buffer, limit));
+        let collected = timeout(body_timeout, self.collect(buffer, limit));
         let body = collected.await.unwrap_or_else(|_| Err(Problem::new(Code::RequestTimeout)));
         if matches!(&body, Err(problem) if problem.code() == Code::Overloaded) {
             self.discard().await;
@@ -186,8 +188,39 @@ impl UnreadBody {
         body
     }
 
+    async fn collect(&mut self, mut buffer: BodyBuffer, limit: usize) -> Result<Body, Problem> {
+        while let Some(chunk) = self.next_chunk().await {
+            let chunk = chunk.map_err(|error| {
+                Problem::new(Code::InvalidJson)
+                    .detail("The request body is incomplete, or its transfer encoding is invalid.")
+                    .caused_by(error)
+            })?;
+            if buffer.len() + chunk.len() > limit {
+                return Err(too_large(limit));
+            }
+            buffer.push(chunk)?;
+        }
+        let (bytes, memory) = buffer.into_parts();
+        Ok(Body { bytes, memory })
+    }
+
+    /// Returns the next chunk. The connection passes on a limited part of the body before the
+    /// handler waits for more.
+    async fn next_chunk(&mut self) -> Option<Result<Bytes, PayloadError>> {
+        let Self { request, payload } = self;
+        let connection = request.conn_data::<Rc<ConnectionState>>();
+        poll_fn(|cx| {
+            let chunk = payload.poll_next_unpin(cx);
+            if let (true, Some(connection)) = (chunk.is_pending(), connection) {
+                connection.expect_body();
+            }
+            chunk
+        })
+        .await
+    }
+
     async fn discard(&mut self) {
-        let discard = async { while let Some(Ok(_)) = self.payload.next().await {} };
+        let discard = async { while let Some(Ok(_)) = self.next_chunk().await {} };
         // If the body is not read to the end, the HTTP library closes the connection.
         let _ = timeout(DISCARD_TIMEOUT, discard).await;
     }
@@ -204,26 +237,6 @@ impl FromRequest for UnreadBody {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         ready(Ok(Self { request: request.clone(), payload: payload.take() }))
     }
-}
-
-async fn collect(
-    payload: &mut Payload,
-    mut buffer: BodyBuffer,
-    limit: usize,
-) -> Result<Body, Problem> {
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(Code::InvalidJson)
-                .detail("The request body is incomplete, or its transfer encoding is invalid.")
-                .caused_by(error)
-        })?;
-        if buffer.len() + chunk.len() > limit {
-            return Err(too_large(limit));
-        }
-        buffer.push(chunk)?;
-    }
-    let (bytes, memory) = buffer.into_parts();
-    Ok(Body { bytes, memory })
 }
 
 fn too_large(limit: usize) -> Problem {

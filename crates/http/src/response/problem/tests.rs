@@ -1,8 +1,9 @@
 //! The problem document and its codes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+use mayfly_core::{StoreError, StoreErrorKind};
 
 use super::{Code, Problem};
 
@@ -69,4 +70,42 @@ fn temporary_errors_have_retry_after() {
 fn cause_is_not_sent() {
     let problem = Problem::new(Code::Internal).caused_by("redis://:hunter2@there");
     assert!(!String::from_utf8_lossy(&problem.write_body("r", "/docs/errors")).contains("hunter2"));
+}
+
+/// A store error of any kind.
+#[derive(Debug)]
+struct FailedCall(StoreErrorKind);
+
+impl fmt::Display for FailedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store failed: {:?}", self.0)
+    }
+}
+
+impl std::error::Error for FailedCall {}
+
+impl StoreError for FailedCall {
+    fn kind(&self) -> StoreErrorKind {
+        self.0
+    }
+}
+
+#[test]
+fn store_error_is_503_unless_the_store_rejects_the_request() {
+    for (kind, status, code) in [
+        (StoreErrorKind::Unavailable, 503, "unavailable"),
+        (StoreErrorKind::Timeout, 503, "unavailable"),
+        (StoreErrorKind::Overloaded, 503, "overloaded"),
+        (StoreErrorKind::Rejected, 500, "internal"),
+    ] {
+        for problem in
+            [Problem::from_store_error(&FailedCall(kind)), Problem::from(FailedCall(kind))]
+        {
+            assert_eq!((problem.code().status().as_u16(), problem.code().as_str()), (status, code));
+            let cause = problem.cause().expect("the log contains the cause").to_string();
+            assert_eq!(cause, format!("the store failed: {kind:?}"));
+            let body = body(&problem).to_string();
+            assert!(!body.contains("the store failed"), "{body}");
+        }
+    }
 }

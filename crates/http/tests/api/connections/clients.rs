@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -54,6 +54,36 @@ async fn many_pipelined_requests_are_answered_in_order() {
         from += responses[from..].find(&id).unwrap_or_else(|| panic!("{id} after {from}"));
     }
     assert_eq!(responses.matches("HTTP/1.1 200 ").count(), 501);
+}
+
+/// The server holds a large head until all earlier requests end, and reads a large body in parts.
+#[tokio::test]
+async fn large_pipelined_requests_are_answered_in_order() {
+    const BYTES: usize = 60 << 10;
+    let server = start(&[]).await;
+    let mut connection = server.connect().await;
+    let large = "x".repeat(BYTES);
+    let head = format!("Host: x\r\nX-Long: {large}\r\n");
+    let post = format!("POST /plain HTTP/1.1\r\n{head}Content-Type: application/json\r\n");
+    let requests = [
+        GET,
+        &format!("GET /stream HTTP/1.1\r\n{head}\r\n"),
+        &format!("{post}Content-Length: {BYTES}\r\n\r\n{large}"),
+        &format!("{post}Transfer-Encoding: chunked\r\n\r\n{BYTES:x}\r\n{large}\r\n0\r\n\r\n"),
+        &format!("GET /stream HTTP/1.1\r\n{head}Content-Length: {BYTES}\r\n\r\n{large}"),
+    ]
+    .concat();
+    let (mut read, mut write) = connection.split();
+    let mut responses = String::new();
+    let exchange = join(write.write_all(requests.as_bytes()), read.read_to_string(&mut responses));
+    let (written, read) =
+        tokio::time::timeout(Duration::from_secs(20), exchange).await.expect("in time");
+    written.and(read.map(drop)).expect("no reset");
+    let bodies: Vec<_> = responses.split("HTTP/1.1 200 OK").skip(1).collect();
+    assert_eq!(bodies.len(), 5);
+    for (body, end) in bodies.iter().zip(["plain", "stream\r\n0\r\n\r\n", &large, &large, ""]) {
+        assert!(body.ends_with(end), "{body:.200}");
+    }
 }
 
 #[tokio::test]
@@ -179,6 +209,28 @@ async fn client_that_does_not_read_cannot_request_more() {
             Ok(written) => sent += written.expect("the connection is open"),
             Err(_) => return,
         }
+    }
+    panic!("the server is still reading after {sent} bytes");
+}
+
+/// A response without a body does not depend on the limits for response bodies.
+#[tokio::test]
+async fn client_that_does_not_read_cannot_request_small_responses_without_end() {
+    let server = start(&[]).await;
+    let mut connection = server.connect().await;
+    let request = "GET /document HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.expect("written");
+    let response = read_until(&mut connection, "\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 304 "), "{response}");
+    let requests = request.repeat(1000);
+    let mut sent = 0;
+    while sent < 16 << 20 {
+        let write = connection.write_all(requests.as_bytes());
+        match tokio::time::timeout(Duration::from_secs(1), write).await {
+            Ok(written) => written.expect("the connection is open"),
+            Err(_) => return,
+        }
+        sent += requests.len();
     }
     panic!("the server is still reading after {sent} bytes");
 }

@@ -95,6 +95,20 @@ async fn bytes_after_the_handshake_belong_to_the_socket() {
     }
 }
 
+/// Bytes after a handshake are held until the request starts. The memory for them is limited.
+#[tokio::test]
+async fn upgrade_is_rejected_if_the_memory_for_its_bytes_is_exhausted() {
+    let address = start(&[("MAYFLY_HTTP__BODIES_BYTES_MAX", "1KiB")]);
+    let request = format!("GET /live HTTP/1.1\r\nHost: x\r\n{HEAD}\r\n");
+    let response = send(address, &format!("{request}{}end", "x".repeat(4_000))).await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    assert!(response.contains("\"code\":\"overloaded\""), "{response}");
+    assert_eq!(response.matches("HTTP/1.1 ").count(), 1, "one response: {response}");
+    let response = send(address, &format!("{request}end")).await;
+    assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+    assert!(response.ends_with("\r\n\r\nend"), "the memory is released: {response}");
+}
+
 #[tokio::test]
 async fn allowed_page_can_read_why_an_upgrade_is_rejected() {
     let address = start(&[("MAYFLY_HTTP__ALLOWED_ORIGINS", "https://example.org")]);

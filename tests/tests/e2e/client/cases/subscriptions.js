@@ -114,6 +114,28 @@ addCases({
     assertEqual([world.socket.connectFrame.channels, events('message')], [[], []], 'none');
   },
 
+  async 'does not remove single videos from all videos'(world) {
+    const { live, events } = await world.connect({ feeds: 'plays' });
+    world.socket.receiveHello();
+    const error = await findError(() => live.unsubscribe({ videos: 'v', feeds: 'plays' }));
+    assertEqual(error?.code, 'invalid_field', 'v cannot be removed from all videos');
+    world.socket.receive({ type: 'plays', counts: [{ video_id: 'v', count: 1 }] });
+    assertEqual([world.socket.sent, events('plays').length], [[], 1], 'it changes nothing');
+    live.subscribe({ videos: 'v' });
+    world.socket.confirm();
+    assertEqual(await live.unsubscribe({ videos: 'w' }), true, 'an unknown video is ignored');
+    live.unsubscribe({ videos: 'v', feeds: 'plays' });
+    assertEqual(
+      world.socket.sent,
+      [
+        { type: 'subscribe', videos: ['v'] },
+        { type: 'unsubscribe', videos: ['v'] },
+        { type: 'unsubscribe', feeds: ['plays'] },
+      ],
+      'frames',
+    );
+  },
+
   async 'keeps an emptied set empty'(world) {
     const { live, events } = await world.connect({ channels: ['a'] });
     world.socket.receiveHello();
@@ -286,6 +308,26 @@ addCases({
     await world.reconnect();
     const { channels, feeds } = world.socket.connectFrame;
     assertEqual([channels, feeds], [undefined, ['messages']], 'after a reconnect');
+  },
+
+  async 'reconnects if the server accepts only some of the first videos'(world) {
+    const { live, events } = await world.connect({ feeds: 'plays' });
+    world.socket.receiveHello();
+    const videos = Array.from({ length: 50 }, (_, n) => `${n}${'v'.repeat(120)}`);
+    const refused = live.subscribe({ videos });
+    assertEqual(world.socket.sent.length, 2, 'two frames');
+    world.socket.confirm();
+    world.socket.refuse('forbidden');
+    assertEqual((await findError(() => refused))?.code, 'forbidden', 'refused');
+    world.socket.confirm();
+    assertEqual(events('state').at(-1).state, 'waiting', 'the frames are settled');
+    await world.advance(1000);
+    const { feeds, videos: none } = world.socket.connectFrame;
+    assertEqual([world.sockets.length, feeds, none], [2, ['plays'], []], 'all videos');
+    world.socket.receiveHello();
+    const wanted = live.subscribe({ videos: 'v' });
+    world.socket.confirm();
+    assertEqual([await wanted, world.socket.isOpen], [true, true], 'connected');
   },
 
   async 'rejects calls when the connection is closed permanently'(world) {

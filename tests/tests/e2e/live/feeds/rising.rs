@@ -235,6 +235,12 @@ async fn read_watched_at(world: &World, host: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn watched_hosts_are_reported_every_second_until_the_last_unsubscribe() {
     let world = shared().await;
+    // Hosts for which the source has accepted no key are not reported.
+    let mut redis = world.redis().await;
+    for host in ["a.watched", "b.watched", "c.watched", "named.watched"] {
+        let keys = world.key(&format!("rising:keys:{host}"));
+        let _: () = redis.zadd(keys, "digest", 1).await.expect("Redis is available");
+    }
     let wait_until_reported = async |host: &str, before: Option<f64>| {
         eventually(Duration::from_secs(5), "the host is reported as watched", async || {
             let at = read_watched_at(&world, host).await;

@@ -26,8 +26,8 @@ pub struct VisitsSettings {
     /// Otherwise, visits to the new host are rejected as overloaded.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_max: u64,
-    /// Maximum number of hosts with visitors that one client was the first to visit. Visits by the
-    /// client to further hosts are rejected as rate-limited.
+    /// Maximum number of hosts with visitors that one client owns. Visits by the client to further
+    /// hosts without an owner are rejected as rate-limited.
     #[serde(deserialize_with = "count::positive")]
     pub hosts_per_client_max: u64,
 }
