@@ -1,5 +1,7 @@
 /** Requests to the services. */
 
+import { createRandomId } from './random.js';
+
 const TIMEOUT_MS = 15_000;
 
 /** @typedef {{ ingest_url: string, list_url: string, live_url: string }} ServiceUrls */
@@ -40,7 +42,8 @@ export async function request(url, options) {
     );
   }
   const body = await response.json().catch(() => null);
-  if (response.ok) return body;
+  if (response.ok && body !== null) return body;
+  if (response.ok) throw new ApiError('The response of the service is incomplete.');
   const retryAfter = response.headers.get('Retry-After');
   const detail =
     body?.detail || body?.title || `The service responded with status ${response.status}.`;
@@ -48,17 +51,57 @@ export async function request(url, options) {
   throw new ApiError(message, body?.errors, response.status);
 }
 
+/**
+ * The idempotency keys of requests whose outcome is unknown, by URL and body.
+ * @type {Map<string, string>}
+ */
+const unsettledKeys = new Map();
+
+/**
+ * Sends a POST request that is executed at most once, although it may be sent again. If its outcome
+ * is unknown, because no complete response arrived or the service failed, the next request with the
+ * same URL and body has the same `Idempotency-Key` and receives the original response.
+ * @param {string} url
+ * @param {string} [body] JSON
+ * @throws {ApiError} if the request fails or is rejected
+ */
+export async function postOnce(url, body) {
+  const content = JSON.stringify([url, body]);
+  const key = unsettledKeys.get(content) ?? createRandomId();
+  unsettledKeys.set(content, key);
+  // Another request may already have a new key.
+  const settle = () => {
+    if (unsettledKeys.get(content) === key) unsettledKeys.delete(content);
+  };
+  /** @type {Record<string, string>} */
+  const headers = { 'Idempotency-Key': key };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  try {
+    const response = await request(url, { method: 'POST', headers, body });
+    settle();
+    return response;
+  } catch (error) {
+    if (error instanceof ApiError && error.isRejection) settle();
+    throw error;
+  }
+}
+
 /** A failed or rejected request, with the errors of its fields. */
 export class ApiError extends Error {
   /**
    * @param {string} message
    * @param {FieldError[]} fieldErrors
-   * @param {number} status the status of the response; 0 without a response
+   * @param {number} status the status of the response; 0 without a complete response
    */
   constructor(message, fieldErrors = [], status = 0) {
     super(message);
     this.fieldErrors = fieldErrors;
     this.status = status;
+  }
+
+  /** Whether the service rejected the request, so that the request had no effect. */
+  get isRejection() {
+    return this.status >= 400 && this.status < 500;
   }
 
   /** Whether the same request may succeed later. */

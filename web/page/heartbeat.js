@@ -3,6 +3,7 @@
  * pages.
  */
 
+import { createRandomId } from './random.js';
 import { load, save } from './storage.js';
 
 /** By default, a visitor counts for 30 seconds after a heartbeat. */
@@ -13,7 +14,8 @@ export const pageHost = location.host.replace(/[[\]]/g, '').toLowerCase();
 
 export class Heartbeat {
   #urls;
-  #visitor = load('visitor') ?? createVisitorId();
+  /** The ID of this tab. */
+  #visitor = load('visitor') ?? createRandomId();
   #sentAt = -Infinity;
 
   /** @param {{ urls: Promise<import('./api.js').ServiceUrls> }} options */
@@ -43,12 +45,4 @@ export class Heartbeat {
       signal: AbortSignal.timeout(INTERVAL_MS),
     }).catch(() => {});
   }
-}
-
-/**
- * Returns a random ID for this tab. `crypto.randomUUID` does not exist on pages loaded over HTTP.
- */
-function createVisitorId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

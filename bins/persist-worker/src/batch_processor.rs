@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use crate::{
-    claim_heartbeat::ClaimHeartbeat,
     metrics as names,
     outages::WorkerOutages,
     stream_handler::{EntryGroup, StreamHandler, group_by_epoch},
@@ -75,13 +74,10 @@ impl<H: StreamHandler> BatchProcessor<H> {
     /// Processes a batch. Entries that have been delivered at least `queue.deliveries_max` times,
     /// according to `delivery_counts`, are processed last and individually. If one of these entries
     /// crashes the worker, the entries below the limit have already been processed.
-    ///
-    /// Sends heartbeats for all entries of the batch, including those that wait for others.
     pub async fn process(
         &mut self,
         deliveries: &[Delivery],
         delivery_counts: &HashMap<String, u64>,
-        heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<(), ShuttingDown> {
         let deliveries_max = self.settings.queue.deliveries_max;
         let suspects: HashSet<&str> = delivery_counts
@@ -91,10 +87,9 @@ impl<H: StreamHandler> BatchProcessor<H> {
             .collect();
         let (suspects, others): (Vec<_>, Vec<_>) =
             deliveries.iter().partition(|delivery| suspects.contains(delivery.entry_id.as_str()));
-        let heartbeat = heartbeat.with_entries(entry_ids(deliveries));
-        self.process_together(others, &heartbeat).await?;
+        self.process_together(others).await?;
         for delivery in suspects {
-            self.process_individually(delivery, &heartbeat).await?;
+            self.process_individually(delivery).await?;
         }
         Ok(())
     }
@@ -111,44 +106,50 @@ impl<H: StreamHandler> BatchProcessor<H> {
              that had not been stored are lost"
         );
         let ids: Vec<&str> = missing.iter().map(String::as_str).collect();
-        let heartbeat = ClaimHeartbeat::new(H::STREAM, "");
-        self.retry_until_shutdown(&heartbeat, async || self.handler.ack_missing(&ids).await).await
+        self.retry_until_shutdown(async || self.handler.ack_missing(&ids).await).await
+    }
+
+    /// Returns the rejected entries that wait for an early retry.
+    pub fn rejected(&self) -> impl Iterator<Item = &Delivery> {
+        self.rejected.iter().map(|entry| &entry.delivery)
+    }
+
+    /// Schedules an early retry of a rejected entry, unless too many rejected entries are already
+    /// kept.
+    pub fn keep_for_retry(&mut self, delivery: &Delivery) {
+        let bytes: usize = self.rejected().map(H::size).sum();
+        if self.rejected.len() < REJECTED_ENTRIES_MAX && bytes < REJECTED_BYTES_MAX {
+            let retry_at = Instant::now() + self.settings.persist.retry_after;
+            self.rejected.push(RejectedEntry { delivery: delivery.clone(), retry_at });
+        }
     }
 
     /// Retries the rejected entries that are due.
-    pub async fn retry_rejected(
-        &mut self,
-        heartbeat: &ClaimHeartbeat<'_>,
-    ) -> Result<(), ShuttingDown> {
+    pub async fn retry_rejected(&mut self) -> Result<(), ShuttingDown> {
         let now = Instant::now();
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.rejected).into_iter().partition(|entry| entry.retry_at <= now);
         self.rejected = later;
-        let heartbeat = heartbeat.with_entries(entry_ids(due.iter().map(|entry| &entry.delivery)));
         for entry in &due {
-            self.process_individually(&entry.delivery, &heartbeat).await?;
+            self.process_individually(&entry.delivery).await?;
         }
         Ok(())
     }
 
-    async fn process_together(
-        &mut self,
-        deliveries: Vec<&Delivery>,
-        heartbeat: &ClaimHeartbeat<'_>,
-    ) -> Result<(), ShuttingDown> {
+    async fn process_together(&mut self, deliveries: Vec<&Delivery>) -> Result<(), ShuttingDown> {
         let (groups, invalid) = group_by_epoch::<H>(deliveries);
         for group in groups {
-            match self.store(&group, heartbeat).await? {
-                Some(outcome) => self.acknowledge(&group, &outcome, heartbeat).await?,
+            match self.store(&group).await? {
+                Some(outcome) => self.acknowledge(&group, &outcome).await?,
                 None => {
                     for (delivery, _) in &group.entries {
-                        self.process_individually(delivery, heartbeat).await?;
+                        self.process_individually(delivery).await?;
                     }
                 }
             }
         }
         for entry in invalid {
-            self.dead_letter(entry.delivery, entry.reason, 0, heartbeat).await?;
+            self.dead_letter(entry.delivery, entry.reason, 0).await?;
         }
         Ok(())
     }
@@ -157,15 +158,12 @@ impl<H: StreamHandler> BatchProcessor<H> {
     async fn store(
         &self,
         group: &EntryGroup<'_, H::Batch<'_>>,
-        heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<Option<H::Outcome>, ShuttingDown> {
         let started = Instant::now();
         let result = self
-            .retry_until_shutdown(heartbeat, async || {
-                match self.handler.store(&group.batch).await {
-                    Err(ColdError::Rejected(error)) => Ok(Err(error)),
-                    other => other.map(Ok),
-                }
+            .retry_until_shutdown(async || match self.handler.store(&group.batch).await {
+                Err(ColdError::Rejected(error)) => Ok(Err(error)),
+                other => other.map(Ok),
             })
             .await?;
         metrics::histogram!(names::STORE_DURATION_SECONDS).record(started.elapsed());
@@ -188,18 +186,14 @@ impl<H: StreamHandler> BatchProcessor<H> {
         }
     }
 
-    async fn process_individually(
-        &mut self,
-        delivery: &Delivery,
-        heartbeat: &ClaimHeartbeat<'_>,
-    ) -> Result<(), ShuttingDown> {
+    async fn process_individually(&mut self, delivery: &Delivery) -> Result<(), ShuttingDown> {
         let (groups, invalid) = group_by_epoch::<H>([delivery]);
         if let Some(entry) = invalid.into_iter().next() {
-            return self.dead_letter(delivery, entry.reason, 0, heartbeat).await;
+            return self.dead_letter(delivery, entry.reason, 0).await;
         }
         for group in groups {
             let outcome = self
-                .retry_until_shutdown(heartbeat, async || {
+                .retry_until_shutdown(async || {
                     match self.handler.try_store(&group.batch).await {
                         // Postgres rejected a parameter before it called the function.
                         Err(ColdError::Rejected(error)) => {
@@ -211,10 +205,10 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 .await?;
             match outcome {
                 EntryOutcome::Stored(outcome) => {
-                    self.acknowledge(&group, &outcome, heartbeat).await?;
+                    self.acknowledge(&group, &outcome).await?;
                 }
                 EntryOutcome::Rejected(reason) => {
-                    self.record_rejection(delivery, reason, heartbeat).await?;
+                    self.record_rejection(delivery, reason).await?;
                 }
             }
         }
@@ -228,19 +222,18 @@ impl<H: StreamHandler> BatchProcessor<H> {
         &mut self,
         delivery: &Delivery,
         reason: String,
-        heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<(), ShuttingDown> {
         let entry_id = &delivery.entry_id;
         let attempts = self
-            .retry_until_shutdown(heartbeat, async || {
+            .retry_until_shutdown(async || {
                 self.hot.queue().count_attempt(H::STREAM, entry_id).await
             })
             .await?;
         if attempts >= self.settings.queue.attempts_max {
             let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
-            self.dead_letter(delivery, reason, attempts, heartbeat).await?;
+            self.dead_letter(delivery, reason, attempts).await?;
             return self
-                .retry_until_shutdown(heartbeat, async || {
+                .retry_until_shutdown(async || {
                     self.hot.queue().clear_attempts(H::STREAM, entry_id).await
                 })
                 .await;
@@ -256,11 +249,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
                 "Postgres rejected an entry; retrying it later"
             );
         }
-        let bytes: usize = self.rejected.iter().map(|entry| H::size(&entry.delivery)).sum();
-        if self.rejected.len() < REJECTED_ENTRIES_MAX && bytes < REJECTED_BYTES_MAX {
-            let retry_at = Instant::now() + self.settings.persist.retry_after;
-            self.rejected.push(RejectedEntry { delivery: delivery.clone(), retry_at });
-        }
+        self.keep_for_retry(delivery);
         Ok(())
     }
 
@@ -272,7 +261,6 @@ impl<H: StreamHandler> BatchProcessor<H> {
         delivery: &Delivery,
         reason: String,
         attempts: u32,
-        heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<(), ShuttingDown> {
         if let Some(suppressed) = self.outages.rejections.take() {
             error!(
@@ -289,7 +277,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
         let letter = H::to_dead_letter(delivery, reason, attempts);
         let timeout = self.settings.persist.statement_timeout;
         let inserted = self
-            .retry_until_shutdown(heartbeat, async || {
+            .retry_until_shutdown(async || {
                 match self.cold.dead_letters().insert(&letter, timeout).await {
                     Err(error) if error.is_rejection() => Ok(Err(error)),
                     other => other.map(Ok),
@@ -298,7 +286,7 @@ impl<H: StreamHandler> BatchProcessor<H> {
             .await?;
         self.outages.dead_letters.record(&delivery.entry_id, &inserted);
         let Ok(is_expired) = inserted else { return Ok(()) };
-        self.retry_until_shutdown(heartbeat, async || {
+        self.retry_until_shutdown(async || {
             self.handler.acknowledge_dead_letter(delivery, &letter, is_expired).await
         })
         .await
@@ -308,12 +296,8 @@ impl<H: StreamHandler> BatchProcessor<H> {
         &self,
         group: &EntryGroup<'_, H::Batch<'_>>,
         outcome: &H::Outcome,
-        heartbeat: &ClaimHeartbeat<'_>,
     ) -> Result<(), ShuttingDown> {
-        self.retry_until_shutdown(heartbeat, async || {
-            self.handler.acknowledge(group, outcome).await
-        })
-        .await?;
+        self.retry_until_shutdown(async || self.handler.acknowledge(group, outcome).await).await?;
         let new = H::count_new(group, outcome);
         metrics::counter!(names::STORED_TOTAL, "kind" => H::STREAM.name()).increment(new);
         let consumption = record_wait_times(&group.entries, self.hot.clock().now());
@@ -324,20 +308,12 @@ impl<H: StreamHandler> BatchProcessor<H> {
     }
 
     /// Retries an operation with exponential backoff until it succeeds or the worker shuts down.
-    ///
-    /// Before an attempt, sends the heartbeat if it is due, so that no other worker claims its
-    /// entries. The time of the last heartbeat is kept across calls, because many short operations
-    /// can also take longer than `queue.claim_after`.
     async fn retry_until_shutdown<T, E: std::error::Error>(
         &self,
-        heartbeat: &ClaimHeartbeat<'_>,
         mut operation: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T, ShuttingDown> {
         let mut backoff = BACKOFF_MIN;
         loop {
-            if heartbeat.is_due(self.settings.queue.claim_after / 3) {
-                self.outages.report.record(&heartbeat.send(&self.hot).await);
-            }
             let error = match operation().await {
                 Ok(value) => {
                     self.outages.process.record_success();
@@ -352,11 +328,6 @@ impl<H: StreamHandler> BatchProcessor<H> {
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
-}
-
-/// Returns the IDs of entries.
-fn entry_ids<'a>(deliveries: impl IntoIterator<Item = &'a Delivery>) -> Vec<&'a str> {
-    deliveries.into_iter().map(|delivery| delivery.entry_id.as_str()).collect()
 }
 
 /// Records in the metrics how long each entry waited until `now`, and logs each entry at `debug`.
@@ -382,89 +353,20 @@ fn record_wait_times(entries: &[(&Delivery, u64)], now: Timestamp) -> Consumptio
 
 #[cfg(test)]
 mod tests {
-    use mayfly_hot::Stream;
     use tokio::time::timeout;
     use uuid::Uuid;
 
     use super::*;
     use crate::{
         stream_handler::plays::PlayHandler,
-        test_stores::{LONG_IDLE_MS, TIMEOUT, TestStores},
+        test_stores::{TIMEOUT, TestStores, plays},
     };
 
-    const STREAM: Stream = Stream::Plays;
-    const CONSUMER: &str = "one";
-    const INVALID: &str = "{}";
-
-    fn plays(id: Uuid) -> String {
-        let at = "2026-11-20T19:07:00.123Z";
-        format!(r#"{{"id":"{id}","enqueued_at":"{at}","plays":[{{"video_id":"v"}}]}}"#)
-    }
-
-    fn processor(stores: &TestStores, draining: &CancellationToken) -> BatchProcessor<PlayHandler> {
-        let (hot, cold, mut settings) =
-            (stores.hot.clone(), stores.cold.clone(), stores.settings.clone());
-        // A heartbeat is due before every attempt.
-        settings.queue.claim_after = Duration::from_millis(1);
+    fn processor(stores: &TestStores) -> BatchProcessor<PlayHandler> {
+        let (hot, cold) = (stores.hot.clone(), stores.cold.clone());
         let handler = PlayHandler::new(hot.clone(), cold.clone(), TIMEOUT);
-        let (settings, outages) = (Arc::new(settings), WorkerOutages::new());
-        BatchProcessor::new(handler, hot, cold, settings, draining.clone(), outages)
-    }
-
-    /// Waits until the idle time of all pending entries has been reset, then drains.
-    async fn drain_when_idle_is_reset(stores: &TestStores, draining: &CancellationToken) {
-        let stream = stores.hot.keys().stream(STREAM);
-        let list = ["XPENDING", &stream, STREAM.group(), "-", "+", "10"];
-        let is_idle = async || {
-            let pending: Vec<(String, String, u64, u64)> = stores.query(&list).await;
-            pending.iter().any(|(_, _, idle, _)| *idle >= LONG_IDLE_MS)
-        };
-        let waiting = async {
-            while is_idle().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(TIMEOUT, waiting).await.expect("heartbeats are sent for all entries");
-        draining.cancel();
-    }
-
-    #[tokio::test]
-    async fn heartbeats_are_sent_for_all_entries_of_a_batch() {
-        let valid: &str = &plays(Uuid::now_v7());
-        let cases: [([&str; 2], bool); 3] =
-            [([valid, valid], true), ([INVALID, INVALID], false), ([valid, INVALID], false)];
-        for (bodies, is_suspect) in cases {
-            let (stores, draining) =
-                (TestStores::without_postgres().await, CancellationToken::new());
-            let deliveries = stores.deliver_plays(CONSUMER, &bodies).await;
-            let count = if is_suspect { stores.settings.queue.deliveries_max } else { 1 };
-            let ids = deliveries.iter().map(|delivery| delivery.entry_id.clone());
-            let delivery_counts: HashMap<_, _> = ids.map(|id| (id, count)).collect();
-            let mut processor = processor(&stores, &draining);
-            let heartbeat = ClaimHeartbeat::new(STREAM, CONSUMER);
-            let (processed, ()) = tokio::join!(
-                Box::pin(processor.process(&deliveries, &delivery_counts, &heartbeat)),
-                drain_when_idle_is_reset(&stores, &draining),
-            );
-            processed.expect_err("Postgres is unavailable");
-        }
-    }
-
-    #[tokio::test]
-    async fn heartbeats_are_sent_for_early_retries() {
-        let (stores, draining) = (TestStores::without_postgres().await, CancellationToken::new());
-        let valid: &str = &plays(Uuid::now_v7());
-        let deliveries = stores.deliver_plays(CONSUMER, &[valid, valid]).await;
-        let mut processor = processor(&stores, &draining);
-        let retry_at = Instant::now();
-        let rejected = deliveries.into_iter().map(|delivery| RejectedEntry { delivery, retry_at });
-        processor.rejected.extend(rejected);
-        let heartbeat = ClaimHeartbeat::new(STREAM, CONSUMER);
-        let (retried, ()) = tokio::join!(
-            Box::pin(processor.retry_rejected(&heartbeat)),
-            drain_when_idle_is_reset(&stores, &draining),
-        );
-        retried.expect_err("Postgres is unavailable");
+        let (settings, draining) = (Arc::new(stores.settings.clone()), CancellationToken::new());
+        BatchProcessor::new(handler, hot, cold, settings, draining, WorkerOutages::new())
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -473,13 +375,12 @@ mod tests {
         let id = Uuid::now_v7();
         let bodies = [plays(Uuid::now_v7()), plays(id)];
         let bodies = bodies.each_ref().map(String::as_str);
-        let mut deliveries = stores.deliver_plays(CONSUMER, &bodies).await;
+        let mut deliveries = stores.deliver_plays("one", &bodies).await;
         // Postgres rejects U+0000 before it calls the function that counts the plays.
         "\0".clone_into(&mut deliveries[0].meta.epoch);
         "e".clone_into(&mut deliveries[1].meta.epoch);
-        let mut processor = processor(&stores, &CancellationToken::new());
-        let (delivery_counts, heartbeat) = (HashMap::new(), ClaimHeartbeat::new(STREAM, CONSUMER));
-        let processing = Box::pin(processor.process(&deliveries, &delivery_counts, &heartbeat));
+        let (mut processor, first_delivery) = (processor(&stores), HashMap::new());
+        let processing = Box::pin(processor.process(&deliveries, &first_delivery));
         let processed = timeout(TIMEOUT, processing).await.expect("no entry blocks the others");
         processed.expect("the process is not draining");
         let counted = stores.cold.plays().find_processed(&[id]).await.expect("a reply");

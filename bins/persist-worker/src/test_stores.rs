@@ -8,12 +8,33 @@ use mayfly_hot::{Consumer, Delivery, HotStore, Stream};
 use mayfly_runtime::Settings;
 use mayfly_stack::{SharedRedis, SharedServers};
 use redis::{AsyncConnectionConfig, FromRedisValue, aio::MultiplexedConnection};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// A timeout that a busy machine does not exceed.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// An idle time that no entry of a test reaches on its own.
-pub const LONG_IDLE_MS: u64 = 3_600_000;
+const LONG_IDLE_MS: u64 = 3_600_000;
+
+/// Returns the body of a play entry with one play.
+pub fn plays(id: Uuid) -> String {
+    let at = "2026-11-20T19:07:00.123Z";
+    format!(r#"{{"id":"{id}","enqueued_at":"{at}","plays":[{{"video_id":"v"}}]}}"#)
+}
+
+/// A pending entry.
+pub struct PendingEntry {
+    entry_id: String,
+    consumer: String,
+    idle_ms: u64,
+}
+
+impl PendingEntry {
+    /// Returns whether the idle time was set by [`TestStores::make_plays_idle`] and not reset.
+    pub fn is_idle(&self) -> bool {
+        self.idle_ms >= LONG_IDLE_MS
+    }
+}
 
 /// A hot store with its own keys, a cold store, and direct access to Redis.
 pub struct TestStores {
@@ -70,23 +91,55 @@ impl TestStores {
         command.query_async(&mut self.redis.clone()).await.expect("a valid command")
     }
 
-    /// Appends play entries, delivers them to a consumer, and sets their idle time to
-    /// [`LONG_IDLE_MS`].
+    /// Appends a play entry.
+    pub async fn append_plays(&self, body: &str) {
+        let stream = self.hot.keys().stream(Stream::Plays);
+        self.query::<()>(&["XADD", &stream, "*", PLAYS_V1, body]).await;
+    }
+
+    /// Appends play entries and delivers them to a consumer.
     pub async fn deliver_plays(&self, consumer: &str, bodies: &[&str]) -> Vec<Delivery> {
-        let plays = Stream::Plays;
-        let (stream, group) = (self.hot.keys().stream(plays), plays.group());
-        self.hot.queue().create_group(plays).await.expect("Redis responds");
+        self.hot.queue().create_group(Stream::Plays).await.expect("Redis responds");
         for body in bodies {
-            self.query::<()>(&["XADD", &stream, "*", PLAYS_V1, body]).await;
+            self.append_plays(body).await;
         }
-        let mut reader = Consumer::new(self.hot.clone(), plays, consumer.to_owned());
+        let mut reader = Consumer::new(self.hot.clone(), Stream::Plays, consumer.to_owned());
         let read = reader.read_batch(bodies.len(), Duration::ZERO).await.expect("Redis responds");
         assert_eq!(read.deliveries.len(), bodies.len());
-        let idle = LONG_IDLE_MS.to_string();
-        for Delivery { entry_id, .. } in &read.deliveries {
-            let claim = ["XCLAIM", &stream, group, consumer, "0", entry_id, "IDLE", &idle];
-            self.query::<()>(&claim).await;
-        }
         read.deliveries
+    }
+
+    /// Sets the idle time of all pending play entries to [`LONG_IDLE_MS`].
+    pub async fn make_plays_idle(&self) {
+        let (stream, group) = (self.hot.keys().stream(Stream::Plays), Stream::Plays.group());
+        let idle = LONG_IDLE_MS.to_string();
+        for PendingEntry { entry_id, consumer, .. } in self.list_pending().await {
+            let claim = ["XCLAIM", &stream, group, &consumer, "0", &entry_id];
+            let options = ["IDLE", &idle, "JUSTID"];
+            self.query::<()>(&[&claim[..], &options[..]].concat()).await;
+        }
+    }
+
+    /// Waits until a condition holds for the pending play entries.
+    pub async fn wait_for_pending(
+        &self,
+        expected: &str,
+        condition: impl Fn(&[PendingEntry]) -> bool,
+    ) {
+        let waiting = async {
+            while !condition(&self.list_pending().await) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(TIMEOUT, waiting).await.expect(expected);
+    }
+
+    async fn list_pending(&self) -> Vec<PendingEntry> {
+        let stream = self.hot.keys().stream(Stream::Plays);
+        let list = ["XPENDING", &stream, Stream::Plays.group(), "-", "+", "10"];
+        let rows: Vec<(String, String, u64, u64)> = self.query(&list).await;
+        let rows = rows.into_iter();
+        rows.map(|(entry_id, consumer, idle_ms, _)| PendingEntry { entry_id, consumer, idle_ms })
+            .collect()
     }
 }

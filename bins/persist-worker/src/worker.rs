@@ -1,6 +1,6 @@
 //! The worker loop: reads the next batch while the current one is processed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use mayfly_cold::ColdStore;
 use mayfly_hot::{Consumer, Delivery, HotError, HotStore, ReadBatch};
@@ -53,8 +53,8 @@ pub struct Worker<H> {
     /// concurrently, their batches could interleave, and the messages of one request could be
     /// stored out of order.
     reading: Arc<Mutex<()>>,
-    name: String,
     processor: BatchProcessor<H>,
+    heartbeat: Rc<ClaimHeartbeat>,
     settings: Arc<Settings>,
     throttle: Throttle,
     draining: CancellationToken,
@@ -78,8 +78,10 @@ impl<H: StreamHandler> Worker<H> {
         reading: Arc<Mutex<()>>,
     ) -> Self {
         let name = format!("{}-{}", std::process::id(), Uuid::now_v7().simple());
+        let report = outages.report.clone();
+        let heartbeat = ClaimHeartbeat::new(hot.clone(), H::STREAM, name.clone(), report);
         Self {
-            consumer: Consumer::new(hot.clone(), H::STREAM, name.clone()),
+            consumer: Consumer::new(hot.clone(), H::STREAM, name),
             reading,
             processor: BatchProcessor::new(
                 handler,
@@ -89,8 +91,8 @@ impl<H: StreamHandler> Worker<H> {
                 draining.clone(),
                 outages.clone(),
             ),
+            heartbeat: Rc::new(heartbeat),
             throttle: Throttle::new(settings.persist.rows_per_second_max),
-            name,
             settings,
             draining,
             outages,
@@ -102,6 +104,14 @@ impl<H: StreamHandler> Worker<H> {
     /// Runs until the process drains, then processes the last batch that the worker has read. If a
     /// store is unavailable during the drain, unprocessed entries stay pending.
     pub async fn run(mut self) {
+        let heartbeat = Rc::clone(&self.heartbeat);
+        tokio::select! {
+            () = self.run_until_drained() => {}
+            () = heartbeat.run() => {}
+        }
+    }
+
+    async fn run_until_drained(&mut self) {
         let mut batch = Vec::new();
         while !self.draining.is_cancelled() {
             match Box::pin(self.step(batch)).await {
@@ -109,8 +119,7 @@ impl<H: StreamHandler> Worker<H> {
                 Err(ShuttingDown) => return,
             }
         }
-        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
-        if self.processor.process(&batch, &HashMap::new(), &heartbeat).await.is_err() {
+        if self.processor.process(&batch, &HashMap::new()).await.is_err() {
             info!(
                 stream = H::STREAM.name(),
                 entries = batch.len(),
@@ -124,9 +133,9 @@ impl<H: StreamHandler> Worker<H> {
     /// the read failed.
     async fn step(&mut self, batch: Vec<Delivery>) -> Result<Vec<Delivery>, ShuttingDown> {
         let started = Instant::now();
-        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
+        self.heartbeat.set(batch.iter().chain(self.processor.rejected()));
         let first_delivery = HashMap::new();
-        let process = self.processor.process(&batch, &first_delivery, &heartbeat);
+        let process = self.processor.process(&batch, &first_delivery);
         let rows = self.throttle.batch_rows(self.settings.persist.batch_rows_max);
         let (processed, read) = tokio::join!(process, async {
             tokio::time::sleep_until(self.read_at).await;
@@ -134,7 +143,7 @@ impl<H: StreamHandler> Worker<H> {
             if self.draining.is_cancelled() {
                 return Ok(Batch::default());
             }
-            read_batch::<H>(&mut self.consumer, rows).await
+            read_batch::<H>(&mut self.consumer, rows, &self.heartbeat).await
         });
         processed?;
         self.read_at = self.next_read_at(&read);
@@ -145,8 +154,7 @@ impl<H: StreamHandler> Worker<H> {
             self.pause_after_failed_read().await;
             Vec::new()
         };
-        let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
-        self.processor.retry_rejected(&heartbeat).await?;
+        self.processor.retry_rejected().await?;
         self.claim_abandoned(rows).await?;
         self.throttle(batch.len(), started).await;
         Ok(next)
@@ -211,9 +219,9 @@ impl<H: StreamHandler> Worker<H> {
                 // follow.
                 let pause = if read.deliveries.len() < rows { idle / 6 } else { Duration::ZERO };
                 self.claim_at = Instant::now() + pause;
+                self.heartbeat.add(&read.deliveries);
                 let claimed = self.ack_missing(read).await?;
-                let heartbeat = ClaimHeartbeat::new(H::STREAM, &self.name);
-                self.processor.process(&claimed, &delivery_counts, &heartbeat).await?;
+                self.processor.process(&claimed, &delivery_counts).await?;
                 Ok(claimed.len())
             }
             Err(HotError::NoGroup) => Ok(0),
@@ -234,16 +242,19 @@ impl<H: StreamHandler> Worker<H> {
 
 /// Waits for entries, then reads in steps until the batch is complete or no more entries are
 /// waiting. A batch is complete if it contains `rows` entries or [`BATCH_BYTES_TARGET`] bytes. If a
-/// step fails, the entries of earlier steps stay pending, and the consumer reads them again.
+/// step fails, the entries of earlier steps stay pending, and the consumer reads them again. Adds
+/// the entries of each step to the heartbeat.
 async fn read_batch<H: StreamHandler>(
     consumer: &mut Consumer,
     rows: usize,
+    heartbeat: &ClaimHeartbeat,
 ) -> Result<Batch, HotError> {
     const NO_WAIT: Duration = Duration::ZERO;
     let (mut batch, mut bytes, mut wait) = (ReadBatch::default(), 0, READ_BLOCK);
     loop {
         let step = read_rows(H::ENTRY_BYTES_MAX).min(rows - batch.deliveries.len());
         let read = consumer.read_batch(step, wait).await?;
+        heartbeat.add(&read.deliveries);
         let is_step_full = read.deliveries.len() >= step;
         bytes += read.deliveries.iter().map(H::size).sum::<usize>();
         batch.deliveries.extend(read.deliveries);
@@ -253,5 +264,71 @@ async fn read_batch<H: StreamHandler>(
             return Ok(Batch { read: batch, is_full });
         }
         wait = NO_WAIT;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stream_handler::plays::PlayHandler,
+        test_stores::{TIMEOUT, TestStores, plays},
+    };
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    fn worker(stores: &TestStores, draining: &CancellationToken) -> Worker<PlayHandler> {
+        let (hot, cold, mut settings) =
+            (stores.hot.clone(), stores.cold.clone(), stores.settings.clone());
+        settings.persist.retry_after = LONG;
+        let handler = PlayHandler::new(hot.clone(), cold.clone(), TIMEOUT);
+        let (settings, outages) = (Arc::new(settings), WorkerOutages::new());
+        Worker::new(handler, hot, cold, settings, draining.clone(), outages, Arc::default())
+    }
+
+    /// Makes all pending entries look idle, waits until heartbeats have reset their idle times,
+    /// then drains.
+    async fn drain_after_heartbeats(stores: &TestStores, draining: &CancellationToken) {
+        stores.make_plays_idle().await;
+        let expected = "heartbeats are sent for all entries";
+        stores.wait_for_pending(expected, |all| all.iter().all(|entry| !entry.is_idle())).await;
+        draining.cancel();
+    }
+
+    #[tokio::test]
+    async fn heartbeats_are_sent_for_all_entries_that_a_worker_holds() {
+        let (stores, draining) = (TestStores::without_postgres().await, CancellationToken::new());
+        let mut worker = worker(&stores, &draining);
+        // The worker does not claim entries in this test.
+        worker.claim_at = Instant::now() + LONG;
+        let body: &str = &plays(Uuid::now_v7());
+        for delivery in stores.deliver_plays("other", &[body]).await {
+            worker.processor.keep_for_retry(&delivery);
+        }
+        let checking = async {
+            // While the worker retries the first entry, it reads the second.
+            for count in [2, 3] {
+                stores.append_plays(body).await;
+                let expected = "the worker reads the entry";
+                stores.wait_for_pending(expected, |all| all.len() == count).await;
+            }
+            drain_after_heartbeats(&stores, &draining).await;
+        };
+        tokio::join!(Box::pin(worker.run()), checking);
+    }
+
+    #[tokio::test]
+    async fn heartbeats_are_sent_for_claimed_entries() {
+        let (stores, draining) = (TestStores::without_postgres().await, CancellationToken::new());
+        let body: &str = &plays(Uuid::now_v7());
+        stores.deliver_plays("crashed", &[body, body]).await;
+        stores.make_plays_idle().await;
+        let worker = worker(&stores, &draining);
+        let checking = async {
+            let expected = "the worker claims the entries";
+            stores.wait_for_pending(expected, |all| all.iter().all(|entry| !entry.is_idle())).await;
+            drain_after_heartbeats(&stores, &draining).await;
+        };
+        tokio::join!(Box::pin(worker.run()), checking);
     }
 }

@@ -11,6 +11,8 @@ use tracing::debug;
 
 /// The pause after a failed step.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// The minimum pause of a standby.
+const STANDBY_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// A job that one instance runs as the leader while the other instances are on standby.
 pub trait LeaderJob {
@@ -107,7 +109,7 @@ impl Leadership {
     /// Returns the pause before the next step of a standby. The leader's lease expires in
     /// `expires_in`.
     pub fn standby_pause(&self, expires_in: Duration) -> Duration {
-        self.renew_interval().min(expires_in)
+        self.renew_interval().min(expires_in.max(STANDBY_PAUSE_MIN))
     }
 
     /// Returns the minimum time for which this instance still holds the lease, provided that Redis
@@ -127,5 +129,24 @@ impl Leadership {
         if let Err(error) = self.lease.release().await {
             debug!(job = self.job, %error, "cannot release the lease; it will expire on its own");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use mayfly_runtime::Settings;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn standby_pauses_until_the_lease_expires_but_never_spins() {
+        let settings = Settings::from_layers(None, iter::empty()).expect("valid settings");
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        let leadership = Leadership::new(&hot, "test", Duration::from_secs(3));
+        let pause = |millis| leadership.standby_pause(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 1, 49].map(pause), [50; 3]);
+        assert_eq!([50, 700, 3_000].map(pause), [50, 700, 1_000]);
     }
 }

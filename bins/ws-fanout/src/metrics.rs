@@ -7,6 +7,8 @@ use mayfly_runtime::metrics::{Metric, Series};
 
 /// Open live connections.
 pub(crate) const CONNECTIONS: &str = "mayfly_connections";
+/// The maximum number of live connections.
+pub(crate) const CONNECTIONS_MAX: &str = "mayfly_connections_max";
 /// Open live connections that subscribe to a `feed`.
 pub(crate) const SUBSCRIPTIONS: &str = "mayfly_subscriptions";
 /// Frames enqueued for live connections.
@@ -32,6 +34,7 @@ pub const METRICS: &[&[Metric]] = &[http::METRICS, http::CONNECTIONS, hot::HEALT
 
 const OWN: &[Metric] = &[
     Metric::gauge(CONNECTIONS, "Open live connections", Series::One),
+    Metric::gauge(CONNECTIONS_MAX, "The maximum number of live connections", Series::Later),
     Metric::gauge(
         SUBSCRIPTIONS,
         "Open live connections that subscribe to a feed",

@@ -1,5 +1,6 @@
 //! Reports to Redis the numbers of connections and delivered frames (for the `pulse` feed) and the
-//! watched hosts (for sampling). Also exports a metric of the memory that connections hold.
+//! watched hosts (for sampling). Also exports the connection limit and the memory that connections
+//! hold as metrics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,13 +24,10 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
     let mut last_reported = None;
     let outages = OutageLog::new("report the number of connections");
     let host_outages = OutageLog::new("report the watched hosts");
+    set_gauge(names::CONNECTIONS_MAX, hub.settings.fanout.connections_max);
     loop {
         ticks.tick().await;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a process has less memory than 2^53 bytes"
-        )]
-        gauge!(names::QUEUED_BYTES).set(hub.memory.bytes() as f64);
+        set_gauge(names::QUEUED_BYTES, hub.memory.bytes());
         outages.record(&hot.fanouts().report(&instance, hub.report()).await);
         check_watched_hosts(hub.host_registry.count(), &mut is_truncated);
         let hosts = hub.host_registry.next_reported(last_reported.as_ref(), WATCHED_HOSTS_MAX);
@@ -38,6 +36,11 @@ pub(crate) async fn run_reports(hub: Arc<Hub>, hot: HotStore) {
             host_outages.record(&hot.trends().watch_hosts(&hosts).await);
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are doubles")]
+fn set_gauge(name: &'static str, value: usize) {
+    gauge!(name).set(value as f64);
 }
 
 /// Logs a warning each time the number of watched hosts rises above the limit.

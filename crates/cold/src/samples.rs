@@ -281,7 +281,7 @@ impl Samples<'_> {
 
     /// Deletes samples older than `samples` and the totals of hours that started more than `hours`
     /// ago, and returns the number of deleted rows. The Postgres clock determines the age of a row.
-    /// Each statement deletes at most `limit` rows for at most 1,000 hosts. If a statement fails,
+    /// Each statement deletes at most `limit` rows for at most 1,000 hosts. If a deletion fails,
     /// continues with the other rows, and returns the first error. Concurrent calls are safe.
     ///
     /// Complexity: O(h log r + d) for h hosts, r rows and d deleted rows, in bounded statements.
@@ -292,15 +292,19 @@ impl Samples<'_> {
         limit: u32,
     ) -> Result<u64, ColdError> {
         let (mut deleted, mut after) = (Ok(0), 0);
-        // If Postgres is unavailable, the search for the next hosts also fails and ends the loop.
-        while let Some(up_to) = self.find_next_hosts(after).await? {
+        loop {
+            let up_to = match self.find_next_hosts(after).await {
+                Ok(Some(up_to)) => up_to,
+                Ok(None) => return deleted,
+                // Ends the loop if Postgres is unavailable.
+                Err(error) => return deleted.and(Err(error)),
+            };
             for (delete, retention) in DELETE.into_iter().zip([samples, hours]) {
                 let rows = self.delete_chunks(delete, retention, limit, after, up_to).await;
                 deleted = deleted.and_then(|sum| rows.map(|rows| sum + rows));
             }
             after = up_to;
         }
-        deleted
     }
 
     /// Returns the last ID in the next range of up to 1,000 hosts, or `None` if no hosts follow.

@@ -61,6 +61,8 @@ pub const HISTORY_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3_600);
 pub const SOURCE_KEY_CHARS_MAX: usize = 256;
 /// Minimum interval between two calls to the visitor source for one host.
 pub const SOURCE_CALL_INTERVAL: Duration = Duration::from_secs(3);
+/// Maximum pause between calls to the visitor source, even if the source requests a longer one.
+pub const SOURCE_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Maximum number of hosts that are sampled because clients watch them; also the maximum number of
 /// hosts that are waiting for a requested call to the visitor source.
 pub const WATCHED_HOSTS_MAX: usize = 1_000;

@@ -6,6 +6,10 @@ use mayfly_runtime::metrics::{Metric, Series};
 pub const HTTP_REQUESTS_TOTAL: &str = "mayfly_http_requests_total";
 /// Time from receiving the head of a request until its response is ready to be sent, by `route`.
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "mayfly_http_request_duration_seconds";
+/// Open connections to the public port, without upgraded ones.
+pub const HTTP_CONNECTIONS: &str = "mayfly_http_connections";
+/// The number of connections at which the public port accepts no more.
+pub const HTTP_CONNECTIONS_MAX: &str = "mayfly_http_connections_max";
 /// Bytes of responses that clients have not read.
 pub const HTTP_UNREAD_BYTES: &str = "mayfly_http_unread_bytes";
 /// Requests refused because there was no memory for their heads or bodies.
@@ -26,6 +30,16 @@ pub const METRICS: &[Metric] = &[
     Metric::duration_histogram(
         HTTP_REQUEST_DURATION_SECONDS,
         "Time in seconds from receiving the head of a request until its response is ready to be sent",
+        Series::Later,
+    ),
+    Metric::gauge(
+        HTTP_CONNECTIONS,
+        "Open connections to the public port, without WebSockets",
+        Series::One,
+    ),
+    Metric::gauge(
+        HTTP_CONNECTIONS_MAX,
+        "The number of connections at which the public port accepts no more",
         Series::Later,
     ),
 ];

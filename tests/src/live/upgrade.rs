@@ -81,7 +81,10 @@ impl UpgradeRequest {
         let rest = self.url.strip_prefix("http://").expect("an http URL");
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let mut stream = self.connect(host).await?;
-        let mut request = format!("GET /{path} HTTP/1.1\r\nhost: {host}\r\n");
+        let mut request = format!("GET /{path} HTTP/1.1\r\n");
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            request.extend(["host: ", host, "\r\n"]);
+        }
         for (name, value) in &self.headers {
             request.extend([name, ": ", value, "\r\n"]);
         }

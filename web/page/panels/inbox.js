@@ -1,6 +1,6 @@
 /** The panel that reads or takes an inbox. */
 
-import { ApiError, request } from '../api.js';
+import { ApiError, postOnce, request } from '../api.js';
 import { load, save } from '../storage.js';
 import { byId, inputById, setText } from '../ui/dom.js';
 import { describeFieldError, labelOf, showFieldError } from '../ui/field.js';
@@ -87,8 +87,11 @@ export class InboxPanel {
     let response;
     try {
       const { list_url } = await this.#urls;
-      const [suffix, method] = action === 'take' ? ['/take', 'POST'] : ['', 'GET'];
-      response = await request(`${list_url}${path}${suffix}?limit=${MESSAGES_MAX}`, { method });
+      const limit = `limit=${MESSAGES_MAX}`;
+      response =
+        action === 'take'
+          ? await postOnce(`${list_url}${path}/take?${limit}`)
+          : await request(`${list_url}${path}?${limit}`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const [invalid] = error.fieldErrors;

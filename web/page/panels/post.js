@@ -1,6 +1,6 @@
 /** The panel that posts a message. */
 
-import { ApiError, request } from '../api.js';
+import { ApiError, postOnce } from '../api.js';
 import { load, save } from '../storage.js';
 import { byId, createElement, inputById } from '../ui/dom.js';
 import { describeFieldError, labelOf, showFieldError } from '../ui/field.js';
@@ -79,11 +79,8 @@ export class PostPanel {
     const startedAt = performance.now();
     try {
       const { ingest_url, list_url } = await this.#urls;
-      const message = await request(`${ingest_url}/v1/messages`, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify(this.#readMessage()),
-      });
+      const body = JSON.stringify(this.#readMessage());
+      const message = await postOnce(`${ingest_url}/v1/messages`, body);
       const ms = Math.round(performance.now() - startedAt);
       const place = this.#onPosted(message);
       this.#showAccepted(

@@ -50,6 +50,7 @@ pub(super) fn build_files(public: &PublicSettings) -> Vec<StaticFile> {
         file!("/page/api.js", "page/api.js", SCRIPT),
         file!("/page/clock.js", "client/src/clock.js", SCRIPT),
         file!("/page/heartbeat.js", "page/heartbeat.js", SCRIPT),
+        file!("/page/random.js", "page/random.js", SCRIPT),
         file!("/page/refresher.js", "page/refresher.js", SCRIPT),
         file!("/page/storage.js", "page/storage.js", SCRIPT),
         file!("/page/feed/announcer.js", "page/feed/announcer.js", SCRIPT),

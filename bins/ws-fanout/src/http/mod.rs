@@ -2,13 +2,13 @@
 
 mod client_frame;
 mod files;
-mod origins;
+mod forbidden;
 mod query;
 mod routes;
 mod sse;
 mod websocket;
 
 pub(crate) use self::{
-    origins::OriginLog,
+    forbidden::ForbiddenLog,
     routes::{configure, upgrade},
 };

@@ -41,11 +41,8 @@ pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest)
     match admit_upgrade(&context, &request) {
         Err(problem) => request.reject(problem).await,
         Ok(permit) => {
-            let query = match request.find_forbidden_origin() {
-                Some(origin) => {
-                    context.hub.origin_log.record(&origin);
-                    Err(Close::origin_not_allowed(&origin))
-                }
+            let query = match find_forbidden(&context, &request) {
+                Some(close) => Err(close),
                 None => LiveQuery::parse(request.query()).map_err(Close::from),
             };
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
@@ -67,6 +64,19 @@ fn admit_upgrade(
     }
     request.validate()?;
     Ok(context.hub.admit()?)
+}
+
+/// If the host or the origin of a request is not allowed, logs it and returns the close. The client
+/// must receive nothing else, as a defense against DNS rebinding.
+fn find_forbidden(context: &WorkerContext, request: &UpgradeRequest) -> Option<Close> {
+    let log = &context.hub.forbidden_log;
+    if let Some(host) = request.find_forbidden_host() {
+        log.record_host(host);
+        return Some(Close::host_not_allowed(host));
+    }
+    let origin = request.find_forbidden_origin()?;
+    log.record_origin(&origin);
+    Some(Close::origin_not_allowed(&origin))
 }
 
 async fn require_upgrade() -> Result<HttpResponse, Problem> {

@@ -39,7 +39,7 @@ pub(super) async fn get_events(request: HttpRequest) -> Result<HttpResponse, Pro
     let context = context.ok_or_else(|| Problem::new(Code::Internal))?;
     let origins = &context.hub.settings.http.allowed_origins;
     if let Some(origin) = find_forbidden_origin(request.headers(), origins) {
-        context.hub.origin_log.record(&origin);
+        context.hub.forbidden_log.record_origin(&origin);
         return Err(Problem::new(Code::Forbidden)
             .detail("The origin is not allowed: add it to MAYFLY_HTTP__ALLOWED_ORIGINS."));
     }

@@ -4,6 +4,7 @@
 mod in_flight;
 mod memory;
 mod replay_budget;
+mod replay_rate;
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +28,10 @@ pub(crate) use self::{
     in_flight::SentEvent,
     memory::{ConnectionMemory, Reservation, StoredBytes},
     replay_budget::{ReplayBudget, ReplayShare},
+    replay_rate::ReplayRate,
 };
 use crate::{
-    frames::StateFrame, host_registry::HostRegistry, http::OriginLog, worker_event::WorkerEvent,
+    frames::StateFrame, host_registry::HostRegistry, http::ForbiddenLog, worker_event::WorkerEvent,
 };
 
 /// How long a connection may take to close before the server drops it.
@@ -61,7 +63,8 @@ pub(crate) struct Hub {
     /// The memory that all connections hold.
     pub(crate) memory: ConnectionMemory,
     pub(crate) replay_budget: ReplayBudget,
-    pub(crate) origin_log: OriginLog,
+    pub(crate) replay_rate: ReplayRate,
+    pub(crate) forbidden_log: ForbiddenLog,
     in_flight: InFlight,
     /// Notified when a broadcast detects that a worker has exited before the process drains.
     worker_failed: Notify,
@@ -91,7 +94,8 @@ impl Hub {
             host_registry: Arc::default(),
             memory,
             replay_budget,
-            origin_log: OriginLog::default(),
+            replay_rate: ReplayRate::new(),
+            forbidden_log: ForbiddenLog::default(),
             in_flight: InFlight::default(),
             worker_failed: Notify::new(),
             shared: Mutex::default(),

@@ -167,10 +167,13 @@ async fn find_failure(
 /// Replays all entries after `since` that match the subscription, in stream order and at the pace
 /// of the client, until the connection switches to live delivery or closes. Before each page, the
 /// connection acquires a share of the replay budget. The connection returns the share when its send
-/// queue has room for the next page, or when the replay ends.
+/// queue has room for the next page, or when the replay ends. The replay rate limits how fast pages
+/// are read from Redis. While a connection waits for the rate, it holds no share of the budget, so
+/// that it does not delay replays of buffered entries.
 async fn replay(context: &WorkerContext, key: usize, since: Position) {
     let (mut cursor, mut page_size) = (since.entry, PageSize::default());
     let mut share: Option<ReplayShare> = None;
+    let (mut reads_stream, mut is_admitted) = (false, false);
     let mut deadline = Instant::now() + REDIS_TIMEOUT;
     loop {
         let wait_started_at = Instant::now();
@@ -178,14 +181,21 @@ async fn replay(context: &WorkerContext, key: usize, since: Position) {
             return;
         }
         drop(share.take());
+        if reads_stream && !is_admitted {
+            context.hub.replay_rate.admit().await;
+            is_admitted = true;
+        }
         let bytes = page_size.bytes_max().max(REPLAY_PAGE_BYTES);
         let mut taken = context.hub.replay_budget.acquire(bytes).await;
-        // The time spent waiting for the client and the budget does not count toward the deadline.
+        // Waiting for the client, the rate and the budget does not count toward the deadline.
         deadline += wait_started_at.elapsed();
         let advanced = context.advanced.notified();
         let mut step = replay_step(context, key, &since, &mut cursor);
-        if step == ReplayStep::ReadStream {
+        reads_stream = step == ReplayStep::ReadStream;
+        if reads_stream && is_admitted {
             step = replay_page(context, key, &since, &mut cursor, &mut page_size).await;
+            // A failed read is retried without waiting for the rate again.
+            is_admitted = step == ReplayStep::Retry;
         }
         taken.shrink(context.worker.borrow().connections[key].send_queue.bytes());
         share = Some(taken);
@@ -195,7 +205,9 @@ async fn replay(context: &WorkerContext, key: usize, since: Position) {
             ReplayStep::WaitForWorker => {
                 let _ = tokio::time::timeout(RETRY_PAUSE, advanced).await;
             }
-            ReplayStep::ReadStream => tokio::time::sleep(RETRY_PAUSE).await,
+            // The next iteration reads the stream.
+            ReplayStep::ReadStream => {}
+            ReplayStep::Retry => tokio::time::sleep(RETRY_PAUSE).await,
         }
         if Instant::now() > deadline {
             return close_overloaded(context, key);
@@ -212,8 +224,10 @@ enum ReplayStep {
     Advanced,
     /// The worker has no position yet, or its position is behind the cursor.
     WaitForWorker,
-    /// The next entries must be read from Redis, or a failed read must be retried.
+    /// The next entries must be read from Redis.
     ReadStream,
+    /// A failed read from Redis must be retried.
+    Retry,
 }
 
 fn replay_step(
@@ -258,11 +272,13 @@ async fn replay_page(
 ) -> ReplayStep {
     match read_page(context, since, *cursor, page_size.entries()).await {
         // Redis has lost entries that this process has delivered. A new epoch is about to begin.
-        Ok(Ok(page)) if page.is_empty() => ReplayStep::ReadStream,
+        Ok(Ok(page)) if page.is_empty() => ReplayStep::Retry,
         Ok(Ok(page)) => {
             context.replay_outages.record_success();
             let bytes = page.iter().filter_map(|entry| entry.entry.as_ref()).map(LiveEntry::bytes);
-            page_size.adapt(page.len(), bytes.sum());
+            let bytes: usize = bytes.sum();
+            context.hub.replay_rate.record(page.len(), bytes);
+            page_size.adapt(page.len(), bytes);
             *cursor = send_page(context, key, since, *cursor, page);
             ReplayStep::Advanced
         }
@@ -272,7 +288,7 @@ async fn replay_page(
         }
         Err(error) => {
             context.replay_outages.record_failure(error);
-            ReplayStep::ReadStream
+            ReplayStep::Retry
         }
     }
 }
@@ -383,8 +399,9 @@ async fn poll_for_room(context: &WorkerContext, key: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{iter, sync::Arc};
+    use std::{net::TcpListener, sync::Arc};
 
+    use futures_util::FutureExt;
     use mayfly_hot::HotStore;
     use mayfly_runtime::{Lifecycle, Settings};
 
@@ -397,28 +414,71 @@ mod tests {
         worker_event::WorkerEvent,
     };
 
-    #[actix_web::test]
-    async fn stream_is_read_only_for_connections_that_receive_messages() {
-        let settings = Settings::from_layers(None, iter::empty()).expect("valid settings");
+    const SINCE_MILLIS: u64 = 5;
+
+    fn position(millis: u64) -> Position {
+        Position::new("e", EntryId { millis, number: 0 })
+    }
+
+    /// Returns a server that accepts connections but never responds.
+    fn start_silent_redis() -> TcpListener {
+        TcpListener::bind("127.0.0.1:0").expect("a free port")
+    }
+
+    /// Starts a worker whose buffer does not contain the entries after `SINCE_MILLIS`.
+    fn start_worker(redis: &TcpListener) -> Rc<WorkerContext> {
+        let url = format!("redis://{}", redis.local_addr().expect("an address"));
+        let env = [("MAYFLY_REDIS__URL".to_owned(), url)];
+        let settings = Settings::from_layers(None, env.into_iter()).expect("valid settings");
         let hot = HotStore::new(&settings.redis).expect("a valid URL");
         let hub = Hub::new(hot, Arc::new(settings), Lifecycle::new(Duration::from_secs(1)));
         let context = WorkerContext::start(&hub);
-        let position = |millis| Position::new("e", EntryId { millis, number: 0 });
-        let (since, newest) = (position(5), position(9));
-        context.worker.borrow_mut().handle(WorkerEvent::Repositioned(newest, None));
+        let newest = WorkerEvent::Repositioned(position(9), None);
+        context.worker.borrow_mut().handle(newest);
+        context
+    }
+
+    /// Registers a connection that replays a feed after `SINCE_MILLIS`.
+    fn start_replay(context: &WorkerContext, feed: &str) -> usize {
+        let feeds = Some(vec![feed.to_owned()]);
+        let names = NewSubscription { feeds, ..NewSubscription::default() };
+        let subscription = Subscription::try_from(names).expect("valid names");
+        let mut worker = context.worker.borrow_mut();
+        let key = worker.register(Sink::Sse(None), Encoding::Sse, subscription);
+        worker.start_replay(key, &position(SINCE_MILLIS));
+        key
+    }
+
+    #[actix_web::test]
+    async fn stream_is_read_only_for_connections_that_receive_messages() {
+        let redis = start_silent_redis();
+        let context = start_worker(&redis);
         let first_step = |feed: &str| {
-            let feeds = Some(vec![feed.to_owned()]);
-            let names = NewSubscription { feeds, ..NewSubscription::default() };
-            let subscription = Subscription::try_from(names).expect("valid names");
-            let mut worker = context.worker.borrow_mut();
-            let key = worker.register(Sink::Sse(None), Encoding::Sse, subscription);
-            worker.start_replay(key, &since);
-            drop(worker);
+            let (key, since) = (start_replay(&context, feed), position(SINCE_MILLIS));
             let mut cursor = since.entry;
             let step = replay_step(&context, key, &since, &mut cursor);
             (step, context.worker.borrow().connections[key].stage)
         };
         assert_eq!(first_step("messages"), (ReplayStep::ReadStream, Stage::Replaying));
         assert_eq!(first_step("plays"), (ReplayStep::Done, Stage::Live));
+    }
+
+    #[actix_web::test]
+    async fn replay_waits_for_the_rate_before_it_reads_the_stream() {
+        let redis = start_silent_redis();
+        let context = start_worker(&redis);
+        // Returns whether a new replay reads, and whether it holds a share of the budget.
+        let start = || {
+            let key = start_replay(&context, "messages");
+            let permits = context.replay_reads.available_permits();
+            let mut replay = Box::pin(replay(&context, key, position(SINCE_MILLIS)));
+            assert!(replay.as_mut().now_or_never().is_none());
+            let budget = context.hub.replay_budget.acquire(usize::MAX).now_or_never();
+            (context.replay_reads.available_permits() < permits, budget.is_none())
+        };
+        assert_eq!(start(), (true, true));
+        // An hour at the maximum rate.
+        context.hub.replay_rate.record(0, 3_600 * 64_000_000);
+        assert_eq!(start(), (false, false));
     }
 }

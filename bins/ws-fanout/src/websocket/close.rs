@@ -29,6 +29,8 @@ pub(crate) enum CloseCode {
     TooManyChannels,
     /// 4504: web pages from this origin may not connect.
     OriginNotAllowed,
+    /// 4504: WebSockets to this host are not allowed.
+    HostNotAllowed,
 }
 
 impl CloseCode {
@@ -44,7 +46,7 @@ impl CloseCode {
             Self::Overloaded => 4002,
             Self::BadRequest => 4500,
             Self::TooManyChannels => 4501,
-            Self::OriginNotAllowed => 4504,
+            Self::OriginNotAllowed | Self::HostNotAllowed => 4504,
         }
     }
 
@@ -62,6 +64,7 @@ impl CloseCode {
             Self::BadRequest => "bad_request",
             Self::TooManyChannels => "too_many_channels",
             Self::OriginNotAllowed => "origin_not_allowed",
+            Self::HostNotAllowed => "host_not_allowed",
         }
     }
 }
@@ -97,6 +100,12 @@ impl Close {
         let code = CloseCode::OriginNotAllowed;
         Self::with_reason(code, format!("{}: {origin}", code.as_str()))
     }
+
+    /// Creates the close for a WebSocket to a host that is not allowed.
+    pub(crate) fn host_not_allowed(host: &str) -> Self {
+        let code = CloseCode::HostNotAllowed;
+        Self::with_reason(code, format!("{}: {host}", code.as_str()))
+    }
 }
 
 impl From<CloseCode> for Close {
@@ -131,7 +140,8 @@ mod tests {
             CloseCode::Overloaded => Some(CloseCode::BadRequest),
             CloseCode::BadRequest => Some(CloseCode::TooManyChannels),
             CloseCode::TooManyChannels => Some(CloseCode::OriginNotAllowed),
-            CloseCode::OriginNotAllowed => None,
+            CloseCode::OriginNotAllowed => Some(CloseCode::HostNotAllowed),
+            CloseCode::HostNotAllowed => None,
         }
     }
 

@@ -22,7 +22,10 @@ use tokio_postgres::{
     config::{Host, LoadBalanceHosts, TargetSessionAttrs},
 };
 
-use super::sqlstate::{LastSqlState, SqlStateStream};
+use super::{
+    error::describe_with_sqlstate,
+    sqlstate::{LastSqlState, SqlState, SqlStateStream},
+};
 
 const PORT: u16 = 5432;
 /// The idle time before the kernel sends keepalive probes, unless the URL sets a time other than
@@ -165,9 +168,11 @@ impl Connector {
         tokio::spawn(connection);
         check_target(&client, config.get_target_session_attrs()).await?;
         client.batch_execute(&self.setup).await?;
-        let connection = AsyncPgConnection::try_from(client)
-            .await
-            .map_err(|error| ConnectError(describe(&error)))?;
+        let connection = AsyncPgConnection::try_from(client).await.map_err(|error| {
+            let code = sqlstate.take();
+            let code = code.as_ref().map(SqlState::as_str);
+            ConnectError(describe_with_sqlstate(&describe(&error), code))
+        })?;
         Ok(Session { connection, sqlstate, address: address.clone() })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use mayfly_runtime::Component;
+use tracing::warn;
 
 use super::{ColdAccess, ColdError, ColdStore, metrics as names, requirements::Server};
 
@@ -20,7 +21,8 @@ impl ColdStore {
     }
 
     /// Checks that Postgres meets the requirements for `access`, and that no statement has recently
-    /// failed for lack of a resource. The error describes why the check failed.
+    /// failed for lack of a resource. The error describes why the check failed. Logs one warning if
+    /// Postgres can lose confirmed commits.
     pub async fn check_access(&self, access: ColdAccess) -> Result<(), String> {
         let server = self.call(async |connection| {
             let server = Server::read(connection, access).await?;
@@ -35,7 +37,10 @@ impl ColdStore {
             Ok(server)
         });
         match server.await {
-            Ok(server) => server.find_unmet_requirement().map_or(Ok(()), Err)?,
+            Ok(server) => {
+                self.warn_about_settings(&server);
+                server.find_unmet_requirement().map_or(Ok(()), Err)?;
+            }
             Err(ColdError::Unavailable(cause)) => return Err(cause.to_string()),
             Err(error) => return Err(error.to_string()),
         }
@@ -43,6 +48,19 @@ impl ColdStore {
         match exhausted.as_ref().filter(|(at, _)| at.elapsed() < EXHAUSTED_FOR) {
             Some((_, cause)) => Err(cause.clone()),
             None => Ok(()),
+        }
+    }
+
+    fn warn_about_settings(&self, server: &Server) {
+        if let Some(settings) = server.find_unsafe_settings() {
+            self.settings_warning.call_once(|| {
+                warn!(
+                    component = "postgres",
+                    settings,
+                    "settings of Postgres are off: if the server crashes, it can lose changes that \
+                     it has confirmed, such as stored messages; turn the settings on"
+                );
+            });
         }
     }
 }

@@ -14,7 +14,10 @@ mod shares;
 mod sqlstate;
 mod timestamp;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use diesel::result::{Error as DieselError, QueryResult};
 use diesel_async::AsyncPgConnection;
@@ -25,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::{access::ColdAccess, connect::ConnectError, error::ColdError};
 use self::{
     call::RunningQuery,
-    error::{ErrorClass, is_read_only},
+    error::{ErrorClass, describe_with_sqlstate, is_read_only},
     pool::{Pool, SessionManager},
     shares::Shares,
     sqlstate::SqlState,
@@ -58,6 +61,8 @@ pub struct ColdStore {
     /// The time and cause of the last statement failure for lack of a resource, such as disk space.
     /// Reads and the queries of the health check can succeed even without the resource.
     exhausted: Arc<Mutex<Option<(Instant, String)>>>,
+    /// Limits the warning about settings of Postgres to one.
+    settings_warning: Arc<Once>,
     /// The default timeout of a call, including the time to obtain a connection.
     timeout: Duration,
 }
@@ -106,7 +111,13 @@ impl ColdStore {
         let manager = SessionManager::new(connector, settings.timeout);
         let pool = Pool::builder(manager).max_size(settings.pool_size_max);
         let pool = pool.build().expect("invariant: a pool without timeouts needs no runtime");
-        Self { pool, shares: None, exhausted: Arc::default(), timeout: settings.timeout }
+        Self {
+            pool,
+            shares: None,
+            exhausted: Arc::default(),
+            settings_warning: Arc::new(Once::new()),
+            timeout: settings.timeout,
+        }
     }
 
     /// Returns whether the migrations have created the tables and functions that this version of
@@ -188,17 +199,13 @@ impl ColdStore {
             ErrorClass::Rejected => ColdError::Rejected(error),
             ErrorClass::Undefined => {
                 match timeout_at(deadline, schema::exists(&mut session.connection)).await {
-                    Ok(Ok(true)) => ColdError::Rejected(error),
                     Ok(Ok(false)) => ColdError::SchemaMissing(error),
-                    Ok(Err(_)) => ColdError::Unavailable(Box::new(error)),
+                    Ok(_) => ColdError::Unavailable(describe_with_sqlstate(&error, code).into()),
                     Err(_) => ColdError::Timeout,
                 }
             }
             ErrorClass::Unavailable => {
-                let cause = match code {
-                    Some(code) => format!("{error} (SQLSTATE {code})"),
-                    None => error.to_string(),
-                };
+                let cause = describe_with_sqlstate(&error, code);
                 match code.map(|code| &code[..2]) {
                     // A session keeps the access mode with which it was opened, and an operator who
                     // terminates one session usually terminates all sessions.
@@ -218,7 +225,8 @@ impl ColdStore {
 
 #[cfg(test)]
 mod tests {
-    use diesel_async::RunQueryDsl;
+    use diesel::{IntoSql, sql_types::Integer};
+    use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
     use mayfly_stack::SharedServers;
 
     use super::*;
@@ -254,7 +262,7 @@ mod tests {
         assert!(matches!(result, Err(ColdError::SchemaMissing(_))), "{result:?}");
         migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
         let result = execute(&store, "SELECT FROM no_such_table").await;
-        assert!(matches!(result, Err(ColdError::Rejected(_))), "{result:?}");
+        assert!(matches!(result, Err(ColdError::Unavailable(_))), "{result:?}");
     }
 
     /// Returns a statement that raises an error with the given SQLSTATE and a German message.
@@ -266,10 +274,13 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn statement_that_fails_for_lack_of_a_resource_or_right_can_be_retried() {
+    async fn statement_that_fails_for_another_reason_than_its_data_can_be_retried() {
         let (settings, store) = create_store("exhausted").await;
         migrations::run(&settings.url, |_| {}).await.expect("the migrations succeed");
-        for sqlstate in ["25006", "42501", "40P01", "53100", "53200", "53300", "57P03", "58030"] {
+        for sqlstate in [
+            "0A000", "25006", "25P02", "40P01", "42501", "53100", "53200", "53300", "55000",
+            "57P03", "58030", "XX000", "XX001",
+        ] {
             let result = execute(&store, &raise(sqlstate)).await;
             assert!(matches!(result, Err(ColdError::Unavailable(_))), "{sqlstate}: {result:?}");
         }
@@ -279,6 +290,29 @@ mod tests {
         }
         let result = execute(&store, &raise("22021")).await;
         assert!(matches!(result, Err(ColdError::Rejected(_))), "{result:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn session_without_its_prepared_statements_is_replaced() {
+        let (_, store) = create_store("lost_statements").await;
+        let select = async || {
+            store
+                .call(async |connection| {
+                    diesel::select(1_i32.into_sql::<Integer>()).get_result::<i32>(connection).await
+                })
+                .await
+        };
+        select().await.expect("the statement is prepared");
+        // A pooler in transaction mode can switch to a session in which it is not prepared.
+        store
+            .call(async |connection| connection.batch_execute("DEALLOCATE ALL").await)
+            .await
+            .expect("valid SQL");
+        let error = select().await.expect_err("the statement is not prepared");
+        let text = error.to_string();
+        assert!(error.is_outage() && text.contains("SQLSTATE 26000"), "{error:?}");
+        assert!(text.contains("poolers in transaction mode are not supported"), "{text}");
+        select().await.expect("the statement is prepared in a new session");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,9 @@ pub(crate) struct Server {
     /// The missing rights, such as `INSERT on messages`.
     #[diesel(sql_type = Text)]
     missing_rights: String,
+    /// The settings that are off although the durability of commits depends on them.
+    #[diesel(sql_type = Text)]
+    unsafe_settings: String,
     /// Whether the access includes writes.
     #[diesel(sql_type = Bool)]
     needs_write: bool,
@@ -63,6 +66,9 @@ impl Server {
                  FROM unnest($1, $2) AS needed (name, privilege) \
                  WHERE NOT has_table_privilege(to_regclass(name), privilege)), '') \
                  AS missing_rights, \
+             (SELECT coalesce(string_agg(name, ', ' ORDER BY name), '') \
+                 FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS one (name) \
+                 WHERE current_setting(name) = 'off') AS unsafe_settings, \
              $3 AS needs_write",
         )
         .bind::<Array<Text>, _>(tables)
@@ -75,6 +81,12 @@ impl Server {
     /// Returns whether the session cannot write.
     pub(super) fn is_read_only(&self) -> bool {
         self.is_replica || self.is_read_only
+    }
+
+    /// Returns the settings with which the server can lose confirmed commits when it crashes, if
+    /// any and if the access includes writes.
+    pub(super) fn find_unsafe_settings(&self) -> Option<&str> {
+        Some(self.unsafe_settings.as_str()).filter(|names| self.needs_write && !names.is_empty())
     }
 
     /// Describes the first requirement that the server does not meet, if any.
@@ -118,6 +130,7 @@ mod tests {
             is_replica: false,
             is_read_only: false,
             missing_rights: String::new(),
+            unsafe_settings: String::new(),
             needs_write: true,
         }
     }

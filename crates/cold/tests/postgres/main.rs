@@ -6,6 +6,7 @@
 mod api_keys;
 mod connections;
 mod cost;
+mod durability;
 mod health;
 mod ledger;
 mod messages;

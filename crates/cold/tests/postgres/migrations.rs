@@ -57,3 +57,27 @@ async fn interrupted_index_build_is_repeated() {
     let row = client.query_one(&is_valid, &[]).await.expect("the index exists");
     assert!(row.get::<_, bool>(0));
 }
+
+/// A publication must not stop updates and deletions.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_has_a_replica_identity() {
+    let url = create_migrated_database("replica_identities").await;
+    let client = connect(url.expose_secret()).await;
+    let tables = "SELECT relname::text, relreplident = 'f' OR EXISTS ( \
+             SELECT FROM pg_index WHERE indrelid = pg_class.oid AND \
+                 CASE relreplident WHEN 'd' THEN indisprimary ELSE indisreplident END) \
+         FROM pg_class \
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')";
+    let tables = client.query(tables, &[]).await.expect("valid SQL");
+    assert!(tables.len() > 20, "only {} tables found", tables.len());
+    let missing = tables.iter().filter(|row| !row.get::<_, bool>(1));
+    let missing: Vec<String> = missing.map(|row| row.get(0)).collect();
+    assert!(missing.is_empty(), "tables without a replica identity: {missing:?}");
+    for statement in [
+        "CREATE PUBLICATION every_table FOR ALL TABLES",
+        "UPDATE city_counts SET messages = 0",
+        "DELETE FROM counted_entries",
+    ] {
+        client.batch_execute(statement).await.expect(statement);
+    }
+}

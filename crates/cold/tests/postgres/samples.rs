@@ -8,6 +8,7 @@ use mayfly_core::{
 };
 use mayfly_runtime::settings::PostgresSettings;
 use secrecy::ExposeSecret;
+use tokio_postgres::Client;
 
 use crate::{create_database, create_migrated_database, health::connect};
 
@@ -218,6 +219,18 @@ async fn old_samples_are_deleted_in_chunks() {
     assert_eq!(first.map(|sample| sample.sampled_at), Some(at(24 * HOUR)));
 }
 
+/// Lets deletions of samples fail with the given SQLSTATE.
+async fn refuse_deletions(client: &Client, sqlstate: &str) {
+    let refuse = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = 'not this table'; \
+         END $$; \
+         CREATE TRIGGER refuse BEFORE DELETE ON page_samples \
+             FOR EACH ROW EXECUTE FUNCTION refuse()"
+    );
+    client.batch_execute(&refuse).await.expect("the trigger is created");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hours_are_deleted_although_samples_cannot_be_deleted() {
     let url = create_migrated_database("undeletable_samples").await;
@@ -225,17 +238,28 @@ async fn hours_are_deleted_although_samples_cannot_be_deleted() {
     let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT });
     let day = sample_day("a.org", 0);
     cold.samples().store(&day[..100], TIMEOUT).await.expect("it is stored");
-    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                      RAISE EXCEPTION 'not this table'; \
-                  END $$; \
-                  CREATE TRIGGER refuse BEFORE DELETE ON page_samples \
-                      FOR EACH ROW EXECUTE FUNCTION refuse()";
-    client.batch_execute(refuse).await.expect("the trigger is created");
+    refuse_deletions(&client, "P0001").await;
     let deleted = cold.samples().delete_old(Duration::ZERO, Duration::ZERO, 1_000).await;
     let error = deleted.expect_err("samples cannot be deleted").to_string();
     assert!(error.contains("not this table"), "{error}");
     let hours = cold.samples().list_hours(&host("a.org"), &path("/a"), at(0), at(24 * HOUR)).await;
     assert!(hours.expect("the query succeeds").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_deletion_is_returned_although_the_next_hosts_cannot_be_found() {
+    let url = create_migrated_database("unfindable_hosts").await;
+    let client = connect(url.expose_secret()).await;
+    let cold = ColdStore::new(&PostgresSettings { url, pool_size_max: 8, timeout: TIMEOUT });
+    cold.samples().store(&sample_day("a.org", 0)[..100], TIMEOUT).await.expect("it is stored");
+    // After an error with this SQLSTATE, the store discards its session. It cannot open another.
+    refuse_deletions(&client, "57P03").await;
+    let refuse_sessions = "UPDATE pg_database SET datallowconn = false \
+                           WHERE datname = current_database()";
+    client.batch_execute(refuse_sessions).await.expect("a superuser can do this");
+    let deleted = cold.samples().delete_old(Duration::ZERO, Duration::ZERO, 1_000).await;
+    let error = deleted.expect_err("samples cannot be deleted").to_string();
+    assert!(error.contains("not this table"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,6 +155,7 @@ impl Source<'_> {
         call.arg(value).arg(host.as_str());
         call.arg(millis(limits::SOURCE_CALL_INTERVAL)).arg(CALLS_PER_MINUTE);
         call.arg(u8::from(reason != CallReason::Requested)).arg(since).arg(millis(STATE_TTL));
+        call.arg(millis(limits::SOURCE_PAUSE_MAX));
         let reply: Vec<redis::Value> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(parse_decision(host, reason, &reply)?)

@@ -8,7 +8,7 @@
 -- ARGV  value of the lease; host; interval between calls in ms; maximum number of calls per minute;
 --       1 to call the source even if no caller requested a call, else 0; for a refresh, a time in
 --       ms, else '' (no call is made if the host has been refreshed since this time); time to live
---       of the state in ms
+--       of the state in ms; maximum pause in ms
 -- Returns {0} if the lease was lost; {1, ms until the next attempt} if no call is allowed yet; {2}
 -- if there is nothing to do; {3, ms until the pause ends} if the source requested a pause or the
 -- maximum number of calls per minute has been reached, in which case callers receive a failure;
@@ -56,6 +56,10 @@ end
 local minute = math.floor(now / 60000)
 local calls = tonumber(field[3] or 0) == minute and tonumber(field[4] or 0) or 0
 local pause = paused_until - now
+if pause > tonumber(ARGV[8]) then
+    -- The clock was set back.
+    pause = 0
+end
 if calls >= tonumber(ARGV[4]) then
     pause = math.max(pause, (minute + 1) * 60000 - now)
 end

@@ -54,8 +54,7 @@ local COUNT_INTERVAL = 1000
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local expired_before = now - ttl
-local gone_before = expired_before - HOST_RETENTION
+local gone_before = now - ttl - HOST_RETENTION
 -- Use `pcall`, because an owners key of the wrong type would otherwise fail the whole batch.
 for _, name in ipairs(pop_oldest(hosts_key, gone_before, REMOVALS_MAX)) do
     redis.pcall('HDEL', owners_key, name)
@@ -155,7 +154,7 @@ end
 -- the total number of removals. If there were any, discards the cached pages and counts the pages
 -- and the stored visits again, because pages may have been removed too.
 local function clean_class(host, class, max)
-    local removed = remove_expired(host.key, host.level, class, expired_before, max)
+    local removed = remove_expired(host.key, host.level, class, now, ttl, max)
     if removed > 0 then
         host.pages, host.page_count = {}, call('HLEN', host.names)
         host.stored = count_stored(host.key, host.level)

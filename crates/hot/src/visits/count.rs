@@ -51,7 +51,8 @@ struct StoredVisits {
 
 impl Visits<'_> {
     /// Removes the expired visitors to a host, according to the Redis clock, and counts the current
-    /// visitors to the host and to its top pages. O(v log n + p log p) for v expired visits, n
+    /// visitors to the host and to its top pages. Visitors whose last heartbeat was recorded before
+    /// the Redis clock was set back count as expired. O(v log n + p log p) for v expired visits, n
     /// stored visits and p pages.
     ///
     /// A visitor counts once per page and once per host. If the sample is `exact`, all visitors are

@@ -47,8 +47,8 @@ impl Visits<'_> {
         Ok(parse_hosts(hosts))
     }
 
-    /// Removes a host from the listed hosts if the last heartbeat for the host has expired.
-    /// O(log n) for n hosts.
+    /// Removes a host from the listed hosts if the last heartbeat for the host has expired, or if it
+    /// was recorded before the Redis clock was set back. O(log n) for n hosts.
     pub async fn remove_host(self, host: &Host, ttl: Duration) -> Result<(), HotError> {
         let mut call = REMOVE_HOST.prepare_invoke();
         call.key(self.store.keys.visited_hosts()).key(self.store.keys.visited_host_owners());

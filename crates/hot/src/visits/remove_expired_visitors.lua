@@ -22,7 +22,7 @@ local level, counted = tonumber(fields[1] or 0), tonumber(fields[2] or 0)
 
 local removed = 0
 for class = level, CLASS_MAX do
-    removed = removed + remove_expired(host, level, class, now - ttl, removals_max - removed)
+    removed = removed + remove_expired(host, level, class, now, ttl, removals_max - removed)
     if removed >= removals_max then
         return 1
     end

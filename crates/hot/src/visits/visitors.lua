@@ -17,6 +17,9 @@
 -- Complexity: O(r log n) to remove r of n visits, else O(1).
 local call = redis.call
 local CLASS_MAX = 12
+-- How far the time of a heartbeat may be ahead of the clock, in ms. A later heartbeat was recorded
+-- before the clock was set back, and counts as expired. Otherwise, it would expire too late.
+local CLOCK_STEP_MAX = 2000
 
 local function has_visitors(host, level, page)
     for class = level, CLASS_MAX do
@@ -46,10 +49,25 @@ local function pop_oldest(key, before, max)
     return oldest
 end
 
+-- Removes at most `max` expired members of a sorted set with the times of heartbeats, which expire
+-- after `ttl` ms. Returns the removed members.
+local function pop_expired(key, now, ttl, max)
+    local expired = pop_oldest(key, now - ttl, max)
+    local ahead = call('ZRANGE', key, '+inf', now + CLOCK_STEP_MAX, 'BYSCORE', 'REV', 'LIMIT', 0,
+        max - #expired)
+    if #ahead > 0 then
+        call('ZREMRANGEBYRANK', key, -#ahead, -1)
+    end
+    for _, member in ipairs(ahead) do
+        expired[#expired + 1] = member
+    end
+    return expired
+end
+
 -- Removes at most `max` expired visits and at most `max` expired visitors of a class. Returns the
 -- total number of removed visits and visitors.
-local function remove_expired(host, level, class, before, max)
-    local visits = pop_oldest(host .. ':p' .. class, before, max)
+local function remove_expired(host, level, class, now, ttl, max)
+    local visits = pop_expired(host .. ':p' .. class, now, ttl, max)
     local removed = {}
     for _, visit in ipairs(visits) do
         local page = string.sub(visit, 1, 16)
@@ -64,6 +82,6 @@ local function remove_expired(host, level, class, before, max)
             end
         end
     end
-    return #visits + #pop_oldest(host .. ':v' .. class, before, max)
+    return #visits + #pop_expired(host .. ':v' .. class, now, ttl, max)
 end
 

@@ -69,6 +69,43 @@ async fn expired_lease_passes_to_another_candidate() {
     assert_eq!(first.token(), None);
 }
 
+/// Another program can remove the time to live, for example by restoring a copy of the keys.
+#[tokio::test]
+async fn lease_without_a_time_to_live_expires() {
+    let test = TestStore::create().await;
+    let key = test.keys().lease(JOB);
+    let mut leader = test.lead().await;
+    let changes =
+        [&["PERSIST", &key][..], &["SET", &key, "1:unknown"][..], &["SET", &key, "unknown"][..]];
+    for change in changes {
+        test.query::<()>(change).await;
+        let role = test.candidate().acquire_or_renew().await.expect("Redis responds");
+        let Role::Standby(remaining) = role else { panic!("{change:?}: {role:?}") };
+        assert!(is_fresh(remaining, LONG), "{change:?}: {remaining:?}");
+        assert!(is_fresh(test.ttl(&key).await, LONG), "{change:?}");
+    }
+    test.query::<()>(&["DEL", &key]).await;
+    leader.acquire_or_renew().await.expect("Redis responds");
+    test.query::<()>(&["PERSIST", &key]).await;
+    assert_eq!(leader.acquire_or_renew().await.expect("Redis responds"), Role::Leader);
+    assert!(is_fresh(test.ttl(&key).await, LONG), "the holder renews its lease");
+}
+
+#[tokio::test]
+async fn lease_key_of_the_wrong_type_is_overwritten() {
+    let test = TestStore::create().await;
+    test.overwrite(&test.keys().lease(JOB)).await;
+    test.overwrite(&test.keys().lease_token(JOB)).await;
+    let leader = test.lead().await;
+    assert!(leader.token().is_some());
+    assert!(is_fresh(test.ttl(&test.keys().lease(JOB)).await, LONG));
+    let role = test.candidate().acquire_or_renew().await.expect("Redis responds");
+    assert!(matches!(role, Role::Standby(_)), "{role:?}");
+    // A last token that is not a number counts as missing too.
+    test.query::<()>(&["SET", &test.keys().lease_token(JOB), "x"]).await;
+    assert!(test.replace_leader().await.token() >= leader.token());
+}
+
 #[tokio::test]
 async fn release_of_a_lost_lease_does_not_affect_the_new_holder() {
     let test = TestStore::create().await;

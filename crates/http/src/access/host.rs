@@ -25,16 +25,24 @@ pub(crate) fn check_host(
     headers: &HeaderMap,
     hosts: &AllowedHosts,
 ) -> Result<(), Problem> {
-    if hosts.is_empty() {
-        return Ok(());
-    }
-    let header = headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
-    let target_host = target.authority().map(actix_web::http::uri::Authority::as_str);
-    let is_allowed = [header, target_host].into_iter().flatten().all(|host| hosts.allows(host));
-    if is_allowed || target.path() == HEALTH_PATH {
+    if find_forbidden_host(target, headers, hosts).is_none() {
         return Ok(());
     }
     Err(Problem::new(Code::Forbidden).detail(
         "The host is not allowed: use a host in MAYFLY_HTTP__ALLOWED_HOSTS, or add this one.",
     ))
+}
+
+/// Returns the host of a request if [`check_host`] rejects it.
+pub(crate) fn find_forbidden_host<'a>(
+    target: &'a Uri,
+    headers: &'a HeaderMap,
+    hosts: &AllowedHosts,
+) -> Option<&'a str> {
+    if hosts.is_empty() || target.path() == HEALTH_PATH {
+        return None;
+    }
+    let header = headers.get(HOST).map(|host| host.to_str().unwrap_or("?"));
+    let target_host = target.authority().map(actix_web::http::uri::Authority::as_str);
+    [header, target_host].into_iter().flatten().find(|host| !hosts.allows(host))
 }

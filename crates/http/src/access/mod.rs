@@ -8,6 +8,6 @@ mod origin;
 pub use self::origin::find_forbidden_origin;
 pub(crate) use self::{
     cors::{cors, strip_disallowed_preflight, write_cors_headers},
-    host::check_host,
+    host::{check_host, find_forbidden_host},
     origin::check_origin,
 };

@@ -7,6 +7,7 @@ mod docs;
 mod endpoint;
 mod graceful_close;
 mod listener;
+mod open_connections;
 mod per_thread;
 mod protocol;
 pub mod routes;
@@ -41,7 +42,10 @@ pub use self::{
     upgrade::{UpgradeRequest, UpgradedSocket, upgrade_required},
 };
 use self::{
-    endpoint::respond_options, graceful_close::GracefulClose, protocol::HttpProtocol,
+    endpoint::respond_options,
+    graceful_close::GracefulClose,
+    open_connections::{count_connections, export_connections_max},
+    protocol::HttpProtocol,
     upgrade::UpgradeContext,
 };
 use crate::{
@@ -81,7 +85,7 @@ where
     let protocol = HttpProtocol::new(&settings.http, &builder);
     let service = move || {
         let app = build_app(&for_app, protocol.bodies(), configure.clone());
-        protocol.serve(app.into_factory())
+        count_connections(protocol.serve(app.into_factory()))
     };
     let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
     // The delay starts when the drain begins, because the future is not polled earlier.
@@ -138,7 +142,7 @@ where
             .finish(map_config(app.map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        protocol.accept().and_then(http)
+        count_connections(protocol.accept().and_then(http))
     };
     let server = listener.serve_with(builder, "live", service).context("cannot serve")?.run();
     let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };
@@ -148,9 +152,11 @@ where
 /// Returns the server builder for a public port.
 fn build_server(settings: &Settings) -> ServerBuilder {
     let workers = count_workers(settings);
+    let connections_per_worker = settings.http.connections_max.div_ceil(workers);
+    export_connections_max(connections_per_worker.saturating_mul(workers));
     ActixServer::build()
         .workers(workers)
-        .max_concurrent_connections(settings.http.connections_max.div_ceil(workers))
+        .max_concurrent_connections(connections_per_worker)
         .disable_signals()
 }
 

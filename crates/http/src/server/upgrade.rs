@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::{
     Code, Problem, RequestId, Traceparent,
-    access::{check_host, find_forbidden_origin, write_cors_headers},
+    access::{check_host, find_forbidden_host, find_forbidden_origin, write_cors_headers},
     connection::{Connection, ConnectionState},
     middleware::{UPGRADE_ROUTE, count_upgrade},
     request::{TRACEPARENT, X_REQUEST_ID},
@@ -97,14 +97,15 @@ impl UpgradeRequest {
         }
     }
 
-    /// Records that the request starts, and checks its host. Returns the problem to respond with if
-    /// the connection or the check rejects the request.
+    /// Records that the request starts. Returns the problem to respond with if the connection
+    /// rejects the request, or if the request is not a valid handshake and its host is not allowed.
+    /// The handler must check the host of a valid handshake with [`Self::find_forbidden_host`].
     pub(crate) fn find_rejection(&self) -> Option<Problem> {
         let connection = self.request.conn_data::<Rc<ConnectionState>>();
         let rejection = connection.and_then(|connection| connection.begin_request());
         let hosts = &self.context.settings.http.allowed_hosts;
         let host = || check_host(self.request.uri(), self.request.headers(), hosts).err();
-        rejection.or_else(host)
+        rejection.or_else(|| host().filter(|_| self.validate().is_err()))
     }
 
     /// Returns the undecoded path.
@@ -120,6 +121,14 @@ impl UpgradeRequest {
     /// Returns the request ID.
     pub fn request_id(&self) -> &RequestId {
         &self.request_id
+    }
+
+    /// Returns the host if it is not allowed. The handler must send no data to such a client, and
+    /// should report the host when it closes the WebSocket, because scripts cannot read the
+    /// response to a rejected upgrade.
+    pub fn find_forbidden_host(&self) -> Option<&str> {
+        let hosts = &self.context.settings.http.allowed_hosts;
+        find_forbidden_host(self.request.uri(), self.request.headers(), hosts)
     }
 
     /// Returns the origin if it is not allowed. Scripts cannot read the response to a rejected

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::report::{ComponentReport, ComponentStatus};
 use crate::{
+    metrics::COMPONENT_UP,
     outage_log::{Line, OutageState},
     redact, ticker,
 };
@@ -67,7 +68,19 @@ impl Component {
     pub(super) fn new(name: &'static str, criticality: Criticality) -> Self {
         let state = State { condition: Condition::NotChecked, outages: OutageState::default() };
         let state = Mutex::new(state);
-        Self { inner: Arc::new(Inner { name, criticality, is_up: AtomicBool::new(false), state }) }
+        let inner = Inner { name, criticality, is_up: AtomicBool::new(false), state };
+        let component = Self { inner: Arc::new(inner) };
+        component.set_up(false);
+        component
+    }
+
+    /// Records whether the component is up, also as a metric.
+    fn set_up(&self, is_up: bool) {
+        let Inner { name, criticality, .. } = *self.inner;
+        let required = if criticality == Criticality::Required { "true" } else { "false" };
+        self.inner.is_up.store(is_up, Ordering::Release);
+        metrics::gauge!(COMPONENT_UP, "component" => name, "required" => required)
+            .set(f64::from(u8::from(is_up)));
     }
 
     /// Runs `check` immediately and then once a second, records its result, and sets the gauge
@@ -94,7 +107,7 @@ impl Component {
             return;
         }
         let mut state = self.inner.state.lock();
-        self.inner.is_up.store(true, Ordering::Release);
+        self.set_up(true);
         let recovered = state.outages.recover();
         match std::mem::replace(&mut state.condition, Condition::Up) {
             Condition::Up => {}
@@ -124,7 +137,7 @@ impl Component {
         };
         let component = self.inner.name;
         let mut state = self.inner.state.lock();
-        self.inner.is_up.store(false, Ordering::Release);
+        self.set_up(false);
         match state.outages.fail(Instant::now()) {
             Line::Begin => {
                 warn!(component, reason, "component is down; {consequence} and keeps retrying");

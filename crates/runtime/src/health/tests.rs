@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+
 use super::{Criticality, Health, HealthStatus};
 use crate::Lifecycle;
 
@@ -40,6 +42,27 @@ fn optional_component_degrades_and_required_component_makes_unavailable() {
     redis.mark_up();
     postgres.mark_up();
     assert_eq!(health.report().status, HealthStatus::Ready);
+}
+
+#[test]
+fn every_component_is_exported_as_a_metric() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        let (health, _) = health();
+        health.register("schema", Criticality::Required);
+        health.register("redis", Criticality::Required).mark_up();
+        let s3 = health.register("s3", Criticality::Optional);
+        s3.mark_up();
+        s3.mark_down("no answer");
+    });
+    let rendered = recorder.handle().render();
+    for line in [
+        r#"mayfly_component_up{component="schema",required="true"} 0"#,
+        r#"mayfly_component_up{component="redis",required="true"} 1"#,
+        r#"mayfly_component_up{component="s3",required="false"} 0"#,
+    ] {
+        assert!(rendered.lines().any(|rendered| rendered == line), "{line}: {rendered}");
+    }
 }
 
 #[test]

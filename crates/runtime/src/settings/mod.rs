@@ -38,8 +38,10 @@ pub use self::{
 };
 use crate::Service;
 
-/// The time allowed for a commit, in addition to `persist.statement_timeout`. An entry that another
-/// worker claims before the commit is processed twice.
+/// The time allowed for a commit, in addition to `persist.statement_timeout`. Includes the interval
+/// between two heartbeats of persist-worker (2 s), because a worker can crash at the end of an
+/// interval, when it has just begun a commit. An entry that another worker claims before the commit
+/// is processed twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
 
 /// All configuration keys, with one field per section.

@@ -113,6 +113,23 @@ async fn loss_of_messages_that_no_worker_has_seen_is_exact() {
     .await;
 }
 
+/// The audit reads a Redis without the ledger, for example with a wrong prefix.
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_fails_without_a_ledger_in_redis_except_in_a_new_installation() {
+    let world = Setup::new().start().await;
+    world.post_message(&json!({"text": "accepted"})).await;
+    world.wait_until_processed(DEFAULT_TIMEOUT).await;
+    let mut other = world.clone();
+    other.prefix = format!("{}-other", world.prefix);
+    let (passed, output) = other.audit_within("0s", &[]).await;
+    let expected = format!("Redis holds no ledger under the prefix {}, but", other.prefix);
+    assert!(!passed && output.contains(&expected), "{output}");
+
+    let new = Setup::new().scale(Service::PersistWorker, 0).start().await;
+    let (passed, output) = new.audit().await;
+    assert!(passed, "{output}");
+}
+
 /// Messages arrive and are stored while the audit reads the ledger, as in a busy system.
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_passes_while_messages_arrive() {

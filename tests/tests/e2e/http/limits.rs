@@ -104,7 +104,7 @@ async fn batch_above_the_remainder_is_rejected_completely() {
 #[tokio::test]
 async fn request_above_the_limit_is_rejected_before_it_is_parsed() {
     let world = shared_world().await;
-    let client = "198.51.100.10";
+    let client = "198.51.100.11";
     for (path, invalid) in [
         ("/v1/messages/batch", json!({"ttl": 1})),
         ("/v1/plays", json!({})),

@@ -5,6 +5,7 @@ mod feed;
 mod fields;
 mod load;
 mod plays;
+mod retries;
 mod rising;
 mod stats;
 

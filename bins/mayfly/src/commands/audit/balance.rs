@@ -57,11 +57,18 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns whether the result of the audit is final: all numbers match, no items of earlier
-    /// epochs are queued, and no reports about recently ended epochs are missing.
+    /// Returns whether Redis has no current epoch although Postgres has rows. In a new installation
+    /// without an epoch, Postgres has no rows, because workers record only epochs that have begun.
+    pub(super) fn is_missing(&self) -> bool {
+        self.balances.is_empty() && !self.earlier_epochs.is_empty()
+    }
+
+    /// Returns whether the result of the audit is final: Redis has an epoch, all numbers match, no
+    /// items of earlier epochs are queued, and no reports about recently ended epochs are missing.
     pub(super) fn is_final(&self) -> bool {
         let has_missing_reports = |row: &LedgerRow| row.is_recent() && !row.is_reported;
-        self.balances.iter().all(Balance::is_final)
+        !self.is_missing()
+            && self.balances.iter().all(Balance::is_final)
             && !self.earlier_epochs.iter().any(has_missing_reports)
     }
 
@@ -163,5 +170,22 @@ async fn count_processed(
             let processed = pending.iter().filter(|pending| processed.contains(&pending.id));
             Ok(processed.map(|pending| pending.items).sum())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ledger_is_missing_only_if_postgres_has_rows() {
+        let new = Ledger::default();
+        assert!(!new.is_missing() && new.is_final());
+        let ended_for = Some(Duration::from_secs(3_600));
+        let row = LedgerRow { is_reported: true, ended_for, ..LedgerRow::default() };
+        let lost = Ledger { earlier_epochs: vec![row], ..Ledger::default() };
+        assert!(lost.is_missing() && !lost.is_final(), "a worker may begin an epoch soon");
     }
 }

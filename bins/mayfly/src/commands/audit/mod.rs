@@ -29,6 +29,9 @@ pub(crate) async fn audit(options: Audit) -> Result<ExitCode> {
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     };
+    if ledger.balances.is_empty() {
+        return Ok(report_missing_epoch(&ledger, &settings.redis.prefix));
+    }
     let mut has_loss = false;
     for row in &ledger.earlier_epochs {
         let loss = ledger.loss(row, settings.queue.depth_max);
@@ -47,6 +50,24 @@ pub(super) async fn count_queued_messages(hot: &HotStore, cold: &ColdStore) -> R
     ledger.read_stream(Stream::Messages, hot, cold).await?;
     let balances = ledger.balances.iter();
     Ok(balances.map(|balance| balance.queued + balance.queued_of_earlier_epochs).sum())
+}
+
+/// Reports that Redis has no current epoch. Without it, nothing is known about queued items, so
+/// losses in earlier epochs are not reported.
+fn report_missing_epoch(ledger: &Ledger, prefix: &str) -> ExitCode {
+    if ledger.is_missing() {
+        print(&format!(
+            "Redis holds no ledger under the prefix {prefix}, but Postgres holds one: Redis has \
+             lost its data and no service has begun a new epoch, or the URL or the prefix of Redis \
+             is wrong"
+        ));
+        return ExitCode::FAILURE;
+    }
+    print(&format!(
+        "Redis holds no ledger under the prefix {prefix}, and Postgres holds none: nothing has \
+         been accepted yet"
+    ));
+    ExitCode::SUCCESS
 }
 
 fn print_earlier_epoch(row: &LedgerRow, loss: Loss) {

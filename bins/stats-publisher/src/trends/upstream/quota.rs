@@ -6,13 +6,12 @@ use hyper::{
     HeaderMap, StatusCode,
     header::{HeaderName, RETRY_AFTER},
 };
+use mayfly_core::limits::SOURCE_PAUSE_MAX;
 
 /// The header with the number of remaining calls.
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// The pause if the service does not specify one.
 const PAUSE_DEFAULT: Duration = Duration::from_secs(60);
-/// The maximum pause, even if the service requests a longer one.
-const PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 /// The minimum pause.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
@@ -31,7 +30,7 @@ pub fn find_pause(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> O
         let until = httpdate::parse_http_date(text).ok()?;
         Some(until.duration_since(now).unwrap_or_default())
     });
-    Some(requested.unwrap_or(PAUSE_DEFAULT).clamp(PAUSE_MIN, PAUSE_MAX))
+    Some(requested.unwrap_or(PAUSE_DEFAULT).clamp(PAUSE_MIN, SOURCE_PAUSE_MAX))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_core::{KeyHash, Timestamp};
+use mayfly_core::{KeyHash, Timestamp, limits::SOURCE_PAUSE_MAX};
 use mayfly_hot::{CallDenied, CallReason, SourceOutcome, UnregisteredKey};
 
 use super::{HOST, REGISTERED, denied};
@@ -139,6 +139,21 @@ async fn pause_denies_calls_and_fails_requests() {
     test.set_source("paused_until", "1").await;
     test.request_call("key").await;
     test.take(&lease, REQUESTED).await;
+}
+
+#[tokio::test]
+async fn pause_above_the_maximum_is_ignored() {
+    let (test, lease) = requested("key").await;
+    // As if the clock had been set back by an hour.
+    let until = test.now().await.plus(SOURCE_PAUSE_MAX + Duration::from_secs(60));
+    test.set_source("paused_until", &until.as_millis().to_string()).await;
+    test.take(&lease, REQUESTED).await;
+    test.let_interval_pass().await;
+    let until = test.now().await.plus(SOURCE_PAUSE_MAX);
+    test.set_source("paused_until", &until.as_millis().to_string()).await;
+    let decision = denied(test.try_take(&lease, REQUESTED).await);
+    let CallDenied::Paused(left) = decision else { panic!("{decision:?}") };
+    assert!(is_fresh(left, SOURCE_PAUSE_MAX));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use mayfly_hot::{Capacity, ClientLimit, VisitWriteRequest, WriteOutcome};
 use mayfly_runtime::settings::Rate;
 
 use super::{HOST, crowd, on_host, visit, write_request};
-use crate::{TestStore, host, is_fresh};
+use crate::{LONG, TestStore, host, is_fresh};
 
 const TTL: Duration = Duration::from_secs(30);
 const TOO_MANY_PAGES: WriteOutcome = WriteOutcome::CapacityExceeded(Capacity::PagesPerHost);
@@ -136,6 +136,12 @@ async fn host_is_removed_unless_a_heartbeat_arrived() {
     remove().await;
     assert_eq!(list_hosts(&test).await, [HOST]);
     let_host_age(&test, HOST, TTL).await;
+    remove().await;
+    assert_eq!(list_hosts(&test).await, Vec::<String>::new());
+    // As if the clock had been set back.
+    test.visit(vec![visit("/", "v")]).await;
+    let at = test.now().await.plus(LONG).as_millis().to_string();
+    test.query::<()>(&["ZADD", &test.keys().visited_hosts(), "XX", &at, HOST]).await;
     remove().await;
     assert_eq!(list_hosts(&test).await, Vec::<String>::new());
 }

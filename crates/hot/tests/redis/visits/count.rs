@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{HOST, crowd, on_host, titled, visit};
-use crate::{TestStore, host};
+use crate::{LONG, TestStore, host};
 
 #[tokio::test]
 async fn visitor_counts_once_per_page_and_once_per_host() {
@@ -43,6 +43,31 @@ async fn visitor_counts_until_its_last_heartbeat_expires() {
     test.let_visits_expire(&visits[2..]).await;
     assert_eq!(test.count_visitors().await.visitors, 0);
     assert_eq!(test.stored_names().await, 0);
+}
+
+#[tokio::test]
+async fn visitors_recorded_before_the_clock_was_set_back_are_not_counted() {
+    let test = TestStore::create().await;
+    let visits = [visit("/1", "v"), visit("/2", "v"), visit("/1", "w")];
+    test.visit(visits.to_vec()).await;
+    test.set_heartbeats(&visits[..2], test.now().await.plus(LONG)).await;
+    let sample = test.count_visitors().await;
+    assert_eq!(sample.visitors, 1);
+    assert_eq!(test.count_pages().await, [("/1".to_owned(), 1)]);
+    assert_eq!(test.stored_names().await, 1);
+    // Visitors that are still present are counted again from their next heartbeat on.
+    test.visit(visits.to_vec()).await;
+    assert_eq!(test.count_visitors().await.visitors, 2);
+}
+
+/// The clock of a replica may be slightly behind when it becomes the primary.
+#[tokio::test]
+async fn visitors_are_counted_after_a_small_correction_of_the_clock() {
+    let test = TestStore::create().await;
+    let visits = [visit("/1", "v")];
+    test.visit(visits.to_vec()).await;
+    test.set_heartbeats(&visits, test.now().await.plus(Duration::from_secs(1))).await;
+    assert_eq!(test.count_visitors().await.visitors, 1);
 }
 
 #[tokio::test]

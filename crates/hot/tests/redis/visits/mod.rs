@@ -7,7 +7,7 @@ mod sampling;
 use std::time::Duration;
 
 use mayfly_core::{
-    Sample, ShortHash, Visit,
+    Sample, ShortHash, Timestamp, Visit,
     trends::{PagePath, PageTitle, Visitor},
 };
 use mayfly_hot::{ExhaustedClients, VisitWriteRequest, VisitWriter, WriteOutcome};
@@ -69,7 +69,12 @@ impl TestStore {
 
     /// Sets the last heartbeat of visits to `age` ago.
     async fn let_age(&self, visits: &[Visit], age: Duration) {
-        let at = self.now().await.minus(age).as_millis().to_string();
+        self.set_heartbeats(visits, self.now().await.minus(age)).await;
+    }
+
+    /// Sets the time of the last heartbeat of visits.
+    async fn set_heartbeats(&self, visits: &[Visit], at: Timestamp) {
+        let at = at.as_millis().to_string();
         for Visit { host, path, visitor, .. } in visits {
             let (page, visitor) = (ShortHash::new(path.as_str()), ShortHash::new(visitor.as_str()));
             let (keys, class) = (self.keys().visits(host), visitor.class());

@@ -13,7 +13,8 @@ use crate::server::{exchange, settings};
 const HEAD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Starts a server that echoes the bytes that it receives after an upgrade.
+/// Starts a server that echoes the bytes that it receives after an upgrade, or sends the host if it
+/// is not allowed.
 fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
     let process = Process::new(Service::WsFanout, settings(env));
     let listener = BoundListener::bind(process.settings.http.listen).expect("a free port");
@@ -26,7 +27,11 @@ fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
             if request.path() != "/live" {
                 return request.reject(mayfly_http::upgrade_required()).await;
             }
+            let forbidden = request.find_forbidden_host().map(str::to_owned);
             let mut upgraded = request.accept().await.expect("the client is connected");
+            if let Some(host) = forbidden {
+                return upgraded.socket.write_all(host.as_bytes()).await.expect("written");
+            }
             let mut bytes = upgraded.received.to_vec();
             while !bytes.ends_with(b"end") {
                 upgraded.socket.read_buf(&mut bytes).await.expect("bytes");
@@ -133,14 +138,20 @@ async fn allowed_page_can_read_why_an_upgrade_is_rejected() {
 }
 
 #[tokio::test]
-async fn upgrade_on_a_host_that_is_not_allowed_is_rejected() {
+async fn host_that_is_not_allowed_is_rejected_or_passed_to_the_handler_of_a_valid_handshake() {
     let address = start(&[("MAYFLY_HTTP__ALLOWED_HOSTS", "localhost")]);
-    let request = |host: &str| format!("GET /live HTTP/1.1\r\nHost: {host}\r\n{HEAD}\r\nend");
-    let response = send(address, &request("evil.example")).await;
+    let request =
+        |host: &str, head: &str| format!("GET /live HTTP/1.1\r\nHost: {host}\r\n{head}\r\n");
+    let old = HEAD.replace("Version: 13", "Version: 8");
+    let response = send(address, &request("evil.example", &old)).await;
     assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
     assert!(response.contains("\"code\":\"forbidden\""), "{response}");
-    let response = send(address, &request("localhost:8080")).await;
+    let response = send(address, &request("evil.example:80", HEAD)).await;
     assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+    assert!(response.ends_with("\r\n\r\nevil.example:80"), "{response}");
+    let response = send(address, &format!("{}end", request("localhost:8080", HEAD))).await;
+    assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+    assert!(response.ends_with("\r\n\r\nend"), "{response}");
 }
 
 /// RFC 9110, section 7.8: a server may ignore `Upgrade`, and must ignore unknown protocols.

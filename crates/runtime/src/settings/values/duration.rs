@@ -11,7 +11,7 @@ use super::{Scalar, parse_scalar};
 const MILLISECONDS_MAX: u64 = 10 * 365 * 24 * 3_600_000;
 
 /// The maximum value of a TCP keepalive timer, in seconds.
-const KERNEL_SECONDS_MAX: u64 = 32_767;
+pub(super) const KERNEL_SECONDS_MAX: u64 = 32_767;
 
 /// Parses a duration above 0.
 pub(crate) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,5 +1,7 @@
 //! The origins of the web pages that may call the API from a browser.
 
+use std::net::Ipv6Addr;
+
 use serde::{Deserialize, Deserializer};
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
 pub enum AllowedOrigin {
     /// `*`: every origin.
     Any,
-    /// This exact origin, such as `https://example.org`.
+    /// This exact origin, such as `https://example.org`, in the form that browsers send.
     Exact(String),
     /// A scheme and a host, with any port or without a port. Contains `http://localhost` for
     /// `http://localhost:*`.
@@ -45,15 +47,26 @@ impl AllowedOrigin {
         if text == "*" {
             return Some(Self::Any);
         }
-        let (scheme, host) = text.split_once("://")?;
-        let (host, any_port) = host.strip_suffix(":*").map_or((host, false), |host| (host, true));
-        let (name, port) = split_port(host).ok()?;
+        let (scheme, authority) = text.split_once("://")?;
+        let (authority, any_port) =
+            authority.strip_suffix(":*").map_or((authority, false), |host| (host, true));
+        let (host, port) = split_port(authority).ok()?;
         let is_valid = !scheme.is_empty()
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-            && check_host(name).is_ok()
+            && check_host(host).is_ok()
             && !(any_port && port.is_some());
-        let origin = format!("{scheme}://{host}").to_ascii_lowercase();
-        is_valid.then_some(if any_port { Self::AnyPort(origin) } else { Self::Exact(origin) })
+        if !is_valid {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let origin = format!("{scheme}://{}", to_browser_form(host));
+        Some(match port {
+            _ if any_port => Self::AnyPort(origin),
+            Some(port) if default_port(&scheme) != Some(port) => {
+                Self::Exact(format!("{origin}:{port}"))
+            }
+            _ => Self::Exact(origin),
+        })
     }
 
     fn matches(&self, origin: &str) -> bool {
@@ -73,6 +86,29 @@ impl AllowedOrigin {
                     && (rest.is_empty() || rest.starts_with(':'))
             }
         }
+    }
+}
+
+/// Returns the port that browsers omit from an origin with this scheme.
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+/// Returns a host as browsers write it in an origin: in lower case, and IPv6 addresses in their
+/// shortest form, without decimal numbers.
+fn to_browser_form(host: &str) -> String {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let Some(address) = address.and_then(|address| address.parse::<Ipv6Addr>().ok()) else {
+        return host.to_ascii_lowercase();
+    };
+    match address.segments() {
+        // `Display` writes the last two numbers of an IPv4-mapped address as an IPv4 address.
+        [0, 0, 0, 0, 0, 0xffff, high, low] => format!("[::ffff:{high:x}:{low:x}]"),
+        _ => format!("[{address}]"),
     }
 }
 
@@ -109,6 +145,30 @@ mod tests {
         ] {
             assert!(!allowed.allows(rejected), "{rejected}");
         }
+    }
+
+    /// Browsers send neither default ports nor other forms of an IPv6 address.
+    #[test]
+    fn origin_is_stored_in_the_form_that_browsers_send() {
+        for (listed, sent) in [
+            ("https://app.example.org:443", "https://app.example.org"),
+            ("HTTPS://App.Example.org:443", "https://app.example.org"),
+            ("http://x:80", "http://x"),
+            ("http://x:0080", "http://x"),
+            ("http://x:443", "http://x:443"),
+            ("https://x:80", "https://x:80"),
+            ("https://x:08443", "https://x:8443"),
+            ("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]"),
+            ("http://[2001:DB8:0:0:1:0:0:1]:8080", "http://[2001:db8::1:0:0:1]:8080"),
+            ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
+            ("http://[::192.0.2.1]", "http://[::c000:201]"),
+            ("http://[2001:0db8::0001]:*", "http://[2001:db8::1]:3000"),
+        ] {
+            let allowed = origins(listed).unwrap_or_else(|| panic!("{listed} is rejected"));
+            assert!(allowed.allows(sent), "{listed}: {sent} is not in {allowed:?}");
+        }
+        let allowed = origins("https://app.example.org:443").expect("an origin");
+        assert!(!allowed.allows("http://app.example.org"));
     }
 
     #[test]

@@ -5,7 +5,10 @@
 mod names;
 mod restart;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use mayfly_stack::Service;
 use mayfly_tests::{
@@ -194,6 +197,22 @@ async fn clients_are_identified_by_the_proxy_and_not_by_their_own_headers() {
     }
 }
 
+/// An `EventSource` reconnects only after status 200, and, from a page of another origin, only if
+/// the response allows the origin.
+#[tokio::test]
+async fn event_stream_without_a_service_sets_the_reconnect_delay_and_ends() {
+    let world = behind(Setup::new()).start().await;
+    let request = world.http.get(world.url(Service::WsFanout, "/v1/events?channel=lobby"));
+    let mut events = Events::open(request).await.expect("an event stream");
+    assert_eq!(events.header("access-control-allow-origin"), "*");
+    assert_eq!(events.header("cache-control"), "no-store, no-transform");
+    let retry = events.next_block().await.and_then(|block| block.retry);
+    assert_eq!(retry, Some(Duration::from_secs(2)));
+    assert_eq!(events.next_block().await, None);
+    let live = world.http.get(world.url(Service::WsFanout, "/v1/live"));
+    ApiResponse::send(live).await.expect_problem(503, "unavailable");
+}
+
 #[tokio::test]
 async fn unavailable_service_returns_503_problem() {
     let world = behind(Setup::new()).start().await;
@@ -203,6 +222,7 @@ async fn unavailable_service_returns_503_problem() {
     let response = ApiResponse::send(world.http.get(&url)).await;
     response.expect_problem(503, "unavailable");
     assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(response.header("x-content-type-options"), "nosniff");
     world.post_message(&json!({"text": "the other service still works"})).await;
     world.stack.start(Service::ListApi).await.expect("list-api starts");
     assert_eq!(ApiResponse::send(world.http.get(&url)).await.expect_status(200), stored);

@@ -132,6 +132,30 @@ async fn without_allowed_origins_only_the_same_origin_is_accepted_and_others_are
     assert_eq!(logged, 1, "{log:?}");
 }
 
+/// In DNS rebinding, the host and the origin are those of the attacker.
+#[tokio::test]
+async fn forbidden_host_is_reported_by_a_close_code_and_logged_once() {
+    let world = shared().await;
+    let fanout = start_instance(&world, &[("MAYFLY_HTTP__ALLOWED_HOSTS", "127.0.0.1")]).await;
+    let url = feed_url(&fanout, "channel=hosts");
+    let host = "evil.example:8080";
+    let origin = format!("http://{host}");
+    for _ in 0..2 {
+        let opening = UpgradeRequest::new(&url).header("host", host).header("origin", &origin);
+        let mut live = opening.send().await.expect("the upgrade is accepted");
+        let reason = format!("host_not_allowed: {host}");
+        assert_eq!(live.receive().await, SocketEvent::Close(4504, reason), "nothing is delivered");
+        assert!(live.is_closed_by_server().await);
+    }
+    let old = UpgradeRequest::new(&url).header("host", host).header("sec-websocket-version", "8");
+    old.expect_rejection().await.expect_problem(403, "forbidden");
+    let mut live = UpgradeRequest::new(&url).send().await.expect("the host is allowed");
+    assert_eq!(live.next_frame().await["type"], "hello");
+    let (_, _, log) = fanout.terminate(DEFAULT_TIMEOUT).await;
+    let logged = log.iter().filter(|line| line.contains(host) && line.contains("WARN")).count();
+    assert_eq!(logged, 1, "{log:?}");
+}
+
 #[tokio::test]
 async fn request_without_upgrade_or_with_another_version_returns_426() {
     let world = shared().await;

@@ -70,6 +70,9 @@ async fn accepted_and_rejected_upgrades_are_counted_as_requests() {
         );
         assert!(metrics.lines().any(|line| line == counted), "{counted}: {metrics}");
     }
+    for line in ["mayfly_connections 1", "mayfly_connections_max 1"] {
+        assert!(metrics.lines().any(|exported| exported == line), "{line}: {metrics}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The connection URL for Postgres.
 
+use std::ops::RangeInclusive;
+
 use super::{
     Format, Rule,
     authority::{
@@ -7,11 +9,19 @@ use super::{
         split_credentials, split_port,
     },
 };
+use crate::settings::values::duration::KERNEL_SECONDS_MAX;
 
 pub(super) const FORMAT: Format = Format {
     schemes: ["postgres://", "postgresql://"],
     example: "postgres://user:password@host:5432/database",
 };
+
+/// The maximum time to connect to one host, in seconds.
+const CONNECT_TIMEOUT_SECONDS_MAX: u64 = 4_294_967_295;
+/// The maximum number of TCP keepalive probes that the kernel accepts.
+const KEEPALIVE_RETRIES_MAX: u64 = 127;
+/// The maximum TCP user timeout that the kernel accepts (2^31 - 1 ms), in whole seconds.
+const USER_TIMEOUT_SECONDS_MAX: u64 = 2_147_483;
 
 const TLS_RULE: Rule = "TLS is not supported: sslmode must be disable or prefer";
 
@@ -56,9 +66,10 @@ fn check_address(address: &str) -> Result<(), Rule> {
 
 fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
     let is_one_of = |values: &[&str]| values.contains(&value);
-    let is_number = !value.is_empty()
-        && value.bytes().all(|byte| byte.is_ascii_digit())
-        && value.parse::<u32>().is_ok();
+    let is_number = |range: RangeInclusive<u64>| {
+        value.bytes().all(|byte| byte.is_ascii_digit())
+            && value.parse::<u64>().is_ok_and(|number| range.contains(&number))
+    };
     match name {
         "host" if value.starts_with('/') => Ok(()),
         "host" => check_host(value),
@@ -76,17 +87,25 @@ fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
         "target_session_attrs" => Err("target_session_attrs must be any, read-write or read-only"),
         "load_balance_hosts" if is_one_of(&["disable", "random"]) => Ok(()),
         "load_balance_hosts" => Err("load_balance_hosts must be disable or random"),
-        "connect_timeout"
-        | "tcp_user_timeout"
-        | "keepalives"
-        | "keepalives_idle"
-        | "keepalives_interval"
-        | "keepalives_retries" => {
-            if is_number {
-                Ok(())
-            } else {
-                Err("timeouts and keepalives must be whole numbers")
-            }
+        "connect_timeout" if is_number(0..=CONNECT_TIMEOUT_SECONDS_MAX) => Ok(()),
+        "connect_timeout" => {
+            Err("connect_timeout must be a whole number of seconds up to 4294967295")
+        }
+        "keepalives" if is_number(0..=u64::MAX) => Ok(()),
+        "keepalives" => Err("keepalives must be 0 (off) or 1 (on)"),
+        // The client library replaces 0 with the default, but not for the number of probes.
+        "keepalives_idle" | "keepalives_interval" if is_number(0..=KERNEL_SECONDS_MAX) => Ok(()),
+        "keepalives_idle" => {
+            Err("keepalives_idle must be a whole number of seconds from 0 (default) to 32767")
+        }
+        "keepalives_interval" => {
+            Err("keepalives_interval must be a whole number of seconds from 0 (default) to 32767")
+        }
+        "keepalives_retries" if is_number(1..=KEEPALIVE_RETRIES_MAX) => Ok(()),
+        "keepalives_retries" => Err("keepalives_retries must be a whole number from 1 to 127"),
+        "tcp_user_timeout" if is_number(0..=USER_TIMEOUT_SECONDS_MAX) => Ok(()),
+        "tcp_user_timeout" => {
+            Err("tcp_user_timeout must be a whole number of seconds from 0 (default) to 2147483")
         }
         _ => Err("the query has an unknown parameter; known are application_name, \
                   channel_binding, connect_timeout, dbname, host, hostaddr, keepalives, \
@@ -106,6 +125,9 @@ mod tests {
             "postgresql://user:p%40ss@db.example.org:5432/mayfly",
             "postgres://a:5432,b:5433/mayfly?target_session_attrs=read-write",
             "postgres://me@[::1]:5432/mayfly?sslmode=prefer&connect_timeout=3",
+            "postgres://h/x?keepalives_idle=0&keepalives_interval=0&keepalives_retries=1",
+            "postgres://h/x?keepalives_idle=32767&keepalives_interval=32767&keepalives_retries=127",
+            "postgres://h/x?keepalives=1&tcp_user_timeout=2147483&connect_timeout=4294967295",
             "postgres:///mayfly?host=/var/run/postgresql&user=me",
             "postgres://%2Fvar%2Frun%2Fpostgresql/mayfly",
             "postgres://h",
@@ -132,7 +154,14 @@ mod tests {
             ("postgres://h/x?sslmode=verify-full", "TLS is not supported"),
             ("postgres://h/x?sslrootcert=/ca.pem", "TLS is not supported"),
             ("postgres://h/x?pool_timeout=10", "unknown parameter"),
-            ("postgres://h/x?connect_timeout=soon", "whole numbers"),
+            ("postgres://h/x?connect_timeout=soon", "connect_timeout must be a whole number"),
+            ("postgres://h/x?keepalives=", "keepalives must be 0 (off) or 1"),
+            ("postgres://h/x?keepalives_idle=32768", "keepalives_idle must be"),
+            ("postgres://h/x?keepalives_idle=-1", "from 0 (default) to 32767"),
+            ("postgres://h/x?keepalives_interval=32768", "keepalives_interval must be"),
+            ("postgres://h/x?keepalives_retries=0", "keepalives_retries must be"),
+            ("postgres://h/x?keepalives_retries=128", "from 1 to 127"),
+            ("postgres://h/x?tcp_user_timeout=2147484", "tcp_user_timeout must be"),
             ("postgres://h/x?target_session_attrs=primary", "target_session_attrs must be"),
             ("postgres://h/x?sslmode", "name=value"),
             ("postgres://h/x?password=a@b", "%40"),
