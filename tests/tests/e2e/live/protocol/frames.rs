@@ -210,11 +210,21 @@ async fn empty_list_of_channels_adds_none() {
     // names none.
     let (mut live, _) = LiveSocket::connect_with_hello(&world.live_url("")).await;
     for frame in [json!({"type": "subscribe", "channels": []}), json!({"type": "subscribe"})] {
-        let answer = live.exchange(&frame).await;
+        let answer = exchange_among_messages(&mut live, &frame).await;
         assert_eq!(answer, subscription_set("subscribed", &["*"], &["messages"]), "{frame}");
     }
-    let answer = live.exchange(&json!({"type": "unsubscribe", "channels": ["*"]})).await;
+    let frame = json!({"type": "unsubscribe", "channels": ["*"]});
+    let answer = exchange_among_messages(&mut live, &frame).await;
     assert_eq!(answer, subscription_set("unsubscribed", &[], &["messages"]));
+}
+
+/// Sends a frame and returns the answer. Skips the messages of other tests.
+async fn exchange_among_messages(live: &mut LiveSocket, frame: &Value) -> Value {
+    let mut answer = live.exchange(frame).await;
+    while !matches!(answer["type"].as_str(), Some("subscribed" | "unsubscribed" | "error")) {
+        answer = live.next_frame().await;
+    }
+    answer
 }
 
 #[tokio::test]
