@@ -34,12 +34,17 @@ export class Cards {
     scroller.addEventListener('scroll', () => this.#checkScroll(), { passive: true });
   }
 
-  /** Whether the user is reading: the list is scrolled, or contains the focus or a selection. */
+  /**
+   * Whether the user is reading: the list is scrolled, or contains the focus or a selection. The
+   * button for new messages counts as part of the list. Otherwise, it would disappear when the
+   * focus moves from the list to it.
+   */
   get isReading() {
     const selection = getSelection();
     return (
       !this.#isAtTop ||
       this.#list.contains(document.activeElement) ||
+      document.activeElement?.id === 'feed-new' ||
       Boolean(selection && !selection.isCollapsed && this.#list.contains(selection.anchorNode))
     );
   }
