@@ -13,7 +13,7 @@ use mayfly_stack::find_chromium;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpStream,
-    sync::{Mutex, OnceCell},
+    sync::{Mutex, OnceCell, Semaphore, SemaphorePermit},
     task::spawn_blocking,
     time::timeout,
 };
@@ -53,10 +53,15 @@ const ARGUMENTS: [&str; 13] = [
     "--remote-debugging-port=0",
 ];
 
+/// The maximum number of tests that use the browser at the same time. A page can need a whole core,
+/// so more of them would not respond within the timeouts.
+const BROWSERS_MAX: usize = 3;
+
 /// A browser context: the cookies and storage of one test.
 pub struct Browser {
     devtools: Arc<Mutex<DevTools>>,
     context: String,
+    _permit: SemaphorePermit<'static>,
 }
 
 /// A tab of a browser.
@@ -71,14 +76,17 @@ struct DevTools {
 }
 
 impl Browser {
-    /// Opens a context. All tests of this process share one browser process.
+    /// Opens a context, after waiting for other tests if too many use the browser. All tests of this
+    /// process share one browser process. A test must open only one context.
     ///
     /// # Panics
     /// If the browser is missing or does not start.
     pub async fn open() -> Self {
+        static PERMITS: Semaphore = Semaphore::const_new(BROWSERS_MAX);
         static ADDRESS: OnceCell<String> = OnceCell::const_new();
         let start =
             || async { spawn_blocking(start_browser).await.expect("the task does not panic") };
+        let permit = PERMITS.acquire().await.expect("the semaphore is never closed");
         let address = ADDRESS.get_or_init(start).await;
         let (stream, _) = connect_async(address).await.expect("the browser accepts connections");
         let mut devtools = DevTools { stream, last_id: 0 };
@@ -86,7 +94,7 @@ impl Browser {
             .call(None, "Target.createBrowserContext", json!({"disposeOnDetach": true}))
             .await;
         let context = text(&made.expect("a context is created"), "browserContextId");
-        Self { devtools: Arc::new(Mutex::new(devtools)), context }
+        Self { devtools: Arc::new(Mutex::new(devtools)), context, _permit: permit }
     }
 
     /// Opens a tab of this width and loads a page.
