@@ -139,17 +139,30 @@ impl World {
     /// # Panics
     /// If a page cannot be read.
     pub async fn list_all_messages(&self, limit: usize) -> Vec<Value> {
+        self.list_messages_after(None, limit).await.0
+    }
+
+    /// Lists all messages that were stored after a cursor, page by page. Also returns the cursor at
+    /// the end of the list, or `None` if no message is stored.
+    ///
+    /// # Panics
+    /// If a page cannot be read.
+    pub async fn list_messages_after(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> (Vec<Value>, Option<String>) {
         let mut all = Vec::new();
-        let mut cursor = String::new();
+        let mut cursor = cursor.map(str::to_owned);
         loop {
-            let (status, page) = self.get(&format!("/v1/messages?limit={limit}{cursor}")).await;
+            let query = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+            let (status, page) = self.get(&format!("/v1/messages?limit={limit}{query}")).await;
             assert_eq!(status, 200, "{page}");
             all.extend(page["items"].as_array().cloned().expect("the response has `items`"));
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
             if page["has_more"] == false {
-                return all;
+                return (all, cursor);
             }
-            let next = page["next_cursor"].as_str().expect("the page has `next_cursor`");
-            cursor = format!("&cursor={next}");
         }
     }
 
