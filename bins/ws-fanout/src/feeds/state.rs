@@ -108,39 +108,15 @@ impl NewestState {
 }
 
 #[cfg(test)]
+#[path = "../../../../crates/hot/src/connection/test_log.rs"]
+mod test_log;
+
+#[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing::subscriber;
 
-    use tracing::{Event, Level, Metadata, Subscriber, span, subscriber};
-
-    use super::*;
+    use super::{test_log::LogLines, *};
     use crate::{frames::Encoding, hub::ConnectionMemory};
-
-    /// A subscriber that counts the log lines at `info` and above.
-    #[derive(Clone, Default)]
-    struct LogLines(Arc<AtomicUsize>);
-
-    impl Subscriber for LogLines {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            *metadata.level() <= Level::INFO
-        }
-
-        fn event(&self, _: &Event<'_>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-        fn enter(&self, _: &span::Id) {}
-
-        fn exit(&self, _: &span::Id) {}
-    }
 
     #[test]
     fn valid_states_of_one_feed_do_not_end_an_outage_of_another() {
@@ -154,7 +130,7 @@ mod tests {
             assert!(stats.update(snapshot(1, 1).as_bytes(), NOW).is_some());
         });
         // The outage begins and ends once.
-        assert_eq!(lines.0.load(Ordering::Relaxed), 2);
+        assert_eq!(lines.count(), 2);
     }
 
     /// 2026-11-20T19:07:03Z.

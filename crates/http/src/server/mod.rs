@@ -44,7 +44,7 @@ pub use self::{
 use self::{
     endpoint::respond_options,
     graceful_close::GracefulClose,
-    open_connections::{count_connections, export_connections_max},
+    open_connections::{count_connections, export_connections_max, open_connections},
     protocol::HttpProtocol,
     upgrade::UpgradeContext,
 };
@@ -85,7 +85,7 @@ where
     let protocol = HttpProtocol::new(&settings.http, &builder);
     let service = move || {
         let app = build_app(&for_app, protocol.bodies(), configure.clone());
-        count_connections(protocol.serve(app.into_factory()))
+        count_connections(open_connections(), protocol.serve(app.into_factory()))
     };
     let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
     // The delay starts when the drain begins, because the future is not polled earlier.
@@ -142,7 +142,7 @@ where
             .finish(map_config(app.map_err(|error| error.error_response()), |()| {
                 AppConfig::default()
             }));
-        count_connections(protocol.accept().and_then(http))
+        count_connections(open_connections(), protocol.accept().and_then(http))
     };
     let server = listener.serve_with(builder, "live", service).context("cannot serve")?.run();
     let drain = async { tokio::join!(tokio::time::sleep(settings.http.drain_delay), drain) };

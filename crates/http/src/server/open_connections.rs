@@ -29,25 +29,15 @@ pub(super) fn export_connections_max(connections_max: usize) {
     metrics::gauge!(names::HTTP_CONNECTIONS_MAX).set(connections_max as f64);
 }
 
-/// Returns the factory for a service that passes connections to `service` and counts them until
-/// their futures end. As in the connection limit of the server, a connection therefore no longer
-/// counts after its upgrade.
-pub(super) fn count_connections<S>(
-    service: S,
-) -> impl ServiceFactory<
-    TcpStream,
-    Config = (),
-    Response = S::Response,
-    Error = S::Error,
-    InitError = S::InitError,
->
-where
-    S: ServiceFactory<TcpStream, Config = ()> + 'static,
-{
-    count_in(metrics::gauge!(names::HTTP_CONNECTIONS), service)
+/// Returns the gauge of the open connections to the public port.
+pub(super) fn open_connections() -> Gauge {
+    metrics::gauge!(names::HTTP_CONNECTIONS)
 }
 
-fn count_in<S>(
+/// Returns the factory for a service that passes connections to `service` and counts them in `gauge`
+/// until their futures end. As in the connection limit of the server, a connection therefore no longer
+/// counts after its upgrade.
+pub(super) fn count_connections<S>(
     gauge: Gauge,
     service: S,
 ) -> impl ServiceFactory<
@@ -104,7 +94,7 @@ mod tests {
                 Ok::<_, Infallible>(())
             }
         });
-        let factory = count_in(Gauge::from_arc(Arc::clone(&value)), serve);
+        let factory = count_connections(Gauge::from_arc(Arc::clone(&value)), serve);
         let service = factory.new_service(()).await.expect("a service");
         let (first, second) = (service.call(connect().await), service.call(connect().await));
         assert!(has_open(2.0));
