@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis;
 use mayfly_core::Timestamp;
 use mayfly_hot::{Stream, TrimOutcome};
 

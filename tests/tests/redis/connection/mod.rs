@@ -5,7 +5,7 @@ mod health;
 mod idle;
 mod server;
 mod states;
-#[path = "../../../src/connection/test_metrics.rs"]
+#[path = "../../../../crates/hot/src/connection/test_metrics.rs"]
 mod test_metrics;
 mod tls;
 

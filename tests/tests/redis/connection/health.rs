@@ -2,7 +2,6 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use deadpool_redis::redis;
 use mayfly_hot::{HotStore, RedisComponents, metrics as names};
 use mayfly_runtime::{ComponentStatus, Criticality, Health, Lifecycle};
 use metrics::set_default_local_recorder;

@@ -6,8 +6,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use deadpool_redis::redis::{self, FromRedisValue, aio::MultiplexedConnection};
 use mayfly_stack::{ReservedPort, find_tool, reserve_free_port};
+use redis::{FromRedisValue, aio::MultiplexedConnection};
 use tempfile::TempDir;
 
 use super::eventually;

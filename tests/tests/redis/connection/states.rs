@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_redis::redis;
 use mayfly_core::{KeyHash, StateFeed, StoreError, StoreErrorKind};
 use mayfly_hot::{ApiKeyState, HotError, HotStore, Lease, Stream};
+use mayfly_stack::reserve_free_port;
 
 use super::{eventually, server::Server};
 use crate::{
@@ -102,7 +102,10 @@ impl TestUrl<'_> {
 
 #[tokio::test]
 async fn cluster_node_without_the_slot_rejects_everything_temporarily() {
-    let server = Server::start(&["--cluster-enabled", "yes"]).await;
+    // By default, the port of the cluster bus is not reserved, so that another process may use it.
+    let bus = reserve_free_port().expect("a free port");
+    let bus_port = bus.port.to_string();
+    let server = Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus_port]).await;
     let causes = expect_unavailable(call_all(&server.store(&[])).await, 3);
     assert!(causes.contains("CLUSTERDOWN"), "{causes}");
 }

@@ -15,11 +15,11 @@ mod write;
 
 use std::time::Duration;
 
-use deadpool_redis::redis::{self, FromRedisValue, aio::MultiplexedConnection};
 use mayfly_core::{Clock, EntryId, Host, SystemClock, Timestamp};
 use mayfly_hot::{HotStore, Keys, Lease, Origin, Role};
 use mayfly_runtime::settings::Settings;
 use mayfly_stack::SharedRedis;
+use redis::{FromRedisValue, aio::MultiplexedConnection};
 use uuid::Uuid;
 
 /// A time to live that outlasts every test.

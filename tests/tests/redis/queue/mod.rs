@@ -9,7 +9,6 @@ mod trim;
 
 use std::time::Duration;
 
-use deadpool_redis::redis;
 use mayfly_hot::{Consumer, ReadBatch, Stream};
 
 use crate::TestStore;

@@ -1,8 +1,8 @@
 //! Maintenance of the queues.
 
-use deadpool_redis::redis::{self, Script};
 use mayfly_core::{Consumption, Timestamp};
 use mayfly_hot::{ReconciledMessages, Stream};
+use redis::Script;
 
 use super::{entry_ids, read};
 use crate::{TestStore, messages::messages_to};
@@ -146,7 +146,8 @@ async fn lag_is_estimated_behind_a_deleted_entry() {
 #[tokio::test]
 async fn idle_consumers_without_pending_entries_are_removed() {
     let test = TestStore::create().await;
-    let script = Script::new(include_str!("../../../src/queue/remove_idle_consumers.lua"));
+    let script =
+        Script::new(include_str!("../../../../crates/hot/src/queue/remove_idle_consumers.lua"));
     let mut connection = test.connection.clone();
     let mut remove = async |idle_ms: i64| {
         let mut call = script.key(test.keys().messages());
