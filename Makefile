@@ -59,7 +59,7 @@ reset: $(MAYFLY) ## Stop the local stack and delete its data; ask first on a ter
 	@if [ -t 0 ] && [ -t 2 ]; then $(MAYFLY) reset; else $(MAYFLY) reset --yes; fi
 
 # More threads than cores, because many tests wait for an interval or a process to exit.
-TEST_THREADS ?= 8
+TEST_THREADS ?= 6
 
 # Backtraces are off, because they would obscure the message of a failed test.
 .PHONY: test

@@ -52,7 +52,9 @@ async fn accepted_messages_are_stored_exactly_once_while_processes_are_killed() 
         (sums.stored, sums.dead_lettered),
         (world.query_count("SELECT count(*) FROM messages").await, 0)
     );
-    assert!(report.accepted.len() > 1_000, "too little load: {report:?}");
+    // The load only has to be present at every kill; how much is accepted depends on the machine.
+    let expected = short_or_full(250, 1_000);
+    assert!(report.accepted.len() > expected, "too little load: {}", report.accepted.len());
     assert_taken_once_and_expired(&world, taken).await;
     assert_only_persistent_keys_remain(&world).await;
     let (passed, output) = world.audit().await;
