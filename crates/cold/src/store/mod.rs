@@ -141,7 +141,7 @@ impl ColdStore {
         timeout: Duration,
         query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, ColdError> {
-        self.run(timeout, None, query).await
+        Box::pin(self.run(timeout, None, query)).await
     }
 
     /// Runs a read within the default timeout. In a store for request handlers, the number of
@@ -151,9 +151,11 @@ impl ColdStore {
         kind: ReadKind,
         query: impl AsyncFnOnce(&mut AsyncPgConnection) -> QueryResult<T>,
     ) -> Result<T, ColdError> {
-        self.run(self.timeout, Some(kind), query).await
+        Box::pin(self.run(self.timeout, Some(kind), query)).await
     }
 
+    /// Runs a query. Callers box this future, which is several KiB: the handlers of requests that
+    /// usually need no query would contain it otherwise.
     async fn run<T>(
         &self,
         timeout: Duration,

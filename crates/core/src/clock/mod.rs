@@ -3,9 +3,9 @@
 
 mod synchronized;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, ops::Range, str::FromStr, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::synchronized::SynchronizedClock;
@@ -63,12 +63,36 @@ impl Timestamp {
     fn to_datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
+
+    /// Calls `write` with the text. Every message contains two timestamps, so the text is written
+    /// without the formatting machinery of chrono.
+    fn write_text<T>(self, write: impl FnOnce(&str) -> T) -> T {
+        let at = self.to_datetime();
+        let (Ok(year @ ..=9_999), mut text) =
+            (u32::try_from(at.year()), *b"0000-00-00T00:00:00.000Z")
+        else {
+            return write(&at.to_rfc3339_opts(SecondsFormat::Millis, true));
+        };
+        let mut put = |place: Range<usize>, mut number: u32| {
+            for digit in text[place].iter_mut().rev() {
+                *digit = b"0123456789"[(number % 10) as usize];
+                number /= 10;
+            }
+        };
+        put(0..4, year);
+        put(5..7, at.month());
+        put(8..10, at.day());
+        put(11..13, at.hour());
+        put(14..16, at.minute());
+        put(17..19, at.second());
+        put(20..23, at.timestamp_subsec_millis());
+        write(std::str::from_utf8(&text).expect("invariant: digits and separators are ASCII"))
+    }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true);
-        formatter.write_str(&text)
+        self.write_text(|text| formatter.write_str(text))
     }
 }
 
@@ -97,7 +121,7 @@ impl From<Timestamp> for DateTime<Utc> {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.write_text(|text| serializer.serialize_str(text))
     }
 }
 
@@ -135,6 +159,8 @@ impl Clock for SystemClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -142,6 +168,15 @@ mod tests {
         let at = Timestamp::from_millis(1_795_201_620_123);
         assert_eq!(at.to_string(), "2026-11-20T19:07:00.123Z");
         assert_eq!(at.to_string().len(), Timestamp::TEXT_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_the_one_of_chrono(millis in -70_000_000_000_000_i64..300_000_000_000_000) {
+            let at = Timestamp::from_millis(millis);
+            let expected = at.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true);
+            prop_assert_eq!(at.to_string(), expected);
+        }
     }
 
     #[test]

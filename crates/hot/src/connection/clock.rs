@@ -45,7 +45,8 @@ impl HotStore {
         if self.clock.is_synchronized() {
             return Ok(());
         }
-        self.read_clock().await.map(drop)
+        // Boxed, because callers that accept messages contain this future and rarely need it.
+        Box::pin(self.read_clock()).await.map(drop)
     }
 }
 

@@ -121,7 +121,9 @@ impl managed::Manager for ConnectionManager {
     type Error = RedisError;
 
     async fn create(&self) -> Result<PooledConnection, RedisError> {
-        let redis = managed::Manager::create(&self.connector).await?;
+        // Every call to Redis contains the state of this future, which is several KiB. In a box, it
+        // occupies memory only while a connection is opened.
+        let redis = Box::pin(managed::Manager::create(&self.connector)).await?;
         Ok(PooledConnection { redis, replied_at: Instant::now() })
     }
 
@@ -143,7 +145,7 @@ impl managed::Manager for ConnectionManager {
             return Err(RecycleError::message("the connection was idle for too long"));
         }
         let ping = redis::cmd("PING");
-        let pinging = ping.exec_async(&mut connection.redis);
+        let pinging = Box::pin(ping.exec_async(&mut connection.redis));
         if let Ok(Ok(())) = tokio::time::timeout(self.validation_timeout, pinging).await {
             connection.record_reply();
             return Ok(());

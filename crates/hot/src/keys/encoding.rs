@@ -36,9 +36,11 @@ struct Encoder<'a>(&'a mut String);
 impl Write for Encoder<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.find(['%', ':', '{', '}']) {
+        // All four characters are ASCII, so each is one byte long, and no other character contains
+        // these bytes.
+        let is_encoded = |byte: &u8| matches!(byte, b'%' | b':' | b'{' | b'}');
+        while let Some(at) = rest.as_bytes().iter().position(is_encoded) {
             self.0.push_str(&rest[..at]);
-            // All four characters are ASCII, so each is one byte long.
             write!(self.0, "%{:02X}", rest.as_bytes()[at])?;
             rest = &rest[at + 1..];
         }

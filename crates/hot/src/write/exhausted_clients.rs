@@ -113,8 +113,10 @@ impl ExhaustedClients {
         let mut pipeline = redis::pipe();
         pipeline.get(&window_key).pttl(&window_key);
         pipeline.exists(idempotency.map_or(window_key, |request| request.key(&store.keys)));
-        let reply: Result<(Option<u32>, i64, bool), _> =
-            store.call(async |connection| pipeline.query_async(connection).await).await;
+        // Boxed, because every write contains this future and rarely needs it.
+        let reading =
+            Box::pin(store.call(async |connection| pipeline.query_async(connection).await));
+        let reply: Result<(Option<u32>, i64, bool), _> = reading.await;
         let (sent, ends_in, has_key) = match reply {
             // The key of the window cannot be read, for example because it has the wrong type.
             // Submit the request: the script that accepts items returns an error with this key.

@@ -1,6 +1,8 @@
 //! The head of a request: the request line and the headers. The head determines the framing of the
 //! body.
 
+use memchr::{memchr, memchr_iter};
+
 use super::{
     chunked::ChunkedFraming,
     target::{InvalidTarget, check_target},
@@ -33,23 +35,33 @@ pub(super) struct Head {
 pub(super) fn find_head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     // Empty lines before a request are ignored (RFC 9112, section 2.2).
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-    let mut at = start.max(searched.saturating_sub(3));
-    while let Some(line_end) = bytes[at..].iter().position(|byte| *byte == b'\n') {
-        at += line_end + 1;
-        match bytes[at..] {
-            [b'\n', ..] => return Some(at + 1),
-            [b'\r', b'\n', ..] => return Some(at + 2),
-            _ => {}
+    let first = start.max(searched.saturating_sub(3));
+    memchr_iter(b'\n', &bytes[first..]).find_map(|line_end| {
+        let next = first + line_end + 1;
+        match bytes[next..] {
+            [b'\n', ..] => Some(next + 1),
+            [b'\r', b'\n', ..] => Some(next + 2),
+            _ => None,
         }
-    }
-    None
+    })
+}
+
+/// Returns the lines of a head, without the line feeds. Omits empty lines before the first line.
+fn split_lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr_iter(b'\n', head).chain([head.len()]);
+    let lines = ends.scan(0, |start, end| {
+        let line = &head[*start..end];
+        *start = end + 1;
+        Some(line)
+    });
+    lines.skip_while(|line| is_empty(line))
 }
 
 impl Head {
     /// Parses a complete head. Only the request target is validated. The HTTP library rejects
     /// everything else that is malformed and closes the connection.
     pub(super) fn parse(head: &[u8]) -> Self {
-        let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| is_empty(line));
+        let mut lines = split_lines(head);
         let request_line = lines.next().unwrap_or_default();
         let mut length = 0;
         let (mut is_chunked, mut has_upgrade, mut is_websocket) = (false, false, false);
@@ -58,7 +70,7 @@ impl Head {
             if !matches!(line.first().map(u8::to_ascii_lowercase), Some(b'c' | b't' | b'u')) {
                 continue;
             }
-            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let Some(colon) = memchr(b':', line) else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             if name.eq_ignore_ascii_case(b"content-length") {
                 length = std::str::from_utf8(value)

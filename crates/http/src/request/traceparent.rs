@@ -31,8 +31,19 @@ impl Traceparent {
     fn generate() -> Self {
         // An ID that contains only zeros is invalid.
         let (trace, span) = (fastrand::u128(1..), fastrand::u64(1..));
-        let text = format!("00-{trace:032x}-{span:016x}-00");
-        Self(HeaderValue::try_from(text).expect("invariant: hex is plain text"))
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], &trace.to_be_bytes());
+        write_hex(&mut text[36..52], &span.to_be_bytes());
+        Self(HeaderValue::from_bytes(&text).expect("invariant: hex is plain text"))
+    }
+}
+
+/// Writes bytes as hexadecimal digits. Most requests start a trace, so this avoids `format!`.
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
