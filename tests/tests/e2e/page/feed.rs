@@ -54,7 +54,10 @@ async fn feed_under_load_is_opaque_bounded_and_counts_every_message() {
     let world = shared().await;
     let channel = "page-load";
     let tab = open(&browser, &world, channel).await;
-    // Before it selected the channel, the page received the messages of other tests.
+    // Before it selected the channel, the page received the messages of other tests. The page
+    // updates the figure once per second, so this waits for the next update.
+    tab.run("document.querySelector('#feed-received').textContent = ''").await;
+    tab.wait_for_text("#feed-received", "received").await;
     tab.run(&format!("window.receivedBefore = {RECEIVED}")).await;
     tab.run(
         "window.seen = { cards: 0, opacity: 1, updates: 0, announcements: 0, startedAt: performance.now() };
