@@ -92,10 +92,23 @@ impl Metrics {
 /// If the process or `/proc` does not exist.
 #[must_use]
 pub fn rss_bytes(pid: u32) -> u64 {
+    memory_bytes(pid, "VmRSS:")
+}
+
+/// Returns the largest resident set size that a process has had so far, in bytes.
+///
+/// # Panics
+/// If the process or `/proc` does not exist.
+#[must_use]
+pub fn peak_rss_bytes(pid: u32) -> u64 {
+    memory_bytes(pid, "VmHWM:")
+}
+
+fn memory_bytes(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.expect("`VmRSS` is a number") * 1024
+    kib.expect("the status contains the field as a number") * 1024
 }
 
 /// Raises this process's limit on open files to the hard limit and returns the limit.

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 pub use events::{Event, Events};
-pub use fanout::{Metrics, raise_file_limit, rss_bytes};
+pub use fanout::{Metrics, peak_rss_bytes, raise_file_limit, rss_bytes};
 pub use latency::{Latencies, PacedLoad, now_us};
 pub use received_frame::{ReceivedFrame, ReceivedMessage};
 pub use resuming_client::ResumingClient;

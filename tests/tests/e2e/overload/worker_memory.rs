@@ -1,23 +1,15 @@
 //! The memory of a persist-worker.
 
-use std::fs;
-
 use mayfly_stack::Service;
-use mayfly_tests::{DEFAULT_TIMEOUT, ServiceProcess, Setup, World, eventually, short_or_full};
+use mayfly_tests::{
+    DEFAULT_TIMEOUT, ServiceProcess, Setup, World, eventually, live::peak_rss_bytes, short_or_full,
+};
 
 const MIB: u64 = 1024 * 1024;
 const SMALL_MESSAGES: usize = 400;
 const LARGE_BYTES: usize = 60_000;
 /// Large messages per request, below the size limit of a body.
 const LARGE_PER_BATCH: usize = 50;
-
-/// Returns the largest memory that a process has had so far, in bytes.
-fn peak_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.expect("`VmHWM` is a number") * 1024
-}
 
 /// Posts a batch. Repeats the request with the same key if it returns 503, because Redis may need
 /// longer than a request may take for three megabytes while other tests run.
@@ -58,7 +50,7 @@ async fn worker_memory_is_bounded_when_large_messages_follow_small_ones() {
         if stored == expected { Ok(()) } else { Err(stored) }
     })
     .await;
-    let (peak, limit) = (peak_bytes(worker.pid()), 288 * MIB);
+    let (peak, limit) = (peak_rss_bytes(worker.pid()), 288 * MIB);
     println!("{batches} batches of large messages: {peak} of at most {limit} bytes");
     assert!(peak < limit, "{peak} of at most {limit} bytes");
 }
