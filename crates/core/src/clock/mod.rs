@@ -68,11 +68,10 @@ impl Timestamp {
     /// without the formatting machinery of chrono.
     fn write_text<T>(self, write: impl FnOnce(&str) -> T) -> T {
         let at = self.to_datetime();
-        let (Ok(year @ ..=9_999), mut text) =
-            (u32::try_from(at.year()), *b"0000-00-00T00:00:00.000Z")
-        else {
+        let Ok(year @ ..=9_999) = u32::try_from(at.year()) else {
             return write(&at.to_rfc3339_opts(SecondsFormat::Millis, true));
         };
+        let mut text = *b"0000-00-00T00:00:00.000Z";
         let mut put = |place: Range<usize>, mut number: u32| {
             for digit in text[place].iter_mut().rev() {
                 *digit = b"0123456789"[(number % 10) as usize];
