@@ -123,9 +123,9 @@ impl MessageIngestion {
         }
     }
 
-    /// Returns the public URL for a path on list-api.
-    pub fn list_url(&self, path: std::fmt::Arguments<'_>) -> String {
-        format!("{}{path}", self.list_url)
+    /// Returns the public URL of a message under a path of list-api, such as `/v1/messages/`.
+    pub fn message_url(&self, path: &str, id: MessageId) -> String {
+        [&self.list_url, path, id.encode(&mut [0; MessageId::TEXT_BYTES])].concat()
     }
 
     fn create_message(&self, new: NewMessage) -> Message {

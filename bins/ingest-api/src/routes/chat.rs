@@ -21,6 +21,6 @@ pub async fn post_chat(
     let new = NewMessage::from_chat(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
     let context = client.into_context("chat", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
-    let location = messages.list_url(format_args!("/chat/{}", accepted.message.id));
+    let location = messages.message_url("/chat/", accepted.message.id);
     Ok(message_response(StatusCode::CREATED, location, &accepted))
 }

@@ -21,6 +21,6 @@ pub async fn post_dummy(
     let new = NewMessage::from_document(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
     let context = client.into_context("dummy", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
-    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    let location = messages.message_url("/v1/messages/", accepted.message.id);
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

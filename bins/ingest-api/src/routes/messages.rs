@@ -25,7 +25,7 @@ pub async fn post_message(
     let new = NewMessage::from_json(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
     let context = client.into_context("messages", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
-    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    let location = messages.message_url("/v1/messages/", accepted.message.id);
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }
 

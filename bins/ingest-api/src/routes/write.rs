@@ -56,6 +56,6 @@ async fn accept_form(
 ) -> Result<HttpResponse, Problem> {
     let new = NewMessage::from_write_form(form).map_err(invalid_input)?;
     let accepted = messages.accept(new, context, body).await?;
-    let location = messages.list_url(format_args!("/v1/messages/{}", accepted.message.id));
+    let location = messages.message_url("/v1/messages/", accepted.message.id);
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))
 }

@@ -30,6 +30,12 @@ impl MessageId {
         Self(Uuid::from_u128(millis << 80))
     }
 
+    /// Writes the text form into a buffer and returns it.
+    #[must_use]
+    pub fn encode(self, buffer: &mut [u8; Self::TEXT_BYTES]) -> &str {
+        self.0.as_hyphenated().encode_lower(buffer)
+    }
+
     /// Returns the ID as a UUID.
     #[must_use]
     pub const fn as_uuid(self) -> Uuid {
@@ -106,6 +112,7 @@ mod tests {
     fn only_a_hyphenated_uuidv7_is_parsed() {
         let id = IdGenerator::default().next_id(Timestamp::from_millis(1));
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.encode(&mut [0; MessageId::TEXT_BYTES]), id.to_string());
         let compact = id.as_uuid().simple().to_string();
         for wrong in ["", "1", &compact, "67e55044-10b1-426f-9247-bb680e5fe0c8"] {
             assert_eq!(wrong.parse::<MessageId>(), Err(InvalidMessageId), "{wrong}");

@@ -39,7 +39,7 @@ impl Meta {
     /// the entry adds the epoch.
     #[must_use]
     pub fn format_origin(request_id: &str, traceparent: &str) -> String {
-        format!("{request_id} {traceparent}")
+        [request_id, traceparent].join(" ")
     }
 
     /// Parses `<epoch> <request id> <traceparent>`; missing parts are empty.

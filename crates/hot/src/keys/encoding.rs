@@ -5,14 +5,63 @@
 //! and `}` are percent-encoded; all other characters are unchanged. Therefore no encoded name
 //! contains a colon, and lists of parts with different texts never form the same key.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::Write;
+
+use mayfly_core::{Host, MessageId};
 
 /// A part of a key.
 pub(super) enum Part<'a> {
     /// A fixed word, which contains no characters to encode.
     Word(&'static str),
     /// A name, which is encoded.
-    Name(&'a dyn Display),
+    Name(&'a dyn Name),
+}
+
+/// A name in a key.
+pub(super) trait Name {
+    /// Encodes the name and appends it to a key.
+    fn append_to(&self, key: &mut String);
+}
+
+impl Name for &str {
+    fn append_to(&self, key: &mut String) {
+        let mut rest = *self;
+        // All four characters are ASCII, so each is one byte long, and no other character contains
+        // these bytes.
+        let is_encoded = |byte: &u8| matches!(byte, b'%' | b':' | b'{' | b'}');
+        while let Some(at) = rest.as_bytes().iter().position(is_encoded) {
+            key.push_str(&rest[..at]);
+            write!(key, "%{:02X}", rest.as_bytes()[at]).expect("invariant: a string has no limit");
+            rest = &rest[at + 1..];
+        }
+        key.push_str(rest);
+    }
+}
+
+impl Name for &Host {
+    fn append_to(&self, key: &mut String) {
+        self.as_str().append_to(key);
+    }
+}
+
+/// The text of an ID contains no characters to encode.
+impl Name for MessageId {
+    fn append_to(&self, key: &mut String) {
+        key.push_str(self.encode(&mut [0; Self::TEXT_BYTES]));
+    }
+}
+
+/// Digits and the minus sign are not encoded.
+impl Name for u64 {
+    fn append_to(&self, key: &mut String) {
+        key.push_str(&self.to_string());
+    }
+}
+
+impl Name for i64 {
+    fn append_to(&self, key: &mut String) {
+        key.push_str(&self.to_string());
+    }
 }
 
 /// Appends parts to a key, separated by colons.
@@ -23,29 +72,8 @@ pub(super) fn append_parts(key: &mut String, parts: &[Part<'_>]) {
         }
         match part {
             Part::Word(word) => key.push_str(word),
-            Part::Name(name) => {
-                write!(Encoder(key), "{name}").expect("invariant: writing to a string cannot fail");
-            }
+            Part::Name(name) => name.append_to(key),
         }
-    }
-}
-
-/// A writer that encodes text and appends it to a key.
-struct Encoder<'a>(&'a mut String);
-
-impl Write for Encoder<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        // All four characters are ASCII, so each is one byte long, and no other character contains
-        // these bytes.
-        let is_encoded = |byte: &u8| matches!(byte, b'%' | b':' | b'{' | b'}');
-        while let Some(at) = rest.as_bytes().iter().position(is_encoded) {
-            self.0.push_str(&rest[..at]);
-            write!(self.0, "%{:02X}", rest.as_bytes()[at])?;
-            rest = &rest[at + 1..];
-        }
-        self.0.push_str(rest);
-        Ok(())
     }
 }
 
@@ -80,6 +108,7 @@ mod tests {
 
     fn join(names: &[String]) -> String {
         let mut key = String::new();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
         let parts: Vec<_> = names.iter().map(|name| Part::Name(name)).collect();
         append_parts(&mut key, &parts);
         key

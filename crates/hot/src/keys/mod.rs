@@ -322,6 +322,7 @@ mod tests {
 
     /// Returns a key of this kind that contains these names.
     fn key_of(kind: &[Option<&'static str>], names: &[String]) -> String {
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
         let mut names = names.iter();
         let part = |word: Option<&'static str>| match word {
             Some(word) => Part::Word(word),

@@ -185,7 +185,7 @@ fn add_request(call: &mut ScriptInvocation<'_>, keys: &Keys, request: &Submitted
             Some(username) => call.key(&copy).key(keys.inbox(username.as_str())),
             None => call.key(&copy).key(&copy),
         };
-        call.arg(message.id.to_string()).arg(message.channel.as_str());
+        call.arg(message.id.encode(&mut [0; MessageId::TEXT_BYTES])).arg(message.channel.as_str());
         call.arg(&message.json[..]).arg(ttl_ms(message, request.submitted_at));
     }
 }

@@ -35,9 +35,14 @@ pub(crate) fn request_header(
     limit: Option<&ClientLimit>,
     idempotency: Option<&IdempotentRequest>,
 ) -> String {
-    let limit = if limit.is_some() { "l" } else { "" };
-    let key = if idempotency.is_some() { "k" } else { "" };
-    format!("{count}{limit}{key}")
+    let mut header = count.to_string();
+    if limit.is_some() {
+        header.push('l');
+    }
+    if idempotency.is_some() {
+        header.push('k');
+    }
+    header
 }
 
 /// Adds the keys and arguments that `read_client` in `rate_limit.lua` reads; `kind` names the items

@@ -48,13 +48,22 @@ pub(super) fn find_head_end(bytes: &[u8], searched: usize) -> Option<usize> {
 
 /// Returns the lines of a head, without the line feeds. Omits empty lines before the first line.
 fn split_lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = memchr_iter(b'\n', head).chain([head.len()]);
-    let lines = ends.scan(0, |start, end| {
-        let line = &head[*start..end];
-        *start = end + 1;
+    let mut rest = Some(head);
+    let lines = std::iter::from_fn(move || {
+        let (line, after) = split_line(rest?);
+        rest = after;
         Some(line)
     });
     lines.skip_while(|line| is_empty(line))
+}
+
+/// Returns the first line without its line feed, and the bytes after the line feed. If there is no
+/// line feed, returns all bytes.
+fn split_line(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr(b'\n', bytes) {
+        Some(end) => (&bytes[..end], Some(&bytes[end + 1..])),
+        None => (bytes, None),
+    }
 }
 
 impl Head {

@@ -15,7 +15,8 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        // Faster than `to_str`, which checks each byte.
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
     }
 
     pub(crate) fn to_header(&self) -> HeaderValue {
