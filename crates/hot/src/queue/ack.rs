@@ -10,6 +10,7 @@ use crate::{
     queue::{Queue, Stream},
 };
 
+script!(CREATE_GROUP, include_str!("create_group.lua"));
 script!(ACK_PLAYS, include_str!("ack_plays.lua"));
 script!(COUNT_ATTEMPT, include_str!("count_attempt.lua"));
 
@@ -17,26 +18,12 @@ script!(COUNT_ATTEMPT, include_str!("count_attempt.lua"));
 const COMMAND_IDS_MAX: usize = 1_000;
 
 impl Queue<'_> {
-    /// Creates a stream and its consumer group if they do not exist. A new group starts at the
-    /// first entry.
+    /// Creates a stream and its consumer group if they do not exist, even if Redis is full. A new
+    /// group starts at the first entry.
     pub async fn create_group(self, stream: Stream) -> Result<(), HotError> {
-        let created = self
-            .store
-            .call(async |connection| {
-                redis::cmd("XGROUP")
-                    .arg("CREATE")
-                    .arg(self.store.keys.stream(stream))
-                    .arg(stream.group())
-                    .arg("0")
-                    .arg("MKSTREAM")
-                    .query_async::<()>(connection)
-                    .await
-            })
-            .await;
-        match created {
-            Err(HotError::Rejected(error)) if error.code() == Some("BUSYGROUP") => Ok(()),
-            other => other,
-        }
+        let mut call = CREATE_GROUP.prepare_invoke();
+        call.key(self.store.keys.stream(stream)).arg(stream.group());
+        self.store.call(async |connection| call.invoke_async::<()>(connection).await).await
     }
 
     /// Resets the idle time of entries that a consumer is processing, so that no other consumer

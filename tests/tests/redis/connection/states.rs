@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use mayfly_core::{KeyHash, StateFeed, StoreError, StoreErrorKind};
-use mayfly_hot::{ApiKeyState, HotError, HotStore, Lease, Stream};
+use mayfly_hot::{ApiKeyState, Consumer, HotError, HotStore, Lease, Stream};
 use mayfly_stack::reserve_free_port;
 
 use super::{eventually, server::Server};
 use crate::{
     TestStore,
+    messages::{self, messages_to},
     visits::{visit, write_request},
 };
 
@@ -17,7 +18,7 @@ async fn call_all(hot: &HotStore) -> [Result<(), HotError>; 3] {
     let mut lease = Lease::new(hot, "test", Duration::from_secs(60));
     [
         lease.acquire_or_renew().await.map(drop),
-        hot.queue().create_group(Stream::Messages).await,
+        hot.queue().clear_attempts(Stream::Messages, "1-1").await,
         hot.snapshots().find_state(StateFeed::Stats).await.map(drop),
     ]
 }
@@ -157,13 +158,33 @@ async fn busy_server_rejects_everything_temporarily() {
 }
 
 #[tokio::test]
-async fn full_server_rejects_writes_as_overloaded_and_serves_reads() {
+async fn full_server_rejects_messages_as_overloaded_and_serves_leases_deletions_and_reads() {
     let server = Server::start(&[]).await;
-    server.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    // A lease can be acquired even on a full server.
-    let [_, write, read] = call_all(&server.store(&[])).await;
-    assert!(matches!(write, Err(HotError::OutOfMemory)), "{write:?}");
-    read.expect("reads succeed");
+    let test = TestStore::connect(&server.url(), "mayfly", &[]).await;
+    test.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let request = messages::write_request(&messages_to("kiran", 1));
+    let written = test.message_writer().write(request).await;
+    assert!(matches!(written, Err(HotError::OutOfMemory)), "{written:?}");
+    for result in call_all(&test.hot).await {
+        result.expect("the call succeeds");
+    }
+}
+
+/// Only workers free the memory of the queue, so a worker that starts first on a full server must be
+/// able to read.
+#[tokio::test]
+async fn full_server_delivers_entries_to_a_new_group() {
+    let server = Server::start(&[]).await;
+    let test = TestStore::connect(&server.url(), "mayfly", &[]).await;
+    test.accept(&messages_to("kiran", 2)).await;
+    test.query::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let mut consumer = Consumer::new(test.hot.clone(), Stream::Messages, "one".to_owned());
+    let wait = Duration::from_millis(1);
+    let created = consumer.read_batch(10, wait).await.expect("the group is created");
+    assert!(created.deliveries.is_empty(), "{created:?}");
+    let batch = consumer.read_batch(10, wait).await.expect("Redis responds");
+    assert_eq!(batch.deliveries.len(), 2);
+    test.hot.queue().create_group(Stream::Messages).await.expect("it exists");
 }
 
 /// A full server rejects transactions, even those that only read.
