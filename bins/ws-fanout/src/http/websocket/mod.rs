@@ -1,5 +1,7 @@
 //! The session of one WebSocket, from the accepted handshake until the socket is closed.
 
+mod client_frames;
+
 use std::{
     future::poll_fn, io::ErrorKind, net::Shutdown, pin::pin, rc::Rc, task::Poll, time::Duration,
 };
@@ -11,12 +13,13 @@ use mayfly_http::UpgradedSocket;
 use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 
+use self::client_frames::{handle_client_frame, reply};
 use super::{
     client_frame::{ClientFrame, ConnectRequest, FrameError, Start},
     query::LiveQuery,
 };
 use crate::{
-    frames::{Encoding, encode_json},
+    frames::Encoding,
     hub::ConnectionPermit,
     resume,
     subscription::Subscription,
@@ -108,6 +111,8 @@ enum Readiness {
     Writable,
     /// Received bytes can be decoded.
     Decodable,
+    /// The connection has started to close.
+    Closing,
     Closed,
 }
 
@@ -120,15 +125,17 @@ impl WebSocketSession {
     }
 
     /// Updates the counted memory of unprocessed input, including the defaults for the `connect`
-    /// frame. Input of up to [`MESSAGE_BYTES_MAX`] bytes does not count.
+    /// frame. Input of up to [`MESSAGE_BYTES_MAX`] bytes does not count, nor does the input of a
+    /// connection that is closing, because the session discards it next.
     fn count_input(&self, worker: &mut Worker) {
+        let connection = &mut worker.connections[self.key];
         let defaults = match self.connect {
             Connect::Awaited { bytes, .. } => bytes,
             Connect::Done | Connect::Received(_) => 0,
         };
         let bytes = self.decoder.buffered_bytes() + self.received.len() + defaults;
-        let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
-        worker.connections[self.key].input.set(counted);
+        let is_counted = bytes > MESSAGE_BYTES_MAX && connection.is_open();
+        connection.input.set(if is_counted { bytes } else { 0 });
     }
 
     /// Waits for the `connect` frame and applies its subscription. Rejects the connection if the
@@ -197,6 +204,8 @@ impl WebSocketSession {
                     self.decode_received();
                     tokio::task::yield_now().await;
                 }
+                // Only the client's Close frame still matters.
+                Readiness::Closing => self.decoder.skip_messages(),
                 Readiness::Closed => return,
             }
         }
@@ -208,6 +217,9 @@ impl WebSocketSession {
             let connection = &mut worker.connections[self.key];
             if connection.stage == Stage::Closed {
                 return Poll::Ready(Readiness::Closed);
+            }
+            if connection.stage == Stage::Closing && !self.decoder.skips_messages() {
+                return Poll::Ready(Readiness::Closing);
             }
             connection.register_task(cx);
             if connection.is_blocked && self.socket.poll_write_ready(cx).is_ready() {
@@ -389,51 +401,6 @@ fn reject_connect(worker: &mut Worker, key: usize, error: FrameError) {
     let close = Close::with_reason(code, error.message.clone());
     reply(worker, key, &ServerFrame::Error { code: error.code, message: error.message });
     worker.close(key, &close);
-}
-
-fn handle_client_frame(worker: &mut Worker, key: usize, text: &str) {
-    if let Err(FrameError { code, message }) = try_handle_client_frame(worker, key, text) {
-        reply(worker, key, &ServerFrame::Error { code, message });
-    }
-}
-
-fn try_handle_client_frame(worker: &mut Worker, key: usize, text: &str) -> Result<(), FrameError> {
-    let mut subscription = worker.connections[key].group_key.subscription.clone();
-    let is_subscribe = match ClientFrame::parse(text)? {
-        ClientFrame::Ping {} => {
-            reply(worker, key, &ServerFrame::Pong);
-            return Ok(());
-        }
-        ClientFrame::Connect(_) => {
-            let message = "type must not be connect: the connection has started; to start a \
-                           connection with a connect frame, add connect=frame to the query";
-            return Err(FrameError { code: "invalid_field", message: message.to_owned() });
-        }
-        ClientFrame::Subscribe(request) => {
-            subscription.subscribe(request)?;
-            true
-        }
-        ClientFrame::Unsubscribe(request) => {
-            subscription.unsubscribe(request)?;
-            false
-        }
-    };
-    let set = subscription.to_set();
-    if subscription != worker.connections[key].group_key.subscription {
-        worker.change_subscription(key, subscription);
-    }
-    let frame =
-        if is_subscribe { ServerFrame::Subscribed(set) } else { ServerFrame::Unsubscribed(set) };
-    reply(worker, key, &frame);
-    // Send the newest frames of newly subscribed state feeds and newly watched hosts immediately.
-    worker.flush_pending(key);
-    Ok(())
-}
-
-fn reply(worker: &mut Worker, key: usize, frame: &ServerFrame<'_>) {
-    let mut bytes = Vec::new();
-    encode_json(&mut bytes, Encoding::WebSocket, None, &frame.to_json());
-    worker.send_reply(key, bytes);
 }
 
 #[cfg(test)]
