@@ -18,7 +18,7 @@ const HANDLED: [&str; 13] = [
     "bins/ws-fanout/src/feeds/stream.rs",
     "crates/http/src/server/mod.rs",
     // The owner reconnects.
-    "crates/cold/src/store/connect.rs",
+    "crates/cold/src/store/connect/mod.rs",
     "crates/hot/src/feeds/subscription.rs",
     // The caller waits for the task.
     "crates/stack/src/server/postgres.rs",

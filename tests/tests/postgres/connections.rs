@@ -76,7 +76,8 @@ async fn refused_password_is_recognized_in_every_language_and_not_logged() {
         let response = [b"E".as_slice(), &length, body.as_bytes()].concat();
         client.write_all(&response).await.expect("the client reads");
     });
-    let store = store(format!("postgres://me:hunter2@{address}/x"), Duration::from_secs(10));
+    let url = format!("postgres://me:hunter2@{address}/x?sslmode=disable");
+    let store = store(url, Duration::from_secs(10));
     let error = store.has_schema().await.expect_err("the password is refused");
     assert!(error.is_outage(), "{error:?}");
     let text = error.to_string();

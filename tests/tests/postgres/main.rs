@@ -14,6 +14,7 @@ mod migrations;
 mod rights;
 mod samples;
 mod shares;
+mod tls;
 
 use std::time::{Duration, Instant};
 

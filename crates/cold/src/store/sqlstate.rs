@@ -60,6 +60,10 @@ impl<S> SqlStateStream<S> {
     pub(super) fn new(stream: S, last: LastSqlState) -> Self {
         Self { stream, reader: MessageReader::default(), last }
     }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for SqlStateStream<S> {

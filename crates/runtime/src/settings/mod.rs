@@ -34,6 +34,7 @@ pub use self::{
         origin::{AllowedOrigin, AllowedOrigins},
         proxies::TrustedProxies,
         rate::Rate,
+        url::{Authorities, InvalidTlsParameter, PostgresTls, SslMode},
     },
 };
 use crate::Service;

@@ -41,7 +41,7 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     }
     let pem = fs::read(&path)
         .map_err(|error| D::Error::custom(format!("{ALLOWED}; it cannot be read: {error}")))?;
-    if !has_certificates(&pem) {
+    if parse_pem(&pem).is_none() {
         return Err(D::Error::custom(format!(
             "{ALLOWED}; the file contains no certificate or an invalid one"
         )));
@@ -49,27 +49,29 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     Ok(Some(Certificates { path, pem: pem.into() }))
 }
 
-/// Returns whether `pem` contains at least one certificate, and the TLS client accepts all
-/// certificates in `pem`.
-fn has_certificates(pem: &[u8]) -> bool {
+/// Returns the certificates in `pem`, or `None` if there is no certificate, or if the TLS client
+/// does not accept all of them.
+pub(super) fn parse_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.ok().filter(|found| !found.is_empty())?;
     let mut store = RootCertStore::empty();
-    let is_valid = CertificateDer::pem_slice_iter(pem)
-        .all(|certificate| certificate.is_ok_and(|certificate| store.add(certificate).is_ok()));
-    is_valid && !store.is_empty()
+    let is_valid = certificates.iter().all(|one| store.add(one.clone()).is_ok());
+    is_valid.then_some(certificates)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::has_certificates;
+    use super::parse_pem;
     use crate::settings::tests::CERTIFICATE;
 
     #[test]
     fn file_contains_valid_certificates() {
-        assert!(has_certificates(CERTIFICATE.as_bytes()));
-        assert!(has_certificates(CERTIFICATE.repeat(2).as_bytes()));
+        let count = |text: &str| parse_pem(text.as_bytes()).map(|found| found.len());
+        assert_eq!(count(CERTIFICATE), Some(1));
+        assert_eq!(count(&CERTIFICATE.repeat(2)), Some(2));
         let (cut, changed) = (&CERTIFICATE[..200], CERTIFICATE.replace("MIIB", "AAAA"));
         for text in ["", "x", cut, &changed] {
-            assert!(!has_certificates(text.as_bytes()), "{text}");
+            assert_eq!(count(text), None, "{text}");
         }
     }
 }

@@ -6,11 +6,15 @@
 mod authority;
 mod postgres;
 mod redis;
+mod tls;
+
+use std::fmt::Display;
 
 use secrecy::SecretString;
 use serde::{Deserializer, de::Error};
 
 pub(in crate::settings) use self::authority::{check_host, split_port};
+pub use self::tls::{Authorities, InvalidTlsParameter, PostgresTls, SslMode};
 use super::parse_scalar;
 
 /// The rule that an invalid URL violates, phrased to follow "must be a URL such as …: ".
@@ -41,10 +45,10 @@ struct Format {
     example: &'static str,
 }
 
-fn parse_store<'de, D: Deserializer<'de>>(
+fn parse_store<'de, D: Deserializer<'de>, E: Display>(
     deserializer: D,
     format: &Format,
-    check: impl FnOnce(&str) -> Result<(), Rule>,
+    check: impl FnOnce(&str) -> Result<(), E>,
 ) -> Result<SecretString, D::Error> {
     let [first, second] = format.schemes;
     let allowed = format!("a URL that starts with {first} or {second}");
@@ -54,19 +58,17 @@ fn parse_store<'de, D: Deserializer<'de>>(
         has_scheme.then(|| text.to_owned())
     })?;
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let checked = if is_header_safe(&url) {
-        check(rest)
-    } else {
-        Err("spaces, control characters, quotes, angle brackets and backslashes must be \
-             percent-encoded")
+    let reject = |rule: &dyn Display| {
+        D::Error::custom(format!("a URL such as {example}: {rule}", example = format.example))
     };
-    match checked {
-        Ok(()) => Ok(SecretString::from(url)),
-        Err(rule) => Err(D::Error::custom(format!(
-            "a URL such as {example}: {rule}",
-            example = format.example
-        ))),
+    if !is_header_safe(&url) {
+        return Err(reject(
+            &"spaces, control characters, quotes, angle brackets and backslashes must be \
+              percent-encoded",
+        ));
     }
+    check(rest).map_err(|rule| reject(&rule))?;
+    Ok(SecretString::from(url))
 }
 
 /// Returns whether `text` is a valid endpoint URL, for a variable that is not part of the schema,
