@@ -33,4 +33,6 @@ def find_error(name, value):
     if value == str(default):
         return "is the default; remove it"
     expected = next(values for defaults, values in FORMATS if re.fullmatch(defaults, str(default)))
+    if key.endswith("_file"):
+        expected = r"/\S+"
     return None if re.fullmatch(expected, value) else f"expected {expected}"

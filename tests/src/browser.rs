@@ -189,6 +189,17 @@ impl Tab {
         .await;
     }
 
+    /// Freezes or resumes the page, as browsers do with hidden tabs. A frozen page runs no scripts
+    /// and no timers.
+    ///
+    /// # Panics
+    /// If the tab does not exist.
+    pub async fn set_frozen(&self, is_frozen: bool) {
+        let state = if is_frozen { "frozen" } else { "active" };
+        let changed = self.call("Page.setWebLifecycleState", json!({"state": state})).await;
+        changed.expect("the tab exists");
+    }
+
     /// Replaces the text of a field by typing.
     ///
     /// # Panics

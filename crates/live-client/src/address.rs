@@ -57,14 +57,14 @@ impl FeedAddress {
     }
 
     /// Returns the URL for a connection that resumes after `position`. Without a position, the URL
-    /// requests no replay of missed messages.
+    /// requests no replay of missed messages. The server waits for a `connect` frame.
     pub fn connection_url(&self, position: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
+        query.append_pair("connect", "frame");
         query.extend_pairs(self.feed.map(|feed| ("feed", feed)));
         query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
         query.extend_pairs(position.map(|position| ("since", position)));
-        let query = query.finish();
-        if query.is_empty() { self.url.clone() } else { format!("{}?{query}", self.url) }
+        format!("{}?{}", self.url, query.finish())
     }
 }
 
@@ -94,10 +94,10 @@ mod tests {
     fn public_url_is_extended_with_the_path() {
         for url in ["http://h:8080", "http://h:8080/", "ws://h:8080", "ws://h:8080/v1/live"] {
             let address = FeedAddress::new(url, Vec::new()).expect("a valid URL");
-            assert_eq!(address.connection_url(None), "ws://h:8080/v1/live");
+            assert_eq!(address.connection_url(None), "ws://h:8080/v1/live?connect=frame");
         }
         let address = FeedAddress::new("http://h/live", Vec::new()).expect("a valid URL");
-        assert_eq!(address.connection_url(None), "ws://h/live/v1/live");
+        assert_eq!(address.connection_url(None), "ws://h/live/v1/live?connect=frame");
         for invalid in ["https://h", "wss://h", "h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
             assert!(FeedAddress::new(invalid, Vec::new()).is_err(), "{invalid}");
         }
@@ -106,13 +106,11 @@ mod tests {
     #[test]
     fn query_contains_feed_channels_and_position() {
         let address = FeedAddress::new("ws://h", channels(&["a", "b:c"])).expect("a valid URL");
-        assert_eq!(address.connection_url(None), "ws://h/v1/live?channel=a&channel=b%3Ac");
-        assert_eq!(
-            address.connection_url(Some("1.e.5-1")),
-            "ws://h/v1/live?channel=a&channel=b%3Ac&since=1.e.5-1"
-        );
+        let url = "ws://h/v1/live?connect=frame&channel=a&channel=b%3Ac";
+        assert_eq!(address.connection_url(None), url);
+        assert_eq!(address.connection_url(Some("1.e.5-1")), format!("{url}&since=1.e.5-1"));
         let plays = FeedAddress::with_feed("ws://h", "plays").expect("a valid URL");
-        assert_eq!(plays.connection_url(None), "ws://h/v1/live?feed=plays");
+        assert_eq!(plays.connection_url(None), "ws://h/v1/live?connect=frame&feed=plays");
     }
 
     #[test]

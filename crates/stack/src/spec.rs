@@ -19,12 +19,17 @@ const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::
 /// that host name in `Host`.
 const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
-/// The settings of the local stack that differ from the built-in defaults.
-pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 8] = [
+/// The settings of the local stack that differ from the built-in defaults. The stack listens on
+/// loopback addresses only, and all of its clients have the same address.
+pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 12] = [
+    ("MAYFLY_AUTH__MODE", "open"),
     ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
     ("MAYFLY_LIMITS__MESSAGES", "off"),
     ("MAYFLY_LIMITS__PLAYS", "off"),
     ("MAYFLY_LIMITS__VISITS", "off"),
+    ("MAYFLY_LIMITS__AUTH_FAILURES", "off"),
+    ("MAYFLY_FANOUT__CONNECTIONS_PER_CLIENT_MAX", "off"),
+    ("MAYFLY_FANOUT__CLIENT_FRAMES", "off"),
     ("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS),
     ("MAYFLY_HTTP__ALLOWED_HOSTS", LOOPBACK_HOSTS),
     ("MAYFLY_INGEST__WRITE_BY_GET", "on"),

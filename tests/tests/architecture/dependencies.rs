@@ -35,6 +35,7 @@ fn each_technology_has_one_owner() {
                 }
                 "actix-web" => package == "mayfly-http" || services.contains(&package.as_str()),
                 "s3s" | "s3s-fs" => package == "mayfly-stack",
+                "jsonwebtoken" => package == "mayfly-auth",
                 aws if aws.starts_with("aws-") => package == "mayfly-s3",
                 // The crate that defines a type derives its schema, under a feature.
                 "utoipa" => package == "mayfly-openapi" || package == "mayfly-core",
@@ -65,10 +66,12 @@ fn core_depends_on_utoipa_only_for_the_document() {
 fn dependencies_run_one_way() {
     let rank = |package: &str| match package {
         "mayfly-core" | "mayfly-runtime" => 0,
-        "mayfly-hot" | "mayfly-cold" | "mayfly-http" | "mayfly-live-client" | "mayfly-s3"
-        | "mayfly-stack" => 1,
-        "mayfly-openapi" | "mayfly-simulate" => 2,
-        _ => 3,
+        "mayfly-auth" => 1,
+        "mayfly-hot" | "mayfly-cold" | "mayfly-live-client" | "mayfly-s3" | "mayfly-stack" => 2,
+        "mayfly-authenticator" => 3,
+        "mayfly-http" => 4,
+        "mayfly-openapi" | "mayfly-simulate" => 5,
+        _ => 6,
     };
     let packages = packages();
     for (package, dependencies) in &packages {

@@ -1,11 +1,14 @@
-//! The routing of the single entry point and the lists of routes in docs/API.md agree with the
-//! table of routes.
+//! The routing of the single entry point, and the lists of routes and rights in docs/API.md, agree
+//! with the table of routes.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use mayfly_http::routes::{ROUTES, Route};
+use mayfly_http::routes::{ALL, ROUTES, Route};
 
-use super::root;
+use super::{root, rust_files};
 
 /// A method and a path.
 type Endpoint = (String, String);
@@ -133,5 +136,51 @@ fn api_document_lists_the_routes_of_the_table() {
         };
         assert_eq!(canonical(&documented), canonical(&expected), "{section}");
         assert!(documented.is_subset(&expected), "{section}: {documented:?}");
+    }
+}
+
+/// Returns the texts in backquotes.
+fn codes(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The scope, the patterns of a key, and the claims of a token that a method requires.
+type Rights = [BTreeSet<String>; 3];
+
+#[test]
+fn api_document_lists_the_rights_of_the_table() {
+    let text = read("docs/API.md");
+    let mut documented: BTreeMap<Endpoint, Rights> = BTreeMap::new();
+    let section = between(&text, "\n### Rights\n", "\n### ");
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').collect();
+        for code in codes(cells[1]) {
+            let (method, path) = code.split_once(' ').expect("a method and a path");
+            let rights = [2, 3, 4].map(|cell| codes(cells[cell]));
+            let endpoint = endpoint(method, path.trim_end_matches('/'));
+            assert!(documented.insert(endpoint, rights).is_none(), "{code} has two rows");
+        }
+    }
+    let to_set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut expected: BTreeMap<Endpoint, Rights> = BTreeMap::new();
+    for route in ALL.into_iter().flatten() {
+        for (method, access) in route.endpoints().filter(|(method, _)| *method != "HEAD") {
+            let Some(scope) = access.scope() else { continue };
+            let rights =
+                [to_set(&[scope.as_str()]), to_set(access.patterns()), to_set(access.claims())];
+            expected.insert(endpoint(method, route.path.trim_end_matches('/')), rights);
+        }
+    }
+    assert_eq!(documented, expected);
+}
+
+/// A service could register a path that is not in the table, and make it public by mistake.
+#[test]
+fn services_register_only_routes_of_the_table() {
+    for service in ["ingest-api", "list-api", "ws-fanout"] {
+        for file in rust_files(&root().join("bins").join(service).join("src")) {
+            let text = fs::read_to_string(&file).expect("readable");
+            assert!(!text.contains("Route::public"), "{}", file.display());
+        }
     }
 }

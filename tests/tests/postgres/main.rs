@@ -15,6 +15,7 @@ mod rights;
 mod samples;
 mod shares;
 mod tls;
+mod token_revocations;
 
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mayfly_cold::ColdStore;
-use mayfly_core::{ApiKey, limits};
-use mayfly_hot::{ApiKeyReload, HotStore};
+use mayfly_cold::{ColdStore, StoredApiKey};
+use mayfly_core::limits;
+use mayfly_hot::{HotStore, MirrorReload};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
 
 /// Loads all keys, up to [`limits::API_KEYS_MAX`]. The version is read first, so that a concurrent
 /// change causes another reload. The old keys remain in use until the last page has been loaded.
-async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &ApiKeyReload) -> anyhow::Result<()> {
+async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &MirrorReload) -> anyhow::Result<()> {
     let version = cold.api_keys().find_version().await?;
     let (mut after, mut loaded) = (Uuid::nil(), 0);
     loop {
@@ -36,8 +36,8 @@ async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &ApiKeyReload) -> an
         loaded += page.len();
         let is_full = loaded >= limits::API_KEYS_MAX;
         let is_last = page.len() < PAGE_KEYS as usize || is_full;
-        let page: Vec<ApiKey> = page.into_iter().map(|key| key.key).collect();
-        if !hot.api_keys().put_page(reload, &page, is_last.then_some(version)).await? {
+        let secrets: Vec<_> = page.iter().flat_map(StoredApiKey::secrets).collect();
+        if !hot.api_keys().put_page(reload, &secrets, is_last.then_some(version)).await? {
             return Ok(());
         }
         if is_last {

@@ -7,6 +7,7 @@
 mod api_keys;
 mod counts;
 mod messages;
+mod token_revocations;
 
 use std::time::Duration;
 
@@ -18,10 +19,13 @@ use tokio::task::JoinSet;
 
 type RestoreTask = fn(HotStore, ColdStore) -> BoxFuture<'static, anyhow::Result<()>>;
 
-const TASKS: [(&str, Duration, RestoreTask); 3] = [
+const TASKS: [(&str, Duration, RestoreTask); 4] = [
     ("restore messages", messages::INTERVAL, |hot, cold| messages::restore(hot, cold).boxed()),
     ("restore play counts", counts::INTERVAL, |hot, cold| counts::restore(hot, cold).boxed()),
     ("sync API keys", api_keys::INTERVAL, |hot, cold| api_keys::sync(hot, cold).boxed()),
+    ("sync token revocations", token_revocations::INTERVAL, |hot, cold| {
+        token_revocations::sync(hot, cold).boxed()
+    }),
 ];
 
 /// Spawns all tasks.

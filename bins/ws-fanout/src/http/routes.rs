@@ -6,12 +6,19 @@ use std::rc::Rc;
 use actix_web::{
     HttpRequest, HttpResponse, http::header::ACCESS_CONTROL_ALLOW_ORIGIN, web::ServiceConfig,
 };
-use mayfly_http::{Code, Problem, UpgradeRequest, resource, upgrade_required};
+use mayfly_http::{Code, Problem, UpgradeRequest, resource, routes, upgrade_required};
 use mayfly_runtime::settings::PublicSettings;
 use serde_json::json;
 use tracing::debug;
 
-use super::{files::build_files, query::LiveQuery, sse::get_events, websocket::serve_websocket};
+use super::{
+    authentication::admit,
+    client_frame::Secret,
+    files::build_files,
+    query::LiveQuery,
+    sse::get_events,
+    websocket::{Opening, serve_websocket},
+};
 use crate::{hub::ConnectionPermit, websocket::Close, worker::WorkerContext};
 
 /// The paths that accept WebSocket upgrades.
@@ -26,11 +33,11 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
         }
         config
             .app_data(context)
-            .service(resource("/v1/live").get(require_upgrade))
-            .service(resource("/ws").get(require_upgrade))
-            .service(resource("/echo").get(require_upgrade))
-            .service(resource("/v1/events").get(get_events))
-            .service(resource("/config.json").get(get_config));
+            .service(resource(&routes::LIVE).get(require_upgrade))
+            .service(resource(&routes::WS).get(require_upgrade))
+            .service(resource(&routes::ECHO).get(require_upgrade))
+            .service(resource(&routes::EVENTS).get(get_events))
+            .service(resource(&routes::CONFIG).get(get_config));
     }
 }
 
@@ -41,18 +48,31 @@ pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest)
     match admit_upgrade(&context, &request) {
         Err(problem) => request.reject(problem).await,
         Ok(permit) => {
-            let query = match find_forbidden(&context, &request) {
-                Some(close) => Err(close),
-                None => LiveQuery::parse(request.query()).map_err(Close::from),
-            };
+            let opening = build_opening(&context, &request);
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
                 // Run in a separate task, so that the task and the buffers of the HTTP connection
                 // are freed.
-                actix_web::rt::spawn(serve_websocket(context, upgraded, query, permit));
+                actix_web::rt::spawn(serve_websocket(context, upgraded, opening, permit));
             }
         }
     }
+}
+
+/// Reads the parts of a request that determine how the connection starts.
+fn build_opening(context: &WorkerContext, request: &UpgradeRequest) -> Opening {
+    let query = match find_forbidden(context, request) {
+        Some(close) => Err(close),
+        None => LiveQuery::parse(request.query()).map_err(Close::from),
+    };
+    let credentials = match request.credentials() {
+        Ok(credentials) => credentials.map(|credentials| Secret::new(credentials.text())),
+        // An empty text is rejected, and the failure counts.
+        Err(_) => Some(Secret::new("")),
+    };
+    let address: Box<str> = request.client().to_string().into();
+    let slot = admit(&context.hub, &address);
+    Opening { query, credentials, address, slot }
 }
 
 fn admit_upgrade(

@@ -1,6 +1,7 @@
 //! The process-wide state: the workers, the events that they receive, and the limits that they
 //! share.
 
+mod clients;
 mod in_flight;
 mod memory;
 mod replay_budget;
@@ -15,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use mayfly_authenticator::Authenticator;
 use mayfly_core::{Feed, Position};
 use mayfly_hot::{FanoutReport, HotStore};
 use mayfly_http::{Code, Problem};
@@ -25,6 +27,7 @@ use tracing::warn;
 
 use self::in_flight::InFlight;
 pub(crate) use self::{
+    clients::{ClientSlot, Clients},
     in_flight::SentEvent,
     memory::{ConnectionMemory, Reservation, StoredBytes},
     replay_budget::{ReplayBudget, ReplayShare},
@@ -44,7 +47,7 @@ const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
 /// Minimum number of position frames that an idle connection receives per resume window.
 const POSITIONS_PER_WINDOW: u32 = 3;
 /// Value of `Retry-After` for rejected connections.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Part of the shutdown timeout that is reserved for the last Close frames and the HTTP server.
 const DRAIN_MARGIN: Duration = Duration::from_secs(9);
 /// Interval at which a drain checks whether all connections are closed.
@@ -55,6 +58,9 @@ pub(crate) struct Hub {
     pub(crate) hot: HotStore,
     pub(crate) settings: Arc<Settings>,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// The connections of each client.
+    pub(crate) clients: Arc<Clients>,
     /// Number of admitted connections, including connections that are still being set up.
     connections: AtomicUsize,
     /// Number of frames queued for connections since the process started.
@@ -81,14 +87,22 @@ struct Shared {
 }
 
 impl Hub {
-    pub(crate) fn new(hot: HotStore, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
+    pub(crate) fn new(
+        hot: HotStore,
+        settings: Arc<Settings>,
+        lifecycle: Lifecycle,
+        authenticator: Arc<Authenticator>,
+    ) -> Arc<Self> {
         let fanout = &settings.fanout;
+        let clients = Clients::new(fanout.connections_per_client_max);
         let memory = ConnectionMemory::new(fanout.queued_bytes_max);
         let replay_budget = ReplayBudget::new(fanout.replay_bytes_max);
         Arc::new(Self {
             hot,
             settings,
             lifecycle,
+            authenticator,
+            clients,
             connections: AtomicUsize::new(0),
             delivered: Arc::default(),
             host_registry: Arc::default(),
@@ -220,7 +234,7 @@ impl From<Refusal> for Problem {
             Refusal::Full => Self::new(Code::Overloaded)
                 .detail("This instance has reached its connection limit. Retry later."),
         };
-        problem.retry_after(RETRY_AFTER)
+        problem.retry_after(REFUSAL_RETRY_AFTER)
     }
 }
 
@@ -232,5 +246,20 @@ pub(crate) struct ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.hub.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    /// Creates a hub with the default settings, except for these environment variables, and without
+    /// access control.
+    pub(crate) fn for_tests(env: &[(&str, &str)]) -> Arc<Self> {
+        let open = ("MAYFLY_AUTH__MODE", "open");
+        let env = env.iter().copied().chain([open]);
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Arc::new(Settings::from_layers(None, env).expect("valid settings"));
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        Self::new(hot, settings, lifecycle, Authenticator::open())
     }
 }

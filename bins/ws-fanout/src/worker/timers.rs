@@ -1,9 +1,9 @@
-//! Periodic work: pings, position frames and deadlines.
+//! Periodic work: pings, position frames, deadlines and the expiry of credentials.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mayfly_core::{Position, frame::ServerFrame};
+use mayfly_core::{Clock, Position, Timestamp, frame::ServerFrame};
 use metrics::counter;
 
 use super::{
@@ -42,22 +42,24 @@ impl Worker {
                 connection.stalled_since = connection.stalled_since.map(|at| at + stalled);
             }
         }
+        let time = self.clock.now();
         let due: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| self.is_due(connection, now))
+            .filter(|(_, connection)| self.is_due(connection, now, time))
             .map(|(key, _)| key)
             .collect();
         for key in due {
-            self.run_timers(key, now, position.as_ref());
+            self.run_timers(key, now, time, position.as_ref());
         }
         self.continue_drain(now);
         self.flush();
         self.end_closing_largest();
     }
 
-    fn is_due(&self, connection: &Connection, now: Instant) -> bool {
+    fn is_due(&self, connection: &Connection, now: Instant, time: Timestamp) -> bool {
         now >= connection.next_ping_at
+            || connection.credential.has_ended(time)
             || connection.pong_deadline.is_some_and(|at| now >= at)
             || connection.close_deadline.is_some_and(|at| now >= at)
             || self.is_write_overdue(connection, now)
@@ -71,7 +73,13 @@ impl Worker {
         connection.stalled_since.is_some_and(|at| now >= at + timeout)
     }
 
-    fn run_timers(&mut self, key: usize, now: Instant, position: Option<&Position>) {
+    fn run_timers(
+        &mut self,
+        key: usize,
+        now: Instant,
+        time: Timestamp,
+        position: Option<&Position>,
+    ) {
         let next_ping = self.next_ping_delay();
         let connection = &mut self.connections[key];
         if connection.close_deadline.is_some_and(|at| now >= at) {
@@ -82,6 +90,11 @@ impl Worker {
             return;
         }
         if !connection.is_open() {
+            return;
+        }
+        if connection.credential.has_ended(time) {
+            let code = connection.credential.end_code();
+            self.close(key, &code.into());
             return;
         }
         let is_pong_overdue = connection.pong_deadline.is_some_and(|at| now >= at);

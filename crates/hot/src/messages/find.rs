@@ -9,6 +9,9 @@ use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore};
 const LIMITS: BatchLimits =
     BatchLimits { waiting_requests: 10_000, waiting_weight: usize::MAX, batch_weight: 256 };
 
+/// An ID that no stream entry has, because the IDs of entries begin with the time.
+const NO_ENTRY: &str = "0-1";
+
 /// A finder that looks up messages by ID in batches. Cheap to clone.
 #[derive(Clone)]
 pub struct MessageFinder {
@@ -60,9 +63,20 @@ impl MessageFinder {
     /// the message. Therefore a caller that calls this method and then reads Postgres finds every
     /// accepted message.
     pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
-        if let Some(json) = self.find_copy(id).await? {
-            return Ok(Some(json));
+        match self.find_copy(id).await? {
+            Some(json) => Ok(Some(json)),
+            None => self.find_without_copy(id, false).await,
         }
+    }
+
+    /// Does the same as [`find_message`](Self::find_message), but without the hot copy. If the
+    /// lookup `is_uniform`, it makes the same number of round trips whether or not Redis contains
+    /// the message, so that its duration does not reveal which messages exist.
+    pub async fn find_without_copy(
+        &self,
+        id: MessageId,
+        is_uniform: bool,
+    ) -> Result<Option<Vec<u8>>, HotError> {
         let keys = &self.store.keys;
         let field = id.to_string();
         let (expired, entry): (Option<Vec<u8>>, Option<String>) = self
@@ -75,11 +89,11 @@ impl MessageFinder {
                     .await
             })
             .await?;
-        match (expired, entry) {
-            (Some(json), _) => Ok(Some(json)),
-            (None, Some(entry)) => self.find_entry(&entry).await,
-            (None, None) => Ok(None),
+        if !is_uniform && (expired.is_some() || entry.is_none()) {
+            return Ok(expired);
         }
+        let queued = self.find_entry(entry.as_deref().unwrap_or(NO_ENTRY)).await?;
+        Ok(expired.or(queued))
     }
 
     /// Returns the JSON of the message in a stream entry; `None` if the entry has been stored in

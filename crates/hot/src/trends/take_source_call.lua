@@ -30,8 +30,9 @@ local field = call('HMGET', source, 'called_at', 'paused_until', 'minute', 'call
 local called_at, paused_until = tonumber(field[1] or 0), tonumber(field[2] or 0)
 local interval = tonumber(ARGV[3])
 
--- Until the API keys have been loaded, revoked keys cannot be recognized.
-if call('EXISTS', KEYS[8]) == 0 then
+-- Until the API keys have been loaded, revoked keys cannot be recognized. A hash of loaded keys
+-- exists even if there are no keys.
+if call('EXISTS', KEYS[7], KEYS[8]) < 2 then
     return { 1, 250 }
 end
 if ARGV[6] ~= '' and tonumber(field[6] or 0) >= tonumber(ARGV[6]) then

@@ -26,6 +26,21 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
+    /// Determines the client of a request from its headers and from the address of its connection.
+    pub(crate) fn from_parts(
+        peer: Option<SocketAddr>,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+    ) -> Self {
+        // The peer address is unknown if the client disconnected before the server read the
+        // address. Rate limits count all of these clients as one.
+        let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
+        if headers.contains_key(X_FORWARDED_FOR) && !trusted.contains(peer.to_canonical()) {
+            warn_untrusted(peer);
+        }
+        Self::resolve(peer, headers, trusted)
+    }
+
     /// Determines the client behind `peer`. Reads the entries of `X-Forwarded-For` from last to
     /// first, and stops at the first address that is not a trusted proxy.
     fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
@@ -82,16 +97,9 @@ impl FromRequest for ClientAddress {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // The peer address is unknown if the client disconnected before the server read the
-        // address. Rate limits count all of these clients as one.
-        let peer = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
         let no_proxies = TrustedProxies::default();
         let trusted = request.app_data().unwrap_or(&no_proxies);
-        if request.headers().contains_key(X_FORWARDED_FOR) && !trusted.contains(peer.to_canonical())
-        {
-            warn_untrusted(peer);
-        }
-        ready(Ok(Self::resolve(peer, request.headers(), trusted)))
+        ready(Ok(Self::from_parts(request.peer_addr(), request.headers(), trusted)))
     }
 }
 

@@ -56,8 +56,9 @@ fn display_value(source: &Source, value: &str) -> String {
     let (Source::Env(name) | Source::EnvFile(name) | Source::File(name, _) | Source::Default(name)) =
         source;
     let name = name.to_ascii_lowercase();
-    let is_secret =
-        ["url", "secret", "password", "token", "key"].iter().any(|part| name.contains(part));
+    // The value of auth.secret_file is a path.
+    let is_secret = !name.ends_with("secret_file")
+        && ["url", "secret", "password", "token", "key"].iter().any(|part| name.contains(part));
     let is_secret = is_secret && !matches!(source, Source::EnvFile(_));
     if (is_secret && !name.contains("public")) || value.contains('@') {
         return "<redacted>".to_owned();

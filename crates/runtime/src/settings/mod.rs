@@ -21,10 +21,11 @@ pub use self::{
     error::SettingsError,
     reference::{render_env_example, render_key_table},
     sections::{
-        AdminSettings, FanoutSettings, HttpSettings, InboxSettings, IngestSettings,
-        LifecycleSettings, LimitsSettings, ListSettings, LogFormat, LogSettings, PersistSettings,
-        PlaysSettings, PostgresSettings, PublicSettings, QueueSettings, RedisSettings,
-        RisingSettings, RisingSource, SlowConsumer, StatsSettings, VisitsSettings,
+        AdminSettings, AuthMode, AuthSettings, FanoutSettings, HttpSettings, InboxSettings,
+        IngestSettings, JwksFile, LifecycleSettings, LimitsSettings, ListSettings, LogFormat,
+        LogSettings, PersistSettings, PlaysSettings, PostgresSettings, PublicSettings,
+        QueueSettings, RedisSettings, RisingSettings, RisingSource, SlowConsumer, StatsSettings,
+        TokenSecrets, VisitsSettings,
     },
     values::{
         address::ListenAddress,
@@ -34,7 +35,7 @@ pub use self::{
         origin::{AllowedOrigin, AllowedOrigins},
         proxies::TrustedProxies,
         rate::Rate,
-        url::{Authorities, InvalidTlsParameter, PostgresTls, SslMode},
+        url::{Authorities, InvalidTlsParameter, PostgresTls, SslMode, TargetSession},
     },
 };
 use crate::Service;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub lifecycle: LifecycleSettings,
     /// The public URLs of the services.
     pub public: PublicSettings,
+    /// API keys and tokens.
+    pub auth: AuthSettings,
     /// The hot store.
     pub redis: RedisSettings,
     /// The cold store.
@@ -163,6 +166,10 @@ impl Settings {
         {
             let message = "must be empty unless redis.url starts with rediss://".to_owned();
             return Err(SettingsConflict { key: "redis.ca_file", message });
+        }
+        if self.auth.jwks_file.is_some() && !self.auth.jwks_url.is_empty() {
+            let message = "must be empty if auth.jwks_file is set".to_owned();
+            return Err(SettingsConflict { key: "auth.jwks_url", message });
         }
         if self.rising.source == RisingSource::Chartbeat && self.rising.chartbeat_url.is_empty() {
             let message = "must not be empty if rising.source is chartbeat".to_owned();

@@ -37,6 +37,9 @@ struct CommandLine {
     /// Runs only this measurement; can be repeated.
     #[arg(long, global = true)]
     only: Vec<Measurement>,
+    /// Requires credentials, and sends an API key with every request and handshake.
+    #[arg(long, global = true)]
+    keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,8 +68,8 @@ fn main() -> ExitCode {
     let outcome = match command_line.command {
         Some(Command::Bare(arguments)) => load::serve(&arguments),
         Some(Command::FanOutBaseline(arguments)) => fan_out::serve(&arguments),
-        Some(Command::Quick) => measure(&Effort::QUICK, &command_line.only),
-        None => measure(&Effort::FULL, &command_line.only),
+        Some(Command::Quick) => measure(&Effort::QUICK, &command_line.only, command_line.keys),
+        None => measure(&Effort::FULL, &command_line.only, command_line.keys),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,10 +80,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
+fn measure(effort: &Effort, only: &[Measurement], keys: bool) -> anyhow::Result<()> {
     load_runtime()?.block_on(async {
         tokio::select! {
-            outcome = measure_all(effort, only) => outcome,
+            outcome = measure_all(effort, only, keys) => outcome,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         }
     })
@@ -99,12 +102,15 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
+async fn measure_all(effort: &Effort, only: &[Measurement], keys: bool) -> anyhow::Result<()> {
     let is_selected = |one| only.is_empty() || only.contains(&one);
     let load_before = report::load_average();
     eprintln!("starting the system ...");
-    let mut system = System::start().await?;
+    let mut system = System::start(keys).await?;
     let mut report = Report::default();
+    if keys {
+        report.notes.push("every request and handshake contains an API key".to_owned());
+    }
     let outcome = async {
         if is_selected(Measurement::Ingest) {
             ingest::measure(&mut system, effort, &mut report).await?;

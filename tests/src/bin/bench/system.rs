@@ -10,9 +10,13 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use mayfly_stack::{Service, Spec, Stack, StackEnv};
 use redis::AsyncCommands as _;
-use reqwest::{Client, StatusCode};
+use reqwest::{
+    Client, StatusCode,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::load::{message, username};
@@ -30,13 +34,16 @@ pub struct System {
     http: Client,
     postgres: tokio_postgres::Client,
     root: TempDir,
+    /// The `Authorization` header of every request, as a line; empty without credentials.
+    pub authorization: String,
     /// The number of messages accepted so far.
     pub accepted: u64,
 }
 
 impl System {
-    /// Starts a stack with the service binaries in the directory of this executable.
-    pub async fn start() -> anyhow::Result<Self> {
+    /// Starts a stack with the service binaries in the directory of this executable. If `keys` is
+    /// true, the services require credentials, and every request contains an API key.
+    pub async fn start(keys: bool) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let bin_dir = program.parent().context("the executable has a parent directory")?;
         // The Postgres user needs access to the data directory below this one.
@@ -48,12 +55,23 @@ impl System {
             .with_scale(Service::StatsPublisher, 0)
             .with_env("MAYFLY_INBOX__MESSAGES_MAX", "1000000");
         spec.without_s3 = true;
+        if keys {
+            spec = spec.with_env("MAYFLY_AUTH__MODE", "keys");
+        }
         let stack = Stack::up(spec).await?;
         let env = stack.env();
+        let mut headers = HeaderMap::new();
+        let mut authorization = String::new();
+        if keys {
+            let value = format!("Bearer {}", create_key(bin_dir, &env).await?);
+            authorization = format!("authorization: {value}\r\n");
+            headers.insert(AUTHORIZATION, value.parse()?);
+        }
         let (postgres, connection) = tokio_postgres::connect(env.database_url(), NoTls).await?;
         tokio::spawn(connection);
-        let http = Client::builder().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { stack, env, http, postgres, root, accepted: 0 })
+        let http = Client::builder().timeout(Duration::from_secs(30)).default_headers(headers);
+        let http = http.build()?;
+        Ok(Self { stack, env, http, postgres, root, authorization, accepted: 0 })
     }
 
     /// Stops the stack and deletes its files.
@@ -212,4 +230,18 @@ impl System {
         });
         row.map(str::to_owned).with_context(|| format!("{query}: no rows"))
     }
+}
+
+/// Creates an API key with all rights.
+async fn create_key(bin_dir: &Path, env: &StackEnv) -> anyhow::Result<String> {
+    let output = Command::new(bin_dir.join("mayfly"))
+        .args(["keys", "create", "--name", "bench", "--scope", "operate"])
+        .env("DATABASE_URL", env.database_url())
+        .env("REDIS_URL", env.redis_url())
+        .output()
+        .await
+        .context("cannot run mayfly")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "mayfly keys create failed: {}", error.trim());
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

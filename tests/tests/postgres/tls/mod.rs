@@ -42,11 +42,11 @@ async fn check_all(cluster: &Cluster, certificate: Option<&str>, rules: &str, ca
     let server = cluster.start(certificate, rules).await;
     for &(host, parameters, expected) in cases {
         let parameters = cluster.expand(parameters);
-        let cause = check(url(&server, host, &parameters)).await;
-        let case = format!("{certificate:?}, {host}, {parameters}: {cause:?}");
-        assert_eq!(cause.is_empty(), expected.is_empty(), "{case}");
-        assert!(cause.contains(expected), "{case}");
-        assert!(!cause.contains(PASSWORD), "{case}");
+        let outcome = check(url(&server, host, &parameters)).await;
+        let case = format!("{certificate:?}, {host}, {parameters}: {outcome:?}");
+        assert_eq!(outcome.is_empty(), expected.is_empty(), "{case}");
+        assert!(outcome.contains(expected), "{case}");
+        assert!(!outcome.contains(PASSWORD), "{case}");
     }
 }
 
@@ -195,6 +195,40 @@ async fn every_connection_to_a_server_that_requires_tls_uses_it() {
         find_encryption(&server, "reader").await.is_empty()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn target_determines_which_server_is_used() {
+    let cluster = Cluster::create();
+    let standby = cluster.start_standby(ANY).await;
+    let primary = cluster.start(None, ANY).await;
+    let hosts = format!("{IP}:{},{IP}", primary.port.port);
+    for (target, expected) in [
+        ("any", &primary),
+        ("read-write", &primary),
+        ("primary", &primary),
+        ("read-only", &standby),
+        ("standby", &standby),
+        ("prefer-standby", &standby),
+    ] {
+        let parameters = format!("application_name={target}&target_session_attrs={target}");
+        let store = store(url(&standby, &hosts, &parameters));
+        assert_eq!(store.check_access(ColdAccess::Read).await, Ok(()), "{target}");
+        assert_eq!(find_encryption(expected, target).await, [false], "{target}");
+    }
+    let refused = "the session does not match target_session_attrs";
+    for (server, target, expected) in [
+        (&primary, "standby", refused),
+        (&primary, "read-only", refused),
+        (&primary, "prefer-standby", ""),
+        (&standby, "primary", refused),
+        (&standby, "read-write", refused),
+        (&standby, "prefer-standby", ""),
+    ] {
+        let store = store(url(server, IP, &format!("target_session_attrs={target}")));
+        let cause = store.check_access(ColdAccess::Read).await.err().unwrap_or_default();
+        assert!(cause.contains(expected) && cause.is_empty() == expected.is_empty(), "{cause}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,6 +99,18 @@ impl Cluster {
     /// Starts a server with a certificate, or without TLS, and with the rules of `pg_hba.conf` for
     /// connections over TCP. Returns when the server accepts connections.
     pub(super) async fn start(&self, certificate: Option<&str>, rules: &str) -> Server {
+        self.start_at("data", certificate, rules).await
+    }
+
+    /// Starts a server without TLS that is in hot standby mode and waits for a primary. Its data is
+    /// a copy of the data of the cluster, whose server must not have been started yet.
+    pub(super) async fn start_standby(&self, rules: &str) -> Server {
+        run(self.command("cp").args(["-a", "data", "standby"]));
+        run(self.command("touch").arg("standby/standby.signal"));
+        self.start_at("standby", None, rules).await
+    }
+
+    async fn start_at(&self, data: &str, certificate: Option<&str>, rules: &str) -> Server {
         let rules = format!("local all all trust\n{rules}\n");
         fs::write(self.file("rules"), rules).expect("a file");
         let port = reserve_free_port().expect("a free port");
@@ -120,7 +132,7 @@ impl Cluster {
         }
         let mut command = self.command("sh");
         command.args(["-c", GUARD_SCRIPT, "guard"]);
-        command.arg(find_postgres_program(POSTGRES).expect("Postgres")).args(["-D", "data"]);
+        command.arg(find_postgres_program(POSTGRES).expect("Postgres")).args(["-D", data]);
         for setting in settings {
             command.args(["-c", &setting]);
         }

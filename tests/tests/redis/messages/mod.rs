@@ -59,7 +59,12 @@ impl TestStore {
     /// Returns a message from its hot copy, the queue or the taken messages.
     pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
         let finder = MessageFinder::start(&self.hot);
-        finder.find_message(id).await.expect("Redis responds")
+        let found = finder.find_message(id).await.expect("Redis responds");
+        if !self.is_live(id).await {
+            let uniform = finder.find_without_copy(id, true).await.expect("Redis responds");
+            assert_eq!(uniform, found, "a uniform lookup finds the same");
+        }
+        found
     }
 
     /// Returns whether a message is live.

@@ -139,7 +139,7 @@ mod tests {
         [&[tag], length.as_slice(), content].concat()
     }
 
-    fn certificate(version: &[u8], times: [Vec<u8>; 2], algorithm: &[u8]) -> Vec<u8> {
+    fn certificate(version: &[u8], times: &[Vec<u8>; 2], algorithm: &[u8]) -> Vec<u8> {
         let any = element(SEQUENCE, &[0; 300]);
         let algorithm = element(SEQUENCE, &element(OBJECT_IDENTIFIER, algorithm));
         let key = element(SEQUENCE, b"key");
@@ -158,7 +158,7 @@ mod tests {
     fn fields_of_every_version_are_found() {
         for version in [Vec::new(), element(VERSION, &[2, 1, 2])] {
             let times = times("491231235959Z", "20500101000000Z");
-            let certificate = certificate(&version, times, RSA);
+            let certificate = certificate(&version, &times, RSA);
             let fields = Fields::parse(&certificate).expect("a valid certificate");
             assert_eq!(fields.not_before, at("2049-12-31T23:59:59Z"));
             assert_eq!(fields.not_after, at("2050-01-01T00:00:00Z"));
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn malformed_certificate_is_rejected() {
-        let valid = certificate(&[], times("500101000000Z", "20500101000000Z"), RSA);
+        let valid = certificate(&[], &times("500101000000Z", "20500101000000Z"), RSA);
         let fields = Fields::parse(&valid).expect("a valid certificate");
         assert_eq!(fields.not_before, at("1950-01-01T00:00:00Z"));
         for end in 0..valid.len() {
             assert!(Fields::parse(&valid[..end]).is_none(), "{end}");
         }
         for time in ["", "9", "5013010000Z", "501301000000Z", "5001010000é0Z"] {
-            let invalid = certificate(&[], times(time, "20500101000000Z"), RSA);
+            let invalid = certificate(&[], &times(time, "20500101000000Z"), RSA);
             assert!(Fields::parse(&invalid).is_none(), "{time}");
         }
     }
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let algorithm = [prefix, end.as_slice()].concat();
             let times = times("500101000000Z", "20500101000000Z");
-            let certificate = certificate(&[], times, &algorithm);
+            let certificate = certificate(&[], &times, &algorithm);
             let hash = hash_for_channel_binding(&certificate);
             assert_eq!(hash.map(|hash| hash.len()), bytes, "{algorithm:?}");
         }

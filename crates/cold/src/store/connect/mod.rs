@@ -14,13 +14,13 @@ use std::{
 };
 
 use diesel_async::AsyncPgConnection;
-use mayfly_runtime::settings::{PostgresTls, SslMode};
+use mayfly_runtime::settings::{PostgresTls, SslMode, TargetSession};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tokio_postgres::{
     Client, Config, SimpleQueryMessage,
-    config::{self, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs},
+    config::{self, LoadBalanceHosts, SslNegotiation},
 };
 
 use self::{
@@ -92,6 +92,7 @@ impl ConnectError {
 /// The servers in a URL.
 struct Servers {
     addresses: Vec<Address>,
+    target: TargetSession,
     /// The configuration of sessions without TLS.
     config: Config,
     /// The configuration of sessions with TLS, for which the client library calls [`Established`].
@@ -108,6 +109,7 @@ impl Servers {
         let invalid =
             |rule: &dyn Display| ConnectError::from(format!("the URL is invalid: {rule}"));
         let (tls, url) = PostgresTls::split_url(url).map_err(|rule| invalid(&rule))?;
+        let (target, url) = TargetSession::split_url(&url).map_err(|rule| invalid(&rule))?;
         let mut config: Config = url.expose_secret().parse()?;
         config.ssl_mode(config::SslMode::Disable);
         let mut tls_config = config.clone();
@@ -124,8 +126,23 @@ impl Servers {
             (_, Some(client)) => (Encryption::Always(client), None),
         };
         let addresses = list_addresses(&config);
-        Ok(Self { addresses, config, tls_config, tls_client, encryption, encryption_if_refused })
+        Ok(Self {
+            addresses,
+            target,
+            config,
+            tls_config,
+            tls_client,
+            encryption,
+            encryption_if_refused,
+        })
     }
+}
+
+/// A session that the server accepted.
+struct Opened {
+    session: Session,
+    /// Whether the URL prefers no other server.
+    is_preferred: bool,
 }
 
 /// A connector that opens sessions with one of the hosts in a URL.
@@ -143,8 +160,8 @@ impl Connector {
         Self { servers: Servers::parse(url).map(Arc::new), setup, timeout }
     }
 
-    /// Opens a session with the first host that accepts it. Starts at a random host if the URL
-    /// requests load balancing.
+    /// Opens a session with the first host that accepts it, or with the first that the URL prefers,
+    /// if it prefers some hosts. Starts at a random host if the URL requests load balancing.
     pub(crate) async fn open(&self) -> Result<Session, ConnectError> {
         let servers = self.servers.as_ref().map_err(Clone::clone)?;
         let mut addresses: Vec<_> = servers.addresses.iter().collect();
@@ -156,6 +173,7 @@ impl Connector {
         }
         let limit = self.find_limit(&servers.config, addresses.len());
         let mut failed = Err("the URL contains no host".to_owned().into());
+        let mut alternative = None;
         for address in addresses {
             let opening = self.open_at(servers, address);
             let opened = match limit {
@@ -165,11 +183,12 @@ impl Connector {
                 None => opening.await,
             };
             match opened {
+                Ok(Opened { session, is_preferred: true }) => return Ok(session),
+                Ok(Opened { session, .. }) => alternative = alternative.or(Some(session)),
                 Err(error) => failed = Err(error),
-                opened => return opened,
             }
         }
-        failed
+        alternative.map_or(failed, Ok)
     }
 
     /// Returns the time limit for each host, or `None` for no limit. An unresponsive host must
@@ -184,7 +203,7 @@ impl Connector {
         &self,
         servers: &Arc<Servers>,
         address: &Address,
-    ) -> Result<Session, ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         let opened = self.start(servers, address, &servers.encryption).await;
         match (opened, &servers.encryption_if_refused) {
             (Err(refusal), Some(encryption)) if refusal.is_refusal && !address.is_unix() => {
@@ -200,7 +219,7 @@ impl Connector {
         servers: &Arc<Servers>,
         address: &Address,
         encryption: &Encryption,
-    ) -> Result<Session, ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         let transport = Transport::open(address, &servers.config, encryption).await?;
         let is_encrypted = transport.is_encrypted();
         let config = if is_encrypted { &servers.tls_config } else { &servers.config };
@@ -209,7 +228,7 @@ impl Connector {
         let (client, connection) = config.connect_raw(stream, Established).await?;
         // The task ends when the client is dropped or the connection breaks.
         tokio::spawn(connection);
-        check_target(&client, config.get_target_session_attrs()).await?;
+        let is_preferred = check_target(&client, servers.target).await?;
         client.batch_execute(&self.setup).await?;
         let connection = AsyncPgConnection::try_from(client).await.map_err(|error| {
             let code = sqlstate.take();
@@ -217,24 +236,30 @@ impl Connector {
             ConnectError::from(describe_with_sqlstate(&describe(&error), code))
         })?;
         let (servers, address) = (Arc::clone(servers), address.clone());
-        Ok(Session { connection, sqlstate, servers, address, is_encrypted })
+        let session = Session { connection, sqlstate, servers, address, is_encrypted };
+        Ok(Opened { session, is_preferred })
     }
 }
 
-/// Checks that the session has the access mode (read-write or read-only) that the URL requests.
-async fn check_target(client: &Client, target: TargetSessionAttrs) -> Result<(), ConnectError> {
-    let expected = match target {
-        TargetSessionAttrs::ReadWrite => "off",
-        TargetSessionAttrs::ReadOnly => "on",
-        _ => return Ok(()),
+/// Checks that the session has the access mode, or the server the role, that the URL requests.
+/// Returns false if the URL prefers a server with another role.
+async fn check_target(client: &Client, target: TargetSession) -> Result<bool, ConnectError> {
+    const READ_ONLY: &str = "SHOW transaction_read_only";
+    const STANDBY: &str = "SELECT pg_is_in_recovery()";
+    let (query, expected) = match target {
+        TargetSession::Any => return Ok(true),
+        TargetSession::ReadWrite => (READ_ONLY, "off"),
+        TargetSession::ReadOnly => (READ_ONLY, "on"),
+        TargetSession::Primary => (STANDBY, "f"),
+        TargetSession::Standby | TargetSession::PreferStandby => (STANDBY, "t"),
     };
-    let rows = client.simple_query("SHOW transaction_read_only").await?;
+    let rows = client.simple_query(query).await?;
     let is_expected = rows.iter().any(|row| match row {
         SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some(expected),
         _ => false,
     });
-    if is_expected {
-        Ok(())
+    if is_expected || target == TargetSession::PreferStandby {
+        Ok(is_expected)
     } else {
         Err("the session does not match target_session_attrs".to_owned().into())
     }

@@ -27,7 +27,7 @@ pub async fn measure(
     system.wait_until_stored().await?;
     let first = ids.first().context("messages were posted")?;
     let bare = BareServer::start(&system.get_message(first).await?).await?;
-    let requests = Requests::get_messages(ids);
+    let requests = Requests::get_messages(ids, &system.authorization);
     let expected = bare.expected_response(200);
     let mut mayfly = Load::connect(&system.address(Service::ListApi)?, &requests, expected).await?;
     let mut baseline = Load::connect(&bare.address, &requests, expected).await?;

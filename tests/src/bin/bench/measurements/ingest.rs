@@ -21,7 +21,7 @@ pub async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     eprintln!("ingest ...");
-    let requests = Requests::post_messages();
+    let requests = Requests::post_messages(&system.authorization);
     let bare = BareServer::start(&system.post_message().await?).await?;
     let expected = bare.expected_response(202);
     let mut mayfly =

@@ -35,7 +35,8 @@ pub enum Target {
     RoutesDisabled,
     /// An `ingest-api` with a short body timeout.
     ShortBodyTimeout,
-    /// An `ingest-api` with a rate limit of one message per client.
+    /// An `ingest-api` with a rate limit of one message per client, and a `list-api` with an API
+    /// key and a limit of one failed authentication per client.
     RateLimited,
     /// An `ingest-api` with room for one message per inbox.
     SmallInbox,
@@ -127,7 +128,11 @@ impl Recorder {
             ("MAYFLY_REDIS__PREFIX", &small_queue_prefix),
         ];
         let ingest = Service::IngestApi;
-        let specs: [(Target, Service, Settings); 11] = [
+        let few_failures = [
+            ("MAYFLY_REDIS__PREFIX", with_statistics.as_str()),
+            ("MAYFLY_LIMITS__AUTH_FAILURES", "1/hour"),
+        ];
+        let specs: [(Target, Service, Settings); 12] = [
             (Target::NoStores, ingest, &no_stores),
             (Target::NoStores, Service::ListApi, &no_stores),
             (Target::Corrupt, Service::ListApi, &corrupt),
@@ -141,6 +146,7 @@ impl Recorder {
             (Target::RoutesDisabled, Service::ListApi, &routes_disabled),
             (Target::ShortBodyTimeout, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "2s")]),
             (Target::RateLimited, ingest, &limited),
+            (Target::RateLimited, Service::ListApi, &few_failures),
             (Target::SmallInbox, ingest, &[("MAYFLY_INBOX__MESSAGES_MAX", "1")]),
             (Target::SmallQueue, ingest, &small_queue),
         ];

@@ -33,16 +33,18 @@ async fn redis(world: &World, command: &[&str]) {
     redis::cmd(name).arg(arguments).exec_async(&mut redis).await.expect("Redis responds");
 }
 
-/// Marks the API keys in Redis as complete.
+/// Marks the API keys in Redis as complete. Does not change their version if it is known.
 async fn mark_keys_loaded(world: &World) {
-    redis(world, &["SET", &world.key("keys:version"), "1"]).await;
+    redis(world, &["SET", &world.key("keys:version"), "1", "NX"]).await;
 }
 
-/// Writes an API key to Redis.
+/// Writes an API key to Redis, in the format of the previous version.
 async fn put_key(world: &World, key: &str, hosts: &[&str], is_revoked: bool) {
     let id = uuid::Uuid::now_v7();
     let record = json!({"id": id, "hosts": hosts, "revoked": is_revoked}).to_string();
     redis(world, &["HSET", &world.key("keys"), KeyHash::from_key(key).as_str(), &record]).await;
+    // If the keys are loaded, their version changes, so that no process uses its cache.
+    redis(world, &["SET", &world.key("keys:version"), &id.to_string(), "XX"]).await;
 }
 
 /// Pages of a trend snapshot: path, visitors, and previous visitors.

@@ -6,15 +6,19 @@
 mod authority;
 mod postgres;
 mod redis;
+mod target;
 mod tls;
 
-use std::fmt::Display;
+use std::{fmt::Display, net::Ipv4Addr};
 
 use secrecy::SecretString;
 use serde::{Deserializer, de::Error};
 
 pub(in crate::settings) use self::authority::{check_host, split_port};
-pub use self::tls::{Authorities, InvalidTlsParameter, PostgresTls, SslMode};
+pub use self::{
+    target::TargetSession,
+    tls::{Authorities, InvalidTlsParameter, PostgresTls, SslMode},
+};
 use super::parse_scalar;
 
 /// The rule that an invalid URL violates, phrased to follow "must be a URL such as …: ".
@@ -37,6 +41,14 @@ pub(crate) fn public<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     const ALLOWED: &str = "empty, or an absolute URL that starts with http:// or https://, has a \
          valid host and port, and has no user, no query and no fragment";
     parse_scalar(deserializer, ALLOWED, |value| parse_public(value.as_text()?))
+}
+
+/// Parses the URL of a JWK Set. Empty text stays empty. Over plain HTTP, anyone on the path could
+/// replace the keys, so only a loopback host is allowed.
+pub(crate) fn jwks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const ALLOWED: &str = "empty, or an absolute URL that starts with https://, or with http:// \
+         and a loopback host, has a valid host and port, and has no user and no fragment";
+    parse_scalar(deserializer, ALLOWED, |value| parse_jwks(value.as_text()?))
 }
 
 /// The format of a connection URL.
@@ -89,6 +101,25 @@ fn parse_public(url: &str) -> Option<String> {
     is_valid.then(|| url.trim_end_matches('/').to_owned())
 }
 
+fn parse_jwks(url: &str) -> Option<String> {
+    if url.is_empty() {
+        return Some(String::new());
+    }
+    let (rest, is_encrypted) = match url.strip_prefix("https://") {
+        Some(rest) => (rest, true),
+        None => (url.strip_prefix("http://")?, false),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (host, _) = split_port(authority).ok()?;
+    let is_loopback = matches!(host, "localhost" | "[::1]")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    let is_valid = check_host(host).is_ok()
+        && is_header_safe(url)
+        && !rest.contains(['#', '@', '^', '`', '{', '|', '}'])
+        && (is_encrypted || is_loopback);
+    is_valid.then(|| url.to_owned())
+}
+
 /// Returns whether `url` can be written into a header without escaping.
 fn is_header_safe(url: &str) -> bool {
     url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\'))
@@ -108,7 +139,7 @@ fn parse_text<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::parse_public;
+    use super::{parse_jwks, parse_public};
 
     #[test]
     fn public_url_is_absolute_and_loses_its_trailing_slash() {
@@ -136,6 +167,37 @@ mod tests {
             "http://1.2.3.400",
         ] {
             assert_eq!(parse_public(rejected), None, "{rejected}");
+        }
+    }
+
+    #[test]
+    fn url_of_public_keys_is_encrypted_or_local() {
+        for accepted in [
+            "",
+            "https://id.example.org/.well-known/jwks.json",
+            "https://id.example.org:8443/keys?p=policy",
+            "https://id.example.org?p=policy",
+            "http://localhost:8000/keys",
+            "http://127.0.0.2/keys",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(parse_jwks(accepted).as_deref(), Some(accepted));
+        }
+        for rejected in [
+            "id.example.org/keys",
+            "http://id.example.org/keys",
+            "http://127.0.0.1.example.org/keys",
+            "http://localhost.example.org",
+            "http://10.0.0.1/keys",
+            "https://",
+            "https://?x",
+            "https://me@id.example.org",
+            "https://id.example.org/keys#x",
+            "https://id.example.org/a b",
+            "https://id.example.org/{x}",
+            "ftp://localhost",
+        ] {
+            assert_eq!(parse_jwks(rejected), None, "{rejected}");
         }
     }
 }

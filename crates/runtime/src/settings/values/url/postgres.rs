@@ -8,6 +8,7 @@ use super::{
         CREDENTIALS_RULE, HOST_RULE, check_credentials, check_host, decode, parse_port,
         split_credentials, split_port,
     },
+    target::TargetSession,
     tls::{InvalidTlsParameter, TlsParameters},
 };
 use crate::settings::values::duration::KERNEL_SECONDS_MAX;
@@ -65,6 +66,26 @@ fn check_text(rest: &str) -> Result<TlsParameters, Rule> {
     if has_host { Ok(tls) } else { Err("it must contain a host") }
 }
 
+/// Removes the parameters from a connection URL for which `take`, which receives the name and the
+/// decoded value of each parameter, returns true.
+pub(super) fn remove_parameters(
+    url: &str,
+    mut take: impl FnMut(&str, &str) -> Result<bool, Rule>,
+) -> Result<String, Rule> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut rest = base.to_owned();
+    let mut separator = '?';
+    for parameter in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if !take(name, &decode(value)?)? {
+            rest.push(separator);
+            rest.push_str(parameter);
+            separator = '&';
+        }
+    }
+    Ok(rest)
+}
+
 /// Checks one host in a URL: a name, an IP address, or the percent-encoded directory of a Unix
 /// socket.
 fn check_address(address: &str) -> Result<(), Rule> {
@@ -90,8 +111,7 @@ fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
         "user" | "password" | "dbname" | "options" | "application_name" => Ok(()),
         "channel_binding" if is_one_of(&["disable", "prefer", "require"]) => Ok(()),
         "channel_binding" => Err("channel_binding must be disable, prefer or require"),
-        "target_session_attrs" if is_one_of(&["any", "read-write", "read-only"]) => Ok(()),
-        "target_session_attrs" => Err("target_session_attrs must be any, read-write or read-only"),
+        "target_session_attrs" => TargetSession::parse(value).map(drop),
         "load_balance_hosts" if is_one_of(&["disable", "random"]) => Ok(()),
         "load_balance_hosts" => Err("load_balance_hosts must be disable or random"),
         "connect_timeout" if is_number(0..=CONNECT_TIMEOUT_SECONDS_MAX) => Ok(()),
@@ -132,6 +152,8 @@ mod tests {
             "postgres://127.0.0.1/mayfly",
             "postgresql://user:p%40ss@db.example.org:5432/mayfly",
             "postgres://a:5432,b:5433/mayfly?target_session_attrs=read-write",
+            "postgres://a,b/mayfly?target_session_attrs=primary",
+            "postgres://a,b/mayfly?target_session_attrs=prefer-standby",
             "postgres://me@[::1]:5432/mayfly?sslmode=prefer&connect_timeout=3",
             "postgres://h/x?sslmode=require&channel_binding=require",
             "postgres://h/x?sslmode=verify-full&sslrootcert=system",
@@ -173,7 +195,7 @@ mod tests {
             ("postgres://h/x?keepalives_retries=0", "keepalives_retries must be"),
             ("postgres://h/x?keepalives_retries=128", "from 1 to 127"),
             ("postgres://h/x?tcp_user_timeout=2147484", "tcp_user_timeout must be"),
-            ("postgres://h/x?target_session_attrs=primary", "target_session_attrs must be"),
+            ("postgres://h/x?target_session_attrs=master", "target_session_attrs must be"),
             ("postgres://h/x?sslmode", "name=value"),
             ("postgres://h/x?password=a@b", "%40"),
         ] {

@@ -11,7 +11,7 @@ use rustls::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Rule, authority::decode};
+use super::{Rule, postgres::remove_parameters};
 use crate::settings::values::certificates::parse_pem;
 
 /// The value of `sslrootcert` that means the certificate authorities of the operating system.
@@ -86,19 +86,9 @@ impl PostgresTls {
     /// # Errors
     /// The rule that a parameter violates.
     pub fn split_url(url: &SecretString) -> Result<(Self, SecretString), InvalidTlsParameter> {
-        let url = url.expose_secret();
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let mut parameters = TlsParameters::default();
-        let mut rest = base.to_owned();
-        let mut separator = '?';
-        for parameter in query.split('&').filter(|_| !query.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if !parameters.record(name, &decode(value)?)? {
-                rest.push(separator);
-                rest.push_str(parameter);
-                separator = '&';
-            }
-        }
+        let rest =
+            remove_parameters(url.expose_secret(), |name, value| parameters.record(name, value))?;
         Ok((parameters.read_files()?, rest.into()))
     }
 }

@@ -54,13 +54,15 @@ pub async fn measure(
     let fanout = system.address(Service::WsFanout)?;
     let payload = timeout(FIRST_MESSAGE_TIMEOUT, receive_one(system, &fanout)).await;
     let payload = payload.context("ws-fanout did not deliver a message in time")??;
-    let poster = Poster::new(system.address(Service::IngestApi)?)?;
+    let authorization = system.authorization.clone();
+    let poster = Poster::new(system.address(Service::IngestApi)?, authorization.clone())?;
     let plain = Baseline::start(WriteMode::Plain, &payload).await?;
     let coalescing = Baseline::start(WriteMode::Coalescing, &payload).await?;
     let mut candidates = [
-        Candidate::connect(fanout, Source::Mayfly(poster)).await?,
-        Candidate::connect(plain.address.clone(), Source::Baseline(plain)).await?,
-        Candidate::connect(coalescing.address.clone(), Source::Baseline(coalescing)).await?,
+        Candidate::connect(fanout, authorization, Source::Mayfly(poster)).await?,
+        Candidate::connect(plain.address.clone(), String::new(), Source::Baseline(plain)).await?,
+        Candidate::connect(coalescing.address.clone(), String::new(), Source::Baseline(coalescing))
+            .await?,
     ];
     let mut found: Vec<[Best; 3]> = Vec::new();
     for _ in 0..effort.searches {
@@ -104,7 +106,7 @@ async fn search(
 
 /// Posts a message and returns the payload of its frame.
 async fn receive_one(system: &mut System, fanout: &str) -> anyhow::Result<String> {
-    let (stream, mut received) = handshake::connect(fanout).await?;
+    let (stream, mut received) = handshake::connect(fanout, &system.authorization).await?;
     system.post_message().await?;
     let mut payload = None;
     while payload.is_none() {
