@@ -41,6 +41,8 @@ pub(crate) struct Decoder {
     valid_bytes: usize,
     /// The received part of the payload of a control frame.
     control: Vec<u8>,
+    /// Whether messages are skipped. Control frames are always decoded.
+    skips_messages: bool,
     /// Whether decoding has failed.
     has_failed: bool,
 }
@@ -77,6 +79,7 @@ impl Decoder {
             message: Vec::new(),
             valid_bytes: 0,
             control: Vec::new(),
+            skips_messages: false,
             has_failed: false,
         }
     }
@@ -95,6 +98,18 @@ impl Decoder {
     /// Returns the number of frames that may still begin; `None` means no limit.
     pub(crate) fn frames_left(&self) -> Option<u32> {
         self.frames_left
+    }
+
+    /// Discards the incomplete message and skips all further messages, so that they occupy no
+    /// memory. Control frames are still decoded.
+    pub(crate) fn skip_messages(&mut self) {
+        self.skips_messages = true;
+        self.message = Vec::new();
+        self.valid_bytes = 0;
+    }
+
+    pub(crate) fn skips_messages(&self) -> bool {
+        self.skips_messages
     }
 
     /// Returns the memory that the incomplete message occupies, in bytes.
@@ -266,6 +281,9 @@ impl Decoder {
     }
 
     fn unmask(&mut self, frame: &Frame, payload: &[u8]) {
+        if self.skips_messages && !frame.opcode.is_control() {
+            return;
+        }
         let buffer = if frame.opcode.is_control() { &mut self.control } else { &mut self.message };
         let key = frame.mask.iter().cycle().skip(frame.received % 4);
         buffer.extend(payload.iter().zip(key).map(|(byte, key)| byte ^ key));
@@ -292,6 +310,9 @@ impl Decoder {
             Opcode::Text | Opcode::Continuation if !frame.is_final => Ok(None),
             Opcode::Text | Opcode::Continuation => {
                 self.in_message = false;
+                if self.skips_messages {
+                    return Ok(None);
+                }
                 self.valid_bytes = 0;
                 let text = String::from_utf8(std::mem::take(&mut self.message));
                 text.map(|text| Some(Incoming::Text(text)))
@@ -384,6 +405,27 @@ mod tests {
         let ignored = decoder.decode(&more, |_| panic!("no frame may be decoded"));
         assert_eq!(ignored, Ok(more.len()));
         assert!(decoder.control.capacity() + decoder.message.capacity() == 0);
+    }
+
+    #[test]
+    fn skipped_messages_occupy_no_memory_and_hide_no_control_frame() {
+        let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+        let long = [b'x'; 100];
+        assert!(decoder.decode(&frame(0x81, &long)[..50], |_| true).is_ok());
+        assert!(decoder.buffered_bytes() > 0);
+        decoder.skip_messages();
+        assert_eq!(decoder.buffered_bytes(), 0);
+        let rest = frame(0x81, &long).split_off(50);
+        let (mut all, more) = (Vec::new(), [frame(0x01, &long), frame(0x89, b"hi")].concat());
+        for input in [rest, more, frame(0x80, b"end"), frame(0x88, b"")] {
+            let decoded = decoder.decode(&input, |incoming| {
+                all.push(incoming);
+                true
+            });
+            assert_eq!(decoded, Ok(input.len()));
+            assert_eq!(decoder.buffered_bytes(), 0);
+        }
+        assert_eq!(all, [Incoming::Ping(b"hi".to_vec()), Incoming::Close(None)]);
     }
 
     #[test]

@@ -65,6 +65,8 @@ enum Readiness {
     Writable,
     /// Received bytes can be decoded.
     Decodable,
+    /// The connection has started to close.
+    Closing,
     Closed,
 }
 
@@ -85,16 +87,18 @@ impl WebSocketSession {
     }
 
     /// Updates the counted memory of unprocessed input, including the first frame and its defaults.
-    /// Input of up to [`MESSAGE_BYTES_MAX`] bytes does not count.
+    /// Input of up to [`MESSAGE_BYTES_MAX`] bytes does not count, nor does the input of a connection
+    /// that is closing, because the session discards it next.
     pub(super) fn count_input(&self, worker: &mut Worker) {
+        let connection = &mut worker.connections[self.key];
         let frame = match &self.phase {
             Phase::AwaitsFirstFrame { bytes, .. } | Phase::HasFirstFrame { bytes, .. } => *bytes,
             Phase::HasToken(token) => token.expose().len(),
             Phase::Open => 0,
         };
         let bytes = self.decoder.buffered_bytes() + self.received.len() + frame;
-        let counted = if bytes > MESSAGE_BYTES_MAX { bytes } else { 0 };
-        worker.connections[self.key].input.set(counted);
+        let is_counted = bytes > MESSAGE_BYTES_MAX && connection.is_open();
+        connection.input.set(if is_counted { bytes } else { 0 });
     }
 
     /// Makes the next message the first frame, and decodes the bytes in `received`.
@@ -158,6 +162,8 @@ impl WebSocketSession {
                     self.decode_received();
                     tokio::task::yield_now().await;
                 }
+                // Only the client's Close frame still matters.
+                Readiness::Closing => self.decoder.skip_messages(),
                 Readiness::Closed => return,
             }
         }
@@ -193,6 +199,9 @@ impl WebSocketSession {
             let connection = &mut worker.connections[self.key];
             if connection.stage == Stage::Closed {
                 return Poll::Ready(Readiness::Closed);
+            }
+            if connection.stage == Stage::Closing && !self.decoder.skips_messages() {
+                return Poll::Ready(Readiness::Closing);
             }
             connection.register_task(cx);
             if connection.is_blocked && self.socket.poll_write_ready(cx).is_ready() {

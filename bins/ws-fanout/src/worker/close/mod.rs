@@ -22,6 +22,7 @@ use crate::{
     frames::{Encoding, encode_json, encode_sse_retry},
     hub::CLOSE_TIMEOUT,
     metrics as names,
+    subscription::Subscription,
     websocket::{Close, CloseCode, encode_close, find_frame},
 };
 
@@ -88,8 +89,13 @@ impl Worker {
 
     fn start_close(&mut self, key: usize, frame: Bytes, discard_reason: Option<&'static str>) {
         self.leave_group(key);
+        self.connections[key].stage = Stage::Closing;
+        // The names in the subscription and the input, which the session discards next, no longer
+        // count. Otherwise, closing a connection to free memory would not appear to free it, and
+        // smaller connections would be closed as well.
+        self.replace_subscription(key, Subscription::none());
         let connection = &mut self.connections[key];
-        connection.stage = Stage::Closing;
+        connection.input.set(0);
         connection.close_deadline = Some(Instant::now() + CLOSE_TIMEOUT);
         connection.gap = None;
         if let Some(reason) = discard_reason {
@@ -226,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::Hub, subscription::Subscription, websocket::encode_text, worker::connection::Sink,
+        hub::Hub, subscription::NewSubscription, websocket::encode_text, worker::connection::Sink,
     };
 
     const KIB: usize = 1024;
@@ -313,6 +319,30 @@ mod tests {
         }
         let (frames, code) = reading.await.expect("the client reads frames");
         assert!((1..20).contains(&frames) && code == 4000, "{frames} frames, {code}");
+    }
+
+    #[tokio::test]
+    async fn closing_a_connection_frees_its_input_and_names() {
+        let hub = start_hub("1MiB");
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let (small, _small_client) = connect(&mut worker).await;
+        let (middle, _middle_client) = connect(&mut worker).await;
+        let (large, _large_client) = connect(&mut worker).await;
+        let channels = (0..128).map(|number| format!("{number:0>64}")).collect();
+        let names = NewSubscription { channels: Some(channels), ..NewSubscription::default() };
+        worker.change_subscription(small, names.try_into().expect("valid names"));
+        worker.connections[middle].input.set(400 * KIB);
+        worker.connections[large].input.set(800 * KIB);
+        worker.flush();
+        let is_open = [small, middle, large].map(|key| worker.connections[key].is_open());
+        assert_eq!(is_open, [true, true, false]);
+        assert_eq!(worker.connections[large].input.bytes(), 0);
+        let before = hub.memory.bytes();
+        let names_bytes = worker.connections[small].memory_bytes();
+        assert!(names_bytes > 128 * 64, "{names_bytes}");
+        worker.close(small, &CloseCode::NoPong.into());
+        worker.flush();
+        assert!(hub.memory.bytes() <= before - names_bytes);
     }
 
     #[tokio::test]
