@@ -28,7 +28,7 @@ def find_error(name, value):
     default = DEFAULTS.get(section, {}).get(key)
     if default is None or not name.startswith("MAYFLY_"):
         return "unknown key"
-    if f"{section}.{key}" in ("redis.url", "postgres.url"):
+    if f"{section}.{key}" in ("redis.url", "redis.password", "postgres.url", "postgres.password"):
         return "must be in a Secret"
     if value == str(default):
         return "is the default; remove it"

@@ -73,8 +73,9 @@ function logIn(form) {
 const LOGIN_PAGE = `<!doctype html>
 <title>Log in</title>
 <form method="post" action="/login">
-  <input name="username" aria-label="Username" required>
-  <input name="password" aria-label="Password" type="password" required>
+  <input name="username" aria-label="Username" autocomplete="username" required>
+  <input name="password" aria-label="Password" type="password"
+    autocomplete="current-password" required>
   <button>Log in</button>
 </form>`;
 
@@ -139,6 +140,7 @@ const server = createServer(async (request, response) => {
     case 'POST /login': {
       const created = logIn(new URLSearchParams(await text(request).catch(() => '')));
       if (!created) return respond(403, html, `Wrong username or password.${LOGIN_PAGE}`);
+      // A site that is served over HTTPS also adds `Secure`.
       const cookie = `session=${created}; HttpOnly; SameSite=Strict; Path=/`;
       return respond(303, { Location: '/', 'Set-Cookie': cookie });
     }

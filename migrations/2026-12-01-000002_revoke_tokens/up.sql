@@ -2,8 +2,8 @@
 -- sub) that were issued before a time.
 CREATE TABLE token_revocations (
     id uuid PRIMARY KEY,
-    token_id text COLLATE "C" UNIQUE,
-    subject text COLLATE "C" UNIQUE,
+    token_id text COLLATE "C" UNIQUE CHECK (token_id <> ''),
+    subject text COLLATE "C" UNIQUE CHECK (subject <> ''),
     issued_before timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,

@@ -196,6 +196,9 @@ impl Tab {
     /// If the tab does not exist.
     pub async fn set_frozen(&self, is_frozen: bool) {
         let state = if is_frozen { "frozen" } else { "active" };
+        // The browser freezes only hidden pages, and a focused page is visible.
+        let focus = self.call("Emulation.setFocusEmulationEnabled", json!({"enabled": !is_frozen}));
+        focus.await.expect("the tab exists");
         let changed = self.call("Page.setWebLifecycleState", json!({"state": state})).await;
         changed.expect("the tab exists");
     }

@@ -53,10 +53,11 @@ export interface Options extends Names {
    * The token (or, outside of browsers, the API key) that authorizes the connection. Sent in
    * frames, never in the URL.
    *
-   * A function is called before each connection attempt, and again before the token expires, so
-   * that the connection stays open. It must return a token that has not expired. If it fails or
-   * takes more than 10 seconds, the attempt fails and is repeated. A string cannot be renewed: when
-   * it expires, the connection is closed permanently with the code 4003.
+   * A function is called before each connection attempt, and again before the server would close
+   * the connection because the token expires, so that the connection stays open. It must return a
+   * token that has not expired. If it fails or takes more than 10 seconds, the attempt fails and is
+   * repeated. A string cannot be renewed: when it expires, the connection is closed permanently with
+   * the code 4003.
    */
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
   /** Replaces the global `WebSocket`, for example with the class of the `ws` package in Node 20. */

@@ -632,7 +632,14 @@
         replay: null
       };
       this.#connection = connection;
+      const startedAt = Date.now();
       const isCurrent = () => this.#connection === connection;
+      const isFresh = () => {
+        if (!isCurrent()) return false;
+        const isLate = Date.now() - startedAt > 2 * RESPONSE_TIMEOUT_MS;
+        if (isLate) this.#reconnect(1006, "the attempt was suspended");
+        return !isLate;
+      };
       this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "timeout while waiting for the token"));
       this.#setState({
         state: "connecting"
@@ -644,7 +651,7 @@
         if (isCurrent()) this.#reconnect(1006, String(error));
         return;
       }
-      if (!isCurrent()) return;
+      if (!isFresh()) return;
       connection.hasToken = Boolean(token);
       this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no hello frame"));
       let socket;
@@ -661,7 +668,7 @@
           token: token || void 0,
           since: since
         };
-        if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
+        if (isFresh()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
       };
       socket.onmessage = ({data: data}) => isCurrent() && this.#receive(connection, data);
       socket.onclose = ({code: code, reason: reason}) => isCurrent() && this.#reconnect(code, String(reason));

@@ -669,7 +669,14 @@ var Client = class {
       replay: null
     };
     this.#connection = connection;
+    const startedAt = Date.now();
     const isCurrent = () => this.#connection === connection;
+    const isFresh = () => {
+      if (!isCurrent()) return false;
+      const isLate = Date.now() - startedAt > 2 * RESPONSE_TIMEOUT_MS;
+      if (isLate) this.#reconnect(1006, "the attempt was suspended");
+      return !isLate;
+    };
     this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "timeout while waiting for the token"));
     this.#setState({
       state: "connecting"
@@ -681,7 +688,7 @@ var Client = class {
       if (isCurrent()) this.#reconnect(1006, String(error));
       return;
     }
-    if (!isCurrent()) return;
+    if (!isFresh()) return;
     connection.hasToken = Boolean(token);
     this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no hello frame"));
     let socket;
@@ -698,7 +705,7 @@ var Client = class {
         token: token || void 0,
         since: since
       };
-      if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
+      if (isFresh()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
     };
     socket.onmessage = ({data: data}) => isCurrent() && this.#receive(connection, data);
     socket.onclose = ({code: code, reason: reason}) => isCurrent() && this.#reconnect(code, String(reason));

@@ -11,7 +11,7 @@ mod outcome;
 mod plays;
 mod problems;
 mod rate_limits;
-mod rights;
+pub mod rights;
 mod routes;
 mod visits;
 mod write_response;

@@ -51,6 +51,9 @@ pub struct IncreaseCaches {
     credentials: SingleFlightCache<HostCredentialId, UpstreamAnswer<()>>,
     credential_checks: Arc<Semaphore>,
     increases: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
+    /// The answers for generated keys with the source `chartbeat`. They do not depend on a call to
+    /// the source, so they can be older than the answers for keys of the source.
+    watched: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
 }
 
 /// The pages of a host that have more visitors than before.
@@ -68,6 +71,7 @@ impl IncreaseCaches {
             credentials: SingleFlightCache::new(),
             credential_checks: Arc::new(Semaphore::new(CREDENTIAL_CHECKS_MAX)),
             increases: SingleFlightCache::new(),
+            watched: SingleFlightCache::new(),
         }
     }
 }
@@ -109,7 +113,7 @@ impl IncreaseQueries {
             }
             RisingSource::Chartbeat if is_generated => {
                 let fetch = || find_watched_increases(self.hot.clone(), host.clone());
-                increases.get(host, fetch).await?
+                self.caches.watched.get(host, fetch).await?
             }
             RisingSource::Chartbeat => {
                 self.refresh_ahead(&credential);

@@ -23,7 +23,7 @@ use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use tokio::task::JoinSet;
 
-pub use self::metrics::METRICS;
+pub use self::{messages::rights, metrics::METRICS};
 use crate::snapshot::SnapshotUrl;
 
 /// Runs the service until it is drained. The drain completes the accepted requests.

@@ -24,7 +24,8 @@ pub(crate) const MEMORY_CLOSES_TOTAL: &str = "mayfly_memory_closes_total";
 pub(crate) const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
 /// Closed connections, by close `code`, regardless of which side closed the connection.
 pub(crate) const CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_connections_closed_total";
-/// Connections that were refused or closed because their client exceeded a `limit`.
+/// Connections that were refused or closed because their client exceeded a `limit`, or because too
+/// many connections were not authenticated.
 pub(crate) const CLIENT_LIMITS_EXCEEDED_TOTAL: &str = "mayfly_client_limits_exceeded_total";
 /// Connections that requested a replay from a position, by `result`.
 pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
@@ -48,7 +49,7 @@ const OWN: &[Metric] = &[
     Metric::counter(
         FRAMES_DROPPED_TOTAL,
         "Frames that were not delivered to a connection",
-        Series::Each("reason", &["slow_consumer", "overloaded"]),
+        Series::Each("reason", &["slow_consumer", "overloaded", "unauthorized"]),
     ),
     Metric::gauge(
         QUEUED_BYTES,
@@ -73,8 +74,9 @@ const OWN: &[Metric] = &[
     ),
     Metric::counter(
         CLIENT_LIMITS_EXCEEDED_TOTAL,
-        "Connections that were refused or closed because their client exceeded a limit",
-        Series::Each("limit", &["connections", "frames"]),
+        "Connections that were refused or closed because their client exceeded a limit, or because \
+         too many connections were not authenticated",
+        Series::Each("limit", &["connections", "frames", "unauthenticated"]),
     ),
     Metric::counter(
         RESUMES_TOTAL,

@@ -166,10 +166,17 @@ pub struct Key {
 }
 
 impl Key {
-    /// Returns whether the key is neither revoked nor expired.
-    #[must_use]
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        !self.is_revoked && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    /// The newest format of keys that this version of Mayfly can check. A version that adds a
+    /// restriction increases this number. Postgres stores for each key the format that its
+    /// restrictions require (`api_keys.requires`). A key that requires a higher one is refused,
+    /// because this version would ignore some of its restrictions.
+    pub const FORMAT: i32 = 1;
+
+    /// Returns whether the key grants access only to hosts, because it covers neither a channel nor
+    /// a username. The keys that the visitor source has accepted are of this kind. Any customer of
+    /// the source can own such a key, so it must not read data of this installation.
+    pub(crate) fn is_for_hosts_only(&self) -> bool {
+        self.channels.is_none() && self.usernames.is_none()
     }
 }
 
@@ -249,18 +256,6 @@ mod tests {
         }
         assert!(is_key_text(&old) && !is_key_text("MF_a") && !is_key_text("a.b.c"));
         assert_eq!(KeyId::parse("a-b"), Err(KeyId::RULE));
-    }
-
-    #[test]
-    fn key_is_valid_until_it_expires_or_is_revoked() {
-        let at = Timestamp::from_millis(10_000);
-        let mut key = key();
-        assert!(key.is_valid_at(Timestamp::from_millis(i64::MAX)));
-        key.expires_at = Some(at);
-        assert!(key.is_valid_at(Timestamp::from_millis(9_999)) && !key.is_valid_at(at));
-        key.expires_at = None;
-        key.is_revoked = true;
-        assert!(!key.is_valid_at(Timestamp::from_millis(0)));
     }
 
     fn key() -> Key {

@@ -66,7 +66,14 @@ fn is_allowed(caller: &Value, action: Action) -> bool {
                 "receive feed" if feed == "messages" => some("subscribe"),
                 "receive feed" => feeds(feed),
                 "receive host" => is_listed(claim("hosts"), host) && feeds("rising"),
-                "connect" => some("subscribe") || some("feeds"),
+                // The feed `messages` alone requires a channel.
+                "connect" => {
+                    some("subscribe")
+                        || Feed::ALL
+                            .map(Feed::as_str)
+                            .into_iter()
+                            .any(|feed| feed != "messages" && feeds(feed))
+                }
                 other => panic!("{other}"),
             }
         }
@@ -93,6 +100,10 @@ fn is_allowed(caller: &Value, action: Action) -> bool {
                 "receive" => covers("channels", channel) && is_free("usernames"),
                 "receive feed" if feed == "messages" => is_free("usernames"),
                 "report visits" | "read host" | "receive host" => covers("hosts", host),
+                // A key for hosts only.
+                "read plays" | "read pulse" => {
+                    caller["channels"] != json!([]) || caller["usernames"] != json!([])
+                }
                 _ => true,
             };
             scopes.contains(&json!("operate")) || (scopes.contains(&json!(scope)) && is_covered)

@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use mayfly_auth::{Credentials, Identity, Key, Scope, Scopes, Token, TokenError};
 use mayfly_core::{Clock, KeyHash, StoreError, Timestamp};
-use mayfly_hot::{ApiKeyState, HotError, HotStore, RevocationState};
+use mayfly_hot::{ApiKeyState, HotError, HotStore, RevocableToken, RevocationState};
 use mayfly_runtime::{Health, OutageLog, Settings, exit_on_panic, settings::AuthMode};
 use sha2::{Digest as _, Sha256};
 use tokio::{
@@ -145,9 +145,10 @@ impl Authenticator {
     /// Authenticates a caller. `client` is the address of the caller, for the limit on failed
     /// authentications: an IPv4 address, or the /64 network of an IPv6 address.
     ///
-    /// While the client has exceeded its limit, only cached credentials are accepted. An expired
-    /// token does not count as a failure, because all browsers behind one address may send expired
-    /// tokens when they wake up, and because its signature proves that nobody guessed the token.
+    /// While the client has exceeded its limit, only credentials that the process has accepted
+    /// before are checked. An expired token does not count as a failure, because all browsers
+    /// behind one address may send expired tokens when they wake up, and because its signature
+    /// proves that nobody guessed the token.
     ///
     /// # Errors
     /// The reason why the caller is not authenticated.
@@ -176,10 +177,11 @@ impl Authenticator {
         key: &str,
         client: &(impl Display + ?Sized),
     ) -> Result<Arc<Key>, AuthError> {
-        if let Some(Identity::Key(key)) = self.find_cached(&compute_digest(key)) {
+        let digest = compute_digest(key);
+        if let Some(Identity::Key(key)) = self.find_cached(&digest) {
             return Ok(key);
         }
-        self.failures.check(client).await?;
+        self.check_limit(&digest, client).await?;
         self.find_key(&KeyHash::from_key(key)).await
     }
 
@@ -225,16 +227,45 @@ impl Authenticator {
         }
     }
 
+    /// Does the same as [`Self::recheck`] for several credentials, and returns the results in the
+    /// same order. Redis is called once for all tokens.
+    pub async fn recheck_all(
+        &self,
+        credentials: &[(&KeyHash, &Identity)],
+    ) -> Vec<Result<Identity, AuthError>> {
+        let (mut results, mut tokens) = (Vec::new(), Vec::new());
+        for (digest, identity) in credentials {
+            let result = match identity {
+                Identity::Token(token) if !self.has_expired(identity) => {
+                    tokens.push((results.len(), &**token));
+                    Ok((*identity).clone())
+                }
+                _ => self.recheck(digest, identity).await,
+            };
+            results.push(result);
+        }
+        let (indexes, tokens): (Vec<usize>, Vec<&Token>) = tokens.into_iter().unzip();
+        let checked = self.check_revocations(&tokens).await;
+        for (number, index) in indexes.into_iter().enumerate() {
+            if let Err(error) = checked.as_ref().map_err(|error| *error).and_then(|all| all[number])
+            {
+                results[index] = Err(error);
+            }
+        }
+        results
+    }
+
     /// Authenticates a caller whose credentials are not in the cache.
     async fn check(
         &self,
         credentials: &Credentials<'_>,
         client: &(impl Display + ?Sized),
     ) -> Result<Identity, AuthError> {
-        self.failures.check(client).await?;
+        let digest = compute_digest(credentials.text());
+        self.check_limit(&digest, client).await?;
         let result = match credentials {
             Credentials::Key(_) => self.find_key(&credentials.digest()).await.map(Identity::Key),
-            Credentials::Token(token) => self.find_token(token).await,
+            Credentials::Token(token) => self.evict_rejected(&digest, self.find_token(token).await),
         };
         let is_counted = match &result {
             Err(AuthError::Invalid(Rejection::Expired)) => {
@@ -249,6 +280,30 @@ impl Authenticator {
         result
     }
 
+    /// Returns an error if the client has exceeded its limit, unless the credentials are known: the
+    /// process has accepted them before and not rejected them since, so nobody guesses them. They
+    /// are checked again, because the keys or revocations have changed, or Redis did not return
+    /// their versions.
+    async fn check_limit(
+        &self,
+        digest: &Digest,
+        client: &(impl Display + ?Sized),
+    ) -> Result<(), AuthError> {
+        if self.cache.contains(digest) { Ok(()) } else { self.failures.check(client).await }
+    }
+
+    /// Removes credentials that were rejected from the cache, so that they are no longer known.
+    fn evict_rejected<T>(
+        &self,
+        digest: &Digest,
+        result: Result<T, AuthError>,
+    ) -> Result<T, AuthError> {
+        if let Err(AuthError::Invalid(_)) = result {
+            self.cache.remove(digest);
+        }
+        result
+    }
+
     /// Looks up a key in the cache and in Redis.
     async fn find_key(&self, hash: &KeyHash) -> Result<Arc<Key>, AuthError> {
         let digest = to_digest(hash);
@@ -256,6 +311,10 @@ impl Authenticator {
         if let Some(Identity::Key(key)) = self.find_cached(&digest) {
             return Ok(key);
         }
+        self.evict_rejected(&digest, self.look_up_key(hash, digest).await)
+    }
+
+    async fn look_up_key(&self, hash: &KeyHash, digest: Digest) -> Result<Arc<Key>, AuthError> {
         // If the keys change from now on, the entry belongs to an older generation.
         let generation = self.versions.keys();
         let found = self.hot.api_keys().find(hash).await;
@@ -303,15 +362,29 @@ impl Authenticator {
     }
 
     async fn check_revocation(&self, token: &Token) -> Result<(), AuthError> {
+        self.check_revocations(&[token]).await?.pop().unwrap_or(Err(AuthError::Unavailable))
+    }
+
+    /// Checks whether each of the tokens has been revoked, with one call to Redis.
+    async fn check_revocations(
+        &self,
+        tokens: &[&Token],
+    ) -> Result<Vec<Result<(), AuthError>>, AuthError> {
         let _permit = self.acquire_lookup().await?;
-        let revocations = self.hot.token_revocations();
-        let found =
-            revocations.find(token.id.as_deref(), token.subject.as_str(), token.issued_at).await;
-        match found.map_err(|error| self.fail_lookup(&error))? {
+        let tokens = tokens.iter().map(|token| RevocableToken {
+            id: token.id.as_deref(),
+            subject: token.subject.as_str(),
+            issued_at_s: token.issued_at,
+        });
+        let tokens: Vec<_> = tokens.collect();
+        let found = self.hot.token_revocations().find(&tokens).await;
+        let found = found.map_err(|error| self.fail_lookup(&error))?;
+        let outcomes = found.into_iter().map(|state| match state {
             RevocationState::NotLoaded => Err(AuthError::NotLoaded),
             RevocationState::Revoked => Err(AuthError::Invalid(Rejection::Revoked)),
             RevocationState::Valid => Ok(()),
-        }
+        });
+        Ok(outcomes.collect())
     }
 
     /// Returns the identity of cached credentials, unless the entry may be outdated.
@@ -329,14 +402,7 @@ impl Authenticator {
     }
 
     fn has_expired(&self, identity: &Identity) -> bool {
-        match identity {
-            Identity::Open | Identity::Anonymous(_) => false,
-            Identity::Key(key) => key.expires_at.is_some_and(|expires_at| expires_at <= self.now()),
-            Identity::Token(token) => {
-                let ends_at = Timestamp::from_millis(token.ends_at_s().saturating_mul(1_000));
-                ends_at <= self.now()
-            }
-        }
+        identity.ends_at().is_some_and(|ends_at| ends_at <= self.now())
     }
 
     /// Returns the current time of the Redis clock.

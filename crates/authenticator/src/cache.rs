@@ -66,6 +66,21 @@ impl Cache {
         Some(entry)
     }
 
+    /// Returns whether credentials with this digest are stored, current or not.
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        let shard = self.shard(digest).lock();
+        shard.recent.contains_key(digest) || shard.older.contains_key(digest)
+    }
+
+    /// Removes the entry of the credentials with this digest.
+    pub(crate) fn remove(&self, digest: &Digest) {
+        let mut shard = self.shard(digest).lock();
+        shard.older.remove(digest);
+        if let Some(removed) = shard.recent.remove(digest) {
+            shard.recent_bytes -= weigh(&removed.identity).min(shard.recent_bytes);
+        }
+    }
+
     /// Stores accepted credentials.
     pub(crate) fn insert(&self, digest: Digest, entry: Entry) {
         let mut shard = self.shard(&digest).lock();
@@ -91,14 +106,18 @@ impl Shard {
     fn insert(&mut self, digest: Digest, entry: Entry) {
         let bytes = weigh(&entry.identity);
         if self.recent.len() >= MAP_ENTRIES_MAX || self.recent_bytes + bytes > MAP_BYTES_MAX {
-            self.older = std::mem::take(&mut self.recent);
-            self.recent_bytes = 0;
+            self.replace_older();
         }
         let replaced = self.recent.insert(digest, entry);
         self.recent_bytes += bytes;
         if let Some(replaced) = replaced {
             self.recent_bytes -= weigh(&replaced.identity).min(self.recent_bytes);
         }
+    }
+
+    fn replace_older(&mut self) {
+        self.older = std::mem::take(&mut self.recent);
+        self.recent_bytes = 0;
     }
 }
 
@@ -158,6 +177,26 @@ mod tests {
         cache.insert(digest(1), entry(2));
         assert_eq!(cache.find(&digest(1)).map(|entry| entry.generation), Some(2));
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn removed_entry_has_no_weight() {
+        let cache = Cache::new();
+        let identity = key_with_hosts(1_000);
+        assert!(!cache.contains(&digest(1)));
+        for _ in 0..BYTES_MAX / weigh(&identity) {
+            cache.insert(digest(1), Entry { identity: identity.clone(), generation: 0 });
+            assert!(cache.contains(&digest(1)));
+            cache.remove(&digest(1));
+            assert!(!cache.contains(&digest(1)) && cache.find(&digest(1)).is_none());
+        }
+        assert_eq!(cache.shard(&digest(1)).lock().recent_bytes, 0);
+        // An older entry.
+        cache.insert(digest(1), entry(0));
+        cache.shard(&digest(1)).lock().replace_older();
+        assert!(cache.contains(&digest(1)));
+        cache.remove(&digest(1));
+        assert!(!cache.contains(&digest(1)));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const CLIENTS_MAX: usize = 10_000;
 /// The time for which a client over its limit is rejected without a call to Redis. It is short,
 /// because an operator can delete the key of the window.
 const CONFIRMED_FOR: Duration = Duration::from_secs(1);
+/// The minimum time between two removals of the ended windows in a map. A removal visits all clients
+/// of the map, so failures from many addresses must not cause one each.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(1);
 /// The name under which further clients are counted. It is not the name of a client.
 const FURTHER_CLIENTS: &str = "";
 
@@ -30,9 +33,34 @@ pub(crate) struct FailureLimiter {
     /// `None` disables the limit.
     rate: Option<Rate>,
     /// The clients that have exceeded their limit.
-    limited: Mutex<HashMap<Box<str>, LimitedClient>>,
+    limited: Mutex<Windows<LimitedClient>>,
     /// The failures that Redis could not count.
-    uncounted: Mutex<HashMap<Box<str>, LocalWindow>>,
+    uncounted: Mutex<Windows<LocalWindow>>,
+}
+
+/// The windows of at most [`CLIENTS_MAX`] clients, and of [`FURTHER_CLIENTS`].
+struct Windows<T> {
+    by_client: HashMap<Box<str>, T>,
+    /// The time of the last removal of ended windows.
+    removed_at: Option<Instant>,
+}
+
+impl<T> Default for Windows<T> {
+    fn default() -> Self {
+        Self { by_client: HashMap::new(), removed_at: None }
+    }
+}
+
+impl<T> Windows<T> {
+    /// Returns whether there is room for the window of another client.
+    fn has_room(&mut self, now: Instant, ends_at: impl Fn(&T) -> Instant) -> bool {
+        let is_due = self.removed_at.is_none_or(|last| last + REMOVAL_INTERVAL <= now);
+        if self.by_client.len() >= CLIENTS_MAX && is_due {
+            self.by_client.retain(|_, window| now < ends_at(window));
+            self.removed_at = Some(now);
+        }
+        self.by_client.len() < CLIENTS_MAX
+    }
 }
 
 /// A client that has exceeded its limit.
@@ -56,11 +84,10 @@ impl FailureLimiter {
     }
 
     /// Returns an error if the client has exceeded its limit, according to a failure of the client
-    /// in this process. A client with valid credentials is found in the cache before, as long as
-    /// its credentials stay there.
+    /// in this process.
     pub(crate) async fn check(&self, client: &(impl Display + ?Sized)) -> Result<(), AuthError> {
         let Some(rate) = self.rate else { return Ok(()) };
-        if self.limited.lock().is_empty() {
+        if self.limited.lock().by_client.is_empty() {
             return Ok(());
         }
         let client = client.to_string();
@@ -72,7 +99,7 @@ impl FailureLimiter {
         }
         match self.hot.auth_failures().read(&client, rate).await {
             Ok(Some(FailureWindow { is_exceeded: false, .. })) => {
-                self.limited.lock().remove(client.as_str());
+                self.limited.lock().by_client.remove(client.as_str());
                 Ok(())
             }
             Ok(_) => Err(rejection),
@@ -113,9 +140,9 @@ impl FailureLimiter {
     /// ago. If not, the caller must confirm it, and concurrent callers regard it as confirmed.
     fn find_limited(&self, client: &str, now: Instant) -> Option<(LimitedClient, bool)> {
         let mut limited = self.limited.lock();
-        let found = limited.get_mut(client)?;
+        let found = limited.by_client.get_mut(client)?;
         if found.ends_at <= now {
-            limited.remove(client);
+            limited.by_client.remove(client);
             return None;
         }
         let is_confirmed = now < found.confirmed_at + CONFIRMED_FOR;
@@ -127,12 +154,9 @@ impl FailureLimiter {
 
     fn record_limited(&self, client: String, now: Instant, resets_in: Duration) {
         let mut limited = self.limited.lock();
-        if limited.len() >= CLIENTS_MAX {
-            limited.retain(|_, client| now < client.ends_at);
-        }
-        if limited.len() < CLIENTS_MAX {
+        if limited.has_room(now, |window| window.ends_at) {
             let window = LimitedClient { ends_at: now + resets_in, confirmed_at: now };
-            limited.insert(client.into(), window);
+            limited.by_client.insert(client.into(), window);
         }
     }
 
@@ -140,13 +164,11 @@ impl FailureLimiter {
     /// exceeds the limit.
     fn count_locally(&self, client: &str, rate: Rate, now: Instant) -> Option<Duration> {
         let mut uncounted = self.uncounted.lock();
-        let is_new = !uncounted.contains_key(client);
-        if is_new && uncounted.len() >= CLIENTS_MAX {
-            uncounted.retain(|_, window| now < window.ends_at);
-        }
-        let has_room = !is_new || uncounted.len() < CLIENTS_MAX;
+        let has_room = uncounted.by_client.contains_key(client)
+            || uncounted.has_room(now, |window| window.ends_at);
         let name = if has_room { client } else { FURTHER_CLIENTS };
         let window = uncounted
+            .by_client
             .entry(name.into())
             .or_insert_with(|| LocalWindow { failures: 0, ends_at: now + rate.window });
         if window.ends_at <= now {
@@ -207,10 +229,35 @@ mod tests {
         let further: Vec<_> = (0..5).map(|number| count(&format!("x{number}"))).collect();
         assert_eq!(further, [None, None, None, Some(MINUTE), Some(MINUTE)], "counted together");
         assert_eq!(count("0"), None, "a known client");
-        assert!(limiter.uncounted.lock().len() <= CLIENTS_MAX + 1);
+        assert!(limiter.uncounted.lock().by_client.len() <= CLIENTS_MAX + 1);
         tokio::time::advance(MINUTE).await;
         assert_eq!(count("x5"), None);
-        assert_eq!(limiter.uncounted.lock().len(), 1, "ended windows are removed");
+        assert_eq!(limiter.uncounted.lock().by_client.len(), 1, "ended windows are removed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_map_is_searched_for_ended_windows_at_most_once_a_second() {
+        let mut windows = Windows::<Instant>::default();
+        let ends_at = Instant::now() + MINUTE;
+        windows
+            .by_client
+            .extend((0..CLIENTS_MAX).map(|number| (number.to_string().into(), ends_at)));
+        let visited = std::cell::Cell::new(0);
+        let mut has_room = || {
+            windows.has_room(Instant::now(), |window| {
+                visited.set(visited.get() + 1);
+                *window
+            })
+        };
+        for _ in 0..100 {
+            assert!(!has_room());
+        }
+        assert_eq!(visited.get(), CLIENTS_MAX);
+        tokio::time::advance(REMOVAL_INTERVAL).await;
+        assert!(!has_room() && !has_room());
+        assert_eq!(visited.get(), 2 * CLIENTS_MAX);
+        tokio::time::advance(MINUTE).await;
+        assert!(has_room());
     }
 
     #[tokio::test(start_paused = true)]
@@ -224,7 +271,7 @@ mod tests {
         assert!(find("a").is_some_and(|(_, is_confirmed)| !is_confirmed));
         assert!(find("a").is_some_and(|(_, is_confirmed)| is_confirmed), "another caller");
         tokio::time::advance(MINUTE).await;
-        assert!(find("a").is_none() && limiter.limited.lock().is_empty());
+        assert!(find("a").is_none() && limiter.limited.lock().by_client.is_empty());
     }
 
     #[tokio::test]

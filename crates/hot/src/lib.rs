@@ -21,7 +21,7 @@ mod write;
 
 pub use access::{
     AccessVersions, ApiKeyState, ApiKeys, AuthFailures, FailureWindow, MirrorReload,
-    RevocationState, TokenRevocations,
+    RevocableToken, RevocationState, TokenRevocations,
 };
 pub use connection::{HotError, HotStore, RedisComponents, metrics};
 pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntry, Subscription};

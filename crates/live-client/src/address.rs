@@ -30,8 +30,12 @@ pub enum InvalidAddress {
         "{0:?} requires TLS, which this command does not support: use the URL of ws-fanout itself"
     )]
     RequiresTls(String),
-    /// The URL is malformed, has an unsupported scheme, or contains a query or a fragment.
-    #[error("{0:?} is not a valid URL: expected http:// or ws://, without a query")]
+    /// The URL is malformed, has an unsupported scheme, or contains credentials, a query or a
+    /// fragment.
+    #[error(
+        "{0:?} is not a valid URL: expected http:// or ws://, without credentials and without a \
+         query"
+    )]
     Malformed(String),
 }
 
@@ -40,11 +44,12 @@ impl FeedAddress {
     /// path `/v1/live`. An empty list of channels means all channels.
     pub fn new(url: &str, channels: Vec<Channel>) -> Result<Self, InvalidAddress> {
         if TLS_SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(InvalidAddress::RequiresTls(url.to_owned()));
+            return Err(InvalidAddress::RequiresTls(redact(url)));
         }
         let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
-        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#'])) else {
-            return Err(InvalidAddress::Malformed(url.to_owned()));
+        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@']))
+        else {
+            return Err(InvalidAddress::Malformed(redact(url)));
         };
         let base = rest.trim_end_matches('/');
         let base = base.strip_suffix(PATH).unwrap_or(base);
@@ -65,6 +70,16 @@ impl FeedAddress {
         query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
         query.extend_pairs(position.map(|position| ("since", position)));
         format!("{}?{}", self.url, query.finish())
+    }
+}
+
+/// Returns a URL for an error message: without credentials and query, which can contain secrets.
+fn redact(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        (None, Some((_, rest))) => rest.to_owned(),
+        (_, None) => url.to_owned(),
     }
 }
 
@@ -100,6 +115,20 @@ mod tests {
         assert_eq!(address.connection_url(None), "ws://h/live/v1/live?connect=frame");
         for invalid in ["https://h", "wss://h", "h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
             assert!(FeedAddress::new(invalid, Vec::new()).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_contain_secrets() {
+        for url in [
+            "ws://h/v1/live?token=secret",
+            "wss://h/#secret",
+            "http://secret@h:8080",
+            "https://user:secret@h",
+            "user:secret@h",
+        ] {
+            let error = FeedAddress::new(url, Vec::new()).expect_err("an invalid URL").to_string();
+            assert!(!error.contains("secret") && error.contains('h'), "{error}");
         }
     }
 

@@ -169,15 +169,19 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
 }
 
 /// Returns whether a variable configures an address that the stack itself assigns: a listen
-/// address, or the URL of Redis or Postgres.
+/// address, or the URL of Redis or Postgres with its password.
 pub fn is_managed_setting(name: &str) -> bool {
-    const MANAGED: [&str; 6] = [
+    const MANAGED: [&str; 10] = [
         "MAYFLY_HTTP__LISTEN",
         "MAYFLY_ADMIN__LISTEN",
         "MAYFLY_REDIS__URL",
         "MAYFLY_REDIS__URL_FILE",
+        "MAYFLY_REDIS__PASSWORD",
+        "MAYFLY_REDIS__PASSWORD_FILE",
         "MAYFLY_POSTGRES__URL",
         "MAYFLY_POSTGRES__URL_FILE",
+        "MAYFLY_POSTGRES__PASSWORD",
+        "MAYFLY_POSTGRES__PASSWORD_FILE",
     ];
     MANAGED.contains(&name)
 }
@@ -249,7 +253,8 @@ mod tests {
     fn managed_settings_are_not_passed_on() {
         let spec = Spec::new("/tmp", "/tmp")
             .with_env("MAYFLY_HTTP__LISTEN", "0.0.0.0:80")
-            .with_env("MAYFLY_REDIS__URL_FILE", "/run/secrets/redis");
+            .with_env("MAYFLY_REDIS__URL_FILE", "/run/secrets/redis")
+            .with_env("MAYFLY_POSTGRES__PASSWORD_FILE", "/run/secrets/postgres");
         assert_eq!(spec.settings().count(), 0);
     }
 

@@ -94,6 +94,22 @@ impl ServiceProcess {
         Self::spawn(command).await
     }
 
+    /// Starts a service on free ports of the loopback interface, with these environment variables
+    /// alone.
+    ///
+    /// # Panics
+    /// If the service does not start.
+    pub async fn start_with_env(service: Service, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(bin_dir().join(service.name()));
+        command
+            .env_clear()
+            .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_HTTP__DRAIN_DELAY", "0s")
+            .envs(env.iter().copied());
+        Self::spawn(command).await
+    }
+
     async fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the service starts");

@@ -11,18 +11,16 @@ use redis::AsyncCommands;
 use crate::{World, bin_dir, eventually};
 
 /// The Redis keys without a TTL in a stack that has processed only messages.
-pub const PERSISTENT_KEYS: [&str; 12] = [
+pub const PERSISTENT_KEYS: [&str; 10] = [
     "consumption:messages",
     "epoch",
     "keys",
-    "keys:format",
     "keys:version",
     "lease:maintenance:token",
     "ledger",
     "messages",
     "plays",
     "revocations",
-    "revocations:format",
     "revocations:version",
 ];
 

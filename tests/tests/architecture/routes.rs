@@ -6,9 +6,12 @@ use std::{
     fs,
 };
 
-use mayfly_http::routes::{ALL, ROUTES, Route};
+use mayfly_http::routes::{
+    ALL, ROUTES, Route, RouteAccess,
+    frames::{FEEDS, FRAMES},
+};
 
-use super::{root, rust_files};
+use super::{product_code, root};
 
 /// A method and a path.
 type Endpoint = (String, String);
@@ -174,13 +177,68 @@ fn api_document_lists_the_rights_of_the_table() {
     assert_eq!(documented, expected);
 }
 
-/// A service could register a path that is not in the table, and make it public by mistake.
+#[test]
+fn api_document_lists_the_rights_of_frames_and_feeds() {
+    let text = read("docs/API.md");
+    let section = between(&text, "\n### Rights\n", "\n### ");
+    let (_, frames) = section.split_once("\nOf the client frames, ").expect("a paragraph");
+    let (protected, rest) = frames.split_once(" need the same rights").expect("a sentence");
+    let (public, _) = rest.split_once("\nneed none.").expect("a sentence");
+    let expected = |is_public: bool| -> BTreeSet<String> {
+        let rows = FRAMES.iter().filter(|row| (row.access == RouteAccess::Public) == is_public);
+        rows.map(|row| row.kind.to_owned()).collect()
+    };
+    assert_eq!((codes(protected), codes(public)), (expected(false), expected(true)));
+
+    let to_set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let rows = section.lines().filter(|line| line.starts_with("| feed `"));
+    let documented: Vec<[BTreeSet<String>; 3]> = rows
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').collect();
+            [1, 2, 3].map(|cell| codes(cells[cell]))
+        })
+        .collect();
+    let expected =
+        FEEDS.map(|row| [to_set(&[row.feed.as_str()]), to_set(row.patterns), to_set(row.claims)]);
+    assert_eq!(documented, expected);
+}
+
+#[test]
+fn asyncapi_document_has_the_frames_of_the_table() {
+    let text = read("docs/asyncapi.json");
+    let document: serde_json::Value = text.parse().expect("valid JSON");
+    let operations = document["operations"].as_object().expect("an object");
+    let received: BTreeSet<_> = operations
+        .iter()
+        .filter(|(_, operation)| operation["action"] == "receive")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(received, BTreeSet::from(FRAMES.map(|frame| frame.kind)));
+    for frame in FRAMES {
+        let schema = &document["components"]["schemas"][frame.kind]["properties"]["type"];
+        assert_eq!(schema["const"], frame.kind, "{schema}");
+    }
+}
+
+/// A service could register a path that is not in the table, or a path without the access check,
+/// and make it public by mistake.
 #[test]
 fn services_register_only_routes_of_the_table() {
-    for service in ["ingest-api", "list-api", "ws-fanout"] {
-        for file in rust_files(&root().join("bins").join(service).join("src")) {
-            let text = fs::read_to_string(&file).expect("readable");
-            assert!(!text.contains("Route::public"), "{}", file.display());
+    // The constructors of paths, and the only files that may contain them.
+    const CONSTRUCTORS: [(&str, &[&str]); 6] = [
+        ("Route::public(", &["routes/mod.rs", "server/admin.rs", "server/static_file.rs"]),
+        ("web::resource(", &["server/endpoint.rs"]),
+        ("Resource::new(", &[]),
+        ("web::scope(", &[]),
+        (".route(\"", &[]),
+        (".route(&", &[]),
+    ];
+    for file in product_code() {
+        let text = fs::read_to_string(&file).expect("readable");
+        for (constructor, allowed) in CONSTRUCTORS {
+            let is_allowed =
+                allowed.iter().any(|path| file == root().join("crates/http/src").join(path));
+            assert!(is_allowed || !text.contains(constructor), "{}", file.display());
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod access;
 mod client;
-mod docs_page;
 mod durability;
 mod http;
 mod live;

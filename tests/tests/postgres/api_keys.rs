@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mayfly_auth::{KeyId, KeyLimits, Names, RateText, Scope, Scopes};
+use mayfly_auth::{Key, KeyId, KeyLimits, Names, RateText, Scope, Scopes};
 use mayfly_cold::{ApiKeyLookup, ColdStore, NewApiKey, NewSecret, Rotation, StoredApiKey};
 use mayfly_core::{Host, KeyHash, limits};
 use mayfly_runtime::settings::PostgresSettings;
@@ -320,6 +320,24 @@ async fn invalid_patterns_and_scopes_grant_nothing() {
     assert_eq!(stored.key.scopes, Scopes::EMPTY);
     assert_eq!((&stored.key.channels, &stored.key.hosts), (&Names::none(), &Names::none()));
     assert_eq!(stored.key.usernames, names(&["fred"]));
+}
+
+/// Ignored restrictions would grant more than the owner allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_with_later_restrictions_is_not_used_but_can_be_revoked() {
+    let (cold, url) = cold_with_url("keys_later").await;
+    assert!(create(&cold, &key("first", &["a.org"])).await.is_supported);
+    let later = format!("UPDATE api_keys SET requires = {}", Key::FORMAT + 1);
+    let before = cold.api_keys().find_version().await.expect("a version");
+    execute(&url, &later).await;
+    assert!(cold.api_keys().find_version().await.expect("a version") > before);
+    let rotation = rotate(&cold, "first", &secret("second", HOUR)).await;
+    let Rotation::Rotated { key, .. } = rotation else { panic!("{rotation:?}") };
+    assert!(!key.is_supported && key.previous.is_some(), "rotation keeps the restrictions");
+    assert!(key.secrets().iter().all(|(_, key)| key.is_none()));
+    let ApiKeyLookup::Found(revoked) = revoke(&cold, "second").await else { panic!("one key") };
+    let secrets = revoked.secrets();
+    assert!(secrets.iter().all(|(_, key)| key.as_ref().is_some_and(|key| key.is_revoked)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

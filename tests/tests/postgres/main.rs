@@ -14,7 +14,6 @@ mod migrations;
 mod rights;
 mod samples;
 mod shares;
-mod tls;
 mod token_revocations;
 
 use std::time::{Duration, Instant};

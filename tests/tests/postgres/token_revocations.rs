@@ -126,3 +126,16 @@ async fn number_of_revocations_is_limited() {
     // A revocation that exists can still be extended.
     revoke_token(&cold, "7", None).await;
 }
+
+/// An empty ID would match every token without an ID.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_names_are_rejected() {
+    let (cold, url) = cold_with_url("revocations_empty").await;
+    let tokens = RevokedTokens::Token("");
+    cold.token_revocations().revoke(tokens, None).await.expect_err("an empty ID");
+    let insert = "INSERT INTO token_revocations (id, subject, issued_before) \
+         VALUES (gen_random_uuid(), '', now())";
+    let client = connect(url.expose_secret()).await;
+    client.batch_execute(insert).await.expect_err("an empty subject");
+    assert_eq!(list(&cold).await, []);
+}

@@ -148,10 +148,10 @@ async fn run(job: &str, test: &TestStore, lease: &Lease) {
             hot.plays().has_all_counts(&run_id).await.expect(RESPONDS);
         }
         "sync API keys" => {
-            hot.api_keys().has_version(1).await.expect(RESPONDS);
+            hot.api_keys().is_current(1).await.expect(RESPONDS);
         }
         "sync token revocations" => {
-            hot.token_revocations().has_version(1).await.expect(RESPONDS);
+            hot.token_revocations().is_current(1).await.expect(RESPONDS);
         }
         "read the versions of keys" => drop(hot.read_access_versions().await.expect(RESPONDS)),
         "renew a lease" => {

@@ -139,7 +139,17 @@ export class Client {
       replay: null,
     };
     this.#connection = connection;
+    // The local clock continues during sleep, after which timers may fire late.
+    const startedAt = Date.now();
     const isCurrent = () => this.#connection === connection;
+    /** Returns whether the attempt may continue, and otherwise reconnects. A token that was requested
+     * before sleep may have expired. */
+    const isFresh = () => {
+      if (!isCurrent()) return false;
+      const isLate = Date.now() - startedAt > 2 * RESPONSE_TIMEOUT_MS;
+      if (isLate) this.#reconnect(1006, 'the attempt was suspended');
+      return !isLate;
+    };
     this.#setTimer(RESPONSE_TIMEOUT_MS, () =>
       this.#reconnect(1006, 'timeout while waiting for the token'),
     );
@@ -151,7 +161,7 @@ export class Client {
       if (isCurrent()) this.#reconnect(1006, String(error));
       return;
     }
-    if (!isCurrent()) return;
+    if (!isFresh()) return;
     connection.hasToken = Boolean(token);
     this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, 'no hello frame'));
     /** @type {WebSocketLike} */
@@ -166,7 +176,7 @@ export class Client {
     socket.onopen = () => {
       const since = this.#position?.slice(0, POSITION_CHARS_MAX);
       const frame = { type: 'connect', token: token || undefined, since };
-      if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
+      if (isFresh()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
     };
     socket.onmessage = ({ data }) => isCurrent() && this.#receive(connection, data);
     socket.onclose = ({ code, reason }) => isCurrent() && this.#reconnect(code, String(reason));

@@ -52,8 +52,9 @@ test('a user receives a signed token for their own channel', async () => {
   const cookie = String(response.headers.get('set-cookie')).split(';')[0];
   const page = await (await fetch(url, { headers: { cookie } })).text();
   assert.match(page, /user\.alice/);
-  const { token } = await (await fetch(`${url}/token`, { headers: { cookie } })).json();
-  const [head, claims, signature] = String(token).split('.');
+  const tokenResponse = await fetch(`${url}/token`, { headers: { cookie } });
+  const { token } = /** @type {{ token: string }} */ (await tokenResponse.json());
+  const [head, claims, signature] = token.split('.');
   /** @param {string} part */
   const decode = (part) => JSON.parse(Buffer.from(part, 'base64url').toString());
   assert.equal(decode(head).alg, 'HS256');

@@ -72,7 +72,9 @@ pub(crate) struct RevokeTokens {
     pub(crate) subject: Option<Username>,
     /// With --sub: revoke only tokens that were issued before this time, such as
     /// 2026-11-20T19:07:00Z (default: now)
-    #[arg(long, value_name = "TIME", requires = "subject", value_parser = time)]
+    #[arg(
+        long, value_name = "TIME", value_parser = time, requires = "subject", conflicts_with = "id"
+    )]
     pub(crate) issued_before: Option<Timestamp>,
     /// Longest lifetime of such tokens, such as 24h, after which the revocation is no longer needed
     /// (default: unlimited)

@@ -17,6 +17,11 @@ use mayfly_hot::HotStore;
 use mayfly_runtime::{exit_on_panic, run_periodically};
 use tokio::task::JoinSet;
 
+/// The error of a reload of keys or revocations that cannot be completed. The next run begins
+/// another reload.
+const INTERRUPTED: &str =
+    "the reload was interrupted, because a page took more than 3 s or Redis has restarted";
+
 type RestoreTask = fn(HotStore, ColdStore) -> BoxFuture<'static, anyhow::Result<()>>;
 
 const TASKS: [(&str, Duration, RestoreTask); 4] = [

@@ -2,23 +2,25 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use mayfly_cold::ColdStore;
 use mayfly_core::{TokenRevocation, limits};
 use mayfly_hot::{HotStore, MirrorReload};
 use tracing::info;
 use uuid::Uuid;
 
+use super::INTERRUPTED;
+
 /// The interval between two checks, short enough that a token that is revoked in Postgres is
 /// usually rejected everywhere within a second.
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const PAGE_REVOCATIONS: u32 = 1_000;
 
-/// Reloads all revocations into Redis if their version in Redis differs from the version in
-/// Postgres, unless another process is already reloading them.
+/// Reloads all revocations into Redis unless their version in Postgres is current in Redis or
+/// another process is already reloading them.
 pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
     let version = cold.token_revocations().find_version().await?;
-    if hot.token_revocations().has_version(version).await? {
+    if hot.token_revocations().is_current(version).await? {
         return Ok(());
     }
     let Some(reload) = hot.token_revocations().begin_reload().await? else { return Ok(()) };
@@ -50,9 +52,8 @@ async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &MirrorReload) -> an
         }
         let is_last = page.len() < PAGE_REVOCATIONS as usize;
         let page: Vec<TokenRevocation> = page.into_iter().map(|row| row.revocation).collect();
-        if !hot.token_revocations().put_page(reload, &page, is_last.then_some(version)).await? {
-            return Ok(());
-        }
+        let mirror = hot.token_revocations();
+        ensure!(mirror.put_page(reload, &page, is_last.then_some(version)).await?, INTERRUPTED);
         if is_last {
             info!(revocations = loaded, version, "loaded the token revocations into Redis");
             return Ok(());

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use mayfly_auth::{Access, Credentials, Identity, Scope, Scopes};
 use mayfly_authenticator::{AuthError, Rejection};
+use mayfly_http::{Code, Problem};
 use metrics::counter;
 
 use super::client_frame::FrameError;
 use crate::{
-    hub::{ClientSlot, Hub},
+    hub::{ClientSlot, Hub, REFUSAL_RETRY_AFTER},
     metrics as names,
     websocket::{Close, CloseCode},
     worker::Proof,
 };
 
 /// An authenticated caller that may open a live connection.
+#[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) identity: Identity,
     /// `None` for a caller without credentials.
@@ -168,6 +170,13 @@ pub(super) fn admit(hub: &Hub, client: &str) -> Result<ClientSlot, Denial> {
         counter!(names::CLIENT_LIMITS_EXCEEDED_TOTAL, "limit" => "connections").increment(1);
         Denial::TooManyConnections
     })
+}
+
+/// Returns the problem for a client with too many connections.
+pub(super) fn too_many_connections() -> Problem {
+    Problem::new(Code::Overloaded)
+        .detail("The client has too many live connections. Close one of them.")
+        .retry_after(REFUSAL_RETRY_AFTER)
 }
 
 #[cfg(test)]

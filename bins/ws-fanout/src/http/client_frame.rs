@@ -3,6 +3,7 @@
 use std::fmt;
 
 use mayfly_core::frame::{ErrorFrame, ForbiddenNames};
+use mayfly_http::routes::frames;
 use serde::{Deserialize, Deserializer};
 
 use crate::subscription::{
@@ -85,12 +86,17 @@ impl ClientFrame {
 
     /// Returns the type of the frame.
     pub(super) const fn kind(&self) -> &'static str {
+        self.row().kind
+    }
+
+    /// Returns the row of the frame in the table of frames.
+    const fn row(&self) -> frames::Frame {
         match self {
-            Self::Connect(_) => "connect",
-            Self::Auth(_) => "auth",
-            Self::Subscribe(_) => "subscribe",
-            Self::Unsubscribe(_) => "unsubscribe",
-            Self::Ping {} => "ping",
+            Self::Connect(_) => frames::CONNECT,
+            Self::Auth(_) => frames::AUTH,
+            Self::Subscribe(_) => frames::SUBSCRIBE,
+            Self::Unsubscribe(_) => frames::UNSUBSCRIBE,
+            Self::Ping {} => frames::PING,
         }
     }
 }
@@ -265,6 +271,15 @@ mod tests {
         ] {
             let error = ClientFrame::parse(invalid).expect_err(invalid);
             assert_eq!((error.code, error.reply_to), ("invalid_field", None), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn frames_are_the_rows_of_the_table() {
+        for row in frames::FRAMES {
+            let token = if row.kind == "auth" { r#","token":"t""# } else { "" };
+            let frame = ClientFrame::parse(&format!(r#"{{"type":"{}"{token}}}"#, row.kind));
+            assert_eq!(frame.expect("a valid frame").kind(), row.kind);
         }
     }
 

@@ -12,12 +12,12 @@ use serde_json::json;
 use tracing::debug;
 
 use super::{
-    authentication::admit,
+    authentication::{accepts_anonymous_callers, admit, authenticate, too_many_connections},
     client_frame::Secret,
     files::build_files,
     query::LiveQuery,
     sse::get_events,
-    websocket::{Opening, serve_websocket},
+    websocket::{HeaderCredentials, Opening, serve_websocket},
 };
 use crate::{hub::ConnectionPermit, websocket::Close, worker::WorkerContext};
 
@@ -45,10 +45,9 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
 /// cannot read the response to a rejected upgrade. For errors that the page must detect, the server
 /// therefore accepts the upgrade and then closes the WebSocket.
 pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
-    match admit_upgrade(&context, &request) {
+    match admit_upgrade(&context, &request).await {
         Err(problem) => request.reject(problem).await,
-        Ok(permit) => {
-            let opening = build_opening(&context, &request);
+        Ok((permit, opening)) => {
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
                 // Run in a separate task, so that the task and the buffers of the HTTP connection
@@ -59,31 +58,48 @@ pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest)
     }
 }
 
-/// Reads the parts of a request that determine how the connection starts.
-fn build_opening(context: &WorkerContext, request: &UpgradeRequest) -> Opening {
-    let query = match find_forbidden(context, request) {
-        Some(close) => Err(close),
-        None => LiveQuery::parse(request.query()).map_err(Close::from),
-    };
-    let credentials = match request.credentials() {
-        Ok(credentials) => credentials.map(|credentials| Secret::new(credentials.text())),
-        // An empty text is rejected, and the failure counts.
-        Err(_) => Some(Secret::new("")),
-    };
-    let address: Box<str> = request.client().to_string().into();
-    let slot = admit(&context.hub, &address);
-    Opening { query, credentials, address, slot }
-}
-
-fn admit_upgrade(
+/// Admits a connection, and reads the parts of its request that determine how the connection
+/// starts.
+async fn admit_upgrade(
     context: &WorkerContext,
     request: &UpgradeRequest,
-) -> Result<ConnectionPermit, Problem> {
+) -> Result<(ConnectionPermit, Opening), Problem> {
+    let hub = &context.hub;
     if !LIVE_PATHS.contains(&request.path()) {
         return Err(Problem::new(Code::NotFound));
     }
     request.validate()?;
-    Ok(context.hub.admit()?)
+    let query = match find_forbidden(context, request) {
+        Some(close) => Err(close),
+        None => LiveQuery::parse(request.query()).map_err(Close::from),
+    };
+    let address: Box<str> = request.client().to_string().into();
+    // The credentials for a connection that will be closed do not matter.
+    let header = match request.credentials() {
+        Ok(Some(credentials)) if query.is_ok() => {
+            let text = Secret::new(credentials.text());
+            // The future is boxed so that its memory is freed when it completes.
+            let result = Box::pin(authenticate(hub, Some(text.expose()), &address)).await;
+            HeaderCredentials::Checked { text, result }
+        }
+        Ok(_) => HeaderCredentials::None,
+        Err(_) => HeaderCredentials::Malformed,
+    };
+    // So far, the connection counts as an HTTP connection. Therefore, valid credentials in a header
+    // are accepted however many live connections are waiting for authentication.
+    let mut permit = hub.admit()?;
+    let slot = if let HeaderCredentials::Checked { result: Ok(accepted), .. } = &header {
+        // No web page can send credentials in a header, so nobody needs a close code.
+        let client = accepted.identity.client_id();
+        let slot = admit(hub, client.as_deref().unwrap_or(&address));
+        Ok(slot.map_err(|_| too_many_connections())?)
+    } else {
+        if !accepts_anonymous_callers(hub) {
+            permit.mark_unauthenticated()?;
+        }
+        admit(hub, &address)
+    };
+    Ok((permit, Opening { query, header, address, slot }))
 }
 
 /// If the host or the origin of a request is not allowed, logs it and returns the close. The client

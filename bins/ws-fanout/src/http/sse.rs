@@ -23,10 +23,13 @@ use mayfly_http::{
 };
 use tokio::task::JoinHandle;
 
-use super::{authentication::admit, query::parse_events_query};
+use super::{
+    authentication::{admit, too_many_connections},
+    query::parse_events_query,
+};
 use crate::{
     frames::{Encoding, encode_sse_retry},
-    hub::{ConnectionPermit, Hub, REFUSAL_RETRY_AFTER, Refusal},
+    hub::{ConnectionPermit, Hub, Refusal},
     resume,
     subscription::{Subscription, SubscriptionField, first_forbidden},
     worker::{DRAIN_RETRY_MS, Proof, Sink, WorkerContext},
@@ -74,16 +77,14 @@ pub(super) async fn get_events(
         Err(refusal) => {
             let retry_ms = match refusal {
                 Refusal::Draining => DRAIN_RETRY_MS,
-                Refusal::Full => RETRY_MS,
+                Refusal::Full | Refusal::TooManyUnauthenticated => RETRY_MS,
             };
             let retry = encode_sse_retry(fastrand::u64(retry_ms));
             return Ok(finish(&request, response, stream::iter([Ok(retry)])));
         }
     };
     let Ok(slot) = admit(&context.hub, &caller.client(&address)) else {
-        return Err(Problem::new(Code::Overloaded)
-            .detail("The client has too many live connections. Close one of them.")
-            .retry_after(REFUSAL_RETRY_AFTER));
+        return Err(too_many_connections());
     };
     let sink = Sink::Sse(ConnectionHandle::from_request(&request));
     let key = {

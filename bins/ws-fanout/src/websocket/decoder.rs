@@ -418,11 +418,11 @@ mod tests {
         let rest = frame(0x81, &long).split_off(50);
         let (mut all, more) = (Vec::new(), [frame(0x01, &long), frame(0x89, b"hi")].concat());
         for input in [rest, more, frame(0x80, b"end"), frame(0x88, b"")] {
-            let decoded = decoder.decode(&input, |incoming| {
+            let result = decoder.decode(&input, |incoming| {
                 all.push(incoming);
                 true
             });
-            assert_eq!(decoded, Ok(input.len()));
+            assert_eq!(result, Ok(input.len()));
             assert_eq!(decoder.buffered_bytes(), 0);
         }
         assert_eq!(all, [Incoming::Ping(b"hi".to_vec()), Incoming::Close(None)]);

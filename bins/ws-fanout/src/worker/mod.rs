@@ -173,8 +173,7 @@ impl Worker {
         proof: Option<Proof>,
         slot: Option<ClientSlot>,
     ) -> ForbiddenNames {
-        let now = self.clock.now();
-        self.connections[key].credential.accept(identity, proof, slot, now);
+        self.connections[key].credential.accept(identity, proof, slot);
         let subscription = self.connections[key].group_key.subscription.clone();
         self.restrict_subscription(key, subscription)
     }

@@ -15,13 +15,15 @@ use super::{
 };
 use crate::websocket::{Close, CloseCode};
 
-/// Maximum number of credentials that a worker checks concurrently.
-const CHECKS_MAX: usize = 64;
+/// Number of credentials that a worker checks together, with one call to Redis if they are tokens.
+const CHECKED_TOGETHER: usize = 128;
+/// Maximum number of groups of credentials that a worker checks concurrently.
+const CHECKS_MAX: usize = 8;
 /// Number of checked credentials after which the worker handles other events.
 const CHECKS_PER_YIELD: usize = 16;
 /// Number of failed checks after which the others wait for the next attempt, because Redis is
 /// probably unavailable or not restored yet. More checks would slow down its recovery.
-const FAILED_CHECKS_MAX: usize = CHECKS_MAX;
+const FAILED_CHECKS_MAX: usize = 64;
 /// The pause before credentials that could not be checked are checked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -61,22 +63,26 @@ pub(super) async fn run_rechecks(context: Rc<WorkerContext>) {
 /// connections. Returns whether all of them were checked.
 async fn recheck(context: &WorkerContext, generation: Generation) -> bool {
     let unchecked = context.worker.borrow().find_unchecked(generation);
-    let checks = unchecked.into_iter().map(|(digest, unchecked)| async move {
-        let outcome = context.hub.authenticator.recheck(&digest, &unchecked.identity).await;
-        (digest, unchecked.connections, outcome)
+    let unchecked: Vec<_> = unchecked.into_iter().collect();
+    let checks = unchecked.chunks(CHECKED_TOGETHER).map(|together| async move {
+        let credentials: Vec<_> =
+            together.iter().map(|(digest, unchecked)| (digest, &unchecked.identity)).collect();
+        (together, context.hub.authenticator.recheck_all(&credentials).await)
     });
     let mut checks = stream::iter(checks).buffer_unordered(CHECKS_MAX);
     let (mut count, mut failed) = (0_usize, 0_usize);
-    while let Some((digest, connections, outcome)) = checks.next().await {
-        let is_checked =
-            context.worker.borrow_mut().apply(&digest, &connections, generation, &outcome);
-        failed += usize::from(!is_checked);
+    while let Some((together, outcomes)) = checks.next().await {
+        for ((digest, Unchecked { connections, .. }), outcome) in together.iter().zip(&outcomes) {
+            let is_checked =
+                context.worker.borrow_mut().apply(digest, connections, generation, outcome);
+            failed += usize::from(!is_checked);
+            count += 1;
+            if count.is_multiple_of(CHECKS_PER_YIELD) {
+                tokio::task::yield_now().await;
+            }
+        }
         if failed >= FAILED_CHECKS_MAX {
             break;
-        }
-        count += 1;
-        if count.is_multiple_of(CHECKS_PER_YIELD) {
-            tokio::task::yield_now().await;
         }
     }
     failed == 0
@@ -136,7 +142,7 @@ impl Worker {
                 Err(AuthError::Invalid(Rejection::Expired)) => credential.end_code().into(),
                 Err(_) => CloseCode::Revoked.into(),
             };
-            self.close(key, &close);
+            self.close_unauthorized(key, &close);
         }
         self.flush();
         true
@@ -238,10 +244,11 @@ mod tests {
         let [one, same, other] =
             ["mf_one", "mf_one", "mf_other"].map(|text| register(&mut worker, text));
         let all = [one, same, other, 99];
+        worker.send_retry(one, 1_000);
         assert!(apply(&mut worker, &all, &Err(AuthError::Invalid(Rejection::Revoked))));
         let is_open = |key: usize| worker.connections[key].is_open();
         assert_eq!([one, same, other].map(is_open), [false, false, true]);
-        let last = worker.pop_chunk(one).expect("the last event");
+        let last = worker.pop_chunk(one).expect("only the last event is left");
         assert!(last.ends_with(b"\n\n") && last.starts_with(b"data: {\"type\":\"error\""));
     }
 

@@ -94,7 +94,7 @@ impl Worker {
         }
         if connection.credential.has_ended(time) {
             let code = connection.credential.end_code();
-            self.close(key, &code.into());
+            self.close_unauthorized(key, &code.into());
             return;
         }
         let is_pong_overdue = connection.pong_deadline.is_some_and(|at| now >= at);
@@ -138,5 +138,42 @@ impl Worker {
 
     pub(super) fn next_ping_delay(&self) -> Duration {
         self.settings.ping_interval.mul_f64(1.0 - PING_EARLY - PING_JITTER * fastrand::f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mayfly_auth::{Identity, LEEWAY_S, Token, TokenRights};
+    use mayfly_core::Username;
+
+    use super::*;
+    use crate::{frames::Encoding, hub::Hub};
+
+    #[tokio::test]
+    async fn connection_is_closed_when_its_token_is_no_longer_accepted() {
+        let hub = Hub::for_tests(&[]);
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let now_s = worker.clock.now().as_millis() / 1_000;
+        let [ended, open] = [-LEEWAY_S, 0].map(|seconds| {
+            let key = worker.register(Sink::Sse(None), Encoding::Sse, None);
+            let identity = Identity::Token(Arc::new(Token {
+                subject: Username::parse("fred").expect("a valid username"),
+                id: None,
+                issued_at: None,
+                expires_at: now_s + seconds,
+                rights: TokenRights::default(),
+            }));
+            worker.accept(key, identity, None, None);
+            worker.connections[key].stage = Stage::Live;
+            worker.send_retry(key, 1_000);
+            key
+        });
+        worker.tick(Instant::now());
+        let is_open = [ended, open].map(|key| worker.connections[key].is_open());
+        assert_eq!(is_open, [false, true]);
+        let last = worker.pop_chunk(ended).expect("only the last event is left");
+        assert!(String::from_utf8_lossy(&last).contains("token_expired"), "{last:?}");
     }
 }

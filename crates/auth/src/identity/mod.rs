@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mayfly_core::Feed;
+use mayfly_core::{Feed, Timestamp};
 
 use crate::{
     access::Access,
@@ -62,15 +62,17 @@ impl Identity {
         }
     }
 
-    /// Returns the first second since the Unix epoch at which the credentials are no longer valid;
-    /// `None` if they do not expire. For a token, this is the expiry time plus the leeway, so that
-    /// verification, caches and open connections agree.
+    /// Returns the time from which the credentials are no longer accepted; `None` if they do not
+    /// expire. For a token, this is the expiry time plus the leeway, so that verification, caches
+    /// and open connections agree.
     #[must_use]
-    pub fn expires_at_s(&self) -> Option<i64> {
+    pub fn ends_at(&self) -> Option<Timestamp> {
         match self {
             Self::Open | Self::Anonymous(_) => None,
-            Self::Key(key) => key.expires_at.map(|at| at.as_millis().div_euclid(1_000)),
-            Self::Token(token) => Some(token.ends_at_s()),
+            Self::Key(key) => key.expires_at,
+            Self::Token(token) => {
+                Some(Timestamp::from_millis(token.ends_at_s().saturating_mul(1_000)))
+            }
         }
     }
 
@@ -115,10 +117,9 @@ fn key_allows(key: &Key, access: &Access<'_>) -> bool {
         Access::PublishVisits { host }
         | Access::ReadHost { host }
         | Access::SubscribeHost { host } => key.hosts.matches_host(host),
+        Access::ReadPlays | Access::ReadPulse => !key.is_for_hosts_only(),
         Access::PublishPlays
         | Access::ReadMessages
-        | Access::ReadPlays
-        | Access::ReadPulse
         | Access::SubscribeFeed { .. }
         | Access::Connect => true,
     };
@@ -156,7 +157,10 @@ fn token_allows(token: &Token, access: &Access<'_>) -> bool {
 fn token_has_scope(rights: &TokenRights, scope: Scope) -> bool {
     match scope {
         Scope::Publish => !rights.publish.is_none() || rights.plays || !rights.visits.is_none(),
-        Scope::Subscribe => !rights.subscribe.is_none() || !rights.feeds.is_empty(),
+        // The feed `messages` requires the right to a channel.
+        Scope::Subscribe => {
+            !rights.subscribe.is_none() || rights.feeds.iter().any(|feed| feed != Feed::Messages)
+        }
         Scope::Read => {
             !rights.subscribe.is_none()
                 || rights.inbox

@@ -1,4 +1,4 @@
-use mayfly_core::Username;
+use mayfly_core::{Timestamp, Username};
 use uuid::Uuid;
 
 use super::*;
@@ -123,6 +123,19 @@ fn channels_of_a_key_restrict_messages_and_exclude_inboxes() {
     );
     let all = with_key(Key { channels: names("*"), ..key(&LIMITED) });
     assert_eq!(allowed(&all), ALL);
+}
+
+/// Such a key is a key of the visitor source, which anyone may own.
+#[test]
+fn key_without_channels_and_usernames_reads_only_its_hosts() {
+    let key = key(&[Scope::Read]);
+    let key = Key { channels: Names::none(), usernames: Names::none(), ..key };
+    let host = Access::ReadHost { host: "www.example.org" };
+    let identity = with_key(Key { hosts: names("*.example.org"), ..key.clone() });
+    // A list of messages also requires the right to a channel.
+    assert_eq!(allowed(&identity), [Access::ReadMessages, host]);
+    let identity = with_key(Key { usernames: names("f*"), ..key });
+    check(&identity, &[Access::ReadPlays, Access::ReadPulse], &[]);
 }
 
 #[test]
@@ -379,16 +392,12 @@ fn clients_are_counted_by_key_or_subject() {
 }
 
 #[test]
-fn credentials_expire_in_whole_seconds() {
-    let expiring = |millis| {
-        let expires_at = Some(mayfly_core::Timestamp::from_millis(millis));
-        with_key(Key { expires_at, ..key(&[]) }).expires_at_s()
-    };
-    assert_eq!((expiring(1_999), expiring(2_000), expiring(-1)), (Some(1), Some(2), Some(-1)));
-    assert_eq!(with_key(key(&[])).expires_at_s(), None);
-    assert_eq!(with_rights(TokenRights::default()).expires_at_s(), Some(130));
-    assert_eq!(
-        (Identity::Open.expires_at_s(), Identity::Anonymous(Scopes::EMPTY).expires_at_s()),
-        (None, None)
-    );
+fn key_ends_at_its_expiry_time_and_a_token_after_the_leeway() {
+    let expires_at = Some(Timestamp::from_millis(1_999));
+    assert_eq!(with_key(Key { expires_at, ..key(&[]) }).ends_at(), expires_at);
+    assert_eq!(with_key(key(&[])).ends_at(), None);
+    let token = with_rights(TokenRights::default());
+    assert_eq!(token.ends_at(), Some(Timestamp::from_millis(130_000)));
+    assert_eq!(Identity::Open.ends_at(), None);
+    assert_eq!(Identity::Anonymous(Scopes::EMPTY).ends_at(), None);
 }

@@ -133,12 +133,15 @@ impl Jwk {
         (is_algorithm && is_valid).then_some(PublicKey { id, algorithm, key })
     }
 
+    /// The library checks the numbers only when it verifies a signature.
     fn to_rsa_key(&self) -> Option<DecodingKey> {
         let (modulus, exponent) = (decode(self.n.as_ref())?, decode(self.e.as_ref())?);
-        let modulus = modulus.get(modulus.iter().position(|byte| *byte != 0)?..)?;
+        let (modulus, exponent) = (strip_zeros(&modulus)?, strip_zeros(&exponent)?);
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
-        let is_secure = (2_048..=8_192).contains(&bits);
-        is_secure.then(|| DecodingKey::from_rsa_raw_components(modulus, &exponent))
+        let is_secure = (2_048..=8_192).contains(&bits) && is_odd(modulus);
+        // The library accepts exponents of up to 33 bits.
+        let is_exponent = exponent.len() <= 4 && exponent != [1] && is_odd(exponent);
+        (is_secure && is_exponent).then(|| DecodingKey::from_rsa_raw_components(modulus, exponent))
     }
 
     fn to_ec_key(&self) -> Option<DecodingKey> {
@@ -155,6 +158,15 @@ impl Jwk {
         let point = decode(self.x.as_ref()).filter(|point| point.len() == 32)?;
         Some(DecodingKey::from_ed_der(&point))
     }
+}
+
+/// Returns a big-endian number without its leading zero bytes; `None` for zero.
+fn strip_zeros(number: &[u8]) -> Option<&[u8]> {
+    number.get(number.iter().position(|byte| *byte != 0)?..)
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|byte| byte % 2 == 1)
 }
 
 fn decode(text: Option<&String>) -> Option<Vec<u8>> {

@@ -50,9 +50,10 @@ impl Token {
 }
 
 /// The rights that a token grants: the claim `mayfly`. A missing list grants nothing. The default
-/// grants nothing at all.
+/// grants nothing at all. Unknown members are ignored, so an issuer can already use the members of a
+/// later version: every member only grants rights. A restriction has to be named in the parameter
+/// `crit` of the header, because all versions reject a token with an unknown critical parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TokenRights {
     /// The channels that the subject may publish on.
     #[serde(default = "Names::none", skip_serializing_if = "Names::is_none")]

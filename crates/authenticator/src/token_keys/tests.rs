@@ -1,11 +1,12 @@
 //! Tests for the refresh of public keys.
 
-use std::{fs, path::Path, sync::atomic::AtomicUsize};
+use std::{fs, path::Path};
 
 use mayfly_runtime::{ComponentStatus, Lifecycle, Settings};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    task::JoinSet,
 };
 
 use super::*;
@@ -111,7 +112,8 @@ async fn changed_file_is_read_and_an_invalid_one_is_ignored() {
 #[derive(Clone, Default)]
 struct KeyServer {
     body: Arc<Mutex<String>>,
-    requests: Arc<AtomicUsize>,
+    /// The times of the requests.
+    requests: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl KeyServer {
@@ -131,7 +133,7 @@ impl KeyServer {
                 let count = connection.read_buf(&mut head).await.expect("a request");
                 assert!(count > 0, "the request is complete");
             }
-            self.requests.fetch_add(1, Ordering::AcqRel);
+            self.requests.lock().push(Instant::now());
             let body = self.body.lock().clone();
             let status = if body.is_empty() { "503 Service Unavailable" } else { "200 OK" };
             let length = body.len();
@@ -143,14 +145,19 @@ impl KeyServer {
     }
 
     fn requests(&self) -> usize {
-        self.requests.load(Ordering::Acquire)
+        self.requests.lock().len()
     }
 }
 
 /// Moves the time by the minimum interval between two refreshes.
 async fn pass_interval() {
+    pass(REFRESH_INTERVAL_MIN).await;
+}
+
+/// Moves the time.
+async fn pass(duration: Duration) {
     tokio::time::pause();
-    tokio::time::advance(REFRESH_INTERVAL_MIN).await;
+    tokio::time::advance(duration).await;
     tokio::time::resume();
 }
 
@@ -170,6 +177,34 @@ async fn unknown_keys_cause_at_most_one_request_per_interval() {
     pass_interval().await;
     assert_eq!(test.verify(TWO).await, Ok(()), "the token waits for the second request");
     assert_eq!((server.requests(), test.is_up()), (2, true));
+}
+
+#[tokio::test]
+async fn thousand_unknown_keys_per_second_cause_one_request_per_interval() {
+    const SECONDS: u64 = 35;
+    let server = KeyServer::default();
+    *server.body.lock() = set(&[KEY_ONE]);
+    let test = Test::create("MAYFLY_AUTH__JWKS_URL", &server.start().await);
+    test.start_refreshing();
+    for _ in 0..SECONDS {
+        let mut verifications = JoinSet::new();
+        for _ in 0..1_000 {
+            let keys = Arc::clone(&test.keys);
+            verifications.spawn(async move { keys.verify(TWO, NOW_S).await.map(drop) });
+        }
+        for result in verifications.join_all().await {
+            assert_eq!(result, Err(Some(TokenError::UnknownKey)));
+        }
+        assert_eq!(test.verify(ONE).await, Ok(()), "tokens with a known key are not affected");
+        pass(Duration::from_secs(1)).await;
+    }
+    let requests = server.requests.lock();
+    let intervals: Vec<_> = requests.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // The times of the requests differ from those at which the refreshes started by the time that it
+    // takes to connect.
+    let interval_min = REFRESH_INTERVAL_MIN / 10 * 9;
+    assert!(intervals.iter().all(|interval| *interval > interval_min), "{intervals:?}");
+    assert!(intervals.len() >= 3, "the keys are refreshed again and again: {intervals:?}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ const SOURCE_KEY_NAME: &str = "accepted by the source";
 /// hosts.
 const RELATE: &str = "SELECT relate_api_key_v1($1, decode($2, 'hex'), $3, $4, $5)";
 
-const SET_RIGHTS: &str = "UPDATE api_keys SET key_id = $2, scopes = $3, channels = $4, \
+const SET_RIGHTS: &str = "UPDATE api_keys SET public_id = $2, scopes = $3, channels = $4, \
          usernames = $5, hosts = $6, rate = $7, plays_rate = $8, visits_rate = $9, \
          ends_at = clock_timestamp() + make_interval(secs => $10 / 1000.0) \
      WHERE id = $1";

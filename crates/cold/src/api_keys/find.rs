@@ -21,7 +21,7 @@ const LIST: &str = select_keys!("WHERE id > $1 ORDER BY id LIMIT $2");
 /// Selects up to 20 matching keys, enough to list the candidates for an ambiguous text.
 const FIND: &str = select_keys!(
     "WHERE id = $1 OR hash = decode($2, 'hex') OR previous_hash = decode($2, 'hex') \
-         OR key_id = $3 OR start = $3 \
+         OR public_id = $3 OR start = $3 \
      ORDER BY revoked_at IS NOT NULL, id LIMIT 20"
 );
 

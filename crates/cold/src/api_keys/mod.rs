@@ -44,6 +44,9 @@ pub struct StoredApiKey {
     pub revoked_at: Option<Timestamp>,
     /// Whether the key had expired when it was read.
     pub is_expired: bool,
+    /// Whether this version of Mayfly knows all restrictions of the key. If not, a later version
+    /// has created the key, and `key` may grant more than it should.
+    pub is_supported: bool,
 }
 
 /// The secret of a key before the last rotation.
@@ -56,16 +59,18 @@ pub struct PreviousSecret {
 }
 
 impl StoredApiKey {
-    /// Returns the digest of each secret, with the key as the services use it. The previous secret
+    /// Returns the digest of each secret, with the key as the services use it. The key is `None` if
+    /// this version of Mayfly does not support it, unless it has been revoked. The previous secret
     /// expires at the end of the overlap, or with the key if that is earlier.
     #[must_use]
-    pub fn secrets(&self) -> Vec<(KeyHash, Key)> {
-        let mut secrets = vec![(self.hash.clone(), self.key.clone())];
+    pub fn secrets(&self) -> Vec<(KeyHash, Option<Key>)> {
+        let usable = |key| (self.is_supported || self.key.is_revoked).then_some(key);
+        let mut secrets = vec![(self.hash.clone(), usable(self.key.clone()))];
         if let Some(previous) = &self.previous {
             let ends_at = previous.expires_at;
             let expires_at = self.key.expires_at.map_or(ends_at, |own| own.min(ends_at));
             let key = Key { expires_at: Some(expires_at), ..self.key.clone() };
-            secrets.push((previous.hash.clone(), key));
+            secrets.push((previous.hash.clone(), usable(key)));
         }
         secrets
     }
@@ -121,6 +126,7 @@ mod tests {
             created_at: Timestamp::from_millis(0),
             revoked_at: None,
             is_expired: false,
+            is_supported: true,
         }
     }
 
@@ -128,7 +134,8 @@ mod tests {
     fn previous_secret_expires_at_the_end_of_the_overlap_or_with_the_key() {
         let expiries = |stored: &StoredApiKey| -> Vec<Option<i64>> {
             let secrets = stored.secrets();
-            secrets.iter().map(|(_, key)| key.expires_at.map(Timestamp::as_millis)).collect()
+            let keys = secrets.iter().map(|(_, key)| key.as_ref().expect("a supported key"));
+            keys.map(|key| key.expires_at.map(Timestamp::as_millis)).collect()
         };
         assert_eq!(expiries(&stored(None, None)), [None]);
         assert_eq!(expiries(&stored(None, Some(7))), [None, Some(7)]);
@@ -137,5 +144,15 @@ mod tests {
         let hashes: Vec<_> =
             stored(None, Some(7)).secrets().into_iter().map(|(hash, _)| hash).collect();
         assert_eq!(hashes, ["current", "previous"].map(KeyHash::from_key));
+    }
+
+    #[test]
+    fn unsupported_key_is_not_used_unless_it_is_revoked() {
+        let mut stored = StoredApiKey { is_supported: false, ..stored(None, Some(7)) };
+        assert!(stored.secrets().iter().all(|(_, key)| key.is_none()));
+        stored.key.is_revoked = true;
+        let is_revoked = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.is_revoked);
+        assert!(stored.secrets().iter().all(|(_, key)| is_revoked(key)));
+        assert_eq!(stored.secrets().len(), 2);
     }
 }

@@ -22,14 +22,14 @@ const ROTATE: &str = "UPDATE api_keys SET \
          previous_hash = CASE WHEN $5 > 0 THEN hash END, \
          previous_ends_at = CASE WHEN $5 > 0 THEN \
              least(ends_at, clock_timestamp() + make_interval(secs => $5 / 1000.0)) END, \
-         hash = decode($2, 'hex'), key_id = $3, start = $4, \
+         hash = decode($2, 'hex'), public_id = $3, start = $4, \
          ends_at = coalesce(clock_timestamp() + make_interval(secs => $6 / 1000.0), ends_at) \
      WHERE id = $1";
 
 /// A new secret for an existing key.
 #[derive(Debug, Clone)]
 pub struct NewSecret {
-    /// The public part of the key, which changes together with the secret.
+    /// The public part of the key. Rotation does not change it, unless the key has none.
     pub key_id: KeyId,
     /// The digest of the key.
     pub hash: KeyHash,

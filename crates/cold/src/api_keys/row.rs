@@ -3,7 +3,7 @@
 use diesel::{
     QueryableByName,
     data_types::PgTimestamp,
-    sql_types::{Array, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use mayfly_auth::{
     KEY_HOSTS_MAX, Key, KeyId, KeyLimits, Names, PATTERNS_MAX, Pattern, RateText, Scope,
@@ -18,15 +18,16 @@ use crate::store::from_pg;
 macro_rules! select_keys {
     ($rest:literal) => {
         concat!(
-            "SELECT id, encode(hash, 'hex') AS hash, key_id, name, start, created_at, revoked_at, \
-             array_remove(scopes, NULL) AS scopes, array_remove(channels, NULL) AS channels, \
+            "SELECT id, encode(hash, 'hex') AS hash, public_id, name, start, created_at, \
+             revoked_at, array_remove(scopes, NULL) AS scopes, \
+             array_remove(channels, NULL) AS channels, \
              array_remove(usernames, NULL) AS usernames, \
              array_remove(api_keys.hosts, NULL) AS host_patterns, \
              ARRAY( \
                  SELECT host FROM api_key_hosts JOIN hosts ON hosts.id = host_id \
                  WHERE api_key_hosts.key_id = api_keys.id ORDER BY host \
              ) AS hosts, \
-             rate AS messages_rate, plays_rate, visits_rate, ends_at, \
+             rate AS messages_rate, plays_rate, visits_rate, ends_at, requires, \
              coalesce(ends_at <= clock_timestamp(), false) AS is_expired, \
              encode(previous_hash, 'hex') AS previous_hash, previous_ends_at FROM api_keys ",
             $rest
@@ -42,7 +43,7 @@ pub(super) struct Row {
     #[diesel(sql_type = Text)]
     hash: String,
     #[diesel(sql_type = Nullable<Text>)]
-    key_id: Option<String>,
+    public_id: Option<String>,
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Text)]
@@ -69,6 +70,8 @@ pub(super) struct Row {
     visits_rate: Option<String>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     ends_at: Option<PgTimestamp>,
+    #[diesel(sql_type = Integer)]
+    requires: i32,
     #[diesel(sql_type = Bool)]
     is_expired: bool,
     #[diesel(sql_type = Nullable<Text>)]
@@ -104,12 +107,13 @@ impl From<Row> for StoredApiKey {
                 hash: parse_hash(&hash),
                 expires_at: from_pg(ends_at),
             }),
-            key_id: row.key_id.and_then(|id| KeyId::parse(id).ok()),
+            key_id: row.public_id.and_then(|id| KeyId::parse(id).ok()),
             name: row.name,
             start: row.start,
             created_at: from_pg(row.created_at),
             revoked_at: row.revoked_at.map(from_pg),
             is_expired: row.is_expired,
+            is_supported: row.requires <= Key::FORMAT,
         }
     }
 }

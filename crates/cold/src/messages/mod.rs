@@ -102,6 +102,27 @@ impl Messages<'_> {
             .map(|row| row.map(StoredMessage::from))
     }
 
+    /// Finds the channel and the username of a message by ID. The query returns one row whether or
+    /// not the message exists, and does not read the rest of the message, so that its duration
+    /// reveals neither whether the message exists nor its size.
+    ///
+    /// Complexity: O(log m) for m messages.
+    pub async fn find_names(
+        self,
+        id: MessageId,
+    ) -> Result<Option<(String, Option<String>)>, ColdError> {
+        let message = messages::table.find(id.as_uuid());
+        let channel = message.select(messages::channel).single_value();
+        let username = message.select(messages::username).single_value();
+        let (channel, username): (Option<String>, Option<String>) = self
+            .store
+            .read(ReadKind::MessagesById, async |connection| {
+                diesel::select((channel, username)).get_result(connection).await
+            })
+            .await?;
+        Ok(channel.map(|channel| (channel, username)))
+    }
+
     /// Finds messages by ID, in no particular order.
     ///
     /// Complexity: O(i log m) for i IDs and m messages.

@@ -5,9 +5,10 @@
 //! the query therefore reads messages in the order of the list and skips those that the caller may
 //! not read. A page ends after a limited number of messages, even if it is empty.
 //!
-//! At the end of a list with a filter, the next page starts after the last message that the caller
-//! may read. If it started after the last message that matches the filter, an empty list would
-//! reveal whether the username has messages that the caller may not read.
+//! Unless a page ends because of this limit, the next page starts after the last message that the
+//! caller may read, and not after the last message that was examined. Otherwise, the cursor would
+//! reveal when messages that the caller may not read are stored, and an empty list would reveal
+//! whether its username has such messages.
 
 use diesel::{
     prelude::*,
@@ -175,11 +176,8 @@ async fn list_readable_page(
     if request.order == Order::Desc {
         items.reverse();
     }
-    let up_to = if has_filter && (is_full || is_end) {
-        selection.seqs.last().copied().or(start)
-    } else {
-        request.after
-    };
+    let up_to =
+        if is_full || is_end { selection.seqs.last().copied().or(start) } else { request.after };
     Ok(Page { items, has_more: is_full || !is_end, up_to })
 }
 

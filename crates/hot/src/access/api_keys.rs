@@ -10,17 +10,19 @@ use crate::{
     connection::{HotError, HotStore, script},
 };
 
-script!(FIND, include_str!("find_key.lua"));
+script!(FIND, "#!lua flags=no-writes\n", include_str!("mirror.lua"), include_str!("find_key.lua"),);
 
 /// The format of [`StoredKey`]. Format 1, which the previous version of Mayfly writes, has no
 /// `key`.
-const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
+/// The row of a key that this version of Mayfly cannot check. No version can parse it.
+const UNSUPPORTED: &str = "{}";
 
 /// The state of an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiKeyState {
-    /// The state is not known, because the keys are not completely loaded or the stored key has an
-    /// unknown format.
+    /// The state is not known, because the keys are not completely loaded, or because the key has
+    /// an unknown format or an unknown restriction.
     NotLoaded,
     /// The key does not exist.
     Unknown,
@@ -89,15 +91,14 @@ impl HotStore {
 }
 
 impl<'a> ApiKeys<'a> {
-    fn mirror(self) -> Mirror<'a> {
+    pub(super) fn mirror(self) -> Mirror<'a> {
         let keys = &self.store.keys;
         Mirror {
             store: self.store,
             rows: keys.api_keys(),
             new_rows: keys.new_api_keys(),
             version: keys.api_keys_version(),
-            format: keys.api_keys_format(),
-            own_format: FORMAT,
+            format: FORMAT,
         }
     }
 
@@ -107,8 +108,8 @@ impl<'a> ApiKeys<'a> {
     pub async fn find(self, hash: &KeyHash) -> Result<ApiKeyState, HotError> {
         let keys = &self.store.keys;
         let mut call = FIND.prepare_invoke();
-        call.key(keys.api_keys()).key(keys.api_keys_version()).key(keys.api_keys_format());
-        call.arg(hash.as_str());
+        call.key(keys.api_keys()).key(keys.api_keys_version());
+        call.arg(hash.as_str()).arg(FORMAT);
         let (key, is_loaded): (Option<String>, bool) =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         if !is_loaded {
@@ -122,20 +123,24 @@ impl<'a> ApiKeys<'a> {
         })
     }
 
-    /// Returns whether this version of the keys in Postgres is completely loaded in the current
-    /// format and no key has been written since. Also returns false if a Redis key has the wrong
+    /// Returns whether this version of the keys in Postgres was completely loaded within the last
+    /// hour, and no key has been written since. Also returns false if a Redis key has the wrong
     /// type. O(1).
-    pub async fn has_version(self, version: i64) -> Result<bool, HotError> {
-        self.mirror().has_version(version).await
+    pub async fn is_current(self, version: i64) -> Result<bool, HotError> {
+        self.mirror().is_current(version).await
     }
 
-    /// Writes a key that has just been created, rotated or revoked, once per valid digest, removes
-    /// the digests `removed`, which the key no longer has, and causes a reload of all keys. O(n)
-    /// for n digests.
-    pub async fn put(self, keys: &[(KeyHash, Key)], removed: &[KeyHash]) -> Result<(), HotError> {
-        let rows: Vec<_> = keys.iter().map(to_row).collect();
-        let removed: Vec<_> = removed.iter().map(KeyHash::as_str).collect();
-        self.mirror().put(&rows, &removed).await
+    /// Writes a key that has just been created, rotated or revoked, once per valid digest, revokes
+    /// the digests `removed`, which the key no longer has, and causes a reload of all keys. A key
+    /// is `None` if this version of Mayfly does not support it. O(n) for n digests.
+    pub async fn put(
+        self,
+        keys: &[(KeyHash, Option<Key>)],
+        removed: &[KeyHash],
+    ) -> Result<(), HotError> {
+        let removed = removed.iter().map(|hash| (hash.to_string(), to_json_of_removed()));
+        let rows: Vec<_> = keys.iter().map(to_row).chain(removed).collect();
+        self.mirror().put(&rows).await
     }
 
     /// Begins a reload of all keys. Returns `None` if a reload is already in progress. The caller
@@ -146,12 +151,12 @@ impl<'a> ApiKeys<'a> {
 
     /// Writes a page of a reload. `version` is `Some` only for the last page, which replaces the
     /// current keys with the keys of all pages. Returns false if the reload must be restarted,
-    /// because a key was changed in the meantime or the reload made no progress for 3 s. O(n) for n
-    /// keys in the page.
+    /// because Redis has restarted or the reload made no progress for 3 s. A key is `None` if this
+    /// version of Mayfly does not support it. O(n) for n keys in the page.
     pub async fn put_page(
         self,
         reload: &MirrorReload,
-        page: &[(KeyHash, Key)],
+        page: &[(KeyHash, Option<Key>)],
         version: Option<i64>,
     ) -> Result<bool, HotError> {
         let rows: Vec<_> = page.iter().map(to_row).collect();
@@ -159,8 +164,25 @@ impl<'a> ApiKeys<'a> {
     }
 }
 
-fn to_row((hash, key): &(KeyHash, Key)) -> (String, String) {
-    (hash.to_string(), StoredKey::new(key).to_json())
+fn to_row((hash, key): &(KeyHash, Option<Key>)) -> (String, String) {
+    let json = key.as_ref().map(|key| StoredKey::new(key).to_json());
+    (hash.to_string(), json.unwrap_or_else(|| UNSUPPORTED.to_owned()))
+}
+
+/// Returns the row of a digest that its key no longer has. The next reload removes the row. Until
+/// then, the row prevents a reload in progress from restoring the digest.
+fn to_json_of_removed() -> String {
+    let key = Key {
+        id: Uuid::nil(),
+        scopes: Scopes::EMPTY,
+        channels: Names::none(),
+        usernames: Names::none(),
+        hosts: Names::none(),
+        limits: KeyLimits::default(),
+        expires_at: None,
+        is_revoked: true,
+    };
+    StoredKey::new(&key).to_json()
 }
 
 #[cfg(test)]

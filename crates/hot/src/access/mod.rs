@@ -7,8 +7,9 @@ mod mirror;
 mod revocations;
 mod versions;
 
+pub(crate) use api_keys::FORMAT as API_KEYS_FORMAT;
 pub use api_keys::{ApiKeyState, ApiKeys};
 pub use auth_failures::{AuthFailures, FailureWindow};
 pub use mirror::MirrorReload;
-pub use revocations::{RevocationState, TokenRevocations};
+pub use revocations::{RevocableToken, RevocationState, TokenRevocations};
 pub use versions::AccessVersions;

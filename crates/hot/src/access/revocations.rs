@@ -7,7 +7,12 @@ use crate::{
     connection::{HotError, HotStore, script},
 };
 
-script!(FIND, include_str!("find_revocations.lua"));
+script!(
+    FIND,
+    "#!lua flags=no-writes\n",
+    include_str!("mirror.lua"),
+    include_str!("find_revocations.lua"),
+);
 
 /// The format of the rows.
 const FORMAT: u32 = 1;
@@ -21,6 +26,19 @@ pub enum RevocationState {
     Revoked,
     /// The token has not been revoked.
     Valid,
+}
+
+/// The parts of a token that revocations refer to. A token is revoked by its ID, or because it was
+/// issued before the revocation of its subject. A token without a time of issue is revoked by any
+/// revocation of its subject.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocableToken<'a> {
+    /// The ID.
+    pub id: Option<&'a str>,
+    /// The subject.
+    pub subject: &'a str,
+    /// The time of issue, in seconds since the Unix epoch.
+    pub issued_at_s: Option<i64>,
 }
 
 /// Operations on token revocations.
@@ -38,53 +56,57 @@ impl HotStore {
 }
 
 impl<'a> TokenRevocations<'a> {
-    fn mirror(self) -> Mirror<'a> {
+    pub(super) fn mirror(self) -> Mirror<'a> {
         let keys = &self.store.keys;
         Mirror {
             store: self.store,
             rows: keys.token_revocations(),
             new_rows: keys.new_token_revocations(),
             version: keys.token_revocations_version(),
-            format: keys.token_revocations_format(),
-            own_format: FORMAT,
+            format: FORMAT,
         }
     }
 
-    /// Returns whether a token has been revoked: by its ID, or because it was issued before the
-    /// revocation of its subject. A token without a time of issue (in seconds since the Unix epoch)
-    /// is revoked by any revocation of its subject. O(1).
+    /// Returns whether each of the tokens has been revoked, in the same order. There should be at
+    /// most a few hundred tokens. O(n) for n tokens.
     pub async fn find(
         self,
-        id: Option<&str>,
-        subject: &str,
-        issued_at_s: Option<i64>,
-    ) -> Result<RevocationState, HotError> {
+        tokens: &[RevocableToken<'_>],
+    ) -> Result<Vec<RevocationState>, HotError> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
         let keys = &self.store.keys;
         let mut call = FIND.prepare_invoke();
-        call.key(keys.token_revocations()).key(keys.token_revocations_version());
-        // No token has an empty ID.
-        call.arg(name_of_token(id.unwrap_or_default())).arg(name_of_subject(subject));
-        let (of_token, of_subject, is_loaded): (Option<Vec<u8>>, Option<Vec<u8>>, bool) =
+        call.key(keys.token_revocations()).key(keys.token_revocations_version()).arg(FORMAT);
+        for token in tokens {
+            // No token has an empty ID.
+            call.arg(name_of_token(token.id.unwrap_or_default()));
+            call.arg(name_of_subject(token.subject));
+        }
+        let (is_loaded, values): (bool, Vec<Option<Vec<u8>>>) =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        let is_revoked = of_token.is_some()
-            || of_subject.is_some_and(|value| is_issued_before(issued_at_s, &value));
-        Ok(match (is_loaded, is_revoked) {
-            (false, _) => RevocationState::NotLoaded,
-            (true, true) => RevocationState::Revoked,
-            (true, false) => RevocationState::Valid,
-        })
+        let states = tokens.iter().zip(values.chunks(2)).map(|(token, values)| match values {
+            _ if !is_loaded => RevocationState::NotLoaded,
+            [None, None] => RevocationState::Valid,
+            [None, Some(value)] if !is_issued_before(token.issued_at_s, value) => {
+                RevocationState::Valid
+            }
+            _ => RevocationState::Revoked,
+        });
+        Ok(states.collect())
     }
 
-    /// Returns whether this version of the revocations in Postgres is completely loaded and no
-    /// revocation has been written since. Also returns false if a Redis key has the wrong type.
-    /// O(1).
-    pub async fn has_version(self, version: i64) -> Result<bool, HotError> {
-        self.mirror().has_version(version).await
+    /// Returns whether this version of the revocations in Postgres was completely loaded within the
+    /// last hour, and no revocation has been written since. Also returns false if a Redis key has
+    /// the wrong type. O(1).
+    pub async fn is_current(self, version: i64) -> Result<bool, HotError> {
+        self.mirror().is_current(version).await
     }
 
     /// Writes a revocation that has just been stored, and causes a reload of all revocations. O(1).
     pub async fn put(self, revocation: &TokenRevocation) -> Result<(), HotError> {
-        self.mirror().put(&[to_row(revocation)], &[]).await
+        self.mirror().put(&[to_row(revocation)]).await
     }
 
     /// Begins a reload of all revocations. Returns `None` if a reload is already in progress. The
@@ -95,8 +117,8 @@ impl<'a> TokenRevocations<'a> {
 
     /// Writes a page of a reload. `version` is `Some` only for the last page, which replaces the
     /// current revocations with those of all pages. Returns false if the reload must be restarted,
-    /// because a revocation was added in the meantime or the reload made no progress for 3 s. O(n)
-    /// for n revocations in the page.
+    /// because Redis has restarted or the reload made no progress for 3 s. O(n) for n revocations
+    /// in the page.
     pub async fn put_page(
         self,
         reload: &MirrorReload,

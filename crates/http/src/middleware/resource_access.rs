@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use actix_web::{FromRequest, HttpMessage, dev::ServiceRequest, http::Method};
-use mayfly_auth::{Access, Credentials, Identity, Scope};
+use mayfly_auth::{Credentials, Identity, Scope};
 use mayfly_authenticator::{AuthError, Authenticator};
 
 use crate::{
@@ -105,7 +105,7 @@ impl Requirement {
 
     /// Stores the identity for the handler if the caller has a right of the required kind.
     fn admit(self, request: &ServiceRequest, identity: Identity) -> Result<(), Problem> {
-        if !has_any_right(&identity, self.scope, self.subject) {
+        if !RouteAccess::Scope(self.scope, self.subject).admits(&identity) {
             return Err(self.missing_right(&identity));
         }
         if let Some(context) = request.extensions().get::<Context>() {
@@ -134,24 +134,6 @@ impl Requirement {
     }
 }
 
-/// Returns whether a caller has any right of a scope to a kind of data. The handler checks the
-/// right to the requested channel, username or host.
-fn has_any_right(identity: &Identity, scope: Scope, subject: Subject) -> bool {
-    let Identity::Token(token) = identity else { return identity.has_scope(scope) };
-    let rights = &token.rights;
-    match (scope, subject) {
-        (Scope::Publish, Subject::Messages) => !rights.publish.is_none(),
-        (Scope::Publish, Subject::Plays) => rights.plays,
-        (Scope::Publish, Subject::Hosts) => !rights.visits.is_none(),
-        (Scope::Read, Subject::Messages) => identity.allows(&Access::ReadMessages),
-        (Scope::Read, Subject::Inbox) => rights.inbox,
-        (Scope::Read, Subject::Plays) => identity.allows(&Access::ReadPlays),
-        (Scope::Read, Subject::Pulse) => identity.allows(&Access::ReadPulse),
-        (Scope::Read, Subject::Hosts) => !rights.hosts.is_none(),
-        _ => identity.has_scope(scope),
-    }
-}
-
 fn find_authenticator(request: &ServiceRequest) -> Result<&Arc<Authenticator>, Problem> {
     request.app_data().ok_or_else(|| {
         Problem::new(Code::Internal).caused_by("the server has no authenticator for this route")
@@ -177,9 +159,7 @@ mod tests {
         let mut allowed = Vec::new();
         for route in routes::ALL.into_iter().flatten() {
             for (method, access) in route.endpoints().filter(|(method, _)| *method != "HEAD") {
-                if let RouteAccess::Scope(scope, subject) = access
-                    && has_any_right(identity, scope, subject)
-                {
+                if matches!(access, RouteAccess::Scope(..)) && access.admits(identity) {
                     allowed.push(format!("{method} {}", route.path));
                 }
             }

@@ -1,5 +1,6 @@
 //! The address of the client, determined from the entries that trusted proxies added to
-//! `X-Forwarded-For`.
+//! `X-Forwarded-For`. `Forwarded`, `X-Real-IP` and similar headers are ignored, because a proxy
+//! that does not set them passes on the values of the client.
 
 use std::{
     fmt,
@@ -131,6 +132,25 @@ mod tests {
         assert_eq!(find("192.0.2.1", &[]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["10.0.0.1", "10.0.0.2"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn other_headers_of_a_trusted_proxy_are_ignored() {
+        let list = ("MAYFLY_HTTP__TRUSTED_PROXIES".to_owned(), "10.0.0.0/8".to_owned());
+        let settings = Settings::from_layers(None, [list].into_iter()).expect("settings");
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("forwarded", "for=198.51.100.7;proto=https;host=example.org"),
+            ("x-real-ip", "198.51.100.7"),
+            ("x-client-ip", "198.51.100.7"),
+            ("true-client-ip", "198.51.100.7"),
+            ("x-forwarded-proto", "https"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let peer = "10.0.0.1".parse().expect("an address");
+        let client = ClientAddress::resolve(peer, &headers, &settings.http.trusted_proxies);
+        assert_eq!(client.to_string(), "10.0.0.1");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The public paths of the services, their methods, and the access that each method requires.
 //!
 //! A service can register only a path of this table, or a path that is public. The middleware, the
-//! OpenAPI document and the tests read the table.
+//! OpenAPI document and the tests read the table. [`frames`] is the table of the frames and feeds
+//! of live connections.
 //!
 //! On all paths of the two APIs, ingest-api and list-api, each API responds to `OPTIONS` and
 //! rejects unsupported methods with 405. Tests check the OpenAPI document, docs/API.md and the
 //! routing of the single entry point against [`ROUTES`].
 
+pub mod frames;
 mod route;
 
 use actix_web::http::Method;

@@ -1,6 +1,6 @@
 //! A public path, its methods, and the access that each method requires.
 
-use mayfly_auth::Scope;
+use mayfly_auth::{Access, Identity, Scope};
 
 /// The methods of a route that requires no credentials.
 const PUBLIC: &[(&str, RouteAccess)] =
@@ -105,6 +105,29 @@ impl RouteAccess {
             Self::Public => None,
             Self::KeyParameter => Some(Scope::Read),
             Self::Scope(scope, _) => Some(scope),
+        }
+    }
+
+    /// Returns whether a caller has any right of the required kind. The handler checks the right to
+    /// the requested channel, username or host.
+    pub fn admits(self, identity: &Identity) -> bool {
+        let (scope, subject) = match self {
+            // The handler authenticates the key.
+            Self::Public | Self::KeyParameter => return true,
+            Self::Scope(scope, subject) => (scope, subject),
+        };
+        let Identity::Token(token) = identity else { return identity.has_scope(scope) };
+        let rights = &token.rights;
+        match (scope, subject) {
+            (Scope::Publish, Subject::Messages) => !rights.publish.is_none(),
+            (Scope::Publish, Subject::Plays) => rights.plays,
+            (Scope::Publish, Subject::Hosts) => !rights.visits.is_none(),
+            (Scope::Read, Subject::Messages) => identity.allows(&Access::ReadMessages),
+            (Scope::Read, Subject::Inbox) => rights.inbox,
+            (Scope::Read, Subject::Plays) => identity.allows(&Access::ReadPlays),
+            (Scope::Read, Subject::Pulse) => identity.allows(&Access::ReadPulse),
+            (Scope::Read, Subject::Hosts) => !rights.hosts.is_none(),
+            _ => identity.has_scope(scope),
         }
     }
 

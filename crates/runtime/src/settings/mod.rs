@@ -5,6 +5,7 @@
 
 mod error;
 mod layers;
+mod passwords;
 mod reference;
 mod sections;
 #[cfg(test)]
@@ -16,7 +17,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use self::layers::Layers;
 pub use self::{
     error::SettingsError,
     reference::{render_env_example, render_key_table},
@@ -29,7 +29,7 @@ pub use self::{
     },
     values::{
         address::ListenAddress,
-        certificates::Certificates,
+        certificates::{Certificates, describe_rejected_certificate},
         duration::parse_duration,
         hosts::AllowedHosts,
         origin::{AllowedOrigin, AllowedOrigins},
@@ -38,6 +38,7 @@ pub use self::{
         url::{Authorities, InvalidTlsParameter, PostgresTls, SslMode, TargetSession},
     },
 };
+use self::{layers::Layers, values::url::find_passwords};
 use crate::Service;
 
 /// The time allowed for a commit, in addition to `persist.statement_timeout`. Includes the interval
@@ -45,6 +46,9 @@ use crate::Service;
 /// interval, when it has just begun a commit. An entry that another worker claims before the commit
 /// is processed twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
+
+/// The environment variables with the secrets of the S3 client, which are not part of the schema.
+const S3_SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// All configuration keys, with one field per section.
 #[derive(Clone, Debug, Deserialize)]
@@ -185,6 +189,18 @@ impl Settings {
 }
 
 impl Settings {
+    /// Returns the secrets of this process: the passwords in the connection URLs, the secrets that
+    /// verify tokens, and the credentials of the S3 client.
+    pub(crate) fn list_secrets(&self) -> Vec<String> {
+        let mut secrets = find_passwords(&self.redis.url);
+        secrets.extend(find_passwords(&self.postgres.url));
+        let token_secrets = self.auth.secret_file.iter().flat_map(TokenSecrets::as_slice);
+        secrets.extend(token_secrets.map(|secret| secret.expose_secret().to_owned()));
+        let s3_secrets = S3_SECRETS.into_iter().filter_map(std::env::var_os);
+        secrets.extend(s3_secrets.filter_map(|secret| secret.into_string().ok()));
+        secrets
+    }
+
     /// Rejects values that `service` cannot use together.
     ///
     /// # Errors

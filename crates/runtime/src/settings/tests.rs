@@ -189,6 +189,94 @@ fn token_secrets_are_read_from_a_file() {
 }
 
 #[test]
+fn passwords_are_inserted_into_the_urls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("password");
+    std::fs::write(&path, "p@s/s %+é\n").expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let encoded = "p%40s%2Fs%20%25%2B%C3%A9";
+    for (redis, expected) in [
+        ("redis://h", format!("redis://:{encoded}@h")),
+        ("rediss://me@h:1/2", format!("rediss://me:{encoded}@h:1/2")),
+        ("redis://me:@h", format!("redis://me:{encoded}@h")),
+    ] {
+        let env = [("REDIS_URL", redis), ("MAYFLY_REDIS__PASSWORD_FILE", path)];
+        let settings = load(None, &env).expect(redis);
+        assert_eq!(settings.redis.url.expose_secret(), expected);
+        assert!(settings.list_secrets().contains(&"p@s/s %+é".to_owned()), "{redis}");
+        assert!(!format!("{settings:?}").contains(encoded));
+    }
+    for (postgres, expected) in [
+        ("postgres://me@h/x", "postgres://me@h/x?password=1"),
+        ("postgres://h/x?sslmode=require", "postgres://h/x?sslmode=require&password=1"),
+    ] {
+        let env = [("DATABASE_URL", postgres), ("MAYFLY_POSTGRES__PASSWORD", "1")];
+        let settings = load(None, &env).expect(postgres);
+        assert_eq!(settings.postgres.url.expose_secret(), expected);
+    }
+    let file = "[redis]\nurl = \"redis://h\"\npassword = \"x\"\n[postgres]\npassword = \"\"\n";
+    let settings = load(Some(file), &[]).expect("settings");
+    assert_eq!(settings.redis.url.expose_secret(), "redis://:x@h");
+    assert_eq!(settings.postgres.url.expose_secret(), "postgres://127.0.0.1/mayfly");
+
+    let both = [("REDIS_URL", "redis://:hunter2@h"), ("MAYFLY_REDIS__PASSWORD", "hunter3")];
+    assert_eq!(
+        load_error(None, &both),
+        "MAYFLY_REDIS__PASSWORD=<redacted>: must be empty if the connection URL contains a password"
+    );
+    let line = load_error(Some("[postgres]\npassword = 12345678\n"), &[]);
+    assert_eq!(line, "postgres.password=<redacted> in mayfly.toml: must be a text");
+}
+
+/// An operator can mistake a variable for the path of a secret for the secret, or misspell a name.
+#[test]
+fn secret_in_the_wrong_variable_is_not_shown() {
+    for name in [
+        "MAYFLY_AUTH__SECRET_FILE",
+        "MAYFLY_REDIS__URL_FILE",
+        "MAYFLY_POSTGRES__URL_FILE",
+        "MAYFLY_REDIS__PASSWORDS",
+        "MAYFLY_REDIS__PASS",
+        "MAYFLY_POSTGRES__PWD",
+        "MAYFLY_POSTGRES__DSN",
+        "MAYFLY_AUTH__SECRETS",
+        "MAYFLY_STATS__CREDENTIALS",
+    ] {
+        for value in ["hunter2", "redis://:hunter2@there"] {
+            let line = load_error(None, &[(name, value)]);
+            assert!(line.starts_with(&format!("{name}=<redacted>: ")), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+    let path = "secrets/hunter2";
+    let line = load_error(None, &[("MAYFLY_AUTH__SECRET_FILE", path)]);
+    assert!(line.contains(path), "a path is shown: {line}");
+    // The content of a file, unlike its path, is always a secret.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("url");
+    std::fs::write(&file, "localhost/hunter2").expect("a file");
+    let line = load_error(None, &[("MAYFLY_REDIS__URL_FILE", file.to_str().expect("UTF-8"))]);
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[test]
+fn passwords_and_token_secrets_are_listed_for_redaction() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secrets");
+    let secret = "s".repeat(32);
+    std::fs::write(&path, &secret).expect("a file");
+    let env = [
+        ("REDIS_URL", "redis://:hunter2@there"),
+        ("DATABASE_URL", "postgres://me:hunter%33@there/x"),
+        ("MAYFLY_AUTH__SECRET_FILE", path.to_str().expect("valid UTF-8")),
+    ];
+    let secrets = load(None, &env).expect("settings").list_secrets();
+    for expected in ["hunter2", "hunter%33", "hunter3", &secret] {
+        assert!(secrets.iter().any(|one| one == expected), "{expected}");
+    }
+}
+
+#[test]
 fn public_keys_have_one_source() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("jwks.json");

@@ -19,10 +19,21 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::load::{message, username};
+use crate::{
+    effort::Effort,
+    load::{AfterRound, Contender, Load, alternate, message, username},
+    report::Comparison,
+};
+
+/// The baseline of a comparison of the two modes.
+pub const MODE_OPEN: &str = "mode open";
+/// The expected ratio of the mode `keys` to the mode `open`.
+pub const KEYS_EXPECTED: f64 = 0.97;
 
 /// How long storing the accepted messages may take.
 const STORE_TIMEOUT: Duration = Duration::from_mins(3);
+/// How long the services may take until they accept a new key.
+const KEY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Messages per batch request.
 const BATCH_MESSAGES: usize = 1_000;
@@ -38,6 +49,40 @@ pub struct System {
     pub authorization: String,
     /// The number of messages accepted so far.
     pub accepted: u64,
+}
+
+/// Two systems that differ only in the mode of access control.
+pub struct Modes {
+    /// The services require credentials, and every request contains an API key.
+    pub keys: System,
+    /// The services check no credentials.
+    pub open: System,
+}
+
+impl Modes {
+    /// Starts both systems.
+    pub async fn start() -> anyhow::Result<Self> {
+        let keys = System::start(true).await?;
+        Ok(Self { keys, open: System::start(false).await? })
+    }
+
+    /// Measures both systems in alternating rounds, with a load for each of them.
+    pub async fn alternate(
+        &mut self,
+        effort: &Effort,
+        mut loads: Vec<Load>,
+        after: AfterRound,
+    ) -> anyhow::Result<Comparison> {
+        let [keys, open] = &mut loads[..] else { bail!("invariant: each system has a load") };
+        let keys = Contender::mayfly(&mut self.keys, keys, after);
+        alternate(effort, keys, Contender::mayfly(&mut self.open, open, after)).await
+    }
+
+    /// Stops both systems and deletes their files.
+    pub async fn shut_down(self) {
+        self.keys.shut_down().await;
+        self.open.shut_down().await;
+    }
 }
 
 impl System {
@@ -71,7 +116,26 @@ impl System {
         tokio::spawn(connection);
         let http = Client::builder().timeout(Duration::from_secs(30)).default_headers(headers);
         let http = http.build()?;
-        Ok(Self { stack, env, http, postgres, root, authorization, accepted: 0 })
+        let system = Self { stack, env, http, postgres, root, authorization, accepted: 0 };
+        if keys {
+            system.wait_until_key_is_accepted().await?;
+        }
+        Ok(system)
+    }
+
+    /// Waits until a worker has copied the keys from Postgres to Redis. Until then, requests with
+    /// a key receive 503.
+    async fn wait_until_key_is_accepted(&self) -> anyhow::Result<()> {
+        let url = format!("http://{}/v1/plays", self.address(Service::ListApi)?);
+        let started = Instant::now();
+        loop {
+            let status = self.http.get(&url).send().await?.status();
+            if status == StatusCode::OK {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < KEY_TIMEOUT, "GET /v1/plays with a new key: {status}");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Stops the stack and deletes its files.
@@ -232,10 +296,11 @@ impl System {
     }
 }
 
-/// Creates an API key with all rights.
+/// Creates an API key without patterns, as the back end of a site uses it.
 async fn create_key(bin_dir: &Path, env: &StackEnv) -> anyhow::Result<String> {
     let output = Command::new(bin_dir.join("mayfly"))
-        .args(["keys", "create", "--name", "bench", "--scope", "operate"])
+        .args(["keys", "create", "--name", "bench"])
+        .args(["--scope", "publish", "--scope", "subscribe", "--scope", "read"])
         .env("DATABASE_URL", env.database_url())
         .env("REDIS_URL", env.redis_url())
         .output()

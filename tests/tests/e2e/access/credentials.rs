@@ -1,13 +1,9 @@
 //! Keys and tokens for tests.
 
-use std::{
-    io::Write,
-    path::Path,
-    sync::{LazyLock, OnceLock},
-};
+use std::{io::Write, path::Path, sync::OnceLock};
 
-use mayfly_auth::{KeySecret, NewToken, TokenSecret, sign};
-use mayfly_core::{Clock, SystemClock, Username};
+use mayfly_auth::KeySecret;
+use mayfly_core::{Clock, SystemClock};
 use mayfly_tests::{DEFAULT_TIMEOUT, World, eventually};
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -115,20 +111,12 @@ pub fn create_token(subject: &str, rights: Value) -> String {
 
 /// Signs a token.
 pub fn sign_token(options: &TokenOptions<'_>) -> String {
-    static STARTED_S: LazyLock<i64> = LazyLock::new(|| SystemClock.now().as_millis() / 1_000);
+    let now_s = SystemClock.now().as_millis() / 1_000;
     // A token in the past must also have been issued in the past.
-    let issued_at = *STARTED_S + options.ttl_s.min(0) - 60;
-    let token = NewToken {
-        subject: Username::parse(options.subject).expect("a username"),
-        id: options.id.map(str::to_owned),
-        issued_at,
-        expires_at: *STARTED_S + options.ttl_s,
-        issuer: None,
-        audience: None,
-        rights: serde_json::from_value(options.rights.clone()).expect("valid rights"),
-    };
-    let secret = TokenSecret::parse(options.secret).expect("a valid secret");
-    sign(&token, &secret).expect("the token is signed")
+    let issued_at = now_s + options.ttl_s.min(0) - 60;
+    let expires_at = now_s + options.ttl_s;
+    let TokenOptions { subject, rights, id, secret, .. } = options;
+    mayfly_tests::sign_token(secret, subject, *id, issued_at..expires_at, rights)
 }
 
 /// Revokes the tokens with this `jti` in Postgres.

@@ -3,6 +3,7 @@
 use mayfly_tests::{ApiResponse, World};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::{
     credentials::{NewKey, create_keys, create_token},
@@ -20,9 +21,10 @@ async fn limited() -> World {
     setup.share(&WORLD).await
 }
 
-/// Returns a request of each kind with one item.
-fn items(number: usize) -> [(&'static str, Value); 3] {
-    let visitor = number.to_string();
+/// Returns a request of each kind with one item. A visitor counts at most once per second, so each
+/// visit has another visitor.
+fn items() -> [(&'static str, Value); 3] {
+    let visitor = Uuid::now_v7().to_string();
     [
         ("/v1/messages", message("lobby", "", "x")),
         ("/v1/plays", json!({"video_id": "limits"})),
@@ -35,8 +37,8 @@ fn items(number: usize) -> [(&'static str, Value); 3] {
 async fn count_accepted(send: impl AsyncFn(&str, &Value) -> ApiResponse) -> [usize; 3] {
     let mut accepted = [0; 3];
     for (kind, count) in accepted.iter_mut().enumerate() {
-        for number in 0..10 {
-            let (path, body) = &items(number)[kind];
+        for _ in 0..10 {
+            let (path, body) = &items()[kind];
             let response = send(path, body).await;
             if response.status == 429 {
                 response.expect_problem(429, "rate_limited");

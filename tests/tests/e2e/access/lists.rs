@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::{
     create_operator,
     credentials::{NewKey, create_keys, create_token},
-    get, message, post, send, setup, wait_until_stored,
+    get, message, post, post_message, send, setup, shared, wait_until_stored,
 };
 
 /// Returns a stack whose stored messages are exactly the messages of [`stored`].
@@ -167,6 +167,49 @@ async fn filter_without_the_right_is_forbidden_whether_or_not_the_name_exists() 
     }
     let publisher = create_token("fred", json!({"publish": ["*"]}));
     get(&world, "/v1/messages", &publisher).await.expect_problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn hidden_messages_do_not_change_a_list() {
+    let world = shared().await;
+    let operator = create_operator(&world).await;
+    let own = message("list-own", "list-fred", "x");
+    let own = post_message(&world, &own, &operator).await;
+    wait_until_stored(&world, &own).await;
+    let pattern = ["list-own*"];
+    let callers = [
+        create_key(&world, Some(&pattern), None).await,
+        create_key(&world, Some(&["list-own"]), None).await,
+        create_token("list-fred", json!({"subscribe": pattern, "inbox": true})),
+    ];
+    let queries = ["", "channel=list-own", "username=list-fred", "username=list-eve"];
+    let read_pages = async || {
+        let mut pages = Vec::new();
+        for credentials in &callers {
+            for query in queries {
+                for order in ["asc", "desc"] {
+                    let list = format!("/v1/messages?limit=1&order={order}&{query}");
+                    let first = get(&world, &list, credentials).await;
+                    let page = first.expect_status(200);
+                    let mut cursor = String::new();
+                    if let Some(next) = page["next_cursor"].as_str() {
+                        cursor = format!("&cursor={next}");
+                    }
+                    let rest = get(&world, &format!("{list}{cursor}"), credentials).await;
+                    pages.push((query, page, rest.expect_status(200)));
+                    assert_eq!(rest.header("link"), "");
+                }
+            }
+        }
+        pages
+    };
+    let before = read_pages().await;
+    for username in ["list-eve", ""] {
+        let hidden = message("list-hidden", username, "x");
+        let hidden = post_message(&world, &hidden, &operator).await;
+        wait_until_stored(&world, &hidden).await;
+    }
+    assert_eq!(read_pages().await, before);
 }
 
 #[tokio::test]

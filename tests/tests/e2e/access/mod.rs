@@ -9,6 +9,7 @@ mod lists;
 mod matrix;
 mod publishing;
 mod reading;
+mod revocation;
 mod timing;
 
 use std::time::Duration;

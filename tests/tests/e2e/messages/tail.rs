@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use mayfly_auth::{LEEWAY_S, NewToken, TokenSecret, sign};
-use mayfly_core::{Clock as _, SystemClock, Username};
+use mayfly_auth::LEEWAY_S;
+use mayfly_core::{Clock as _, SystemClock};
 use mayfly_stack::Service;
 use mayfly_tests::{Setup, World, bin_dir, send_signal};
 use nix::sys::signal::Signal;
@@ -162,17 +162,9 @@ async fn tail_exits_quietly_on_closed_stdout_and_with_an_error_when_rejected() {
 /// Signs a token that the services accept for this time.
 fn sign_token(lifetime_s: i64) -> String {
     let now_s = SystemClock.now().as_millis() / 1_000;
+    let times = now_s - 60..now_s - LEEWAY_S + lifetime_s;
     let rights = json!({"subscribe": ["tail-*"]});
-    let token = NewToken {
-        subject: Username::parse("fred").expect("a username"),
-        id: None,
-        issued_at: now_s - 60,
-        expires_at: now_s - LEEWAY_S + lifetime_s,
-        issuer: None,
-        audience: None,
-        rights: serde_json::from_value(rights).expect("valid rights"),
-    };
-    sign(&token, &TokenSecret::parse(SECRET).expect("a valid secret")).expect("signed")
+    mayfly_tests::sign_token(SECRET, "fred", None, times, &rights)
 }
 
 async fn post_with_key(world: &World, key: &str, channel: &str, text: &str) {

@@ -10,25 +10,37 @@ mod open_files;
 mod pause;
 mod simulate;
 mod stack_dir;
+mod tls;
 mod tokens;
 
 use mayfly_tests::{World, bin_dir};
 
 /// The output of a command.
-struct CommandOutput {
-    is_success: bool,
-    stdout: String,
-    stderr: String,
+pub(crate) struct CommandOutput {
+    pub(crate) is_success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs the `mayfly` command with the stores of a stack.
-async fn mayfly(world: &World, arguments: &[&str], env: &[(&str, &str)]) -> CommandOutput {
+pub(crate) async fn mayfly(
+    world: &World,
+    arguments: &[&str],
+    env: &[(&str, &str)],
+) -> CommandOutput {
     let stack = world.stack.env();
+    let stores = [
+        ("REDIS_URL", stack.redis_url()),
+        ("DATABASE_URL", stack.database_url()),
+        ("MAYFLY_REDIS__PREFIX", world.prefix.as_str()),
+    ];
+    mayfly_with_env(arguments, &[&stores, env].concat()).await
+}
+
+/// Runs the `mayfly` command with environment variables.
+async fn mayfly_with_env(arguments: &[&str], env: &[(&str, &str)]) -> CommandOutput {
     let output = tokio::process::Command::new(bin_dir().join("mayfly"))
         .args(arguments)
-        .env("REDIS_URL", stack.redis_url())
-        .env("DATABASE_URL", stack.database_url())
-        .env("MAYFLY_REDIS__PREFIX", &world.prefix)
         .envs(env.iter().copied())
         .output()
         .await

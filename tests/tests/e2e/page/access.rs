@@ -110,6 +110,27 @@ async fn closed_dialog_opens_again_when_the_user_connects_or_posts() {
 }
 
 #[tokio::test]
+async fn page_asks_again_when_its_key_is_revoked() {
+    const REVOKE: &str =
+        "UPDATE api_keys SET revoked_at = now() WHERE hash = sha256(convert_to($1, 'UTF8'))";
+    let browser = Browser::open().await;
+    let world = shared().await;
+    let key = create_operator(&world).await;
+    let tab = browser.open_tab(&page_url(&world), WIDE).await;
+    tab.wait_until(IS_ASKING).await;
+    enter_key(&tab, &key).await;
+    tab.wait_for_text("#status-text", "Live").await;
+    tab.wait_until(&format!("!{IS_ASKING}")).await;
+    let revoked = world.postgres().await.execute(REVOKE, &[&key]).await;
+    assert_eq!(revoked.expect("Postgres is available"), 1);
+    tab.wait_for_text("#connection-state", "4503").await;
+    tab.wait_until(IS_ASKING).await;
+    tab.wait_for_text("#access-reason", "does not accept").await;
+    enter_key(&tab, &create_operator(&world).await).await;
+    tab.wait_for_text("#status-text", "Live").await;
+}
+
+#[tokio::test]
 async fn page_of_an_open_server_does_not_ask() {
     let browser = Browser::open().await;
     let world = super::shared().await;

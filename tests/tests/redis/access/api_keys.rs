@@ -1,11 +1,13 @@
 //! API keys.
 
+use std::time::Duration;
+
 use mayfly_auth::Key;
-use mayfly_core::KeyHash;
+use mayfly_core::{IdGenerator, KeyHash, Timestamp};
 use mayfly_hot::{ApiKeyState, MirrorReload};
 use serde_json::Value;
 
-use super::{api_key, revoke};
+use super::{api_key, revoke, supported};
 use crate::TestStore;
 
 fn key(text: &str) -> (KeyHash, Key) {
@@ -20,8 +22,8 @@ fn found((_, key): &(KeyHash, Key)) -> ApiKeyState {
     ApiKeyState::Found(key.clone())
 }
 
-async fn has_version(test: &TestStore, version: i64) -> bool {
-    test.hot.api_keys().has_version(version).await.expect("Redis responds")
+async fn is_current(test: &TestStore, version: i64) -> bool {
+    test.hot.api_keys().is_current(version).await.expect("Redis responds")
 }
 
 async fn begin(test: &TestStore) -> MirrorReload {
@@ -35,11 +37,11 @@ async fn put_page(
     page: &[(KeyHash, Key)],
     version: Option<i64>,
 ) -> bool {
-    test.hot.api_keys().put_page(reload, page, version).await.expect("Redis responds")
+    test.hot.api_keys().put_page(reload, &supported(page), version).await.expect("Redis responds")
 }
 
 async fn put(test: &TestStore, keys: &[(KeyHash, Key)], removed: &[KeyHash]) {
-    test.hot.api_keys().put(keys, removed).await.expect("Redis responds");
+    test.hot.api_keys().put(&supported(keys), removed).await.expect("Redis responds");
 }
 
 /// Loads keys as their version 1.
@@ -56,7 +58,7 @@ async fn loaded_keys_are_found_with_their_rights() {
     assert_eq!(find(&test, "active").await, found(&active));
     assert_eq!(find(&test, "revoked").await, found(&revoked));
     assert_eq!(find(&test, "other").await, ApiKeyState::Unknown);
-    assert!(has_version(&test, 1).await && !has_version(&test, 2).await);
+    assert!(is_current(&test, 1).await && !is_current(&test, 2).await);
 }
 
 #[tokio::test]
@@ -94,10 +96,10 @@ async fn lost_hash_is_neither_empty_nor_current() {
     let loaded = key("loaded");
     for keys in [std::slice::from_ref(&loaded), &[]] {
         load(&test, keys).await;
-        assert!(has_version(&test, 1).await);
+        assert!(is_current(&test, 1).await);
         test.query::<()>(&["DEL", &test.keys().api_keys()]).await;
         assert_eq!(find(&test, "loaded").await, ApiKeyState::NotLoaded);
-        assert!(!has_version(&test, 1).await);
+        assert!(!is_current(&test, 1).await);
         // The hash exists again, with one key of many.
         put(&test, &[key("created")], &[]).await;
         assert_eq!(find(&test, "loaded").await, ApiKeyState::NotLoaded);
@@ -145,23 +147,54 @@ async fn page_extends_the_timeout_of_its_reload() {
     assert!(ttl.as_secs() < 4, "{ttl:?}");
 }
 
+async fn read_version(test: &TestStore) -> String {
+    test.query(&["GET", &test.keys().api_keys_version()]).await
+}
+
 #[tokio::test]
 async fn changed_key_is_valid_immediately_and_causes_a_reload() {
     let test = TestStore::create().await;
     let loaded = key("loaded");
     load(&test, std::slice::from_ref(&loaded)).await;
-    let reload = begin(&test).await;
     let (created, revoked) = (key("created"), revoke(loaded.clone()));
     for changed in [&created, &revoked, &revoked] {
         put(&test, std::slice::from_ref(changed), &[]).await;
     }
     assert_eq!(find(&test, "created").await, found(&created));
     assert_eq!(find(&test, "loaded").await, found(&revoked));
-    assert!(!has_version(&test, 1).await);
-    let version: String = test.query(&["GET", &test.keys().api_keys_version()]).await;
+    assert!(!is_current(&test, 1).await);
+    let version = read_version(&test).await;
     assert!(version.starts_with("1+") && version.len() == 2 + 32, "{version}");
-    // The reload may have read the keys before the change.
-    assert!(!put_page(&test, &reload, &[loaded], Some(4)).await);
+}
+
+/// The reload may have read the keys from Postgres before the change.
+#[tokio::test]
+async fn change_during_a_reload_is_kept_and_causes_another_reload() {
+    let test = TestStore::create().await;
+    let [loaded, rotated, next, late] = ["loaded", "rotated", "next", "late"].map(key);
+    let all = [loaded.clone(), rotated.clone(), late.clone()];
+    load(&test, &all).await;
+    let before = read_version(&test).await;
+    let reload = begin(&test).await;
+    assert!(put_page(&test, &reload, &all[..1], None).await);
+    put(&test, std::slice::from_ref(&revoke(loaded.clone())), &[]).await;
+    put(&test, std::slice::from_ref(&revoke(late.clone())), &[]).await;
+    put(&test, std::slice::from_ref(&next), std::slice::from_ref(&rotated.0)).await;
+    assert!(put_page(&test, &reload, &all[1..], Some(2)).await, "the reload is not canceled");
+    assert_eq!(find(&test, "loaded").await, found(&revoke(loaded)));
+    assert_eq!(find(&test, "late").await, found(&revoke(late)));
+    assert_eq!(find(&test, "next").await, found(&next));
+    let removed = find(&test, "rotated").await;
+    assert!(matches!(&removed, ApiKeyState::Found(key) if key.is_revoked), "{removed:?}");
+    assert!(!is_current(&test, 2).await);
+    let version = read_version(&test).await;
+    assert!(version.starts_with("2+") && version != before, "{version}");
+    let fields: Vec<String> = test.query(&["HKEYS", &test.keys().api_keys()]).await;
+    assert!(!fields.contains(&"+".to_owned()), "{fields:?}");
+
+    load(&test, std::slice::from_ref(&next)).await;
+    assert_eq!(read_version(&test).await, "1");
+    assert_eq!(find(&test, "rotated").await, ApiKeyState::Unknown);
 }
 
 #[tokio::test]
@@ -173,9 +206,106 @@ async fn rotated_key_has_both_digests_and_loses_older_ones() {
     assert_eq!(find(&test, "first").await, found(&first));
     assert_eq!(find(&test, "second").await, found(&second));
     put(&test, &[third.clone(), second.clone()], &[first.0]).await;
-    assert_eq!(find(&test, "first").await, ApiKeyState::Unknown);
+    let removed = find(&test, "first").await;
+    let ApiKeyState::Found(removed) = removed else { panic!("{removed:?}") };
+    assert!(removed.is_revoked && removed.scopes.iter().count() == 0, "{removed:?}");
     assert_eq!(find(&test, "second").await, found(&second));
     assert_eq!(find(&test, "third").await, found(&third));
+}
+
+/// Ignored restrictions would grant more than the owner allowed, and a rejection would make the
+/// caller discard the key.
+#[tokio::test]
+async fn unsupported_key_is_not_loaded() {
+    let test = TestStore::create().await;
+    let (hash, _) = key("later");
+    let reload = begin(&test).await;
+    let page = [(hash.clone(), None)];
+    let loaded = test.hot.api_keys().put_page(&reload, &page, Some(1)).await;
+    assert!(loaded.expect("Redis responds"));
+    assert_eq!(find(&test, "later").await, ApiKeyState::NotLoaded);
+    assert_eq!(find(&test, "other").await, ApiKeyState::Unknown);
+    load(&test, &[]).await;
+    test.hot.api_keys().put(&page, &[]).await.expect("Redis responds");
+    assert_eq!(find(&test, "later").await, ApiKeyState::NotLoaded);
+}
+
+/// Returns the mark of the keys: the format, the run ID of Redis, and the token of the reload.
+async fn read_mark(test: &TestStore) -> [String; 3] {
+    let mark: String = test.query(&["HGET", &test.keys().api_keys(), ""]).await;
+    let words: Vec<_> = mark.split(' ').map(str::to_owned).collect();
+    words.try_into().expect("three words")
+}
+
+async fn write_mark(test: &TestStore, mark: [&str; 3]) {
+    test.query::<()>(&["HSET", &test.keys().api_keys(), "", &mark.join(" ")]).await;
+}
+
+/// After a restart, Redis may have rows from before a revocation.
+#[tokio::test]
+async fn keys_of_another_run_of_redis_are_not_loaded() {
+    let test = TestStore::create().await;
+    let loaded = key("loaded");
+    load(&test, std::slice::from_ref(&loaded)).await;
+    let [format, run_id, token] = read_mark(&test).await;
+    assert_eq!(run_id, test.hot.plays().find_run_id().await.expect("Redis responds"));
+    let other = "0".repeat(run_id.len());
+    let [format, token] = [format.as_str(), token.as_str()];
+    for mark in [[format, &other, token], [format, "", token], ["1", &run_id, token]] {
+        write_mark(&test, mark).await;
+        assert_eq!(find(&test, "loaded").await, ApiKeyState::NotLoaded, "{mark:?}");
+        assert_eq!(find(&test, "other").await, ApiKeyState::NotLoaded, "{mark:?}");
+        assert!(!is_current(&test, 1).await, "{mark:?}");
+        let versions = test.hot.read_access_versions().await.expect("Redis responds");
+        assert_eq!(versions.keys, None, "{mark:?}");
+    }
+    load(&test, std::slice::from_ref(&loaded)).await;
+    assert_eq!(find(&test, "loaded").await, found(&loaded));
+}
+
+/// The services cannot read each key, but all of them know which keys exist.
+#[tokio::test]
+async fn later_format_is_not_reloaded() {
+    let test = TestStore::create().await;
+    let loaded = key("loaded");
+    load(&test, std::slice::from_ref(&loaded)).await;
+    let [_, run_id, token] = read_mark(&test).await;
+    write_mark(&test, ["3", &run_id, &token]).await;
+    assert!(is_current(&test, 1).await);
+    assert_eq!(find(&test, "loaded").await, found(&loaded));
+}
+
+#[tokio::test]
+async fn keys_are_reloaded_after_an_hour() {
+    let test = TestStore::create().await;
+    let loaded = key("loaded");
+    load(&test, std::slice::from_ref(&loaded)).await;
+    let [format, run_id, _] = read_mark(&test).await;
+    let version = read_version(&test).await;
+    for old in [test.now().await.minus(Duration::from_secs(3_602)), Timestamp::from_millis(0)] {
+        let token = IdGenerator::default().next_id(old).to_string();
+        write_mark(&test, [&format, &run_id, &token]).await;
+        assert!(!is_current(&test, 1).await, "{old}");
+        // The keys remain valid until they have been reloaded.
+        assert_eq!(find(&test, "loaded").await, found(&loaded), "{old}");
+        let versions = test.hot.read_access_versions().await.expect("Redis responds");
+        assert_eq!(versions.keys, Some(format!("{version} {token}")), "{old}");
+    }
+}
+
+/// Redis may have lost some pages when it restarted.
+#[tokio::test]
+async fn reload_does_not_continue_after_a_restart_of_redis() {
+    let test = TestStore::create().await;
+    let reload = begin(&test).await;
+    assert!(put_page(&test, &reload, &[key("first")], None).await);
+    let new_keys = test.keys().new_api_keys();
+    let mark: String = test.query(&["HGET", &new_keys, ""]).await;
+    let (token, run_id) = mark.split_once(' ').expect("two words");
+    let other = "0".repeat(run_id.len());
+    test.query::<()>(&["HSET", &new_keys, "", &format!("{token} {other}")]).await;
+    assert!(!put_page(&test, &reload, &[key("second")], Some(1)).await);
+    assert_eq!(find(&test, "second").await, ApiKeyState::NotLoaded);
 }
 
 #[tokio::test]
@@ -199,15 +329,25 @@ async fn previous_version_reads_and_writes_the_same_keys() {
     assert_eq!((&json["id"], &json["hosts"]), (&serde_json::json!(key.id), &hosts));
     assert_eq!(json["revoked"], false);
 
+    // The previous version revokes a key.
+    let mut revoked = serde_json::json!({"id": key.id, "hosts": hosts, "revoked": true});
+    let field = hash.as_str();
+    test.query::<()>(&["HSET", &test.keys().api_keys(), field, &revoked.to_string()]).await;
+    test.query::<()>(&["SET", &test.keys().api_keys_version(), "1+"]).await;
+    let expected = revoke((hash.clone(), key.clone()));
+    assert_eq!(find(&test, "shared").await, found(&expected));
+    assert!(!is_current(&test, 1).await);
+
     // The previous version loads version 2.
-    let previous = serde_json::json!({"id": key.id, "hosts": hosts, "revoked": false}).to_string();
-    test.query::<()>(&["HSET", &test.keys().api_keys(), hash.as_str(), &previous]).await;
+    revoked["revoked"] = false.into();
+    test.query::<()>(&["HSET", &test.keys().api_keys(), field, &revoked.to_string()]).await;
+    test.query::<()>(&["HDEL", &test.keys().api_keys(), ""]).await;
     test.query::<()>(&["SET", &test.keys().api_keys_version(), "2"]).await;
-    assert_eq!(find(&test, "shared").await, ApiKeyState::Found(key.clone()));
-    assert!(!has_version(&test, 2).await, "the keys must be loaded in the current format");
+    assert_eq!(find(&test, "shared").await, ApiKeyState::NotLoaded);
+    assert!(!is_current(&test, 2).await, "the keys must be loaded in the current format");
     let reload = begin(&test).await;
     assert!(put_page(&test, &reload, &[(hash, key)], Some(2)).await);
-    assert!(has_version(&test, 2).await);
+    assert!(is_current(&test, 2).await);
 }
 
 #[tokio::test]
@@ -215,13 +355,13 @@ async fn keys_of_the_wrong_type_are_reloaded() {
     let test = TestStore::create().await;
     let keys = test.keys();
     let active = key("active");
-    for overwritten in
-        [keys.new_api_keys(), keys.api_keys_version(), keys.api_keys_format(), keys.api_keys()]
-    {
-        test.overwrite(&overwritten).await;
-        assert!(!has_version(&test, 1).await, "{overwritten}");
+    for overwritten in [keys.api_keys_version(), keys.api_keys()] {
         load(&test, std::slice::from_ref(&active)).await;
-        assert!(has_version(&test, 1).await, "{overwritten}");
+        test.overwrite(&overwritten).await;
+        test.overwrite(&keys.new_api_keys()).await;
+        assert!(!is_current(&test, 1).await, "{overwritten}");
+        load(&test, std::slice::from_ref(&active)).await;
+        assert!(is_current(&test, 1).await, "{overwritten}");
         assert_eq!(find(&test, "active").await, found(&active), "{overwritten}");
     }
 }

@@ -25,6 +25,11 @@ pub(crate) fn api_key(text: &str, hosts: &[&str]) -> (KeyHash, Key) {
     (KeyHash::from_key(text), key)
 }
 
+/// Returns keys as rows of the mirror.
+pub(crate) fn supported(keys: &[(KeyHash, Key)]) -> Vec<(KeyHash, Option<Key>)> {
+    keys.iter().map(|(hash, key)| (hash.clone(), Some(key.clone()))).collect()
+}
+
 /// Returns a key after its revocation.
 pub(crate) fn revoke((hash, key): (KeyHash, Key)) -> (KeyHash, Key) {
     (hash, Key { is_revoked: true, ..key })

@@ -60,10 +60,9 @@ impl TestStore {
     pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
         let finder = MessageFinder::start(&self.hot);
         let found = finder.find_message(id).await.expect("Redis responds");
-        if !self.is_live(id).await {
-            let uniform = finder.find_without_copy(id, true).await.expect("Redis responds");
-            assert_eq!(uniform, found, "a uniform lookup finds the same");
-        }
+        let start = finder.find_start(id).await.expect("Redis responds");
+        let expected = found.as_ref().map(|json| json[..json.len().min(2_048)].to_vec());
+        assert_eq!(start, expected, "the start of the same message");
         found
     }
 

@@ -3,10 +3,13 @@
 //! A message that a caller may not read does not exist for this caller: a read by ID returns 404
 //! after the same lookups as for an unknown ID, and lists omit the message.
 
+use std::{borrow::Cow, fmt};
+
 use mayfly_auth::{Access, Identity, Names, Scope};
 use mayfly_cold::{PageRequest, ReadableNames};
-use mayfly_core::{Channel, Username, message::MessageView};
+use mayfly_core::{Channel, Username};
 use mayfly_http::{Code, Problem};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 /// The messages that a caller may read or delete by ID.
 #[derive(Clone, Copy)]
@@ -57,20 +60,31 @@ impl<'a> MessageRights<'a> {
         matches!(self, Self::All)
     }
 
-    /// Returns whether the caller has the right to a message, given as JSON.
-    pub fn include(self, json: &[u8]) -> bool {
-        let (identity, is_read) = match self {
-            Self::All => return true,
-            Self::Readable(identity) => (identity, true),
-            Self::Deletable(identity) => (identity, false),
+    /// Returns whether the caller has the right to a message with these names.
+    pub fn include(self, channel: &str, username: Option<&str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Readable(identity) => identity.allows(&Access::ReadMessage { channel, username }),
+            Self::Deletable(identity) => {
+                identity.allows(&Access::DeleteMessage { channel, username })
+            }
+        }
+    }
+
+    /// Returns whether the caller has the right to a message, given as the start of its JSON, which
+    /// contains the names.
+    pub fn include_start(self, json: &[u8]) -> bool {
+        if self.is_all() {
+            return true;
+        }
+        let mut names = MessageNames::default();
+        // The JSON may end after the names, so the error at its end is ignored.
+        let _ = serde_json::Deserializer::from_slice(json).deserialize_map(&mut names);
+        // A start without the names must not pass for a message without a username.
+        let MessageNames { channel: Some(channel), username, has_username: true } = names else {
+            return false;
         };
-        let Ok(message) = MessageView::from_json(json) else { return false };
-        let (channel, username) = (&*message.channel, message.username.as_deref());
-        identity.allows(&if is_read {
-            Access::ReadMessage { channel, username }
-        } else {
-            Access::DeleteMessage { channel, username }
-        })
+        self.include(&channel, username.as_deref())
     }
 }
 
@@ -167,6 +181,39 @@ fn forbidden_filter(field: &str) -> Problem {
     Problem::new(Code::Forbidden)
         .detail("The credentials do not allow reading these messages.")
         .field(field, "is a name for which these credentials may not read messages")
+}
+
+/// The names of a message. The fields of a message have a fixed order that begins with the ID, the
+/// channel and the username.
+#[derive(Default)]
+struct MessageNames {
+    channel: Option<String>,
+    username: Option<String>,
+    /// Whether the field with the username has been read. It is null in a message without one.
+    has_username: bool,
+}
+
+impl<'de> Visitor<'de> for &mut MessageNames {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "id" => drop(fields.next_value::<IgnoredAny>()?),
+                "channel" => self.channel = Some(fields.next_value()?),
+                "username" => {
+                    self.username = fields.next_value()?;
+                    self.has_username = true;
+                }
+                _ => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) async fn create(
     cold: &ColdStore,
     options: CreateKey,
 ) -> Result<ExitCode> {
-    let secret = generate_secret()?;
+    let secret = generate_secret(None)?;
     let new = NewApiKey {
         id: Uuid::now_v7(),
         key_id: secret.id(),

@@ -12,7 +12,7 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use mayfly_auth::KeySecret;
+use mayfly_auth::{KeyId, KeySecret};
 use mayfly_cold::{ApiKeyLookup, ColdStore, StoredApiKey};
 use mayfly_core::KeyHash;
 use mayfly_hot::HotStore;
@@ -47,8 +47,10 @@ fn find_single<T>(lookup: ApiKeyLookup<T>) -> Option<T> {
     None
 }
 
-fn generate_secret() -> Result<KeySecret> {
-    KeySecret::generate().context("cannot read random bytes")
+/// Generates a secret for the key with this public part, or for a new key.
+fn generate_secret(id: Option<&KeyId>) -> Result<KeySecret> {
+    let secret = id.map_or_else(KeySecret::generate, KeySecret::generate_for);
+    secret.context("cannot read random bytes")
 }
 
 /// Writes a changed key to Redis. `removed` contains the digests that the key no longer has.

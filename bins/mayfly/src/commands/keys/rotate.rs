@@ -15,22 +15,27 @@ pub(super) async fn rotate(
     cold: &ColdStore,
     options: &RotateKey,
 ) -> Result<ExitCode> {
-    let secret = generate_secret()?;
+    let found = cold.api_keys().find(&options.id_or_prefix).await;
+    let Some(before) = find_single(found.context("cannot read the key in Postgres")?) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    let secret = generate_secret(before.key_id.as_ref())?;
     let new = NewSecret {
         key_id: secret.id(),
         hash: secret.hash(),
         overlap: options.overlap,
         lifetime: options.expires,
     };
-    let rotation = cold.api_keys().rotate(&options.id_or_prefix, &new).await;
+    let id = before.key.id.to_string();
+    let rotation = cold.api_keys().rotate(&id, &new).await;
     // Postgres may have executed a statement to which it did not respond. A second rotation would
     // then reject the secret that the servers of the owner use.
     let rotation = rotation.with_context(|| {
         format!(
-            "cannot rotate the key in Postgres (if `mayfly keys show mf_{}` finds it, it was \
-             rotated nevertheless, and its new secret is lost: create another key, because a \
-             second rotation rejects the secret that is in use)",
-            new.key_id
+            "cannot rotate the key in Postgres (if `mayfly keys show {id}` shows a new time at \
+             which the previous secret expires, the key was rotated nevertheless, and its new \
+             secret is lost: create another key, because a second rotation rejects the secret \
+             that is in use)"
         )
     });
     let (key, removed) = match find_single(rotation?) {

@@ -88,11 +88,17 @@ fn to_json(key: &StoredApiKey) -> Value {
     })
 }
 
+/// Returns the status of a key. A later version of Mayfly has created an unsupported key, with
+/// restrictions that this version does not show.
 fn status(key: &StoredApiKey) -> &'static str {
-    match (key.revoked_at.is_some(), key.is_expired) {
-        (true, _) => "revoked",
-        (false, true) => "expired",
-        (false, false) => "active",
+    if key.revoked_at.is_some() {
+        "revoked"
+    } else if key.is_expired {
+        "expired"
+    } else if key.is_supported {
+        "active"
+    } else {
+        "unsupported"
     }
 }
 
@@ -167,6 +173,7 @@ mod tests {
             created_at: Timestamp::from_millis(1_000),
             revoked_at: None,
             is_expired: true,
+            is_supported: true,
         }
     }
 
@@ -191,6 +198,19 @@ mod tests {
         );
         let details = render_details(&stored());
         assert!(details.contains(&format!("{:<25}a chat.*\n", "channels")), "{details}");
+    }
+
+    #[test]
+    fn revocation_and_expiry_are_shown_first() {
+        let (mut key, at) = (stored(), Some(Timestamp::from_millis(0)));
+        let mut statuses = Vec::new();
+        for (revoked_at, is_expired, is_supported) in
+            [(at, true, false), (None, true, false), (None, false, false), (None, false, true)]
+        {
+            key = StoredApiKey { revoked_at, is_expired, is_supported, ..key };
+            statuses.push(status(&key));
+        }
+        assert_eq!(statuses, ["revoked", "expired", "unsupported", "active"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use mayfly_http::UpgradedSocket;
 use tokio::task::JoinHandle;
 
-pub(super) use self::opening::Opening;
+pub(super) use self::opening::{HeaderCredentials, Opening};
 use self::session::WebSocketSession;
 use crate::{
     frames::Encoding,
@@ -26,11 +26,11 @@ pub(super) async fn serve_websocket(
     context: Rc<WorkerContext>,
     upgraded: UpgradedSocket,
     opening: Opening,
-    _permit: ConnectionPermit,
+    mut permit: ConnectionPermit,
 ) {
     let socket = Rc::new(upgraded.socket);
     let sink = Sink::Socket(Rc::clone(&socket));
-    let Opening { query, credentials, address, slot } = opening;
+    let Opening { query, header, address, slot } = opening;
     let (slot, denial) = match slot {
         Ok(slot) => (Some(slot), None),
         Err(denial) => (None, Some(denial)),
@@ -43,7 +43,8 @@ pub(super) async fn serve_websocket(
         (Ok(_), Some(denial)) => session.close(&denial.into()),
         (Ok(query), None) => {
             // The future is boxed so that its memory is freed when it completes.
-            if let Some(opened) = Box::pin(session.open(query, credentials)).await {
+            if let Some(opened) = Box::pin(session.open(query, header)).await {
+                permit.mark_authenticated();
                 registration.start(opened.since);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc, time::Duration};
 
-use mayfly_core::frame::ForbiddenNames;
+use mayfly_core::{Clock as _, frame::ForbiddenNames};
 
 use super::{
     client_frames::reject_first_frame,
@@ -16,7 +16,7 @@ use crate::{
         client_frame::{ConnectRequest, FrameError, Secret, Start},
         query::LiveQuery,
     },
-    hub::ClientSlot,
+    hub::{ClientSlot, Hub},
     websocket::{Close, CloseCode},
 };
 
@@ -27,12 +27,44 @@ const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 pub(in crate::http) struct Opening {
     /// The query, or the code for closing the connection.
     pub(in crate::http) query: Result<LiveQuery, Close>,
-    /// The text of the credentials in the headers. Empty if they are malformed.
-    pub(in crate::http) credentials: Option<Secret>,
+    pub(in crate::http) header: HeaderCredentials,
     /// The address of the client.
     pub(in crate::http) address: Box<str>,
-    /// Counts the connection for the address until the client is authenticated.
+    /// Counts the connection for its client, or for the address until the client is authenticated.
     pub(in crate::http) slot: Result<ClientSlot, Denial>,
+}
+
+/// The credentials in the headers of an upgrade request.
+pub(in crate::http) enum HeaderCredentials {
+    /// There are none.
+    None,
+    /// They are neither a key nor a token. They may be for a proxy, so they count as a failed
+    /// authentication only if the first frame contains no credentials.
+    Malformed,
+    /// They have been checked.
+    Checked { text: Secret, result: Result<Accepted, Denial> },
+}
+
+impl HeaderCredentials {
+    /// Returns the result of the authentication, when the connection starts.
+    async fn authenticate(self, hub: &Hub, address: &str) -> Result<Accepted, Denial> {
+        match self {
+            Self::None => authenticate(hub, None, address).await,
+            Self::Malformed => authenticate(hub, Some(""), address).await,
+            Self::Checked { text, result: Ok(accepted) } if is_outdated(hub, &accepted) => {
+                authenticate(hub, Some(text.expose()), address).await
+            }
+            Self::Checked { result, .. } => result,
+        }
+    }
+}
+
+/// Returns whether the credentials may have been revoked or may have expired since they were
+/// checked, because the client sent the first frame later.
+fn is_outdated(hub: &Hub, accepted: &Accepted) -> bool {
+    let newest = *hub.authenticator.changes().borrow();
+    accepted.proof.as_ref().is_some_and(|proof| proof.generation != newest)
+        || accepted.identity.ends_at().is_some_and(|ends_at| hub.hot.clock().now() >= ends_at)
 }
 
 /// A connection that can start.
@@ -59,17 +91,17 @@ impl WebSocketSession {
     pub(super) async fn open(
         &mut self,
         query: LiveQuery,
-        credentials: Option<Secret>,
+        header: HeaderCredentials,
     ) -> Option<Opened> {
-        let needs_credentials =
-            credentials.is_none() && !accepts_anonymous_callers(&self.context.hub);
+        let has_header = !matches!(header, HeaderCredentials::None);
+        let needs_credentials = !has_header && !accepts_anonymous_callers(&self.context.hub);
         let (start, token, frame) = if query.awaits_connect || needs_credentials {
             let first = self.wait_for_first_frame(query.request, needs_credentials).await?;
-            let are_in_header = first.token.is_none() && credentials.is_some();
-            (first.start, first.token.or(credentials), (!are_in_header).then_some(first.kind))
+            let are_in_header = first.token.is_none() && has_header;
+            (first.start, first.token, (!are_in_header).then_some(first.kind))
         } else {
             match Start::try_from(query.request) {
-                Ok(start) => (start, credentials, None),
+                Ok(start) => (start, None, None),
                 Err(error) => {
                     self.close(&error.into());
                     return None;
@@ -77,8 +109,13 @@ impl WebSocketSession {
             }
         };
         let context = Rc::clone(&self.context);
-        let authentication =
-            authenticate(&context.hub, token.as_ref().map(Secret::expose), &self.address);
+        let (hub, address) = (&context.hub, &self.address);
+        let authentication = async {
+            match token {
+                Some(token) => authenticate(hub, Some(token.expose()), address).await,
+                None => header.authenticate(hub, address).await,
+            }
+        };
         let accepted = self.write_until(authentication).await?;
         let opened = accepted.and_then(|accepted| self.accept_first(accepted, start));
         // The memory of the first frame is released.

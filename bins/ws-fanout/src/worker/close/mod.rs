@@ -19,7 +19,7 @@ use super::{
     connection::{Connection, Stage, wake},
 };
 use crate::{
-    frames::{Encoding, encode_json, encode_sse_retry},
+    frames::{Encoding, encode_json, encode_sse_retry, find_sse_event},
     hub::CLOSE_TIMEOUT,
     metrics as names,
     subscription::Subscription,
@@ -31,18 +31,35 @@ pub(crate) const DRAIN_RETRY_MS: RangeInclusive<u64> = 100..=2_000;
 /// Minimum pause between two searches for the largest connections. Each search visits all
 /// connections of the worker.
 const CLOSES_PAUSE: Duration = Duration::from_millis(10);
+/// The factor by which the memory of a connection without authentication counts more in the search
+/// for the largest connections. The first frame of such a connection then counts like a full send
+/// queue, so that clients without credentials cannot cause others to be disconnected.
+const UNAUTHENTICATED_WEIGHT: usize = 128;
 
 impl Worker {
     /// Closes a connection from the server side. The worker drops a connection that is still
     /// closing after [`CLOSE_TIMEOUT`]. If there is a [`discard_reason`] for the code, discards the
     /// queued frames, except for the rest of a partially written WebSocket frame.
     pub(crate) fn close(&mut self, key: usize, close: &Close) {
-        self.close_with_retry(key, close, None);
+        self.close_with(key, close, None, discard_reason(close.code));
     }
 
-    /// Closes a connection as [`Self::close`] does. If `retry_after_ms` is present, an
-    /// `EventSource` reconnects after this delay, in milliseconds.
-    fn close_with_retry(&mut self, key: usize, close: &Close, retry_after_ms: Option<u64>) {
+    /// Closes a connection whose credentials are no longer valid. Discards the queued frames as
+    /// [`Self::close`] does, because the client has no right to them any more, and because a client
+    /// that reads slowly would receive the Close frame late.
+    pub(super) fn close_unauthorized(&mut self, key: usize, close: &Close) {
+        self.close_with(key, close, None, Some("unauthorized"));
+    }
+
+    /// Closes a connection. If `retry_after_ms` is present, an `EventSource` reconnects after this
+    /// delay, in milliseconds. If `discard_reason` is present, discards the queued frames.
+    fn close_with(
+        &mut self,
+        key: usize,
+        close: &Close,
+        retry_after_ms: Option<u64>,
+        discard_reason: Option<&'static str>,
+    ) {
         if !self.connections[key].is_open() {
             return;
         }
@@ -63,7 +80,7 @@ impl Worker {
                 None => encode_last_event(close),
             },
         };
-        self.start_close(key, frame, discard_reason(close.code));
+        self.start_close(key, frame, discard_reason);
     }
 
     /// Completes the close handshake that the client started, with `reply` as the Close frame.
@@ -90,19 +107,21 @@ impl Worker {
     fn start_close(&mut self, key: usize, frame: Bytes, discard_reason: Option<&'static str>) {
         self.leave_group(key);
         self.connections[key].stage = Stage::Closing;
-        // The names in the subscription and the input, which the session discards next, no longer
-        // count. Otherwise, closing a connection to free memory would not appear to free it, and
-        // smaller connections would be closed as well.
+        // The names in the subscription, the patterns of the credentials, and the input, which the
+        // session discards next, no longer count. Otherwise, closing a connection to free memory
+        // would not appear to free it, and smaller connections would be closed as well.
         self.replace_subscription(key, Subscription::none());
         let connection = &mut self.connections[key];
+        connection.credential.discard();
         connection.input.set(0);
         connection.close_deadline = Some(Instant::now() + CLOSE_TIMEOUT);
+        connection.forbidden = None;
         connection.gap = None;
+        connection.pending_states = Vec::new();
         if let Some(reason) = discard_reason {
             let dropped = match connection.group_key.encoding {
                 Encoding::WebSocket => connection.send_queue.discard(find_frame),
-                // Browsers ignore an incomplete event at the end of the stream.
-                Encoding::Sse => connection.send_queue.discard(|_, offset| (offset, 0)),
+                Encoding::Sse => connection.send_queue.discard(find_sse_event),
             };
             counter!(names::FRAMES_DROPPED_TOTAL, "reason" => reason).increment(dropped as u64);
         }
@@ -114,7 +133,8 @@ impl Worker {
     }
 
     /// Closes the connections of this worker that hold the most memory, until the limit is no
-    /// longer exceeded or another worker may have a larger connection.
+    /// longer exceeded or another worker may have a larger connection. The memory of connections
+    /// without authentication counts [`UNAUTHENTICATED_WEIGHT`] times.
     pub(super) fn close_largest(&mut self) {
         let now = Instant::now();
         if self.next_closes_at.is_some_and(|at| now < at) {
@@ -123,7 +143,7 @@ impl Worker {
         self.next_closes_at = Some(now + CLOSES_PAUSE);
         let mut sizes: Vec<_> = self
             .keys(|connection| connection.stage != Stage::Closed)
-            .map(|key| (self.connections[key].memory_bytes(), key))
+            .map(|key| (weigh(&self.connections[key]), key))
             .collect();
         sizes.sort_unstable();
         let mut closed = 0;
@@ -142,8 +162,8 @@ impl Worker {
                 connections,
                 bytes = self.memory.bytes(),
                 bytes.max = self.settings.queued_bytes_max,
-                "connections: fanout.queued_bytes_max was reached because clients are not \
-                 reading; closed the connections with the largest queues"
+                "connections: fanout.queued_bytes_max was reached because clients are not reading \
+                 or send incomplete frames; closed the connections that hold the most memory"
             );
         }
     }
@@ -185,10 +205,16 @@ impl Worker {
             let retry_after_ms = fastrand::u64(DRAIN_RETRY_MS);
             let reason = format!("retry_after_ms={retry_after_ms}");
             let close = Close::with_reason(CloseCode::GoingAway, reason);
-            self.close_with_retry(key, &close, Some(retry_after_ms));
+            self.close_with(key, &close, Some(retry_after_ms), None);
         }
         self.flush();
     }
+}
+
+/// Returns the memory that a connection holds, in bytes, multiplied by its weight.
+fn weigh(connection: &Connection) -> usize {
+    let weight = if connection.credential.is_authenticated() { 1 } else { UNAUTHENTICATED_WEIGHT };
+    connection.memory_bytes().saturating_mul(weight)
 }
 
 /// Returns the last event of a stream: an `error` frame if the credentials are no longer valid, so
@@ -343,6 +369,67 @@ mod tests {
         worker.close(small, &CloseCode::NoPong.into());
         worker.flush();
         assert!(hub.memory.bytes() <= before - names_bytes);
+    }
+
+    #[tokio::test]
+    async fn connections_without_authentication_are_closed_first() {
+        let hub = start_hub("2100KiB");
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let (authenticated, _client) = connect(&mut worker).await;
+        worker.connections[authenticated].input.set(1_024 * KIB);
+        let waiting = [(); 20].map(|()| {
+            let key = worker.register(Sink::Sse(None), Encoding::WebSocket, None);
+            worker.connections[key].input.set(64 * KIB);
+            key
+        });
+        worker.flush();
+        assert!(worker.connections[authenticated].is_open() && !hub.memory.is_exceeded());
+        let closed = waiting.iter().filter(|key| !worker.connections[**key].is_open()).count();
+        assert_eq!(closed, 4);
+    }
+
+    #[tokio::test]
+    async fn queued_frames_are_discarded_when_the_credentials_are_no_longer_valid() {
+        let hub = Hub::for_tests(&[]);
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let (key, mut client) = connect(&mut worker).await;
+        fill(&mut worker, key, 40);
+        worker.flush();
+        worker.close_unauthorized(key, &CloseCode::Revoked.into());
+        worker.flush();
+        let rest = worker.connections[key].send_queue.bytes();
+        assert!(rest <= FRAME + 32, "{rest}");
+        let reading = tokio::task::spawn_blocking(move || read_until_close(&mut client));
+        while !reading.is_finished() {
+            worker.flush_connection(key);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (frames, code) = reading.await.expect("the client reads frames");
+        assert!(frames < 40 && code == 4503, "{frames} frames, {code}");
+    }
+
+    #[tokio::test]
+    async fn last_event_of_a_stream_follows_a_complete_event() {
+        let hub = Hub::for_tests(&[]);
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let key = worker.register_open(Sink::Sse(None), Encoding::Sse, Subscription::none());
+        let mut events = Vec::new();
+        for text in ["a", "b"] {
+            let json = format!("\"{}\"", text.repeat(20 * KIB));
+            encode_json(&mut events, Encoding::Sse, None, json.as_bytes());
+        }
+        worker.enqueue(key, events.into(), 2);
+        let mut sent = worker.pop_chunk(key).expect("a part of the first event").to_vec();
+        assert!(!sent.ends_with(b"\n\n"), "the event is sent in parts");
+        worker.close_unauthorized(key, &CloseCode::TokenExpired.into());
+        while let Some(chunk) = worker.pop_chunk(key) {
+            sent.extend(chunk);
+        }
+        let sent = String::from_utf8(sent).expect("the stream is text");
+        let events: Vec<_> = sent.split_terminator("\n\n").collect();
+        let complete = format!("data: \"{}\"", "a".repeat(20 * KIB));
+        assert!(events.len() == 2 && events[0] == complete, "{} events", events.len());
+        assert!(events[1].contains("token_expired"), "{}", events[1]);
     }
 
     #[tokio::test]

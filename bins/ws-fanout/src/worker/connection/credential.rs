@@ -16,9 +16,11 @@ const PATTERN_OVERHEAD_BYTES: usize = 96;
 /// The identity of a connection, and the validity of the credentials that prove it.
 pub(crate) struct Credential {
     identity: Identity,
+    /// Whether the connection has been authenticated, if only as a caller without credentials.
+    is_authenticated: bool,
     /// `None` if the connection has no credentials.
     proof: Option<Proof>,
-    /// The time when the credentials expire; `None` if they do not.
+    /// The time when the credentials are no longer accepted; `None` if they do not expire.
     ends_at: Option<Timestamp>,
     /// Counts the connection for its client; `None` if the connection does not count.
     slot: Option<ClientSlot>,
@@ -39,7 +41,8 @@ impl Credential {
     /// Creates the credential of a connection that has not been authenticated and has no rights.
     pub(crate) fn none(slot: Option<ClientSlot>, memory: &ConnectionMemory) -> Self {
         let identity = Identity::Anonymous(Scopes::EMPTY);
-        Self { identity, proof: None, ends_at: None, slot, patterns: memory.reserve() }
+        let patterns = memory.reserve();
+        Self { identity, is_authenticated: false, proof: None, ends_at: None, slot, patterns }
     }
 
     /// Replaces the identity with an authenticated one. `proof` is `None` for a caller without
@@ -49,10 +52,10 @@ impl Credential {
         identity: Identity,
         proof: Option<Proof>,
         slot: Option<ClientSlot>,
-        now: Timestamp,
     ) {
+        self.is_authenticated = true;
         self.proof = proof;
-        self.ends_at = find_end(&identity, now);
+        self.ends_at = identity.ends_at();
         if slot.is_some() {
             self.slot = slot;
         }
@@ -64,10 +67,15 @@ impl Credential {
         if let Some(proof) = &mut self.proof {
             proof.generation = generation;
         }
-        if let Identity::Key(key) = &identity {
-            self.ends_at = key.expires_at;
-        }
+        self.ends_at = identity.ends_at();
         self.set_identity(identity);
+    }
+
+    /// Drops the identity of a connection that closes, so that its patterns occupy no memory.
+    pub(crate) fn discard(&mut self) {
+        self.proof = None;
+        self.ends_at = None;
+        self.set_identity(Identity::Anonymous(Scopes::EMPTY));
     }
 
     fn set_identity(&mut self, identity: Identity) {
@@ -79,12 +87,17 @@ impl Credential {
         &self.identity
     }
 
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.is_authenticated
+    }
+
     /// Returns the client that the connection counts for.
     pub(crate) fn client(&self) -> Option<&str> {
         self.slot.as_ref().map(ClientSlot::client)
     }
 
-    /// Returns the time when the credentials expire; `None` if they do not.
+    /// Returns the time when the credentials are no longer accepted and the connection is closed;
+    /// `None` if they do not expire.
     pub(crate) fn ends_at(&self) -> Option<Timestamp> {
         self.ends_at
     }
@@ -122,21 +135,6 @@ impl Credential {
     }
 }
 
-/// Returns the time when the credentials of an identity expire. A connection ends exactly at the
-/// expiry time of its token. The leeway applies only to a token that had already expired when it
-/// was accepted.
-fn find_end(identity: &Identity, now: Timestamp) -> Option<Timestamp> {
-    let from_seconds = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1_000));
-    match identity {
-        Identity::Open | Identity::Anonymous(_) => None,
-        Identity::Key(key) => key.expires_at,
-        Identity::Token(token) => {
-            let expires_at = from_seconds(token.expires_at);
-            Some(if now < expires_at { expires_at } else { from_seconds(token.ends_at_s()) })
-        }
-    }
-}
-
 /// Returns the approximate memory that the patterns of an identity occupy, in bytes. The patterns
 /// of a key do not count: operators create keys, a key can have 1,000 patterns and any number of
 /// connections, and all connections with the key share its patterns.
@@ -159,7 +157,7 @@ fn count_bytes(identity: &Identity) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use mayfly_auth::{Key, KeyLimits, Scope, Token, TokenRights};
+    use mayfly_auth::{Key, KeyLimits, LEEWAY_S, Scope, Token, TokenRights};
     use mayfly_core::Username;
     use uuid::Uuid;
 
@@ -198,21 +196,17 @@ mod tests {
 
     fn accept(identity: Identity) -> Credential {
         let mut credential = Credential::none(None, &ConnectionMemory::new(0));
-        credential.accept(identity, None, None, NOW);
+        credential.accept(identity, None, None);
         credential
     }
 
     #[test]
-    fn connection_ends_when_its_token_expires() {
+    fn connection_ends_after_the_leeway_of_its_token() {
         let credential = accept(token(60));
-        assert_eq!(credential.ends_at(), Some(at(60)));
-        assert!(!credential.has_ended(at(59)) && credential.has_ended(at(60)));
+        assert_eq!(credential.ends_at(), Some(at(60 + LEEWAY_S)));
+        assert!(!credential.has_ended(at(89)) && credential.has_ended(at(90)));
         assert_eq!(credential.end_code(), CloseCode::TokenExpired);
-    }
-
-    #[test]
-    fn token_that_is_accepted_within_the_leeway_lasts_until_its_end() {
-        assert_eq!(accept(token(-10)).ends_at(), Some(at(20)));
+        assert_eq!(accept(token(-10)).ends_at(), Some(at(20)), "accepted within the leeway");
     }
 
     #[test]
@@ -229,8 +223,11 @@ mod tests {
     fn patterns_of_a_token_count_as_memory() {
         let mut credential = accept(token(60));
         assert_eq!(credential.memory_bytes(), "chat.*".len() + PATTERN_OVERHEAD_BYTES);
-        credential.accept(key(None), None, None, NOW);
+        credential.accept(key(None), None, None);
         assert_eq!(credential.memory_bytes(), 0);
+        credential.accept(token(60), None, None);
+        credential.discard();
+        assert_eq!(credential.memory_bytes(), 0, "the connection closes");
     }
 
     #[tokio::test]
@@ -238,9 +235,9 @@ mod tests {
         let hub = Hub::for_tests(&[]);
         let slot = |client| hub.clients.admit(client);
         let mut credential = Credential::none(slot("192.0.2.1"), &hub.memory);
-        credential.accept(token(60), None, slot("token:fred"), NOW);
+        credential.accept(token(60), None, slot("token:fred"));
         assert_eq!(credential.client(), Some("token:fred"));
-        credential.accept(token(90), None, None, NOW);
+        credential.accept(token(90), None, None);
         assert_eq!(credential.client(), Some("token:fred"));
     }
 }

@@ -96,7 +96,13 @@ fn keys_for_other_purposes_and_invalid_keys_are_ignored() {
         change(&rsa, "n", json!(URL_SAFE_NO_PAD.encode([&[1][..], &[0xff; 1_024]].concat()))),
         change(&rsa, "n", json!(URL_SAFE_NO_PAD.encode([0; 256]))),
         change(&rsa, "n", json!(null)),
+        change(&rsa, "n", json!(URL_SAFE_NO_PAD.encode([0xfe; 256]))),
         change(&rsa, "e", json!("!")),
+        // An exponent of 0, 1, 65,538 and more than 32 bits.
+        change(&rsa, "e", json!("AA")),
+        change(&rsa, "e", json!("AAE")),
+        change(&rsa, "e", json!("AQAC")),
+        change(&rsa, "e", json!("AQAAAAE")),
         change(&ec, "crv", json!("P-384")),
         change(&ec, "crv", json!("secp256k1")),
         change(&ec, "x", json!(short)),
@@ -120,7 +126,11 @@ fn keys_for_other_purposes_and_invalid_keys_are_ignored() {
     ] {
         all.push(change(&ed, name, value));
     }
-    assert_eq!(key_set(&all).len(), 5);
+    // Leading zero bytes of a number have no effect.
+    all.push(change(&rsa, "e", json!("AAABAAE")));
+    assert_eq!(key_set(&all).len(), 6);
+    let token = rsa.sign(Some("k"), &claims(&json!({})));
+    assert_eq!(verify_with(key_set(&all[all.len() - 1..]), &token), Ok(()));
 }
 
 #[test]

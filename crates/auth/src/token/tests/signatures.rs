@@ -1,5 +1,8 @@
 //! Attacks on the signature and the header of a token.
 
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::DecodingKey;
+
 use super::*;
 
 #[test]
@@ -20,6 +23,39 @@ fn unsigned_token_is_rejected() {
     assert_eq!(verify(&format!("{header}.{payload}.")), Err(TokenError::Signature));
 }
 
+/// Returns a DER element (X.690) with contents of fewer than 64 KiB.
+fn der(tag: u8, contents: &[&[u8]]) -> Vec<u8> {
+    let content = contents.concat();
+    let length = u16::try_from(content.len()).expect("a short element").to_be_bytes();
+    let head = match length {
+        [0, short @ ..=127] => vec![tag, short],
+        [0, one] => vec![tag, 0x81, one],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    [head, content].concat()
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// Returns a public RSA key in the forms of RFC 8017, appendix A.1.1, and RFC 5280, section 4.1,
+/// each as DER, and as PEM with and without the last line feed.
+fn published_forms(modulus: &[u8], exponent: &[u8]) -> Vec<Vec<u8>> {
+    const RSA_ENCRYPTION: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    let key = der(0x30, &[&der(0x02, &[&[0], modulus]), &der(0x02, &[exponent])]);
+    let info = der(0x30, &[&der(0x30, &[RSA_ENCRYPTION]), &der(0x03, &[&[0], &key])]);
+    let texts = [pem("RSA PUBLIC KEY", &key), pem("PUBLIC KEY", &info)];
+    let trimmed = texts.iter().map(|text| text.trim_end().into());
+    [key, info]
+        .into_iter()
+        .chain(trimmed)
+        .chain(texts.iter().map(|text| text.clone().into()))
+        .collect()
+}
+
 /// The public key is known to attackers, in every form in which it is published.
 #[test]
 fn public_key_is_not_used_as_a_shared_secret() {
@@ -27,12 +63,20 @@ fn public_key_is_not_used_as_a_shared_secret() {
     let jwk = rsa.to_jwk(Some("k"));
     let modulus = jwk["n"].as_str().expect("a modulus").to_owned();
     let raw = URL_SAFE_NO_PAD.decode(&modulus).expect("base64");
-    let forms = [
+    let mut forms = published_forms(&raw, &[1, 0, 1]);
+    // The forms are those of this key.
+    let token = rsa.sign(None, &claims(&json!({})));
+    let (message, signature) = token.rsplit_once('.').expect("a signature");
+    let key = DecodingKey::from_rsa_der(&forms[0]);
+    let verified =
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key, Algorithm::RS256);
+    assert_eq!(verified.ok(), Some(true));
+    forms.extend([
         jwk.to_string().into_bytes(),
         json!({"keys": [jwk]}).to_string().into_bytes(),
         modulus.into_bytes(),
         raw,
-    ];
+    ]);
     let with_keys = TokenSettings { jwks: Some(key_set(&[jwk])), ..TokenSettings::default() };
     let with_both = TokenSettings { secrets: settings().secrets, ..with_keys.clone() };
     for form in forms {

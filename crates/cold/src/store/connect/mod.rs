@@ -61,17 +61,15 @@ impl Session {
 #[error("{description}")]
 pub struct ConnectError {
     description: String,
-    /// Whether the server responded with an error. It may accept a session with TLS.
+    /// Whether the server may accept a session with the other encryption, with TLS or without: the
+    /// TLS handshake failed, or the server sent an error before the end of the authentication.
     is_refusal: bool,
 }
 
 impl From<tokio_postgres::Error> for ConnectError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
-            Some(error) => Self {
-                description: format!("{} (SQLSTATE {})", error.message(), error.code().code()),
-                is_refusal: true,
-            },
+            Some(error) => format!("{} (SQLSTATE {})", error.message(), error.code().code()).into(),
             None => describe(&error).into(),
         }
     }
@@ -87,6 +85,11 @@ impl ConnectError {
     fn new(address: &Address, error: &io::Error) -> Self {
         format!("cannot connect to {address}: {}", describe(error)).into()
     }
+
+    /// Marks the failure as a refusal: the server may accept a session with the other encryption.
+    fn into_refusal(self) -> Self {
+        Self { is_refusal: true, ..self }
+    }
 }
 
 /// The servers in a URL.
@@ -100,7 +103,7 @@ struct Servers {
     /// `None` if sessions never use TLS.
     tls_client: Option<Arc<ClientConfig>>,
     encryption: Encryption,
-    /// The encryption of a second attempt if the server refuses the session.
+    /// The encryption of a second attempt, over a new connection, if the first one is refused.
     encryption_if_refused: Option<Encryption>,
 }
 
@@ -122,7 +125,9 @@ impl Servers {
         let (encryption, encryption_if_refused) = match (tls.mode, tls_client.clone()) {
             (SslMode::Disable, _) | (_, None) => (Encryption::Never, None),
             (SslMode::Allow, client) => (Encryption::Never, client.map(Encryption::Always)),
-            (SslMode::Prefer, Some(client)) => (Encryption::IfSupported(client), None),
+            (SslMode::Prefer, Some(client)) => {
+                (Encryption::IfSupported(client), Some(Encryption::Never))
+            }
             (_, Some(client)) => (Encryption::Always(client), None),
         };
         let addresses = list_addresses(&config);
@@ -225,7 +230,14 @@ impl Connector {
         let config = if is_encrypted { &servers.tls_config } else { &servers.config };
         let sqlstate = LastSqlState::default();
         let stream = SqlStateStream::new(transport, sqlstate.clone());
-        let (client, connection) = config.connect_raw(stream, Established).await?;
+        let connecting = config.connect_raw(stream, Established).await;
+        let (client, connection) = connecting.map_err(|error| {
+            let is_refusal = error.as_db_error().is_some() && !sqlstate.is_authenticated();
+            // A server that does not support TLS has refused the only possible session.
+            let has_alternative = is_encrypted || !matches!(encryption, Encryption::IfSupported(_));
+            let error = ConnectError::from(error);
+            if is_refusal && has_alternative { error.into_refusal() } else { error }
+        })?;
         // The task ends when the client is dropped or the connection breaks.
         tokio::spawn(connection);
         let is_preferred = check_target(&client, servers.target).await?;

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use mayfly_core::Timestamp;
-use mayfly_runtime::settings::{Authorities, PostgresTls, SslMode};
+use mayfly_runtime::settings::{Authorities, PostgresTls, SslMode, describe_rejected_certificate};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
     SignatureScheme,
@@ -171,20 +171,7 @@ fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(),
 pub(super) fn describe_failure(error: &io::Error) -> String {
     match error.get_ref().and_then(|cause| cause.downcast_ref::<TlsError>()) {
         Some(TlsError::InvalidCertificate(cause)) => {
-            let cause = match cause {
-                CertificateError::UnknownIssuer => {
-                    "it is not signed by an authority in sslrootcert".to_owned()
-                }
-                // The certificate expires before it becomes valid.
-                CertificateError::Expired => "it has expired".to_owned(),
-                CertificateError::ExpiredContext { time, not_after } => {
-                    let seconds = time.as_secs().saturating_sub(not_after.as_secs());
-                    format!("it expired {seconds} s ago")
-                }
-                CertificateError::Other(cause) => cause.to_string(),
-                cause => cause.to_string(),
-            };
-            format!("the certificate of the server is not accepted: {cause}")
+            describe_rejected_certificate(cause, "sslrootcert")
         }
         Some(cause) => cause.to_string(),
         None => error.to_string(),

@@ -70,8 +70,10 @@ impl Transport {
             Address::Tcp { host, port, name } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
                 set_options(&stream, config).map_err(failed)?;
-                encrypt(stream, name, encryption).await.map_err(|cause| {
-                    ConnectError::from(format!("cannot connect to {address} with TLS: {cause}"))
+                encrypt(stream, name, encryption).await.map_err(|failure| {
+                    let text = format!("cannot connect to {address} with TLS: {}", failure.cause);
+                    let error = ConnectError::from(text);
+                    if failure.is_handshake { error.into_refusal() } else { error }
                 })
             }
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await.map_err(failed)?)),
@@ -91,12 +93,25 @@ impl Transport {
     }
 }
 
+/// A failure to start a TLS session.
+struct TlsFailure {
+    cause: String,
+    /// Whether the server supports TLS and the handshake failed.
+    is_handshake: bool,
+}
+
+impl From<&str> for TlsFailure {
+    fn from(cause: &str) -> Self {
+        Self { cause: cause.to_owned(), is_handshake: false }
+    }
+}
+
 /// Starts a TLS session if `encryption` requires one. `name` is the name of the server.
 async fn encrypt(
     mut stream: TcpStream,
     name: &str,
     encryption: &Encryption,
-) -> Result<Transport, String> {
+) -> Result<Transport, TlsFailure> {
     let (client, is_optional) = match encryption {
         Encryption::Never => return Ok(Transport::Tcp(stream)),
         Encryption::IfSupported(client) => (client, true),
@@ -111,18 +126,19 @@ async fn encrypt(
     match requested.await {
         Ok(TLS_ACCEPTED) => {}
         Ok(TLS_REFUSED) if is_optional => return Ok(Transport::Tcp(stream)),
-        Ok(TLS_REFUSED) => return Err("the server does not support TLS".to_owned()),
-        Ok(_) => return Err("the server responded with an error".to_owned()),
+        Ok(TLS_REFUSED) => return Err("the server does not support TLS".into()),
+        Ok(_) => return Err("the server responded with an error".into()),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err("the server closed the connection".to_owned());
+            return Err("the server closed the connection".into());
         }
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error.to_string().as_str().into()),
     }
+    let failed = |cause| TlsFailure { cause, is_handshake: true };
     let server = ServerName::try_from(name.to_owned());
-    let server = server.map_err(|_| format!("{name} is not a valid name of a server"))?;
+    let server = server.map_err(|_| failed(format!("{name} is not a valid name of a server")))?;
     match TlsConnector::from(Arc::clone(client)).connect(server, stream).await {
         Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
-        Err(error) => Err(describe_failure(&error)),
+        Err(error) => Err(failed(describe_failure(&error))),
     }
 }
 

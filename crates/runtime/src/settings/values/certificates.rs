@@ -1,9 +1,9 @@
-//! Files with certificates.
+//! Files with certificates, and the description of certificates that are not accepted.
 
 use std::{fmt, fs, sync::Arc};
 
 use rustls::{
-    RootCertStore,
+    CertificateError, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde::{Deserializer, de::Error};
@@ -57,6 +57,25 @@ pub(super) fn parse_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let mut store = RootCertStore::empty();
     let is_valid = certificates.iter().all(|one| store.add(one.clone()).is_ok());
     is_valid.then_some(certificates)
+}
+
+/// Describes why the certificate of a server is not accepted. `authorities` is the setting with the
+/// trusted certificate authorities, such as `redis.ca_file`.
+pub fn describe_rejected_certificate(cause: &CertificateError, authorities: &str) -> String {
+    let cause = match cause {
+        CertificateError::UnknownIssuer => {
+            format!("it is not signed by an authority in {authorities}")
+        }
+        // The certificate expires before it becomes valid.
+        CertificateError::Expired => "it has expired".to_owned(),
+        CertificateError::ExpiredContext { time, not_after } => {
+            let seconds = time.as_secs().saturating_sub(not_after.as_secs());
+            format!("it expired {seconds} s ago")
+        }
+        CertificateError::Other(cause) => cause.to_string(),
+        cause => cause.to_string(),
+    };
+    format!("the certificate of the server is not accepted: {cause}")
 }
 
 #[cfg(test)]

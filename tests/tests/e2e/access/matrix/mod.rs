@@ -1,22 +1,24 @@
-//! Every row of the table of routes with every kind of caller. [`expectation`] states separately
-//! from the product what each caller may do.
+//! Every row of the table of routes, and every subscription, with every kind of caller.
+//! [`expectation`] and [`subscription`] state separately from the product what each caller may do.
 
 mod callers;
 mod expectation;
+mod live;
 mod requests;
+mod subscription;
 
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
 use mayfly_http::routes;
-use mayfly_tests::{DEFAULT_TIMEOUT, World, eventually};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, World, eventually};
 use reqwest::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::{
-    callers::{Caller, create_callers},
+    callers::{Caller, Rights, create_callers},
     expectation::{Expectation, expect},
-    requests::{Endpoint, endpoints},
+    requests::{Endpoint, Names, endpoints},
 };
 use super::{
     create_operator, get, message, new_client, post, post_message, shared, wait_until_stored,
@@ -27,8 +29,17 @@ const CONCURRENT_REQUESTS: usize = 8;
 /// The names in the requests.
 const CHANNEL: &str = "matrix";
 const USERNAME: &str = "matrix-fred";
-const VIDEO: &str = "matrix";
+const VIDEO: &str = "matrix-video";
 const HOST: &str = "matrix.example.org";
+
+/// Names of which nothing exists.
+const MISSING: Names<'static> = Names {
+    channel: "matrix-missing",
+    username: "matrix-nobody",
+    video: "matrix-unseen",
+    host: "missing.matrix.example.org",
+    message_id: "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47",
+};
 
 /// Sends one request. Returns a description of the difference if the response is not as expected.
 async fn check(
@@ -36,15 +47,18 @@ async fn check(
     world: &World,
     endpoint: &Endpoint,
     caller: &Caller,
-    message_id: &str,
+    existing: &Names<'_>,
 ) -> Option<String> {
-    let request = endpoint.build(client, world, caller, message_id);
+    let name = &caller.name;
+    let request = endpoint.build(client, world, caller, existing);
     let response = request.send().await.expect("the service responds");
     let status = response.status().as_u16();
-    let challenge = response.headers().get("www-authenticate").is_some();
+    let challenge = response.headers().get("www-authenticate");
     let expected = expect(endpoint, caller);
     let is_expected = match expected {
-        Expectation::Unauthorized => status == 401 && challenge,
+        Expectation::Unauthorized => {
+            status == 401 && challenge.is_some_and(|text| text.as_bytes().starts_with(b"Bearer"))
+        }
         Expectation::Forbidden => status == 403,
         Expectation::NotFound => status == 404,
         // No stats-publisher is running.
@@ -53,8 +67,49 @@ async fn check(
         Expectation::Allowed => matches!(status, 200..=204 | 426),
         Expectation::Public => !matches!(status, 401 | 403),
     };
-    let name = &caller.name;
-    (!is_expected).then(|| format!("{endpoint}: {name}: {status} instead of {expected:?}"))
+    if !is_expected {
+        return Some(format!("{endpoint}: {name}: {status} instead of {expected:?}"));
+    }
+    if matches!(expected, Expectation::Allowed | Expectation::Public) {
+        // An event stream does not end.
+        return None;
+    }
+    // The same requests for what exists and for what does not. The own username of a caller is not
+    // replaced, because another one has another meaning.
+    let is_own = matches!(&caller.rights, Rights::Token(token) if token.is_subject);
+    let missing = Names { username: if is_own { USERNAME } else { MISSING.username }, ..MISSING };
+    let send = async |names| {
+        describe(&ApiResponse::send(endpoint.build(client, world, caller, names)).await, names)
+    };
+    let (described, missing) = (send(existing).await, send(&missing).await);
+    (described != missing).then(|| {
+        format!("{endpoint}: {name}: the response reveals what exists: {described} {missing}")
+    })
+}
+
+/// Returns everything in a response that does not depend on the request itself: the status, the
+/// names of the headers, and the body without the names in the request.
+fn describe(response: &ApiResponse, names: &Names<'_>) -> String {
+    let mut problem = response.json();
+    if problem.is_object() {
+        problem["instance"] = Value::Null;
+    }
+    let Names { channel, username, video, host, message_id } = names;
+    let mut text = problem.to_string();
+    // The longest names first, because they contain others.
+    for (name, kind) in [
+        (host, "{host}"),
+        (message_id, "{id}"),
+        (username, "{username}"),
+        (video, "{video_id}"),
+        (channel, "{channel}"),
+    ] {
+        text = text.replace(name, kind);
+    }
+    // Whether the connection is closed depends on the part of the body that had arrived.
+    let headers = response.headers.keys().filter(|name| *name != "connection");
+    let headers: BTreeSet<_> = headers.map(ToString::to_string).collect();
+    format!("{} {headers:?} {text}", response.status)
 }
 
 #[tokio::test]
@@ -77,7 +132,10 @@ async fn exactly_the_allowed_requests_are_executed() {
     let client = new_client();
     let pairs =
         endpoints.iter().flat_map(|endpoint| callers.iter().map(move |one| (endpoint, one)));
-    let checks = pairs.map(|(endpoint, caller)| check(&client, &world, endpoint, caller, &id));
+    let existing =
+        Names { channel: CHANNEL, username: USERNAME, video: VIDEO, host: HOST, message_id: &id };
+    let checks =
+        pairs.map(|(endpoint, caller)| check(&client, &world, endpoint, caller, &existing));
     let wrong: Vec<String> = stream::iter(checks)
         .buffer_unordered(CONCURRENT_REQUESTS)
         .filter_map(std::future::ready)

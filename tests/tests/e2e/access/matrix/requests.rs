@@ -8,8 +8,23 @@ use mayfly_tests::World;
 use reqwest::{Client, RequestBuilder};
 use serde_json::json;
 
-use super::{CHANNEL, HOST, USERNAME, VIDEO, callers::Caller};
+use super::callers::Caller;
 use crate::access::message;
+
+/// The names in a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// The username.
+    pub username: &'a str,
+    /// The ID of the video.
+    pub video: &'a str,
+    /// The host.
+    pub host: &'a str,
+    /// The ID of the message.
+    pub message_id: &'a str,
+}
 
 /// A method of a route.
 #[derive(Debug, Clone, Copy)]
@@ -53,44 +68,43 @@ impl Endpoint {
         client: &Client,
         world: &World,
         caller: &Caller,
-        message_id: &str,
+        names: &Names<'_>,
     ) -> RequestBuilder {
         let path = self
             .path
-            .replace("{id}", message_id)
-            .replace("{username}", USERNAME)
-            .replace("{host}", HOST)
-            .replace("{video_id}", VIDEO);
+            .replace("{id}", names.message_id)
+            .replace("{username}", names.username)
+            .replace("{host}", names.host)
+            .replace("{video_id}", names.video);
         let method = self.method.parse().expect("a method");
         let mut request = client.request(method, world.url(self.service, &path));
         if self.access == RouteAccess::KeyParameter {
             let key = caller.credentials.as_deref().map(|key| ("apikey", key));
-            return request.query(&[("host", HOST)]).query(&Vec::from_iter(key));
+            return request.query(&[("host", names.host)]).query(&Vec::from_iter(key));
         }
         if let Some(credentials) = &caller.credentials {
             request = request.bearer_auth(credentials);
         }
-        self.add_parameters(request)
+        self.add_parameters(request, names)
     }
 
     /// Adds the body or the query.
-    fn add_parameters(&self, request: RequestBuilder) -> RequestBuilder {
-        let text = message(CHANNEL, USERNAME, "x");
+    fn add_parameters(&self, request: RequestBuilder, names: &Names<'_>) -> RequestBuilder {
+        let text = message(names.channel, names.username, "x");
         match (self.method, self.path) {
             ("POST", "/v1/messages") => request.json(&text),
             ("POST", "/v1/messages/batch") => request.json(&[text]),
             ("POST", "/chat" | "/chat/") => {
-                request.json(&json!({"username": USERNAME, "text": "x"}))
+                request.json(&json!({"username": names.username, "text": "x"}))
             }
             ("POST", "/dummy") => request.json(&json!({"any": "thing"})),
             ("GET" | "POST", "/message/write" | "/message/write/") => {
-                let form =
-                    [("username", USERNAME), ("city", "c"), ("state", "s"), ("message", "m")];
-                request.query(&form)
+                let username = ("username", names.username);
+                request.query(&[username, ("city", "c"), ("state", "s"), ("message", "m")])
             }
-            ("POST", "/v1/plays") => request.json(&json!({"video_id": VIDEO})),
+            ("POST", "/v1/plays") => request.json(&json!({"video_id": names.video})),
             ("POST", "/v1/visits") => {
-                request.json(&json!({"host": HOST, "path": "/", "visitor": "v"}))
+                request.json(&json!({"host": names.host, "path": "/", "visitor": "v"}))
             }
             ("GET" | "HEAD", "/v1/hosts/{host}/history") => request.query(&[("path", "/")]),
             ("POST", "/v1/users/{username}/messages/take") | ("GET" | "HEAD" | "DELETE", _) => {

@@ -158,6 +158,38 @@ addCases({
     assertEqual([token, since, world.sockets.length], ['t3', 'p1', 2], 'resumes with a new token');
   },
 
+  async 'does not send a token that it requested before sleep'(world) {
+    /** @type {((token: string) => void)[]} */
+    const resolve = [];
+    /** @type {any} */
+    const WebSocket = class extends world.Socket {
+      /** @param {string} url */
+      constructor(url) {
+        super(url);
+        if (world.sockets.length === 1) world.sleep(3_600_000);
+      }
+    };
+    const token = () => new Promise((done) => resolve.push(done));
+    const { states } = await world.connect({ token, WebSocket });
+    world.sleep(3_600_000);
+    resolve[0]('t1');
+    await world.flush();
+    assertEqual([world.sockets.length, states().at(-1)], [0, 'waiting'], 'before the handshake');
+    await world.advance(1000);
+    resolve[1]('t2');
+    await world.flush();
+    const [first] = world.sockets;
+    assertEqual(
+      [first.connectFrame, first.isOpen, states().at(-1)],
+      [undefined, false, 'waiting'],
+      'during the handshake',
+    );
+    await world.advance(2000);
+    resolve[2]('t3');
+    await world.flush();
+    assertEqual([world.sockets.length, world.socket.connectFrame.token], [2, 't3'], 'sent');
+  },
+
   async 'cannot renew a string'(world) {
     const { live, events } = await world.connect({ token: 't' });
     const { socket } = world;

@@ -278,7 +278,7 @@ pub fn for_hosts() -> Vec<Case> {
         (&pages, 200, ""),
         (&rising, 200, ""),
         (&history, 503, "unavailable"),
-        (&valid, 500, "internal"),
+        (&valid, 503, "unavailable"),
     ] {
         cases.extend(common(request));
         cases.extend([

@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use mayfly_core::{Clock, KeyHash, SystemClock};
 use mayfly_stack::{Service, SharedServers};
-use mayfly_tests::{ApiResponse, ServiceProcess, World};
+use mayfly_tests::{ApiResponse, ServiceProcess, World, create_page_key, load_credentials};
 use reqwest::{Client, redirect::Policy};
 use serde_json::json;
 
@@ -215,12 +215,10 @@ async fn create_foreign_database(world: &World) -> String {
     url
 }
 
-/// Writes an API key for the host `fred` and marks the keys as loaded.
+/// Loads an API key for the host `fred` and no token revocations.
 async fn write_key(world: &World, prefix: &str) {
-    let record =
-        r#"{"id":"019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47","hosts":["fred"],"revoked":false}"#;
-    write_value(world, "HSET", prefix, "keys", &[KeyHash::from_key("good").as_str(), record]).await;
-    write_value(world, "SET", prefix, "keys:version", &["1"]).await;
+    let key = create_page_key("good", &["fred"], false);
+    load_credentials(&world.hot_store(prefix), &[key], &[]).await;
 }
 
 /// Writes a trend snapshot of `fred`, a key that Chartbeat rejected, and many waiting keys of

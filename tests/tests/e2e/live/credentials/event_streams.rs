@@ -1,5 +1,6 @@
 //! Credentials of event streams.
 
+use mayfly_auth::LEEWAY_S;
 use mayfly_stack::Service;
 use mayfly_tests::{
     ApiResponse, World,
@@ -113,13 +114,13 @@ async fn read_to_end(mut events: Events) -> Event {
 #[tokio::test]
 async fn stream_ends_when_its_token_expires() {
     let (world, _) = shared().await;
-    let expires_at = now_s() + 3;
-    let token = sign_until("fred", &to_channels(&["streams-d"]), expires_at);
+    let ends_at = now_s() + 3;
+    let token = sign_until("fred", &to_channels(&["streams-d"]), ends_at - LEEWAY_S);
     let (events, hello) = start(request(&world, &format!("token={token}"))).await;
     assert!(hello.json()["expires_at"].is_string(), "{hello:?}");
     let last = read_to_end(events).await.json();
     assert_eq!((&last["type"], &last["code"]), (&json!("error"), &json!("token_expired")));
-    assert!(now_s() >= expires_at - 1, "the stream ended early");
+    assert!(now_s() >= ends_at - 1, "the stream ended early");
 }
 
 #[tokio::test]

@@ -6,18 +6,20 @@ use mayfly_tests::{
 };
 use serde_json::json;
 
-use super::{expect_open, open, open_with_hello, shared, to_channels};
+use super::{expect_open, open_with_hello, shared, to_channels};
 use crate::{
     access::credentials::create_token,
     live::{feed_url, read_metrics, start_instance},
 };
 
+fn request(url: &str, credentials: &str) -> UpgradeRequest {
+    UpgradeRequest::new(url).header("authorization", &format!("Bearer {credentials}"))
+}
+
 /// Waits until a connection with these credentials can be opened again, and returns it.
 async fn open_when_possible(url: &str, credentials: &str) -> LiveSocket {
     eventually(DEFAULT_TIMEOUT, "a connection is possible again", async || {
-        let mut live = open(url, credentials).await;
-        let first = live.next_text().await;
-        first.map(|_| live)
+        request(url, credentials).send().await
     })
     .await
 }
@@ -35,8 +37,10 @@ async fn connections_of_each_client_are_limited() {
         for _ in 0..3 {
             open_lives.push(open_with_hello(&url, credentials).await.0);
         }
-        let mut refused = open(&url, credentials).await;
-        assert_eq!(refused.next_close().await, (4002, "too_many_connections".to_owned()));
+        // A client that sends credentials in a header can read the response.
+        let refused = request(&url, credentials).expect_rejection().await;
+        refused.expect_problem(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), "1");
     }
     let address = fanout.http.expect("the service accepts requests");
     let stream = world.http.get(format!("http://{address}/v1/events")).bearer_auth(token("fred"));
@@ -72,6 +76,32 @@ async fn connections_without_credentials_count_for_their_address() {
     let error = waiting[3].exchange(&frame).await;
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("overloaded")));
     assert_eq!(waiting[3].next_close().await.0, 4002);
+}
+
+/// Clients without credentials cannot use up the connections of the process.
+#[tokio::test]
+async fn connections_that_are_not_authenticated_are_limited() {
+    let (world, operator) = shared().await;
+    let fanout = start_instance(&world, &[("MAYFLY_FANOUT__CONNECTIONS_MAX", "8")]).await;
+    let (url, waiting_url) = (feed_url(&fanout, "channel=limits-f"), feed_url(&fanout, ""));
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        waiting.push(LiveSocket::connect(&waiting_url).await);
+    }
+    let refused = UpgradeRequest::new(&waiting_url).expect_rejection().await;
+    refused.expect_problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    let metrics = read_metrics(&world, &fanout).await;
+    assert_eq!(metrics.sum("client_limits_exceeded_total{limit=\"unauthenticated\"}"), 1);
+    // Credentials in a header are checked before the connection counts.
+    let (_authenticated, _) = open_with_hello(&url, &operator).await;
+    let address = fanout.http.expect("the service accepts requests");
+    let stream = world.http.get(format!("http://{address}/v1/events")).bearer_auth(&operator);
+    Events::open(stream).await.expect("the stream opens");
+    // An authenticated connection no longer counts.
+    let frame = json!({"type": "connect", "token": operator, "channels": []});
+    assert_eq!(waiting[0].exchange(&frame).await["type"], "hello");
+    LiveSocket::connect(&waiting_url).await;
 }
 
 #[tokio::test]
@@ -131,8 +161,7 @@ async fn first_frame_counts_toward_the_limit() {
     let frames = [encode(opcode::TEXT, br#"{"type":"connect","#), fragment].concat();
     live.send_raw(&frames).await.expect("the connection is open");
     assert_eq!(live.next_close().await, (4002, "too_many_frames".to_owned()));
-    let request = UpgradeRequest::new(&feed_url(&fanout, "channel=limits-d"));
-    let request = request.header("authorization", &format!("Bearer {operator}"));
+    let request = request(&feed_url(&fanout, "channel=limits-d"), &operator);
     let mut live = request.send().await.expect("the socket opens");
     assert_eq!(live.next_frame().await["type"], "hello");
 }

@@ -7,11 +7,11 @@ mod renewal;
 mod revocation;
 mod rights;
 
-use mayfly_auth::{NewToken, TokenSecret, sign};
-use mayfly_core::{Clock, SystemClock, Username};
+use mayfly_core::{Clock, SystemClock};
 use mayfly_tests::{
     ApiResponse, World,
     live::{LiveSocket, UpgradeRequest},
+    sign_token,
 };
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -33,17 +33,8 @@ fn now_s() -> i64 {
 
 /// Signs a token that expires at this time, in seconds since the Unix epoch.
 fn sign_until(subject: &str, rights: &Value, expires_at: i64) -> String {
-    let token = NewToken {
-        subject: Username::parse(subject).expect("a username"),
-        id: None,
-        issued_at: expires_at.min(now_s()) - 60,
-        expires_at,
-        issuer: None,
-        audience: None,
-        rights: serde_json::from_value(rights.clone()).expect("valid rights"),
-    };
-    let secret = TokenSecret::parse(SECRET).expect("a valid secret");
-    sign(&token, &secret).expect("the token is signed")
+    let issued_at = expires_at.min(now_s()) - 60;
+    sign_token(SECRET, subject, None, issued_at..expires_at, rights)
 }
 
 /// Returns the rights to the channels that match these patterns.

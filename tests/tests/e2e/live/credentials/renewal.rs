@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mayfly_auth::LEEWAY_S;
 use mayfly_core::Timestamp;
 use mayfly_tests::{live::LiveSocket, with_slack};
 use serde_json::{Value, json};
@@ -28,10 +29,11 @@ fn expiry_s(frame: &Value) -> i64 {
 #[tokio::test]
 async fn connection_is_closed_when_its_token_expires() {
     let (world, _) = shared().await;
-    let expires_at = now_s() + 3;
+    let expires_at = now_s() - LEEWAY_S + 3;
     let token = sign_until("fred", &to_channels(&["renewal-a"]), expires_at);
     let (mut live, hello) = connect(&world, json!({"token": token, "channels": []})).await;
-    assert_eq!(expiry_s(&hello), expires_at);
+    let expires_at = expires_at + LEEWAY_S;
+    assert_eq!(expiry_s(&hello), expires_at, "the time when the server closes the connection");
     assert_eq!(live.next_close().await, (4003, "token_expired".to_owned()));
     let late_s = now_s() - expires_at;
     let allowed = with_slack(CLOSED_WITHIN).as_secs();
@@ -49,13 +51,14 @@ async fn connection_is_closed_when_its_token_expires() {
 async fn renewed_connection_outlives_its_first_token() {
     let (world, operator) = shared().await;
     let rights = to_channels(&["renewal-b"]);
-    let token = sign_until("fred", &rights, now_s() + 6);
+    let token = sign_until("fred", &rights, now_s() - LEEWAY_S + 6);
     let url = world.live_url("channel=renewal-b");
     let (mut renewed, _) = open_with_hello(&url, &token).await;
     let (mut other, _) = open_with_hello(&url, &token).await;
     let expires_at = now_s() + 600;
     let reply = renewed.exchange(&auth(&sign_until("fred", &rights, expires_at))).await;
-    assert_eq!((&reply["type"], expiry_s(&reply)), (&json!("authenticated"), expires_at));
+    assert_eq!(reply["type"], "authenticated", "{reply}");
+    assert_eq!(expiry_s(&reply), expires_at + LEEWAY_S);
     assert_eq!(other.next_close().await.0, 4003);
     post_text(&world, &operator, "renewal-b", "heard").await;
     assert_eq!(renewed.texts_until("heard").await, ["heard"]);

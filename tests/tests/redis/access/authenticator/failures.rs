@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use mayfly_auth::Credentials;
 use mayfly_authenticator::{AuthError, Authenticator};
+use mayfly_core::TokenRevocation;
 use mayfly_tests::{DEFAULT_TIMEOUT, eventually};
 
 use super::{
-    AuthTest, CLIENT, EXPIRED, UNKNOWN, authenticate_key, key,
+    AuthTest, CLIENT, EXPIRED, REVOKED, UNKNOWN, authenticate_key, key, next_change,
     tokens::{authenticate, token},
 };
+use crate::access::revoke;
 
 const LIMIT: (&str, &str) = ("MAYFLY_LIMITS__AUTH_FAILURES", "100/minute");
 
@@ -81,6 +83,38 @@ async fn limited_client_is_rejected_without_verification_unless_its_credentials_
         authenticate_key(&authenticator, "new").await
     })
     .await;
+}
+
+#[tokio::test]
+async fn limited_client_keeps_access_by_known_credentials_when_keys_change() {
+    let test = AuthTest::create(&[("MAYFLY_LIMITS__AUTH_FAILURES", "3/minute")]).await;
+    test.load(&[key("known"), key("new")], &[]).await;
+    let authenticator = test.start().await;
+    let valid = token("fred", None, 600);
+    authenticate_key(&authenticator, "known").await.expect("a valid key");
+    authenticate(&authenticator, &valid).await.expect("a valid token");
+    while !is_limited(&fail(&authenticator, CLIENT).await) {}
+
+    // Every change of a key or a revocation makes all cached entries outdated.
+    let changed = next_change(&authenticator);
+    test.put(key("other")).await;
+    changed.await;
+    let changed = next_change(&authenticator);
+    test.revoke_tokens(&TokenRevocation::Token("other".into())).await;
+    changed.await;
+    assert!(is_limited(&authenticate_key(&authenticator, "new").await));
+    authenticate_key(&authenticator, "known").await.expect("a known key");
+    authenticator.authenticate_key("known", CLIENT).await.expect("a known key");
+    authenticate(&authenticator, &valid).await.expect("a known token");
+
+    // Rejected credentials are no longer known, and count as failures.
+    let changed = next_change(&authenticator);
+    test.put(revoke(key("known"))).await;
+    changed.await;
+    let revoked = authenticator.authenticate_key("known", CLIENT).await;
+    assert_eq!(revoked.err(), Some(REVOKED));
+    assert!(is_limited(&authenticate_key(&authenticator, "known").await));
+    assert!(is_limited(&authenticator.authenticate_key("known", CLIENT).await));
 }
 
 #[tokio::test]

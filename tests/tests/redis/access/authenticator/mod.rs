@@ -11,7 +11,7 @@ use mayfly_auth::{Credentials, Identity, Key};
 use mayfly_authenticator::{AuthError, Authenticator, Rejection};
 use mayfly_core::{KeyHash, TokenRevocation};
 use mayfly_runtime::{Health, Lifecycle};
-use mayfly_tests::DEFAULT_TIMEOUT;
+use mayfly_tests::{DEFAULT_TIMEOUT, load_credentials};
 use tempfile::NamedTempFile;
 
 use super::api_key;
@@ -45,12 +45,7 @@ impl AuthTest {
 
     /// Loads all keys and revocations.
     async fn load(&self, keys: &[(KeyHash, Key)], revocations: &[TokenRevocation]) {
-        let api_keys = self.store.hot.api_keys();
-        let reload = api_keys.begin_reload().await.expect("Redis responds").expect("a reload");
-        assert!(api_keys.put_page(&reload, keys, Some(1)).await.expect("Redis responds"));
-        let mirror = self.store.hot.token_revocations();
-        let reload = mirror.begin_reload().await.expect("Redis responds").expect("a reload");
-        assert!(mirror.put_page(&reload, revocations, Some(1)).await.expect("Redis responds"));
+        load_credentials(&self.store.hot, keys, revocations).await;
     }
 
     /// Starts an authenticator, and waits until it has read the versions.
@@ -61,8 +56,8 @@ impl AuthTest {
         authenticator
     }
 
-    async fn put(&self, key: (KeyHash, Key)) {
-        self.store.hot.api_keys().put(&[key], &[]).await.expect("Redis responds");
+    async fn put(&self, (hash, key): (KeyHash, Key)) {
+        self.store.hot.api_keys().put(&[(hash, Some(key))], &[]).await.expect("Redis responds");
     }
 
     async fn revoke_tokens(&self, revocation: &TokenRevocation) {

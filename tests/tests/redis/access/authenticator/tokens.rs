@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mayfly_auth::{Credentials, Identity, NewToken, Token, TokenRights, TokenSecret, sign};
+use mayfly_auth::{Credentials, Identity, Token, TokenRights};
 use mayfly_authenticator::{AuthError, Authenticator};
-use mayfly_core::{Clock, SystemClock, TokenRevocation, Username};
-use mayfly_tests::with_slack;
+use mayfly_core::{Clock, SystemClock, TokenRevocation};
+use mayfly_tests::{sign_token, with_slack};
 use tokio::time::Instant;
 
 use super::{AuthTest, CLIENT, EXPIRED, REVOKED, SECRET, UNKNOWN, key, next_change};
@@ -22,16 +22,8 @@ pub(super) fn forged_token() -> String {
 
 fn token_signed_with(secret: &str, subject: &str, id: Option<&str>, ttl_s: i64) -> String {
     let now_s = SystemClock.now().as_millis() / 1_000;
-    let token = NewToken {
-        subject: Username::parse(subject).expect("a username"),
-        id: id.map(str::to_owned),
-        issued_at: now_s - 120,
-        expires_at: now_s + ttl_s,
-        issuer: None,
-        audience: None,
-        rights: TokenRights { inbox: true, ..TokenRights::default() },
-    };
-    sign(&token, &TokenSecret::parse(secret).expect("a secret")).expect("a valid token")
+    let rights = TokenRights { inbox: true, ..TokenRights::default() };
+    sign_token(secret, subject, id, now_s - 120..now_s + ttl_s, &rights)
 }
 
 /// Authenticates a caller by a token.
@@ -59,6 +51,7 @@ async fn only_valid_tokens_are_accepted() {
         (token("fred", Some("gone"), 600), REVOKED),
         (token("fred", None, -31), EXPIRED),
         (forged_token(), UNKNOWN),
+        (format!("a.b.{}", "c".repeat(64 * 1_024)), UNKNOWN),
         ("a.b.c".to_owned(), UNKNOWN),
     ] {
         assert_eq!(authenticate(&authenticator, &text).await.err(), Some(error), "{text}");
@@ -97,6 +90,27 @@ async fn revoked_token_is_rejected_within_a_second() {
     let digest = Credentials::Token(&other).digest();
     let recheck = authenticator.recheck(&digest, &Identity::Token(accepted)).await;
     assert!(matches!(recheck, Ok(Identity::Token(_))), "{recheck:?}");
+}
+
+/// The outcomes are in the order of the credentials.
+#[tokio::test]
+async fn many_credentials_are_checked_again_together() {
+    let test = AuthTest::create(&[]).await;
+    test.load(&[], &[TokenRevocation::Token("t1".into())]).await;
+    let authenticator = test.start().await;
+    let valid = token("fred", None, 600);
+    let accepted = authenticate(&authenticator, &valid).await.expect("a valid token");
+    let with = |id: &str, expires_at: i64| {
+        let token = Token { id: Some(id.into()), expires_at, ..Token::clone(&accepted) };
+        Identity::Token(token.into())
+    };
+    let at = accepted.expires_at;
+    let identities = [with("t0", at), with("t1", at), Identity::Open, with("t2", at - 3_600)];
+    let digest = Credentials::Token(&valid).digest();
+    let credentials: Vec<_> = identities.iter().map(|identity| (&digest, identity)).collect();
+    let results = authenticator.recheck_all(&credentials).await;
+    let errors: Vec<_> = results.into_iter().map(Result::err).collect();
+    assert_eq!(errors, [None, Some(REVOKED), None, Some(EXPIRED)]);
 }
 
 #[tokio::test]

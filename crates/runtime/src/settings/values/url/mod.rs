@@ -11,7 +11,7 @@ mod tls;
 
 use std::{fmt::Display, net::Ipv4Addr};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserializer, de::Error};
 
 pub(in crate::settings) use self::authority::{check_host, split_port};
@@ -83,6 +83,40 @@ fn parse_store<'de, D: Deserializer<'de>, E: Display>(
     Ok(SecretString::from(url))
 }
 
+/// Returns the passwords in a connection URL, as they are written and, if that differs, decoded.
+pub(in crate::settings) fn find_passwords(url: &SecretString) -> Vec<String> {
+    let url = url.expose_secret();
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let credentials = base.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    let in_credentials = credentials.and_then(|(credentials, _)| credentials.split_once(':'));
+    let in_query = query.split('&').filter_map(|parameter| parameter.strip_prefix("password="));
+    let written = in_credentials.map(|(_, password)| password).into_iter().chain(in_query);
+    let mut passwords = Vec::new();
+    for password in written.filter(|password| !password.is_empty()) {
+        passwords.push(password.to_owned());
+        passwords.extend(authority::decode(password).ok().filter(|decoded| decoded != password));
+    }
+    passwords
+}
+
+/// Inserts a password into a connection URL for Redis without one. Returns `None` if the URL has no
+/// scheme.
+pub(in crate::settings) fn insert_redis_password(url: &str, password: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (user, host) = rest.split_once('@').unwrap_or(("", rest));
+    let (user, password) = (user.trim_end_matches(':'), authority::encode(password));
+    Some(format!("{scheme}://{user}:{password}@{host}"))
+}
+
+/// Inserts a password into a connection URL for Postgres without one. Returns `None` if the URL has
+/// no scheme. The password becomes a parameter, because credentials without a user are not the same
+/// as no credentials.
+pub(in crate::settings) fn insert_postgres_password(url: &str, password: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let separator = if rest.contains('?') { '&' } else { '?' };
+    Some(format!("{url}{separator}password={}", authority::encode(password)))
+}
+
 /// Returns whether `text` is a valid endpoint URL, for a variable that is not part of the schema,
 /// such as `AWS_ENDPOINT_URL`.
 pub(in crate::settings) fn is_endpoint(text: &str) -> bool {
@@ -139,7 +173,22 @@ fn parse_text<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_jwks, parse_public};
+    use super::{find_passwords, parse_jwks, parse_public};
+
+    #[test]
+    fn passwords_are_found_as_written_and_decoded() {
+        for (url, expected) in [
+            ("redis://h", &[][..]),
+            ("redis://user@h", &[]),
+            ("redis://:@h", &[]),
+            ("redis://:hunter2@h/1", &["hunter2"]),
+            ("postgres://me:p%40ss@h/x?user=a", &["p%40ss", "p@ss"]),
+            ("postgres://me:a@h/x?password=b%2Bc&user=a", &["a", "b%2Bc", "b+c"]),
+            ("postgres:///x?host=/run&password=a:b", &["a:b"]),
+        ] {
+            assert_eq!(find_passwords(&url.into()), expected, "{url}");
+        }
+    }
 
     #[test]
     fn public_url_is_absolute_and_loses_its_trailing_slash() {

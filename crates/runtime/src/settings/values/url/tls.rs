@@ -31,7 +31,8 @@ pub enum SslMode {
     Disable,
     /// Only if the server refuses a session without TLS.
     Allow,
-    /// Unless the server does not support TLS.
+    /// Unless the server does not support TLS, the TLS handshake fails, or the server refuses a
+    /// session with TLS.
     #[default]
     Prefer,
     /// Always.

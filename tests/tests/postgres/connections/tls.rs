@@ -1,13 +1,11 @@
 //! Connections over TLS. The parameters of the URL have the meaning that libpq documents.
 
-mod server;
-
 use std::time::Duration;
 
 use mayfly_cold::{ColdAccess, ColdStore, migrations};
 use mayfly_runtime::settings::PostgresSettings;
+use mayfly_tests::{PostgresCluster, PostgresServer};
 
-use self::server::{Cluster, PASSWORD, POSTGRES, Server};
 use crate::wait_until;
 
 /// Longer than a test waits for an event.
@@ -15,14 +13,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Accepts only sessions with TLS.
 const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 scram-sha-256";
+/// Accepts only sessions without TLS.
+const PLAIN_ONLY: &str = "hostnossl all all 127.0.0.1/32 scram-sha-256";
 /// Accepts all sessions.
 const ANY: &str = "host all all 127.0.0.1/32 scram-sha-256";
-
-/// Returns the URL of a server under a host name, with parameters.
-fn url(server: &Server, host: &str, parameters: &str) -> String {
-    let port = server.port.port;
-    format!("postgres://{POSTGRES}:{PASSWORD}@{host}:{port}/{POSTGRES}?{parameters}")
-}
 
 fn store(url: String) -> ColdStore {
     let url = url.into();
@@ -38,15 +32,20 @@ async fn check(url: String) -> String {
 /// cause if the session is refused.
 type Case = (&'static str, &'static str, &'static str);
 
-async fn check_all(cluster: &Cluster, certificate: Option<&str>, rules: &str, cases: &[Case]) {
+async fn check_all(
+    cluster: &PostgresCluster,
+    certificate: Option<&str>,
+    rules: &str,
+    cases: &[Case],
+) {
     let server = cluster.start(certificate, rules).await;
     for &(host, parameters, expected) in cases {
-        let parameters = cluster.expand(parameters);
-        let outcome = check(url(&server, host, &parameters)).await;
+        let parameters = cluster.certificates.expand(parameters);
+        let outcome = check(server.url(host, &parameters)).await;
         let case = format!("{certificate:?}, {host}, {parameters}: {outcome:?}");
         assert_eq!(outcome.is_empty(), expected.is_empty(), "{case}");
         assert!(outcome.contains(expected), "{case}");
-        assert!(!outcome.contains(PASSWORD), "{case}");
+        assert!(!outcome.contains(PostgresCluster::PASSWORD), "{case}");
     }
 }
 
@@ -60,16 +59,20 @@ const WRONG_NAME: &str = "certificate not valid for name \"other.example.org\"";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mode_determines_which_servers_are_accepted() {
-    let cluster = Cluster::create();
-    cluster.create_self_signed("ca", "authority", "");
-    cluster.create_self_signed("other", "other", "");
+    let cluster = PostgresCluster::create();
+    cluster.certificates.create_self_signed("ca", "authority", "");
+    cluster.certificates.create_self_signed("other", "other", "");
     // An authority with the same name and another key.
-    cluster.create_self_signed("namesake", "authority", "");
+    cluster.certificates.create_self_signed("namesake", "authority", "");
     let names = "DNS:db.example.org,IP:127.0.0.1";
-    cluster.create_signed("server", "server", names, 2);
-    cluster.create_signed("expired", "server", names, -1);
-    cluster.create_signed("old", NAME, "", 2);
-    cluster.create_self_signed("self", "server", &format!("-addext subjectAltName={names}"));
+    cluster.certificates.create_signed("server", "server", names, 2);
+    cluster.certificates.create_signed("expired", "server", names, -1);
+    cluster.certificates.create_signed("old", NAME, "", 2);
+    cluster.certificates.create_self_signed(
+        "self",
+        "server",
+        &format!("-addext subjectAltName={names}"),
+    );
 
     let cases = [
         (IP, "sslmode=disable", "no pg_hba.conf entry"),
@@ -128,7 +131,7 @@ async fn mode_determines_which_servers_are_accepted() {
 }
 
 /// Returns whether the sessions with an application name use TLS.
-async fn find_encryption(server: &Server, application: &str) -> Vec<bool> {
+async fn find_encryption(server: &PostgresServer, application: &str) -> Vec<bool> {
     let sessions = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
          WHERE application_name = $1";
     let rows = server.connect().await.query(sessions, &[&application]).await.expect("valid SQL");
@@ -137,8 +140,8 @@ async fn find_encryption(server: &Server, application: &str) -> Vec<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_uses_tls_as_the_mode_prefers() {
-    let cluster = Cluster::create();
-    cluster.create_self_signed("ca", "authority", "");
+    let cluster = PostgresCluster::create();
+    cluster.certificates.create_self_signed("ca", "authority", "");
     let server = cluster.start(Some("ca"), ANY).await;
     for (application, mode, expected) in [
         ("a", "disable", false),
@@ -147,27 +150,79 @@ async fn session_uses_tls_as_the_mode_prefers() {
         ("d", "require", true),
     ] {
         let parameters = format!("application_name={application}&sslmode={mode}");
-        let store = store(url(&server, IP, &parameters));
+        let store = store(server.url(IP, &parameters));
         assert_eq!(store.check_access(ColdAccess::Migrate).await, Ok(()), "{mode}");
         assert_eq!(find_encryption(&server, application).await, [expected], "{mode}");
     }
     let bound = "sslmode=require&channel_binding=require";
-    assert_eq!(check(url(&server, IP, bound)).await, "");
-    let unbound = check(url(&server, IP, "sslmode=disable&channel_binding=require")).await;
+    assert_eq!(check(server.url(IP, bound)).await, "");
+    let unbound = check(server.url(IP, "sslmode=disable&channel_binding=require")).await;
     assert!(unbound.contains("channel binding"), "{unbound}");
+}
+
+/// Like libpq, `prefer` and `allow` try the other encryption if the TLS handshake fails or if the
+/// server refuses the first session before the end of the authentication.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_session_is_opened_with_the_other_encryption() {
+    let cluster = PostgresCluster::create();
+    cluster.certificates.create_self_signed("ca", "authority", "");
+    cluster.certificates.create_self_signed("other", "other", "");
+    cluster.certificates.create_signed("expired", "server", "IP:127.0.0.1", -1);
+    let opens =
+        async |server: &PostgresServer, application: &str, parameters: &str, is_encrypted| {
+            let parameters = cluster.certificates.expand(parameters);
+            let store =
+                store(server.url(IP, &format!("application_name={application}&{parameters}")));
+            assert_eq!(store.check_access(ColdAccess::Migrate).await, Ok(()), "{parameters}");
+            assert_eq!(find_encryption(server, application).await, [is_encrypted], "{parameters}");
+        };
+    let server = cluster.start(Some("expired"), ANY).await;
+    opens(&server, "a", "sslmode=prefer&sslrootcert=$other.pem", false).await;
+    opens(&server, "b", "sslrootcert=$ca.pem", false).await;
+    opens(&server, "c", "sslmode=prefer", true).await;
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let parameters =
+            cluster.certificates.expand(&format!("sslmode={mode}&sslrootcert=$ca.pem"));
+        let cause = check(server.url(IP, &parameters)).await;
+        assert!(cause.contains("expired"), "{mode}: {cause}");
+    }
+    // The server refuses the session after the authentication. A second attempt is useless.
+    let server_url = server.url(IP, "sslmode=prefer").replace("/postgres?", "/unknown?");
+    let cause = check(server_url).await;
+    assert_eq!(cause.matches("does not exist (SQLSTATE 3D000)").count(), 1, "{cause}");
+    drop(server);
+
+    let server = cluster.start(Some("ca"), PLAIN_ONLY).await;
+    opens(&server, "d", "sslmode=prefer", false).await;
+    let cause = check(server.url(IP, "sslmode=require")).await;
+    assert!(cause.contains("no pg_hba.conf entry"), "{cause}");
+    drop(server);
+
+    let server = cluster.start(Some("ca"), TLS_ONLY).await;
+    opens(&server, "e", "sslmode=allow", true).await;
+    let cause =
+        check(server.url(IP, "sslmode=allow").replace(PostgresCluster::PASSWORD, "wrong")).await;
+    assert!(cause.contains("no encryption (SQLSTATE 28000); password"), "{cause}");
+    drop(server);
+
+    // Without TLS, there is no second attempt.
+    let server = cluster.start(None, ANY).await;
+    let cause =
+        check(server.url(IP, "sslmode=prefer").replace(PostgresCluster::PASSWORD, "wrong")).await;
+    assert_eq!(cause.matches("SQLSTATE 28P01").count(), 1, "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_connection_to_a_server_that_requires_tls_uses_it() {
-    let cluster = Cluster::create();
-    cluster.create_self_signed("ca", "authority", "");
-    cluster.create_signed("server", "server", "IP:127.0.0.1", 2);
+    let cluster = PostgresCluster::create();
+    cluster.certificates.create_self_signed("ca", "authority", "");
+    cluster.certificates.create_signed("server", "server", "IP:127.0.0.1", 2);
     let server = cluster.start(Some("server"), TLS_ONLY).await;
-    let plain = url(&server, IP, "sslmode=disable").into();
+    let plain = server.url(IP, "sslmode=disable").into();
     let refused = migrations::run(&plain, |_| {}).await.expect_err("TLS is required").to_string();
     assert!(refused.contains("no encryption (SQLSTATE 28000)"), "{refused}");
-    let parameters = cluster.expand("sslmode=verify-full&sslrootcert=$ca.pem");
-    let url = |host: &str, more: &str| url(&server, host, &format!("{parameters}{more}"));
+    let parameters = cluster.certificates.expand("sslmode=verify-full&sslrootcert=$ca.pem");
+    let url = |host: &str, more: &str| server.url(host, &format!("{parameters}{more}"));
     migrations::run(&url(IP, "").into(), |_| {}).await.expect("the migrations succeed");
 
     // No server listens on the first port.
@@ -199,10 +254,10 @@ async fn every_connection_to_a_server_that_requires_tls_uses_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn target_determines_which_server_is_used() {
-    let cluster = Cluster::create();
+    let cluster = PostgresCluster::create();
     let standby = cluster.start_standby(ANY).await;
     let primary = cluster.start(None, ANY).await;
-    let hosts = format!("{IP}:{},{IP}", primary.port.port);
+    let hosts = format!("{IP}:{},{IP}", primary.port());
     for (target, expected) in [
         ("any", &primary),
         ("read-write", &primary),
@@ -212,7 +267,7 @@ async fn target_determines_which_server_is_used() {
         ("prefer-standby", &standby),
     ] {
         let parameters = format!("application_name={target}&target_session_attrs={target}");
-        let store = store(url(&standby, &hosts, &parameters));
+        let store = store(standby.url(&hosts, &parameters));
         assert_eq!(store.check_access(ColdAccess::Read).await, Ok(()), "{target}");
         assert_eq!(find_encryption(expected, target).await, [false], "{target}");
     }
@@ -225,7 +280,7 @@ async fn target_determines_which_server_is_used() {
         (&standby, "read-write", refused),
         (&standby, "prefer-standby", ""),
     ] {
-        let store = store(url(server, IP, &format!("target_session_attrs={target}")));
+        let store = store(server.url(IP, &format!("target_session_attrs={target}")));
         let cause = store.check_access(ColdAccess::Read).await.err().unwrap_or_default();
         assert!(cause.contains(expected) && cause.is_empty() == expected.is_empty(), "{cause}");
     }
@@ -233,10 +288,10 @@ async fn target_determines_which_server_is_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_certificate_is_sent() {
-    let cluster = Cluster::create();
-    cluster.create_self_signed("ca", "authority", "");
-    cluster.create_signed("server", "server", "IP:127.0.0.1", 2);
-    cluster.create_signed("client", POSTGRES, "", 2);
+    let cluster = PostgresCluster::create();
+    cluster.certificates.create_self_signed("ca", "authority", "");
+    cluster.certificates.create_signed("server", "server", "IP:127.0.0.1", 2);
+    cluster.certificates.create_signed("client", "postgres", "", 2);
     let cases = [
         (IP, "sslmode=require", "connection requires a valid client certificate"),
         (IP, "sslmode=require&sslcert=$client.pem&sslkey=$client.key", ""),

@@ -1,5 +1,7 @@
 //! Connections that are refused, or that a firewall dropped while they were idle.
 
+mod tls;
+
 use std::time::Duration;
 
 use mayfly_cold::{ColdError, ColdStore};

@@ -1,5 +1,7 @@
 //! The number of log lines about failed requests does not depend on the number of requests.
 
+mod secrets;
+
 use std::{net::SocketAddr, time::Duration};
 
 use mayfly_stack::Service;
