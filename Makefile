@@ -68,7 +68,7 @@ test: build ## Run all tests
 	RUST_BACKTRACE=0 RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --release --workspace
 
 # All but the end-to-end tests. They start their own Redis and Postgres, and need no binaries.
-CHECKED = --lib --bins $(addprefix --test ,api architecture postgres process redis stack)
+CHECKED = --lib --bins $(addprefix --test ,api architecture postgres process redis rights stack)
 .PHONY: check
 check: ## Check the format and lints, and run the unit and crate tests
 	@echo 'Checking the format, the lints, and the unit and crate tests…'
@@ -77,18 +77,20 @@ check: ## Check the format and lints, and run the unit and crate tests
 	@crates/stack/install-dependencies.sh redis postgres
 	RUST_BACKTRACE=0 $(CARGO) test --release --workspace $(CHECKED)
 
-# Skipped: tests of paths and socket limits of the service itself, and of malformed requests that nginx rejects.
+# Skipped: tests of paths, socket limits and response times of the service itself, and of malformed and slow requests
+# that nginx rejects.
 .PHONY: test-entrance
 test-entrance: build ## Run the end-to-end tests through nginx with deploy/nginx.conf
 	@$(MAYFLY) ensure-installed
 	MAYFLY_TEST_PROXY=1 $(CARGO) test --release --workspace --test e2e -- --test-threads $(TEST_THREADS) \
-	    --skip headers:: --skip openapi:: --skip malformed:: --skip live::back_pressure::unread --skip requests_are_counted_by_route \
+	    --skip headers:: --skip openapi:: --skip malformed:: --skip live::back_pressure::unread --skip abuse:: --skip timing:: --skip requests_are_counted_by_route \
 	    --skip unknown_id_returns_404 --skip inbox_is_matched_by_the_exact_username
 
 .PHONY: chaos
 chaos: build ## Run the fault tests in full: killed, frozen and disconnected processes
 	@$(MAYFLY) ensure-installed
-	MAYFLY_TEST_FULL=1 $(CARGO) test --release --workspace --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays:: visits:: hosts:: chartbeat:: keys::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --workspace --test e2e -- --test-threads 1 --nocapture kills:: frozen:: outages:: drain:: ledger:: takes:: malformed:: reading:: live:: rollups:: limits:: idempotency:: retried_takes:: stats:: plays:: visits:: hosts:: chartbeat:: keys:: tokens:: access:: abuse::
+	MAYFLY_TEST_FULL=1 $(CARGO) test --release --workspace --test rights
 
 .PHONY: simulate
 simulate: build ## Simulate 100,000 video plays on the running stack (see also: mayfly simulate --help)
@@ -108,21 +110,26 @@ check-image: build ## Run the binaries as in their container images: unprivilege
 LINTED = --release --workspace --all-targets
 lints = $(if $(filter clippy-driver,$(RUSTC_WORKSPACE_WRAPPER)),build $(LINTED),clippy $(LINTED) -- -D warnings)
 .PHONY: lint
-lint: ## Check the format, lints, manifests and web files
-	@echo 'Checking the format, lints, manifests and web files…'
+lint: ## Check the format, lints, dependencies, manifests and web files
+	@echo 'Checking the format, lints, dependencies, manifests and web files…'
 	$(CARGO) fmt --all --check
+	@.ci/check-dependencies.sh
 	$(CARGO) $(lints)
 	@k8s/check.sh
 	@web/check.sh
 
+.PHONY: advisories
+advisories: ## Fetch the database of known vulnerabilities from GitHub, and check the dependencies
+	@.ci/check-dependencies.sh --fetch
+
 .PHONY: bench
-bench: ## Run the benchmarks, for numbers to publish
+bench: ## Run the benchmarks, for numbers to publish (KEYS=1: with and without API keys)
 	@echo 'Building Mayfly (dist)…'
 	@$(CARGO) build --profile dist $(BINARIES) --bin bench
-	target/dist/bench
+	target/dist/bench $(if $(KEYS),--keys)
 
 .PHONY: bench-quick
-bench-quick: ## Run shorter benchmarks, in about three minutes
+bench-quick: ## Run shorter benchmarks, in about three minutes (KEYS=1: with and without API keys)
 	@echo 'Building Mayfly (dist)…'
 	@$(CARGO) build --profile dist $(BINARIES) --bin bench
-	target/dist/bench quick
+	target/dist/bench quick $(if $(KEYS),--keys)

@@ -151,18 +151,32 @@ for binary in "${services[@]}" mayfly; do
 done
 echo "every process runs as $credentials, on a read-only root"
 
+# --- Authentication
+
+key=$(exec_in_image mayfly keys create --name image --scope operate 2> "$work/key.log")
+[ -n "$key" ] || fail "no key was printed"
+echo "mayfly keys list: $(exec_in_image mayfly keys list | grep -c image) key"
+# A key on the command line of curl would be visible to other users of the machine.
+(umask 077 && echo "header = \"Authorization: Bearer $key\"" > "$work/curl.conf")
+authorized_curl() { curl -K "$work/curl.conf" "$@"; }
+status=$(curl -s -o /dev/null -w '%{http_code}' "http://${http[list-api]}/v1/messages")
+[ "$status" = 401 ] || fail "a request without credentials received $status"
+is_accepted() { authorized_curl -sf "http://${http[list-api]}/v1/messages"; }
+eventually is_accepted
+echo "requests require a key"
+
 # --- One message, end to end
 
-curl -sN "http://${http[ws-fanout]}/v1/events" > "$work/events.log" &
+curl -K "$work/curl.conf" -sN "http://${http[ws-fanout]}/v1/events" > "$work/events.log" &
 helpers+=($!)
 eventually grep -q hello "$work/events.log"
-message=$(curl -sf "http://${http[ingest-api]}/v1/messages" --json '{"text":"from an image"}')
+message=$(authorized_curl -sf "http://${http[ingest-api]}/v1/messages" --json '{"text":"from an image"}')
 id=$(grep -o '[0-9a-f-]\{36\}' <<< "$message" | head -n 1)
-curl -sf -o /dev/null "http://${http[list-api]}/v1/messages/$id" || fail "no message $id"
+authorized_curl -sf -o /dev/null "http://${http[list-api]}/v1/messages/$id" || fail "no message $id"
 echo "posted, and read by ID: $id"
 eventually grep -q "$id" "$work/events.log"
 echo "delivered live"
-is_stored() { curl -sf "http://${http[list-api]}/v1/messages" | grep "$id"; }
+is_stored() { authorized_curl -sf "http://${http[list-api]}/v1/messages" | grep "$id"; }
 eventually is_stored
 echo "stored"
 is_in_s3() { curl -sfL "http://${http[list-api]}/v1/stats" | grep '"total":1'; }
@@ -173,9 +187,6 @@ echo "counted in the statistics, read from the S3 server"
 
 audit=$(exec_in_image mayfly audit --wait 30s) || fail "the audit failed: $audit"
 echo "mayfly audit: $(tail -n 1 <<< "$audit")"
-key=$(exec_in_image mayfly keys create --name image --host example.org 2> "$work/key.log")
-[ -n "$key" ] || fail "no key was printed"
-echo "mayfly keys list: $(exec_in_image mayfly keys list | grep -c example.org) key"
 
 # --- Graceful shutdown
 

@@ -123,8 +123,12 @@ def check_that_unknown_fields_are_rejected(resources):
 
 def read_settings(container):
     """Returns the settings that apply to one container only. They take precedence over the ConfigMap."""
-    variables = container.get("env", []) if container["name"] in SERVICES else []
-    return {variable["name"]: variable["value"] for variable in variables if "value" in variable}
+    return {
+        variable["name"]: variable["value"]
+        for variable in container.get("env", [])
+        # The path of a file with a secret is no secret.
+        if "value" in variable and (container["name"] in SERVICES or variable["name"].endswith("_FILE"))
+    }
 
 
 def check_configuration(scope, resources):
@@ -232,9 +236,16 @@ def check_services(scope, resources):
 
 
 def check_exposure(resources):
+    """Checks that the HTTPRoute is the only entrance from outside the cluster, and that it requires credentials."""
+    routes = [resource for resource in resources if resource["kind"] == "HTTPRoute"]
+    expect(len(routes) == 1, f"production: has {len(routes)} HTTPRoutes, expected the entrance")
+    environments = [(name, read_settings(container)) for name, container in list_containers(resources)]
+    environments += [(format_name(one), one["data"]) for one in resources if one["kind"] == "ConfigMap"]
+    for name, environment in environments:
+        expect(environment.get("MAYFLY_AUTH__MODE", "keys") == "keys", f"production: {name}: must require credentials")
     for resource in resources:
         prefix = f"production: {format_name(resource)}"
-        expect(resource["kind"] not in ("Ingress", "HTTPRoute", "Gateway"), f"{prefix}: must not be in the overlay")
+        expect(resource["kind"] not in ("Ingress", "Gateway"), f"{prefix}: must not be in the overlay")
         if resource["kind"] == "Service":
             is_internal = resource["spec"].get("type", "ClusterIP") == "ClusterIP"
             expect(is_internal, f"{prefix}: must not be reachable from outside the cluster")
@@ -252,7 +263,7 @@ def check_images(scope, resources):
 def check_registry_in_one_place(kubectl):
     """Renders the production overlay with another registry and expects it in all images."""
     with tempfile.TemporaryDirectory() as directory:
-        for part in ("base", "overlays"):
+        for part in ("base", "ingress", "overlays"):
             shutil.copytree(K8S / part, Path(directory, part))
         overlay = Path(directory, "overlays/production/kustomization.yaml")
         overlay.write_text(overlay.read_text().replace(f"newName: {REGISTRY}", "newName: registry.example.org/mayfly/"))
@@ -422,7 +433,11 @@ def main():
         base.extend(read_literals("base"))
         overlays = {
             "local": [*base, *read_files("overlays/local"), *read_literals("overlays/local")],
-            "production": [*base, *read_literals("overlays/production")],
+            "production": [
+                *base,
+                *read_literals("overlays/production"),
+                *(resource for resource in ingress if resource["kind"] == "HTTPRoute"),
+            ],
         }
     for scope, resources in {**overlays, "ingress": ingress}.items():
         check_schemas(scope, resources)

@@ -28,9 +28,11 @@ def find_error(name, value):
     default = DEFAULTS.get(section, {}).get(key)
     if default is None or not name.startswith("MAYFLY_"):
         return "unknown key"
-    if f"{section}.{key}" in ("redis.url", "postgres.url"):
+    if f"{section}.{key}" in ("redis.url", "redis.password", "postgres.url", "postgres.password"):
         return "must be in a Secret"
     if value == str(default):
         return "is the default; remove it"
     expected = next(values for defaults, values in FORMATS if re.fullmatch(defaults, str(default)))
+    if key.endswith("_file"):
+        expected = r"/\S+"
     return None if re.fullmatch(expected, value) else f"expected {expected}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks format, style and types of the client, the web page and their tests, and runs the client in Node and in bundles
-# of common tools.
+# Checks format, style and types of the client, the web page, the examples and their tests, and runs the client in Node
+# and in bundles of common tools.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -23,7 +23,7 @@ if ! report=$(node --test --test-reporter=spec client/tests/*.test.js); then
 fi
 
 cd ..
-files=(web crates/openapi/page tests/tests/e2e/client)
+files=(web crates/openapi/page tests/tests/e2e/client docs/examples)
 web/node_modules/.bin/prettier --config web/.prettierrc.json --ignore-path web/.prettierignore --log-level warn \
     --check "${files[@]}"
 web/node_modules/.bin/eslint --config web/eslint.config.js "${files[@]}"

@@ -1,4 +1,5 @@
-"""Schemathesis hooks for what the schema cannot express: NDJSON bodies, and a form in the query or the body."""
+"""Schemathesis hooks for what the schema cannot express: NDJSON bodies, JSON as text from a web page, and a form in the
+query or the body."""
 
 import json
 
@@ -15,6 +16,19 @@ def serialize_ndjson(_, value):
     if value.lstrip().startswith("{"):
         return value.encode()
     return json.dumps({"text": value.replace("\0", "")[:4096] or "nothing"}).encode()
+
+
+@schemathesis.hook.apply_to(method="POST", path_regex="^/v1/visits$")
+def filter_case(_, case):
+    """Skips generated bodies of the type `text/plain`, which must contain JSON. The examples are not filtered."""
+    return case.media_type != "text/plain"
+
+
+@schemathesis.hook.apply_to(method="POST", path_regex="^/v1/visits$")
+def before_call(_, case, __):
+    """Sends bodies of the type `text/plain` as a web page of the same origin does."""
+    if case.media_type == "text/plain":
+        case.headers["Origin"] = case.operation.base_url
 
 
 def for_message_write(hook):

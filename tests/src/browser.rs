@@ -189,6 +189,20 @@ impl Tab {
         .await;
     }
 
+    /// Freezes or resumes the page, as browsers do with hidden tabs. A frozen page runs no scripts
+    /// and no timers.
+    ///
+    /// # Panics
+    /// If the tab does not exist.
+    pub async fn set_frozen(&self, is_frozen: bool) {
+        let state = if is_frozen { "frozen" } else { "active" };
+        // The browser freezes only hidden pages, and a focused page is visible.
+        let focus = self.call("Emulation.setFocusEmulationEnabled", json!({"enabled": !is_frozen}));
+        focus.await.expect("the tab exists");
+        let changed = self.call("Page.setWebLifecycleState", json!({"state": state})).await;
+        changed.expect("the tab exists");
+    }
+
     /// Replaces the text of a field by typing.
     ///
     /// # Panics

@@ -2,6 +2,7 @@
 //! and a real Postgres, and inspects them from outside.
 
 mod browser;
+mod credentials;
 mod http;
 pub mod live;
 mod load;
@@ -18,13 +19,17 @@ use std::{
 };
 
 pub use browser::{Browser, Tab};
+pub use credentials::{create_page_key, load_credentials, sign_token};
 pub use http::{ApiResponse, RawConnection, RawResponse};
 pub use load::{Load, LoadReport, USERS, user};
 pub use metrics::exported_metrics;
 pub use plays::{Counts, PlaysFrame, PlaysRecorder, parse_counts};
 pub use process::{ChildGuard, ExitCommand, Frozen, ServiceProcess, send_signal};
 pub use run_mode::{is_full, short_or_full, with_slack};
-pub use servers::{FakeChartbeat, RedisProxy, ReverseProxy, SourceCall, SourceReply};
+pub use servers::{
+    Certificates, FakeChartbeat, PostgresCluster, PostgresServer, RedisProxy, ReverseProxy,
+    SourceCall, SourceReply, TlsRedis,
+};
 pub use world::{LedgerSums, PERSISTENT_KEYS, Setup, World, bin_dir, message_id, message_ids};
 
 /// How long a test waits for an event that has no contractual deadline.

@@ -50,9 +50,14 @@ export interface Options extends Names {
   /** The position to resume from: `live.position`, or the `position` of a gap. */
   since?: string | null;
   /**
-   * A token for authentication, which the server currently ignores. Sent in the first frame. A
-   * function is called before each connection attempt. If the function fails or takes more than 10
-   * seconds, the attempt fails.
+   * The token (or, outside of browsers, the API key) that authorizes the connection. Sent in
+   * frames, never in the URL.
+   *
+   * A function is called before each connection attempt, and again before the server would close
+   * the connection because the token expires, so that the connection stays open. It must return a
+   * token that has not expired. If it fails or takes more than 10 seconds, the attempt fails and is
+   * repeated. A string cannot be renewed: when it expires, the connection is closed permanently with
+   * the code 4003.
    */
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
   /** Replaces the global `WebSocket`, for example with the class of the `ws` package in Node 20. */
@@ -153,8 +158,9 @@ export type State =
   /** The client reconnects after `delay_ms`. `asked` is true if the server requested this delay. */
   | { state: 'waiting'; delay_ms: number; asked: boolean; code: number; reason: string }
   /**
-   * Final: `close()` was called, the server closed the connection with a code from 4500 to 4999, or
-   * the environment forbids the URL.
+   * Final: `close()` was called, the server closed the connection with a code from 4500 to 4999
+   * (4502: the token was missing, invalid or without any right to subscribe; 4503: it was revoked),
+   * a token that is a string expired (4003), or the environment forbids the URL.
    */
   | { state: 'closed'; code: number; reason: string };
 
@@ -256,8 +262,25 @@ export interface SubscribeError extends Error {
 /** The server's response to a rejected client frame. */
 export interface Refusal {
   type: 'error';
-  code: 'invalid_json' | 'invalid_field' | 'too_many_channels' | (string & {});
+  code:
+    | 'invalid_json'
+    | 'invalid_field'
+    | 'too_many_channels'
+    | 'forbidden'
+    | 'unauthorized'
+    | 'token_expired'
+    | (string & {});
   message: string;
+  /** The type of the rejected frame, if the server recognized it. */
+  reply_to?: 'connect' | 'auth' | 'subscribe' | 'unsubscribe' | 'ping';
+  /**
+   * With the code `forbidden`, the names that the token does not allow. If `reply_to` is `connect`
+   * or `auth`, the connection continues without these names: subscribe to them again when a later
+   * token allows them.
+   */
+  channels?: string[];
+  feeds?: string[];
+  hosts?: string[];
 }
 
 export interface Events {
@@ -287,9 +310,9 @@ export interface Live {
    * Subscribes to names. Resolves when the server has confirmed the subscription: everything
    * published afterward is delivered. If no connection is open, the promise resolves after the next
    * connection has been opened. Rejects with a `SubscribeError` if the server rejects the
-   * subscription or the client is closed permanently; an unhandled rejection has no effect. Throws
-   * a `TypeError` immediately if a name is invalid or `rising` has no host, and a `RangeError` if
-   * there are too many names.
+   * subscription, for example with the code `forbidden`, or the client is closed permanently; an
+   * unhandled rejection has no effect. Throws a `TypeError` immediately if a name is invalid or
+   * `rising` has no host, and a `RangeError` if there are too many names.
    *
    * The client remains subscribed to a name until `unsubscribe` has been called for the name as
    * many times as `subscribe`, so that different parts of a program can share a connection. A name

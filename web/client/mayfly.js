@@ -161,6 +161,37 @@
       }
     }
   };
+  var LEAD_MAX_MS = 6e4;
+  var DELAY_MIN_MS = 1e3;
+  var REPEAT_MS = 1e4;
+  var Renewal = class {
+    #renew;
+    #timer;
+    #dueAt=Infinity;
+    constructor(renew) {
+      this.#renew = renew;
+    }
+    schedule(ms) {
+      const leadMs = Math.min(LEAD_MAX_MS, ms / 2) * (1 - Math.random() / 2);
+      this.#wait(Math.max(DELAY_MIN_MS, ms - leadMs));
+    }
+    check() {
+      if (Date.now() >= this.#dueAt) this.#start();
+    }
+    stop() {
+      this.#dueAt = Infinity;
+      clearTimeout(this.#timer);
+    }
+    #start() {
+      this.#wait(REPEAT_MS);
+      this.#renew();
+    }
+    #wait(ms) {
+      this.#dueAt = Date.now() + ms;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#start(), Math.min(ms, TIMER_MAX_MS));
+    }
+  };
   var PACE_MS = 1e3;
   var Replay = class {
     #clock;
@@ -298,6 +329,9 @@
       if (names.channels?.includes("*")) this.#named.add("channels");
       this.#count(names, -1);
     }
+    drop(names) {
+      this.#count(names, -Infinity);
+    }
     #count(names, change) {
       for (const kind of KINDS) {
         const counts = this.#counts[kind];
@@ -362,9 +396,15 @@
       this.#hasNamedVideos = full.videos.length > 0;
       return full;
     }
-    start(send) {
+    start(isLimited, send) {
       this.#send = send;
       this.#sendChanges();
+      if (isLimited && this.#waiting.length && !this.#sent.length) {
+        this.#sendFrame({
+          type: "subscribe",
+          names: {}
+        });
+      }
       this.#sent.push(...this.#waiting.splice(0));
       this.#settleCalls();
     }
@@ -403,6 +443,21 @@
         this.#reconnect();
       }
     }
+    forbid(refusal) {
+      for (const call of this.#findCalls(refusal)) {
+        call.error = createError(Error, refusal.message, refusal.code);
+        this.#subscriptions.undo(call.names);
+      }
+      this.#subscriptions.drop(refusal);
+      for (const kind of KINDS) {
+        for (const name of refusal[kind] ?? []) this.#requested[kind]?.delete(name);
+      }
+      this.#sendChanges();
+      if (refusal.channels?.length) this.#requested = {
+        ...this.#requested,
+        isDefault: false
+      };
+    }
     #execute(call) {
       const {type: type, names: names} = call;
       if (type === "subscribe") this.#subscriptions.add(names); else {
@@ -419,27 +474,31 @@
     #sendChanges(call) {
       const changes = findChanges(this.#requested, this.selection);
       this.#requested = this.selection;
-      for (const {type: type, names: names} of changes) {
-        this.#sent.push({
-          type: type,
-          names: names,
-          call: call
-        });
-        this.#send?.({
-          type: type,
-          ...names
-        });
-      }
+      for (const {type: type, names: names} of changes) this.#sendFrame({
+        type: type,
+        names: names,
+        call: call
+      });
+    }
+    #sendFrame(frame) {
+      this.#sent.push(frame);
+      this.#send?.({
+        type: frame.type,
+        ...frame.names
+      });
+    }
+    #findCalls(names) {
+      return this.#sent.filter(isCall).filter(call => {
+        const hasAny = KINDS.some(kind => names[kind]?.some(name => call.names[kind]?.includes(name)));
+        return call.type === "subscribe" && !call.error && hasAny;
+      });
     }
     #undo({type: type, names: names, call: call}, error) {
       const isFirst = call && !call.error;
       if (isFirst) call.error = error;
       if (type === "unsubscribe") return;
       if (isFirst) this.#subscriptions.undo(call.names);
-      const others = this.#sent.filter(isCall).filter(other => {
-        const hasAny = KINDS.some(kind => names[kind]?.some(name => other.names[kind]?.includes(name)));
-        return other.type === "subscribe" && !other.error && hasAny;
-      });
+      const others = this.#findCalls(names);
       this.#sent = this.#sent.filter(entry => !isCall(entry) || !others.includes(entry));
       for (const other of others) this.#subscriptions.undo(other.names);
       const {channels: channels, isDefault: isDefault} = this.selection;
@@ -512,6 +571,7 @@
       ids: ids,
       by_time: true
     }));
+    #renewal=new Renewal(() => this.#renewToken());
     #synchronization;
     #connection=null;
     #receivedAt=-Infinity;
@@ -563,19 +623,23 @@
     }
     async #connect() {
       const connection = {
-        ...{
-          socket: null,
-          openedAt: 0,
-          receivedAt: 0,
-          pinging: false
-        },
-        ...{
-          pingIntervalMs: 25e3,
-          replay: null
-        }
+        socket: null,
+        hasToken: false,
+        openedAt: 0,
+        receivedAt: 0,
+        pinging: false,
+        pingIntervalMs: 25e3,
+        replay: null
       };
       this.#connection = connection;
+      const startedAt = Date.now();
       const isCurrent = () => this.#connection === connection;
+      const isFresh = () => {
+        if (!isCurrent()) return false;
+        const isLate = Date.now() - startedAt > 2 * RESPONSE_TIMEOUT_MS;
+        if (isLate) this.#reconnect(1006, "the attempt was suspended");
+        return !isLate;
+      };
       this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "timeout while waiting for the token"));
       this.#setState({
         state: "connecting"
@@ -587,7 +651,8 @@
         if (isCurrent()) this.#reconnect(1006, String(error));
         return;
       }
-      if (!isCurrent()) return;
+      if (!isFresh()) return;
+      connection.hasToken = Boolean(token);
       this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, "no hello frame"));
       let socket;
       try {
@@ -603,7 +668,7 @@
           token: token || void 0,
           since: since
         };
-        if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
+        if (isFresh()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
       };
       socket.onmessage = ({data: data}) => isCurrent() && this.#receive(connection, data);
       socket.onclose = ({code: code, reason: reason}) => isCurrent() && this.#reconnect(code, String(reason));
@@ -648,11 +713,16 @@
        case "unsubscribed":
         return this.#synchronization.confirm();
 
+       case "authenticated":
+        return this.#scheduleRenewal(frame.expires_at);
+
        case "error":
         if (!connection.openedAt && frame.code === "request_timeout") {
           return this.#reconnect(1006, frame.message);
         }
-        this.#synchronization.confirm(frame);
+        if (!frame.reply_to || frame.reply_to.endsWith("subscribe")) {
+          this.#synchronization.confirm(frame);
+        } else if (frame.code === "forbidden") this.#synchronization.forbid(frame);
         return this.#listeners.emit("error", frame);
 
        case "gap":
@@ -676,7 +746,8 @@
         connection.openedAt = connection.receivedAt = now;
         connection.pingIntervalMs = frame.ping_interval_ms || connection.pingIntervalMs;
         if (frame.resumed) connection.replay = new Replay(this.#clock, now - this.#receivedAt);
-        this.#synchronization.start(frame2 => connection.socket?.send(JSON.stringify(frame2)));
+        this.#scheduleRenewal(frame.expires_at);
+        this.#synchronization.start(connection.hasToken, change => this.#send(connection, change));
         this.#watchSilence(connection);
         this.#setState({
           state: "open",
@@ -704,6 +775,23 @@
         expires_in_ms: expires_in_ms
       });
     }
+    #scheduleRenewal(expiresAt) {
+      const ms = Date.parse(expiresAt) - this.#clock.server;
+      if (typeof this.#token !== "function" || Number.isNaN(ms)) this.#renewal.stop(); else this.#renewal.schedule(ms);
+    }
+    async #renewToken() {
+      const connection = this.#connection;
+      try {
+        const token = typeof this.#token === "function" && await this.#token();
+        if (token && connection === this.#connection) this.#send(connection, {
+          type: "auth",
+          token: token
+        });
+      } catch {}
+    }
+    #send(connection, frame) {
+      connection?.socket?.send(JSON.stringify(frame));
+    }
     #watchSilence(connection) {
       connection.pinging = false;
       const silentMs = this.#clock.elapsed - connection.receivedAt;
@@ -713,7 +801,9 @@
     #ping(connection) {
       const pingedAt = this.#clock.elapsed;
       connection.pinging = true;
-      connection.socket?.send('{"type":"ping"}');
+      this.#send(connection, {
+        type: "ping"
+      });
       this.#setTimer(RESPONSE_TIMEOUT_MS, () => {
         if (connection.receivedAt >= pingedAt) this.#watchSilence(connection); else this.#reconnect(1006, "no response to a ping");
       });
@@ -728,10 +818,12 @@
     #checkNow() {
       const connection = this.#connection;
       if (this.#state.state === "waiting" && !this.#state.asked) this.#connect(); else if (connection?.openedAt && !connection.pinging) this.#ping(connection);
+      this.#renewal.check();
       this.#lifetimes.check();
     }
     #reconnect(code, reason) {
-      if (code >= 4500 && code <= 4999) return this.#shutDown(code, reason);
+      const isExpired = code === 4003 && typeof this.#token === "string";
+      if (isExpired || code >= 4500 && code <= 4999) return this.#shutDown(code, reason);
       const openedAt = this.#disconnect()?.openedAt;
       if (openedAt && this.#clock.elapsed - openedAt > STABLE_MS) this.#failures = 0;
       const limit = Math.min(RECONNECT_DELAY_MAX_MS, 2 * RECONNECT_DELAY_MIN_MS * 2 ** this.#failures++);
@@ -763,6 +855,7 @@
       const connection = this.#connection;
       this.#connection = null;
       clearTimeout(this.#timer);
+      this.#renewal.stop();
       this.#synchronization.pause();
       connection?.socket?.close(1e3);
       return connection;

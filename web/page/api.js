@@ -1,5 +1,6 @@
 /** Requests to the services. */
 
+import { createHeaders, loadCredentials } from './credentials.js';
 import { createRandomId } from './random.js';
 
 const TIMEOUT_MS = 15_000;
@@ -8,6 +9,25 @@ const TIMEOUT_MS = 15_000;
 /** @typedef {{ field?: string, message: string }} FieldError */
 /** The services, and the clock for the expiry of messages.
  * @typedef {{ urls: Promise<ServiceUrls>, clock: import('./clock.js').Clock }} Context */
+/**
+ * Asks the user for credentials after a service rejected those that were sent, or required some.
+ * Returns whether there are others now.
+ * @callback AskForCredentials
+ * @param {string | null} sent
+ * @param {boolean} isUserAction
+ * @returns {Promise<boolean>}
+ */
+
+/** @type {AskForCredentials} */
+let askForCredentials = async () => false;
+
+/**
+ * Sets the function that asks for credentials when a service responds with status 401.
+ * @param {AskForCredentials} ask
+ */
+export function onUnauthorized(ask) {
+  askForCredentials = ask;
+}
 
 /**
  * Returns the base URLs of the services. An empty URL means the origin of this page.
@@ -24,22 +44,18 @@ export async function loadServiceUrls() {
 }
 
 /**
- * Sends a request and returns the JSON of the response.
+ * Sends a request and returns the JSON of the response. If the service requires other credentials,
+ * asks for them and sends the request again.
  * @param {string} url
  * @param {RequestInit} [options]
+ * @param {boolean} isUserAction whether the user waits for the response
  * @throws {ApiError} if the request fails or is rejected
  */
-export async function request(url, options) {
-  let response;
-  try {
-    response = await fetch(url, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
-  } catch (error) {
-    const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
-    throw new ApiError(
-      isTimeout
-        ? 'The service did not respond within 15 seconds.'
-        : 'The service cannot be reached.',
-    );
+export async function request(url, options, isUserAction = false) {
+  const credentials = loadCredentials();
+  let response = await send(url, options, credentials);
+  if (response.status === 401 && (await askForCredentials(credentials, isUserAction))) {
+    response = await send(url, options, loadCredentials());
   }
   const body = await response.json().catch(() => null);
   if (response.ok && body !== null) return body;
@@ -49,6 +65,26 @@ export async function request(url, options) {
     body?.detail || body?.title || `The service responded with status ${response.status}.`;
   const message = retryAfter ? `${detail} Retry in ${retryAfter} s.` : detail;
   throw new ApiError(message, body?.errors, response.status);
+}
+
+/**
+ * @param {string} url
+ * @param {RequestInit | undefined} options
+ * @param {string | null} credentials
+ * @throws {ApiError} if there is no response
+ */
+async function send(url, options, credentials) {
+  const headers = createHeaders(options?.headers, credentials);
+  try {
+    return await fetch(url, { ...options, headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
+    throw new ApiError(
+      isTimeout
+        ? 'The service did not respond within 15 seconds.'
+        : 'The service cannot be reached.',
+    );
+  }
 }
 
 /**
@@ -77,7 +113,7 @@ export async function postOnce(url, body) {
   const headers = { 'Idempotency-Key': key };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   try {
-    const response = await request(url, { method: 'POST', headers, body });
+    const response = await request(url, { method: 'POST', headers, body }, true);
     settle();
     return response;
   } catch (error) {

@@ -3,6 +3,7 @@
  * pages.
  */
 
+import { createHeaders, loadCredentials } from './credentials.js';
 import { createRandomId } from './random.js';
 import { load, save } from './storage.js';
 
@@ -17,6 +18,9 @@ export class Heartbeat {
   /** The ID of this tab. */
   #visitor = load('visitor') ?? createRandomId();
   #sentAt = -Infinity;
+  /** The credentials without the right to send heartbeats.
+   * @type {string | null | undefined} */
+  #rejected;
 
   /** @param {{ urls: Promise<import('./api.js').ServiceUrls> }} options */
   constructor({ urls }) {
@@ -27,9 +31,14 @@ export class Heartbeat {
     this.#send();
   }
 
-  /** Sends a heartbeat. Failures are ignored, because nothing else depends on heartbeats. */
+  /**
+   * Sends a heartbeat. Failures are ignored, because nothing else depends on heartbeats. If the
+   * service rejects the credentials, the next heartbeat is sent with other ones.
+   */
   async #send() {
-    if (document.hidden || performance.now() - this.#sentAt < INTERVAL_MS / 2) return;
+    const credentials = loadCredentials();
+    if (document.hidden || credentials === this.#rejected) return;
+    if (performance.now() - this.#sentAt < INTERVAL_MS / 2) return;
     this.#sentAt = performance.now();
     const { ingest_url } = await this.#urls;
     const visit = {
@@ -38,11 +47,12 @@ export class Heartbeat {
       title: document.title,
       visitor: this.#visitor,
     };
-    await fetch(`${ingest_url}/v1/visits`, {
+    const response = await fetch(`${ingest_url}/v1/visits`, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
+      headers: createHeaders({ 'Content-Type': 'application/json' }, credentials),
       body: JSON.stringify(visit),
       signal: AbortSignal.timeout(INTERVAL_MS),
-    }).catch(() => {});
+    }).catch(() => null);
+    if (response?.status === 401 || response?.status === 403) this.#rejected = credentials;
   }
 }

@@ -1,9 +1,11 @@
 /** The page: connects its panels to one live connection. */
 
 import { connect } from '../mayfly.mjs';
-import { loadServiceUrls } from './api.js';
+import { loadServiceUrls, onUnauthorized } from './api.js';
 import { Clock } from './clock.js';
+import { loadCredentials } from './credentials.js';
 import { Heartbeat } from './heartbeat.js';
+import { AccessPanel } from './panels/access.js';
 import { ConnectionPanel } from './panels/connection.js';
 import { FeedPanel } from './panels/feed.js';
 import { InboxPanel } from './panels/inbox.js';
@@ -12,7 +14,7 @@ import { PostPanel } from './panels/post.js';
 import { PulsePanel } from './panels/pulse.js';
 import { RisingPanel } from './panels/rising.js';
 import { StatsPanel } from './panels/stats.js';
-import { load, save } from './storage.js';
+import { load, remove, save } from './storage.js';
 import { byId, inputById } from './ui/dom.js';
 import { describeFieldError, showFieldError } from './ui/field.js';
 
@@ -21,12 +23,16 @@ import { describeFieldError, showFieldError } from './ui/field.js';
 const CHANNEL = /^[A-Za-z0-9._:-]{1,64}$/;
 const CHANNEL_RULE = 'must be 1 to 64 characters of A-Z a-z 0-9 . _ : -';
 const CHANNELS_MAX = 128;
+/** The close codes for credentials that have expired, are missing or invalid, or were revoked. */
+const UNAUTHORIZED = [4003, 4502, 4503];
 
 /** @type {Live | undefined} */
 let live;
 const urls = loadServiceUrls();
 /** The clock outlives the connections. */
 const clock = new Clock();
+const access = new AccessPanel({ onChange: reopen, onForget: forget });
+onUnauthorized((sent, isUserAction) => access.ask(sent, isUserAction));
 const connection = new ConnectionPanel({ onToggle: toggle, onMissed: showMissed });
 const feed = new FeedPanel({ urls, clock });
 const rising = new RisingPanel();
@@ -58,6 +64,7 @@ open();
 /** Connects, and resumes from the position that was saved for this tab. */
 async function open() {
   const { live_url } = await urls;
+  const token = loadCredentials();
   const channels = readChannels(load('channels') ?? '').filter((name) => CHANNEL.test(name));
   const opened = connect({
     url: live_url || new URL('..', import.meta.url).href,
@@ -65,11 +72,16 @@ async function open() {
     hosts: rising.hosts,
     since: load('position'),
     channels: channels.length > 0 ? channels : '*',
+    token,
   });
   feed.setChannels(channels);
   // The clock must be synchronized before the panels use it.
   opened.on('state', ({ state }) => state === 'open' && clock.synchronize(opened.now));
   for (const panel of panels) panel.watch(opened);
+  opened.on('state', (state) => {
+    if (state.state !== 'closed' || !UNAUTHORIZED.includes(state.code)) return;
+    if (live === opened) access.ask(token, true);
+  });
   live = opened;
 }
 
@@ -92,6 +104,21 @@ function toggle() {
   else if (live) close();
 }
 
+function reopen() {
+  if (!live) return;
+  close();
+  open();
+}
+
+/** Removes everything that was received with the credentials, and starts again without them. */
+function forget() {
+  live?.close();
+  live = undefined;
+  remove('messages');
+  remove('position');
+  location.reload();
+}
+
 /** @param {number} messages */
 function showMissed(messages) {
   feed.showMissed(messages);
@@ -107,9 +134,7 @@ function applyFilter() {
   showFieldError(channelsInput, error);
   if (error) return channelsInput.focus();
   save('channels', channels.join(' '));
-  if (!live) return;
-  close();
-  open();
+  reopen();
 }
 
 /**

@@ -25,3 +25,13 @@ export function save(name, value) {
     fallback.set(name, value);
   }
 }
+
+/** @param {string} name */
+export function remove(name) {
+  fallback.delete(name);
+  try {
+    sessionStorage.removeItem(`mayfly.${name}`);
+  } catch {
+    // Without session storage, there was only the other value.
+  }
+}

@@ -3,14 +3,24 @@
 use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use mayfly_hot::{ClientLimit, IdempotentRequest, Origin};
-use mayfly_http::{Caller, ClientAddress, IdempotencyKey, Problem};
-use mayfly_runtime::settings::Rate;
+use mayfly_auth::Identity;
+use mayfly_hot::{IdempotentRequest, Origin};
+use mayfly_http::{
+    Caller, CallerIdentity, ClientAddress, IdempotencyKey, Problem, RequestId, Traceparent,
+};
 
 /// The client that sends a write, and the `Idempotency-Key` of the request.
 pub struct ClientIdentity {
-    caller: Caller,
+    client: Client,
+    request_id: RequestId,
+    traceparent: Traceparent,
     key: IdempotencyKey,
+}
+
+/// The credentials and the address of a client.
+pub struct Client {
+    identity: CallerIdentity,
+    address: ClientAddress,
 }
 
 /// The context of a write: everything except the items.
@@ -19,40 +29,47 @@ pub struct WriteContext {
     pub origin: Origin,
     /// The identity of the request, if it has an `Idempotency-Key`.
     pub idempotency: Option<IdempotentRequest>,
-    client: ClientAddress,
+    /// The client that rate limits apply to.
+    pub client: Client,
+}
+
+impl Client {
+    /// Returns the credentials.
+    pub fn identity(&self) -> &Identity {
+        self.identity.identity()
+    }
+
+    /// Returns the ID that rate limits and idempotency keys apply to: the ID of the API key, the
+    /// subject of the token, or the address of a client without credentials.
+    pub fn id(&self) -> String {
+        self.identity.client(&self.address)
+    }
 }
 
 impl ClientIdentity {
+    /// Returns the client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the credentials of the client.
+    pub fn identity(&self) -> &Identity {
+        self.client.identity()
+    }
+
     /// Returns whether the request has an `Idempotency-Key`.
     pub fn has_key(&self) -> bool {
         self.key.0.is_some()
     }
 
-    /// Returns the rate limit of the client, or `None` if there is no limit.
-    pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
-        rate.map(|rate| ClientLimit { client: self.caller.client.to_string(), rate })
-    }
-
     /// Creates the context of a write to `route`. A retry with the same key must send the same
     /// `payload`.
     pub fn into_context(self, route: &'static str, payload: &[u8]) -> WriteContext {
-        let Self { caller: Caller { request_id, traceparent, client }, key } = self;
+        let Self { client, request_id, traceparent, key } = self;
         let idempotency =
-            key.0.map(|key| IdempotentRequest::new(route, client.to_string(), key, &[payload]));
+            key.0.map(|key| IdempotentRequest::new(route, client.id(), key, &[payload]));
         let origin = Origin::new(request_id.as_str(), traceparent.as_str());
         WriteContext { origin, idempotency, client }
-    }
-}
-
-impl WriteContext {
-    /// Returns the identity of the client.
-    pub fn client(&self) -> String {
-        self.client.to_string()
-    }
-
-    /// Returns the rate limit that the items count against, or `None` if there is no limit.
-    pub fn limit(&self, rate: Option<Rate>) -> Option<ClientLimit> {
-        rate.map(|rate| ClientLimit { client: self.client.to_string(), rate })
     }
 }
 
@@ -61,8 +78,14 @@ impl FromRequest for ClientIdentity {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller = Caller::extract(request).into_inner();
-        let key = IdempotencyKey::extract(request).into_inner();
-        ready(caller.and_then(|caller| Ok(Self { caller, key: key? })))
+        ready(extract(request))
     }
+}
+
+fn extract(request: &HttpRequest) -> Result<ClientIdentity, Problem> {
+    let Caller { request_id, traceparent, client } = Caller::extract(request).into_inner()?;
+    let identity = CallerIdentity::extract(request).into_inner()?;
+    let key = IdempotencyKey::extract(request).into_inner()?;
+    let client = Client { identity, address: client };
+    Ok(ClientIdentity { client, request_id, traceparent, key })
 }

@@ -11,10 +11,12 @@ mod outcome;
 mod plays;
 mod problems;
 mod rate_limits;
+pub mod rights;
 mod routes;
 mod visits;
 mod write_response;
 
+use mayfly_authenticator::Authenticator;
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
@@ -32,6 +34,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let hot = HotStore::new(&settings.redis)?;
     let redis = process.health.register("redis", Criticality::Required);
     let publications = process.health.register("publications", Criticality::Optional);
+    let authenticator = Authenticator::start(&hot, settings, &process.health);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
     let addresses = [http.addresses(), admin.addresses()].map(<[_]>::to_vec);
@@ -43,7 +46,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     process.log_started(&[("http", &addresses[0]), ("admin", &addresses[1])]);
     let report = LedgerReport::start(hot.clone());
     let routes = routes::configure(hot, settings.clone());
-    let served = mayfly_http::serve(http, &process, routes).await;
+    let served = mayfly_http::serve(http, &process, authenticator, routes).await;
     report.stop().await;
     watch.abort();
     served

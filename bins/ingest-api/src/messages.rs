@@ -54,7 +54,12 @@ impl MessageIngestion {
             writer: MessageWriter::start(hot, settings, clients.clone()),
             ids,
             hot: hot.clone(),
-            limits: RateLimits::new("messages", settings.limits.messages, clients),
+            limits: RateLimits::new(
+                "messages",
+                settings.limits.messages,
+                |limits| limits.messages,
+                clients,
+            ),
             list_url: settings.public.list_url.clone(),
             outcomes: OutcomeMapper::new("messages"),
         }
@@ -141,7 +146,7 @@ impl MessageIngestion {
     ) -> Result<WriteResponse<ReplayedWrite>, Problem> {
         let started = Instant::now();
         let count = messages.len();
-        let limit = context.limit(self.limits.rate());
+        let limit = self.limits.find(&context.client);
         let write = MessageWriteRequest {
             messages,
             origin: context.origin,

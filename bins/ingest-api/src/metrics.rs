@@ -1,5 +1,6 @@
 //! The metrics that ingest-api exports.
 
+use mayfly_authenticator::metrics as authenticator;
 use mayfly_hot::metrics as hot;
 use mayfly_http::metrics as http;
 use mayfly_runtime::metrics::{Metric, Series};
@@ -10,8 +11,14 @@ pub(crate) const ACCEPTED_TOTAL: &str = "mayfly_accepted_total";
 pub(crate) const ACCEPT_DURATION_SECONDS: &str = "mayfly_accept_duration_seconds";
 
 /// The tables of metrics: first the tables of the libraries, then the service's own table.
-pub const METRICS: &[&[Metric]] =
-    &[http::METRICS, http::CONNECTIONS, hot::HEALTH, hot::PUBLICATIONS, OWN];
+pub const METRICS: &[&[Metric]] = &[
+    http::METRICS,
+    http::CONNECTIONS,
+    authenticator::METRICS,
+    hot::HEALTH,
+    hot::PUBLICATIONS,
+    OWN,
+];
 
 const OWN: &[Metric] = &[
     Metric::counter(

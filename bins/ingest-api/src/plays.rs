@@ -30,7 +30,7 @@ impl PlayIngestion {
         Self {
             writer: PlayWriter::start(hot, settings, clients.clone()),
             hot: hot.clone(),
-            limits: RateLimits::new("plays", settings.limits.plays, clients),
+            limits: RateLimits::new("plays", settings.limits.plays, |limits| limits.plays, clients),
             outcomes: OutcomeMapper::new("plays"),
         }
     }
@@ -65,7 +65,7 @@ impl PlayIngestion {
         let enqueued_at = self.hot.clock().now();
         let json = plays::Plays { id: Uuid::now_v7(), enqueued_at, plays: &plays }.to_json().into();
         drop(plays);
-        let limit = context.limit(self.limits.rate());
+        let limit = self.limits.find(&context.client);
         let write = PlayWriteRequest {
             count,
             json,

@@ -26,7 +26,12 @@ impl VisitIngestion {
     pub fn new(hot: &HotStore, settings: &Settings, clients: ExhaustedClients) -> Self {
         Self {
             writer: VisitWriter::start(hot, settings, clients.clone()),
-            limits: RateLimits::new("visits", settings.limits.visits, clients),
+            limits: RateLimits::new(
+                "visits",
+                settings.limits.visits,
+                |limits| limits.visits,
+                clients,
+            ),
             outcomes: OutcomeMapper::new("visits"),
         }
     }
@@ -57,7 +62,7 @@ impl VisitIngestion {
     ) -> Result<WriteResponse, Problem> {
         let started = Instant::now();
         let count = visits.len();
-        let (client, limit) = (context.client(), context.limit(self.limits.rate()));
+        let (client, limit) = (context.client.id(), self.limits.find(&context.client));
         let write = VisitWriteRequest { visits, client, limit, idempotency: context.idempotency };
         let _memory = body.release(write.weight())?;
         self.outcomes.map(self.writer.write(write).await, count, started)

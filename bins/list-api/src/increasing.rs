@@ -1,7 +1,7 @@
 //! Lists the pages of a host that have more visitors than before, for callers with an API key.
 //!
-//! The status of a key is cached for half a second, so that all processes usually reject a
-//! revoked key within a second.
+//! The key is a query parameter, and is required even if the services accept requests without
+//! credentials.
 //!
 //! With the source `visits`, an answer is cached for one second. With the source `chartbeat`, a
 //! fresh answer is cached until a newer one can exist, and the answer for a busy host is refreshed
@@ -10,24 +10,24 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use mayfly_auth::{Access, Identity, is_key_text};
+use mayfly_authenticator::{AuthError, Authenticator, Rejection};
 use mayfly_core::{Host, KeyHash, limits};
-use mayfly_hot::{ApiKeyState, HotStore};
-use mayfly_http::Problem;
+use mayfly_hot::HotStore;
+use mayfly_http::{ClientAddress, Problem};
 use mayfly_runtime::{Settings, settings::RisingSource};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    cache::{CacheEntry, CacheValue, SingleFlightCache},
+    cache::{CacheEntry, SingleFlightCache},
     json::increases_to_json,
-    problems::{keys_not_loaded, unauthorized, upstream_failed, upstream_rejected},
+    problems::{unauthorized, upstream_failed, upstream_rejected},
     upstream::{
         HostCredential, HostCredentialId, UpstreamAnswer, check_credential, fetch_increases,
         refresh_increases,
     },
 };
 
-/// How long the status of a key is cached.
-const KEY_STATUS_TTL: Duration = Duration::from_millis(500);
 /// The maximum number of keys that a process checks with the source concurrently.
 const CREDENTIAL_CHECKS_MAX: usize = 100;
 /// How long before its expiry an answer can be refreshed.
@@ -40,33 +40,20 @@ const VISITS_TTL: Duration = Duration::from_secs(1);
 /// Queries for pages with more visitors than before. Each HTTP thread has its own instance.
 pub struct IncreaseQueries {
     hot: HotStore,
+    authenticator: Arc<Authenticator>,
     source: RisingSource,
     caches: Arc<IncreaseCaches>,
 }
 
 /// The caches, shared by all threads.
 pub struct IncreaseCaches {
-    key_status: SingleFlightCache<HostCredentialId, KeyStatus>,
     /// Whether the source accepts a key that is not registered.
     credentials: SingleFlightCache<HostCredentialId, UpstreamAnswer<()>>,
     credential_checks: Arc<Semaphore>,
     increases: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
-}
-
-/// The status of a key for a host.
-#[derive(Debug, Clone, Copy)]
-enum KeyStatus {
-    /// The keys have not been loaded into Redis yet.
-    NotLoaded,
-    Revoked,
-    Unknown,
-    Active,
-}
-
-impl CacheValue for KeyStatus {
-    fn heap_bytes(&self) -> usize {
-        0
-    }
+    /// The answers for generated keys with the source `chartbeat`. They do not depend on a call to
+    /// the source, so they can be older than the answers for keys of the source.
+    watched: SingleFlightCache<Host, UpstreamAnswer<Bytes>>,
 }
 
 /// The pages of a host that have more visitors than before.
@@ -81,36 +68,52 @@ impl IncreaseCaches {
     /// Creates empty caches.
     pub fn new() -> Self {
         Self {
-            key_status: SingleFlightCache::new(),
             credentials: SingleFlightCache::new(),
             credential_checks: Arc::new(Semaphore::new(CREDENTIAL_CHECKS_MAX)),
             increases: SingleFlightCache::new(),
+            watched: SingleFlightCache::new(),
         }
     }
 }
 
 impl IncreaseQueries {
     /// Creates the queries.
-    pub fn new(hot: HotStore, settings: &Settings, caches: Arc<IncreaseCaches>) -> Self {
-        Self { hot, source: settings.rising.source, caches }
+    pub fn new(
+        hot: HotStore,
+        authenticator: Arc<Authenticator>,
+        settings: &Settings,
+        caches: Arc<IncreaseCaches>,
+    ) -> Self {
+        Self { hot, authenticator, source: settings.rising.source, caches }
     }
 
     /// Lists the pages of a host that have more visitors than before, largest increase first.
-    pub async fn list_increases(&self, api_key: &str, host: &str) -> Result<Increases, Problem> {
+    pub async fn list_increases(
+        &self,
+        api_key: &str,
+        host: &str,
+        client: &ClientAddress,
+    ) -> Result<Increases, Problem> {
         let host =
             Host::parse(host).ok().filter(|_| is_valid_key(api_key)).ok_or_else(unauthorized)?;
         let id = HostCredentialId { hash: KeyHash::from_key(api_key), host };
         let credential = HostCredential { key: api_key, id };
-        if !self.is_registered(&credential).await? {
-            match self.source {
-                RisingSource::Visits => return Err(unauthorized()),
-                RisingSource::Chartbeat => self.check_at_source(&credential).await?,
+        // A generated key is a secret of this installation and must not be sent to the source.
+        let is_generated = is_key_text(api_key);
+        if !self.is_registered(&credential, client).await? {
+            if self.source == RisingSource::Visits || is_generated {
+                return Err(self.reject(client, unauthorized()).await);
             }
+            self.check_at_source(&credential, client).await?;
         }
         let (increases, host) = (&self.caches.increases, &credential.id.host);
         let answer = match self.source {
             RisingSource::Visits => {
                 increases.get(host, || find_increases(self.hot.clone(), host.clone())).await?
+            }
+            RisingSource::Chartbeat if is_generated => {
+                let fetch = || find_watched_increases(self.hot.clone(), host.clone());
+                self.caches.watched.get(host, fetch).await?
             }
             RisingSource::Chartbeat => {
                 self.refresh_ahead(&credential);
@@ -144,26 +147,48 @@ impl IncreaseQueries {
         });
     }
 
-    /// Returns whether the key is registered for the host. Returns an error if the key was revoked,
-    /// or if the keys have not been loaded yet.
-    async fn is_registered(&self, credential: &HostCredential<&str>) -> Result<bool, Problem> {
-        let fetch = || find_key_status(self.hot.clone(), credential.id.clone());
-        match self.caches.key_status.get(&credential.id, fetch).await? {
-            KeyStatus::NotLoaded => Err(keys_not_loaded()),
-            KeyStatus::Revoked => Err(unauthorized()),
-            KeyStatus::Unknown => Ok(false),
-            KeyStatus::Active => Ok(true),
+    /// Returns whether the key is registered and has the right to the host. Returns an error if the
+    /// key was revoked or has expired, or if it cannot be checked.
+    async fn is_registered(
+        &self,
+        credential: &HostCredential<&str>,
+        client: &ClientAddress,
+    ) -> Result<bool, Problem> {
+        match self.authenticator.authenticate_key(credential.key, client).await {
+            Ok(key) => {
+                let access = Access::ReadHost { host: credential.id.host.as_str() };
+                Ok(Identity::Key(key).allows(&access))
+            }
+            Err(AuthError::Invalid(Rejection::Unknown)) => Ok(false),
+            Err(AuthError::Missing | AuthError::Invalid(_)) => {
+                Err(self.reject(client, unauthorized()).await)
+            }
+            Err(error) => Err(Problem::from_auth_error(&error)),
+        }
+    }
+
+    /// Counts a failed authentication. Returns `problem`, which reports it, unless the client has
+    /// exceeded its limit.
+    async fn reject(&self, client: &ClientAddress, problem: Problem) -> Problem {
+        match self.authenticator.count_failure(client).await {
+            AuthError::Missing | AuthError::Invalid(_) => problem,
+            error => Problem::from_auth_error(&error),
         }
     }
 
     /// Checks with the source whether an unregistered key is valid for the host. Also returns an
-    /// error if the source fails, because the key then cannot be verified.
-    async fn check_at_source(&self, credential: &HostCredential<&str>) -> Result<(), Problem> {
+    /// error if the source fails, because the key then cannot be verified. A rejected key is a
+    /// failed authentication, so that nobody can try any number of keys of the source.
+    async fn check_at_source(
+        &self,
+        credential: &HostCredential<&str>,
+        client: &ClientAddress,
+    ) -> Result<(), Problem> {
         let permits = &self.caches.credential_checks;
         let fetch = || check_credential(self.hot.clone(), credential.to_owned(), permits.clone());
         match self.caches.credentials.get(&credential.id, fetch).await? {
             UpstreamAnswer::Fresh(()) => Ok(()),
-            UpstreamAnswer::Rejected => Err(upstream_rejected()),
+            UpstreamAnswer::Rejected => Err(self.reject(client, upstream_rejected()).await),
             UpstreamAnswer::Failed | UpstreamAnswer::Stale { .. } => Err(upstream_failed()),
         }
     }
@@ -175,17 +200,16 @@ fn is_valid_key(text: &str) -> bool {
         && !text.chars().any(char::is_control)
 }
 
-async fn find_key_status(hot: HotStore, id: HostCredentialId) -> CacheEntry<KeyStatus> {
-    let started = Instant::now();
-    let status = match hot.api_keys().find(&id.hash).await {
-        // Not cached, because the keys may be loaded before the next request.
-        Ok(ApiKeyState::NotLoaded) => return CacheEntry::new(KeyStatus::NotLoaded, started),
-        Ok(ApiKeyState::Revoked) => KeyStatus::Revoked,
-        Ok(ApiKeyState::Active(hosts)) if hosts.contains(&id.host) => KeyStatus::Active,
-        Ok(ApiKeyState::Active(_) | ApiKeyState::Unknown) => KeyStatus::Unknown,
-        Err(error) => return CacheEntry::failed(error),
-    };
-    CacheEntry::new(status, started + KEY_STATUS_TTL)
+/// Returns the increases in the latest trend snapshot, and requests samples of the host, which
+/// stats-publisher takes with a key that the source has accepted for the host.
+async fn find_watched_increases(
+    hot: HotStore,
+    requested: Host,
+) -> CacheEntry<UpstreamAnswer<Bytes>> {
+    match hot.trends().watch_hosts(std::slice::from_ref(&requested)).await {
+        Ok(()) => find_increases(hot, requested).await,
+        Err(error) => CacheEntry::failed(error),
+    }
 }
 
 /// Returns the increases in the latest trend snapshot, which stats-publisher computed from the

@@ -16,13 +16,14 @@ mod routes;
 mod snapshot;
 mod upstream;
 
+use mayfly_authenticator::Authenticator;
 use mayfly_cold::{ColdAccess, ColdStore};
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
 use tokio::task::JoinSet;
 
-pub use self::metrics::METRICS;
+pub use self::{messages::rights, metrics::METRICS};
 use crate::snapshot::SnapshotUrl;
 
 /// Runs the service until it is drained. The drain completes the accepted requests.
@@ -37,6 +38,7 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let redis = process.health.register("redis", Criticality::Required);
     let publications = process.health.register("publications", Criticality::Optional);
     let postgres = process.health.register("postgres", Criticality::Optional);
+    let authenticator = Authenticator::start(&hot, settings, &process.health);
     let http = BoundListener::bind(settings.http.listen)?;
     let admin = BoundListener::bind(settings.admin.listen)?;
     let addresses = [http.addresses(), admin.addresses()].map(<[_]>::to_vec);
@@ -53,8 +55,9 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
     let sign = snapshot_url.clone().sign_periodically(hot.clone(), stats, health);
     background_tasks.spawn(exit_on_panic("sign the URL of the snapshot", sign));
     process.log_started(&[("http", &addresses[0]), ("admin", &addresses[1])]);
-    let routes = routes::configure(hot, cold, snapshot_url, settings.clone());
-    let served = mayfly_http::serve(http, &process, routes).await;
+    let routes =
+        routes::configure(hot, cold, authenticator.clone(), snapshot_url, settings.clone());
+    let served = mayfly_http::serve(http, &process, authenticator, routes).await;
     background_tasks.shutdown().await;
     served
 }

@@ -40,14 +40,6 @@ pub fn unauthorized() -> Problem {
     Problem::new(Code::Unauthorized).detail("The API key is not valid for this host.")
 }
 
-/// Returns the problem for API keys that have not been loaded into Redis yet, for example after
-/// Redis has lost its data.
-pub fn keys_not_loaded() -> Problem {
-    Problem::new(Code::Unavailable)
-        .detail("The API keys are being loaded.")
-        .retry_after(Duration::from_secs(1))
-}
-
 /// Returns the problem for a key that the visitor source rejected for this host.
 pub fn upstream_rejected() -> Problem {
     Problem::new(Code::UpstreamRefused)

@@ -12,13 +12,13 @@ use secrecy::SecretString;
 pub(crate) fn load_settings() -> Result<Settings> {
     let mut settings = Settings::load()?;
     let Some(env) = find_stack_env() else { return Ok(settings) };
-    if !env.redis_url().is_empty() && is_unset(&["REDIS_URL", "MAYFLY_REDIS__URL", "MAYFLY_CONFIG"])
+    if !env.redis_url().is_empty()
+        && is_unset(&["REDIS_URL", "MAYFLY_REDIS__URL", "MAYFLY_REDIS__URL_FILE", "MAYFLY_CONFIG"])
     {
         settings.redis.url = SecretString::from(env.redis_url());
     }
-    if !env.database_url().is_empty()
-        && is_unset(&["DATABASE_URL", "MAYFLY_POSTGRES__URL", "MAYFLY_CONFIG"])
-    {
+    let postgres_url = ["DATABASE_URL", "MAYFLY_POSTGRES__URL", "MAYFLY_POSTGRES__URL_FILE"];
+    if !env.database_url().is_empty() && is_unset(&postgres_url) && is_unset(&["MAYFLY_CONFIG"]) {
         settings.postgres.url = SecretString::from(env.database_url());
     }
     if let Some(url) = env.urls(Service::WsFanout).into_iter().next()

@@ -116,7 +116,7 @@ fn is_unknown(name: &str) -> bool {
     let is_ours = name.starts_with("MAYFLY_") || name.starts_with("MESSY_");
     let is_known = is_setting(name)
         || name.starts_with("MAYFLY_TEST_")
-        || ["MAYFLY_PORT_BASE", "MESSY_BUCKET", "MESSY_KEY"].contains(&name);
+        || ["MAYFLY_PORT_BASE", "MAYFLY_KEY_FILE", "MESSY_BUCKET", "MESSY_KEY"].contains(&name);
     is_ours && !is_known
 }
 
@@ -180,7 +180,8 @@ mod tests {
             let lines = default_options().list_ignored(&env(name));
             assert!(lines.len() == 1 && lines[0].contains(name), "{lines:?}");
         }
-        for name in ["MAYFLY_LOG__LEVEL", "MAYFLY_PORT_BASE", "MESSY_BUCKET", "MAYFLY_TEST_FULL"] {
+        let known = ["MAYFLY_LOG__LEVEL", "MAYFLY_PORT_BASE", "MAYFLY_KEY_FILE", "MESSY_BUCKET"];
+        for name in known.into_iter().chain(["MAYFLY_TEST_FULL"]) {
             assert!(default_options().list_ignored(&env(name)).is_empty(), "{name}");
         }
     }

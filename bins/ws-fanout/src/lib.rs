@@ -22,6 +22,7 @@ mod worker_event;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use mayfly_authenticator::Authenticator;
 use mayfly_hot::{HotStore, RedisComponents};
 use mayfly_http::BoundListener;
 use mayfly_runtime::{Criticality, Process, ServiceFuture, exit_on_panic};
@@ -48,7 +49,13 @@ pub fn run(process: Process) -> ServiceFuture {
 async fn run_service(process: Process) -> anyhow::Result<()> {
     let settings = &process.settings;
     let hot = HotStore::new(&settings.redis)?;
-    let hub = Hub::new(hot.clone(), Arc::clone(settings), process.lifecycle.clone());
+    let authenticator = Authenticator::start(&hot, settings, &process.health);
+    let hub = Hub::new(
+        hot.clone(),
+        Arc::clone(settings),
+        process.lifecycle.clone(),
+        Arc::clone(&authenticator),
+    );
     let subscription = process.health.register("subscription", Criticality::Required);
     let redis = process.health.register("redis", Criticality::Optional);
     let listener = BoundListener::bind(settings.http.listen)?;
@@ -71,8 +78,10 @@ async fn run_service(process: Process) -> anyhow::Result<()> {
         let configure = http::configure(&context);
         (configure, async move |request| http::upgrade(context.clone(), request).await)
     };
+    let served =
+        mayfly_http::serve_with_upgrades(listener, &process, authenticator, new_worker, drain);
     let served = tokio::select! {
-        served = mayfly_http::serve_with_upgrades(listener, &process, new_worker, drain) => served,
+        served = served => served,
         Some(exited) = background_tasks.join_next() => {
             Err(anyhow!("a background task exited unexpectedly: {exited:?}"))
         }

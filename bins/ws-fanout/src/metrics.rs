@@ -1,5 +1,6 @@
 //! The metrics that ws-fanout exports.
 
+use mayfly_authenticator::metrics as authenticator;
 use mayfly_core::Feed;
 use mayfly_hot::metrics as hot;
 use mayfly_http::metrics as http;
@@ -23,6 +24,9 @@ pub(crate) const MEMORY_CLOSES_TOTAL: &str = "mayfly_memory_closes_total";
 pub(crate) const CLOSE_TIMEOUTS_TOTAL: &str = "mayfly_close_timeouts_total";
 /// Closed connections, by close `code`, regardless of which side closed the connection.
 pub(crate) const CONNECTIONS_CLOSED_TOTAL: &str = "mayfly_connections_closed_total";
+/// Connections that were refused or closed because their client exceeded a `limit`, or because too
+/// many connections were not authenticated.
+pub(crate) const CLIENT_LIMITS_EXCEEDED_TOTAL: &str = "mayfly_client_limits_exceeded_total";
 /// Connections that requested a replay from a position, by `result`.
 pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 /// Time from when Redis accepted a stream entry to when its frames were flushed to the connections.
@@ -30,7 +34,8 @@ pub(crate) const RESUMES_TOTAL: &str = "mayfly_resumes_total";
 pub(crate) const DELIVERY_LATENCY_SECONDS: &str = "mayfly_delivery_latency_seconds";
 
 /// All metric tables: the tables of the libraries, followed by the table of this service.
-pub const METRICS: &[&[Metric]] = &[http::METRICS, http::CONNECTIONS, hot::HEALTH, OWN];
+pub const METRICS: &[&[Metric]] =
+    &[http::METRICS, http::CONNECTIONS, authenticator::METRICS, hot::HEALTH, OWN];
 
 const OWN: &[Metric] = &[
     Metric::gauge(CONNECTIONS, "Open live connections", Series::One),
@@ -44,12 +49,12 @@ const OWN: &[Metric] = &[
     Metric::counter(
         FRAMES_DROPPED_TOTAL,
         "Frames that were not delivered to a connection",
-        Series::Each("reason", &["slow_consumer", "overloaded"]),
+        Series::Each("reason", &["slow_consumer", "overloaded", "unauthorized"]),
     ),
     Metric::gauge(
         QUEUED_BYTES,
-        "Bytes that live connections hold: queued frames (each counted once), subscribed names and \
-         incomplete client frames",
+        "Bytes that live connections hold: queued frames (each counted once), subscribed names, \
+         patterns of tokens and incomplete client frames",
         Series::One,
     ),
     Metric::counter(
@@ -66,6 +71,12 @@ const OWN: &[Metric] = &[
         CONNECTIONS_CLOSED_TOTAL,
         "Closed live connections, by close code",
         Series::Each("code", &CLOSE_CODES),
+    ),
+    Metric::counter(
+        CLIENT_LIMITS_EXCEEDED_TOTAL,
+        "Connections that were refused or closed because their client exceeded a limit, or because \
+         too many connections were not authenticated",
+        Series::Each("limit", &["connections", "frames", "unauthenticated"]),
     ),
     Metric::counter(
         RESUMES_TOTAL,
@@ -93,7 +104,7 @@ const FEED_NAMES: [&str; Feed::ALL.len()] = {
 /// The expected close codes: registered codes (<https://www.iana.org/assignments/websocket>) and
 /// the application-specific codes, which start at 4000.
 /// `other` counts every code that a client sends, except 1000 and 1001.
-const CLOSE_CODES: [&str; 15] = [
-    "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4500",
-    "4501", "4504", "other",
+const CLOSE_CODES: [&str; 18] = [
+    "1000", "1001", "1002", "1003", "1005", "1006", "1007", "1009", "4000", "4001", "4002", "4003",
+    "4500", "4501", "4502", "4503", "4504", "other",
 ];

@@ -1,8 +1,8 @@
 //! Mayfly's domain types: messages, plays, page trends, statistics, and their wire formats.
 //! This crate performs no I/O and does not depend on Redis, Postgres or HTTP.
 
-pub mod api_key;
 pub mod clock;
+pub mod credentials;
 pub mod frame;
 pub mod input;
 pub mod limits;
@@ -15,8 +15,8 @@ mod store_error;
 pub mod stream;
 pub mod trends;
 
-pub use api_key::{ApiKey, KeyHash};
 pub use clock::{Clock, SynchronizedClock, SystemClock, Timestamp};
+pub use credentials::{KeyHash, TokenRevocation};
 pub use frame::{Feed, StateFeed};
 pub use input::{FieldError, FieldErrors, InputError};
 pub use message::{

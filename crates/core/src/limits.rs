@@ -76,6 +76,10 @@ pub const API_KEYS_MAX: usize = 100_000;
 pub const API_KEY_START_CHARS: usize = 8;
 /// Maximum number of hosts that an API key grants access to.
 pub const API_KEY_HOSTS_MAX: usize = 1_000;
+/// Maximum length of the ID of a token, the claim `jti`, in characters.
+pub const TOKEN_ID_CHARS_MAX: usize = 128;
+/// Maximum number of token revocations.
+pub const TOKEN_REVOCATIONS_MAX: usize = 100_000;
 /// Maximum number of field errors in a response.
 pub const FIELD_ERRORS_MAX: usize = 100;
 /// Maximum length of an `Idempotency-Key`, in characters.

@@ -6,7 +6,7 @@
 //! concurrent writes share a round trip. [`Keys`] defines the names of all Redis keys, which share
 //! one hash tag.
 
-mod api_keys;
+mod access;
 mod connection;
 mod feeds;
 mod keys;
@@ -19,7 +19,10 @@ mod trends;
 mod visits;
 mod write;
 
-pub use api_keys::{ApiKeyReload, ApiKeyState, ApiKeys};
+pub use access::{
+    AccessVersions, ApiKeyState, ApiKeys, AuthFailures, FailureWindow, MirrorReload,
+    RevocableToken, RevocationState, TokenRevocations,
+};
 pub use connection::{HotError, HotStore, RedisComponents, metrics};
 pub use feeds::{BoundedSink, EventSinks, MessageStream, Publications, StreamEntry, Subscription};
 pub use keys::Keys;

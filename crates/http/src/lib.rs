@@ -6,10 +6,11 @@ pub mod metrics;
 mod middleware;
 mod request;
 mod response;
+pub mod routes;
 mod server;
 
 pub use self::{
-    access::find_forbidden_origin,
+    access::{CallerIdentity, CredentialsDigest, find_forbidden_origin},
     request::{
         Body, BodyFormat, BodyLimit, BodyMemory, Caller, ClientAddress, IdempotencyKey, Integer,
         NoQuery, PathParam, Query, RequestId, Traceparent, UnreadBody, parse_form,
@@ -17,7 +18,7 @@ pub use self::{
     response::{Code, Problem, RateLimit},
     server::{
         BoundListener, ConnectionHandle, Docs, Endpoint, StaticFile, UpgradeRequest,
-        UpgradedSocket, content_security_policy, resource, routes, serve, serve_admin,
-        serve_with_upgrades, upgrade_required,
+        UpgradedSocket, content_security_policy, resource, serve, serve_admin, serve_with_upgrades,
+        upgrade_required,
     },
 };

@@ -30,8 +30,12 @@ pub enum InvalidAddress {
         "{0:?} requires TLS, which this command does not support: use the URL of ws-fanout itself"
     )]
     RequiresTls(String),
-    /// The URL is malformed, has an unsupported scheme, or contains a query or a fragment.
-    #[error("{0:?} is not a valid URL: expected http:// or ws://, without a query")]
+    /// The URL is malformed, has an unsupported scheme, or contains credentials, a query or a
+    /// fragment.
+    #[error(
+        "{0:?} is not a valid URL: expected http:// or ws://, without credentials and without a \
+         query"
+    )]
     Malformed(String),
 }
 
@@ -40,11 +44,12 @@ impl FeedAddress {
     /// path `/v1/live`. An empty list of channels means all channels.
     pub fn new(url: &str, channels: Vec<Channel>) -> Result<Self, InvalidAddress> {
         if TLS_SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(InvalidAddress::RequiresTls(url.to_owned()));
+            return Err(InvalidAddress::RequiresTls(redact(url)));
         }
         let rest = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
-        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#'])) else {
-            return Err(InvalidAddress::Malformed(url.to_owned()));
+        let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@']))
+        else {
+            return Err(InvalidAddress::Malformed(redact(url)));
         };
         let base = rest.trim_end_matches('/');
         let base = base.strip_suffix(PATH).unwrap_or(base);
@@ -57,14 +62,24 @@ impl FeedAddress {
     }
 
     /// Returns the URL for a connection that resumes after `position`. Without a position, the URL
-    /// requests no replay of missed messages.
+    /// requests no replay of missed messages. The server waits for a `connect` frame.
     pub fn connection_url(&self, position: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
+        query.append_pair("connect", "frame");
         query.extend_pairs(self.feed.map(|feed| ("feed", feed)));
         query.extend_pairs(self.channels.iter().map(|channel| ("channel", channel.as_str())));
         query.extend_pairs(position.map(|position| ("since", position)));
-        let query = query.finish();
-        if query.is_empty() { self.url.clone() } else { format!("{}?{query}", self.url) }
+        format!("{}?{}", self.url, query.finish())
+    }
+}
+
+/// Returns a URL for an error message: without credentials and query, which can contain secrets.
+fn redact(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        (None, Some((_, rest))) => rest.to_owned(),
+        (_, None) => url.to_owned(),
     }
 }
 
@@ -94,25 +109,37 @@ mod tests {
     fn public_url_is_extended_with_the_path() {
         for url in ["http://h:8080", "http://h:8080/", "ws://h:8080", "ws://h:8080/v1/live"] {
             let address = FeedAddress::new(url, Vec::new()).expect("a valid URL");
-            assert_eq!(address.connection_url(None), "ws://h:8080/v1/live");
+            assert_eq!(address.connection_url(None), "ws://h:8080/v1/live?connect=frame");
         }
         let address = FeedAddress::new("http://h/live", Vec::new()).expect("a valid URL");
-        assert_eq!(address.connection_url(None), "ws://h/live/v1/live");
+        assert_eq!(address.connection_url(None), "ws://h/live/v1/live?connect=frame");
         for invalid in ["https://h", "wss://h", "h:8080", "ftp://h", "http://", "ws://h/?token=x"] {
             assert!(FeedAddress::new(invalid, Vec::new()).is_err(), "{invalid}");
         }
     }
 
     #[test]
+    fn errors_do_not_contain_secrets() {
+        for url in [
+            "ws://h/v1/live?token=secret",
+            "wss://h/#secret",
+            "http://secret@h:8080",
+            "https://user:secret@h",
+            "user:secret@h",
+        ] {
+            let error = FeedAddress::new(url, Vec::new()).expect_err("an invalid URL").to_string();
+            assert!(!error.contains("secret") && error.contains('h'), "{error}");
+        }
+    }
+
+    #[test]
     fn query_contains_feed_channels_and_position() {
         let address = FeedAddress::new("ws://h", channels(&["a", "b:c"])).expect("a valid URL");
-        assert_eq!(address.connection_url(None), "ws://h/v1/live?channel=a&channel=b%3Ac");
-        assert_eq!(
-            address.connection_url(Some("1.e.5-1")),
-            "ws://h/v1/live?channel=a&channel=b%3Ac&since=1.e.5-1"
-        );
+        let url = "ws://h/v1/live?connect=frame&channel=a&channel=b%3Ac";
+        assert_eq!(address.connection_url(None), url);
+        assert_eq!(address.connection_url(Some("1.e.5-1")), format!("{url}&since=1.e.5-1"));
         let plays = FeedAddress::with_feed("ws://h", "plays").expect("a valid URL");
-        assert_eq!(plays.connection_url(None), "ws://h/v1/live?feed=plays");
+        assert_eq!(plays.connection_url(None), "ws://h/v1/live?connect=frame&feed=plays");
     }
 
     #[test]

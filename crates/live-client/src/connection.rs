@@ -5,11 +5,13 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::http::header::RETRY_AFTER;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::credentials::Credentials;
 use crate::disconnect::Disconnect;
 
 /// The time limit for opening the connection and for receiving a reply to a ping. Until the ping
@@ -24,6 +26,10 @@ const SILENCE_MIN: Duration = Duration::from_millis(100);
 /// announces a longer ping interval.
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 
+/// The first frame, for which the server waits because the URL contains `connect=frame`. Without
+/// it, a server that requires credentials would wait for them if the header contains none. With it,
+/// the server rejects missing credentials immediately.
+const CONNECT: &str = r#"{"type":"connect"}"#;
 const PING: &str = r#"{"type":"ping"}"#;
 
 /// A connection that sends a ping when the server is silent, to detect an unreachable server.
@@ -34,10 +40,17 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the feed at `url`.
-    pub async fn open(url: &str) -> Result<Self, Disconnect> {
-        let opened = timeout(RESPONSE_TIMEOUT, connect_async(url)).await;
-        let (socket, _) = opened.map_err(|_| timed_out())?.map_err(into_disconnect)?;
+    /// Connects to the feed at `url`, which must be a
+    /// [connection URL](crate::FeedAddress::connection_url). The credentials are sent in a header,
+    /// because servers log URLs.
+    pub async fn open(url: &str, credentials: Option<&Credentials>) -> Result<Self, Disconnect> {
+        let mut request = url.into_client_request().map_err(into_disconnect)?;
+        if let Some(credentials) = credentials {
+            request.headers_mut().insert(AUTHORIZATION, credentials.header().clone());
+        }
+        let opened = timeout(RESPONSE_TIMEOUT, connect_async(request)).await;
+        let (mut socket, _) = opened.map_err(|_| timed_out())?.map_err(into_disconnect)?;
+        socket.send(Message::text(CONNECT)).await.map_err(into_disconnect)?;
         Ok(Self { socket, max_silence: RESPONSE_TIMEOUT })
     }
 

@@ -39,6 +39,11 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
+    /// Returns whether the server rejected the credentials, or requires some and received none.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Closed { code: 4502, .. } | Self::Rejected { status: 401, .. })
+    }
+
     /// Returns the delay before the next attempt, or `None` if a retry would be useless. `failures`
     /// is the number of failures before this one.
     ///
@@ -121,5 +126,17 @@ mod tests {
         let not_found = Disconnect::Rejected { status: 404, retry_after: None };
         assert_eq!(not_found.retry_delay(0, 0.0), None);
         assert!(closed(4499, "").retry_delay(0, 0.0).is_some());
+    }
+
+    #[test]
+    fn expired_token_is_retried_but_rejected_credentials_are_not() {
+        let expired = closed(4003, "token_expired");
+        assert!(expired.retry_delay(0, 0.0).is_some() && !expired.is_unauthorized());
+        for code in [4502, 4503] {
+            assert_eq!(closed(code, "").retry_delay(0, 0.0), None);
+        }
+        assert!(closed(4502, "unauthorized").is_unauthorized());
+        assert!(Disconnect::Rejected { status: 401, retry_after: None }.is_unauthorized());
+        assert!(!closed(4503, "revoked").is_unauthorized());
     }
 }

@@ -7,7 +7,7 @@ use mayfly_core::{
     message::MessageBody,
 };
 use mayfly_http::Code;
-use mayfly_runtime::settings::PublicSettings;
+use mayfly_runtime::Settings;
 use utoipa::openapi::{
     ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Paths, Response,
     tag::TagBuilder,
@@ -20,6 +20,7 @@ use crate::{
     },
     problem,
     schema::{AnySchema, schemas_of},
+    security,
 };
 
 /// The tags in display order.
@@ -36,20 +37,22 @@ const TAGS: [(&str, &str); 9] = [
 ];
 
 /// Builds the document as JSON. The servers of the operations are the public URLs of the services.
-/// An empty URL means the origin of the document.
+/// An empty URL means the origin of the document. In the mode `open`, which ignores credentials,
+/// the operations require none.
 ///
 /// # Panics
 /// Never, because the document contains only values that JSON can represent.
-pub fn build_document(public: &PublicSettings) -> String {
-    serde_json::to_string(&assemble(public)).expect("invariant: strings and numbers are valid JSON")
+pub fn build_document(settings: &Settings) -> String {
+    serde_json::to_string(&assemble(settings))
+        .expect("invariant: strings and numbers are valid JSON")
 }
 
-fn assemble(public: &PublicSettings) -> OpenApi {
+fn assemble(settings: &Settings) -> OpenApi {
     let mut problems: BTreeMap<String, Response> = BTreeMap::new();
     let mut paths = Paths::new();
     for operation in operations() {
         let (path, method) = (operation.path, operation.method.clone());
-        let built = operation.build(public, |codes: &[Code]| {
+        let built = operation.build(settings, |codes: &[Code]| {
             let name = problem::response_name(codes);
             problems.entry(name.clone()).or_insert_with(|| problem::response(codes));
             name
@@ -66,6 +69,9 @@ fn assemble(public: &PublicSettings) -> OpenApi {
     let schemas = schemas.chain(derived_schemas());
     let components =
         ComponentsBuilder::new().schemas_from_iter(schemas).responses_from_iter(problems);
+    let components = security::schemes()
+        .into_iter()
+        .fold(components, |components, (name, scheme)| components.security_scheme(name, scheme));
     let tags =
         TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build());
     OpenApiBuilder::new()

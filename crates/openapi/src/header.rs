@@ -83,11 +83,11 @@ impl ResponseHeader {
             Self::Allow => (pattern("^[A-Z]+(, [A-Z]+)*$"), "The supported methods of the path."),
             Self::RetryAfter => (count().minimum(Some(1_usize)), "Seconds to wait before a retry."),
             Self::RateLimit => (
-                pattern("^\"(messages|plays|visits)\";r=[0-9]+;t=[0-9]+$"),
+                pattern("^\"(messages|plays|visits|auth_failures)\";r=[0-9]+;t=[0-9]+$"),
                 "The number of items left in the current window and the seconds until the window ends, if a limit is configured.",
             ),
             Self::RateLimitPolicy => (
-                pattern("^\"(messages|plays|visits)\";q=[0-9]+;w=[0-9]+$"),
+                pattern("^\"(messages|plays|visits|auth_failures)\";q=[0-9]+;w=[0-9]+$"),
                 "The rate limit and its window in seconds, if a limit is configured.",
             ),
             Self::IdempotentReplayed => (
@@ -102,9 +102,10 @@ impl ResponseHeader {
                 one_of(["true"]),
                 "Present if the source has failed and this is its last response.",
             ),
-            Self::WwwAuthenticate => {
-                (one_of(["Bearer"]), "The authentication scheme: send an API key.")
-            }
+            Self::WwwAuthenticate => (
+                one_of(["Bearer", "Bearer error=\"invalid_token\""]),
+                "The authentication scheme: send an API key or a token. With `invalid_token`, the credentials in the request are not accepted.",
+            ),
         };
         HeaderBuilder::new().schema(schema).description(Some(description)).build()
     }

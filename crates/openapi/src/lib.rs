@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 document of both APIs, generated from code, and the page that displays it.
 //!
-//! Limits and problem codes come from the crates that enforce them.
+//! Limits, problem codes and required rights come from the crates that enforce them.
 
 mod document;
 mod header;
@@ -9,6 +9,7 @@ mod page;
 mod paths;
 mod problem;
 mod schema;
+mod security;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mayfly_core::limits;
 use mayfly_http::Code;
-use mayfly_runtime::settings::PublicSettings;
+use mayfly_runtime::{Settings, settings::PublicSettings};
 use utoipa::openapi::{
     Content, HttpMethod, Ref, RefOr, Required, Response, ResponseBuilder, Server,
     path::{self, OperationBuilder, ParameterBuilder, ParameterIn},
@@ -15,6 +15,7 @@ use utoipa::openapi::{
 use crate::{
     header::ResponseHeader,
     schema::{AnySchema, pattern},
+    security,
 };
 
 /// The APIs that support an operation.
@@ -242,13 +243,18 @@ impl Operation {
         self
     }
 
-    /// Builds the operation. `register_problems` registers a response for a set of codes and
-    /// returns the name of the response.
+    /// Builds the operation. The table of routes determines who may call it. `register_problems`
+    /// registers a response for a set of codes and returns the name of the response.
     pub(crate) fn build(
-        self,
-        public: &PublicSettings,
+        mut self,
+        settings: &Settings,
         mut register_problems: impl FnMut(&[Code]) -> String,
     ) -> path::Operation {
+        let access = security::find_access(self.path, &self.method);
+        let requirements = security::requirements(access, &settings.auth);
+        if !requirements.is_empty() {
+            self.codes.extend(security::problems(access));
+        }
         let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
         for code in Code::ALL.into_iter().filter(|code| self.codes.contains(code)) {
             by_status.entry(code.status().as_u16()).or_default().push(code);
@@ -259,11 +265,17 @@ impl Operation {
         let problems = by_status.into_iter().map(|(status, codes)| {
             (status.to_string(), Ref::from_response_name(register_problems(&codes)).into())
         });
-        responses
+        let mut operation = responses
             .chain(problems)
             .fold(self.inner, |inner, (status, response)| inner.response(status, response))
-            .servers(Some(self.api.servers(public)))
-            .build()
+            .servers(Some(self.api.servers(&settings.public)))
+            .build();
+        if let (false, Some(rights)) = (requirements.is_empty(), security::describe(access)) {
+            let texts: Vec<_> = operation.description.take().into_iter().chain([rights]).collect();
+            operation.description = Some(texts.join("\n\n"));
+        }
+        operation.security = (!requirements.is_empty()).then_some(requirements);
+        operation
     }
 }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use mayfly_http::{Docs, StaticFile, content_security_policy};
-use mayfly_runtime::{Service, settings::PublicSettings};
+use mayfly_runtime::{Service, Settings};
 use serde_json::Value;
 use utoipa_swagger_ui::Config;
 
@@ -18,8 +18,9 @@ const STYLE: &str = "text/css; charset=utf-8";
 ///
 /// # Panics
 /// Never, because the files are embedded in the binary.
-pub fn build_docs(service: Service, public: &PublicSettings) -> Docs {
-    let document = build_document(public);
+pub fn build_docs(service: Service, settings: &Settings) -> Docs {
+    let public = &settings.public;
+    let document = build_document(settings);
     let fragments = list_fragments(&document);
     let index = StaticFile::new("/docs", HTML, include_str!("../page/index.html"))
         .header(

@@ -6,19 +6,20 @@ use mayfly_core::{
     IdGenerator, NewMessage, Timestamp, limits,
     stats::{TOP_CITIES_MAX, TOP_VIDEOS_MAX},
 };
-use mayfly_http::routes::ROUTES;
-use mayfly_runtime::settings::PublicSettings;
+use mayfly_http::routes::{ROUTES, RouteAccess};
+use mayfly_runtime::Settings;
 use serde_json::Value;
 
 use crate::build_document;
 
 fn build(ingest_url: &str, list_url: &str) -> Value {
-    let document = build_document(&PublicSettings {
-        ingest_url: ingest_url.to_owned(),
-        list_url: list_url.to_owned(),
-        live_url: String::new(),
-    });
-    serde_json::from_str(&document).expect("valid JSON")
+    build_with(&[("MAYFLY_PUBLIC__INGEST_URL", ingest_url), ("MAYFLY_PUBLIC__LIST_URL", list_url)])
+}
+
+fn build_with(env: &[(&str, &str)]) -> Value {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let settings = Settings::from_layers(None, env).expect("valid settings");
+    serde_json::from_str(&build_document(&settings)).expect("valid JSON")
 }
 
 fn operations(document: &Value) -> Vec<(&String, &String, &Value)> {
@@ -59,6 +60,68 @@ fn first_server_of_an_operation_matches_the_route() {
             route.ingest_methods.split(", ").any(|one| one.eq_ignore_ascii_case(method));
         let service = if is_ingest { "ingest-api" } else { "list-api" };
         assert_eq!(operation["servers"][0]["description"], service, "{method} {path}");
+    }
+}
+
+/// Returns the names of the security schemes that an operation accepts. An empty requirement has an
+/// empty name.
+fn security_of(operation: &Value) -> Vec<&str> {
+    let requirements = operation["security"].as_array().into_iter().flatten();
+    let names = requirements.map(|one| {
+        let names: Vec<_> = one.as_object().expect("an object").keys().collect();
+        assert!(names.len() <= 1, "{one}");
+        names.first().map_or("", |name| name.as_str())
+    });
+    names.collect()
+}
+
+#[test]
+fn security_of_an_operation_is_the_access_in_the_table_of_routes() {
+    let document = build("", "");
+    for (path, method, operation) in operations(&document) {
+        let route = ROUTES.iter().find(|route| route.path == path).expect("the path is a route");
+        let access = route.access(&method.to_uppercase()).expect("the route has the method");
+        let (schemes, statuses): (&[&str], &[&str]) = match access {
+            RouteAccess::Public => (&[], &[]),
+            RouteAccess::KeyParameter => (&["ApiKeyParameter"], &["401", "429", "503"]),
+            RouteAccess::Scope(..) => {
+                (&["ApiKey", "ApiKeyHeader", "Token"], &["401", "403", "429", "503"])
+            }
+        };
+        assert_eq!(security_of(operation), schemes, "{method} {path}");
+        let responses = &operation["responses"];
+        for status in statuses {
+            assert!(responses.get(status).is_some(), "{method} {path} does not return {status}");
+        }
+        assert_eq!(responses.get("401").is_some(), !schemes.is_empty(), "{method} {path}");
+        for scheme in schemes {
+            let schemes = &document["components"]["securitySchemes"];
+            assert!(schemes.get(scheme).is_some(), "{scheme}");
+        }
+        if let RouteAccess::Scope(scope, _) = access {
+            assert_eq!(operation["security"][0]["ApiKey"][0], scope.as_str(), "{method} {path}");
+            let text = operation["description"].as_str().unwrap_or_default();
+            let rights = format!("Requires an API key with the scope `{}`", scope.as_str());
+            assert!(text.contains(&rights), "{method} {path}: {text}");
+        }
+    }
+}
+
+#[test]
+fn credentials_are_optional_for_anonymous_scopes_and_ignored_in_the_mode_open() {
+    let document = build_with(&[("MAYFLY_AUTH__ANONYMOUS", "publish")]);
+    let post = &document["paths"]["/v1/messages"]["post"];
+    assert_eq!(security_of(post), ["ApiKey", "ApiKeyHeader", "Token", ""]);
+    let get = &document["paths"]["/v1/messages"]["get"];
+    assert_eq!(security_of(get), ["ApiKey", "ApiKeyHeader", "Token"]);
+    let document = build_with(&[("MAYFLY_AUTH__MODE", "open")]);
+    for (path, method, operation) in operations(&document) {
+        let expected: &[&str] = match path.as_str() {
+            "/api/v1.0/increasingconcurrents" => &["ApiKeyParameter"],
+            _ => &[],
+        };
+        assert_eq!(security_of(operation), expected, "{method} {path}");
+        assert_eq!(operation["responses"].get("401").is_some(), !expected.is_empty(), "{path}");
     }
 }
 

@@ -1,6 +1,11 @@
 //! Logging to standard output, as text or JSON.
 
-use std::{fmt, io::IsTerminal, panic, time::SystemTime};
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    panic,
+    time::SystemTime,
+};
 
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -13,6 +18,7 @@ use tracing_subscriber::{
 
 use crate::{
     Service,
+    redact::{LogRedaction, redact},
     settings::{LogFormat, LogSettings},
 };
 
@@ -36,13 +42,14 @@ fn to_directives(level: &str) -> String {
     targets.fold(libraries, |all, target| format!("{all},{target}={level}"))
 }
 
-/// Installs the global subscriber and the panic hook.
-pub(crate) fn init(log: &LogSettings) -> anyhow::Result<()> {
+/// Installs the global subscriber and the panic hook. No line contains the secrets of `redaction`.
+pub(crate) fn init(log: &LogSettings, redaction: LogRedaction) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(to_directives(&log.level)).context("log.level is invalid")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(UtcMilliseconds)
-        .with_ansi(std::io::stdout().is_terminal())
+        .with_writer(move || RedactingWriter { output: io::stdout(), redaction: redaction.clone() })
+        .with_ansi(io::stdout().is_terminal())
         .log_internal_errors(false);
     match log.format {
         LogFormat::Pretty => builder.finish().try_init(),
@@ -62,8 +69,27 @@ fn log_panics() {
         let owned = payload.downcast_ref::<String>().map(String::as_str);
         let message = payload.downcast_ref::<&str>().copied().or(owned).unwrap_or("no message");
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = &*redact(message);
         error!(panic.message = message, panic.location = location, "thread panicked");
     }));
+}
+
+/// A writer of log lines that redacts secrets. The subscriber passes each line in one piece.
+struct RedactingWriter<W> {
+    output: W,
+    redaction: LogRedaction,
+}
+
+impl<W: Write> Write for RedactingWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        self.output.write_all(self.redaction.redact(&text).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
 
 /// A timer that formats timestamps according to RFC 3339, in UTC with milliseconds.
@@ -73,5 +99,56 @@ impl FormatTime for UtcMilliseconds {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         let now = DateTime::<Utc>::from(SystemTime::now());
         writer.write_str(&now.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::{debug, debug_span, subscriber::with_default};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn line_in_each_format_contains_no_secret() {
+        for is_json in [false, true] {
+            let memory = Memory::default();
+            let output = memory.clone();
+            let redaction = LogRedaction::new(["hunter2".to_owned(), "a\"hunter3".to_owned()]);
+            let builder = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::DEBUG)
+                .with_writer(move || RedactingWriter {
+                    output: output.clone(),
+                    redaction: redaction.clone(),
+                });
+            let log = || {
+                let _span = debug_span!("request", secret = "hunter2").entered();
+                debug!(error = %"AUTH hunter2", other = ?"a\"hunter3", "sent hunter2");
+            };
+            if is_json {
+                with_default(builder.json().finish(), log);
+            } else {
+                with_default(builder.finish(), log);
+            }
+            let text = String::from_utf8(memory.0.lock().clone()).expect("valid UTF-8");
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains("<redacted>") && !text.contains("hunter"), "{text}");
+        }
     }
 }

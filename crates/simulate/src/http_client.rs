@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, StatusCode, Uri, body::Incoming};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use mayfly_live_client::terminal::print_err;
+use mayfly_live_client::{Credentials, KeyFile};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub(crate) struct HttpClient {
     client: Client<HttpConnector, Full<Bytes>>,
     urls: Vec<String>,
     next_url: usize,
+    /// The credentials that every request contains; `None` for an anonymous client.
+    credentials: Option<Credentials>,
     /// The time spent waiting before retries.
     pub(crate) wait_time: Duration,
     /// Canceled to stop retries. The request in progress still completes.
@@ -127,7 +130,11 @@ struct Problem {
 }
 
 impl HttpClient {
-    pub(crate) fn new(urls: Vec<String>, stop: CancellationToken) -> Result<Self> {
+    pub(crate) fn new(
+        urls: Vec<String>,
+        key_file: Option<&KeyFile>,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         for url in &urls {
             let is_http = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
             ensure!(
@@ -140,6 +147,7 @@ impl HttpClient {
             client,
             urls,
             next_url: 0,
+            credentials: key_file.map(|file| file.credentials().clone()),
             wait_time: Duration::ZERO,
             stop,
             printed_errors: HashSet::new(),
@@ -207,16 +215,18 @@ impl HttpClient {
     ) -> Result<Response, RequestError> {
         let url = &self.urls[self.next_url % self.urls.len()];
         self.next_url += 1;
-        let request = match &json {
+        let mut request = match &json {
             Some(_) => {
                 Request::post(format!("{url}{path}")).header(CONTENT_TYPE, "application/json")
             }
             None => Request::get(format!("{url}{path}")),
         };
-        let request = match key {
-            Some(key) => request.header("idempotency-key", key),
-            None => request,
-        };
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(credentials) = &self.credentials {
+            request = request.header(AUTHORIZATION, credentials.header().clone());
+        }
         let request = request.body(json.map(Full::new).unwrap_or_default());
         let request = request.map_err(|error| RequestError::NotConnected(error.to_string()))?;
         let started = Instant::now();
@@ -296,6 +306,10 @@ mod tests {
         keys
     }
 
+    fn new_client(url: String) -> HttpClient {
+        HttpClient::new(vec![url], None, CancellationToken::new()).expect("a valid URL")
+    }
+
     const ACCEPTED: &str =
         "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -304,7 +318,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let server = tokio::spawn(serve(listener, &["", ACCEPTED, ""]));
-        let mut client = HttpClient::new(vec![url], CancellationToken::new()).expect("a valid URL");
+        let mut client = new_client(url);
         let json = Bytes::from_static(b"{}");
         client.post_idempotent("/", json.clone()).await.expect("the retry succeeds");
         let error = client.send("/", Some(json)).await.expect_err("no response");
@@ -327,7 +341,7 @@ mod tests {
         let server = tokio::spawn(async move {
             serve(listener, &[&overloaded, &unavailable, &unavailable, ACCEPTED]).await
         });
-        let mut client = HttpClient::new(vec![url], CancellationToken::new()).expect("a valid URL");
+        let mut client = new_client(url);
         let json = Bytes::from_static(b"{}");
         let error = client.send("/", Some(json)).await.expect_err("the second response is final");
         assert!(error.is_outcome_unknown(), "{error:?}");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use mayfly_core::Order;
+use mayfly_live_client::KeyFile;
 
 /// The subcommands of `mayfly simulate`.
 #[derive(Debug, Subcommand)]
@@ -43,6 +44,9 @@ pub struct MessagesOptions {
     /// MAYFLY_PUBLIC__INGEST_URL)
     #[arg(long, value_delimiter = ',', value_parser = http_url)]
     pub url: Vec<String>,
+    /// File with an API key that has the scope publish
+    #[arg(long, env = "MAYFLY_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<KeyFile>,
 }
 
 /// Options for the walk.
@@ -59,6 +63,9 @@ pub struct WalkOptions {
     /// MAYFLY_PUBLIC__LIST_URL)
     #[arg(long, value_delimiter = ',', value_parser = http_url)]
     pub url: Vec<String>,
+    /// File with an API key that has the scope read
+    #[arg(long, env = "MAYFLY_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<KeyFile>,
 }
 
 /// Options for simulated plays.
@@ -92,6 +99,9 @@ pub struct PlaysOptions {
     /// File for the produced, counted and published plays and the throughput, as four lines of JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// File with an API key that has the scopes publish and subscribe
+    #[arg(long, env = "MAYFLY_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<KeyFile>,
 }
 
 /// Returns a parser for an integer from 1 to `max`.

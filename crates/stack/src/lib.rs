@@ -25,7 +25,7 @@ pub use files::paths::Paths;
 pub use files::stack_env::StackEnv;
 pub use install::{Dependency, ensure_installed};
 pub use process::{Readiness, open_log};
-pub use programs::{chromium::find_chromium, find_tool};
+pub use programs::{chromium::find_chromium, find_postgres_program, find_tool};
 pub use server::{firewall::Firewall, s3_server::serve_s3};
 pub use shared_servers::{SharedRedis, SharedServers};
 pub use spec::{ScaleError, Spec, is_managed_setting, parse_scale};

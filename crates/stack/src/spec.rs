@@ -19,12 +19,17 @@ const LOOPBACK_ORIGINS: &str = "http://localhost:*,http://127.0.0.1:*,http://[::
 /// that host name in `Host`.
 const LOOPBACK_HOSTS: &str = "localhost,*.localhost,127.0.0.1,[::1]";
 
-/// The settings of the local stack that differ from the built-in defaults.
-pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 8] = [
+/// The settings of the local stack that differ from the built-in defaults. The stack listens on
+/// loopback addresses only, and all of its clients have the same address.
+pub(crate) const LOCAL_DEFAULTS: [(&str, &str); 12] = [
+    ("MAYFLY_AUTH__MODE", "open"),
     ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
     ("MAYFLY_LIMITS__MESSAGES", "off"),
     ("MAYFLY_LIMITS__PLAYS", "off"),
     ("MAYFLY_LIMITS__VISITS", "off"),
+    ("MAYFLY_LIMITS__AUTH_FAILURES", "off"),
+    ("MAYFLY_FANOUT__CONNECTIONS_PER_CLIENT_MAX", "off"),
+    ("MAYFLY_FANOUT__CLIENT_FRAMES", "off"),
     ("MAYFLY_HTTP__ALLOWED_ORIGINS", LOOPBACK_ORIGINS),
     ("MAYFLY_HTTP__ALLOWED_HOSTS", LOOPBACK_HOSTS),
     ("MAYFLY_INGEST__WRITE_BY_GET", "on"),
@@ -164,15 +169,19 @@ fn owned((name, value): (&String, &String)) -> (String, String) {
 }
 
 /// Returns whether a variable configures an address that the stack itself assigns: a listen
-/// address, or the URL of Redis or Postgres.
+/// address, or the URL of Redis or Postgres with its password.
 pub fn is_managed_setting(name: &str) -> bool {
-    const MANAGED: [&str; 6] = [
+    const MANAGED: [&str; 10] = [
         "MAYFLY_HTTP__LISTEN",
         "MAYFLY_ADMIN__LISTEN",
         "MAYFLY_REDIS__URL",
         "MAYFLY_REDIS__URL_FILE",
+        "MAYFLY_REDIS__PASSWORD",
+        "MAYFLY_REDIS__PASSWORD_FILE",
         "MAYFLY_POSTGRES__URL",
         "MAYFLY_POSTGRES__URL_FILE",
+        "MAYFLY_POSTGRES__PASSWORD",
+        "MAYFLY_POSTGRES__PASSWORD_FILE",
     ];
     MANAGED.contains(&name)
 }
@@ -244,7 +253,8 @@ mod tests {
     fn managed_settings_are_not_passed_on() {
         let spec = Spec::new("/tmp", "/tmp")
             .with_env("MAYFLY_HTTP__LISTEN", "0.0.0.0:80")
-            .with_env("MAYFLY_REDIS__URL_FILE", "/run/secrets/redis");
+            .with_env("MAYFLY_REDIS__URL_FILE", "/run/secrets/redis")
+            .with_env("MAYFLY_POSTGRES__PASSWORD_FILE", "/run/secrets/postgres");
         assert_eq!(spec.settings().count(), 0);
     }
 

@@ -49,6 +49,10 @@ impl ServiceProcess {
         let env = world.stack.env();
         let mut command = Command::new(bin_dir().join(service.name()));
         command
+            .env("MAYFLY_AUTH__MODE", "open")
+            .env("MAYFLY_LIMITS__AUTH_FAILURES", "off")
+            .env("MAYFLY_FANOUT__CONNECTIONS_PER_CLIENT_MAX", "off")
+            .env("MAYFLY_FANOUT__CLIENT_FRAMES", "off")
             .env("MAYFLY_LIMITS__MESSAGES", "off")
             .env("MAYFLY_LIMITS__PLAYS", "off")
             .env("MAYFLY_LIMITS__VISITS", "off")
@@ -81,11 +85,28 @@ impl ServiceProcess {
         };
         command
             .env_clear()
+            .env("MAYFLY_AUTH__MODE", "open")
             .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
             .env("MAYFLY_HTTP__DRAIN_DELAY", "0s")
             .env("REDIS_URL", format!("redis://{UNREACHABLE}"))
             .env("DATABASE_URL", format!("postgres://{UNREACHABLE}/mayfly"));
+        Self::spawn(command).await
+    }
+
+    /// Starts a service on free ports of the loopback interface, with these environment variables
+    /// alone.
+    ///
+    /// # Panics
+    /// If the service does not start.
+    pub async fn start_with_env(service: Service, env: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(bin_dir().join(service.name()));
+        command
+            .env_clear()
+            .env("MAYFLY_HTTP__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0")
+            .env("MAYFLY_HTTP__DRAIN_DELAY", "0s")
+            .envs(env.iter().copied());
         Self::spawn(command).await
     }
 

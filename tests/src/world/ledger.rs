@@ -11,14 +11,17 @@ use redis::AsyncCommands;
 use crate::{World, bin_dir, eventually};
 
 /// The Redis keys without a TTL in a stack that has processed only messages.
-pub const PERSISTENT_KEYS: [&str; 7] = [
+pub const PERSISTENT_KEYS: [&str; 10] = [
     "consumption:messages",
     "epoch",
+    "keys",
     "keys:version",
     "lease:maintenance:token",
     "ledger",
     "messages",
     "plays",
+    "revocations",
+    "revocations:version",
 ];
 
 /// The message counts of the current epoch.

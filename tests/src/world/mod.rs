@@ -1,6 +1,7 @@
 //! A running Mayfly stack for a test, with clients and inspection helpers.
 
 mod ledger;
+mod loaded_credentials;
 mod log_dump;
 mod redis_keys;
 mod setup;

@@ -107,7 +107,8 @@ impl Setup {
         self
     }
 
-    /// Starts the stack and returns when every service is ready.
+    /// Starts the stack and returns when every service is ready. If the services require
+    /// credentials, also waits until the credentials are loaded.
     ///
     /// # Panics
     /// If the stack does not start.
@@ -159,7 +160,7 @@ impl Setup {
             }
             None => None,
         };
-        World {
+        let world = World {
             stack,
             spec,
             http: new_client(),
@@ -167,7 +168,14 @@ impl Setup {
             proxy,
             _log_dump: log_dump,
             _root: Arc::new(root),
+        };
+        let requires_credentials =
+            world.spec.env.get("MAYFLY_AUTH__MODE").is_some_and(|mode| mode == "keys");
+        let has_worker = !world.stack.env().pids(Service::PersistWorker).is_empty();
+        if requires_credentials && has_worker {
+            world.wait_until_credentials_are_loaded().await;
         }
+        world
     }
 
     /// Returns the stack stored in `cell`, for tests that do not disturb each other. The first

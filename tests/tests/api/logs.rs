@@ -66,7 +66,7 @@ async fn successful_request_is_logged_at_debug() {
 async fn failed_request_is_logged_at_error_with_cause_and_without_query() {
     capture_log();
     let server = start(&[]).await;
-    let path = "/problem/internal?token=hunter2";
+    let path = "/problem/internal?token=hunter2&apikey=hunter2";
     let request = server.get(path).header("x-request-id", "failed");
     request.header("traceparent", TRACEPARENT).send().await.expect("a response");
     let lines = find_lines("failed");

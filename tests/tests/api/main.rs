@@ -1,6 +1,7 @@
 //! Tests the servers over real sockets.
 
 mod admin;
+mod authentication;
 mod bodies;
 mod browsers;
 mod connections;

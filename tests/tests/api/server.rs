@@ -5,9 +5,13 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
+use mayfly_authenticator::Authenticator;
+use mayfly_hot::HotStore;
 use mayfly_http::{
-    BoundListener, Code, Docs, Integer, NoQuery, Problem, Query, RequestId, StaticFile,
-    Traceparent, UnreadBody, resource, serve,
+    BoundListener, CallerIdentity, Code, Docs, Endpoint, Integer, NoQuery, Problem, Query,
+    RequestId, StaticFile, Traceparent, UnreadBody, resource,
+    routes::{self, Route},
+    serve,
 };
 use mayfly_runtime::{Process, Service, Settings};
 use serde::{Deserialize, Serialize};
@@ -73,20 +77,37 @@ pub async fn start_as(service: Service, env: &[(&str, &str)]) -> TestServer {
     let closed = || Arc::new(Semaphore::new(0));
     let gate = SlowGate { started: closed(), finish: closed(), released: closed() };
     let SlowGate { started, finish, released } = gate.clone();
+    let authenticator = authenticator(&process);
     let running = tokio::spawn({
         let process = process.clone();
-        async move { serve(server, &process, move |config| configure(config, &gate)).await }
+        async move {
+            serve(server, &process, authenticator, move |config| configure(config, &gate)).await
+        }
     });
     TestServer { address, process, client: client(), started, finish, released, running }
 }
 
-/// Returns test settings (free ports, no drain delay, one worker), which `env` can override.
+/// Starts the authenticator of a process.
+pub fn authenticator(process: &Process) -> Arc<Authenticator> {
+    let hot = HotStore::new(&process.settings.redis).expect("a valid URL");
+    Authenticator::start(&hot, &process.settings, &process.health)
+}
+
+/// Creates an endpoint for a path that requires no credentials.
+pub fn public(path: &'static str) -> Endpoint {
+    resource(&Route::public(path, "GET, HEAD, POST, OPTIONS"))
+}
+
+/// Returns test settings (free ports, no drain delay, one worker, no Redis, no credentials), which
+/// `env` can override.
 pub fn settings(env: &[(&str, &str)]) -> Settings {
     let defaults = [
         ("MAYFLY_HTTP__LISTEN", "127.0.0.1:0"),
         ("MAYFLY_ADMIN__LISTEN", "127.0.0.1:0"),
         ("MAYFLY_HTTP__DRAIN_DELAY", "0s"),
         ("MAYFLY_HTTP__WORKERS", "1"),
+        ("MAYFLY_AUTH__MODE", "open"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
     ];
     let all =
         defaults.iter().chain(env).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -193,45 +214,52 @@ fn configure(config: &mut web::ServiceConfig, gate: &SlowGate) {
     let released = Arc::clone(&gate.released);
     config
         .service(
-            resource("/plain")
+            public("/plain")
                 .get(async |_: NoQuery| "plain")
                 .post(async |body: UnreadBody| body.read_json().await.map(|body| body.bytes)),
         )
-        .service(resource("/documents").body_limit(1000).post(post_documents))
-        .service(resource("/form").post(async |form: UnreadBody| {
+        .service(public("/documents").body_limit(1000).post(post_documents))
+        .service(public("/form").post(async |form: UnreadBody| {
             form.read_form().await?.parse_form::<Parameters>().map(web::Json)
         }))
         .service(
-            resource("/message/write")
-                .get_without_head(async || "written")
-                .post(async || "written"),
+            public("/message/write").get_without_head(async || "written").post(async || "written"),
         )
-        .service(resource("/v1/messages/{id}").get(async || "a message"))
-        .service(resource("/query").get(async |Query(parameters): Query<Parameters>| {
+        .service(public("/v1/messages/{id}").get(async || "a message"))
+        .service(public("/query").get(async |Query(parameters): Query<Parameters>| {
             let size = parameters.size.map_or(0, Integer::get);
             HttpResponse::Ok().insert_header(("x-size", size)).json(parameters)
         }))
-        .service(resource("/ids").get(async |id: RequestId, trace: Traceparent| {
+        .service(public("/ids").get(async |id: RequestId, trace: Traceparent| {
             format!("{} {}", id.as_str(), trace.as_str())
         }))
-        .service(resource("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
-        .service(resource("/stream").get(async || {
+        .service(public("/text/{bytes}").get(async |bytes: web::Path<usize>| "x".repeat(*bytes)))
+        .service(public("/stream").get(async || {
             let pieces = ["a ", "stream"].map(|piece| Ok::<_, Infallible>(Bytes::from(piece)));
             HttpResponse::Ok().streaming(stream::iter(pieces))
         }))
-        .service(resource("/held/{bytes}").get(move |bytes: web::Path<usize>| {
+        .service(public("/held/{bytes}").get(move |bytes: web::Path<usize>| {
             let body = Held { bytes: vec![b'x'; *bytes], released: Arc::clone(&released) };
             async move { HttpResponse::Ok().body(Bytes::from_owner(body)) }
         }))
         .service(
-            resource("/beacon").post(async |body: UnreadBody| {
+            public("/beacon").post(async |body: UnreadBody| {
                 body.read_json_or_beacon().await.map(|body| body.bytes)
             }),
         )
-        .service(resource("/list").get(get_list))
-        .service(resource("/problem/{code}").get(get_problem))
-        .service(resource("/stuck").get(async || std::future::pending::<HttpResponse>().await))
-        .service(resource("/slow").get(move || respond_slowly(gate.clone())));
+        .service(
+            resource(&routes::MESSAGES)
+                .get(async |caller: CallerIdentity| format!("{:?}", caller.identity()))
+                .post(async |body: UnreadBody| body.read_json().await.map(|body| body.bytes)),
+        )
+        .service(
+            resource(&routes::EVENTS)
+                .get(async |caller: CallerIdentity| format!("{:?}", caller.identity())),
+        )
+        .service(public("/list").get(get_list))
+        .service(public("/problem/{code}").get(get_problem))
+        .service(public("/stuck").get(async || std::future::pending::<HttpResponse>().await))
+        .service(public("/slow").get(move || respond_slowly(gate.clone())));
 }
 
 async fn post_documents(body: UnreadBody) -> Result<String, Problem> {

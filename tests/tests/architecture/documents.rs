@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeSet, fs};
 
-use super::{configuration_keys, find_key_names, root};
+use super::{configuration_keys, find_key_names, root, rust_files};
 
 #[test]
 fn configuration_keys_in_the_documentation_exist() {
     let keys = configuration_keys();
-    for document in ["README.md", "docs/API.md", "docs/OPERATIONS.md", "docs/ARCHITECTURE.md"] {
+    let documents = ["API", "ARCHITECTURE", "OPERATIONS", "RECIPES", "SECURITY"];
+    let documents = documents.map(|name| format!("docs/{name}.md"));
+    for document in documents.iter().map(String::as_str).chain(["README.md"]) {
         let text = fs::read_to_string(root().join(document)).expect("the document exists");
         for name in find_key_names(&text) {
             let is_placeholder = name == "MAYFLY_SECTION__KEY";
@@ -31,6 +33,29 @@ fn files_in_the_recipes_exist() {
         }
     }
     assert!(found > 20, "only {found} paths found");
+}
+
+#[test]
+fn tests_in_the_security_document_exist() {
+    let document = root().join("docs/SECURITY.md");
+    let document = fs::read_to_string(document).expect("the document exists");
+    let (_, section) = document.split_once("\n## Threats and tests\n").expect("the section exists");
+    let (section, _) = section.split_once("\n## ").expect("another section follows");
+    let sources = ["bins", "crates", "tests"].map(|group| rust_files(&root().join(group)));
+    let read = |file| fs::read_to_string(file).expect("valid UTF-8");
+    let code: String = sources.into_iter().flatten().map(read).collect();
+    let names = section.split('`').skip(1).step_by(2).filter(|name| is_test_name(name));
+    let mut found = 0;
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "docs/SECURITY.md names the test {name}");
+        found += 1;
+    }
+    assert!(found > 50, "only {found} tests found");
+}
+
+fn is_test_name(text: &str) -> bool {
+    let is_name_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.matches('_').count() > 1 && text.chars().all(is_name_char)
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the Rust files in the `src` directories of all crates and binaries.
+/// Returns the Rust files in the `src` directories of all crates and binaries, except files that
+/// contain only unit tests.
 fn product_code() -> Vec<PathBuf> {
     let mut files = Vec::new();
     for group in ["crates", "bins"] {
@@ -47,6 +48,11 @@ fn product_code() -> Vec<PathBuf> {
             }
         }
     }
+    let root = root();
+    files.retain(|file| {
+        let path = file.strip_prefix(&root).expect("in the workspace");
+        !path.ends_with("tests.rs") && !path.iter().any(|part| part == "tests")
+    });
     assert!(files.len() > 200, "only {} files found", files.len());
     files
 }

@@ -1,11 +1,17 @@
-//! The routing of the single entry point and the lists of routes in docs/API.md agree with the
-//! table of routes.
+//! The routing of the single entry point, and the lists of routes and rights in docs/API.md, agree
+//! with the table of routes.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use mayfly_http::routes::{ROUTES, Route};
+use mayfly_http::routes::{
+    ALL, ROUTES, Route, RouteAccess,
+    frames::{FEEDS, FRAMES},
+};
 
-use super::root;
+use super::{product_code, root};
 
 /// A method and a path.
 type Endpoint = (String, String);
@@ -133,5 +139,106 @@ fn api_document_lists_the_routes_of_the_table() {
         };
         assert_eq!(canonical(&documented), canonical(&expected), "{section}");
         assert!(documented.is_subset(&expected), "{section}: {documented:?}");
+    }
+}
+
+/// Returns the texts in backquotes.
+fn codes(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The scope, the patterns of a key, and the claims of a token that a method requires.
+type Rights = [BTreeSet<String>; 3];
+
+#[test]
+fn api_document_lists_the_rights_of_the_table() {
+    let text = read("docs/API.md");
+    let mut documented: BTreeMap<Endpoint, Rights> = BTreeMap::new();
+    let section = between(&text, "\n### Rights\n", "\n### ");
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').collect();
+        for code in codes(cells[1]) {
+            let (method, path) = code.split_once(' ').expect("a method and a path");
+            let rights = [2, 3, 4].map(|cell| codes(cells[cell]));
+            let endpoint = endpoint(method, path.trim_end_matches('/'));
+            assert!(documented.insert(endpoint, rights).is_none(), "{code} has two rows");
+        }
+    }
+    let to_set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut expected: BTreeMap<Endpoint, Rights> = BTreeMap::new();
+    for route in ALL.into_iter().flatten() {
+        for (method, access) in route.endpoints().filter(|(method, _)| *method != "HEAD") {
+            let Some(scope) = access.scope() else { continue };
+            let rights =
+                [to_set(&[scope.as_str()]), to_set(access.patterns()), to_set(access.claims())];
+            expected.insert(endpoint(method, route.path.trim_end_matches('/')), rights);
+        }
+    }
+    assert_eq!(documented, expected);
+}
+
+#[test]
+fn api_document_lists_the_rights_of_frames_and_feeds() {
+    let text = read("docs/API.md");
+    let section = between(&text, "\n### Rights\n", "\n### ");
+    let (_, frames) = section.split_once("\nOf the client frames, ").expect("a paragraph");
+    let (protected, rest) = frames.split_once(" need the same rights").expect("a sentence");
+    let (public, _) = rest.split_once("\nneed none.").expect("a sentence");
+    let expected = |is_public: bool| -> BTreeSet<String> {
+        let rows = FRAMES.iter().filter(|row| (row.access == RouteAccess::Public) == is_public);
+        rows.map(|row| row.kind.to_owned()).collect()
+    };
+    assert_eq!((codes(protected), codes(public)), (expected(false), expected(true)));
+
+    let to_set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let rows = section.lines().filter(|line| line.starts_with("| feed `"));
+    let documented: Vec<[BTreeSet<String>; 3]> = rows
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').collect();
+            [1, 2, 3].map(|cell| codes(cells[cell]))
+        })
+        .collect();
+    let expected =
+        FEEDS.map(|row| [to_set(&[row.feed.as_str()]), to_set(row.patterns), to_set(row.claims)]);
+    assert_eq!(documented, expected);
+}
+
+#[test]
+fn asyncapi_document_has_the_frames_of_the_table() {
+    let text = read("docs/asyncapi.json");
+    let document: serde_json::Value = text.parse().expect("valid JSON");
+    let operations = document["operations"].as_object().expect("an object");
+    let received: BTreeSet<_> = operations
+        .iter()
+        .filter(|(_, operation)| operation["action"] == "receive")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(received, BTreeSet::from(FRAMES.map(|frame| frame.kind)));
+    for frame in FRAMES {
+        let schema = &document["components"]["schemas"][frame.kind]["properties"]["type"];
+        assert_eq!(schema["const"], frame.kind, "{schema}");
+    }
+}
+
+/// A service could register a path that is not in the table, or a path without the access check,
+/// and make it public by mistake.
+#[test]
+fn services_register_only_routes_of_the_table() {
+    // The constructors of paths, and the only files that may contain them.
+    const CONSTRUCTORS: [(&str, &[&str]); 6] = [
+        ("Route::public(", &["routes/mod.rs", "server/admin.rs", "server/static_file.rs"]),
+        ("web::resource(", &["server/endpoint.rs"]),
+        ("Resource::new(", &[]),
+        ("web::scope(", &[]),
+        (".route(\"", &[]),
+        (".route(&", &[]),
+    ];
+    for file in product_code() {
+        let text = fs::read_to_string(&file).expect("readable");
+        for (constructor, allowed) in CONSTRUCTORS {
+            let is_allowed =
+                allowed.iter().any(|path| file == root().join("crates/http/src").join(path));
+            assert!(is_allowed || !text.contains(constructor), "{}", file.display());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binaries over a real Redis and a real Postgres.
 
+mod access;
 mod client;
-mod docs_page;
 mod durability;
 mod http;
 mod live;

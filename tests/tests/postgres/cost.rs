@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mayfly_cold::{
     ColdStore, DeadLetter, Expiry, MessageBatch, NewMessageRow, NewPlays, PageRequest, PlaysBatch,
+    ReadRights, ReadableNames,
 };
 use mayfly_core::{
     Channel, EntryId, Host, MessageId, Order, PagePath, Timestamp, Username, message::MessageView,
@@ -185,6 +186,39 @@ async fn list(store: &ColdStore, request: PageRequest) {
     }
 }
 
+/// Checks pages of callers who may read only some of the messages.
+async fn check_readable_pages(database: &Database) {
+    let names =
+        ReadableNames { channels: vec!["old", "new", "missing"], usernames: vec!["user 3"] };
+    let is_named = |channel: &str, username: Option<&str>| {
+        ["old", "new"].contains(&channel) || username == Some("user 3")
+    };
+    let is_hidden = |_: &str, _: Option<&str>| false;
+    for order in [Order::Asc, Order::Desc] {
+        for after in [None, Some(messages() / 2)] {
+            let request = PageRequest { limit: 100, order, after, ..PageRequest::default() };
+            let name = format!("exact names {order:?} {after:?}");
+            database
+                .check(&name, 4 * 101 + 2 * 101, async |store, _| {
+                    let names = Some(names.clone());
+                    let rights = ReadRights { names, is_readable: &is_named };
+                    let page = store.messages().list_readable_page(&request, &rights).await;
+                    assert_eq!(page.expect("the page is read").items.len(), 100);
+                })
+                .await;
+            let name = format!("patterns {order:?} {after:?}");
+            database
+                .check(&name, 5_100, async |store, _| {
+                    let rights = ReadRights { names: None, is_readable: &is_hidden };
+                    let page = store.messages().list_readable_page(&request, &rights).await;
+                    let page = page.expect("the page is read");
+                    assert_eq!((page.items.len(), page.has_more), (0, true));
+                })
+                .await;
+        }
+    }
+}
+
 /// Returns the ID of a message.
 fn id(number: i64) -> MessageId {
     let text = format!("{:012x}70008{number:015x}", START + number);
@@ -350,10 +384,12 @@ async fn cost_does_not_depend_on_the_number_of_rows() {
     let database = Database::create("cost").await;
     // First with the planner statistics of empty tables, then with current statistics.
     database.check_pages().await;
+    check_readable_pages(&database).await;
     check_request_reads(&database).await;
     let analyze = "ANALYZE; SELECT pg_stat_force_next_flush()";
     database.client.batch_execute(analyze).await.expect("valid SQL");
     database.check_pages().await;
+    check_readable_pages(&database).await;
     check_request_reads(&database).await;
     check_background_reads(&database).await;
     check_writes(&database, messages() + 1).await;

@@ -14,6 +14,7 @@ mod migrations;
 mod rights;
 mod samples;
 mod shares;
+mod token_revocations;
 
 use std::time::{Duration, Instant};
 

@@ -173,6 +173,8 @@ async fn named_rights_are_sufficient_to_store() {
     cold.play_counts().find_many(&["v".to_owned()]).await.expect("found");
     cold.api_keys().find_version().await.expect("found");
     cold.api_keys().list(Uuid::nil(), 10).await.expect("listed");
+    cold.token_revocations().find_version().await.expect("found");
+    cold.token_revocations().list(Uuid::nil(), 10).await.expect("listed");
 
     // Inserts a sample that is old enough to be removed.
     database

@@ -24,7 +24,7 @@ const MICROS_MAX: u64 = 5_000;
 const NO_LIMIT: u64 = (1 << 53) - 1;
 
 /// The jobs that run periodically in any process.
-const JOBS: [&str; 21] = [
+const JOBS: [&str; 23] = [
     "trim messages",
     "trim plays",
     "measure messages",
@@ -39,6 +39,8 @@ const JOBS: [&str; 21] = [
     "restore messages",
     "restore counts",
     "sync API keys",
+    "sync token revocations",
+    "read the versions of keys",
     "renew a lease",
     "sample the pulse",
     "publish counts",
@@ -146,8 +148,12 @@ async fn run(job: &str, test: &TestStore, lease: &Lease) {
             hot.plays().has_all_counts(&run_id).await.expect(RESPONDS);
         }
         "sync API keys" => {
-            hot.api_keys().has_version(1).await.expect(RESPONDS);
+            hot.api_keys().is_current(1).await.expect(RESPONDS);
         }
+        "sync token revocations" => {
+            hot.token_revocations().is_current(1).await.expect(RESPONDS);
+        }
+        "read the versions of keys" => drop(hot.read_access_versions().await.expect(RESPONDS)),
         "renew a lease" => {
             Lease::new(hot, JOB, LONG).acquire_or_renew().await.expect(RESPONDS);
         }

@@ -1,6 +1,6 @@
-//! Tests of the hot store on a real Redis.
+//! Tests of the hot store, and of the authentication of callers, on a real Redis.
 
-mod api_keys;
+mod access;
 mod connection;
 mod cost;
 mod feeds;

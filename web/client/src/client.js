@@ -5,6 +5,7 @@ import { createError, report } from './errors.js';
 import { Lifetimes } from './lifetimes.js';
 import { Listeners } from './listeners.js';
 import { FEEDS, KINDS, checkMembers, parseNames } from './names.js';
+import { Renewal } from './renewal.js';
 import { Replay } from './replay.js';
 import { Synchronization } from './synchronization.js';
 import { parseUrl } from './url.js';
@@ -28,8 +29,8 @@ const STABLE_MS = 10_000;
 /**
  * An open connection or a connection attempt.
  * @typedef {{
- *   socket: WebSocketLike | null, openedAt: number, receivedAt: number, pinging: boolean,
- *   pingIntervalMs: number, replay: Replay | null,
+ *   socket: WebSocketLike | null, hasToken: boolean, openedAt: number, receivedAt: number,
+ *   pinging: boolean, pingIntervalMs: number, replay: Replay | null,
  * }} Connection
  */
 
@@ -47,6 +48,7 @@ export class Client {
   #lifetimes = new Lifetimes(this.#clock, (ids) =>
     this.#listeners.emit('expired', { type: 'expired', ids, by_time: true }),
   );
+  #renewal = new Renewal(() => this.#renewToken());
   #synchronization;
   /** The current connection. Callbacks from earlier connections are ignored.
    * @type {Connection | null} */
@@ -128,11 +130,26 @@ export class Client {
   async #connect() {
     /** @type {Connection} */
     const connection = {
-      ...{ socket: null, openedAt: 0, receivedAt: 0, pinging: false },
-      ...{ pingIntervalMs: 25_000, replay: null },
+      socket: null,
+      hasToken: false,
+      openedAt: 0,
+      receivedAt: 0,
+      pinging: false,
+      pingIntervalMs: 25_000,
+      replay: null,
     };
     this.#connection = connection;
+    // The local clock continues during sleep, after which timers may fire late.
+    const startedAt = Date.now();
     const isCurrent = () => this.#connection === connection;
+    /** Returns whether the attempt may continue, and otherwise reconnects. A token that was requested
+     * before sleep may have expired. */
+    const isFresh = () => {
+      if (!isCurrent()) return false;
+      const isLate = Date.now() - startedAt > 2 * RESPONSE_TIMEOUT_MS;
+      if (isLate) this.#reconnect(1006, 'the attempt was suspended');
+      return !isLate;
+    };
     this.#setTimer(RESPONSE_TIMEOUT_MS, () =>
       this.#reconnect(1006, 'timeout while waiting for the token'),
     );
@@ -144,7 +161,8 @@ export class Client {
       if (isCurrent()) this.#reconnect(1006, String(error));
       return;
     }
-    if (!isCurrent()) return;
+    if (!isFresh()) return;
+    connection.hasToken = Boolean(token);
     this.#setTimer(RESPONSE_TIMEOUT_MS, () => this.#reconnect(1006, 'no hello frame'));
     /** @type {WebSocketLike} */
     let socket;
@@ -158,7 +176,7 @@ export class Client {
     socket.onopen = () => {
       const since = this.#position?.slice(0, POSITION_CHARS_MAX);
       const frame = { type: 'connect', token: token || undefined, since };
-      if (isCurrent()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
+      if (isFresh()) socket.send(JSON.stringify(this.#synchronization.writeConnect(frame)));
     };
     socket.onmessage = ({ data }) => isCurrent() && this.#receive(connection, data);
     socket.onclose = ({ code, reason }) => isCurrent() && this.#reconnect(code, String(reason));
@@ -209,13 +227,18 @@ export class Client {
       case 'subscribed':
       case 'unsubscribed':
         return this.#synchronization.confirm();
+      case 'authenticated':
+        return this.#scheduleRenewal(frame.expires_at);
       case 'error':
         // The computer probably slept before the client sent the first frame. After this error,
         // older servers close the connection with a code that does not permit a reconnect.
         if (!connection.openedAt && frame.code === 'request_timeout') {
           return this.#reconnect(1006, frame.message);
         }
-        this.#synchronization.confirm(frame);
+        // Older servers do not send `reply_to`.
+        if (!frame.reply_to || frame.reply_to.endsWith('subscribe')) {
+          this.#synchronization.confirm(frame);
+        } else if (frame.code === 'forbidden') this.#synchronization.forbid(frame);
         return this.#listeners.emit('error', frame);
       case 'gap':
         return this.#listeners.emit('gap', frame);
@@ -245,7 +268,8 @@ export class Client {
       connection.openedAt = connection.receivedAt = now;
       connection.pingIntervalMs = frame.ping_interval_ms || connection.pingIntervalMs;
       if (frame.resumed) connection.replay = new Replay(this.#clock, now - this.#receivedAt);
-      this.#synchronization.start((frame) => connection.socket?.send(JSON.stringify(frame)));
+      this.#scheduleRenewal(frame.expires_at);
+      this.#synchronization.start(connection.hasToken, (change) => this.#send(connection, change));
       this.#watchSilence(connection);
       this.#setState({ state: 'open', connection: frame.connection });
     }
@@ -276,6 +300,36 @@ export class Client {
   }
 
   /**
+   * Schedules the renewal of the token, if the token expires and can be renewed.
+   * @param {string} expiresAt
+   */
+  #scheduleRenewal(expiresAt) {
+    const ms = Date.parse(expiresAt) - this.#clock.server;
+    if (typeof this.#token !== 'function' || Number.isNaN(ms)) this.#renewal.stop();
+    else this.#renewal.schedule(ms);
+  }
+
+  /** Requests a token, and sends it on the open connection. */
+  async #renewToken() {
+    const connection = this.#connection;
+    try {
+      const token = typeof this.#token === 'function' && (await this.#token());
+      if (token && connection === this.#connection) this.#send(connection, { type: 'auth', token });
+    } catch {
+      // The renewal is repeated. If it does not succeed in time, the server closes the connection
+      // with a code that permits a reconnect.
+    }
+  }
+
+  /**
+   * @param {Connection | null} connection
+   * @param {object} frame
+   */
+  #send(connection, frame) {
+    connection?.socket?.send(JSON.stringify(frame));
+  }
+
+  /**
    * Sends a `ping` frame when no frame has arrived for the ping interval, because scripts cannot
    * observe WebSocket pings.
    * @param {Connection} connection
@@ -292,7 +346,7 @@ export class Client {
   #ping(connection) {
     const pingedAt = this.#clock.elapsed;
     connection.pinging = true;
-    connection.socket?.send('{"type":"ping"}');
+    this.#send(connection, { type: 'ping' });
     this.#setTimer(RESPONSE_TIMEOUT_MS, () => {
       if (connection.receivedAt >= pingedAt) this.#watchSilence(connection);
       else this.#reconnect(1006, 'no response to a ping');
@@ -311,13 +365,14 @@ export class Client {
   }
 
   /**
-   * Reconnects or pings, and checks for expired messages, when the network recovers or the page
-   * becomes active.
+   * Reconnects or pings, renews the token if that is due, and checks for expired messages, when the
+   * network recovers or the page becomes active.
    */
   #checkNow() {
     const connection = this.#connection;
     if (this.#state.state === 'waiting' && !this.#state.asked) this.#connect();
     else if (connection?.openedAt && !connection.pinging) this.#ping(connection);
+    this.#renewal.check();
     this.#lifetimes.check();
   }
 
@@ -326,8 +381,10 @@ export class Client {
    * @param {string} reason
    */
   #reconnect(code, reason) {
+    // The token has expired and cannot be renewed.
+    const isExpired = code === 4003 && typeof this.#token === 'string';
     // The server sends these close codes for permanent failures.
-    if (code >= 4500 && code <= 4999) return this.#shutDown(code, reason);
+    if (isExpired || (code >= 4500 && code <= 4999)) return this.#shutDown(code, reason);
     const openedAt = this.#disconnect()?.openedAt;
     if (openedAt && this.#clock.elapsed - openedAt > STABLE_MS) this.#failures = 0;
     const limit = Math.min(
@@ -362,6 +419,7 @@ export class Client {
     const connection = this.#connection;
     this.#connection = null;
     clearTimeout(this.#timer);
+    this.#renewal.stop();
     this.#synchronization.pause();
     connection?.socket?.close(1000);
     return connection;

@@ -112,8 +112,16 @@ export class Subscriptions {
   }
 
   /**
+   * Removes names that the credentials do not allow, whatever their counts.
    * @param {NameLists} names
-   * @param {1 | -1} change
+   */
+  drop(names) {
+    this.#count(names, -Infinity);
+  }
+
+  /**
+   * @param {NameLists} names
+   * @param {number} change
    */
   #count(names, change) {
     for (const kind of KINDS) {

@@ -84,11 +84,16 @@ export class Synchronization {
 
   /**
    * Starts to send changes on a connection that has received `hello`.
+   * @param {boolean} isLimited whether credentials may allow only some of the requested names
    * @param {(frame: object) => void} send
    */
-  start(send) {
+  start(isLimited, send) {
     this.#send = send;
     this.#sendChanges();
+    // The server reports forbidden names after `hello` and before it responds to this frame.
+    if (isLimited && this.#waiting.length && !this.#sent.length) {
+      this.#sendFrame({ type: 'subscribe', names: {} });
+    }
     this.#sent.push(...this.#waiting.splice(0));
     this.#settleCalls();
   }
@@ -146,6 +151,25 @@ export class Synchronization {
     }
   }
 
+  /**
+   * Handles names in the `connect` frame that the credentials do not allow, or names that the
+   * server removed because new credentials do not allow them. The names are no longer subscribed.
+   * @param {NameLists & { code: string, message: string }} refusal
+   */
+  forbid(refusal) {
+    for (const call of this.#findCalls(refusal)) {
+      call.error = createError(Error, refusal.message, refusal.code);
+      this.#subscriptions.undo(call.names);
+    }
+    this.#subscriptions.drop(refusal);
+    for (const kind of KINDS) {
+      for (const name of refusal[kind] ?? []) this.#requested[kind]?.delete(name);
+    }
+    this.#sendChanges();
+    // If the selection is the default of all channels again, the server has received it as `*`.
+    if (refusal.channels?.length) this.#requested = { ...this.#requested, isDefault: false };
+  }
+
   /** @param {Call} call */
   #execute(call) {
     const { type, names } = call;
@@ -169,10 +193,26 @@ export class Synchronization {
   #sendChanges(call) {
     const changes = findChanges(this.#requested, this.selection);
     this.#requested = this.selection;
-    for (const { type, names } of changes) {
-      this.#sent.push({ type, names, call });
-      this.#send?.({ type, ...names });
-    }
+    for (const { type, names } of changes) this.#sendFrame({ type, names, call });
+  }
+
+  /** @param {Frame} frame */
+  #sendFrame(frame) {
+    this.#sent.push(frame);
+    this.#send?.({ type: frame.type, ...frame.names });
+  }
+
+  /**
+   * Returns the `subscribe` calls that wait for a response and contain any of these names.
+   * @param {NameLists} names
+   */
+  #findCalls(names) {
+    return this.#sent.filter(isCall).filter((call) => {
+      const hasAny = KINDS.some((kind) =>
+        names[kind]?.some((name) => call.names[kind]?.includes(name)),
+      );
+      return call.type === 'subscribe' && !call.error && hasAny;
+    });
   }
 
   /**
@@ -188,12 +228,7 @@ export class Synchronization {
     if (isFirst) this.#subscriptions.undo(call.names);
     // The server refuses a frame as a whole, so other calls that need names in the frame are
     // repeated with their own frames.
-    const others = this.#sent.filter(isCall).filter((other) => {
-      const hasAny = KINDS.some((kind) =>
-        names[kind]?.some((name) => other.names[kind]?.includes(name)),
-      );
-      return other.type === 'subscribe' && !other.error && hasAny;
-    });
+    const others = this.#findCalls(names);
     this.#sent = this.#sent.filter((entry) => !isCall(entry) || !others.includes(entry));
     for (const other of others) this.#subscriptions.undo(other.names);
     // A refused name that is still selected belongs to a call that has already been settled. It is

@@ -24,6 +24,9 @@ const CLOSE_CODES = {
   4000: 'this client was too slow',
   4001: 'this client did not respond',
   4002: 'the server is overloaded',
+  4003: 'the token has expired',
+  4502: 'the server requires a valid API key or token',
+  4503: 'the API key or token was revoked',
 };
 
 export class ConnectionPanel {

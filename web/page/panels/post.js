@@ -1,6 +1,7 @@
 /** The panel that posts a message. */
 
 import { ApiError, postOnce } from '../api.js';
+import { loadCredentials } from '../credentials.js';
 import { load, save } from '../storage.js';
 import { byId, createElement, inputById } from '../ui/dom.js';
 import { describeFieldError, labelOf, showFieldError } from '../ui/field.js';
@@ -104,7 +105,9 @@ export class PostPanel {
     inputById('text').focus();
     const options = { href: url, target: '_blank', rel: 'noopener', textContent: 'View JSON' };
     this.#status.className = 'form-status good';
-    this.#status.replaceChildren(text, createElement('a', options));
+    this.#status.replaceChildren(text);
+    // The browser follows a link without the credentials.
+    if (loadCredentials() === null) this.#status.append(createElement('a', options));
   }
 
   /**

@@ -8,7 +8,10 @@ use super::{
     body::{parse_utf8, read_json},
     response::message_response,
 };
-use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
+use crate::{
+    client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input,
+    rights::authorize_message,
+};
 
 /// Accepts a message for a user.
 pub async fn post_chat(
@@ -18,7 +21,8 @@ pub async fn post_chat(
     body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
     let body = read_json(body, |bytes| messages.check(&client, bytes)).await?;
-    let new = NewMessage::from_chat(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let mut new = NewMessage::from_chat(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    authorize_message(client.identity(), &mut new)?;
     let context = client.into_context("chat", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
     let location = messages.message_url("/chat/", accepted.message.id);

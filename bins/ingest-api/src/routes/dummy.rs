@@ -8,7 +8,10 @@ use super::{
     body::{parse_utf8, read_json},
     response::message_response,
 };
-use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
+use crate::{
+    client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input,
+    rights::authorize_message,
+};
 
 /// Accepts any JSON document.
 pub async fn post_dummy(
@@ -18,7 +21,8 @@ pub async fn post_dummy(
     body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
     let body = read_json(body, |bytes| messages.check(&client, bytes)).await?;
-    let new = NewMessage::from_document(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let mut new = NewMessage::from_document(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    authorize_message(client.identity(), &mut new)?;
     let context = client.into_context("dummy", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
     let location = messages.message_url("/v1/messages/", accepted.message.id);

@@ -12,7 +12,12 @@ use super::{
     body::{parse_utf8, read_json, read_json_or_ndjson},
     response::message_response,
 };
-use crate::{client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input};
+use crate::{
+    client_identity::ClientIdentity,
+    messages::MessageIngestion,
+    problems::invalid_input,
+    rights::{authorize_batch, authorize_message},
+};
 
 /// Accepts one message.
 pub async fn post_message(
@@ -22,7 +27,8 @@ pub async fn post_message(
     body: UnreadBody,
 ) -> Result<HttpResponse, Problem> {
     let body = read_json(body, |bytes| messages.check(&client, bytes)).await?;
-    let new = NewMessage::from_json(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    let mut new = NewMessage::from_json(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
+    authorize_message(client.identity(), &mut new)?;
     let context = client.into_context("messages", &body.bytes);
     let accepted = messages.accept(new, context, Some(body)).await?;
     let location = messages.message_url("/v1/messages/", accepted.message.id);
@@ -50,7 +56,8 @@ pub async fn post_messages(
     };
     let items = items.map_err(invalid_input)?;
     messages.check_items(&client, body.bytes.len(), items.len())?;
-    let new = items.parse().map_err(invalid_input)?;
+    let mut new = items.parse().map_err(invalid_input)?;
+    authorize_batch(client.identity(), &mut new)?;
     let context = client.into_context("batch", &body.bytes);
     let (ids, write) = messages.accept_batch(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(BatchResponse { accepted: ids.len(), ids });

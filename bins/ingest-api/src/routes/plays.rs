@@ -6,7 +6,10 @@ use mayfly_http::{NoQuery, Problem, UnreadBody};
 use serde::Serialize;
 
 use super::body::{parse_utf8, read_json};
-use crate::{client_identity::ClientIdentity, plays::PlayIngestion, problems::invalid_input};
+use crate::{
+    client_identity::ClientIdentity, plays::PlayIngestion, problems::invalid_input,
+    rights::authorize_plays,
+};
 
 #[derive(Serialize)]
 struct PlaysResponse {
@@ -25,6 +28,7 @@ pub async fn post_plays(
     let accepted = items.len();
     plays.check_items(&client, body.bytes.len(), accepted)?;
     let new = items.parse().map_err(invalid_input)?;
+    authorize_plays(client.identity())?;
     let context = client.into_context("plays", &body.bytes);
     let write = plays.accept(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(PlaysResponse { accepted });

@@ -6,7 +6,10 @@ use mayfly_http::{NoQuery, Problem, UnreadBody};
 use serde::Serialize;
 
 use super::body::{parse_utf8, read_json_or_beacon};
-use crate::{client_identity::ClientIdentity, problems::invalid_input, visits::VisitIngestion};
+use crate::{
+    client_identity::ClientIdentity, problems::invalid_input, rights::authorize_visits,
+    visits::VisitIngestion,
+};
 
 #[derive(Serialize)]
 struct VisitsResponse {
@@ -22,9 +25,10 @@ pub async fn post_visits(
 ) -> Result<HttpResponse, Problem> {
     let body = read_json_or_beacon(body, |bytes| visits.check(&client, bytes)).await?;
     let items = split_visits(parse_utf8(&body.bytes)?).map_err(invalid_input)?;
-    let accepted = items.len();
+    let (accepted, is_batch) = (items.len(), items.is_batch());
     visits.check_items(&client, body.bytes.len(), accepted)?;
     let new = items.parse().map_err(invalid_input)?;
+    authorize_visits(client.identity(), &new, is_batch)?;
     let context = client.into_context("visits", &body.bytes);
     let write = visits.accept(new, context, body).await?;
     let mut response = HttpResponse::Accepted().json(VisitsResponse { accepted });

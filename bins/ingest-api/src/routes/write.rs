@@ -8,9 +8,8 @@ use mayfly_http::{Body, Problem, Query, UnreadBody};
 
 use super::{body::read_form, response::message_response};
 use crate::{
-    client_identity::{ClientIdentity, WriteContext},
-    messages::MessageIngestion,
-    problems::invalid_input,
+    client_identity::ClientIdentity, messages::MessageIngestion, problems::invalid_input,
+    rights::authorize_message,
 };
 
 /// The name of the route, for idempotency keys.
@@ -25,7 +24,7 @@ pub async fn get_write(
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string().as_bytes();
     messages.check(&client, query.len())?;
-    accept_form(&messages, client.into_context(ROUTE, query), form.0, None).await
+    accept_form(&messages, client, form.0, query, None).await
 }
 
 /// Accepts a message from the query or, if the query is empty, from the form in the body.
@@ -38,23 +37,26 @@ pub async fn post_write(
     let query = request.query_string();
     if query.is_empty() {
         let body = read_form(body, |bytes| messages.check(&client, bytes)).await?;
-        let (form, context) = (body.parse_form()?, client.into_context(ROUTE, &body.bytes));
-        accept_form(&messages, context, form, Some(body)).await
+        accept_form(&messages, client, body.parse_form()?, b"", Some(body)).await
     } else {
         let form = Query::from_request(&request, &mut Payload::None).await?;
         messages.check(&client, query.len())?;
-        accept_form(&messages, client.into_context(ROUTE, query.as_bytes()), form.0, None).await
+        accept_form(&messages, client, form.0, query.as_bytes(), None).await
     }
 }
 
-/// Accepts the message in `form`, which was parsed from the query or from `body`.
+/// Accepts the message in `form`, which was parsed from `body` or, if there is none, from `query`.
 async fn accept_form(
     messages: &MessageIngestion,
-    context: WriteContext,
+    client: ClientIdentity,
     form: WriteForm,
+    query: &[u8],
     body: Option<Body>,
 ) -> Result<HttpResponse, Problem> {
-    let new = NewMessage::from_write_form(form).map_err(invalid_input)?;
+    let mut new = NewMessage::from_write_form(form).map_err(invalid_input)?;
+    authorize_message(client.identity(), &mut new)?;
+    let payload = body.as_ref().map_or(query, |body| &body.bytes[..]);
+    let context = client.into_context(ROUTE, payload);
     let accepted = messages.accept(new, context, body).await?;
     let location = messages.message_url("/v1/messages/", accepted.message.id);
     Ok(message_response(StatusCode::ACCEPTED, location, &accepted))

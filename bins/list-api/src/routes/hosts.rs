@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use actix_web::{HttpResponse, web::Data};
+use mayfly_auth::Access;
 use mayfly_core::{Host, PagePath, Timestamp, Window, limits};
-use mayfly_http::{Code, NoQuery, PathParam, Problem, Query};
+use mayfly_http::{CallerIdentity, Code, NoQuery, PathParam, Problem, Query};
 use serde::{Deserialize, Deserializer, de};
 
 use super::response::json_response;
@@ -32,29 +33,32 @@ pub struct HistoryParameters {
 /// Lists the top pages of a host with their current visitors.
 pub async fn list_pages(
     hosts: Data<HostQueries>,
+    identity: CallerIdentity,
     name: PathParam,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
-    Ok(json_response(hosts.list_pages(&parse_host(name)?).await?))
+    Ok(json_response(hosts.list_pages(&authorize_host(&identity, name)?).await?))
 }
 
 /// Lists the pages of a host, highest score first.
 pub async fn list_rising(
     hosts: Data<HostQueries>,
+    identity: CallerIdentity,
     name: PathParam,
     parameters: Query<RisingParameters>,
 ) -> Result<HttpResponse, Problem> {
     let window = parameters.0.window.unwrap_or(Window::FiveSeconds);
-    Ok(json_response(hosts.list_rising(parse_host(name)?, window).await?))
+    Ok(json_response(hosts.list_rising(authorize_host(&identity, name)?, window).await?))
 }
 
 /// Returns the hourly history of a page.
 pub async fn get_history(
     hosts: Data<HostQueries>,
+    identity: CallerIdentity,
     name: PathParam,
     parameters: Query<HistoryParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let host = parse_host(name)?;
+    let host = authorize_host(&identity, name)?;
     let HistoryParameters { path, from, to } = parameters.0;
     let to = to.unwrap_or_else(|| hosts.now());
     let from = from.unwrap_or_else(|| to.minus(limits::HISTORY_DEFAULT));
@@ -68,8 +72,11 @@ pub async fn get_history(
     Ok(HttpResponse::Ok().json(hosts.list_history(&host, path, from, to).await?))
 }
 
-fn parse_host(name: PathParam) -> Result<Host, Problem> {
-    Host::parse(name.0).map_err(|rule| invalid_name("host", rule))
+/// Parses the host in the path and checks the right of the caller to the host.
+fn authorize_host(identity: &CallerIdentity, name: PathParam) -> Result<Host, Problem> {
+    let host = Host::parse(name.0).map_err(|rule| invalid_name("host", rule))?;
+    identity.check(&Access::ReadHost { host: host.as_str() })?;
+    Ok(host)
 }
 
 /// Deserializes a query parameter with its `FromStr` implementation.

@@ -2,9 +2,10 @@
 //! inbox.
 
 use actix_web::{HttpResponse, web::Data};
+use mayfly_auth::Access;
 use mayfly_core::{Username, limits};
 use mayfly_hot::InboxPage;
-use mayfly_http::{Caller, IdempotencyKey, PathParam, Problem, Query};
+use mayfly_http::{Caller, CallerIdentity, IdempotencyKey, PathParam, Problem, Query};
 
 use super::{
     parameters::InboxParameters,
@@ -23,11 +24,14 @@ pub fn parse_username(name: PathParam) -> Result<Username, Problem> {
 /// Lists an inbox, oldest message first, without changing it.
 pub async fn list_inbox(
     messages: Data<MessageQueries>,
+    identity: CallerIdentity,
     name: PathParam,
     parameters: Query<InboxParameters>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.limit_or(limits::PAGE_ITEMS_DEFAULT);
-    let inbox = messages.list_inbox(&parse_username(name)?, limit).await?;
+    let username = parse_username(name)?;
+    identity.check(&Access::ReadInbox { username: username.as_str() })?;
+    let inbox = messages.list_inbox(&username, limit).await?;
     Ok(json_response(inbox_json(&inbox)))
 }
 
@@ -35,12 +39,15 @@ pub async fn list_inbox(
 pub async fn take_inbox(
     messages: Data<MessageQueries>,
     caller: Caller,
+    identity: CallerIdentity,
     key: IdempotencyKey,
     name: PathParam,
     parameters: Query<InboxParameters>,
 ) -> Result<HttpResponse, Problem> {
     let limit = parameters.0.limit_or(limits::PAGE_ITEMS_MAX);
-    let taken = messages.take_inbox(&parse_username(name)?, limit, key, &caller).await?;
+    let username = parse_username(name)?;
+    identity.check(&Access::TakeInbox { username: username.as_str() })?;
+    let taken = messages.take_inbox(&username, limit, key, &caller, &identity).await?;
     Ok(mark_replayed(json_response(inbox_json(&taken.inbox)), &taken))
 }
 

@@ -5,7 +5,7 @@ use actix_web::{
     http::header::{AGE, HeaderName},
     web::Data,
 };
-use mayfly_http::{Problem, Query};
+use mayfly_http::{ClientAddress, Problem, Query};
 use serde::Deserialize;
 
 use crate::{increasing::IncreaseQueries, problems::unauthorized};
@@ -24,12 +24,13 @@ pub struct Parameters {
 /// Lists the pages with more visitors than in the previous sample, largest increase first.
 pub async fn list_increases(
     queries: Data<IncreaseQueries>,
+    client: ClientAddress,
     parameters: Query<Parameters>,
 ) -> Result<HttpResponse, Problem> {
     let Parameters { apikey: Some(api_key), host: Some(host) } = parameters.0 else {
         return Err(unauthorized());
     };
-    let increases = queries.list_increases(&api_key, &host).await?;
+    let increases = queries.list_increases(&api_key, &host, &client).await?;
     let mut response = HttpResponse::Ok();
     if let Some(age) = increases.stale_age {
         response.insert_header((AGE, age.as_secs().to_string()));

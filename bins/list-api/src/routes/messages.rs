@@ -7,7 +7,7 @@ use actix_web::{
 };
 use mayfly_cold::{Page, PageRequest};
 use mayfly_core::{Channel, Cursor, MessageId, Order, Username, limits};
-use mayfly_http::{Caller, NoQuery, Problem, Query};
+use mayfly_http::{Caller, CallerIdentity, NoQuery, Problem, Query};
 use serde::Deserialize;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     response::{json_page, json_response},
 };
 use crate::{
-    messages::MessageQueries,
+    messages::{MessageQueries, MessageRights},
     problems::{invalid_cursor, message_not_found},
 };
 
@@ -45,36 +45,41 @@ impl ListParameters {
     }
 }
 
-/// Returns a message, live or expired.
+/// Returns a message, live or expired. A message that the caller may not read is not found.
 pub async fn get_message(
     messages: Data<MessageQueries>,
+    identity: CallerIdentity,
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
     // No message can have an invalid ID.
     let id: MessageId = id.parse().map_err(|_| message_not_found())?;
-    messages.find_message(id).await?.map(json_response).ok_or_else(message_not_found)
+    let rights = MessageRights::to_read(identity.identity());
+    messages.find_message(id, rights).await?.map(json_response).ok_or_else(message_not_found)
 }
 
-/// Expires a message immediately.
+/// Expires a message immediately. A message that the caller may not delete is not found.
 pub async fn delete_message(
     messages: Data<MessageQueries>,
     caller: Caller,
+    identity: CallerIdentity,
     id: Path<String>,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
     let id: MessageId = id.parse().map_err(|_| message_not_found())?;
-    if messages.delete_message(id, &caller).await? {
+    let rights = MessageRights::to_delete(identity.identity());
+    if messages.delete_message(id, rights, &caller).await? {
         Ok(HttpResponse::NoContent().finish())
     } else {
         Err(message_not_found())
     }
 }
 
-/// Lists one page of the stored messages, in the order in which they were stored or in reverse
-/// order.
+/// Lists one page of the stored messages that the caller may read, in the order in which they were
+/// stored or in reverse order.
 pub async fn list_messages(
     messages: Data<MessageQueries>,
+    identity: CallerIdentity,
     parameters: Query<ListParameters>,
 ) -> Result<HttpResponse, Problem> {
     let parameters = parameters.0;
@@ -86,9 +91,8 @@ pub async fn list_messages(
         channel: parameters.channel,
         username: parameters.username,
     };
-    let page = messages.list_messages(&request).await?;
-    let last = page.items.last().map(|item| Cursor { order: request.order, seq: item.seq });
-    let next = last.or(cursor);
+    let page = messages.list_messages(&request, identity.identity()).await?;
+    let next = page.up_to.map(|seq| Cursor { order: request.order, seq });
     let mut response = json_response(page_json(&page, next));
     if let (true, Some(next)) = (page.has_more, next) {
         let link = format!("<{}>; rel=\"next\"", messages.public_url(&next_path(&request, next)));

@@ -1,8 +1,9 @@
 //! `/v1/plays` and `/v1/plays/{video_id}`: play counts.
 
 use actix_web::{HttpResponse, http::header::LINK, web::Data};
+use mayfly_auth::Access;
 use mayfly_core::{PlayCount, PlayCursor, VideoId, limits};
-use mayfly_http::{NoQuery, PathParam, Problem, Query};
+use mayfly_http::{CallerIdentity, NoQuery, PathParam, Problem, Query};
 use serde::{Deserialize, Serialize};
 
 use super::parameters::Limit;
@@ -32,8 +33,10 @@ struct Page<'a> {
 pub async fn list_plays(
     counts: Data<PlayCountQueries>,
     messages: Data<MessageQueries>,
+    identity: CallerIdentity,
     parameters: Query<PlaysParameters>,
 ) -> Result<HttpResponse, Problem> {
+    identity.check(&Access::ReadPlays)?;
     let PlaysParameters { limit, cursor } = parameters.0;
     let limit = limit.map_or(limits::PAGE_ITEMS_DEFAULT, Limit::get);
     let cursor: Option<PlayCursor> = cursor
@@ -55,9 +58,11 @@ pub async fn list_plays(
 /// Returns the play count of a video.
 pub async fn get_plays(
     counts: Data<PlayCountQueries>,
+    identity: CallerIdentity,
     name: PathParam,
     _: NoQuery,
 ) -> Result<HttpResponse, Problem> {
+    identity.check(&Access::ReadPlays)?;
     let video_id = VideoId::parse(name.0).map_err(|rule| invalid_name("video_id", rule))?;
     let count = counts.find_count(&video_id).await?.ok_or_else(plays_not_found)?;
     Ok(HttpResponse::Ok().json(count))

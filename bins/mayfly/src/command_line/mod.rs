@@ -1,6 +1,8 @@
 //! The command line.
 
 mod keys;
+mod lifetime;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,11 +10,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mayfly_core::Channel;
+use mayfly_live_client::KeyFile;
 use mayfly_runtime::settings::parse_duration;
 use mayfly_simulate::Simulate;
 use mayfly_stack::ProcessKind;
 
-pub(crate) use keys::{CreateKey, Keys};
+pub(crate) use keys::{CreateKey, Keys, LimitedKind, ListKeys, RotateKey, SelectKey};
+pub(crate) use tokens::{CreateToken, ListRevocations, RevokeTokens, Tokens};
 
 /// Run the local stack of Mayfly, and operate any installation
 #[derive(Debug, Parser)]
@@ -42,9 +46,12 @@ pub(crate) enum Command {
     Reset(Reset),
     /// Apply the schema migrations to Postgres
     Migrate,
-    /// Create, list and revoke API keys
+    /// Create, list, show, rotate and revoke API keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Sign and revoke tokens
+    #[command(subcommand)]
+    Token(Tokens),
     /// Check that every accepted item is stored, queued or dead-lettered; exit with 1 if not
     Audit(Audit),
     /// Print messages as they are published; resume after a disconnect
@@ -139,6 +146,10 @@ pub(crate) struct Tail {
     /// URL of ws-fanout (default: the local stack or MAYFLY_PUBLIC__LIVE_URL)
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// File with an API key that has the scope subscribe, or with a token; read again before each
+    /// reconnect
+    #[arg(long, env = "MAYFLY_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<KeyFile>,
     /// Print message, expiry and gap frames as JSON lines
     #[arg(long)]
     pub(crate) json: bool,

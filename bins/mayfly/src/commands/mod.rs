@@ -7,7 +7,9 @@ mod migrate;
 mod pause;
 mod simulate;
 mod stack;
+mod table;
 mod tail;
+mod token;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ pub(crate) fn run(line: CommandLine) -> Result<ExitCode> {
         Command::Reset(options) => block_on(reset::reset(&options)),
         Command::Migrate => block_on(migrate::migrate()),
         Command::Keys(command) => block_on(keys::keys(command)),
+        Command::Token(command) => block_on(token::token(command)),
         Command::Audit(options) => block_on(audit::audit(options)),
         Command::Tail(options) => block_on(tail::tail(options)),
         Command::Simulate(command) => block_on(simulate::simulate(command)),

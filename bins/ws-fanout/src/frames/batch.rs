@@ -58,7 +58,7 @@ pub(crate) enum Audience {
     /// Subscribers to this channel.
     Channel(Box<str>),
     /// Subscribers to the channel of at least one of these messages. If the channel of a message is
-    /// unknown, all subscribers.
+    /// unknown, all subscribers with the right to all channels.
     Expired(Vec<ExpiredMessage>),
 }
 
@@ -312,8 +312,10 @@ fn write_event(buffer: &mut Vec<u8>, position: &Position, event: &LiveEvent) {
 
 #[cfg(test)]
 mod tests {
+    use mayfly_auth::Identity;
+
     use super::*;
-    use crate::subscription::NewSubscription;
+    use crate::subscription::{ChannelFilters, NewSubscription};
 
     const ID: &str = "019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47";
 
@@ -335,8 +337,10 @@ mod tests {
     fn subscription(channels: &[&str]) -> Subscription {
         let names: Vec<_> = channels.iter().map(|&name| name.to_owned()).collect();
         let channels = (!names.is_empty()).then_some(names);
-        Subscription::try_from(NewSubscription { channels, ..NewSubscription::default() })
-            .expect("valid names")
+        let names = NewSubscription { channels, ..NewSubscription::default() };
+        let mut subscription = Subscription::try_from(names).expect("valid names");
+        subscription.restrict(&Identity::Open, &ChannelFilters::default());
+        subscription
     }
 
     fn batch() -> Batch {

@@ -94,6 +94,21 @@ pub(crate) fn encode_sse_retry(millis: u64) -> Bytes {
     Bytes::from(format!("retry: {millis}\n\n"))
 }
 
+/// Finds the event that contains the byte at `offset`. Returns the end of this event, and the number
+/// of events before it. If an event begins at `offset`, returns `offset` as the end.
+pub(crate) fn find_sse_event(events: &[u8], offset: usize) -> (usize, u32) {
+    let (mut start, mut before) = (0, 0);
+    while start < offset {
+        let length = events[start..].windows(2).position(|bytes| bytes == b"\n\n");
+        let end = length.map_or(events.len(), |length| start + length + 2);
+        if offset < end {
+            return (end, before);
+        }
+        (start, before) = (end, before + 1);
+    }
+    (start, before)
+}
+
 /// Appends one server-sent event (WHATWG HTML, section 9.2). `json` must be a single line.
 pub(super) fn encode_sse_event(buffer: &mut Vec<u8>, position: Option<&Position>, json: &[u8]) {
     if let Some(position) = position {
@@ -102,4 +117,24 @@ pub(super) fn encode_sse_event(buffer: &mut Vec<u8>, position: Option<&Position>
     buffer.extend_from_slice(b"data: ");
     buffer.extend_from_slice(json);
     buffer.extend_from_slice(b"\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_is_found_by_an_offset() {
+        let events = b"a\n\n:\n\nid: 1\ndata: b\n\n";
+        for (offset, expected) in
+            [(0, (0, 0)), (1, (3, 0)), (2, (3, 0)), (3, (3, 1)), (4, (6, 1)), (6, (6, 2))]
+        {
+            assert_eq!(find_sse_event(events, offset), expected, "{offset}");
+        }
+        for offset in 7..events.len() {
+            assert_eq!(find_sse_event(events, offset), (events.len(), 2), "{offset}");
+        }
+        assert_eq!(find_sse_event(events, events.len()), (events.len(), 3));
+        assert_eq!(find_sse_event(b"incomplete", 3), (10, 0));
+    }
 }

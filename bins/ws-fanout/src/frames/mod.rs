@@ -8,7 +8,7 @@ mod trend;
 
 pub(crate) use self::{
     batch::{Audience, Batch, EntrySet, Selection},
-    encoding::{Encoding, encode_json, encode_sse_retry},
+    encoding::{Encoding, encode_json, encode_sse_retry, find_sse_event},
     plays::PlayFrames,
     state::StateFrame,
     trend::TrendFrame,

@@ -1,9 +1,14 @@
 //! Frames from clients.
 
+use std::fmt;
+
+use mayfly_core::frame::{ErrorFrame, ForbiddenNames};
+use mayfly_http::routes::frames;
 use serde::{Deserialize, Deserializer};
 
 use crate::subscription::{
     NAME_OVERHEAD_BYTES, NewSubscription, Subscription, SubscriptionError, SubscriptionRequest,
+    describe_forbidden,
 };
 
 /// A frame from a client.
@@ -11,10 +16,23 @@ use crate::subscription::{
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum ClientFrame {
     Connect(ConnectRequest),
+    Auth(AuthRequest),
     Subscribe(SubscriptionRequest),
     Unsubscribe(SubscriptionRequest),
     Ping {},
 }
+
+/// New credentials for a connection, or the credentials that start it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthRequest {
+    pub(super) token: Secret,
+}
+
+/// A token or a key in a frame.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(String);
 
 /// A request for a new connection, from the query or from the first frame. A field that is missing
 /// from both takes its default. An empty list means none, except that an empty list of videos means
@@ -35,9 +53,8 @@ pub(super) struct ConnectRequest {
     /// The unparsed resume position. A malformed position does not cause the request to be
     /// rejected.
     pub(super) since: Option<String>,
-    /// Reserved for authentication. The server ignores it.
-    #[serde(rename = "token")]
-    pub(super) _token: Option<String>,
+    /// The credentials, only in a frame.
+    pub(super) token: Option<Secret>,
 }
 
 /// A valid request for a new connection.
@@ -48,18 +65,83 @@ pub(super) struct Start {
 }
 
 /// The reason for rejecting a client frame, as reported in an `error` frame.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FrameError {
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// The type of the rejected frame; `None` if it is unknown.
+    pub(super) reply_to: Option<&'static str>,
+    pub(super) retry_after_ms: Option<u64>,
+    /// The names that the credentials do not allow.
+    pub(super) forbidden: Option<Box<ForbiddenNames>>,
 }
 
 impl ClientFrame {
     pub(super) fn parse(text: &str) -> Result<Self, FrameError> {
-        serde_json::from_str(text).map_err(|error| FrameError {
-            code: if error.is_data() { "invalid_field" } else { "invalid_json" },
-            message: error.to_string(),
+        serde_json::from_str(text).map_err(|error| {
+            let code = if error.is_data() { "invalid_field" } else { "invalid_json" };
+            FrameError::new(code, error.to_string())
         })
+    }
+
+    /// Returns the type of the frame.
+    pub(super) const fn kind(&self) -> &'static str {
+        self.row().kind
+    }
+
+    /// Returns the row of the frame in the table of frames.
+    const fn row(&self) -> frames::Frame {
+        match self {
+            Self::Connect(_) => frames::CONNECT,
+            Self::Auth(_) => frames::AUTH,
+            Self::Subscribe(_) => frames::SUBSCRIBE,
+            Self::Unsubscribe(_) => frames::UNSUBSCRIBE,
+            Self::Ping {} => frames::PING,
+        }
+    }
+}
+
+impl Secret {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+impl FrameError {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), ..Self::default() }
+    }
+
+    /// Creates the error for names that the credentials do not allow.
+    pub(super) fn forbidden(names: ForbiddenNames) -> Self {
+        let message = describe_forbidden(&names);
+        Self { forbidden: Some(Box::new(names)), ..Self::new("forbidden", message) }
+    }
+
+    /// Sets the type of the rejected frame.
+    pub(super) fn reply_to(self, kind: &'static str) -> Self {
+        Self { reply_to: Some(kind), ..self }
+    }
+
+    /// Converts the error to the content of an `error` frame.
+    pub(super) fn into_frame(self) -> ErrorFrame<'static> {
+        ErrorFrame {
+            code: self.code,
+            message: self.message,
+            reply_to: self.reply_to,
+            retry_after_ms: self.retry_after_ms,
+            forbidden: self.forbidden.map(|names| *names),
+        }
     }
 }
 
@@ -72,7 +154,7 @@ impl ConnectRequest {
             videos: self.videos.or(query.videos),
             hosts: self.hosts.or(query.hosts),
             since: self.since.or(query.since),
-            _token: None,
+            token: self.token,
         }
     }
 
@@ -110,7 +192,7 @@ impl From<SubscriptionError> for FrameError {
             SubscriptionError::InvalidField { .. } => "invalid_field",
             SubscriptionError::TooMany(_) => "too_many_channels",
         };
-        Self { code, message: error.to_string() }
+        Self::new(code, error.to_string())
     }
 }
 
@@ -172,6 +254,33 @@ mod tests {
         assert_eq!(connect(&many).expect_err("too many").code, "too_many_channels");
         let error = ClientFrame::parse("{").expect_err("invalid JSON");
         assert_eq!(error.code, "invalid_json");
+    }
+
+    #[test]
+    fn token_is_a_string_and_not_shown() {
+        let frame = ClientFrame::parse(r#"{"type":"auth","token":"mf_secret"}"#);
+        let frame = frame.expect("a valid frame");
+        assert!(!format!("{frame:?}").contains("mf_secret"));
+        let ClientFrame::Auth(AuthRequest { token }) = frame else { panic!("not auth: {frame:?}") };
+        assert_eq!(token.expose(), "mf_secret");
+        for invalid in [
+            r#"{"type":"auth"}"#,
+            r#"{"type":"auth","token":null}"#,
+            r#"{"type":"auth","token":7}"#,
+            r#"{"type":"auth","token":"t","channels":[]}"#,
+        ] {
+            let error = ClientFrame::parse(invalid).expect_err(invalid);
+            assert_eq!((error.code, error.reply_to), ("invalid_field", None), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn frames_are_the_rows_of_the_table() {
+        for row in frames::FRAMES {
+            let token = if row.kind == "auth" { r#","token":"t""# } else { "" };
+            let frame = ClientFrame::parse(&format!(r#"{{"type":"{}"{token}}}"#, row.kind));
+            assert_eq!(frame.expect("a valid frame").kind(), row.kind);
+        }
     }
 
     #[test]

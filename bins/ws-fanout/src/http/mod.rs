@@ -1,5 +1,6 @@
 //! The public HTTP port: routes, the files of the web page, server-sent events and WebSockets.
 
+mod authentication;
 mod client_frame;
 mod files;
 mod forbidden;

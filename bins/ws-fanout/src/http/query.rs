@@ -3,7 +3,7 @@
 use mayfly_http::{Code, Problem, parse_form};
 use serde::Deserialize;
 
-use super::client_frame::{ConnectRequest, Start};
+use super::client_frame::{ConnectRequest, Secret, Start};
 use crate::{
     subscription::{CHANNELS_MAX, NewSubscription, SubscriptionError, SubscriptionField},
     websocket::{Close, CloseCode},
@@ -11,16 +11,16 @@ use crate::{
 
 /// A valid query of a WebSocket request.
 #[derive(Debug)]
-pub(super) enum LiveQuery {
-    /// The connection starts immediately.
-    Start(Start),
-    /// The connection starts with a `connect` frame. Fields that the frame does not contain are
-    /// taken from this request.
-    ConnectFrame(ConnectRequest),
+pub(super) struct LiveQuery {
+    /// The requested connection. If the connection starts with a frame, fields that the frame does
+    /// not contain are taken from this request.
+    pub(super) request: ConnectRequest,
+    /// Whether the connection starts with a `connect` frame even if no credentials are needed.
+    pub(super) awaits_connect: bool,
 }
 
-/// The query parameters. `connect` is valid only in a WebSocket request, and `lastEventId` only in
-/// a request for an event stream.
+/// The query parameters. `connect` is valid only in a WebSocket request, and `lastEventId` and
+/// `token` only in a request for an event stream.
 #[derive(Deserialize)]
 struct Parameters {
     #[serde(default)]
@@ -37,9 +37,8 @@ struct Parameters {
     /// `Last-Event-ID` header.
     #[serde(rename = "lastEventId")]
     last_event_id: Option<String>,
-    /// Reserved for authentication. The server ignores it.
-    #[serde(rename = "token")]
-    _token: Option<String>,
+    /// The credentials of an `EventSource`, which cannot send headers. The middleware reads them.
+    token: Option<Secret>,
 }
 
 /// An error in a query.
@@ -58,18 +57,24 @@ impl LiveQuery {
         if parameters.last_event_id.is_some() {
             return Err(parameter_error("lastEventId", "is only for /v1/events; use since"));
         }
-        match parameters.connect.as_deref() {
-            None => Start::try_from(parameters.into_request())
-                .map(Self::Start)
-                .map_err(QueryError::Subscription),
-            Some("frame") => {
-                let request = parameters.into_request();
-                // The `connect` frame can complete the request, so only the names are checked here.
-                let names = NewSubscription::from(request.clone()).check_names();
-                names.map(|()| Self::ConnectFrame(request)).map_err(QueryError::Subscription)
-            }
-            Some(_) => Err(parameter_error("connect", "must be frame")),
+        if parameters.token.is_some() {
+            let rule = "is only for /v1/events; send it in the first frame or in a header";
+            return Err(parameter_error("token", rule));
         }
+        let awaits_connect = match parameters.connect.as_deref() {
+            None => false,
+            Some("frame") => true,
+            Some(_) => return Err(parameter_error("connect", "must be frame")),
+        };
+        let request = parameters.into_request();
+        if awaits_connect {
+            // The `connect` frame can complete the request, so only the names are checked here.
+            let names = NewSubscription::from(request.clone()).check_names();
+            names.map_err(QueryError::Subscription)?;
+        } else {
+            Start::try_from(request.clone()).map_err(QueryError::Subscription)?;
+        }
+        Ok(Self { request, awaits_connect })
     }
 }
 
@@ -200,18 +205,15 @@ mod tests {
         let documented = documented.as_object().expect("documented parameters").keys();
         let mut accepted = BTreeSet::new();
         assert!(Parameters::deserialize(FieldNames(&mut accepted)).is_err());
-        // Reserved for authentication, and not documented.
-        assert!(accepted.remove("token"));
         // Only valid for event streams.
-        assert!(accepted.remove("lastEventId"));
+        assert!(accepted.remove("lastEventId") && accepted.remove("token"));
         assert_eq!(accepted, documented.map(String::as_str).collect());
     }
 
     fn parse(query: &str) -> Result<Start, QueryError> {
-        match LiveQuery::parse(query)? {
-            LiveQuery::Start(start) => Ok(start),
-            LiveQuery::ConnectFrame(request) => panic!("waits for a frame: {request:?}"),
-        }
+        let LiveQuery { request, awaits_connect } = LiveQuery::parse(query)?;
+        assert!(!awaits_connect, "waits for a frame: {request:?}");
+        Start::try_from(request).map_err(QueryError::Subscription)
     }
 
     #[test]
@@ -229,7 +231,8 @@ mod tests {
     #[test]
     fn connection_waits_for_a_connect_frame_on_request() {
         let query = LiveQuery::parse("connect=frame&channel=a&since=x").expect("a valid query");
-        let LiveQuery::ConnectFrame(request) = query else { panic!("starts: {query:?}") };
+        let LiveQuery { request, awaits_connect } = query;
+        assert!(awaits_connect);
         assert_eq!(request.channels, Some(vec!["a".to_owned()]));
         assert_eq!((request.feeds, request.since.as_deref()), (None, Some("x")));
         for invalid in ["connect=", "connect=query", "connect=frame&connect=frame"] {
@@ -253,8 +256,11 @@ mod tests {
 
     #[test]
     fn parameters_of_the_other_route_are_rejected() {
-        assert!(LiveQuery::parse("lastEventId=x").is_err());
+        for query in ["lastEventId=x", "token=a.b.c", "connect=frame&token=a.b.c"] {
+            assert!(LiveQuery::parse(query).is_err(), "{query}");
+        }
         assert!(parse_events_query("connect=frame", None).is_err());
+        assert!(parse_events_query("token=a.b.c", None).is_ok());
     }
 
     #[test]
@@ -298,8 +304,10 @@ mod tests {
         let code = |query: &str| {
             LiveQuery::parse(query).err().map(|error| Close::from(error).code.number())
         };
-        assert_eq!(code("channel=a&channel=b&since=x&token=t"), None);
-        for invalid in ["channel=a%20b", "chanel=a", "since=a&since=b", "feed=x", "channel=%FF"] {
+        assert_eq!(code("channel=a&channel=b&since=x"), None);
+        for invalid in
+            ["token=t", "channel=a%20b", "chanel=a", "since=a&since=b", "feed=x", "channel=%FF"]
+        {
             assert_eq!(code(invalid), Some(4500), "{invalid}");
         }
         assert_eq!(code(&many_distinct("channel")), Some(4501));

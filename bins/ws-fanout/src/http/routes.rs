@@ -6,12 +6,19 @@ use std::rc::Rc;
 use actix_web::{
     HttpRequest, HttpResponse, http::header::ACCESS_CONTROL_ALLOW_ORIGIN, web::ServiceConfig,
 };
-use mayfly_http::{Code, Problem, UpgradeRequest, resource, upgrade_required};
+use mayfly_http::{Code, Problem, UpgradeRequest, resource, routes, upgrade_required};
 use mayfly_runtime::settings::PublicSettings;
 use serde_json::json;
 use tracing::debug;
 
-use super::{files::build_files, query::LiveQuery, sse::get_events, websocket::serve_websocket};
+use super::{
+    authentication::{accepts_anonymous_callers, admit, authenticate, too_many_connections},
+    client_frame::Secret,
+    files::build_files,
+    query::LiveQuery,
+    sse::get_events,
+    websocket::{HeaderCredentials, Opening, serve_websocket},
+};
 use crate::{hub::ConnectionPermit, websocket::Close, worker::WorkerContext};
 
 /// The paths that accept WebSocket upgrades.
@@ -26,11 +33,11 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
         }
         config
             .app_data(context)
-            .service(resource("/v1/live").get(require_upgrade))
-            .service(resource("/ws").get(require_upgrade))
-            .service(resource("/echo").get(require_upgrade))
-            .service(resource("/v1/events").get(get_events))
-            .service(resource("/config.json").get(get_config));
+            .service(resource(&routes::LIVE).get(require_upgrade))
+            .service(resource(&routes::WS).get(require_upgrade))
+            .service(resource(&routes::ECHO).get(require_upgrade))
+            .service(resource(&routes::EVENTS).get(get_events))
+            .service(resource(&routes::CONFIG).get(get_config));
     }
 }
 
@@ -38,32 +45,61 @@ pub(crate) fn configure(context: &Rc<WorkerContext>) -> impl FnOnce(&mut Service
 /// cannot read the response to a rejected upgrade. For errors that the page must detect, the server
 /// therefore accepts the upgrade and then closes the WebSocket.
 pub(crate) async fn upgrade(context: Rc<WorkerContext>, request: UpgradeRequest) {
-    match admit_upgrade(&context, &request) {
+    match admit_upgrade(&context, &request).await {
         Err(problem) => request.reject(problem).await,
-        Ok(permit) => {
-            let query = match find_forbidden(&context, &request) {
-                Some(close) => Err(close),
-                None => LiveQuery::parse(request.query()).map_err(Close::from),
-            };
+        Ok((permit, opening)) => {
             debug!(request.id = request.request_id().as_str(), "upgrading to a WebSocket");
             if let Ok(upgraded) = request.accept().await {
                 // Run in a separate task, so that the task and the buffers of the HTTP connection
                 // are freed.
-                actix_web::rt::spawn(serve_websocket(context, upgraded, query, permit));
+                actix_web::rt::spawn(serve_websocket(context, upgraded, opening, permit));
             }
         }
     }
 }
 
-fn admit_upgrade(
+/// Admits a connection, and reads the parts of its request that determine how the connection
+/// starts.
+async fn admit_upgrade(
     context: &WorkerContext,
     request: &UpgradeRequest,
-) -> Result<ConnectionPermit, Problem> {
+) -> Result<(ConnectionPermit, Opening), Problem> {
+    let hub = &context.hub;
     if !LIVE_PATHS.contains(&request.path()) {
         return Err(Problem::new(Code::NotFound));
     }
     request.validate()?;
-    Ok(context.hub.admit()?)
+    let query = match find_forbidden(context, request) {
+        Some(close) => Err(close),
+        None => LiveQuery::parse(request.query()).map_err(Close::from),
+    };
+    let address: Box<str> = request.client().to_string().into();
+    // The credentials for a connection that will be closed do not matter.
+    let header = match request.credentials() {
+        Ok(Some(credentials)) if query.is_ok() => {
+            let text = Secret::new(credentials.text());
+            // The future is boxed so that its memory is freed when it completes.
+            let result = Box::pin(authenticate(hub, Some(text.expose()), &address)).await;
+            HeaderCredentials::Checked { text, result }
+        }
+        Ok(_) => HeaderCredentials::None,
+        Err(_) => HeaderCredentials::Malformed,
+    };
+    // So far, the connection counts as an HTTP connection. Therefore, valid credentials in a header
+    // are accepted however many live connections are waiting for authentication.
+    let mut permit = hub.admit()?;
+    let slot = if let HeaderCredentials::Checked { result: Ok(accepted), .. } = &header {
+        // No web page can send credentials in a header, so nobody needs a close code.
+        let client = accepted.identity.client_id();
+        let slot = admit(hub, client.as_deref().unwrap_or(&address));
+        Ok(slot.map_err(|_| too_many_connections())?)
+    } else {
+        if !accepts_anonymous_callers(hub) {
+            permit.mark_unauthenticated()?;
+        }
+        admit(hub, &address)
+    };
+    Ok((permit, Opening { query, header, address, slot }))
 }
 
 /// If the host or the origin of a request is not allowed, logs it and returns the close. The client

@@ -1,6 +1,7 @@
 //! The process-wide state: the workers, the events that they receive, and the limits that they
 //! share.
 
+mod clients;
 mod in_flight;
 mod memory;
 mod replay_budget;
@@ -15,23 +16,27 @@ use std::{
     time::Duration,
 };
 
+use mayfly_authenticator::Authenticator;
 use mayfly_core::{Feed, Position};
 use mayfly_hot::{FanoutReport, HotStore};
 use mayfly_http::{Code, Problem};
 use mayfly_runtime::{Lifecycle, Settings};
+use metrics::counter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use self::in_flight::InFlight;
 pub(crate) use self::{
+    clients::{ClientSlot, Clients},
     in_flight::SentEvent,
     memory::{ConnectionMemory, Reservation, StoredBytes},
     replay_budget::{ReplayBudget, ReplayShare},
     replay_rate::ReplayRate,
 };
 use crate::{
-    frames::StateFrame, host_registry::HostRegistry, http::ForbiddenLog, worker_event::WorkerEvent,
+    frames::StateFrame, host_registry::HostRegistry, http::ForbiddenLog, metrics as names,
+    worker_event::WorkerEvent,
 };
 
 /// How long a connection may take to close before the server drops it.
@@ -41,10 +46,13 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const WORKER_EVENTS_MAX: usize = 64;
 /// Maximum value of [`Hub::position_interval`].
 const POSITION_INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// The part of the connections that may be waiting for authentication, as a divisor. Clients
+/// without credentials cannot occupy the other connections.
+const UNAUTHENTICATED_DIVISOR: usize = 4;
 /// Minimum number of position frames that an idle connection receives per resume window.
 const POSITIONS_PER_WINDOW: u32 = 3;
 /// Value of `Retry-After` for rejected connections.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Part of the shutdown timeout that is reserved for the last Close frames and the HTTP server.
 const DRAIN_MARGIN: Duration = Duration::from_secs(9);
 /// Interval at which a drain checks whether all connections are closed.
@@ -55,8 +63,13 @@ pub(crate) struct Hub {
     pub(crate) hot: HotStore,
     pub(crate) settings: Arc<Settings>,
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) authenticator: Arc<Authenticator>,
+    /// The connections of each client.
+    pub(crate) clients: Arc<Clients>,
     /// Number of admitted connections, including connections that are still being set up.
     connections: AtomicUsize,
+    /// Number of admitted connections that have not been authenticated.
+    unauthenticated: AtomicUsize,
     /// Number of frames queued for connections since the process started.
     pub(crate) delivered: Arc<AtomicU64>,
     pub(crate) host_registry: Arc<HostRegistry>,
@@ -81,15 +94,24 @@ struct Shared {
 }
 
 impl Hub {
-    pub(crate) fn new(hot: HotStore, settings: Arc<Settings>, lifecycle: Lifecycle) -> Arc<Self> {
+    pub(crate) fn new(
+        hot: HotStore,
+        settings: Arc<Settings>,
+        lifecycle: Lifecycle,
+        authenticator: Arc<Authenticator>,
+    ) -> Arc<Self> {
         let fanout = &settings.fanout;
+        let clients = Clients::new(fanout.connections_per_client_max);
         let memory = ConnectionMemory::new(fanout.queued_bytes_max);
         let replay_budget = ReplayBudget::new(fanout.replay_bytes_max);
         Arc::new(Self {
             hot,
             settings,
             lifecycle,
+            authenticator,
+            clients,
             connections: AtomicUsize::new(0),
+            unauthenticated: AtomicUsize::new(0),
             delivered: Arc::default(),
             host_registry: Arc::default(),
             memory,
@@ -161,12 +183,13 @@ impl Hub {
         }
     }
 
-    /// Admits a connection, or returns the reason for refusing it.
+    /// Admits a connection, or returns the reason for refusing it. If the client must be
+    /// authenticated first, call [`ConnectionPermit::mark_unauthenticated`].
     pub(crate) fn admit(self: &Arc<Self>) -> Result<ConnectionPermit, Refusal> {
         if self.lifecycle.is_draining() {
             return Err(Refusal::Draining);
         }
-        let permit = ConnectionPermit { hub: Arc::clone(self) };
+        let permit = ConnectionPermit { hub: Arc::clone(self), is_authenticated: true };
         let others = self.connections.fetch_add(1, Ordering::Relaxed);
         if others < self.settings.fanout.connections_max {
             return Ok(permit);
@@ -210,6 +233,8 @@ pub(crate) enum Refusal {
     Draining,
     /// The connection limit has been reached.
     Full,
+    /// Too many connections have not been authenticated.
+    TooManyUnauthenticated,
 }
 
 impl From<Refusal> for Problem {
@@ -219,18 +244,93 @@ impl From<Refusal> for Problem {
                 .detail("This instance is shutting down. Reconnect to another instance."),
             Refusal::Full => Self::new(Code::Overloaded)
                 .detail("This instance has reached its connection limit. Retry later."),
+            Refusal::TooManyUnauthenticated => Self::new(Code::Overloaded).detail(
+                "Too many connections to this instance have not been authenticated yet. Retry \
+                 later.",
+            ),
         };
-        problem.retry_after(RETRY_AFTER)
+        problem.retry_after(REFUSAL_RETRY_AFTER)
     }
 }
 
 /// A permit for one connection, returned to the hub on drop.
 pub(crate) struct ConnectionPermit {
     hub: Arc<Hub>,
+    is_authenticated: bool,
+}
+
+impl ConnectionPermit {
+    /// Records that the connection has not been authenticated yet. Returns the reason for refusing
+    /// the connection if there are too many such connections.
+    pub(crate) fn mark_unauthenticated(&mut self) -> Result<(), Refusal> {
+        if !std::mem::replace(&mut self.is_authenticated, false) {
+            return Ok(());
+        }
+        let others = self.hub.unauthenticated.fetch_add(1, Ordering::Relaxed);
+        let connections_max = self.hub.settings.fanout.connections_max;
+        if others < connections_max.div_ceil(UNAUTHENTICATED_DIVISOR) {
+            return Ok(());
+        }
+        counter!(names::CLIENT_LIMITS_EXCEEDED_TOTAL, "limit" => "unauthenticated").increment(1);
+        Err(Refusal::TooManyUnauthenticated)
+    }
+
+    /// Records that the connection has been authenticated.
+    pub(crate) fn mark_authenticated(&mut self) {
+        if !std::mem::replace(&mut self.is_authenticated, true) {
+            self.hub.unauthenticated.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
+        self.mark_authenticated();
         self.hub.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    /// Creates a hub with the default settings, except for these environment variables, and without
+    /// access control.
+    pub(crate) fn for_tests(env: &[(&str, &str)]) -> Arc<Self> {
+        let open = ("MAYFLY_AUTH__MODE", "open");
+        let env = env.iter().copied().chain([open]);
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Arc::new(Settings::from_layers(None, env).expect("valid settings"));
+        let hot = HotStore::new(&settings.redis).expect("a valid URL");
+        let lifecycle = Lifecycle::new(Duration::from_secs(1));
+        Self::new(hot, settings, lifecycle, Authenticator::open())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_without_authentication_occupy_a_quarter_of_the_limit() {
+        let hub = Hub::for_tests(&[("MAYFLY_FANOUT__CONNECTIONS_MAX", "8")]);
+        let refusal = |refused: Result<ConnectionPermit, Refusal>| refused.err();
+        let admit = || -> Result<ConnectionPermit, Refusal> {
+            let mut permit = hub.admit()?;
+            permit.mark_unauthenticated()?;
+            permit.mark_unauthenticated()?;
+            Ok(permit)
+        };
+        let (mut one, two) = (admit(), admit());
+        assert_eq!(refusal(admit()), Some(Refusal::TooManyUnauthenticated));
+        assert_eq!(hub.report().connections, 2, "a refused connection does not count");
+        one.as_mut().expect("admitted").mark_authenticated();
+        let three = admit();
+        assert!(three.is_ok(), "the first connection has been authenticated");
+        let others: Vec<_> = (0..5).map(|_| hub.admit()).collect();
+        assert!(others.iter().all(Result::is_ok), "authenticated connections use the rest");
+        assert_eq!(refusal(hub.admit()), Some(Refusal::Full));
+        assert_eq!(refusal(admit()), Some(Refusal::Full));
+        drop((one, two, three, others));
+        assert_eq!(hub.report().connections, 0);
+        assert_eq!(hub.unauthenticated.load(Ordering::Relaxed), 0);
     }
 }

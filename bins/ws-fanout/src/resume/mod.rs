@@ -399,11 +399,9 @@ async fn poll_for_room(context: &WorkerContext, key: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, sync::Arc};
+    use std::net::TcpListener;
 
     use futures_util::FutureExt;
-    use mayfly_hot::HotStore;
-    use mayfly_runtime::{Lifecycle, Settings};
 
     use super::*;
     use crate::{
@@ -428,11 +426,8 @@ mod tests {
     /// Starts a worker whose buffer does not contain the entries after `SINCE_MILLIS`.
     fn start_worker(redis: &TcpListener) -> Rc<WorkerContext> {
         let url = format!("redis://{}", redis.local_addr().expect("an address"));
-        let env = [("MAYFLY_REDIS__URL".to_owned(), url)];
-        let settings = Settings::from_layers(None, env.into_iter()).expect("valid settings");
-        let hot = HotStore::new(&settings.redis).expect("a valid URL");
-        let hub = Hub::new(hot, Arc::new(settings), Lifecycle::new(Duration::from_secs(1)));
-        let context = WorkerContext::start(&hub);
+        let env = [("MAYFLY_REDIS__URL", url.as_str())];
+        let context = WorkerContext::start(&Hub::for_tests(&env));
         let newest = WorkerEvent::Repositioned(position(9), None);
         context.worker.borrow_mut().handle(newest);
         context
@@ -444,7 +439,7 @@ mod tests {
         let names = NewSubscription { feeds, ..NewSubscription::default() };
         let subscription = Subscription::try_from(names).expect("valid names");
         let mut worker = context.worker.borrow_mut();
-        let key = worker.register(Sink::Sse(None), Encoding::Sse, subscription);
+        let key = worker.register_open(Sink::Sse(None), Encoding::Sse, subscription);
         worker.start_replay(key, &position(SINCE_MILLIS));
         key
     }

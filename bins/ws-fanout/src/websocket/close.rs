@@ -20,13 +20,19 @@ pub(crate) enum CloseCode {
     SlowConsumer,
     /// 4001: the client did not send a pong or the `connect` frame in time, or stopped reading.
     NoPong,
-    /// 4002: Redis did not respond in time, or the client stopped reading a replay while other
-    /// connections waited for the replay budget.
+    /// 4002: Redis did not respond in time, the client stopped reading a replay while other
+    /// connections waited for the replay budget, or the client exceeds a limit.
     Overloaded,
+    /// 4003: the token of the client has expired.
+    TokenExpired,
     /// 4500: the query or the `connect` frame is invalid.
     BadRequest,
     /// 4501: the query or the `connect` frame names too many channels, videos or hosts.
     TooManyChannels,
+    /// 4502: the credentials are missing or invalid, or allow no subscription.
+    Unauthorized,
+    /// 4503: the key was revoked or has expired, or the token was revoked.
+    Revoked,
     /// 4504: web pages from this origin may not connect.
     OriginNotAllowed,
     /// 4504: WebSockets to this host are not allowed.
@@ -44,14 +50,17 @@ impl CloseCode {
             Self::SlowConsumer => 4000,
             Self::NoPong => 4001,
             Self::Overloaded => 4002,
+            Self::TokenExpired => 4003,
             Self::BadRequest => 4500,
             Self::TooManyChannels => 4501,
+            Self::Unauthorized => 4502,
+            Self::Revoked => 4503,
             Self::OriginNotAllowed | Self::HostNotAllowed => 4504,
         }
     }
 
     /// Returns the default reason.
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::GoingAway => "going_away",
             Self::Protocol => "protocol_error",
@@ -61,8 +70,11 @@ impl CloseCode {
             Self::SlowConsumer => "slow_consumer",
             Self::NoPong => "no_pong",
             Self::Overloaded => "overloaded",
+            Self::TokenExpired => "token_expired",
             Self::BadRequest => "bad_request",
             Self::TooManyChannels => "too_many_channels",
+            Self::Unauthorized => "unauthorized",
+            Self::Revoked => "revoked",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::HostNotAllowed => "host_not_allowed",
         }
@@ -137,9 +149,12 @@ mod tests {
             CloseCode::TooLarge => Some(CloseCode::SlowConsumer),
             CloseCode::SlowConsumer => Some(CloseCode::NoPong),
             CloseCode::NoPong => Some(CloseCode::Overloaded),
-            CloseCode::Overloaded => Some(CloseCode::BadRequest),
+            CloseCode::Overloaded => Some(CloseCode::TokenExpired),
+            CloseCode::TokenExpired => Some(CloseCode::BadRequest),
             CloseCode::BadRequest => Some(CloseCode::TooManyChannels),
-            CloseCode::TooManyChannels => Some(CloseCode::OriginNotAllowed),
+            CloseCode::TooManyChannels => Some(CloseCode::Unauthorized),
+            CloseCode::Unauthorized => Some(CloseCode::Revoked),
+            CloseCode::Revoked => Some(CloseCode::OriginNotAllowed),
             CloseCode::OriginNotAllowed => Some(CloseCode::HostNotAllowed),
             CloseCode::HostNotAllowed => None,
         }

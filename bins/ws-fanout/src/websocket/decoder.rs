@@ -4,7 +4,7 @@ use std::str;
 
 use super::{Close, CloseCode, close::is_valid_code};
 
-/// Maximum length of a client message other than `connect`, in bytes.
+/// Maximum length of a client message other than `connect` and `auth`, in bytes.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Maximum length of the payload of a control frame, in bytes.
 const CONTROL_BYTES_MAX: usize = 125;
@@ -27,6 +27,8 @@ pub(crate) enum Incoming {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     message_bytes_max: usize,
+    /// Number of frames that may still begin; `None` means no limit.
+    frames_left: Option<u32>,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     /// The frame with an incomplete payload.
@@ -69,6 +71,7 @@ impl Decoder {
     pub(crate) fn new(message_bytes_max: usize) -> Self {
         Self {
             message_bytes_max,
+            frames_left: None,
             header: [0; HEADER_BYTES_MAX],
             header_bytes: 0,
             frame: None,
@@ -84,6 +87,17 @@ impl Decoder {
     /// Changes the maximum length of messages, starting with the next frame.
     pub(crate) fn limit_messages(&mut self, bytes_max: usize) {
         self.message_bytes_max = bytes_max;
+    }
+
+    /// Limits the number of frames that may begin; `None` means no limit. Every frame counts, also
+    /// a control frame and a fragment of a message.
+    pub(crate) fn limit_frames(&mut self, frames: Option<u32>) {
+        self.frames_left = frames;
+    }
+
+    /// Returns the number of frames that may still begin; `None` means no limit.
+    pub(crate) fn frames_left(&self) -> Option<u32> {
+        self.frames_left
     }
 
     /// Discards the incomplete message and skips all further messages, so that they occupy no
@@ -134,7 +148,10 @@ impl Decoder {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.read_header(&mut input)? {
-                    Some(frame) => frame,
+                    Some(frame) => {
+                        self.count_frame()?;
+                        frame
+                    }
                     None => return Ok(0),
                 },
             };
@@ -250,6 +267,17 @@ impl Decoder {
         let mut key = [0; 4];
         key.copy_from_slice(mask);
         Ok(Frame { opcode, is_final: first & 0x80 != 0, mask: key, length, received: 0 })
+    }
+
+    fn count_frame(&mut self) -> Result<(), Close> {
+        match &mut self.frames_left {
+            Some(0) => Err(Close::with_reason(CloseCode::Overloaded, "too_many_frames")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn unmask(&mut self, frame: &Frame, payload: &[u8]) {
@@ -448,6 +476,24 @@ mod tests {
             (vec![0x81, 0xFE, 0, 5, 0, 0, 0, 0], 1002),
         ] {
             assert_eq!(decode(&[&bytes]), Err(code), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn every_frame_counts_toward_the_limit() {
+        let (empty, ping) = (frame(0x80, b""), frame(0x89, b""));
+        let fragment = frame(0x01, b"");
+        for (frames, expected) in [
+            (vec![ping.clone(); 3], Ok(Some(0))),
+            (vec![ping.clone(); 4], Err(4002)),
+            (vec![fragment.clone(), ping, empty.clone()], Ok(Some(0))),
+            (vec![fragment, empty.clone(), empty], Err(1002)),
+        ] {
+            let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+            decoder.limit_frames(Some(3));
+            let outcome = decoder.decode(&frames.concat(), |_| true);
+            let outcome = outcome.map(|_| decoder.frames_left());
+            assert_eq!(outcome.map_err(|close| close.code.number()), expected, "{frames:?}");
         }
     }
 }

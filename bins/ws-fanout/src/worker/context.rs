@@ -6,13 +6,13 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 use actix_web::rt;
 use mayfly_core::Clock;
 use mayfly_hot::HotStore;
-use mayfly_runtime::{OutageLog, ticker};
+use mayfly_runtime::{OutageLog, exit_on_panic, ticker};
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     time::Duration,
 };
 
-use super::{Worker, delivery::record_delivery_latency};
+use super::{Worker, delivery::record_delivery_latency, rechecks::run_rechecks};
 use crate::{
     hub::{Hub, SentEvent},
     worker_event::WorkerEvent,
@@ -34,6 +34,9 @@ pub(crate) struct WorkerContext {
     pub(crate) worker: RefCell<Worker>,
     /// Notified after the worker has handled events.
     pub(crate) advanced: Notify,
+    /// Notified when credentials must be checked again although no key and no revocation has
+    /// changed in the meantime.
+    pub(crate) recheck_needed: Notify,
     /// Buffer for socket reads, shared by all connections.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     /// A store with its own Redis connections, which are served on this thread.
@@ -55,6 +58,7 @@ impl WorkerContext {
         let context = Rc::new(Self {
             worker: RefCell::new(worker),
             advanced: Notify::new(),
+            recheck_needed: Notify::new(),
             read_buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into()),
             hot: hub.hot.with_dedicated_connections(),
             replay_reads: Semaphore::new(REPLAY_READS_MAX),
@@ -62,7 +66,19 @@ impl WorkerContext {
             hub: Arc::clone(hub),
         });
         rt::spawn(run_event_loop(Rc::clone(&context), events));
+        let rechecks = run_rechecks(Rc::clone(&context));
+        rt::spawn(exit_on_panic("check the credentials of connections again", rechecks));
         context
+    }
+
+    /// Requests another check if keys or revocations have changed since the credentials of a
+    /// connection were checked. Called after the connection has accepted the credentials, because
+    /// the check after the change did not include the connection yet.
+    pub(crate) fn recheck_if_outdated(&self, key: usize) {
+        let newest = *self.hub.authenticator.changes().borrow();
+        if self.worker.borrow().connections[key].credential.is_unchecked(newest) {
+            self.recheck_needed.notify_one();
+        }
     }
 }
 

@@ -327,3 +327,64 @@ pub(super) fn record_delivery_latency(batch: &Batch, now_millis: i64) {
     let millis = u32::try_from(now_millis.saturating_sub(accepted)).unwrap_or(0);
     histogram!(names::DELIVERY_LATENCY_SECONDS).record(f64::from(millis) / 1000.0);
 }
+
+#[cfg(test)]
+mod tests {
+    use mayfly_auth::{Identity, Names, Token, TokenRights};
+    use mayfly_core::{LiveEntry, LiveEvent, Username};
+
+    use super::*;
+    use crate::{
+        frames::Encoding,
+        hub::Hub,
+        subscription::{NewSubscription, Subscription},
+        worker::Sink,
+        worker_event::WorkerEvent,
+    };
+
+    fn position(millis: u64) -> Position {
+        Position::new("e", EntryId { millis, number: 0 })
+    }
+
+    /// Returns the identity of a token for channels that match these patterns.
+    fn token(patterns: &[&str]) -> Identity {
+        let subscribe = Names::parse(patterns.iter().copied()).expect("valid patterns");
+        Identity::Token(Arc::new(Token {
+            subject: Username::parse("fred").expect("a valid username"),
+            id: None,
+            issued_at: None,
+            expires_at: i64::from(u32::MAX),
+            rights: TokenRights { subscribe, ..TokenRights::default() },
+        }))
+    }
+
+    #[tokio::test]
+    async fn rest_of_a_replay_follows_the_rights_of_renewed_credentials() {
+        let hub = Hub::for_tests(&[]);
+        let mut worker = Worker::new(hub.register().0, &hub);
+        worker.handle(WorkerEvent::Repositioned(position(1), None));
+        let key = worker.register(Sink::Sse(None), Encoding::Sse, None);
+        worker.accept(key, token(&["a", "b"]), None, None);
+        let all = Subscription::try_from(NewSubscription::default()).expect("valid names");
+        worker.start_subscription(key, all);
+        worker.start_replay(key, &position(1));
+        let entries = [(2, "a"), (3, "b")].map(|(millis, channel)| LiveEntry {
+            id: position(millis).entry,
+            request_id: "".into(),
+            event: LiveEvent::Message { channel: channel.into(), json: "{}".into() },
+        });
+        let batch = Batch::encode(position(1), position(3).entry, entries.into(), &hub.memory);
+        worker.handle(WorkerEvent::Batch(Arc::new(batch)));
+        while worker.pop_chunk(key).is_some() {}
+        assert!(worker.accept(key, token(&["b"]), None, None).is_empty());
+        assert_eq!(worker.replay_buffered(key, position(1).entry), BufferedReplay::CaughtUp);
+        let mut events = Vec::new();
+        while let Some(chunk) = worker.pop_chunk(key) {
+            events.extend(chunk);
+        }
+        let events = String::from_utf8(events).expect("the events are text");
+        let id = |millis: u64| format!("id: {}\n", position(millis));
+        let is_received = [2, 3].map(|millis| events.contains(&id(millis)));
+        assert_eq!(is_received, [false, true], "{events}");
+    }
+}

@@ -13,7 +13,7 @@ use slab::Slab;
 use crate::{
     frames::{Audience, Batch, Encoding, EntrySet},
     hub::{ConnectionMemory, Reservation},
-    subscription::Subscription,
+    subscription::{ChannelFilters, Subscription},
 };
 
 /// The properties that all connections in a group share.
@@ -65,6 +65,10 @@ pub(crate) struct Groups {
     by_channel: HashMap<Box<str>, HashSet<usize>>,
     /// The groups that receive the messages in all channels.
     all_channels: HashSet<usize>,
+    /// The groups that receive the messages in the channels that match a filter, by the number of
+    /// the filter.
+    by_filter: HashMap<u64, HashSet<usize>>,
+    filters: ChannelFilters,
 }
 
 struct Group {
@@ -120,6 +124,11 @@ impl Groups {
         self.all.iter().filter(has_feed).map(|(index, _)| index)
     }
 
+    /// Returns the channel filters of the groups.
+    pub(crate) fn filters(&self) -> &ChannelFilters {
+        &self.filters
+    }
+
     /// Returns the groups that receive entries in a batch, with the entries for each group.
     pub(crate) fn match_batch(&self, batch: &Batch) -> Vec<(usize, EntrySet)> {
         let mut matches: Vec<_> =
@@ -137,19 +146,19 @@ impl Groups {
         for (entry, audience) in batch.audiences().enumerate() {
             match audience {
                 Audience::Channel(channel) => {
-                    self.with_channel(channel).for_each(|group| add(group, entry));
+                    self.for_each_with_channel(channel, |group| add(group, entry));
                 }
                 Audience::Expired(list) => {
                     let channels: HashSet<_> = list.iter().map(|one| &one.channel).collect();
                     for channel in channels {
                         match channel {
                             Some(channel) => {
-                                self.with_channel(channel).for_each(|group| add(group, entry));
+                                self.for_each_with_channel(channel, |group| add(group, entry));
                             }
-                            // Every group that subscribes to messages receives expired messages
-                            // with an unknown channel. Groups that subscribe to all channels are
-                            // already in `matches`.
-                            None => self.with_some_channels().for_each(|group| add(group, entry)),
+                            // Groups that subscribe to all channels are already in `matches`.
+                            None => {
+                                self.with_unknown_channels().for_each(|group| add(group, entry));
+                            }
                         }
                     }
                 }
@@ -160,18 +169,27 @@ impl Groups {
         matches
     }
 
-    fn with_channel(&self, channel: &str) -> impl Iterator<Item = usize> {
-        self.by_channel.get(channel).into_iter().flatten().copied()
+    /// Calls `handle` with each group that receives the messages in a channel, except the groups
+    /// that receive the messages in all channels.
+    fn for_each_with_channel(&self, channel: &str, mut handle: impl FnMut(usize)) {
+        self.by_channel.get(channel).into_iter().flatten().copied().for_each(&mut handle);
+        if !self.by_filter.is_empty() {
+            self.filters.for_each_match(channel, |filter| {
+                self.by_filter.get(&filter).into_iter().flatten().copied().for_each(&mut handle);
+            });
+        }
     }
 
-    /// Returns the groups that subscribe to messages, but not to all channels. Their set of
-    /// channels can be empty.
-    fn with_some_channels(&self) -> impl Iterator<Item = usize> {
-        let has_set = |(_, group): &(usize, &Group)| {
+    /// Returns the groups that receive expired messages with an unknown channel, except the groups
+    /// that receive the messages in all channels. Their set of channels can be empty.
+    fn with_unknown_channels(&self) -> impl Iterator<Item = usize> {
+        let is_included = |(_, group): &(usize, &Group)| {
             let subscription = &group.key.subscription;
-            subscription.has_messages() && !subscription.channels.is_all()
+            subscription.has_messages()
+                && subscription.has_unknown_channels()
+                && !subscription.has_every_channel()
         };
-        self.all.iter().filter(has_set).map(|(index, _)| index)
+        self.all.iter().filter(is_included).map(|(index, _)| index)
     }
 
     fn create(&mut self, key: &Rc<GroupKey>) -> usize {
@@ -179,8 +197,11 @@ impl Groups {
         let index = self.all.insert(group);
         self.by_key.insert(Rc::clone(key), index);
         if key.subscription.has_messages() {
-            if key.subscription.channels.is_all() {
+            if key.subscription.has_every_channel() {
                 self.all_channels.insert(index);
+            }
+            if let Some(filter) = key.subscription.filter_number() {
+                self.by_filter.entry(filter).or_default().insert(index);
             }
             for channel in key.subscription.channels.names() {
                 self.by_channel.entry(channel.as_str().into()).or_default().insert(index);
@@ -200,12 +221,23 @@ impl Groups {
                 }
             }
         }
+        if let Some(filter) = group.key.subscription.filter_number()
+            && let Some(groups) = self.by_filter.get_mut(&filter)
+        {
+            groups.remove(&index);
+            if groups.is_empty() {
+                self.by_filter.remove(&filter);
+            }
+        }
         self.all_channels.remove(&index);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mayfly_auth::{Identity, Key, KeyLimits, Names, Scope, Scopes};
     use mayfly_core::{EntryId, ExpiredMessage, LiveEntry, LiveEvent, MessageId, Position};
     use uuid::Uuid;
 
@@ -215,9 +247,32 @@ mod tests {
     fn group_key(channels: &[&str]) -> Rc<GroupKey> {
         let names: Vec<_> = channels.iter().map(|&name| name.to_owned()).collect();
         let channels = (!names.is_empty()).then_some(names);
+        restricted_key(channels, &Identity::Open, &ChannelFilters::default())
+    }
+
+    fn restricted_key(
+        channels: Option<Vec<String>>,
+        identity: &Identity,
+        filters: &ChannelFilters,
+    ) -> Rc<GroupKey> {
         let names = NewSubscription { channels, ..NewSubscription::default() };
-        let subscription = Subscription::try_from(names).expect("valid names");
+        let mut subscription = Subscription::try_from(names).expect("valid names");
+        subscription.restrict(identity, filters);
         Rc::new(GroupKey::new(Encoding::WebSocket, subscription, &ConnectionMemory::new(0)))
+    }
+
+    /// Returns the identity of a key for channels that match these patterns.
+    fn key_for(patterns: &[&str]) -> Identity {
+        Identity::Key(Arc::new(Key {
+            id: Uuid::nil(),
+            scopes: Scopes::from_iter([Scope::Subscribe]),
+            channels: Names::parse(patterns.iter().copied()).expect("valid patterns"),
+            usernames: Names::All,
+            hosts: Names::All,
+            limits: KeyLimits::default(),
+            expires_at: None,
+            is_revoked: false,
+        }))
     }
 
     fn batch(channels: &[&str]) -> Batch {
@@ -255,16 +310,56 @@ mod tests {
     #[test]
     fn group_without_channels_receives_expired_messages_with_an_unknown_channel() {
         let mut groups = Groups::default();
-        let names = NewSubscription { channels: Some(Vec::new()), ..NewSubscription::default() };
-        let subscription = Subscription::try_from(names).expect("valid names");
         let memory = ConnectionMemory::new(0);
-        let key = GroupKey::new(Encoding::WebSocket, subscription, &memory);
-        let slot = groups.join(7, &mut Rc::new(key));
+        let none = |identity: &Identity, groups: &Groups| {
+            restricted_key(Some(Vec::new()), identity, groups.filters())
+        };
+        let slot = groups.join(7, &mut none(&Identity::Open, &groups));
+        // The channel may be one that these credentials do not allow.
+        groups.join(8, &mut none(&key_for(&["chat.*"]), &groups));
         let expired = ExpiredMessage { id: MessageId::from(Uuid::nil()), channel: None };
         let id = EntryId { millis: 1, number: 0 };
         let entry =
             LiveEntry { id, request_id: "".into(), event: LiveEvent::Expired(vec![expired]) };
         let batch = Batch::encode(Position::new("e", EntryId::START), id, vec![entry], &memory);
         assert_eq!(groups.match_batch(&batch), [(slot.group, EntrySet::Indices(vec![0]))]);
+    }
+
+    #[test]
+    fn connections_to_all_channels_receive_the_channels_that_match_their_patterns() {
+        let mut groups = Groups::default();
+        let mut join = |connection: usize, patterns: &[&str]| {
+            let mut key = restricted_key(None, &key_for(patterns), groups.filters());
+            groups.join(connection, &mut key)
+        };
+        let chat = join(1, &["chat.*", "lobby"]);
+        let same = join(2, &["lobby", "chat.*"]);
+        let lobby = join(3, &["lobby"]);
+        let nothing = join(4, &["x"]);
+        assert_eq!(chat.group, same.group, "equal patterns share a group");
+        let mut matches = groups.match_batch(&batch(&["chat.a", "lobby", "news", "chat.a"]));
+        matches.sort_by_key(|(group, _)| *group);
+        let expected = [
+            (chat.group, EntrySet::Indices(vec![0, 1, 3])),
+            (lobby.group, EntrySet::Indices(vec![1])),
+        ];
+        assert_eq!(matches, expected);
+        for slot in [same, chat, lobby, nothing] {
+            assert_eq!(groups.leave(slot), None);
+        }
+        assert!(groups.by_filter.is_empty() && groups.all.is_empty());
+        assert!(groups.match_batch(&batch(&["chat.a"])).is_empty());
+    }
+
+    #[test]
+    fn connections_to_named_channels_share_a_group_whatever_patterns_allow_them() {
+        let mut groups = Groups::default();
+        let channels = Some(vec!["chat.a".to_owned()]);
+        let mut join = |connection: usize, patterns: &[&str]| {
+            let identity = key_for(patterns);
+            let mut key = restricted_key(channels.clone(), &identity, groups.filters());
+            groups.join(connection, &mut key).group
+        };
+        assert_eq!(join(1, &["chat.*"]), join(2, &["chat.a", "user.7"]));
     }
 }

@@ -5,10 +5,9 @@ mod close;
 mod connection;
 mod context;
 mod delivery;
-mod drain;
 mod groups;
+mod rechecks;
 mod replay_buffer;
-mod send_queue;
 mod states;
 mod timers;
 mod trends;
@@ -24,9 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mayfly_auth::Identity;
 use mayfly_core::{
     Clock, EntryId, Feed, Position, SynchronizedClock,
-    frame::{ResumeFailure, ServerFrame},
+    frame::{ErrorFrame, ForbiddenNames, ResumeFailure, ServerFrame},
 };
 use mayfly_runtime::settings::FanoutSettings;
 use metrics::{counter, gauge};
@@ -34,23 +34,22 @@ use slab::Slab;
 
 pub(crate) use self::{
     close::DRAIN_RETRY_MS,
-    connection::{Sink, Stage, wake},
+    connection::{Credential, Proof, Sink, Stage, wake},
     context::WorkerContext,
     delivery::{BufferedReplay, REPLAY_PAGE_BYTES},
 };
 use self::{
-    close::count_closed,
+    close::{DrainSchedule, count_closed},
     connection::{Connection, QueueLimits},
-    drain::DrainSchedule,
     groups::{GroupKey, Groups},
     replay_buffer::ReplayBuffer,
     watched_hosts::WatchedHosts,
 };
 use crate::{
     frames::{Encoding, StateFrame},
-    hub::{ConnectionMemory, Hub},
+    hub::{ClientSlot, ConnectionMemory, Hub},
     metrics as names,
-    subscription::Subscription,
+    subscription::{Subscription, describe_forbidden},
     worker_event::WorkerEvent,
 };
 
@@ -145,23 +144,73 @@ impl Worker {
         self.replay_buffer.find_after(entry)
     }
 
-    /// Adds a connection and returns its key. The connection receives no data from feeds before
-    /// `hello`.
+    /// Adds a connection without rights and subscriptions, and returns its key. The connection
+    /// receives no data from feeds before `hello`. `slot` counts the connection for its client;
+    /// `None` if the connection only has to be closed.
     pub(crate) fn register(
         &mut self,
         sink: Sink,
         encoding: Encoding,
-        subscription: Subscription,
+        slot: Option<ClientSlot>,
     ) -> usize {
         gauge!(names::CONNECTIONS).increment(1);
         let first_ping_in = self.next_ping_delay();
-        add_to_subscription_gauges(&subscription, 1.0);
-        let group_key = Rc::new(GroupKey::new(encoding, subscription, &self.memory));
+        let credential = Credential::none(slot, &self.memory);
+        let group_key = Rc::new(GroupKey::new(encoding, Subscription::none(), &self.memory));
         let now = Instant::now();
-        let connection = Connection::new(sink, group_key, now, first_ping_in, &self.memory);
-        let key = self.connections.insert(connection);
-        self.update_watched_hosts(key, None);
-        key
+        let connection =
+            Connection::new(sink, credential, group_key, now, first_ping_in, &self.memory);
+        self.connections.insert(connection)
+    }
+
+    /// Accepts the credentials of a connection. `slot` is `None` if the connection still counts for
+    /// the same client. Removes the names that the credentials do not allow from the subscription,
+    /// and returns them.
+    pub(crate) fn accept(
+        &mut self,
+        key: usize,
+        identity: Identity,
+        proof: Option<Proof>,
+        slot: Option<ClientSlot>,
+    ) -> ForbiddenNames {
+        self.connections[key].credential.accept(identity, proof, slot);
+        let subscription = self.connections[key].group_key.subscription.clone();
+        self.restrict_subscription(key, subscription)
+    }
+
+    /// Subscribes a new connection to the names in `subscription` that its credentials allow. An
+    /// `error` frame after `hello` reports the other names.
+    pub(crate) fn start_subscription(&mut self, key: usize, subscription: Subscription) {
+        let forbidden = self.restrict_subscription(key, subscription);
+        if !forbidden.is_empty() {
+            self.connections[key].add_forbidden(forbidden);
+        }
+    }
+
+    /// Replaces the subscription of a connection with the names in `subscription` that its
+    /// credentials allow. Returns the other names.
+    fn restrict_subscription(
+        &mut self,
+        key: usize,
+        mut subscription: Subscription,
+    ) -> ForbiddenNames {
+        let identity = self.connections[key].credential.identity();
+        let forbidden = subscription.restrict(identity, self.groups.filters());
+        self.replace_subscription(key, subscription);
+        forbidden
+    }
+
+    /// Sends an `error` frame with names that the credentials of a connection do not allow. The
+    /// frame refers to a client frame of type `reply_to`.
+    fn send_forbidden(&mut self, key: usize, names: ForbiddenNames, reply_to: &'static str) {
+        let frame = ErrorFrame {
+            code: "forbidden",
+            message: describe_forbidden(&names),
+            reply_to: Some(reply_to),
+            forbidden: Some(names),
+            ..ErrorFrame::default()
+        };
+        self.send_frame(key, &ServerFrame::Error(frame), None);
     }
 
     pub(crate) fn remove(&mut self, key: usize) {
@@ -229,8 +278,12 @@ impl Worker {
             reason,
             ping_interval_ms: ping_interval_ms.unwrap_or(u64::MAX),
             time: self.clock.now(),
+            expires_at: self.connections[key].credential.ends_at(),
         };
         self.send_frame(key, &hello, Some(position));
+        if let Some(names) = self.connections[key].forbidden.take() {
+            self.send_forbidden(key, *names, "connect");
+        }
     }
 
     /// Starts live delivery to a connection that has received everything up to `from`.
@@ -241,16 +294,30 @@ impl Worker {
         connection.group_slot = Some(self.groups.join(key, &mut connection.group_key));
     }
 
-    /// Changes the subscription of a connection and moves the connection to the matching group.
-    pub(crate) fn change_subscription(&mut self, key: usize, subscription: Subscription) {
+    /// Changes the subscription of a connection. The caller has checked its new names.
+    pub(crate) fn change_subscription(&mut self, key: usize, mut subscription: Subscription) {
+        let identity = self.connections[key].credential.identity();
+        subscription.compile(identity, self.groups.filters());
+        self.replace_subscription(key, subscription);
+    }
+
+    /// Replaces the subscription of a connection, whose rights have been compiled, and moves the
+    /// connection to the matching group.
+    fn replace_subscription(&mut self, key: usize, subscription: Subscription) {
+        if subscription == self.connections[key].group_key.subscription {
+            return;
+        }
         self.leave_group(key);
         add_to_subscription_gauges(&subscription, 1.0);
         let encoding = self.connections[key].group_key.encoding;
         let group_key = GroupKey::new(encoding, subscription, &self.memory);
         let before = std::mem::replace(&mut self.connections[key].group_key, Rc::new(group_key));
         add_to_subscription_gauges(&before.subscription, -1.0);
-        self.update_watched_hosts(key, Some(&before.subscription));
-        self.mark_new_feeds_pending(key, Some(&before.subscription));
+        self.update_watched_hosts(key, &before.subscription);
+        // A starting connection receives its initial states after `hello`.
+        if self.connections[key].stage != Stage::Starting {
+            self.mark_new_feeds_pending(key, Some(&before.subscription));
+        }
         let connection = &mut self.connections[key];
         if connection.stage == Stage::Live {
             connection.group_slot = Some(self.groups.join(key, &mut connection.group_key));
@@ -283,5 +350,22 @@ impl Drop for Worker {
 fn add_to_subscription_gauges(subscription: &Subscription, delta: f64) {
     for feed in Feed::ALL.into_iter().filter(|feed| subscription.has_feed(*feed)) {
         gauge!(names::SUBSCRIPTIONS, "feed" => feed.as_str()).increment(delta);
+    }
+}
+
+#[cfg(test)]
+impl Worker {
+    /// Adds a connection with all rights and this subscription, and returns its key.
+    pub(crate) fn register_open(
+        &mut self,
+        sink: Sink,
+        encoding: Encoding,
+        subscription: Subscription,
+    ) -> usize {
+        let key = self.register(sink, encoding, None);
+        self.accept(key, Identity::Open, None, None);
+        self.start_subscription(key, subscription);
+        assert!(self.connections[key].forbidden.is_none());
+        key
     }
 }

@@ -1,9 +1,9 @@
-//! Periodic work: pings, position frames and deadlines.
+//! Periodic work: pings, position frames, deadlines and the expiry of credentials.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mayfly_core::{Position, frame::ServerFrame};
+use mayfly_core::{Clock, Position, Timestamp, frame::ServerFrame};
 use metrics::counter;
 
 use super::{
@@ -42,22 +42,24 @@ impl Worker {
                 connection.stalled_since = connection.stalled_since.map(|at| at + stalled);
             }
         }
+        let time = self.clock.now();
         let due: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, connection)| self.is_due(connection, now))
+            .filter(|(_, connection)| self.is_due(connection, now, time))
             .map(|(key, _)| key)
             .collect();
         for key in due {
-            self.run_timers(key, now, position.as_ref());
+            self.run_timers(key, now, time, position.as_ref());
         }
         self.continue_drain(now);
         self.flush();
         self.end_closing_largest();
     }
 
-    fn is_due(&self, connection: &Connection, now: Instant) -> bool {
+    fn is_due(&self, connection: &Connection, now: Instant, time: Timestamp) -> bool {
         now >= connection.next_ping_at
+            || connection.credential.has_ended(time)
             || connection.pong_deadline.is_some_and(|at| now >= at)
             || connection.close_deadline.is_some_and(|at| now >= at)
             || self.is_write_overdue(connection, now)
@@ -71,7 +73,13 @@ impl Worker {
         connection.stalled_since.is_some_and(|at| now >= at + timeout)
     }
 
-    fn run_timers(&mut self, key: usize, now: Instant, position: Option<&Position>) {
+    fn run_timers(
+        &mut self,
+        key: usize,
+        now: Instant,
+        time: Timestamp,
+        position: Option<&Position>,
+    ) {
         let next_ping = self.next_ping_delay();
         let connection = &mut self.connections[key];
         if connection.close_deadline.is_some_and(|at| now >= at) {
@@ -82,6 +90,11 @@ impl Worker {
             return;
         }
         if !connection.is_open() {
+            return;
+        }
+        if connection.credential.has_ended(time) {
+            let code = connection.credential.end_code();
+            self.close_unauthorized(key, &code.into());
             return;
         }
         let is_pong_overdue = connection.pong_deadline.is_some_and(|at| now >= at);
@@ -125,5 +138,42 @@ impl Worker {
 
     pub(super) fn next_ping_delay(&self) -> Duration {
         self.settings.ping_interval.mul_f64(1.0 - PING_EARLY - PING_JITTER * fastrand::f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mayfly_auth::{Identity, LEEWAY_S, Token, TokenRights};
+    use mayfly_core::Username;
+
+    use super::*;
+    use crate::{frames::Encoding, hub::Hub};
+
+    #[tokio::test]
+    async fn connection_is_closed_when_its_token_is_no_longer_accepted() {
+        let hub = Hub::for_tests(&[]);
+        let mut worker = Worker::new(hub.register().0, &hub);
+        let now_s = worker.clock.now().as_millis() / 1_000;
+        let [ended, open] = [-LEEWAY_S, 0].map(|seconds| {
+            let key = worker.register(Sink::Sse(None), Encoding::Sse, None);
+            let identity = Identity::Token(Arc::new(Token {
+                subject: Username::parse("fred").expect("a valid username"),
+                id: None,
+                issued_at: None,
+                expires_at: now_s + seconds,
+                rights: TokenRights::default(),
+            }));
+            worker.accept(key, identity, None, None);
+            worker.connections[key].stage = Stage::Live;
+            worker.send_retry(key, 1_000);
+            key
+        });
+        worker.tick(Instant::now());
+        let is_open = [ended, open].map(|key| worker.connections[key].is_open());
+        assert_eq!(is_open, [false, true]);
+        let last = worker.pop_chunk(ended).expect("only the last event is left");
+        assert!(String::from_utf8_lossy(&last).contains("token_expired"), "{last:?}");
     }
 }

@@ -2,8 +2,6 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use mayfly_core::Host;
-
 use super::{
     Worker,
     connection::{PendingState, Stage},
@@ -45,15 +43,14 @@ impl Worker {
     }
 
     /// Watches and unwatches hosts after a subscription change. `before` is the previous
-    /// subscription, or `None` for a new connection.
-    pub(super) fn update_watched_hosts(&mut self, key: usize, before: Option<&Subscription>) {
+    /// subscription.
+    pub(super) fn update_watched_hosts(&mut self, key: usize, before: &Subscription) {
         let group_key = Rc::clone(&self.connections[key].group_key);
         let after = &group_key.subscription;
-        let was_watched = |host: &Host| before.is_some_and(|before| before.watches_host(host));
-        for host in after.watched_hosts().filter(|host| !was_watched(host)) {
+        for host in after.watched_hosts().filter(|host| !before.watches_host(host)) {
             self.watched_hosts.watch(key, host);
         }
-        for host in before.into_iter().flat_map(Subscription::watched_hosts) {
+        for host in before.watched_hosts() {
             if !after.watches_host(host) {
                 self.watched_hosts.unwatch(key, host);
             }

@@ -3,6 +3,7 @@
 mod batch;
 mod live;
 mod page;
+mod readable;
 mod row;
 mod sequence;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 pub use batch::{Expiry, MessageBatch, NewMessageRow, StoreOutcome};
 pub use live::LivePage;
+pub use readable::{ReadRights, ReadableNames};
 
 use self::{page::PageQuery, row::MessageRow};
 use crate::store::{ColdError, ColdStore, ReadKind, dead_letters, messages};
@@ -66,8 +68,11 @@ pub struct PageRequest {
 pub struct Page {
     /// The messages, in the requested order.
     pub items: Vec<StoredMessage>,
-    /// Whether more messages follow.
+    /// Whether more messages follow or, if the page ends before its limit, may follow.
     pub has_more: bool,
+    /// The sequence number after which the next page starts. `None` only if the list is empty and
+    /// the page starts at its beginning.
+    pub up_to: Option<i64>,
 }
 
 /// The number of items that fit into a page of [`limits::PAGE_BYTES_MAX`] bytes regardless of their
@@ -95,6 +100,27 @@ impl Messages<'_> {
             })
             .await
             .map(|row| row.map(StoredMessage::from))
+    }
+
+    /// Finds the channel and the username of a message by ID. The query returns one row whether or
+    /// not the message exists, and does not read the rest of the message, so that its duration
+    /// reveals neither whether the message exists nor its size.
+    ///
+    /// Complexity: O(log m) for m messages.
+    pub async fn find_names(
+        self,
+        id: MessageId,
+    ) -> Result<Option<(String, Option<String>)>, ColdError> {
+        let message = messages::table.find(id.as_uuid());
+        let channel = message.select(messages::channel).single_value();
+        let username = message.select(messages::username).single_value();
+        let (channel, username): (Option<String>, Option<String>) = self
+            .store
+            .read(ReadKind::MessagesById, async |connection| {
+                diesel::select((channel, username)).get_result(connection).await
+            })
+            .await?;
+        Ok(channel.map(|channel| (channel, username)))
     }
 
     /// Finds messages by ID, in no particular order.
@@ -160,7 +186,9 @@ async fn list_page(connection: &mut AsyncPgConnection, request: &PageRequest) ->
     let limit = limit as usize;
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    Ok(Page { items: rows.into_iter().map(StoredMessage::from).collect(), has_more })
+    let items: Vec<_> = rows.into_iter().map(StoredMessage::from).collect();
+    let up_to = items.last().map(|item| item.seq).or(request.after);
+    Ok(Page { items, has_more, up_to })
 }
 
 /// Returns the number of rows to put into a page: as many as fit, but at least one. The sizes are

@@ -44,6 +44,8 @@ const STORE_RIGHTS: &[(&str, &[&str])] = &[
     ("api_keys", &["SELECT"]),
     ("api_key_hosts", &["SELECT"]),
     ("api_keys_version", &["SELECT"]),
+    ("token_revocations", &["SELECT"]),
+    ("token_revocations_version", &["SELECT"]),
     ("page_samples", &["SELECT", "UPDATE", "DELETE"]),
     ("page_hours", &["SELECT", "UPDATE", "DELETE"]),
 ];

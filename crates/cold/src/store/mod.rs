@@ -38,7 +38,7 @@ pub(crate) use self::{
     requirements::Server,
     schema::{dead_letters, early_expiries, messages},
     shares::ReadKind,
-    timestamp::{from_pg, to_pg},
+    timestamp::{from_pg, to_millis, to_pg},
 };
 
 /// The longest statement timeout that Postgres accepts, in milliseconds.

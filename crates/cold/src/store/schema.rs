@@ -3,7 +3,7 @@
 use diesel::{QueryableByName, result::QueryResult, sql_types::Bool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-/// Returns whether the newest function that the services call and the newest table exist.
+/// Returns whether the newest function that the services call and the newest tables exist.
 pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Row {
@@ -12,7 +12,8 @@ pub(super) async fn exists(connection: &mut AsyncPgConnection) -> QueryResult<bo
     }
     diesel::sql_query(
         "SELECT to_regproc('store_samples_v1') IS NOT NULL \
-             AND to_regclass('dead_letter_totals') IS NOT NULL AS is_present",
+             AND to_regclass('dead_letter_totals') IS NOT NULL \
+             AND to_regclass('token_revocations') IS NOT NULL AS is_present",
     )
     .get_result::<Row>(connection)
     .await

@@ -3,13 +3,16 @@
 //! Errors are classified by SQLSTATE, because the language of an error's text depends on
 //! `lc_messages`. diesel reports the SQLSTATE of only a few errors, so this module reads the
 //! SQLSTATE from the protocol: a wrapper around the stream of the connection searches the server's
-//! messages for error responses.
+//! messages for error responses, and for the end of the authentication.
 
 use std::{
     io,
     pin::Pin,
     str,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,6 +25,10 @@ const CODE_BYTES: usize = 5;
 const HEADER_BYTES: usize = 5;
 /// The type of an error response.
 const ERROR_RESPONSE: u8 = b'E';
+/// The type of a message about the authentication.
+const AUTHENTICATION: u8 = b'R';
+/// The body of a message that reports that the authentication succeeded (`AuthenticationOk`).
+const AUTHENTICATED: [u8; 4] = [0; 4];
 /// The type of the field in an error response that contains the SQLSTATE.
 const CODE_FIELD: u8 = b'C';
 /// The maximum number of bytes to search in an error response. The SQLSTATE is the third field,
@@ -40,12 +47,23 @@ impl SqlState {
 
 /// The last SQLSTATE of a connection, shared by the stream and the session.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LastSqlState(Arc<Mutex<Option<SqlState>>>);
+pub(super) struct LastSqlState(Arc<SharedState>);
+
+#[derive(Debug, Default)]
+struct SharedState {
+    last: Mutex<Option<SqlState>>,
+    is_authenticated: AtomicBool,
+}
 
 impl LastSqlState {
     /// Returns the last SQLSTATE and clears it.
     pub(super) fn take(&self) -> Option<SqlState> {
-        self.0.lock().take()
+        self.0.last.lock().take()
+    }
+
+    /// Returns whether the server has reported that the authentication succeeded.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.0.is_authenticated.load(Ordering::Acquire)
     }
 }
 
@@ -60,6 +78,10 @@ impl<S> SqlStateStream<S> {
     pub(super) fn new(stream: S, last: LastSqlState) -> Self {
         Self { stream, reader: MessageReader::default(), last }
     }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for SqlStateStream<S> {
@@ -71,7 +93,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for SqlStateStream<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(code) = self.reader.read(&buffer.filled()[before..]) {
-            *self.last.0.lock() = Some(code);
+            *self.last.0.last.lock() = Some(code);
+        }
+        if self.reader.is_authenticated {
+            self.last.0.is_authenticated.store(true, Ordering::Release);
         }
         read
     }
@@ -102,8 +127,11 @@ struct MessageReader {
     header: Vec<u8>,
     /// The number of unread bytes of the current message.
     left: usize,
-    /// The start of the current message's body, if the message is an error response.
-    error: Option<Vec<u8>>,
+    /// The type and the start of the body of the current message, if it is an error response or a
+    /// message about the authentication.
+    searched: Option<(u8, Vec<u8>)>,
+    /// Whether a message has reported that the authentication succeeded.
+    is_authenticated: bool,
 }
 
 impl MessageReader {
@@ -122,18 +150,24 @@ impl MessageReader {
                     self.header[1..].iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
                 // The length includes the length field itself.
                 self.left = length.saturating_sub(HEADER_BYTES - 1);
-                self.error = (self.header[0] == ERROR_RESPONSE).then(Vec::new);
+                let kind = self.header[0];
+                let is_searched = matches!(kind, ERROR_RESPONSE | AUTHENTICATION);
+                self.searched = is_searched.then(|| (kind, Vec::new()));
                 self.header.clear();
             }
             let (body, rest) = bytes.split_at(self.left.min(bytes.len()));
             self.left -= body.len();
             bytes = rest;
-            if let Some(error) = &mut self.error {
-                let searched = SEARCHED_BYTES.saturating_sub(error.len()).min(body.len());
-                error.extend_from_slice(&body[..searched]);
+            if let Some((kind, start)) = &mut self.searched {
+                let searched = SEARCHED_BYTES.saturating_sub(start.len()).min(body.len());
+                start.extend_from_slice(&body[..searched]);
                 if self.left == 0 {
-                    found = find_code(error).or(found);
-                    self.error = None;
+                    if *kind == ERROR_RESPONSE {
+                        found = find_code(start).or(found);
+                    } else {
+                        self.is_authenticated |= *start == AUTHENTICATED;
+                    }
+                    self.searched = None;
                 }
             }
         }
@@ -184,5 +218,26 @@ mod tests {
         let bytes = [error("42P01", "a"), error("57P01", "b")].concat();
         let code = MessageReader::default().read(&bytes).expect("a code");
         assert_eq!(code.as_str(), "57P01");
+    }
+
+    #[test]
+    fn end_of_the_authentication_is_found() {
+        let request = [&10_u32.to_be_bytes()[..], b"SCRAM-SHA-256\0\0"].concat();
+        for (messages, expected) in [
+            (vec![message(AUTHENTICATION, &request)], false),
+            (vec![message(AUTHENTICATION, &3_u32.to_be_bytes())], false),
+            (vec![error("28P01", "a")], false),
+            (vec![message(AUTHENTICATION, &request), message(AUTHENTICATION, &[0; 4])], true),
+            (vec![message(AUTHENTICATION, &[0; 4]), error("3D000", "b")], true),
+        ] {
+            let bytes = messages.concat();
+            for chunk in 1..=bytes.len() {
+                let mut reader = MessageReader::default();
+                for bytes in bytes.chunks(chunk) {
+                    reader.read(bytes);
+                }
+                assert_eq!(reader.is_authenticated, expected, "{bytes:?}, chunks of {chunk}");
+            }
+        }
     }
 }

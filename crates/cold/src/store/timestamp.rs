@@ -1,4 +1,6 @@
-//! Conversion between [`Timestamp`] and Postgres timestamps.
+//! Conversion between [`Timestamp`] and Postgres timestamps, and of durations.
+
+use std::time::Duration;
 
 use diesel::data_types::PgTimestamp;
 use mayfly_core::Timestamp;
@@ -12,6 +14,11 @@ pub(crate) fn from_pg(at: PgTimestamp) -> Timestamp {
 
 pub(crate) fn to_pg(at: Timestamp) -> PgTimestamp {
     PgTimestamp(at.as_millis().saturating_sub(POSTGRES_EPOCH_MILLIS).saturating_mul(1_000))
+}
+
+/// Returns a duration in milliseconds.
+pub(crate) fn to_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

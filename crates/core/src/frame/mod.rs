@@ -65,6 +65,10 @@ pub enum ServerFrame<'a> {
         ping_interval_ms: u64,
         /// The server's time when the frame was sent.
         time: Timestamp,
+        /// The time when the server closes the connection unless the client renews its credentials;
+        /// `None` if the credentials do not expire.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// Messages were taken or deleted.
     Expired {
@@ -113,14 +117,53 @@ pub enum ServerFrame<'a> {
     Unsubscribed(SubscriptionSet),
     /// The response to a `ping` frame.
     Pong,
-    /// A frame from the client was rejected and had no effect, or no `connect` frame arrived in
-    /// time.
-    Error {
-        /// A stable code for programs.
-        code: &'a str,
-        /// A description for people.
-        message: String,
+    /// The response to an `auth` frame: its credentials replace the previous ones.
+    Authenticated {
+        /// The time when the server closes the connection unless the client renews its credentials
+        /// again; `None` if the credentials do not expire.
+        expires_at: Option<Timestamp>,
     },
+    /// A frame from the client was rejected and had no effect, no first frame arrived in time, the
+    /// credentials do not allow some names of a subscription, or the stream ends.
+    Error(ErrorFrame<'a>),
+}
+
+/// The content of an `error` frame.
+#[derive(Debug, Default, Serialize)]
+pub struct ErrorFrame<'a> {
+    /// A stable code for programs.
+    pub code: &'a str,
+    /// A description for people.
+    pub message: String,
+    /// The type of the client frame that caused the error; `None` if the type is unknown or the
+    /// server sends the frame on its own account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<&'a str>,
+    /// The time in milliseconds after which the client may retry; `None` if it need not wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// The names that the credentials do not allow, if the code is `forbidden`.
+    #[serde(flatten)]
+    pub forbidden: Option<ForbiddenNames>,
+}
+
+/// Names that a client asked for, but that its credentials do not allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ForbiddenNames {
+    /// Channels.
+    pub channels: Vec<String>,
+    /// Feeds.
+    pub feeds: Vec<&'static str>,
+    /// Hosts.
+    pub hosts: Vec<String>,
+}
+
+impl ForbiddenNames {
+    /// Returns whether no name is forbidden.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.feeds.is_empty() && self.hosts.is_empty()
+    }
 }
 
 /// The subscriptions of a connection, each list in alphabetical order.
@@ -190,6 +233,7 @@ mod tests {
             reason,
             ping_interval_ms: 25_000,
             time: Timestamp::from_millis(1_795_201_620_123),
+            expires_at: None,
         };
         insta::assert_snapshot!(show(&hello(None, None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
         insta::assert_snapshot!(show(&hello(Some(true), None)), @r#"{"type":"hello","connection":"c1","position":"1.e1.5-1","resumed":true,"ping_interval_ms":25000,"time":"2026-11-20T19:07:00.123Z"}"#);
@@ -211,8 +255,30 @@ mod tests {
             hosts: vec![],
         };
         insta::assert_snapshot!(show(&ServerFrame::Subscribed(set)), @r#"{"type":"subscribed","channels":["*"],"feeds":["messages"],"videos":[],"hosts":[]}"#);
-        let error = ServerFrame::Error { code: "invalid_json", message: "no JSON".into() };
-        insta::assert_snapshot!(show(&error), @r#"{"type":"error","code":"invalid_json","message":"no JSON"}"#);
+        let error = |error| show(&ServerFrame::Error(error));
+        let invalid =
+            ErrorFrame { code: "invalid_json", message: "no JSON".into(), ..ErrorFrame::default() };
+        insta::assert_snapshot!(error(invalid), @r#"{"type":"error","code":"invalid_json","message":"no JSON"}"#);
+        let limited = ErrorFrame {
+            code: "rate_limited",
+            message: "too many".into(),
+            reply_to: Some("auth"),
+            retry_after_ms: Some(500),
+            forbidden: None,
+        };
+        insta::assert_snapshot!(error(limited), @r#"{"type":"error","code":"rate_limited","message":"too many","reply_to":"auth","retry_after_ms":500}"#);
+        let names = ForbiddenNames { channels: vec!["a".into()], ..ForbiddenNames::default() };
+        let forbidden = ErrorFrame {
+            code: "forbidden",
+            message: "not allowed".into(),
+            reply_to: Some("connect"),
+            forbidden: Some(names),
+            ..ErrorFrame::default()
+        };
+        insta::assert_snapshot!(error(forbidden), @r#"{"type":"error","code":"forbidden","message":"not allowed","reply_to":"connect","channels":["a"],"feeds":[],"hosts":[]}"#);
+        let authenticated = |expires_at| show(&ServerFrame::Authenticated { expires_at });
+        insta::assert_snapshot!(authenticated(None), @r#"{"type":"authenticated","expires_at":null}"#);
+        insta::assert_snapshot!(authenticated(Some(Timestamp::from_millis(1_795_201_620_123))), @r#"{"type":"authenticated","expires_at":"2026-11-20T19:07:00.123Z"}"#);
         let mut message = Vec::new();
         write_message(&mut message, at, b"{}");
         insta::assert_snapshot!(String::from_utf8_lossy(&message), @r#"{"type":"message","position":"1.e1.5-1","message":{}}"#);

@@ -73,6 +73,12 @@ impl<'a, T> Items<'a, T> {
         self.texts.len()
     }
 
+    /// Returns whether the body is a batch, and not a single item.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.is_batch
+    }
+
     /// Parses the items. In a batch, the field names in errors are prefixed with the item's index.
     pub fn parse(self) -> Result<Vec<T>, InputError> {
         if !self.is_batch {

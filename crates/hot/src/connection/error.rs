@@ -1,10 +1,14 @@
 //! Errors of the hot store, classified by what a caller can do about them.
 
+use std::{error::Error, io, sync::Arc};
+
 use deadpool_redis::{
     PoolError,
     redis::{ErrorKind, RedisError},
 };
 use mayfly_core::{StoreError, StoreErrorKind};
+use mayfly_runtime::settings::describe_rejected_certificate;
+use rustls::CertificateError;
 
 /// A failed call to Redis.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +100,10 @@ impl HotError {
             ErrorKind::AuthenticationFailed => {
                 "Redis rejected the username or the password of redis.url".to_owned()
             }
-            _ => describe(error),
+            _ => match find_certificate_error(error) {
+                Some(cause) => describe_rejected_certificate(cause, "redis.ca_file"),
+                None => describe(error),
+            },
         })
     }
 
@@ -185,6 +192,16 @@ pub(crate) fn is_from_script(error: &RedisError) -> bool {
     find_reply(error).is_some_and(|(_, message)| message.contains(SCRIPT_LOCATION))
 }
 
+/// Returns why the certificate of the server was not accepted, if that is the cause of an error.
+fn find_certificate_error(error: &RedisError) -> Option<&CertificateError> {
+    let shared = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    let cause = shared.downcast_ref::<io::Error>()?.get_ref()?;
+    match cause.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(cause) => Some(cause),
+        _ => None,
+    }
+}
+
 /// Returns the text of an error reply without the location in a script. For other errors, returns
 /// the text of the client library.
 fn describe(error: &RedisError) -> String {
@@ -252,6 +269,21 @@ mod tests {
         let acl = "ERR ACL failure in script: User app has no permissions";
         let error = HotError::from(reply(&format!("{acl} script: 12ab, on @user_script:1.")));
         assert_eq!(error.to_string(), format!("Redis is unavailable: {acl}"));
+    }
+
+    #[test]
+    fn rejected_certificate_is_described() {
+        let connecting = |cause: rustls::Error| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, cause);
+            HotError::from_connecting(&RedisError::from(error)).to_string()
+        };
+        assert_eq!(
+            connecting(CertificateError::UnknownIssuer.into()),
+            "Redis is unavailable: the certificate of the server is not accepted: it is not signed \
+             by an authority in redis.ca_file"
+        );
+        let other = connecting(rustls::Error::DecryptError);
+        assert_eq!(other, "Redis is unavailable: cannot decrypt peer's message");
     }
 
     #[test]

@@ -154,16 +154,30 @@ define_keys! {
     /// a host.
     pub refused_key(key_hash: &str, host: &Host) = "rising" / "refused" / key_hash / host;
 
-    /// Hash, digest of an API key to its ID, hosts and state, as JSON.
+    /// Hash, digest of an API key to its ID, rights and state, as JSON. If the hash is complete, a
+    /// field with the empty name contains `format run_id token`: the format of the rows, the run ID
+    /// of Redis, and the token of the reload.
     pub api_keys() = "keys";
 
-    /// Hash with a TTL: the API keys that a reload in progress has loaded so far, and the token of
-    /// the reload.
+    /// Hash with a TTL: the API keys that a reload in progress has loaded so far. The field with
+    /// the empty name contains `token run_id`; the field `+`, a unique text if a key has been
+    /// changed since the reload began.
     pub new_api_keys() = "keys" / "new";
 
-    /// String: the loaded version of the API keys in Postgres, followed by `+` if a key has been
-    /// written since; missing if the keys are not completely loaded.
+    /// String: the loaded version of the API keys in Postgres, followed by `+` and a unique text if
+    /// a key has been changed since; missing if the keys are not completely loaded.
     pub api_keys_version() = "keys" / "version";
+
+    /// Hash: the revocations of tokens. `id:` and the ID of a token to an empty text; `sub:` and a
+    /// subject to a time in ms before which the revoked tokens of the subject were issued. The
+    /// field with the empty name is the same as in [`api_keys`](Self::api_keys).
+    pub token_revocations() = "revocations";
+
+    /// Hash with a TTL: the same as [`new_api_keys`](Self::new_api_keys), for the revocations.
+    pub new_token_revocations() = "revocations" / "new";
+
+    /// String: the same as [`api_keys_version`](Self::api_keys_version), for the revocations.
+    pub token_revocations_version() = "revocations" / "version";
 
     /// String with a TTL: the hot copy of a message, as clients receive it.
     pub message(id: MessageId) = "message" / id;

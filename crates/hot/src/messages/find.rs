@@ -3,11 +3,17 @@
 use deadpool_redis::redis::{self, RedisError, aio::MultiplexedConnection};
 use mayfly_core::{MessageId, stream::MESSAGE_V1};
 
-use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore};
+use crate::connection::{BatchCommand, BatchLimits, Batcher, HotError, HotStore, script};
+
+script!(FIND_START, include_str!("find_message_start.lua"));
 
 /// The limits of the batcher. Each ID weighs 1.
 const LIMITS: BatchLimits =
     BatchLimits { waiting_requests: 10_000, waiting_weight: usize::MAX, batch_weight: 256 };
+
+/// The number of bytes that [`MessageFinder::find_start`] returns. The names at the start of a
+/// message are shorter: the ID, the channel and the username.
+const START_BYTES: usize = 2 * 1024;
 
 /// A finder that looks up messages by ID in batches. Cheap to clone.
 #[derive(Clone)]
@@ -60,9 +66,25 @@ impl MessageFinder {
     /// the message. Therefore a caller that calls this method and then reads Postgres finds every
     /// accepted message.
     pub async fn find_message(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
-        if let Some(json) = self.find_copy(id).await? {
-            return Ok(Some(json));
+        match self.find_copy(id).await? {
+            Some(json) => Ok(Some(json)),
+            None => self.find_without_copy(id).await,
         }
+    }
+
+    /// Returns the start of the JSON of a message from the same sources as
+    /// [`find_message`](Self::find_message). The start contains the channel and the username. The
+    /// duration of the lookup reveals neither whether the message exists nor its size. O(1).
+    pub async fn find_start(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
+        let keys = &self.store.keys;
+        let mut call = FIND_START.prepare_invoke();
+        call.key(keys.message(id)).key(keys.taken()).key(keys.waiting()).key(keys.messages());
+        call.arg(id.to_string()).arg(START_BYTES).arg(MESSAGE_V1);
+        self.store.call(async |connection| call.invoke_async(connection).await).await
+    }
+
+    /// Does the same as [`find_message`](Self::find_message), but without the hot copy.
+    pub async fn find_without_copy(&self, id: MessageId) -> Result<Option<Vec<u8>>, HotError> {
         let keys = &self.store.keys;
         let field = id.to_string();
         let (expired, entry): (Option<Vec<u8>>, Option<String>) = self
@@ -75,10 +97,9 @@ impl MessageFinder {
                     .await
             })
             .await?;
-        match (expired, entry) {
-            (Some(json), _) => Ok(Some(json)),
-            (None, Some(entry)) => self.find_entry(&entry).await,
-            (None, None) => Ok(None),
+        match entry {
+            Some(entry) if expired.is_none() => self.find_entry(&entry).await,
+            _ => Ok(expired),
         }
     }
 

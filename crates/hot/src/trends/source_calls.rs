@@ -6,6 +6,7 @@ use deadpool_redis::redis;
 use mayfly_core::{Host, KeyHash, Timestamp, limits};
 
 use crate::{
+    access::API_KEYS_FORMAT,
     connection::{HotError, millis, script, unexpected_reply},
     lease::Lease,
     trends::{
@@ -14,7 +15,12 @@ use crate::{
     },
 };
 
-script!(TAKE, include_str!("take_source_call.lua"));
+script!(
+    TAKE,
+    "#!lua\n",
+    include_str!("../access/mirror.lua"),
+    include_str!("take_source_call.lua"),
+);
 script!(RECORD, include_str!("record_source_call.lua"));
 
 /// The assumed maximum time between the recording of a call and the call's arrival at the source.
@@ -155,7 +161,7 @@ impl Source<'_> {
         call.arg(value).arg(host.as_str());
         call.arg(millis(limits::SOURCE_CALL_INTERVAL)).arg(CALLS_PER_MINUTE);
         call.arg(u8::from(reason != CallReason::Requested)).arg(since).arg(millis(STATE_TTL));
-        call.arg(millis(limits::SOURCE_PAUSE_MAX));
+        call.arg(millis(limits::SOURCE_PAUSE_MAX)).arg(API_KEYS_FORMAT);
         let reply: Vec<redis::Value> =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         Ok(parse_decision(host, reason, &reply)?)

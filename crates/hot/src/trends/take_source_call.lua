@@ -1,14 +1,13 @@
-#!lua
 -- Decides whether to call the visitor source for a host now, and with which key. Records a call
 -- before it is made, so that neither another process nor a restarted process calls the source too
--- soon.
+-- soon. Loaded after mirror.lua.
 --
 -- KEYS  lease, source, candidates, accepted keys, their secrets, requested hosts, API keys, their
 --       version
 -- ARGV  value of the lease; host; interval between calls in ms; maximum number of calls per minute;
 --       1 to call the source even if no caller requested a call, else 0; for a refresh, a time in
 --       ms, else '' (no call is made if the host has been refreshed since this time); time to live
---       of the state in ms; maximum pause in ms
+--       of the state in ms; maximum pause in ms; format of the API keys
 -- Returns {0} if the lease was lost; {1, ms until the next attempt} if no call is allowed yet; {2}
 -- if there is nothing to do; {3, ms until the pause ends} if the source requested a pause or the
 -- maximum number of calls per minute has been reached, in which case callers receive a failure;
@@ -16,7 +15,6 @@
 -- call the source. A call with a candidate is a trial unless the candidate is an API key that is
 -- valid for the host.
 -- Complexity: O(k) for k keys of the host, at most 100 candidates and 100 accepted keys.
-local call = redis.call
 local source, candidates, keys, secrets, requested = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local host = ARGV[2]
 if call('GET', KEYS[1]) ~= ARGV[1] then
@@ -31,7 +29,7 @@ local called_at, paused_until = tonumber(field[1] or 0), tonumber(field[2] or 0)
 local interval = tonumber(ARGV[3])
 
 -- Until the API keys have been loaded, revoked keys cannot be recognized.
-if call('EXISTS', KEYS[8]) == 0 then
+if not find_version(KEYS[7], KEYS[8], ARGV[9]) then
     return { 1, 250 }
 end
 if ARGV[6] ~= '' and tonumber(field[6] or 0) >= tonumber(ARGV[6]) then

@@ -7,6 +7,7 @@ mod api_version;
 mod held_payload;
 mod request_guard;
 mod request_metrics;
+mod resource_access;
 mod resource_layer;
 mod response;
 
@@ -32,6 +33,7 @@ use self::{
 };
 pub(crate) use self::{
     request_metrics::{UPGRADE_ROUTE, count_upgrade},
+    resource_access::ResourceAccess,
     resource_layer::ResourceLayer,
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! The address of the client, determined from the entries that trusted proxies added to
-//! `X-Forwarded-For`.
+//! `X-Forwarded-For`. `Forwarded`, `X-Real-IP` and similar headers are ignored, because a proxy
+//! that does not set them passes on the values of the client.
 
 use std::{
     fmt,
@@ -26,6 +27,21 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct ClientAddress(IpAddr);
 
 impl ClientAddress {
+    /// Determines the client of a request from its headers and from the address of its connection.
+    pub(crate) fn from_parts(
+        peer: Option<SocketAddr>,
+        headers: &HeaderMap,
+        trusted: &TrustedProxies,
+    ) -> Self {
+        // The peer address is unknown if the client disconnected before the server read the
+        // address. Rate limits count all of these clients as one.
+        let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
+        if headers.contains_key(X_FORWARDED_FOR) && !trusted.contains(peer.to_canonical()) {
+            warn_untrusted(peer);
+        }
+        Self::resolve(peer, headers, trusted)
+    }
+
     /// Determines the client behind `peer`. Reads the entries of `X-Forwarded-For` from last to
     /// first, and stops at the first address that is not a trusted proxy.
     fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
@@ -82,16 +98,9 @@ impl FromRequest for ClientAddress {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // The peer address is unknown if the client disconnected before the server read the
-        // address. Rate limits count all of these clients as one.
-        let peer = request.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
         let no_proxies = TrustedProxies::default();
         let trusted = request.app_data().unwrap_or(&no_proxies);
-        if request.headers().contains_key(X_FORWARDED_FOR) && !trusted.contains(peer.to_canonical())
-        {
-            warn_untrusted(peer);
-        }
-        ready(Ok(Self::resolve(peer, request.headers(), trusted)))
+        ready(Ok(Self::from_parts(request.peer_addr(), request.headers(), trusted)))
     }
 }
 
@@ -123,6 +132,25 @@ mod tests {
         assert_eq!(find("192.0.2.1", &[]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(find("192.0.2.1", &["10.0.0.1", "10.0.0.2"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn other_headers_of_a_trusted_proxy_are_ignored() {
+        let list = ("MAYFLY_HTTP__TRUSTED_PROXIES".to_owned(), "10.0.0.0/8".to_owned());
+        let settings = Settings::from_layers(None, [list].into_iter()).expect("settings");
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("forwarded", "for=198.51.100.7;proto=https;host=example.org"),
+            ("x-real-ip", "198.51.100.7"),
+            ("x-client-ip", "198.51.100.7"),
+            ("true-client-ip", "198.51.100.7"),
+            ("x-forwarded-proto", "https"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let peer = "10.0.0.1".parse().expect("an address");
+        let client = ClientAddress::resolve(peer, &headers, &settings.http.trusted_proxies);
+        assert_eq!(client.to_string(), "10.0.0.1");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+use mayfly_auth::Identity;
 
 use super::{Deadline, RequestId, Traceparent};
 use crate::{Code, Problem};
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     route: OnceCell<&'static str>,
     /// The deadline, set if a resource matches.
     deadline: OnceCell<Rc<Deadline>>,
+    /// The identity of the caller, set if the method requires an access that the caller has.
+    identity: OnceCell<Identity>,
 }
 
 impl Context {
@@ -32,6 +35,7 @@ impl Context {
             rejection: Cell::new(None),
             route: OnceCell::new(),
             deadline: OnceCell::new(),
+            identity: OnceCell::new(),
         }
     }
 
@@ -66,6 +70,16 @@ impl Context {
     pub(crate) fn set_deadline(&self, deadline: &Rc<Deadline>) {
         // The outermost resource determines the deadline.
         let _ = self.deadline.set(Rc::clone(deadline));
+    }
+
+    /// Returns the identity of the caller if the method requires an access.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.identity.get()
+    }
+
+    pub(crate) fn set_identity(&self, identity: Identity) {
+        // The outermost resource determines the identity.
+        let _ = self.identity.set(identity);
     }
 }
 

@@ -10,7 +10,7 @@ mod rate_limit;
 
 pub(crate) use self::{
     paced_body::{PacedBody, SharedBody},
-    problem::{ERRORS_PATH, errors_url, render_error_page},
+    problem::{errors_url, render_error_page},
 };
 pub use self::{
     problem::{Code, Problem},

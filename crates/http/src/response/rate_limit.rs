@@ -1,7 +1,7 @@
 //! The headers `RateLimit` and `RateLimit-Policy`, which the IETF draft "RateLimit header fields
 //! for HTTP" (draft-ietf-httpapi-ratelimit-headers) defines.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use mayfly_runtime::settings::Rate;
@@ -46,6 +46,11 @@ impl RateLimit {
                 "The limit is {limit} {policy} per window. Send at most {limit} instead of {items} per request."
             )
         };
+        self.reject(detail)
+    }
+
+    /// Returns the problem that rejects a request because of this limit.
+    pub(crate) fn reject(&self, detail: impl Into<Cow<'static, str>>) -> Problem {
         let problem = Problem::new(Code::RateLimited).detail(detail).retry_after(self.resets_in);
         self.headers()
             .into_iter()

@@ -14,11 +14,16 @@ use mayfly_runtime::{Process, VERSION, exit_on_panic};
 use serde_json::json;
 use tracing::error;
 
-use super::{BoundListener, endpoint::resource, protocol::HttpProtocol};
+use super::{
+    BoundListener,
+    endpoint::{Endpoint, resource},
+    protocol::HttpProtocol,
+};
 use crate::{
     Code, NoQuery, Problem,
     middleware::RequestLayer,
     request::{Context, RequestTimeout},
+    routes::Route,
 };
 
 /// Maximum number of connections. Probes and scrapers need only a few. `open_files` in the
@@ -52,10 +57,10 @@ pub async fn serve_admin(listener: BoundListener, process: &Process) -> anyhow::
         let app = App::new()
             .app_data(Data::new(for_app.clone()))
             .app_data(RequestTimeout(for_app.settings.http.request_timeout))
-            .service(resource("/livez").get(get_livez))
-            .service(resource("/readyz").get(get_readyz))
-            .service(resource("/version").get(get_version))
-            .service(resource("/metrics").get(get_metrics))
+            .service(endpoint("/livez").get(get_livez))
+            .service(endpoint("/readyz").get(get_readyz))
+            .service(endpoint("/version").get(get_version))
+            .service(endpoint("/metrics").get(get_metrics))
             .default_service(web::to(reject_unmatched))
             .wrap(RequestLayer::for_admin_port(&for_app));
         protocol.serve(app.into_factory())
@@ -70,6 +75,12 @@ pub async fn serve_admin(listener: BoundListener, process: &Process) -> anyhow::
         }
     }));
     Ok(())
+}
+
+/// Creates an endpoint that requires no credentials: the network must restrict who can connect to
+/// the admin port.
+fn endpoint(path: &'static str) -> Endpoint {
+    resource(&Route::public(path, "GET, HEAD, OPTIONS"))
 }
 
 async fn reject_unmatched(request: HttpRequest) -> Result<HttpResponse, Problem> {

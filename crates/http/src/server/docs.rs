@@ -15,6 +15,7 @@ use crate::{
         accept::alternatives,
         browsable::{OperationFragments, STYLE, STYLE_PATH},
     },
+    routes,
 };
 
 /// The documentation of an API. Clones share the contents of its files.
@@ -49,7 +50,7 @@ impl Docs {
             config.service(file.endpoint());
         }
         let page = self.page.clone();
-        config.service(resource("/").get(move |request: HttpRequest| {
+        config.service(resource(&routes::HOME).get(move |request: HttpRequest| {
             let response = redirect_browser(&page, &request);
             async move { response }
         }));

@@ -9,25 +9,31 @@ use actix_web::{
     web,
 };
 
-use super::routes;
-use crate::{BodyLimit, Code, Problem, middleware::ResourceLayer, request::set_body_limit};
+use crate::{
+    BodyLimit, Code, Problem,
+    middleware::{ResourceAccess, ResourceLayer},
+    request::set_body_limit,
+    routes::{self, Route},
+};
 
 /// The methods in the order in which `Allow` lists them.
 const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
 /// A path of a server, created by [`resource`] and registered with `ServiceConfig::service`.
 pub struct Endpoint {
-    path: &'static str,
+    route: Route,
     resource: Resource,
     methods: Vec<Method>,
     /// The methods that write, take or delete.
     unsafe_methods: Vec<Method>,
 }
 
-/// Creates an endpoint without handlers for a path such as `/v1/messages/{id}`.
-pub fn resource(path: &'static str) -> Endpoint {
-    let resource = web::resource(path);
-    Endpoint { path, resource, methods: Vec::new(), unsafe_methods: Vec::new() }
+/// Creates an endpoint without handlers for a row of the [table of routes](routes), or for another
+/// path that is public. Callers without the access that a method requires are rejected before the
+/// body is read.
+pub fn resource(route: &Route) -> Endpoint {
+    let resource = web::resource(route.path);
+    Endpoint { route: *route, resource, methods: Vec::new(), unsafe_methods: Vec::new() }
 }
 
 impl Endpoint {
@@ -113,6 +119,10 @@ impl Endpoint {
 }
 
 impl HttpServiceFactory for Endpoint {
+    /// Registers the endpoint.
+    ///
+    /// # Panics
+    /// Panics if the table of routes has no access for a method that has a handler.
     fn register(self, config: &mut AppService) {
         let methods = join_methods(&self.methods);
         let own_methods = methods.clone();
@@ -130,11 +140,12 @@ impl HttpServiceFactory for Endpoint {
             let problem = Problem::new(Code::MethodNotAllowed).allow(all.unwrap_or(&own_methods));
             async move { Err::<HttpResponse, _>(problem) }
         };
-        self.resource
-            .route(options)
-            .default_service(web::to(reject))
-            .wrap(ResourceLayer { route: self.path, unsafe_methods: self.unsafe_methods.into() })
-            .register(config);
+        let layer = ResourceLayer {
+            route: self.route.path,
+            unsafe_methods: self.unsafe_methods.into(),
+            access: ResourceAccess::new(&self.route, &self.methods),
+        };
+        self.resource.route(options).default_service(web::to(reject)).wrap(layer).register(config);
     }
 }
 

@@ -10,11 +10,10 @@ mod listener;
 mod open_connections;
 mod per_thread;
 mod protocol;
-pub mod routes;
 mod static_file;
 mod upgrade;
 
-use std::{convert::Infallible, thread, time::Duration};
+use std::{convert::Infallible, sync::Arc, thread, time::Duration};
 
 use actix_server::{Server as ActixServer, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -30,6 +29,7 @@ use actix_web::{
     web,
 };
 use anyhow::Context as _;
+use mayfly_authenticator::Authenticator;
 use mayfly_runtime::{Process, Service, Settings};
 
 pub use self::{
@@ -53,7 +53,8 @@ use crate::{
     access::cors,
     middleware::RequestLayer,
     request::{BodyBudget, BodyTimeout, Context, RequestTimeout},
-    response::{ERRORS_PATH, render_error_page},
+    response::render_error_page,
+    routes,
 };
 
 /// How long the server keeps reading after a response, so that the client receives the response
@@ -66,13 +67,15 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 /// continues to accept requests for `http.drain_delay`, but responds with `Connection: close`. The
 /// server then closes the port and completes the accepted requests.
 ///
-/// `configure` adds the resources of the service to the common ones, such as `/health`.
+/// `authenticator` authenticates the callers of routes that require it. `configure` adds the
+/// resources of the service to the common ones, such as `/health`.
 ///
 /// # Errors
 /// Fails if the server cannot start, or stops before the drain.
 pub async fn serve<F>(
     listener: BoundListener,
     process: &Process,
+    authenticator: Arc<Authenticator>,
     configure: F,
 ) -> anyhow::Result<()>
 where
@@ -84,7 +87,7 @@ where
     let builder = build_server(settings).shutdown_timeout(shutdown_seconds_left(settings));
     let protocol = HttpProtocol::new(&settings.http, &builder);
     let service = move || {
-        let app = build_app(&for_app, protocol.bodies(), configure.clone());
+        let app = build_app(&for_app, &authenticator, protocol.bodies(), configure.clone());
         count_connections(open_connections(), protocol.serve(app.into_factory()))
     };
     let server = listener.serve_with(builder, "http", service).context("cannot serve")?.run();
@@ -96,7 +99,8 @@ where
 /// Serves a listener until the drain completes, and passes upgrade requests to the service.
 ///
 /// `local` is called once per server thread. It returns the function that adds the resources on
-/// that thread, and the handler for upgrade requests, which takes over their connections.
+/// that thread, and the handler for upgrade requests, which takes over their connections and
+/// authenticates their clients.
 /// `drain` is first polled when the drain begins. The port is closed after `http.drain_delay` has
 /// elapsed and `drain` has completed.
 ///
@@ -105,6 +109,7 @@ where
 pub async fn serve_with_upgrades<L, F, U>(
     listener: BoundListener,
     process: &Process,
+    authenticator: Arc<Authenticator>,
     local: L,
     drain: impl Future<Output = ()>,
 ) -> anyhow::Result<()>
@@ -121,7 +126,8 @@ where
     let context = UpgradeContext::new(process);
     let service = move || {
         let (configure, upgrade) = local();
-        let app = build_app(&for_app, protocol.bodies(), configure).into_factory();
+        let app = build_app(&for_app, &authenticator, protocol.bodies(), configure);
+        let app = app.into_factory();
         let context = context.clone();
         let upgrade = fn_service(move |(request, framed)| {
             let upgrade = upgrade.clone();
@@ -164,6 +170,7 @@ fn build_server(settings: &Settings) -> ServerBuilder {
 /// of the service.
 fn build_app<F>(
     process: &Process,
+    authenticator: &Arc<Authenticator>,
     bodies: &BodyBudget,
     configure: F,
 ) -> App<
@@ -184,11 +191,12 @@ where
         .app_data(BodyTimeout(http.body_timeout))
         .app_data(RequestTimeout(http.request_timeout))
         .app_data(bodies.clone())
+        .app_data(Arc::clone(authenticator))
         .app_data(http.trusted_proxies.clone())
         .app_data(http.allowed_origins.clone())
         .configure(configure)
-        .service(resource("/health").get(get_health))
-        .service(resource(ERRORS_PATH).get(get_errors))
+        .service(resource(&routes::HEALTH).get(get_health))
+        .service(resource(&routes::ERRORS).get(get_errors))
         .default_service(web::to(move |request: HttpRequest| {
             let response = respond_unmatched(service, &request);
             async move { response }

@@ -19,6 +19,7 @@ use super::{Endpoint, resource};
 use crate::{
     NoQuery, Problem,
     response::{SharedBody, encoding},
+    routes::Route,
 };
 
 /// A file that does not change while the process runs. Clones share the content.
@@ -85,8 +86,8 @@ impl StaticFile {
 
     /// Returns the endpoint that serves the file.
     pub fn endpoint(&self) -> Endpoint {
-        let file = self.clone();
-        resource(self.path).get(move |request: HttpRequest| {
+        let (file, route) = (self.clone(), Route::public(self.path, "GET, HEAD, OPTIONS"));
+        resource(&route).get(move |request: HttpRequest| {
             let file = file.clone();
             async move { file.respond(&request).await }
         })

@@ -15,13 +15,17 @@ use actix_web::{
     rt::net::TcpStream,
 };
 use bytes::{Bytes, BytesMut};
+use mayfly_auth::Credentials;
 use mayfly_runtime::{FailedRequest, FailureLog, Process, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::debug;
 
 use crate::{
-    Code, Problem, RequestId, Traceparent,
-    access::{check_host, find_forbidden_host, find_forbidden_origin, write_cors_headers},
+    ClientAddress, Code, Problem, RequestId, Traceparent,
+    access::{
+        check_host, find_credentials, find_forbidden_host, find_forbidden_origin,
+        write_cors_headers,
+    },
     connection::{Connection, ConnectionState},
     middleware::{UPGRADE_ROUTE, count_upgrade},
     request::{TRACEPARENT, X_REQUEST_ID},
@@ -121,6 +125,21 @@ impl UpgradeRequest {
     /// Returns the request ID.
     pub fn request_id(&self) -> &RequestId {
         &self.request_id
+    }
+
+    /// Returns the credentials in the headers, or `None` if the headers contain none. The handler
+    /// must authenticate the client, because upgrade requests do not pass through the middleware.
+    ///
+    /// # Errors
+    /// Returns 401 `unauthorized` if the credentials are malformed.
+    pub fn credentials(&self) -> Result<Option<Credentials<'_>>, Problem> {
+        find_credentials(self.request.headers())
+    }
+
+    /// Returns the client that sent the request.
+    pub fn client(&self) -> ClientAddress {
+        let trusted = &self.context.settings.http.trusted_proxies;
+        ClientAddress::from_parts(self.request.peer_addr(), self.request.headers(), trusted)
     }
 
     /// Returns the host if it is not allowed. The handler must send no data to such a client, and

@@ -39,7 +39,7 @@ fn post_visits() -> Operation {
     .description(format!(
         "Accepts one heartbeat or an array of 1 to {} heartbeats in at most {} bytes. Accepts all of them or \
          none. A web page can send heartbeats as `text/plain` with `navigator.sendBeacon`, even to another origin \
-         if the origin of the page is allowed. Other clients send JSON. A heartbeat counts the visitor on the page \
+         if the origin of the page is allowed; `sendBeacon` cannot send credentials. Other clients send JSON. A heartbeat counts the visitor on the page \
          for `MAYFLY_VISITS__TTL` (30 seconds by default). While the visitor stays on the page, send the next \
          heartbeat before this time ends. A visitor counts once per page and once \
          per host, regardless of the number of heartbeats. Pages are identified by their path; a title replaces \

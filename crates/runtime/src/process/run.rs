@@ -19,7 +19,12 @@ use super::{
     panics::{exit_on_panic, wait_for_panic},
     signals::StopSignals,
 };
-use crate::{MetricsHandle, Service, Settings, metrics::Metric, redact, telemetry};
+use crate::{
+    MetricsHandle, Service, Settings,
+    metrics::Metric,
+    redact::{LogRedaction, redact},
+    telemetry,
+};
 
 /// `EX_CONFIG` of sysexits.h: the configuration is invalid, so a restart does not help.
 const EXIT_CONFIG: u8 = 78;
@@ -60,7 +65,8 @@ pub fn run(
         Some(OneShot::CheckReady) => return check_ready(settings.admin.listen),
         None => {}
     }
-    if let Err(error) = telemetry::init(&settings.log) {
+    let redaction = LogRedaction::new(settings.list_secrets());
+    if let Err(error) = telemetry::init(&settings.log, redaction) {
         let _closed = writeln!(stderr(), "{error:#}");
         return ExitCode::FAILURE;
     }

@@ -23,6 +23,10 @@ pub(super) enum Source {
     Default(String),
 }
 
+/// The parts of names, also of unknown ones, whose values can be secrets.
+const SECRET_NAMES: [&str; 8] =
+    ["url", "secret", "pass", "pwd", "token", "key", "credential", "dsn"];
+
 /// The maximum number of characters of a value in an error message.
 const SHOWN_CHARS_MAX: usize = 100;
 
@@ -56,9 +60,10 @@ fn display_value(source: &Source, value: &str) -> String {
     let (Source::Env(name) | Source::EnvFile(name) | Source::File(name, _) | Source::Default(name)) =
         source;
     let name = name.to_ascii_lowercase();
-    let is_secret =
-        ["url", "secret", "password", "token", "key"].iter().any(|part| name.contains(part));
-    let is_secret = is_secret && !matches!(source, Source::EnvFile(_));
+    // A value without a slash can be a secret that was set instead of the path of its file.
+    let is_path = value.contains('/') && !value.contains("://");
+    let names_file = matches!(source, Source::EnvFile(_)) || name.ends_with("secret_file");
+    let is_secret = SECRET_NAMES.iter().any(|part| name.contains(part)) && !(names_file && is_path);
     if (is_secret && !name.contains("public")) || value.contains('@') {
         return "<redacted>".to_owned();
     }

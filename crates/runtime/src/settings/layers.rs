@@ -6,6 +6,7 @@ use toml::{Table, Value};
 use super::{
     Settings,
     error::{SettingsError, Source},
+    passwords::insert_passwords,
     values::url::is_endpoint,
 };
 
@@ -26,7 +27,7 @@ const ALIASES: [(&str, &str); 4] = [
 
 /// The keys with values that can be read from separate files. `MAYFLY_SECTION__KEY_FILE` names the
 /// file.
-const SECRETS: [&str; 2] = ["redis.url", "postgres.url"];
+const SECRETS: [&str; 4] = ["redis.url", "redis.password", "postgres.url", "postgres.password"];
 const FILE_SUFFIX: &str = "_FILE";
 
 /// Variables of the S3 client that name an endpoint. They are not part of the schema, but are
@@ -61,9 +62,11 @@ impl Layers {
 
     /// Merges the layers with the defaults and deserializes the result.
     pub(super) fn merge(&self) -> Result<Settings, SettingsError> {
-        let merged = self
+        let mut merged = self
             .merge_values()
             .map_err(|error| self.locate_error("configuration", &error.to_string()))?;
+        insert_passwords(&mut merged)
+            .map_err(|conflict| self.locate_error(conflict.key, &conflict.message))?;
         serde_path_to_error::deserialize(merged).map_err(|error| {
             self.locate_error(&error.path().to_string(), &format!("must be {}", error.inner()))
         })

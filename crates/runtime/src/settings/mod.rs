@@ -5,6 +5,7 @@
 
 mod error;
 mod layers;
+mod passwords;
 mod reference;
 mod sections;
 #[cfg(test)]
@@ -16,26 +17,28 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use self::layers::Layers;
 pub use self::{
     error::SettingsError,
     reference::{render_env_example, render_key_table},
     sections::{
-        AdminSettings, FanoutSettings, HttpSettings, InboxSettings, IngestSettings,
-        LifecycleSettings, LimitsSettings, ListSettings, LogFormat, LogSettings, PersistSettings,
-        PlaysSettings, PostgresSettings, PublicSettings, QueueSettings, RedisSettings,
-        RisingSettings, RisingSource, SlowConsumer, StatsSettings, VisitsSettings,
+        AdminSettings, AuthMode, AuthSettings, FanoutSettings, HttpSettings, InboxSettings,
+        IngestSettings, JwksFile, LifecycleSettings, LimitsSettings, ListSettings, LogFormat,
+        LogSettings, PersistSettings, PlaysSettings, PostgresSettings, PublicSettings,
+        QueueSettings, RedisSettings, RisingSettings, RisingSource, SlowConsumer, StatsSettings,
+        TokenSecrets, VisitsSettings,
     },
     values::{
         address::ListenAddress,
-        certificates::Certificates,
+        certificates::{Certificates, describe_rejected_certificate},
         duration::parse_duration,
         hosts::AllowedHosts,
         origin::{AllowedOrigin, AllowedOrigins},
         proxies::TrustedProxies,
         rate::Rate,
+        url::{Authorities, InvalidTlsParameter, PostgresTls, SslMode, TargetSession},
     },
 };
+use self::{layers::Layers, values::url::find_passwords};
 use crate::Service;
 
 /// The time allowed for a commit, in addition to `persist.statement_timeout`. Includes the interval
@@ -43,6 +46,9 @@ use crate::Service;
 /// interval, when it has just begun a commit. An entry that another worker claims before the commit
 /// is processed twice.
 const COMMIT_MARGIN: Duration = Duration::from_secs(5);
+
+/// The environment variables with the secrets of the S3 client, which are not part of the schema.
+const S3_SECRETS: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// All configuration keys, with one field per section.
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +64,8 @@ pub struct Settings {
     pub lifecycle: LifecycleSettings,
     /// The public URLs of the services.
     pub public: PublicSettings,
+    /// API keys and tokens.
+    pub auth: AuthSettings,
     /// The hot store.
     pub redis: RedisSettings,
     /// The cold store.
@@ -163,6 +171,10 @@ impl Settings {
             let message = "must be empty unless redis.url starts with rediss://".to_owned();
             return Err(SettingsConflict { key: "redis.ca_file", message });
         }
+        if self.auth.jwks_file.is_some() && !self.auth.jwks_url.is_empty() {
+            let message = "must be empty if auth.jwks_file is set".to_owned();
+            return Err(SettingsConflict { key: "auth.jwks_url", message });
+        }
         if self.rising.source == RisingSource::Chartbeat && self.rising.chartbeat_url.is_empty() {
             let message = "must not be empty if rising.source is chartbeat".to_owned();
             return Err(SettingsConflict { key: "rising.chartbeat_url", message });
@@ -177,6 +189,18 @@ impl Settings {
 }
 
 impl Settings {
+    /// Returns the secrets of this process: the passwords in the connection URLs, the secrets that
+    /// verify tokens, and the credentials of the S3 client.
+    pub(crate) fn list_secrets(&self) -> Vec<String> {
+        let mut secrets = find_passwords(&self.redis.url);
+        secrets.extend(find_passwords(&self.postgres.url));
+        let token_secrets = self.auth.secret_file.iter().flat_map(TokenSecrets::as_slice);
+        secrets.extend(token_secrets.map(|secret| secret.expose_secret().to_owned()));
+        let s3_secrets = S3_SECRETS.into_iter().filter_map(std::env::var_os);
+        secrets.extend(s3_secrets.filter_map(|secret| secret.into_string().ok()));
+        secrets
+    }
+
     /// Rejects values that `service` cannot use together.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use secrecy::ExposeSecret;
 
-use super::{Settings, layers, render_env_example};
+use super::{AuthMode, Settings, layers, render_env_example};
 use crate::Service;
 
 /// A certificate of a certificate authority, valid for 100 years.
@@ -42,6 +42,8 @@ fn default_file_has_exactly_the_keys_of_the_structs() {
     assert_eq!(settings.persist.rows_per_second_max, None);
     assert!(!settings.ingest.write_by_get && !settings.list.chats_get);
     assert_eq!(settings.limits.visits.map(|rate| rate.items), Some(600));
+    assert_eq!(settings.auth.mode, AuthMode::Keys);
+    assert!(settings.auth.anonymous.is_empty());
 }
 
 /// The default idle timeout of common load balancers is 60 s.
@@ -165,6 +167,146 @@ fn redis_ca_certificates_are_read_from_a_file() {
 }
 
 #[test]
+fn token_secrets_are_read_from_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secrets");
+    let (old, new) = ("hunter2-".repeat(4), "hunter3-".repeat(8));
+    std::fs::write(&path, format!("{new}\n{old}\n")).expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let settings = load(None, &[("MAYFLY_AUTH__SECRET_FILE", path)]).expect("settings");
+    assert!(!format!("{settings:?}").contains("hunter"));
+    let secrets = settings.auth.secret_file.expect("secrets");
+    let texts: Vec<_> = secrets.as_slice().iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(texts, [&new, &old]);
+
+    std::fs::write(path, "hunter2").expect("a file");
+    let line = load_error(None, &[("MAYFLY_AUTH__SECRET_FILE", path)]);
+    let start = format!("MAYFLY_AUTH__SECRET_FILE=\"{path}\": must be empty, or the path of");
+    assert!(line.starts_with(&start) && line.ends_with("line 1 has 7 bytes"), "{line}");
+    let line = load_error(Some("[auth]\nsecret_file = \"/nowhere/secrets\"\n"), &[]);
+    assert!(line.starts_with("auth.secret_file=\"/nowhere/secrets\" in mayfly.toml: "), "{line}");
+    assert!(line.contains("it cannot be read"), "{line}");
+}
+
+#[test]
+fn passwords_are_inserted_into_the_urls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("password");
+    std::fs::write(&path, "p@s/s %+é\n").expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let encoded = "p%40s%2Fs%20%25%2B%C3%A9";
+    for (redis, expected) in [
+        ("redis://h", format!("redis://:{encoded}@h")),
+        ("rediss://me@h:1/2", format!("rediss://me:{encoded}@h:1/2")),
+        ("redis://me:@h", format!("redis://me:{encoded}@h")),
+    ] {
+        let env = [("REDIS_URL", redis), ("MAYFLY_REDIS__PASSWORD_FILE", path)];
+        let settings = load(None, &env).expect(redis);
+        assert_eq!(settings.redis.url.expose_secret(), expected);
+        assert!(settings.list_secrets().contains(&"p@s/s %+é".to_owned()), "{redis}");
+        assert!(!format!("{settings:?}").contains(encoded));
+    }
+    for (postgres, expected) in [
+        ("postgres://me@h/x", "postgres://me@h/x?password=1"),
+        ("postgres://h/x?sslmode=require", "postgres://h/x?sslmode=require&password=1"),
+    ] {
+        let env = [("DATABASE_URL", postgres), ("MAYFLY_POSTGRES__PASSWORD", "1")];
+        let settings = load(None, &env).expect(postgres);
+        assert_eq!(settings.postgres.url.expose_secret(), expected);
+    }
+    let file = "[redis]\nurl = \"redis://h\"\npassword = \"x\"\n[postgres]\npassword = \"\"\n";
+    let settings = load(Some(file), &[]).expect("settings");
+    assert_eq!(settings.redis.url.expose_secret(), "redis://:x@h");
+    assert_eq!(settings.postgres.url.expose_secret(), "postgres://127.0.0.1/mayfly");
+
+    let both = [("REDIS_URL", "redis://:hunter2@h"), ("MAYFLY_REDIS__PASSWORD", "hunter3")];
+    assert_eq!(
+        load_error(None, &both),
+        "MAYFLY_REDIS__PASSWORD=<redacted>: must be empty if the connection URL contains a password"
+    );
+    let line = load_error(Some("[postgres]\npassword = 12345678\n"), &[]);
+    assert_eq!(line, "postgres.password=<redacted> in mayfly.toml: must be a text");
+}
+
+/// An operator can mistake a variable for the path of a secret for the secret, or misspell a name.
+#[test]
+fn secret_in_the_wrong_variable_is_not_shown() {
+    for name in [
+        "MAYFLY_AUTH__SECRET_FILE",
+        "MAYFLY_REDIS__URL_FILE",
+        "MAYFLY_POSTGRES__URL_FILE",
+        "MAYFLY_REDIS__PASSWORDS",
+        "MAYFLY_REDIS__PASS",
+        "MAYFLY_POSTGRES__PWD",
+        "MAYFLY_POSTGRES__DSN",
+        "MAYFLY_AUTH__SECRETS",
+        "MAYFLY_STATS__CREDENTIALS",
+    ] {
+        for value in ["hunter2", "redis://:hunter2@there"] {
+            let line = load_error(None, &[(name, value)]);
+            assert!(line.starts_with(&format!("{name}=<redacted>: ")), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
+    }
+    let path = "secrets/hunter2";
+    let line = load_error(None, &[("MAYFLY_AUTH__SECRET_FILE", path)]);
+    assert!(line.contains(path), "a path is shown: {line}");
+    // The content of a file, unlike its path, is always a secret.
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("url");
+    std::fs::write(&file, "localhost/hunter2").expect("a file");
+    let line = load_error(None, &[("MAYFLY_REDIS__URL_FILE", file.to_str().expect("UTF-8"))]);
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[test]
+fn passwords_and_token_secrets_are_listed_for_redaction() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secrets");
+    let secret = "s".repeat(32);
+    std::fs::write(&path, &secret).expect("a file");
+    let env = [
+        ("REDIS_URL", "redis://:hunter2@there"),
+        ("DATABASE_URL", "postgres://me:hunter%33@there/x"),
+        ("MAYFLY_AUTH__SECRET_FILE", path.to_str().expect("valid UTF-8")),
+    ];
+    let secrets = load(None, &env).expect("settings").list_secrets();
+    for expected in ["hunter2", "hunter%33", "hunter3", &secret] {
+        assert!(secrets.iter().any(|one| one == expected), "{expected}");
+    }
+}
+
+#[test]
+fn public_keys_have_one_source() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("jwks.json");
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"1","x":"{x}"}}]}}"#);
+    std::fs::write(&path, &jwks).expect("a file");
+    let path = path.to_str().expect("valid UTF-8");
+    let settings = load(None, &[("MAYFLY_AUTH__JWKS_FILE", path)]).expect("settings");
+    let file = settings.auth.jwks_file.expect("a file");
+    assert_eq!((file.path(), file.content()), (path, jwks.as_bytes()));
+
+    let url = ("MAYFLY_AUTH__JWKS_URL", "https://id.example.org/keys");
+    let line = load_error(None, &[("MAYFLY_AUTH__JWKS_FILE", path), url]);
+    assert!(line.ends_with("must be empty if auth.jwks_file is set"), "{line}");
+    std::fs::write(path, "{}").expect("a file");
+    let line = load_error(None, &[("MAYFLY_AUTH__JWKS_FILE", path)]);
+    assert!(line.ends_with("the file has no array `keys`"), "{line}");
+    let line = load_error(None, &[("MAYFLY_AUTH__JWKS_URL", "http://id.example.org/keys")]);
+    assert!(line.starts_with("MAYFLY_AUTH__JWKS_URL=<redacted>: must be empty, or"), "{line}");
+}
+
+#[test]
+fn lists_of_scopes_and_audiences_are_read() {
+    let env = [("MAYFLY_AUTH__ANONYMOUS", "read, subscribe"), ("MAYFLY_AUTH__AUDIENCE", "a b,c")];
+    let auth = load(Some("[auth]\nmode = \"open\"\n"), &env).expect("settings").auth;
+    assert_eq!((auth.mode, auth.anonymous), (AuthMode::Open, vec!["read", "subscribe"]));
+    assert_eq!(auth.audience, ["a b", "c"]);
+}
+
+#[test]
 fn name_without_two_underscores_is_ignored() {
     let links = [
         ("MAYFLY_INGEST_API_PORT", "tcp://10.0.0.1:80"),
@@ -211,6 +353,12 @@ fn invalid_value_is_rejected_with_the_valid_values() {
         ("MAYFLY_INGEST__WRITE_BY_GET", "yes", "on or off"),
         ("MAYFLY_PERSIST__ROWS_PER_SECOND_MAX", "0", "off, or a whole number"),
         ("MAYFLY_LIMITS__MESSAGES", "100", "such as 10/second"),
+        ("MAYFLY_LIMITS__AUTH_FAILURES", "60", "such as 10/second"),
+        ("MAYFLY_AUTH__MODE", "closed", "keys or open"),
+        ("MAYFLY_AUTH__ANONYMOUS", "read,write", "the scopes are publish, subscribe"),
+        ("MAYFLY_AUTH__ISSUER", "a,,b", "names of 1 to 256 characters"),
+        ("MAYFLY_FANOUT__CONNECTIONS_PER_CLIENT_MAX", "0", "off, or a whole number"),
+        ("MAYFLY_FANOUT__CLIENT_FRAMES", "50/week", "such as 10/second"),
         ("MAYFLY_HTTP__TRUSTED_PROXIES", "10.0.0.0/8,lb", "a list of addresses"),
         ("MAYFLY_STATS__BUCKET", "A_B", "3 to 63 characters of"),
         ("MAYFLY_STATS__INTERVAL", "0s", "a duration above 0"),

@@ -47,7 +47,7 @@ pub async fn write_messages(
     urls: Vec<String>,
     interrupt: CancellationToken,
 ) -> Result<ExitCode> {
-    let mut client = HttpClient::new(urls, interrupt.clone())?;
+    let mut client = HttpClient::new(urls, options.key_file.as_ref(), interrupt.clone())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
     let mut samples = SampleGenerator::new(seed, options.users, options.cities);
     let mut progress =

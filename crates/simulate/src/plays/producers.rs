@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use mayfly_live_client::KeyFile;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -58,6 +59,7 @@ pub(super) async fn send_plays(
     batches: PlayBatches,
     producers: u64,
     urls: &[String],
+    key_file: Option<&KeyFile>,
     progress: &mut Progress,
 ) -> Result<()> {
     let batches = Arc::new(batches);
@@ -68,7 +70,7 @@ pub(super) async fn send_plays(
         let mut urls = urls.to_vec();
         let first = usize::try_from(number)? % urls.len().max(1);
         urls.rotate_left(first);
-        let client = HttpClient::new(urls, CancellationToken::new())?;
+        let client = HttpClient::new(urls, key_file, CancellationToken::new())?;
         tasks.spawn(run_producer(client, batches.clone(), accepted_sender.clone()));
     }
     drop(accepted_sender);

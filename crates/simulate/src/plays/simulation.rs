@@ -64,7 +64,8 @@ impl Simulation<'_> {
         }
         let live_url = env.urls(Service::WsFanout).into_iter().next();
         let live_url = live_url.context("ws-fanout is not running")?;
-        let subscriber = Subscriber::start(&live_url, &videos).await?;
+        let key_file = self.options.key_file.clone();
+        let subscriber = Subscriber::start(&live_url, key_file, &videos).await?;
         let before = find_consumption(&hot).await?;
         let bars = MultiProgress::new();
         let plays = self.options.messages;
@@ -94,7 +95,7 @@ impl RunningSimulation<'_> {
         let batches = PlayBatches::new(videos.clone(), simulation.distribution.shuffled_plays());
         let started = Instant::now();
         let queueing = async {
-            send_plays(batches, producers, ingest_urls, queued).await?;
+            send_plays(batches, producers, ingest_urls, options.key_file.as_ref(), queued).await?;
             Ok::<_, anyhow::Error>(started.elapsed())
         };
         if options.live {

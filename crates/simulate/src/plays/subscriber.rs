@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use mayfly_live_client::terminal::print_err;
-use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
+use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, KeyFile, ReconnectBackoff};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -26,11 +26,15 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     /// Subscribes and waits for the `hello` frame.
-    pub(super) async fn start(url: &str, videos: &[String]) -> Result<Self> {
+    pub(super) async fn start(
+        url: &str,
+        key_file: Option<KeyFile>,
+        videos: &[String],
+    ) -> Result<Self> {
         let address = FeedAddress::with_feed(url, FEED)?;
         let published = Arc::new(Mutex::new(PublishedCounts::new(videos)));
         let (hello_sender, mut hello) = watch::channel(false);
-        let follow = follow(address, published.clone(), hello_sender);
+        let follow = follow(address, key_file, published.clone(), hello_sender);
         let task = AbortOnDropHandle::new(tokio::spawn(follow));
         match timeout(HELLO_TIMEOUT, hello.wait_for(|received| *received)).await {
             Ok(Ok(_)) => {}
@@ -49,13 +53,14 @@ impl Subscriber {
 /// Follows the feed. Reconnects after a disconnect, unless the reason is permanent.
 async fn follow(
     address: FeedAddress,
+    mut key_file: Option<KeyFile>,
     published: Arc<Mutex<PublishedCounts>>,
     hello: watch::Sender<bool>,
 ) {
     let mut backoff = ReconnectBackoff::default();
     loop {
         let started = Instant::now();
-        let disconnect = follow_once(&address, &published, &hello).await;
+        let disconnect = follow_once(&address, key_file.as_mut(), &published, &hello).await;
         published.lock().interruptions.push(disconnect.to_string());
         let Some(delay) = backoff.next_delay(&disconnect, started.elapsed()) else {
             print_err(&format!("{address}: {disconnect}"));
@@ -68,10 +73,12 @@ async fn follow(
 
 async fn follow_once(
     address: &FeedAddress,
+    key_file: Option<&mut KeyFile>,
     published: &Mutex<PublishedCounts>,
     hello: &watch::Sender<bool>,
 ) -> Disconnect {
-    let mut connection = match Connection::open(&address.connection_url(None)).await {
+    let credentials = key_file.map(KeyFile::refresh);
+    let mut connection = match Connection::open(&address.connection_url(None), credentials).await {
         Ok(connection) => connection,
         Err(disconnect) => return disconnect,
     };
@@ -81,6 +88,10 @@ async fn follow_once(
             Err(disconnect) => return disconnect,
         };
         let Some(frame) = Frame::parse(&text) else { continue };
+        if let Some(error) = frame.error() {
+            print_err(&format!("{address}: {error}"));
+            published.lock().interruptions.push(error.to_string());
+        }
         match &*frame.kind {
             "hello" => {
                 if let Some(interval) = frame.ping_interval() {

@@ -55,7 +55,7 @@ impl<'a> Walk<'a> {
         let order = if options.order == Order::Asc { "asc" } else { "desc" };
         let progress_step = options.limit * BLOCK_PAGES as u64;
         Ok(Self {
-            client: HttpClient::new(urls, CancellationToken::new())?,
+            client: HttpClient::new(urls, options.key_file.as_ref(), CancellationToken::new())?,
             cold,
             limit: options.limit,
             path: format!("/v1/messages?limit={}&order={order}", options.limit),

@@ -18,6 +18,11 @@ pub fn find_tool(name: &str) -> Result<PathBuf, StackError> {
     })
 }
 
+/// Finds a program of the newest supported installation of Postgres, such as `initdb`.
+pub fn find_postgres_program(name: &str) -> Result<PathBuf, StackError> {
+    Ok(postgres::PostgresBinaries::find(None)?.program(name))
+}
+
 /// Finds a program in `PATH` and in additional directories.
 pub(crate) fn find_program(name: &str, additional_dirs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -43,6 +43,18 @@ impl Effort {
         step: Duration::from_secs(5),
         precision: 1.05,
     };
+
+    /// Returns the effort of a comparison of two modes, whose difference is small: more and shorter
+    /// rounds, and more precise searches.
+    pub const fn to_compare_modes(self) -> Self {
+        Self {
+            rounds: self.rounds * 4 + 1,
+            round: Duration::from_secs(1),
+            searches: self.searches * 2 + 1,
+            precision: 1.02,
+            ..self
+        }
+    }
 }
 
 /// The number of connections, each with one request in flight.

@@ -5,6 +5,9 @@
 //! A run starts a complete system with its own durable servers. It compares ingest and hot reads
 //! with a bare actix-web handler, fan-out with plain write loops, draining with `\copy`, and
 //! counting plays among a million other videos with counting plays without other videos.
+//!
+//! With `--keys`, a run starts two complete systems, and compares ingest, hot reads and fan-out by
+//! callers with an API key with the same in the mode `open`, which checks no credentials.
 
 mod effort;
 mod load;
@@ -21,7 +24,7 @@ use crate::{
     effort::Effort,
     measurements::{count_plays, drain, fan_out, hot_read, ingest},
     report::Report,
-    system::System,
+    system::{Modes, System},
 };
 
 /// The allocator of the services.
@@ -37,6 +40,9 @@ struct CommandLine {
     /// Runs only this measurement; can be repeated.
     #[arg(long, global = true)]
     only: Vec<Measurement>,
+    /// Compares the mode `keys` with the mode `open`, instead of Mayfly with the baselines.
+    #[arg(long, global = true)]
+    keys: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,8 +71,8 @@ fn main() -> ExitCode {
     let outcome = match command_line.command {
         Some(Command::Bare(arguments)) => load::serve(&arguments),
         Some(Command::FanOutBaseline(arguments)) => fan_out::serve(&arguments),
-        Some(Command::Quick) => measure(&Effort::QUICK, &command_line.only),
-        None => measure(&Effort::FULL, &command_line.only),
+        Some(Command::Quick) => measure(Effort::QUICK, &command_line.only, command_line.keys),
+        None => measure(Effort::FULL, &command_line.only, command_line.keys),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,10 +83,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
+fn measure(effort: Effort, only: &[Measurement], keys: bool) -> anyhow::Result<()> {
+    let is_selected = |one| only.is_empty() || only.contains(&one);
     load_runtime()?.block_on(async {
+        let measured = async {
+            if keys {
+                compare_modes(&effort.to_compare_modes(), is_selected).await
+            } else {
+                measure_all(&effort, is_selected).await
+            }
+        };
         tokio::select! {
-            outcome = measure_all(effort, only) => outcome,
+            outcome = measured => outcome,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
         }
     })
@@ -99,11 +113,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()> {
-    let is_selected = |one| only.is_empty() || only.contains(&one);
+async fn measure_all(
+    effort: &Effort,
+    is_selected: impl Fn(Measurement) -> bool,
+) -> anyhow::Result<()> {
     let load_before = report::load_average();
     eprintln!("starting the system ...");
-    let mut system = System::start().await?;
+    let mut system = System::start(false).await?;
     let mut report = Report::default();
     let outcome = async {
         if is_selected(Measurement::Ingest) {
@@ -126,6 +142,38 @@ async fn measure_all(effort: &Effort, only: &[Measurement]) -> anyhow::Result<()
     }
     .await;
     system.shut_down().await;
+    println!("{report}");
+    outcome?;
+    report.check()
+}
+
+/// Compares the mode `keys` with the mode `open`. Counting and draining check no credentials.
+async fn compare_modes(
+    effort: &Effort,
+    is_selected: impl Fn(Measurement) -> bool,
+) -> anyhow::Result<()> {
+    let load_before = report::load_average();
+    eprintln!("starting two systems ...");
+    let mut modes = Modes::start().await?;
+    let mut report = Report::default();
+    report.notes.push(
+        "mode keys: every request and handshake contains an API key, without patterns".to_owned(),
+    );
+    let outcome = async {
+        if is_selected(Measurement::Ingest) {
+            ingest::compare_modes(&mut modes, effort, &mut report).await?;
+        }
+        if is_selected(Measurement::HotRead) {
+            hot_read::compare_modes(&mut modes, effort, &mut report).await?;
+        }
+        if is_selected(Measurement::FanOut) {
+            fan_out::compare_modes(&mut modes, effort, &mut report).await?;
+        }
+        report.about = report::describe(&modes.keys, load_before).await?;
+        anyhow::Ok(())
+    }
+    .await;
+    modes.shut_down().await;
     println!("{report}");
     outcome?;
     report.check()

@@ -10,15 +10,30 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use mayfly_stack::{Service, Spec, Stack, StackEnv};
 use redis::AsyncCommands as _;
-use reqwest::{Client, StatusCode};
+use reqwest::{
+    Client, StatusCode,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::load::{message, username};
+use crate::{
+    effort::Effort,
+    load::{AfterRound, Contender, Load, alternate, message, username},
+    report::Comparison,
+};
+
+/// The baseline of a comparison of the two modes.
+pub const MODE_OPEN: &str = "mode open";
+/// The expected ratio of the mode `keys` to the mode `open`.
+pub const KEYS_EXPECTED: f64 = 0.97;
 
 /// How long storing the accepted messages may take.
 const STORE_TIMEOUT: Duration = Duration::from_mins(3);
+/// How long the services may take until they accept a new key.
+const KEY_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Messages per batch request.
 const BATCH_MESSAGES: usize = 1_000;
@@ -30,13 +45,50 @@ pub struct System {
     http: Client,
     postgres: tokio_postgres::Client,
     root: TempDir,
+    /// The `Authorization` header of every request, as a line; empty without credentials.
+    pub authorization: String,
     /// The number of messages accepted so far.
     pub accepted: u64,
 }
 
-impl System {
-    /// Starts a stack with the service binaries in the directory of this executable.
+/// Two systems that differ only in the mode of access control.
+pub struct Modes {
+    /// The services require credentials, and every request contains an API key.
+    pub keys: System,
+    /// The services check no credentials.
+    pub open: System,
+}
+
+impl Modes {
+    /// Starts both systems.
     pub async fn start() -> anyhow::Result<Self> {
+        let keys = System::start(true).await?;
+        Ok(Self { keys, open: System::start(false).await? })
+    }
+
+    /// Measures both systems in alternating rounds, with a load for each of them.
+    pub async fn alternate(
+        &mut self,
+        effort: &Effort,
+        mut loads: Vec<Load>,
+        after: AfterRound,
+    ) -> anyhow::Result<Comparison> {
+        let [keys, open] = &mut loads[..] else { bail!("invariant: each system has a load") };
+        let keys = Contender::mayfly(&mut self.keys, keys, after);
+        alternate(effort, keys, Contender::mayfly(&mut self.open, open, after)).await
+    }
+
+    /// Stops both systems and deletes their files.
+    pub async fn shut_down(self) {
+        self.keys.shut_down().await;
+        self.open.shut_down().await;
+    }
+}
+
+impl System {
+    /// Starts a stack with the service binaries in the directory of this executable. If `keys` is
+    /// true, the services require credentials, and every request contains an API key.
+    pub async fn start(keys: bool) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let bin_dir = program.parent().context("the executable has a parent directory")?;
         // The Postgres user needs access to the data directory below this one.
@@ -48,12 +100,42 @@ impl System {
             .with_scale(Service::StatsPublisher, 0)
             .with_env("MAYFLY_INBOX__MESSAGES_MAX", "1000000");
         spec.without_s3 = true;
+        if keys {
+            spec = spec.with_env("MAYFLY_AUTH__MODE", "keys");
+        }
         let stack = Stack::up(spec).await?;
         let env = stack.env();
+        let mut headers = HeaderMap::new();
+        let mut authorization = String::new();
+        if keys {
+            let value = format!("Bearer {}", create_key(bin_dir, &env).await?);
+            authorization = format!("authorization: {value}\r\n");
+            headers.insert(AUTHORIZATION, value.parse()?);
+        }
         let (postgres, connection) = tokio_postgres::connect(env.database_url(), NoTls).await?;
         tokio::spawn(connection);
-        let http = Client::builder().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { stack, env, http, postgres, root, accepted: 0 })
+        let http = Client::builder().timeout(Duration::from_secs(30)).default_headers(headers);
+        let http = http.build()?;
+        let system = Self { stack, env, http, postgres, root, authorization, accepted: 0 };
+        if keys {
+            system.wait_until_key_is_accepted().await?;
+        }
+        Ok(system)
+    }
+
+    /// Waits until a worker has copied the keys from Postgres to Redis. Until then, requests with
+    /// a key receive 503.
+    async fn wait_until_key_is_accepted(&self) -> anyhow::Result<()> {
+        let url = format!("http://{}/v1/plays", self.address(Service::ListApi)?);
+        let started = Instant::now();
+        loop {
+            let status = self.http.get(&url).send().await?.status();
+            if status == StatusCode::OK {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < KEY_TIMEOUT, "GET /v1/plays with a new key: {status}");
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
     }
 
     /// Stops the stack and deletes its files.
@@ -212,4 +294,19 @@ impl System {
         });
         row.map(str::to_owned).with_context(|| format!("{query}: no rows"))
     }
+}
+
+/// Creates an API key without patterns, as the back end of a site uses it.
+async fn create_key(bin_dir: &Path, env: &StackEnv) -> anyhow::Result<String> {
+    let output = Command::new(bin_dir.join("mayfly"))
+        .args(["keys", "create", "--name", "bench"])
+        .args(["--scope", "publish", "--scope", "subscribe", "--scope", "read"])
+        .env("DATABASE_URL", env.database_url())
+        .env("REDIS_URL", env.redis_url())
+        .output()
+        .await
+        .context("cannot run mayfly")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "mayfly keys create failed: {}", error.trim());
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

@@ -12,7 +12,7 @@ async fn preflight(server: &TestServer, origin: &str, method: &str) -> Response 
         .request("OPTIONS", "/plain")
         .header("origin", origin)
         .header("access-control-request-method", method)
-        .header("access-control-request-headers", "content-type,x-api-key")
+        .header("access-control-request-headers", "content-type,authorization,x-api-key")
         .send()
         .await
         .expect("a response")
@@ -32,7 +32,9 @@ async fn preflight_of_allowed_origin_is_cacheable_for_ten_minutes() {
             assert!(methods.contains(method), "{methods}");
         }
         let names = headers["access-control-allow-headers"].to_str().expect("text");
-        assert!(names.contains("content-type") && names.contains("x-api-key"), "{names}");
+        for name in ["content-type", "authorization", "x-api-key"] {
+            assert!(names.contains(name), "{names}");
+        }
         assert!(!headers.contains_key("access-control-allow-credentials"));
         assert!(headers.contains_key("x-request-id") && headers.contains_key("cache-control"));
     }

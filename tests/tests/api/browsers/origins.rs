@@ -93,6 +93,28 @@ async fn beacon_of_a_page_is_json_declared_as_text() {
     assert_eq!(post(None, "application/json").await.expect("a response").status(), 200);
 }
 
+/// A page of another origin cannot set these headers without a preflight request, but a client can
+/// send them through a proxy.
+#[tokio::test]
+async fn forwarded_hosts_and_schemes_change_neither_the_own_origin_nor_the_host() {
+    let peer = ("MAYFLY_HTTP__TRUSTED_PROXIES", "127.0.0.1");
+    let hosts = ("MAYFLY_HTTP__ALLOWED_HOSTS", "example.org");
+    let server = start(&[peer]).await;
+    let other = start(&[peer, hosts]).await;
+    for (name, value) in [
+        ("forwarded", "host=example.org;proto=https"),
+        ("x-forwarded-host", "example.org"),
+        ("x-forwarded-proto", "https"),
+        ("x-original-host", "example.org"),
+    ] {
+        let request = server.post("/plain").header("origin", "https://example.org");
+        expect_forbidden(request.header(name, value)).await;
+        expect_forbidden(other.get("/plain").header(name, value)).await;
+    }
+    let response = other.get("/plain").header("host", "example.org").send().await;
+    assert_eq!(response.expect("a response").status(), 200);
+}
+
 #[tokio::test]
 async fn other_hosts_are_rejected_except_by_the_health_check() {
     let server = start(&[("MAYFLY_HTTP__ALLOWED_HOSTS", "localhost,127.0.0.1")]).await;

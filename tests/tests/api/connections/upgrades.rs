@@ -1,14 +1,14 @@
 //! WebSocket upgrades, before a service takes over the socket.
 
 use actix_web::web::ServiceConfig;
-use mayfly_http::{BoundListener, NoQuery, UpgradeRequest, resource, serve_with_upgrades};
+use mayfly_http::{BoundListener, NoQuery, UpgradeRequest, serve_with_upgrades};
 use mayfly_runtime::{Process, Service};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::server::{exchange, settings};
+use crate::server::{authenticator, exchange, public, settings};
 
 const HEAD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -21,7 +21,7 @@ fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
     let address = listener.address();
     let local = || {
         let configure = |config: &mut ServiceConfig| {
-            config.service(resource("/plain").get(async |_: NoQuery| "plain"));
+            config.service(public("/plain").get(async |_: NoQuery| "plain"));
         };
         (configure, async |request: UpgradeRequest| {
             if request.path() != "/live" {
@@ -39,8 +39,9 @@ fn start(env: &[(&str, &str)]) -> std::net::SocketAddr {
             upgraded.socket.write_all(&bytes).await.expect("written");
         })
     };
+    let authenticator = authenticator(&process);
     tokio::spawn(async move {
-        serve_with_upgrades(listener, &process, local, std::future::pending()).await
+        serve_with_upgrades(listener, &process, authenticator, local, std::future::pending()).await
     });
     address
 }
@@ -74,8 +75,9 @@ async fn sockets_of_both_families_share_the_state_of_a_thread() {
             )
         }
     };
+    let authenticator = authenticator(&process);
     tokio::spawn(async move {
-        serve_with_upgrades(listener, &process, local, std::future::pending()).await
+        serve_with_upgrades(listener, &process, authenticator, local, std::future::pending()).await
     });
     for address in addresses {
         for request in ["GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"; 2] {

@@ -20,6 +20,8 @@ declare global {
     clockSkewMs: number;
     /** The server's time in the format of a frame. */
     readonly serverTime: string;
+    /** Returns the server's time in `ms` milliseconds, in the format of a frame. */
+    findTime(ms: number): string;
     Socket: any;
     /** Runs all microtasks. */
     flush(): Promise<void>;
@@ -66,7 +68,9 @@ declare global {
     ): void;
     /** Confirms the client's oldest unanswered frame. */
     confirm(): void;
-    refuse(code: string): void;
+    refuse(code: string, more?: object): void;
+    /** Accepts the token in the client's oldest unanswered frame. */
+    authenticate(lifetimeMs: number): void;
     /** Closes the connection from the server's side. */
     disconnect(code: number, reason?: string): void;
   }

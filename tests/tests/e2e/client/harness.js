@@ -104,9 +104,15 @@ globalThis.makeWorld = () => {
     }
 
     /** @param {string} code */
-    refuse(code) {
+    refuse(code, more = {}) {
       this.#answered++;
-      this.receive({ type: 'error', code, message: 'no' });
+      this.receive({ type: 'error', code, message: 'no', ...more });
+    }
+
+    /** @param {number} lifetimeMs */
+    authenticate(lifetimeMs) {
+      this.#answered++;
+      this.receive({ type: 'authenticated', expires_at: world.findTime(lifetimeMs) });
     }
 
     /** @param {number} code */
@@ -132,8 +138,9 @@ globalThis.makeWorld = () => {
       return world.sockets[world.sockets.length - 1];
     },
     get serverTime() {
-      return new Date(serverNow()).toISOString();
+      return world.findTime(0);
     },
+    findTime: (ms) => new Date(serverNow() + ms).toISOString(),
 
     async advance(ms) {
       const end = elapsed + ms;

@@ -2,6 +2,7 @@
 //! the real server.
 
 mod served;
+mod tokens;
 
 use std::io::Write as _;
 
@@ -12,12 +13,13 @@ use serde_json::json;
 const CLASSIC: &str = include_str!("../../../../web/client/mayfly.js");
 const MODULE: &str = include_str!("../../../../web/client/mayfly.mjs");
 const HARNESS: &str = include_str!("harness.js");
-const CASES: [&str; 5] = [
+const CASES: [&str; 6] = [
     include_str!("cases/connection.js"),
     include_str!("cases/lifetimes.js"),
     include_str!("cases/listeners.js"),
     include_str!("cases/options.js"),
     include_str!("cases/subscriptions.js"),
+    include_str!("cases/tokens.js"),
 ];
 
 #[tokio::test]

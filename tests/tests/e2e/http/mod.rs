@@ -1,6 +1,7 @@
 //! The HTTP layer: headers, limits, malformed requests, the OpenAPI documents and the reverse
 //! proxy.
 
+mod docs_page;
 mod headers;
 mod limits;
 mod malformed;

@@ -1,6 +1,7 @@
 //! The live feeds, with well-behaved and misbehaving clients.
 
 mod back_pressure;
+mod credentials;
 mod delivery;
 mod feeds;
 mod http;

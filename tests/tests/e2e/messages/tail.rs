@@ -1,10 +1,13 @@
 //! `mayfly tail`: the live feed in a terminal.
 
 use std::{
+    fs,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
+use mayfly_auth::LEEWAY_S;
+use mayfly_core::{Clock as _, SystemClock};
 use mayfly_stack::Service;
 use mayfly_tests::{Setup, World, bin_dir, send_signal};
 use nix::sys::signal::Signal;
@@ -14,6 +17,8 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
+
+use crate::access::{self, create_operator, credentials::SECRET};
 
 /// How long the command may take to print a line or to exit.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -152,4 +157,59 @@ async fn tail_exits_quietly_on_closed_stdout_and_with_an_error_when_rejected() {
     let mut tail = Tail::launch(&world.url(Service::WsFanout, ""), &options);
     tail.wait_for_stderr("4501").await;
     assert_eq!(tail.wait().await.code(), Some(1));
+}
+
+/// Signs a token that the services accept for this time.
+fn sign_token(lifetime_s: i64) -> String {
+    let now_s = SystemClock.now().as_millis() / 1_000;
+    let times = now_s - 60..now_s - LEEWAY_S + lifetime_s;
+    let rights = json!({"subscribe": ["tail-*"]});
+    mayfly_tests::sign_token(SECRET, "fred", None, times, &rights)
+}
+
+async fn post_with_key(world: &World, key: &str, channel: &str, text: &str) {
+    let message = json!({"channel": channel, "text": text});
+    let post = world.http.post(world.ingest_url("/v1/messages")).bearer_auth(key).json(&message);
+    assert_eq!(post.send().await.expect("ingest-api responds").status(), 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_file_authorizes_the_connection() {
+    let world = access::shared().await;
+    let url = world.url(Service::WsFanout, "");
+    let mut rejected = Tail::launch(&url, &[]);
+    let line = rejected.wait_for_stderr("4502").await;
+    assert!(line.contains("--key-file"), "{line}");
+    assert_eq!(rejected.wait().await.code(), Some(1));
+
+    let key = create_operator(&world).await;
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), format!("{key}\n")).expect("written");
+    let path = file.path().to_str().expect("valid UTF-8");
+    let mut tail = Tail::start(&world, &["--channel", "tail-key", "--key-file", path]).await;
+    post_with_key(&world, &key, "tail-key", "with a key").await;
+    assert!(tail.next().await.ends_with("with a key"));
+
+    fs::write(file.path(), "mf_unknown").expect("written");
+    let mut rejected = Tail::launch(&url, &["--key-file", path]);
+    let line = rejected.wait_for_stderr("4502").await;
+    assert!(line.contains("valid API key or token") && !line.contains("mf_"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewed_token_is_used_after_the_old_one_has_expired() {
+    let world = access::shared().await;
+    let key = create_operator(&world).await;
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), sign_token(6)).expect("written");
+    let path = file.path().to_str().expect("valid UTF-8");
+    let options = ["--channel", "tail-token", "--channel", "other", "--key-file", path];
+    let mut tail = Tail::start(&world, &options).await;
+    let line = tail.wait_for_stderr("rejected a part of the subscription").await;
+    assert!(line.contains("forbidden") && line.contains("other"), "{line}");
+    fs::write(file.path(), sign_token(600)).expect("written");
+    tail.wait_for_stderr("4003").await;
+    post_with_key(&world, &key, "tail-token", "in the meantime").await;
+    tail.wait_for_stderr("resumed").await;
+    assert!(tail.next().await.ends_with("in the meantime"));
 }

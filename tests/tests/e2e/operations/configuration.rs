@@ -45,6 +45,11 @@ fn invalid_setting_exits_with_78_and_names_key_value_and_allowed_values() {
         ("MAYFLY_QUEUE__CLAIM_AFTER", "1s", "statement_timeout"),
         ("MAYFLY_HTTP__LISTEN", "everywhere", ":"),
         ("MAYFLY_PUBLIC__LIST_URL", "ftp://example.org", "http"),
+        ("MAYFLY_AUTH__MODE", "closed", "open"),
+        ("MAYFLY_AUTH__ANONYMOUS", "read,write", "operate"),
+        ("MAYFLY_AUTH__SECRET_FILE", "/nowhere/secrets", "32 to 1024 bytes"),
+        ("MAYFLY_AUTH__JWKS_FILE", "/nowhere/jwks.json", "JWK Set"),
+        ("MAYFLY_LIMITS__AUTH_FAILURES", "60", "60/minute"),
         ("REDIS_URL", "http://127.0.0.1", "redis://"),
         ("DATABASE_URL", "mysql://127.0.0.1/x", "postgres://"),
     ];

@@ -1,5 +1,6 @@
 //! More requests than ingest-api, or Redis, can process.
 
+mod abuse;
 mod body_memory;
 mod clients;
 mod cold_reads;

@@ -1,5 +1,6 @@
 //! The web page in a browser, with all services running.
 
+mod access;
 mod clock;
 mod feed;
 mod fields;

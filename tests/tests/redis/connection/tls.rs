@@ -1,33 +1,20 @@
 //! Connections over TLS.
 
-use std::{fs, path::Path, process::Command};
-
 use mayfly_core::StateFeed;
 use mayfly_hot::{HotError, HotStore};
-use mayfly_stack::{find_tool, reserve_free_port};
-use tempfile::tempdir;
+use mayfly_tests::{Certificates, TlsRedis};
 
-use super::{eventually, server::redis_server};
 use crate::TestStore;
 
-fn openssl(directory: &Path, arguments: &str) {
-    let mut command = Command::new(find_tool("openssl").expect("openssl is installed"));
-    let output = command.args(arguments.split_whitespace()).current_dir(directory).output();
-    let output = output.expect("openssl starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Creates a certificate authority (`ca.pem`) and a server certificate that the authority signed.
-fn create_certificates(directory: &Path) {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(directory, &format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=ca -days 2"));
-    openssl(directory, &format!("req {key} -keyout server.key -out server.csr -subj /CN=server"));
-    fs::write(directory.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("a file");
-    openssl(
-        directory,
-        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem \
-         -days 2 -extfile names",
-    );
+/// Creates certificates of the authority `ca`, and the unrelated authority `other`.
+fn create_certificates() -> Certificates {
+    let certificates = Certificates::create(None);
+    certificates.create_self_signed("ca", "authority", "");
+    certificates.create_self_signed("other", "other", "");
+    certificates.create_signed("server", "server", "IP:127.0.0.1", 2);
+    certificates.create_signed("misnamed", "server", "DNS:redis.example.org", 2);
+    certificates.create_signed("expired", "server", "IP:127.0.0.1", -1);
+    certificates
 }
 
 async fn call(hot: &HotStore) -> Result<(), HotError> {
@@ -36,23 +23,39 @@ async fn call(hot: &HotStore) -> Result<(), HotError> {
 
 #[tokio::test]
 async fn server_is_verified_with_the_configured_authority() {
-    let directory = tempdir().expect("a directory");
-    create_certificates(directory.path());
-    let port = reserve_free_port().expect("a free port");
-    let mut command = redis_server(directory.path());
-    command.args(["--port", "0", "--save", "", "--tls-auth-clients", "no"]);
-    command.args(["--tls-port", &port.port.to_string(), "--tls-ca-cert-file", "ca.pem"]);
-    command.args(["--tls-cert-file", "server.pem", "--tls-key-file", "server.key"]);
-    let mut process = command.spawn().expect("redis-server starts");
+    let certificates = create_certificates();
+    let store = |server: &TlsRedis, scheme: &str, authority: &str| {
+        let authority = certificates.expand(authority);
+        let settings = [("MAYFLY_REDIS__CA_FILE", authority.as_str())];
+        TestStore::create_store(&server.url(scheme), "mayfly", &settings)
+    };
+    for (certificate, authority, cause) in [
+        ("server", "$ca.pem", ""),
+        ("server", "$other.pem", "it is not signed by an authority in redis.ca_file"),
+        // The operating system does not know the authority.
+        ("server", "", "it is not signed by an authority in redis.ca_file"),
+        ("misnamed", "$ca.pem", "certificate not valid for name \"127.0.0.1\""),
+        ("expired", "$ca.pem", "it has expired"),
+    ] {
+        let server = TlsRedis::start(&certificates, certificate).await;
+        let called = call(&store(&server, "rediss", authority)).await;
+        if cause.is_empty() {
+            called.expect(certificate);
+            continue;
+        }
+        let error = called.expect_err(certificate);
+        assert!(matches!(error, HotError::Unavailable(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("the certificate of the server is not accepted: "), "{text}");
+        assert!(text.contains(cause) && !text.contains(TlsRedis::PASSWORD), "{text}");
+    }
+}
 
-    let url = format!("rediss://127.0.0.1:{}", port.port);
-    let authority = directory.path().join("ca.pem");
-    let authority = authority.to_str().expect("valid UTF-8");
-    let trusting = TestStore::create_store(&url, "mayfly", &[("MAYFLY_REDIS__CA_FILE", authority)]);
-    eventually("the server accepts TLS connections", async || call(&trusting).await).await;
-    // The authority is unknown to the operating system.
-    let error = call(&TestStore::create_store(&url, "mayfly", &[])).await.expect_err("unverified");
-    assert!(error.to_string().contains("certificate"), "{error}");
-
-    process.wait().expect("the server was killed");
+#[tokio::test]
+async fn server_that_requires_tls_is_unavailable_without_it() {
+    let certificates = create_certificates();
+    let server = TlsRedis::start(&certificates, "server").await;
+    let error = call(&TestStore::create_store(&server.url("redis"), "mayfly", &[])).await;
+    let error = error.expect_err("TLS is required");
+    assert!(!error.to_string().contains(TlsRedis::PASSWORD), "{error}");
 }

@@ -59,7 +59,11 @@ impl TestStore {
     /// Returns a message from its hot copy, the queue or the taken messages.
     pub(crate) async fn find(&self, id: MessageId) -> Option<Vec<u8>> {
         let finder = MessageFinder::start(&self.hot);
-        finder.find_message(id).await.expect("Redis responds")
+        let found = finder.find_message(id).await.expect("Redis responds");
+        let start = finder.find_start(id).await.expect("Redis responds");
+        let expected = found.as_ref().map(|json| json[..json.len().min(2_048)].to_vec());
+        assert_eq!(start, expected, "the start of the same message");
+        found
     }
 
     /// Returns whether a message is live.

@@ -6,23 +6,24 @@ mod snapshots;
 mod take;
 mod watched_hosts;
 
-use mayfly_core::{ApiKey, Host, KeyHash};
+use mayfly_auth::Key;
+use mayfly_core::{Host, KeyHash};
 use mayfly_hot::{
     CallDecision, CallDenied, CallReason, Lease, SourceCall, SourceOutcome, SourceState,
 };
-use uuid::Uuid;
 
-use crate::{TestStore, host};
+use crate::{TestStore, access, host};
 
 const HOST: &str = "a.org";
 const REGISTERED: SourceOutcome = SourceOutcome::Answered { is_registered: true };
 
 impl TestStore {
     /// Loads API keys. No call is made before the API keys are loaded.
-    async fn load_api_keys(&self, keys: &[ApiKey]) {
+    async fn load_api_keys(&self, keys: &[(KeyHash, Key)]) {
         let api_keys = self.hot.api_keys();
         let reload = api_keys.begin_reload().await.expect("Redis responds").expect("a reload");
-        assert!(api_keys.put_page(&reload, keys, Some(1)).await.expect("Redis responds"));
+        let keys = access::supported(keys);
+        assert!(api_keys.put_page(&reload, &keys, Some(1)).await.expect("Redis responds"));
     }
 
     async fn request_call(&self, key: &str) -> bool {
@@ -78,13 +79,9 @@ impl TestStore {
     }
 }
 
-fn api_key(key: &str, is_revoked: bool) -> ApiKey {
-    ApiKey {
-        hash: KeyHash::from_key(key),
-        id: Uuid::now_v7(),
-        hosts: vec![host("b.org"), host(HOST)],
-        is_revoked,
-    }
+fn api_key(text: &str, is_revoked: bool) -> (KeyHash, Key) {
+    let key = access::api_key(text, &["b.org", HOST]);
+    if is_revoked { access::revoke(key) } else { key }
 }
 
 fn denied(decision: CallDecision) -> CallDenied {

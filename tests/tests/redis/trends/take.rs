@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use mayfly_core::{ApiKey, Timestamp};
+use mayfly_core::Timestamp;
 use mayfly_hot::{CallDenied, CallReason, SourceOutcome};
 
 use super::{HOST, REGISTERED, api_key, denied};
-use crate::{LONG, TestStore, host, is_fresh};
+use crate::{LONG, TestStore, access, host, is_fresh};
 
 #[tokio::test]
 async fn former_leader_takes_no_call() {
@@ -92,7 +92,7 @@ async fn oldest_candidate_is_tried_first() {
 async fn api_key_of_other_hosts_is_on_trial() {
     let test = TestStore::create().await;
     let lease = test.lead().await;
-    let of_others = ApiKey { hosts: vec![host("b.org")], ..api_key("key", false) };
+    let of_others = access::api_key("key", &["b.org"]);
     test.load_api_keys(&[of_others]).await;
     test.request_call("key").await;
     assert!(test.take(&lease, CallReason::Requested).await.is_trial);

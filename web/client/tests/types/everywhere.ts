@@ -34,6 +34,9 @@ live.on('stats', ({ snapshot: { plays } }) => {
 live.on('state', (state) => {
   if (state.state === 'waiting') void (state.delay_ms satisfies number);
 });
+live.on('error', ({ code, reply_to, channels }) => {
+  if (code === 'forbidden' && reply_to === 'auth') void (channels satisfies string[] | undefined);
+});
 live.on('resumed', (hello) => {
   const reason: string = hello.resumed ? '' : hello.reason;
   void [reason, hello.position satisfies string, hello.time satisfies string];

@@ -37,7 +37,7 @@ pub(crate) async fn up(options: &StackOptions) -> Result<ExitCode> {
         }
         return Ok(interrupted(signal));
     }
-    print(&describe_addresses(&checkout)?);
+    print(&describe_addresses(&spec, &checkout)?);
     report_degraded().await?;
     print("\nShow the status with `make status`; stop with `make down`.");
     Ok(ExitCode::SUCCESS)
@@ -137,7 +137,7 @@ fn check_spec(options: &StackOptions, spec: &Spec) -> Result<()> {
 }
 
 /// Returns a text with the addresses of the services and example commands.
-pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
+pub(crate) fn describe_addresses(spec: &Spec, checkout: &Checkout) -> Result<String> {
     let env = StackEnv::read(&checkout.paths.stack_env())?;
     let mut text = "Mayfly is up.\n".to_owned();
     for service in Service::ALL {
@@ -151,10 +151,47 @@ pub(crate) fn describe_addresses(checkout: &Checkout) -> Result<String> {
     }
     if let (Some(ingest), Some(list)) = (first_url(Service::IngestApi), first_url(Service::ListApi))
     {
-        let json = "'Content-Type: application/json'";
-        writeln!(text, "Try it:")?;
-        writeln!(text, "  curl -X POST {ingest}/v1/messages -H {json} -d '{{\"text\":\"Yo\"}}'")?;
-        writeln!(text, "  curl {list}/v1/messages")?;
+        // The local stack requires no credentials by default.
+        let requires_key = spec.env.get("MAYFLY_AUTH__MODE").is_some_and(|mode| mode == "keys");
+        text.push_str(&describe_requests(&ingest, &list, requires_key));
     }
     Ok(text)
+}
+
+/// Returns a text with commands that post a message and list the messages.
+fn describe_requests(ingest: &str, list: &str, requires_key: bool) -> String {
+    let (create_key, header) = if requires_key {
+        (
+            "  KEY=$(target/release/mayfly keys create --name first --scope operate)\n  \
+             echo $KEY    # for the web page\n",
+            " -H \"Authorization: Bearer $KEY\"",
+        )
+    } else {
+        ("", "")
+    };
+    let body = "-H 'Content-Type: application/json' -d '{\"text\":\"Yo\"}'";
+    format!(
+        "Try it:\n{create_key}  curl -X POST {ingest}/v1/messages{header} {body}\n  \
+         curl {list}/v1/messages{header}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn example_requests_contain_a_key_if_one_is_required() {
+        let text = describe_requests("http://in", "http://out", false);
+        assert_eq!(
+            text,
+            "Try it:\n  \
+             curl -X POST http://in/v1/messages -H 'Content-Type: application/json' \
+             -d '{\"text\":\"Yo\"}'\n  \
+             curl http://out/v1/messages\n"
+        );
+        let text = describe_requests("http://in", "http://out", true);
+        assert!(text.starts_with("Try it:\n  KEY=$(target/release/mayfly keys create "), "{text}");
+        assert_eq!(text.matches(" -H \"Authorization: Bearer $KEY\"").count(), 2, "{text}");
+    }
 }

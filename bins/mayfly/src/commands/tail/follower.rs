@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mayfly_core::message::MessageView;
 use mayfly_live_client::terminal::{escape, escape_json, print_err};
-use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, ReconnectBackoff};
+use mayfly_live_client::{Connection, Disconnect, FeedAddress, Frame, KeyFile, ReconnectBackoff};
 use tokio::time::sleep;
 
 use super::output_format::{OutputFormat, format_message};
@@ -14,6 +14,7 @@ use super::recent_ids::RecentIds;
 /// A follower of a feed. It prints the frames and resumes after a disconnect.
 pub(super) struct Follower<'a> {
     address: FeedAddress,
+    key_file: Option<KeyFile>,
     format: OutputFormat,
     printer: &'a Printer,
     /// The latest position that the follower has received.
@@ -22,8 +23,14 @@ pub(super) struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(address: FeedAddress, format: OutputFormat, printer: &'a Printer) -> Self {
-        Self { address, format, printer, position: None, recent_ids: RecentIds::default() }
+    pub(super) fn new(
+        address: FeedAddress,
+        key_file: Option<KeyFile>,
+        format: OutputFormat,
+        printer: &'a Printer,
+    ) -> Self {
+        let recent_ids = RecentIds::default();
+        Self { address, key_file, format, printer, position: None, recent_ids }
     }
 
     /// Follows the feed until a disconnect that a retry cannot fix. Returns the reason for the
@@ -34,16 +41,27 @@ impl<'a> Follower<'a> {
             let started = Instant::now();
             let disconnect = self.follow_once().await;
             let Some(delay) = backoff.next_delay(&disconnect, started.elapsed()) else {
-                return anyhow::anyhow!("{}: {disconnect}", self.address);
+                let advice = self.advise(&disconnect);
+                return anyhow::anyhow!("{}: {disconnect}{advice}", self.address);
             };
             print_err(&format!("{disconnect}; reconnecting in {:.1} s", delay.as_secs_f64()));
             sleep(delay).await;
         }
     }
 
+    /// Returns a clause that says how to fix rejected credentials, or an empty string.
+    fn advise(&self, disconnect: &Disconnect) -> &'static str {
+        match &self.key_file {
+            _ if !disconnect.is_unauthorized() => "",
+            Some(_) => "; the key file must contain a valid API key or token",
+            None => "; use --key-file to send an API key or a token",
+        }
+    }
+
     async fn follow_once(&mut self) -> Disconnect {
         let url = self.address.connection_url(self.position.as_deref());
-        let mut connection = match Connection::open(&url).await {
+        let credentials = self.key_file.as_mut().map(KeyFile::refresh);
+        let mut connection = match Connection::open(&url, credentials).await {
             Ok(connection) => connection,
             Err(disconnect) => return disconnect,
         };
@@ -54,6 +72,9 @@ impl<'a> Follower<'a> {
                 Err(disconnect) => return disconnect,
             };
             let Some(frame) = Frame::parse(&text) else { continue };
+            if let Some(error) = frame.error() {
+                print_err(&format!("the server rejected a part of the subscription: {error}"));
+            }
             match &*frame.kind {
                 "hello" if is_greeted => report_resumption(&frame),
                 "hello" => {

@@ -28,7 +28,7 @@ pub(crate) async fn tail(options: Tail) -> Result<ExitCode> {
     };
     let interrupt = cancel_on_signal()?;
     let printer = Printer::start()?;
-    let mut follower = Follower::new(address, format, &printer);
+    let mut follower = Follower::new(address, options.key_file, format, &printer);
     let error = tokio::select! {
         error = follower.follow() => error,
         () = printer.closed() => return Ok(ExitCode::SUCCESS),

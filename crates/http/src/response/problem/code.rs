@@ -15,9 +15,11 @@ pub enum Code {
     InvalidCursor,
     /// 400: the source of visitor counts rejected the request.
     UpstreamRefused,
-    /// 401: the API key or the host is missing, or the key is not valid for the host.
+    /// 401: the credentials are missing, malformed, unknown, expired or revoked, or the API key is
+    /// not valid for the host.
     Unauthorized,
-    /// 403: the origin of the page, or the host that the request addresses, is not allowed.
+    /// 403: the credentials do not grant the right, or the origin of the page or the host that the
+    /// request addresses is not allowed.
     Forbidden,
     /// 404: the path or the resource does not exist.
     NotFound,
@@ -37,7 +39,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// 426: the path requires a WebSocket upgrade.
     UpgradeRequired,
-    /// 429: the client would exceed its rate limit or its maximum number of hosts.
+    /// 429: the client would exceed its rate limit or its maximum number of hosts, or too many of
+    /// its authentications have failed.
     RateLimited,
     /// 500: an unexpected error.
     Internal,
@@ -163,8 +166,10 @@ impl Code {
             Self::UpstreamRefused => {
                 "The source of visitor counts rejected the request. Check the API key and the host."
             }
-            Self::Unauthorized => "The API key is missing or invalid.",
-            Self::Forbidden => "The origin or the host is not allowed.",
+            Self::Unauthorized => "The credentials are missing or invalid.",
+            Self::Forbidden => {
+                "The credentials do not grant this right, or the origin or the host is not allowed."
+            }
             Self::NotFound => "The resource was not found.",
             Self::MethodNotAllowed => {
                 "The path does not support this method. The Allow header lists the supported methods."

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use mayfly_runtime::{Service, settings::PublicSettings};
 
 use super::Code;
+use crate::routes;
 
 /// The path of the page. Every public port serves it.
-pub(crate) const ERRORS_PATH: &str = "/docs/errors";
+pub(super) const ERRORS_PATH: &str = routes::ERRORS.path;
 
 /// Returns the URL of the page. The URL is absolute if the public URL of the service is set. A
 /// relative URL would be wrong behind a proxy that serves the port under a path prefix.
@@ -42,6 +43,7 @@ pub(crate) fn render_error_page() -> String {
 }
 
 /// Returns the cause of problems with this code and the fix, as HTML.
+#[expect(clippy::too_many_lines, reason = "one text per code")]
 fn explain(code: Code) -> &'static str {
     match code {
         Code::InvalidJson => {
@@ -68,13 +70,18 @@ fn explain(code: Code) -> &'static str {
              Check both with the operator of the source."
         }
         Code::Unauthorized => {
-            "The API key or the host is missing or malformed, or the key is unknown, revoked or not \
-             linked to the host. Send a valid key and host."
+            "The credentials are missing, malformed, unknown, expired or revoked. Send a valid API key or \
+             token as <code>Authorization: Bearer</code>, or an API key as <code>X-API-Key</code>; \
+             renew an expired token. <code>/api/v1.0/increasingconcurrents</code> returns this code if \
+             <code>apikey</code> or <code>host</code> is missing or malformed, or if the key is not \
+             valid for the host."
         }
         Code::Forbidden => {
-            "A page from an origin that is not allowed tried to write, take or delete data, or to open \
-             an event stream. This code is also returned if the request addresses a host that is not \
-             allowed. The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and \
+            "The API key or the token does not grant the right to the request. Use other credentials, or ask \
+             for a key with the scope and the patterns, or for a token with the claims, that the request \
+             requires. This code is also returned if a page from an origin that is not allowed tried to \
+             write, take or delete data, or to open an event stream, and if the request addresses a host \
+             that is not allowed. The operator allows origins with <code>MAYFLY_HTTP__ALLOWED_ORIGINS</code> and \
              hosts with <code>MAYFLY_HTTP__ALLOWED_HOSTS</code>."
         }
         Code::NotFound => "The path or the resource does not exist. Check the path and the ID.",
@@ -113,8 +120,9 @@ fn explain(code: Code) -> &'static str {
             "The path requires a WebSocket handshake with <code>Sec-WebSocket-Version: 13</code>."
         }
         Code::RateLimited => {
-            "The request exceeds the remaining quota of the client, or the client cannot add another \
-             host with visitors. Wait for the number of seconds in <code>Retry-After</code>. If the \
+            "The request exceeds the remaining quota of the client, the client cannot add another host \
+             with visitors, or more authentications from its address have failed than \
+             <code>MAYFLY_LIMITS__AUTH_FAILURES</code> allows. Wait for the number of seconds in <code>Retry-After</code>. If the \
              request contains more items than the limit in <code>RateLimit-Policy</code>, also send \
              fewer items per request."
         }

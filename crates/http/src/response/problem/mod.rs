@@ -1,5 +1,6 @@
 //! Error responses: `application/problem+json` (RFC 9457).
 
+mod authentication;
 mod code;
 mod document;
 mod documentation;
@@ -19,7 +20,7 @@ use actix_web::{
 use mayfly_core::limits;
 
 pub use self::code::Code;
-pub(crate) use self::documentation::{ERRORS_PATH, errors_url, render_error_page};
+pub(crate) use self::documentation::{errors_url, render_error_page};
 
 /// An error response.
 ///

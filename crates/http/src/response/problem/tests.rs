@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+use actix_web::http::header::{HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use mayfly_authenticator::{AuthError, Rejection};
 use mayfly_core::{StoreError, StoreErrorKind};
+use mayfly_runtime::settings::Rate;
 
 use super::{Code, Problem};
 
@@ -107,5 +109,34 @@ fn store_error_is_503_unless_the_store_rejects_the_request() {
             let body = body(&problem).to_string();
             assert!(!body.contains("the store failed"), "{body}");
         }
+    }
+}
+
+/// Returns the status, the challenge and the time to wait.
+fn describe(error: AuthError) -> (u16, Option<String>, Option<String>) {
+    let problem = Problem::from_auth_error(&error);
+    let mut headers = HeaderMap::new();
+    problem.write_headers(&mut headers);
+    let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+    let [challenge, wait] = [WWW_AUTHENTICATE, RETRY_AFTER].map(|name| headers.get(name).map(text));
+    (problem.code().status().as_u16(), challenge, wait)
+}
+
+#[test]
+fn failed_authentication_is_401_429_or_503() {
+    assert_eq!(describe(AuthError::Missing), (401, Some("Bearer".to_owned()), None));
+    let rejections = [Rejection::Unknown, Rejection::Expired, Rejection::Revoked];
+    let problems = rejections.map(|rejection| {
+        let error = AuthError::Invalid(rejection);
+        let challenge = "Bearer error=\"invalid_token\"".to_owned();
+        assert_eq!(describe(error), (401, Some(challenge), None), "{rejection:?}");
+        body(&Problem::from_auth_error(&error))
+    });
+    assert!(problems.iter().all(|problem| *problem == problems[0]), "the reason is not revealed");
+    let rate = Rate { items: 60, window: Duration::from_secs(60) };
+    let limited = AuthError::RateLimited { retry_after: Duration::from_millis(1_500), rate };
+    assert_eq!(describe(limited), (429, None, Some("2".to_owned())));
+    for error in [AuthError::NotLoaded, AuthError::Unavailable] {
+        assert_eq!(describe(error), (503, None, Some("1".to_owned())), "{error:?}");
     }
 }

@@ -7,7 +7,10 @@ mod storage;
 
 pub use self::{
     analytics::{PlaysSettings, RisingSettings, RisingSource, StatsSettings, VisitsSettings},
-    api::{FanoutSettings, IngestSettings, LimitsSettings, ListSettings, SlowConsumer},
+    api::{
+        AuthMode, AuthSettings, FanoutSettings, IngestSettings, JwksFile, LimitsSettings,
+        ListSettings, SlowConsumer, TokenSecrets,
+    },
     process::{
         AdminSettings, HttpSettings, LifecycleSettings, LogFormat, LogSettings, PublicSettings,
     },

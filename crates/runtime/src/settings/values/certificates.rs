@@ -1,9 +1,9 @@
-//! Files with certificates.
+//! Files with certificates, and the description of certificates that are not accepted.
 
 use std::{fmt, fs, sync::Arc};
 
 use rustls::{
-    RootCertStore,
+    CertificateError, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use serde::{Deserializer, de::Error};
@@ -41,7 +41,7 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     }
     let pem = fs::read(&path)
         .map_err(|error| D::Error::custom(format!("{ALLOWED}; it cannot be read: {error}")))?;
-    if !has_certificates(&pem) {
+    if parse_pem(&pem).is_none() {
         return Err(D::Error::custom(format!(
             "{ALLOWED}; the file contains no certificate or an invalid one"
         )));
@@ -49,27 +49,48 @@ pub(crate) fn file<'de, D: Deserializer<'de>>(
     Ok(Some(Certificates { path, pem: pem.into() }))
 }
 
-/// Returns whether `pem` contains at least one certificate, and the TLS client accepts all
-/// certificates in `pem`.
-fn has_certificates(pem: &[u8]) -> bool {
+/// Returns the certificates in `pem`, or `None` if there is no certificate, or if the TLS client
+/// does not accept all of them.
+pub(super) fn parse_pem(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let certificates = certificates.ok().filter(|found| !found.is_empty())?;
     let mut store = RootCertStore::empty();
-    let is_valid = CertificateDer::pem_slice_iter(pem)
-        .all(|certificate| certificate.is_ok_and(|certificate| store.add(certificate).is_ok()));
-    is_valid && !store.is_empty()
+    let is_valid = certificates.iter().all(|one| store.add(one.clone()).is_ok());
+    is_valid.then_some(certificates)
+}
+
+/// Describes why the certificate of a server is not accepted. `authorities` is the setting with the
+/// trusted certificate authorities, such as `redis.ca_file`.
+pub fn describe_rejected_certificate(cause: &CertificateError, authorities: &str) -> String {
+    let cause = match cause {
+        CertificateError::UnknownIssuer => {
+            format!("it is not signed by an authority in {authorities}")
+        }
+        // The certificate expires before it becomes valid.
+        CertificateError::Expired => "it has expired".to_owned(),
+        CertificateError::ExpiredContext { time, not_after } => {
+            let seconds = time.as_secs().saturating_sub(not_after.as_secs());
+            format!("it expired {seconds} s ago")
+        }
+        CertificateError::Other(cause) => cause.to_string(),
+        cause => cause.to_string(),
+    };
+    format!("the certificate of the server is not accepted: {cause}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::has_certificates;
+    use super::parse_pem;
     use crate::settings::tests::CERTIFICATE;
 
     #[test]
     fn file_contains_valid_certificates() {
-        assert!(has_certificates(CERTIFICATE.as_bytes()));
-        assert!(has_certificates(CERTIFICATE.repeat(2).as_bytes()));
+        let count = |text: &str| parse_pem(text.as_bytes()).map(|found| found.len());
+        assert_eq!(count(CERTIFICATE), Some(1));
+        assert_eq!(count(&CERTIFICATE.repeat(2)), Some(2));
         let (cut, changed) = (&CERTIFICATE[..200], CERTIFICATE.replace("MIIB", "AAAA"));
         for text in ["", "x", cut, &changed] {
-            assert!(!has_certificates(text.as_bytes()), "{text}");
+            assert_eq!(count(text), None, "{text}");
         }
     }
 }

@@ -15,6 +15,23 @@ pub struct Rate {
     pub window: Duration,
 }
 
+impl Rate {
+    /// Parses a rate in the notation of the configuration, such as `100/day`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (items, unit) = text.split_once('/')?;
+        let seconds = match unit {
+            "second" => 1,
+            "minute" => 60,
+            "hour" => 3_600,
+            "day" => 86_400,
+            _ => return None,
+        };
+        let is_number = items.bytes().all(|byte| byte.is_ascii_digit());
+        let items = items.parse().ok().filter(|&items| is_number && items > 0)?;
+        Some(Self { items, window: Duration::from_secs(seconds) })
+    }
+}
+
 /// Parses a rate, or `off`.
 pub(crate) fn or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
     parse_scalar(
@@ -23,24 +40,10 @@ pub(crate) fn or_off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
         |value| match value {
             Scalar::Switch(false) => Some(None),
             Scalar::Text(text) if text == "off" => Some(None),
-            Scalar::Text(text) => parse(text).map(Some),
+            Scalar::Text(text) => Rate::parse(text).map(Some),
             _ => None,
         },
     )
-}
-
-fn parse(text: &str) -> Option<Rate> {
-    let (items, unit) = text.split_once('/')?;
-    let seconds = match unit {
-        "second" => 1,
-        "minute" => 60,
-        "hour" => 3_600,
-        "day" => 86_400,
-        _ => return None,
-    };
-    let is_number = items.bytes().all(|byte| byte.is_ascii_digit());
-    let items = items.parse().ok().filter(|&items| is_number && items > 0)?;
-    Some(Rate { items, window: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -50,12 +53,12 @@ mod tests {
     #[test]
     fn rate_is_a_number_and_a_unit() {
         let day = Rate { items: 100, window: Duration::from_secs(86_400) };
-        assert_eq!(parse("100/day"), Some(day));
-        assert_eq!(parse("1/second").map(|rate| rate.window), Some(Duration::from_secs(1)));
+        assert_eq!(Rate::parse("100/day"), Some(day));
+        assert_eq!(Rate::parse("1/second").map(|rate| rate.window), Some(Duration::from_secs(1)));
         for rejected in
             ["", "100", "/day", "0/day", "+1/day", "1.5/day", "1/week", "1/ day", "1/days"]
         {
-            assert_eq!(parse(rejected), None, "{rejected}");
+            assert_eq!(Rate::parse(rejected), None, "{rejected}");
         }
     }
 }

@@ -8,6 +8,6 @@ mod rounds;
 
 pub use bare_server::{Arguments, BareServer, serve};
 pub use clients::Load;
-pub use connection::Connection;
+pub use connection::{Connection, Response};
 pub use requests::{MESSAGE_BYTES, Requests, message, username};
-pub use rounds::{AfterRound, alternate};
+pub use rounds::{AfterRound, Contender, alternate};

@@ -18,22 +18,25 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Returns `POST /v1/messages` requests that cycle through the users.
-    pub fn post_messages() -> Self {
+    /// Returns `POST /v1/messages` requests that cycle through the users. `authorization` is a
+    /// header line, or empty.
+    pub fn post_messages(authorization: &str) -> Self {
         let values: Arc<[String]> = (0..USERS).map(username).collect();
         let body = message(&values[0], 60);
         let head = format!(
             "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n",
+             {authorization}content-length: {}\r\n\r\n",
             body.len()
         );
         Self::new(head + &body, values)
     }
 
-    /// Returns `GET /v1/messages/{id}` requests that cycle through the IDs.
-    pub fn get_messages(ids: Vec<String>) -> Self {
+    /// Returns `GET /v1/messages/{id}` requests that cycle through the IDs. `authorization` is a
+    /// header line, or empty.
+    pub fn get_messages(ids: Vec<String>, authorization: &str) -> Self {
         let first = ids.first().map_or("", String::as_str);
-        let head = format!("GET /v1/messages/{first} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+        let head =
+            format!("GET /v1/messages/{first} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}\r\n");
         Self::new(head, ids.into())
     }
 
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn only_the_value_changes_between_requests() {
-        let mut requests = Requests::post_messages();
+        let mut requests = Requests::post_messages("authorization: Bearer x\r\n");
         let first = requests.next_request().to_vec();
         assert!(first.ends_with(message("user-0000", 60).as_bytes()));
         let second = requests.next_request();
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn connections_start_at_different_values() {
-        let requests = Requests::get_messages((0..8).map(|id| id.to_string()).collect());
+        let requests = Requests::get_messages((0..8).map(|id| id.to_string()).collect(), "");
         let mut fourth = requests.for_connection(3, 4);
         assert!(fourth.next_request().starts_with(b"GET /v1/messages/6 "));
         fourth.next_request();

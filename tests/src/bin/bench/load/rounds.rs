@@ -35,7 +35,7 @@ impl Series {
     }
 }
 
-/// The work after each round against Mayfly, so that the baseline has the machine to itself.
+/// The work after each round against Mayfly, so that the next round has the machine to itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterRound {
     /// The round wrote nothing.
@@ -46,30 +46,60 @@ pub enum AfterRound {
     CountAccepted,
 }
 
-/// Measures both servers in alternating rounds.
-pub async fn alternate(
-    system: &mut System,
-    effort: &Effort,
-    mayfly: &mut Load,
-    baseline: &mut Load,
+/// One of the two servers in a comparison.
+pub struct Contender<'a> {
+    load: &'a mut Load,
+    /// The system of the server; `None` for a baseline.
+    system: Option<&'a mut System>,
     after: AfterRound,
+    series: Series,
+}
+
+impl<'a> Contender<'a> {
+    /// Creates a contender that is a service of Mayfly.
+    pub fn mayfly(system: &'a mut System, load: &'a mut Load, after: AfterRound) -> Self {
+        Self { load, system: Some(system), after, series: Series::default() }
+    }
+
+    /// Creates a contender that is a baseline.
+    pub fn baseline(load: &'a mut Load) -> Self {
+        Self { load, system: None, after: AfterRound::Nothing, series: Series::default() }
+    }
+
+    async fn run(&mut self, duration: Duration, is_counted: bool) -> anyhow::Result<()> {
+        let result = self.load.run(duration).await?;
+        if let Some(system) = &mut self.system
+            && self.after != AfterRound::Nothing
+        {
+            system.accepted += result.answered;
+            if self.after == AfterRound::WaitUntilStored {
+                system.wait_until_stored().await?;
+            }
+        }
+        if is_counted {
+            self.series.add(result);
+        }
+        Ok(())
+    }
+}
+
+/// Measures both servers in alternating rounds. The server that begins alternates too.
+pub async fn alternate(
+    effort: &Effort,
+    mut mayfly: Contender<'_>,
+    mut baseline: Contender<'_>,
 ) -> anyhow::Result<Comparison> {
-    let (mut series, mut baseline_series) = (Series::default(), Series::default());
     for round in 0..=effort.rounds {
         let duration = if round == 0 { WARM_UP } else { effort.round };
-        let result = mayfly.run(duration).await?;
-        if after != AfterRound::Nothing {
-            system.accepted += result.answered;
+        let mut pair = [&mut mayfly, &mut baseline];
+        if round % 2 == 1 {
+            pair.reverse();
         }
-        if after == AfterRound::WaitUntilStored {
-            system.wait_until_stored().await?;
-        }
-        let baseline_result = baseline.run(duration).await?;
-        if round > 0 {
-            series.add(result);
-            baseline_series.add(baseline_result);
+        for contender in pair {
+            contender.run(duration, round > 0).await?;
         }
     }
+    let [series, baseline_series] = [&mut mayfly.series, &mut baseline.series];
     let ratios =
         series.rates.iter().zip(&baseline_series.rates).map(|(mayfly, baseline)| mayfly / baseline);
     Ok(Comparison {

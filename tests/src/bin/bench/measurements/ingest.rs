@@ -5,9 +5,9 @@ use mayfly_stack::Service;
 
 use crate::{
     effort::Effort,
-    load::{AfterRound, BareServer, Load, Requests, alternate},
+    load::{AfterRound, BareServer, Contender, Load, Requests, Response, alternate},
     report::{Report, Row},
-    system::System,
+    system::{KEYS_EXPECTED, MODE_OPEN, Modes, System},
 };
 
 /// The expected ratio.
@@ -21,7 +21,7 @@ pub async fn measure(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     eprintln!("ingest ...");
-    let requests = Requests::post_messages();
+    let requests = Requests::post_messages(&system.authorization);
     let bare = BareServer::start(&system.post_message().await?).await?;
     let expected = bare.expected_response(202);
     let mut mayfly =
@@ -29,14 +29,39 @@ pub async fn measure(
     let mut baseline = Load::connect(&bare.address, &requests, expected).await?;
 
     system.stop_worker().await?;
-    let comparison =
-        alternate(system, effort, &mut mayfly, &mut baseline, AfterRound::CountAccepted).await?;
+    let contender = Contender::mayfly(system, &mut mayfly, AfterRound::CountAccepted);
+    let comparison = alternate(effort, contender, Contender::baseline(&mut baseline)).await?;
     report.add(Row::new("ingest", "bare handler", comparison).expecting(EXPECTED));
 
     system.start_worker().await?;
     system.wait_until_stored().await?;
-    let comparison =
-        alternate(system, effort, &mut mayfly, &mut baseline, AfterRound::WaitUntilStored).await?;
+    let contender = Contender::mayfly(system, &mut mayfly, AfterRound::WaitUntilStored);
+    let comparison = alternate(effort, contender, Contender::baseline(&mut baseline)).await?;
     report.add(Row::new("ingest, while storing", "bare handler", comparison));
+    Ok(())
+}
+
+/// Compares ingest by callers with an API key with ingest in the mode `open`, without
+/// `persist-worker`.
+pub async fn compare_modes(
+    modes: &mut Modes,
+    effort: &Effort,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    eprintln!("ingest ...");
+    let mut loads = Vec::new();
+    for system in [&mut modes.keys, &mut modes.open] {
+        let requests = Requests::post_messages(&system.authorization);
+        let expected = Response { status: 202, length: system.post_message().await?.len() };
+        let address = system.address(Service::IngestApi)?;
+        loads.push(Load::connect(&address, &requests, expected).await?);
+        system.stop_worker().await?;
+    }
+    let comparison = modes.alternate(effort, loads, AfterRound::CountAccepted).await?;
+    report.add(Row::new("ingest", MODE_OPEN, comparison).expecting(KEYS_EXPECTED));
+    for system in [&modes.keys, &modes.open] {
+        system.start_worker().await?;
+        system.wait_until_stored().await?;
+    }
     Ok(())
 }

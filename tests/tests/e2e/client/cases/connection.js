@@ -174,36 +174,6 @@ addCases({
     assertEqual(world.sockets.length, 2, 'reconnects');
   },
 
-  async 'requests a token for each attempt'(world) {
-    let asked = 0;
-    const { live } = await world.connect({
-      token: async () => {
-        asked += 1;
-        if (asked === 2) throw new Error('unavailable');
-        return `t${asked}`;
-      },
-    });
-    assertEqual(world.socket.connectFrame.token, 't1', 'first');
-    world.socket.disconnect(4003, 'token_expired');
-    await world.advance(1000);
-    assertEqual(
-      [world.sockets.length, live.state.state],
-      [1, 'waiting'],
-      'without a token, the attempt fails',
-    );
-    await world.advance(2000);
-    assertEqual(world.socket.connectFrame.token, 't3', 'again');
-  },
-
-  async 'reconnects if there is no token in time'(world) {
-    let asked = 0;
-    const token = () => (++asked > 1 ? 't2' : new Promise(() => {}));
-    const { states } = await world.connect({ token });
-    await world.advance(11_000);
-    assertEqual(states(), ['connecting', 'waiting', 'connecting'], 'states');
-    assertEqual(world.socket.connectFrame.token, 't2', 'with the second token');
-  },
-
   async 'can be closed while it connects'(world) {
     /** @type {(token: string) => void} */
     let resolve = () => {};

@@ -278,7 +278,7 @@ pub fn for_hosts() -> Vec<Case> {
         (&pages, 200, ""),
         (&rising, 200, ""),
         (&history, 503, "unavailable"),
-        (&valid, 500, "internal"),
+        (&valid, 503, "unavailable"),
     ] {
         cases.extend(common(request));
         cases.extend([
@@ -306,6 +306,13 @@ pub fn for_hosts() -> Vec<Case> {
         case(WithStatistics, valid.clone(), 200, ""),
         case(WithStatistics, increases(""), 401, "unauthorized"),
         case(WithStatistics, increases("apikey=other&host=fred"), 401, "unauthorized"),
+        after(
+            RateLimited,
+            increases("apikey=wrong&host=fred"),
+            increases("apikey=other&host=fred"),
+            429,
+            "rate_limited",
+        ),
         case(WithChartbeat, valid, 200, ""),
         case(WithChartbeat, increases("apikey=refused&host=fred"), 400, "upstream_refused"),
         case(WithChartbeat, increases("apikey=unheard&host=silent"), 502, "upstream_failed"),

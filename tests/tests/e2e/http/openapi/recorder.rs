@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::join_all;
 use mayfly_core::{Clock, KeyHash, SystemClock};
 use mayfly_stack::{Service, SharedServers};
-use mayfly_tests::{ApiResponse, ServiceProcess, World};
+use mayfly_tests::{ApiResponse, ServiceProcess, World, create_page_key, load_credentials};
 use reqwest::{Client, redirect::Policy};
 use serde_json::json;
 
@@ -35,7 +35,8 @@ pub enum Target {
     RoutesDisabled,
     /// An `ingest-api` with a short body timeout.
     ShortBodyTimeout,
-    /// An `ingest-api` with a rate limit of one message per client.
+    /// An `ingest-api` with a rate limit of one message per client, and a `list-api` with an API
+    /// key and a limit of one failed authentication per client.
     RateLimited,
     /// An `ingest-api` with room for one message per inbox.
     SmallInbox,
@@ -127,7 +128,11 @@ impl Recorder {
             ("MAYFLY_REDIS__PREFIX", &small_queue_prefix),
         ];
         let ingest = Service::IngestApi;
-        let specs: [(Target, Service, Settings); 11] = [
+        let few_failures = [
+            ("MAYFLY_REDIS__PREFIX", with_statistics.as_str()),
+            ("MAYFLY_LIMITS__AUTH_FAILURES", "1/hour"),
+        ];
+        let specs: [(Target, Service, Settings); 12] = [
             (Target::NoStores, ingest, &no_stores),
             (Target::NoStores, Service::ListApi, &no_stores),
             (Target::Corrupt, Service::ListApi, &corrupt),
@@ -141,6 +146,7 @@ impl Recorder {
             (Target::RoutesDisabled, Service::ListApi, &routes_disabled),
             (Target::ShortBodyTimeout, ingest, &[("MAYFLY_HTTP__BODY_TIMEOUT", "2s")]),
             (Target::RateLimited, ingest, &limited),
+            (Target::RateLimited, Service::ListApi, &few_failures),
             (Target::SmallInbox, ingest, &[("MAYFLY_INBOX__MESSAGES_MAX", "1")]),
             (Target::SmallQueue, ingest, &small_queue),
         ];
@@ -209,12 +215,10 @@ async fn create_foreign_database(world: &World) -> String {
     url
 }
 
-/// Writes an API key for the host `fred` and marks the keys as loaded.
+/// Loads an API key for the host `fred` and no token revocations.
 async fn write_key(world: &World, prefix: &str) {
-    let record =
-        r#"{"id":"019a8f3c-7b1e-7c54-9d0a-3f6e2b8c1d47","hosts":["fred"],"revoked":false}"#;
-    write_value(world, "HSET", prefix, "keys", &[KeyHash::from_key("good").as_str(), record]).await;
-    write_value(world, "SET", prefix, "keys:version", &["1"]).await;
+    let key = create_page_key("good", &["fred"], false);
+    load_credentials(&world.hot_store(prefix), &[key], &[]).await;
 }
 
 /// Writes a trend snapshot of `fred`, a key that Chartbeat rejected, and many waiting keys of

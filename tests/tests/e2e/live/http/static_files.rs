@@ -39,6 +39,7 @@ async fn page_has_a_content_security_policy_and_ignores_its_query() {
     assert!(!page.header("cache-control").is_empty());
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(!policy.contains("unsafe-inline") && !policy.contains("unsafe-eval"), "{policy}");
     let script = get(&world, "/mayfly.js?v=1").await;
     assert_eq!(script.status, 200, "files ignore a query as well");

@@ -118,8 +118,10 @@ async fn binary_frames_are_rejected() {
 
 #[tokio::test]
 async fn messages_over_4_kib_are_rejected() {
-    let (first, rest) =
-        (encode(FIRST_FRAGMENT, &[b' '; 4000]), encode(opcode::CONTINUATION, &[b' '; 97]));
+    let fragments = |last: u8, lengths: [usize; 2]| {
+        [(FIRST_FRAGMENT, lengths[0]), (last, lengths[1])]
+            .map(|(head, length)| encode(head, &vec![b' '; length]))
+    };
     let announced = |length: u64| {
         let mut frame = encode(TEXT, &vec![b' '; 0x1_0000])[..14].to_vec();
         frame[2..10].copy_from_slice(&length.to_be_bytes());
@@ -127,7 +129,9 @@ async fn messages_over_4_kib_are_rejected() {
     };
     expect_closes(vec![
         case("whole", &[encode(TEXT, &[b' '; 4097])], 1009),
-        case("fragmented", &[first, rest], 1009),
+        case("fragmented", &fragments(FIN | opcode::CONTINUATION, [4000, 97]), 1009),
+        // Until a message is complete, it may be an `auth` frame, whose limit is 9 KiB.
+        case("incomplete", &fragments(opcode::CONTINUATION, [9000, 217]), 1009),
         case("announced length of 1 MiB", &[announced(1 << 20)], 1009),
         case("announced length of 4 EiB", &[announced(1 << 62)], 1009),
     ])

@@ -20,6 +20,10 @@ use tokio::{
 };
 
 use super::server::serve;
+use crate::access::{
+    self,
+    credentials::{NewKey, create_keys},
+};
 
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a command may take.
@@ -332,4 +336,20 @@ async fn signal_ends_a_pause_and_rejected_messages_are_reported() {
         assert!(stdout.contains("spent waiting for the service\n"), "{stdout}");
         assert!(!stdout.contains("unknown outcome"), "{stdout}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_file_authorizes_the_requests() {
+    let world = access::shared().await;
+    let options = ["messages", "--messages", "10"];
+    let output = simulate(&world, &options).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("the service returned 401: unauthorized"), "{output:?}");
+    let publisher = NewKey { scopes: &["publish"], ..NewKey::default() };
+    let key = create_keys(&world, &[publisher]).await.remove(0);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), &key).expect("written");
+    let output = run(command(&world, &options).env("MAYFLY_KEY_FILE", file.path())).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(!format!("{output:?}").contains(&key));
 }

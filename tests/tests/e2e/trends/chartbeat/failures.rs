@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use mayfly_tests::{ApiResponse, SourceReply};
+use mayfly_tests::{ApiResponse, DEFAULT_TIMEOUT, SourceReply, eventually};
 use tokio::time::{Instant, sleep};
 
 use super::{get_increases, pages, parse_increases, shared};
+use crate::access::credentials::{NewKey, create_keys};
 
 /// The maximum response time.
 const MAX_RESPONSE_TIME: Duration = Duration::from_secs(5);
@@ -67,6 +68,26 @@ async fn failure_returns_502_or_the_response_of_the_last_minute() {
     let response = get_with_reply(host, SourceReply::status(500)).await;
     response.expect_problem(502, "upstream_failed");
     expect_stale("500-later.fails.example.org", SourceReply::status(500)).await;
+}
+
+/// A generated key is not sent to the source, so its answers are not outcomes of calls.
+#[tokio::test]
+async fn answer_for_a_generated_key_does_not_hide_a_failure() {
+    let host = "generated.fails.example.org";
+    let (source, world) = shared().await;
+    let last = sample_host(host).await;
+    source.set_reply(host, SourceReply::status(500));
+    let key = create_keys(&world, &[NewKey { scopes: &["read"], ..NewKey::default() }]).await;
+    eventually(DEFAULT_TIMEOUT, "the key is valid", async || {
+        match get_increases(&world, &key[0], host).await.status {
+            200 => Ok(()),
+            status => Err(status),
+        }
+    })
+    .await;
+    let response = get_increases(&world, "key", host).await;
+    assert_eq!((response.status, &response.body), (200, &last.body), "{}", response.text());
+    assert_eq!(response.header("mayfly-stale"), "true");
 }
 
 #[tokio::test]

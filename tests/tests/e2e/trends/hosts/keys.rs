@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, ServiceProcess, eventually};
+use mayfly_tests::{ApiResponse, ServiceProcess, create_page_key, eventually};
 use serde_json::json;
 
-use super::{get, increases, now, put_key, put_trend, setup, shared_world, trend_snapshot};
+use super::{
+    get, increases, load_keys, now, put_key, put_trend, setup, shared_world, trend_snapshot,
+};
 
 #[tokio::test]
 async fn increasing_pages_are_listed_by_change() {
@@ -90,6 +92,6 @@ async fn keys_are_not_rejected_before_they_are_loaded() {
     let response = increases(&world, "early", "early.example.org").await;
     response.expect_problem(503, "unavailable");
     assert!(response.headers.contains_key("retry-after"));
-    super::mark_keys_loaded(&world).await;
+    load_keys(&world, &[create_page_key("early", &["early.example.org"], false)]).await;
     increases(&world, "early", "early.example.org").await.expect_status(200);
 }

@@ -7,9 +7,10 @@ mod pages;
 mod rising;
 mod upstream;
 
+use mayfly_auth::Key;
 use mayfly_core::{KeyHash, SystemClock, Timestamp, TrendSnapshot, clock::Clock};
 use mayfly_stack::Service;
-use mayfly_tests::{ApiResponse, Setup, World};
+use mayfly_tests::{ApiResponse, Setup, World, create_page_key, load_credentials};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -17,8 +18,9 @@ use tokio::sync::OnceCell;
 /// keys.
 async fn shared_world() -> World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
+    static LOADED: OnceCell<()> = OnceCell::const_new();
     let world = setup().share(&WORLD).await;
-    mark_keys_loaded(&world).await;
+    LOADED.get_or_init(|| load_keys(&world, &[])).await;
     world
 }
 
@@ -33,16 +35,16 @@ async fn redis(world: &World, command: &[&str]) {
     redis::cmd(name).arg(arguments).exec_async(&mut redis).await.expect("Redis responds");
 }
 
-/// Marks the API keys in Redis as complete.
-async fn mark_keys_loaded(world: &World) {
-    redis(world, &["SET", &world.key("keys:version"), "1"]).await;
+/// Loads all API keys into Redis.
+async fn load_keys(world: &World, keys: &[(KeyHash, Key)]) {
+    load_credentials(&world.hot_store(&world.prefix), keys, &[]).await;
 }
 
 /// Writes an API key to Redis.
 async fn put_key(world: &World, key: &str, hosts: &[&str], is_revoked: bool) {
-    let id = uuid::Uuid::now_v7();
-    let record = json!({"id": id, "hosts": hosts, "revoked": is_revoked}).to_string();
-    redis(world, &["HSET", &world.key("keys"), KeyHash::from_key(key).as_str(), &record]).await;
+    let (hash, key) = create_page_key(key, hosts, is_revoked);
+    let written = world.hot_store(&world.prefix).api_keys().put(&[(hash, Some(key))], &[]).await;
+    written.expect("Redis responds");
 }
 
 /// Pages of a trend snapshot: path, visitors, and previous visitors.

@@ -6,14 +6,14 @@ use mayfly_stack::ProcessKind;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{get, increases, mark_keys_loaded, now, put_key, put_trend, setup, trend_snapshot};
+use super::{get, increases, load_keys, now, put_key, put_trend, setup, trend_snapshot};
 
 const HOST: &str = "out.example.org";
 
 #[tokio::test]
 async fn current_data_is_served_without_postgres_and_503_is_returned_without_redis() {
     let world = setup().dedicated_servers().start().await;
-    mark_keys_loaded(&world).await;
+    load_keys(&world, &[]).await;
     put_key(&world, "out", &[HOST], false).await;
     put_trend(&world, &trend_snapshot(HOST, now(), &[("/a", 10, Some(8))])).await;
     let paths = ["pages", "rising", "rising?window=1h", "history?path=/"];

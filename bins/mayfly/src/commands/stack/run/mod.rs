@@ -57,7 +57,7 @@ async fn run_stack(spec: &Spec, checkout: &Checkout, is_attached: &mut bool) -> 
         Some(supervisor) => supervisor,
         None => supervisor.insert(attach(checkout, is_attached).await?),
     };
-    print(&describe_addresses(checkout)?);
+    print(&describe_addresses(spec, checkout)?);
     print("Press Ctrl-C to stop.\n");
     tokio::select! {
         () = tail.follow() => bail!("standard output is closed"),

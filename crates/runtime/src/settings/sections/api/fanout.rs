@@ -1,10 +1,14 @@
 //! `[fanout]`: how ws-fanout delivers feeds to connections.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::settings::values::{Scalar, count, duration, parse_scalar, size};
+use crate::settings::values::{
+    Scalar, count, duration, parse_scalar,
+    rate::{self, Rate},
+    size,
+};
 
 /// Limits and timeouts for live connections.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,6 +17,12 @@ pub struct FanoutSettings {
     /// Maximum number of connections per process.
     #[serde(deserialize_with = "count::positive")]
     pub connections_max: usize,
+    /// Maximum number of connections per client and process; `None` means no limit.
+    #[serde(deserialize_with = "count::positive_or_off")]
+    pub connections_per_client_max: Option<NonZeroU32>,
+    /// The rate limit for frames that a client sends over one connection; `None` disables it.
+    #[serde(deserialize_with = "rate::or_off")]
+    pub client_frames: Option<Rate>,
     /// Maximum number of frames in the send queue of one connection.
     #[serde(deserialize_with = "count::positive")]
     pub queue_frames_max: usize,

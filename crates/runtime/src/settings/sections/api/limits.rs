@@ -17,4 +17,7 @@ pub struct LimitsSettings {
     /// The rate limit for visits.
     #[serde(deserialize_with = "rate::or_off")]
     pub visits: Option<Rate>,
+    /// The rate limit for failed authentications.
+    #[serde(deserialize_with = "rate::or_off")]
+    pub auth_failures: Option<Rate>,
 }

@@ -1,6 +1,9 @@
 //! Hosts, ports and credentials within URLs.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt::Write,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use super::Rule;
 
@@ -70,6 +73,20 @@ pub(in crate::settings) fn check_host(host: &str) -> Result<(), Rule> {
     } else {
         Err(HOST_RULE)
     }
+}
+
+/// Percent-encodes all bytes except the unreserved ones (RFC 3986, section 2.3).
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 /// Decodes percent-encoded text, which must be UTF-8. A `%` is kept unless two hexadecimal digits

@@ -6,11 +6,19 @@
 mod authority;
 mod postgres;
 mod redis;
+mod target;
+mod tls;
 
-use secrecy::SecretString;
+use std::{fmt::Display, net::Ipv4Addr};
+
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserializer, de::Error};
 
 pub(in crate::settings) use self::authority::{check_host, split_port};
+pub use self::{
+    target::TargetSession,
+    tls::{Authorities, InvalidTlsParameter, PostgresTls, SslMode},
+};
 use super::parse_scalar;
 
 /// The rule that an invalid URL violates, phrased to follow "must be a URL such as …: ".
@@ -35,16 +43,24 @@ pub(crate) fn public<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     parse_scalar(deserializer, ALLOWED, |value| parse_public(value.as_text()?))
 }
 
+/// Parses the URL of a JWK Set. Empty text stays empty. Over plain HTTP, anyone on the path could
+/// replace the keys, so only a loopback host is allowed.
+pub(crate) fn jwks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    const ALLOWED: &str = "empty, or an absolute URL that starts with https://, or with http:// \
+         and a loopback host, has a valid host and port, and has no user and no fragment";
+    parse_scalar(deserializer, ALLOWED, |value| parse_jwks(value.as_text()?))
+}
+
 /// The format of a connection URL.
 struct Format {
     schemes: [&'static str; 2],
     example: &'static str,
 }
 
-fn parse_store<'de, D: Deserializer<'de>>(
+fn parse_store<'de, D: Deserializer<'de>, E: Display>(
     deserializer: D,
     format: &Format,
-    check: impl FnOnce(&str) -> Result<(), Rule>,
+    check: impl FnOnce(&str) -> Result<(), E>,
 ) -> Result<SecretString, D::Error> {
     let [first, second] = format.schemes;
     let allowed = format!("a URL that starts with {first} or {second}");
@@ -54,19 +70,51 @@ fn parse_store<'de, D: Deserializer<'de>>(
         has_scheme.then(|| text.to_owned())
     })?;
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let checked = if is_header_safe(&url) {
-        check(rest)
-    } else {
-        Err("spaces, control characters, quotes, angle brackets and backslashes must be \
-             percent-encoded")
+    let reject = |rule: &dyn Display| {
+        D::Error::custom(format!("a URL such as {example}: {rule}", example = format.example))
     };
-    match checked {
-        Ok(()) => Ok(SecretString::from(url)),
-        Err(rule) => Err(D::Error::custom(format!(
-            "a URL such as {example}: {rule}",
-            example = format.example
-        ))),
+    if !is_header_safe(&url) {
+        return Err(reject(
+            &"spaces, control characters, quotes, angle brackets and backslashes must be \
+              percent-encoded",
+        ));
     }
+    check(rest).map_err(|rule| reject(&rule))?;
+    Ok(SecretString::from(url))
+}
+
+/// Returns the passwords in a connection URL, as they are written and, if that differs, decoded.
+pub(in crate::settings) fn find_passwords(url: &SecretString) -> Vec<String> {
+    let url = url.expose_secret();
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let credentials = base.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    let in_credentials = credentials.and_then(|(credentials, _)| credentials.split_once(':'));
+    let in_query = query.split('&').filter_map(|parameter| parameter.strip_prefix("password="));
+    let written = in_credentials.map(|(_, password)| password).into_iter().chain(in_query);
+    let mut passwords = Vec::new();
+    for password in written.filter(|password| !password.is_empty()) {
+        passwords.push(password.to_owned());
+        passwords.extend(authority::decode(password).ok().filter(|decoded| decoded != password));
+    }
+    passwords
+}
+
+/// Inserts a password into a connection URL for Redis without one. Returns `None` if the URL has no
+/// scheme.
+pub(in crate::settings) fn insert_redis_password(url: &str, password: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (user, host) = rest.split_once('@').unwrap_or(("", rest));
+    let (user, password) = (user.trim_end_matches(':'), authority::encode(password));
+    Some(format!("{scheme}://{user}:{password}@{host}"))
+}
+
+/// Inserts a password into a connection URL for Postgres without one. Returns `None` if the URL has
+/// no scheme. The password becomes a parameter, because credentials without a user are not the same
+/// as no credentials.
+pub(in crate::settings) fn insert_postgres_password(url: &str, password: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let separator = if rest.contains('?') { '&' } else { '?' };
+    Some(format!("{url}{separator}password={}", authority::encode(password)))
 }
 
 /// Returns whether `text` is a valid endpoint URL, for a variable that is not part of the schema,
@@ -85,6 +133,25 @@ fn parse_public(url: &str) -> Option<String> {
     let is_valid =
         check_host(host).is_ok() && is_header_safe(url) && !rest.contains(['?', '#', '@']);
     is_valid.then(|| url.trim_end_matches('/').to_owned())
+}
+
+fn parse_jwks(url: &str) -> Option<String> {
+    if url.is_empty() {
+        return Some(String::new());
+    }
+    let (rest, is_encrypted) = match url.strip_prefix("https://") {
+        Some(rest) => (rest, true),
+        None => (url.strip_prefix("http://")?, false),
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let (host, _) = split_port(authority).ok()?;
+    let is_loopback = matches!(host, "localhost" | "[::1]")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    let is_valid = check_host(host).is_ok()
+        && is_header_safe(url)
+        && !rest.contains(['#', '@', '^', '`', '{', '|', '}'])
+        && (is_encrypted || is_loopback);
+    is_valid.then(|| url.to_owned())
 }
 
 /// Returns whether `url` can be written into a header without escaping.
@@ -106,7 +173,22 @@ fn parse_text<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::parse_public;
+    use super::{find_passwords, parse_jwks, parse_public};
+
+    #[test]
+    fn passwords_are_found_as_written_and_decoded() {
+        for (url, expected) in [
+            ("redis://h", &[][..]),
+            ("redis://user@h", &[]),
+            ("redis://:@h", &[]),
+            ("redis://:hunter2@h/1", &["hunter2"]),
+            ("postgres://me:p%40ss@h/x?user=a", &["p%40ss", "p@ss"]),
+            ("postgres://me:a@h/x?password=b%2Bc&user=a", &["a", "b%2Bc", "b+c"]),
+            ("postgres:///x?host=/run&password=a:b", &["a:b"]),
+        ] {
+            assert_eq!(find_passwords(&url.into()), expected, "{url}");
+        }
+    }
 
     #[test]
     fn public_url_is_absolute_and_loses_its_trailing_slash() {
@@ -134,6 +216,37 @@ mod tests {
             "http://1.2.3.400",
         ] {
             assert_eq!(parse_public(rejected), None, "{rejected}");
+        }
+    }
+
+    #[test]
+    fn url_of_public_keys_is_encrypted_or_local() {
+        for accepted in [
+            "",
+            "https://id.example.org/.well-known/jwks.json",
+            "https://id.example.org:8443/keys?p=policy",
+            "https://id.example.org?p=policy",
+            "http://localhost:8000/keys",
+            "http://127.0.0.2/keys",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(parse_jwks(accepted).as_deref(), Some(accepted));
+        }
+        for rejected in [
+            "id.example.org/keys",
+            "http://id.example.org/keys",
+            "http://127.0.0.1.example.org/keys",
+            "http://localhost.example.org",
+            "http://10.0.0.1/keys",
+            "https://",
+            "https://?x",
+            "https://me@id.example.org",
+            "https://id.example.org/keys#x",
+            "https://id.example.org/a b",
+            "https://id.example.org/{x}",
+            "ftp://localhost",
+        ] {
+            assert_eq!(parse_jwks(rejected), None, "{rejected}");
         }
     }
 }

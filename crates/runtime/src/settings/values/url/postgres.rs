@@ -8,6 +8,8 @@ use super::{
         CREDENTIALS_RULE, HOST_RULE, check_credentials, check_host, decode, parse_port,
         split_credentials, split_port,
     },
+    target::TargetSession,
+    tls::{InvalidTlsParameter, TlsParameters},
 };
 use crate::settings::values::duration::KERNEL_SECONDS_MAX;
 
@@ -23,10 +25,14 @@ const KEEPALIVE_RETRIES_MAX: u64 = 127;
 /// The maximum TCP user timeout that the kernel accepts (2^31 - 1 ms), in whole seconds.
 const USER_TIMEOUT_SECONDS_MAX: u64 = 2_147_483;
 
-const TLS_RULE: Rule = "TLS is not supported: sslmode must be disable or prefer";
+/// Checks a URL without its scheme, and the files that it names.
+pub(super) fn check(rest: &str) -> Result<(), InvalidTlsParameter> {
+    let parameters = check_text(rest)?;
+    parameters.read_files().map(drop)
+}
 
-/// Checks a URL without its scheme.
-pub(super) fn check(rest: &str) -> Result<(), Rule> {
+/// Checks a URL without its scheme. Returns the parameters that concern TLS.
+fn check_text(rest: &str) -> Result<TlsParameters, Rule> {
     if rest.contains('#') {
         return Err("a fragment (#) is not allowed; write # within the password as %23");
     }
@@ -47,14 +53,37 @@ pub(super) fn check(rest: &str) -> Result<(), Rule> {
     if has_host {
         addresses.split(',').try_for_each(check_address)?;
     }
+    let mut tls = TlsParameters::default();
     for parameter in query.split('&').filter(|_| !query.is_empty()) {
         let (name, value) =
             parameter.split_once('=').ok_or("a parameter must be written as name=value")?;
         let value = decode(value)?;
         has_host |= matches!(name, "host" | "hostaddr");
-        check_parameter(name, &value)?;
+        if !tls.record(name, &value)? {
+            check_parameter(name, &value)?;
+        }
     }
-    if has_host { Ok(()) } else { Err("it must contain a host") }
+    if has_host { Ok(tls) } else { Err("it must contain a host") }
+}
+
+/// Removes the parameters from a connection URL for which `take`, which receives the name and the
+/// decoded value of each parameter, returns true.
+pub(super) fn remove_parameters(
+    url: &str,
+    mut take: impl FnMut(&str, &str) -> Result<bool, Rule>,
+) -> Result<String, Rule> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut rest = base.to_owned();
+    let mut separator = '?';
+    for parameter in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if !take(name, &decode(value)?)? {
+            rest.push(separator);
+            rest.push_str(parameter);
+            separator = '&';
+        }
+    }
+    Ok(rest)
 }
 
 /// Checks one host in a URL: a name, an IP address, or the percent-encoded directory of a Unix
@@ -80,11 +109,9 @@ fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
         }
         "port" => value.split(',').try_for_each(|port| parse_port(port).map(|_| ())),
         "user" | "password" | "dbname" | "options" | "application_name" => Ok(()),
-        "sslmode" | "channel_binding" if is_one_of(&["disable", "prefer"]) => Ok(()),
-        "sslmode" | "sslrootcert" | "sslcert" | "sslkey" | "sslnegotiation" => Err(TLS_RULE),
-        "channel_binding" => Err("channel_binding must be disable or prefer"),
-        "target_session_attrs" if is_one_of(&["any", "read-write", "read-only"]) => Ok(()),
-        "target_session_attrs" => Err("target_session_attrs must be any, read-write or read-only"),
+        "channel_binding" if is_one_of(&["disable", "prefer", "require"]) => Ok(()),
+        "channel_binding" => Err("channel_binding must be disable, prefer or require"),
+        "target_session_attrs" => TargetSession::parse(value).map(drop),
         "load_balance_hosts" if is_one_of(&["disable", "random"]) => Ok(()),
         "load_balance_hosts" => Err("load_balance_hosts must be disable or random"),
         "connect_timeout" if is_number(0..=CONNECT_TIMEOUT_SECONDS_MAX) => Ok(()),
@@ -110,7 +137,8 @@ fn check_parameter(name: &str, value: &str) -> Result<(), Rule> {
         _ => Err("the query has an unknown parameter; known are application_name, \
                   channel_binding, connect_timeout, dbname, host, hostaddr, keepalives, \
                   keepalives_idle, keepalives_interval, keepalives_retries, load_balance_hosts, \
-                  options, password, port, sslmode, target_session_attrs, tcp_user_timeout, user"),
+                  options, password, port, sslcert, sslkey, sslmode, sslnegotiation, sslrootcert, \
+                  target_session_attrs, tcp_user_timeout, user"),
     }
 }
 
@@ -124,7 +152,11 @@ mod tests {
             "postgres://127.0.0.1/mayfly",
             "postgresql://user:p%40ss@db.example.org:5432/mayfly",
             "postgres://a:5432,b:5433/mayfly?target_session_attrs=read-write",
+            "postgres://a,b/mayfly?target_session_attrs=primary",
+            "postgres://a,b/mayfly?target_session_attrs=prefer-standby",
             "postgres://me@[::1]:5432/mayfly?sslmode=prefer&connect_timeout=3",
+            "postgres://h/x?sslmode=require&channel_binding=require",
+            "postgres://h/x?sslmode=verify-full&sslrootcert=system",
             "postgres://h/x?keepalives_idle=0&keepalives_interval=0&keepalives_retries=1",
             "postgres://h/x?keepalives_idle=32767&keepalives_interval=32767&keepalives_retries=127",
             "postgres://h/x?keepalives=1&tcp_user_timeout=2147483&connect_timeout=4294967295",
@@ -150,9 +182,10 @@ mod tests {
             ("postgres://a,,b/x", "the host must be"),
             ("postgres://h/x/y", "the name of a database"),
             ("postgres://h/x#y", "a fragment"),
-            ("postgres://h/x?sslmode=require", "TLS is not supported"),
-            ("postgres://h/x?sslmode=verify-full", "TLS is not supported"),
-            ("postgres://h/x?sslrootcert=/ca.pem", "TLS is not supported"),
+            ("postgres://h/x?sslmode=verify", "prefer, require, verify-ca or verify-full"),
+            ("postgres://h/x?sslmode=verify-full", "require sslrootcert"),
+            ("postgres://h/x?sslrootcert=/nowhere/ca.pem", "the file cannot be read"),
+            ("postgres://h/x?channel_binding=on", "disable, prefer or require"),
             ("postgres://h/x?pool_timeout=10", "unknown parameter"),
             ("postgres://h/x?connect_timeout=soon", "connect_timeout must be a whole number"),
             ("postgres://h/x?keepalives=", "keepalives must be 0 (off) or 1"),
@@ -162,7 +195,7 @@ mod tests {
             ("postgres://h/x?keepalives_retries=0", "keepalives_retries must be"),
             ("postgres://h/x?keepalives_retries=128", "from 1 to 127"),
             ("postgres://h/x?tcp_user_timeout=2147484", "tcp_user_timeout must be"),
-            ("postgres://h/x?target_session_attrs=primary", "target_session_attrs must be"),
+            ("postgres://h/x?target_session_attrs=master", "target_session_attrs must be"),
             ("postgres://h/x?sslmode", "name=value"),
             ("postgres://h/x?password=a@b", "%40"),
         ] {

@@ -31,6 +31,8 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Candidate {
     address: String,
+    /// A header line of the handshakes, or empty.
+    authorization: String,
     source: Source,
     subscribers: Subscribers,
 }
@@ -45,10 +47,19 @@ pub struct Best {
 }
 
 impl Candidate {
-    /// Connects subscribers to an address, `host:port`.
-    pub async fn connect(address: String, source: Source) -> anyhow::Result<Self> {
-        let subscribers = Subscribers::connect(&address).await?;
-        Ok(Self { address, source, subscribers })
+    /// Connects subscribers to an address, `host:port`. `authorization` is a header line, or empty.
+    pub async fn connect(
+        address: String,
+        authorization: String,
+        source: Source,
+    ) -> anyhow::Result<Self> {
+        let subscribers = Subscribers::connect(&address, &authorization).await?;
+        Ok(Self { address, authorization, source, subscribers })
+    }
+
+    async fn reconnect(&mut self) -> anyhow::Result<()> {
+        self.subscribers = Subscribers::connect(&self.address, &self.authorization).await?;
+        Ok(())
     }
 
     /// Sends at a rate for the duration of a step. Returns the latency if every message reached
@@ -66,7 +77,7 @@ impl Candidate {
     /// every subscriber.
     async fn send(&mut self, rate: f64, step: Duration) -> anyhow::Result<Option<Latency>> {
         if !self.subscribers.all_connected() {
-            self.subscribers = Subscribers::connect(&self.address).await?;
+            self.reconnect().await?;
         }
         self.subscribers.reset();
         let schedule = Schedule::lasting(rate, step);
@@ -80,7 +91,7 @@ impl Candidate {
         {
             // Deliveries in flight must not reach the subscribers of the next step.
             tokio::time::sleep(LOSS_TIMEOUT).await;
-            self.subscribers = Subscribers::connect(&self.address).await?;
+            self.reconnect().await?;
         }
         tokio::time::sleep(PAUSE).await;
         Ok(is_complete.then_some(latency))

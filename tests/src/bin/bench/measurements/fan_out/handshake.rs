@@ -15,13 +15,13 @@ const RESPONSE: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// Connects to the live feed at `host:port`. Returns the connection and the bytes after the
-/// response.
-pub async fn connect(address: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
+/// Connects to the live feed at `host:port`. `authorization` is a header line, or empty. Returns
+/// the connection and the bytes after the response.
+pub async fn connect(address: &str, authorization: &str) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
         "GET /v1/live HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         {authorization}sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let (head, rest) = read_head(&mut stream).await?;

@@ -30,7 +30,7 @@ use crate::{
     effort::Effort,
     load::MESSAGE_BYTES,
     report::{Comparison, Report, Row, median},
-    system::System,
+    system::{KEYS_EXPECTED, MODE_OPEN, Modes, System},
 };
 
 pub use self::baseline::{Arguments, WriteMode, serve};
@@ -51,16 +51,14 @@ pub async fn measure(
     eprintln!("fan-out ...");
     raise_file_limit()?;
     system.stop_worker().await?;
-    let fanout = system.address(Service::WsFanout)?;
-    let payload = timeout(FIRST_MESSAGE_TIMEOUT, receive_one(system, &fanout)).await;
-    let payload = payload.context("ws-fanout did not deliver a message in time")??;
-    let poster = Poster::new(system.address(Service::IngestApi)?)?;
+    let (mayfly, payload) = connect(system).await?;
     let plain = Baseline::start(WriteMode::Plain, &payload).await?;
     let coalescing = Baseline::start(WriteMode::Coalescing, &payload).await?;
     let mut candidates = [
-        Candidate::connect(fanout, Source::Mayfly(poster)).await?,
-        Candidate::connect(plain.address.clone(), Source::Baseline(plain)).await?,
-        Candidate::connect(coalescing.address.clone(), Source::Baseline(coalescing)).await?,
+        mayfly,
+        Candidate::connect(plain.address.clone(), String::new(), Source::Baseline(plain)).await?,
+        Candidate::connect(coalescing.address.clone(), String::new(), Source::Baseline(coalescing))
+            .await?,
     ];
     let mut found: Vec<[Best; 3]> = Vec::new();
     for _ in 0..effort.searches {
@@ -74,17 +72,50 @@ pub async fn measure(
     Ok(())
 }
 
+/// Compares fan-out to sockets with an API key with fan-out in the mode `open`, while no worker
+/// stores messages.
+pub async fn compare_modes(
+    modes: &mut Modes,
+    effort: &Effort,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    eprintln!("fan-out ...");
+    raise_file_limit()?;
+    for system in [&modes.keys, &modes.open] {
+        system.stop_worker().await?;
+    }
+    let mut candidates = [connect(&mut modes.keys).await?.0, connect(&mut modes.open).await?.0];
+    let mut found: Vec<[Best; 2]> = Vec::new();
+    for _ in 0..effort.searches {
+        found.push(search(&mut candidates, effort, found.last()).await?);
+    }
+    drop(candidates);
+    let comparison = compare(&found, 1);
+    report.add(Row::new("fan-out, deliveries", MODE_OPEN, comparison).expecting(KEYS_EXPECTED));
+    Ok(())
+}
+
+/// Connects subscribers to Mayfly. Also returns the payload of a frame.
+async fn connect(system: &mut System) -> anyhow::Result<(Candidate, String)> {
+    let fanout = system.address(Service::WsFanout)?;
+    let payload = timeout(FIRST_MESSAGE_TIMEOUT, receive_one(system, &fanout)).await;
+    let payload = payload.context("ws-fanout did not deliver a message in time")??;
+    let authorization = system.authorization.clone();
+    let poster = Poster::new(system.address(Service::IngestApi)?, authorization.clone())?;
+    Ok((Candidate::connect(fanout, authorization, Source::Mayfly(poster)).await?, payload))
+}
+
 /// Searches for the highest rate of each candidate, one step of each in turn, starting near the
 /// previous result.
-async fn search(
-    candidates: &mut [Candidate; 3],
+async fn search<const N: usize>(
+    candidates: &mut [Candidate; N],
     effort: &Effort,
-    previous: Option<&[Best; 3]>,
-) -> anyhow::Result<[Best; 3]> {
-    let mut searches: [Search; 3] = std::array::from_fn(|number| {
+    previous: Option<&[Best; N]>,
+) -> anyhow::Result<[Best; N]> {
+    let mut searches: [Search; N] = std::array::from_fn(|number| {
         Search::new(previous.map(|best| best[number].rate), effort.precision)
     });
-    let mut found = [None; 3];
+    let mut found = [None; N];
     let mut is_done = false;
     while !is_done {
         is_done = true;
@@ -96,15 +127,15 @@ async fn search(
             found[number] = latency.map(|latency| Best { rate, latency }).or(found[number]);
         }
     }
-    let [Some(mayfly), Some(plain), Some(coalescing)] = found else {
+    if found.iter().any(Option::is_none) {
         bail!("not even one message per second reaches all sockets in time");
-    };
-    Ok([mayfly, plain, coalescing])
+    }
+    Ok(found.map(Option::unwrap_or_default))
 }
 
 /// Posts a message and returns the payload of its frame.
 async fn receive_one(system: &mut System, fanout: &str) -> anyhow::Result<String> {
-    let (stream, mut received) = handshake::connect(fanout).await?;
+    let (stream, mut received) = handshake::connect(fanout, &system.authorization).await?;
     system.post_message().await?;
     let mut payload = None;
     while payload.is_none() {
@@ -128,24 +159,8 @@ async fn receive_one(system: &mut System, fanout: &str) -> anyhow::Result<String
 
 fn add_to_report(found: &[[Best; 3]], frame_bytes: usize, report: &mut Report) {
     const BASELINES: [&str; 2] = ["plain loop", "coalescing loop"];
-    let bests =
-        |candidate: usize| -> Vec<Best> { found.iter().map(|best| best[candidate]).collect() };
-    let median_rate = |bests: &[Best]| median(bests.iter().map(|best| best.rate));
-    let mayfly = bests(0);
     for (number, (name, expected)) in BASELINES.into_iter().zip(EXPECTED).enumerate() {
-        let baseline = bests(number + 1);
-        let comparison = Comparison {
-            ratios: mayfly
-                .iter()
-                .zip(&baseline)
-                .map(|(mayfly, baseline)| mayfly.rate / baseline.rate)
-                .collect(),
-            mayfly: deliveries(median_rate(&mayfly)),
-            baseline: deliveries(median_rate(&baseline)),
-            latency: Some(candidate::median_best(&mayfly).latency),
-            baseline_latency: Some(candidate::median_best(&baseline).latency),
-            failures: 0,
-        };
+        let comparison = compare(found, number + 1);
         report.add(Row::new("fan-out, deliveries", name, comparison).expecting(expected));
     }
     report.notes.push(format!(
@@ -154,11 +169,36 @@ fn add_to_report(found: &[[Best; 3]], frame_bytes: usize, report: &mut Report) {
         candidate::MAX_LATENCY
     ));
     for (number, name) in ["Mayfly", BASELINES[0], BASELINES[1]].into_iter().enumerate() {
-        let rate = median_rate(&bests(number));
+        let rate = median_rate(&bests(found, number));
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let megabytes = deliveries(rate) * frame_bytes as f64 / 1e6;
         report.notes.push(format!("  {name:<15} {rate:>7.0} messages/s, {megabytes:>6.0} MB/s"));
     }
+}
+
+/// Compares the results of the first candidate with those of another one.
+fn compare<const N: usize>(found: &[[Best; N]], other: usize) -> Comparison {
+    let (mayfly, baseline) = (bests(found, 0), bests(found, other));
+    Comparison {
+        ratios: mayfly
+            .iter()
+            .zip(&baseline)
+            .map(|(mayfly, baseline)| mayfly.rate / baseline.rate)
+            .collect(),
+        mayfly: deliveries(median_rate(&mayfly)),
+        baseline: deliveries(median_rate(&baseline)),
+        latency: Some(candidate::median_best(&mayfly).latency),
+        baseline_latency: Some(candidate::median_best(&baseline).latency),
+        failures: 0,
+    }
+}
+
+fn bests<const N: usize>(found: &[[Best; N]], candidate: usize) -> Vec<Best> {
+    found.iter().map(|best| best[candidate]).collect()
+}
+
+fn median_rate(bests: &[Best]) -> f64 {
+    median(bests.iter().map(|best| best.rate))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a small number")]

@@ -22,6 +22,8 @@ const TTL_SECS: u32 = 60;
 #[derive(Debug)]
 pub struct Poster {
     address: String,
+    /// A header line, or empty.
+    authorization: String,
     /// One message of each user.
     messages: Vec<Vec<u8>>,
     timestamp: Range<usize>,
@@ -29,13 +31,13 @@ pub struct Poster {
 
 impl Poster {
     /// Creates a client for an address, `host:port`.
-    pub fn new(address: String) -> anyhow::Result<Self> {
+    pub fn new(address: String, authorization: String) -> anyhow::Result<Self> {
         let messages: Vec<Vec<u8>> = (0..USERS)
             .map(|user| (message(&username(user), TTL_SECS) + "\n").into_bytes())
             .collect();
         let timestamp =
             timestamp::find(&messages[0]).context("the message has no room for a timestamp")?;
-        Ok(Self { address, messages, timestamp })
+        Ok(Self { address, authorization, messages, timestamp })
     }
 
     /// Posts all messages. Returns `false` as soon as a batch is rejected with 503.
@@ -72,7 +74,8 @@ impl Poster {
         }
         let head = format!(
             "POST /v1/messages/batch HTTP/1.1\r\nhost: 127.0.0.1\r\n\
-             content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+             content-type: application/x-ndjson\r\n{}content-length: {}\r\n\r\n",
+            self.authorization,
             body.len()
         );
         [head.into_bytes(), body].concat()

@@ -65,13 +65,13 @@ struct SocketCounters {
 }
 
 impl Subscribers {
-    /// Connects all sockets to an address, `host:port`.
-    pub async fn connect(address: &str) -> anyhow::Result<Self> {
+    /// Connects all sockets to an address, `host:port`. `authorization` is a header line, or empty.
+    pub async fn connect(address: &str, authorization: &str) -> anyhow::Result<Self> {
         let sockets = (0..SOCKETS).map(|_| SocketCounters::default()).collect();
         let received = Arc::new(Received { sockets, latencies_us: Mutex::default() });
         let mut connected = Vec::new();
         for number in 0..SOCKETS {
-            let (stream, rest) = handshake::connect(address).await?;
+            let (stream, rest) = handshake::connect(address, authorization).await?;
             connected.push((number, stream.into_std()?, rest));
         }
         let mut stop = Vec::new();
