@@ -236,9 +236,9 @@ def check_services(scope, resources):
 
 
 def check_exposure(resources):
-    """Checks that the HTTPRoute is the only entrance from outside the cluster, and that it requires credentials."""
+    """Checks that the HTTPRoute is the only entry point of the cluster, and that it requires credentials."""
     routes = [resource for resource in resources if resource["kind"] == "HTTPRoute"]
-    expect(len(routes) == 1, f"production: has {len(routes)} HTTPRoutes, expected the entrance")
+    expect(len(routes) == 1, f"production: has {len(routes)} HTTPRoutes, expected one")
     environments = [(name, read_settings(container)) for name, container in list_containers(resources)]
     environments += [(format_name(one), one["data"]) for one in resources if one["kind"] == "ConfigMap"]
     for name, environment in environments:

@@ -178,7 +178,7 @@ impl IncreaseQueries {
 
     /// Checks with the source whether an unregistered key is valid for the host. Also returns an
     /// error if the source fails, because the key then cannot be verified. A rejected key is a
-    /// failed authentication, so that nobody can try any number of keys of the source.
+    /// failed authentication, so that a client cannot try any number of keys of the source.
     async fn check_at_source(
         &self,
         credential: &HostCredential<&str>,

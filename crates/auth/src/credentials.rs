@@ -57,7 +57,7 @@ impl<'a> Credentials<'a> {
     pub fn parse(text: &'a str) -> Result<Self, MalformedCredentials> {
         let is_token = !is_key_text(text) && text.bytes().filter(|byte| *byte == b'.').count() == 2;
         let bytes_max = if is_token { TOKEN_BYTES_MAX } else { Self::KEY_BYTES_MAX };
-        if text.is_empty() || text.len() > bytes_max || text.chars().any(char::is_control) {
+        if text.is_empty() || text.len() > bytes_max || contains_control_characters(text) {
             return Err(MalformedCredentials::Text);
         }
         Ok(if is_token { Self::Token(text) } else { Self::Key(text) })
@@ -76,6 +76,15 @@ impl<'a> Credentials<'a> {
     #[must_use]
     pub fn digest(&self) -> KeyHash {
         KeyHash::from_key(self.text())
+    }
+}
+
+/// Returns whether a text contains a control character. A text of ASCII characters is not decoded.
+fn contains_control_characters(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
     }
 }
 
@@ -147,7 +156,7 @@ mod tests {
         {
             assert_eq!(parse(&[header], &[]), Err(MalformedCredentials::Scheme), "{header:?}");
         }
-        // A key in the other header does not make up for the scheme.
+        // A key in the other header does not make the scheme valid.
         assert_eq!(parse(&["Basic eA=="], &["mf_a"]), Err(MalformedCredentials::Scheme));
     }
 

@@ -1,5 +1,5 @@
-//! Access control: API keys, tokens, and the decision whether a caller may do something. This crate
-//! performs no I/O: its callers look up keys, load key sets, and pass the current time.
+//! Access control: API keys, tokens, and the decision whether a caller may perform an action. This
+//! crate performs no I/O: its callers look up keys, load key sets, and pass the current time.
 
 mod access;
 mod credentials;

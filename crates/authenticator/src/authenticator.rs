@@ -23,8 +23,8 @@ use crate::{
     versions::{Versions, poll_versions},
 };
 
-/// The authenticator of a process. It decides who a caller is; [`Identity::allows`] decides what
-/// the caller may do.
+/// The authenticator of a process. It determines the identity of a caller; [`Identity::allows`]
+/// decides which actions the caller may perform.
 pub struct Authenticator {
     mode: AuthMode,
     /// The identity of callers without credentials; `None` if they have no rights.
@@ -89,7 +89,7 @@ impl Authenticator {
     }
 
     fn new(hot: HotStore, settings: &Settings, health: Option<&Health>) -> Self {
-        let auth = &settings.auth;
+        let (auth, auth_failures) = (&settings.auth, settings.limits.auth_failures);
         // In the mode `open`, no token is verified.
         let health = health.filter(|_| auth.mode == AuthMode::Keys);
         let scopes: Scopes =
@@ -100,7 +100,7 @@ impl Authenticator {
             cache: Arc::new(Cache::new()),
             versions: Arc::new(Versions::new()),
             token_keys: Arc::new(TokenKeys::new(auth, health)),
-            failures: FailureLimiter::new(hot.clone(), settings.limits.auth_failures),
+            failures: FailureLimiter::new(hot.with_dedicated_connections(), auth_failures),
             lookups: Semaphore::new(settings.redis.pool_size_max / 2),
             lookup_wait: settings.redis.queue_timeout.min(settings.redis.timeout / 2),
             counters: Counters::register(),
@@ -148,7 +148,7 @@ impl Authenticator {
     /// While the client has exceeded its limit, only credentials that the process has accepted
     /// before are checked. An expired token does not count as a failure, because all browsers
     /// behind one address may send expired tokens when they wake up, and because its signature
-    /// proves that nobody guessed the token.
+    /// proves that the token was not guessed.
     ///
     /// # Errors
     /// The reason why the caller is not authenticated.
@@ -281,7 +281,7 @@ impl Authenticator {
     }
 
     /// Returns an error if the client has exceeded its limit, unless the credentials are known: the
-    /// process has accepted them before and not rejected them since, so nobody guesses them. They
+    /// process has accepted them before and not rejected them since, so they are not guesses. They
     /// are checked again, because the keys or revocations have changed, or Redis did not return
     /// their versions.
     async fn check_limit(

@@ -21,7 +21,7 @@ pub enum AuthError {
         /// The maximum number of failures per window.
         rate: Rate,
     },
-    /// The keys or revocations are not completely loaded into Redis, so nobody knows whether the
+    /// The keys or revocations are not completely loaded into Redis, so it is unknown whether the
     /// credentials are valid.
     #[error("the keys and revocations are not loaded yet")]
     NotLoaded,

@@ -1,7 +1,7 @@
 //! Authentication of callers by API keys and tokens.
 //!
-//! [`Authenticator`] decides who a caller is. It verifies tokens itself, and reads keys and
-//! revocations from Redis. A process caches the credentials that it has accepted. It reads the
+//! [`Authenticator`] determines the identity of a caller. It verifies tokens itself, and reads keys
+//! and revocations from Redis. A process caches the credentials that it has accepted. It reads the
 //! versions of the keys and revocations every 250 ms, and checks the cached credentials again after
 //! a change. If Redis does not return the versions for a second, the process does not use the
 //! cache, so no process accepts revoked credentials for longer than that.

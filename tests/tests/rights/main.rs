@@ -29,7 +29,8 @@ use self::{
 const SITES: (u64, u64) = (10, 200);
 const CALLERS: (usize, usize) = (100, 500);
 const REQUESTS_PER_CALLER: usize = 100;
-/// No generated time is closer to a limit than this, so a faster check needs no second opinion.
+/// No generated time is closer to a limit than this. If the authentications take longer, the
+/// decisions may also be those for a later time.
 const MARGIN: Duration = Duration::from_secs(12);
 /// The number of differences after which the test fails.
 const DIFFERENCES_MAX: usize = 5;

@@ -1,5 +1,5 @@
-//! The rules of access, written from the documentation and separately from the product: a second
-//! opinion on every decision. It favors brevity over speed, and shares no code with the product.
+//! The rules of access, written from the documentation and separately from the product, to verify
+//! every decision. They favor brevity over speed, and share no code with the product.
 
 use std::collections::BTreeSet;
 

@@ -34,7 +34,7 @@ pub(crate) struct CreateKey {
     /// Display name, 1 to 64 characters
     #[arg(long, value_parser = name)]
     pub(crate) name: String,
-    /// What the key allows: publish, subscribe, read, take, or operate (all of them, without
+    /// Scope of the key: publish, subscribe, read, take, or operate (all of them, without
     /// patterns); can be repeated
     #[arg(
         long = "scope", value_name = "SCOPE", required = true, num_args = 1..,
@@ -71,7 +71,7 @@ pub(crate) struct CreateKey {
     pub(crate) json: bool,
 }
 
-/// The kinds of items that a key can limit.
+/// A kind of item for which a key can have a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LimitedKind {
     Messages,
@@ -87,7 +87,7 @@ pub(crate) struct ListKeys {
     pub(crate) json: bool,
 }
 
-/// A key, selected by what `mayfly keys list` shows.
+/// A key, selected by its ID or prefix.
 #[derive(Debug, Args)]
 pub(crate) struct SelectKey {
     /// The ID or the prefix of the key, as shown by `mayfly keys list`

@@ -2,7 +2,8 @@
 
 use mayfly_live_client::terminal::escape;
 
-/// Aligns the cells of a header and of rows in columns. Escapes what could control the terminal.
+/// Aligns the cells of a header and of rows in columns. Escapes characters that could control the
+/// terminal.
 pub(crate) fn render_table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let header = header.map(str::to_uppercase);
     let lines = [&header].into_iter().chain(rows);

@@ -31,7 +31,7 @@ pub async fn sync(hot: HotStore, cold: ColdStore) -> anyhow::Result<()> {
 /// reload. The old revocations remain in use until the last page has been loaded.
 ///
 /// If there are more than [`limits::TOKEN_REVOCATIONS_MAX`], the revocations are marked as not
-/// loaded: a revoked token must not be accepted because its revocation was left out. The abandoned
+/// loaded: a revoked token must not be accepted because its revocation was omitted. The abandoned
 /// reload delays the next attempt.
 async fn load_all(hot: &HotStore, cold: &ColdStore, reload: &MirrorReload) -> anyhow::Result<()> {
     let version = cold.token_revocations().find_version().await?;

@@ -89,7 +89,7 @@ async fn admit_upgrade(
     // are accepted however many live connections are waiting for authentication.
     let mut permit = hub.admit()?;
     let slot = if let HeaderCredentials::Checked { result: Ok(accepted), .. } = &header {
-        // No web page can send credentials in a header, so nobody needs a close code.
+        // No web page can send credentials in a header, so no client needs a close code.
         let client = accepted.identity.client_id();
         let slot = admit(hub, client.as_deref().unwrap_or(&address));
         Ok(slot.map_err(|_| too_many_connections())?)

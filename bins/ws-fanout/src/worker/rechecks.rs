@@ -1,7 +1,7 @@
 //! Checks the credentials of open connections again after keys or revocations have changed, and
 //! closes the connections whose credentials are no longer valid.
 
-use std::{collections::HashMap, rc::Rc, time::Duration};
+use std::{collections::HashMap, rc::Rc, slice::Chunks, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use mayfly_auth::{Access, Identity, Key, Names, Scopes};
@@ -15,14 +15,15 @@ use super::{
 };
 use crate::websocket::{Close, CloseCode};
 
-/// Number of credentials that a worker checks together, with one call to Redis if they are tokens.
-const CHECKED_TOGETHER: usize = 128;
-/// Maximum number of groups of credentials that a worker checks concurrently.
+/// Number of tokens that a worker checks together, with one call to Redis.
+const TOKENS_CHECKED_TOGETHER: usize = 128;
+/// Maximum number of calls to Redis of a worker that check keys, and of those that check tokens.
 const CHECKS_MAX: usize = 8;
 /// Number of checked credentials after which the worker handles other events.
 const CHECKS_PER_YIELD: usize = 16;
-/// Number of failed checks after which the others wait for the next attempt, because Redis is
-/// probably unavailable or not restored yet. More checks would slow down its recovery.
+/// Number of failed checks of keys or of tokens after which the other keys or tokens wait for the
+/// next attempt, because Redis is probably unavailable or not restored yet. More checks would slow
+/// down its recovery.
 const FAILED_CHECKS_MAX: usize = 64;
 /// The pause before credentials that could not be checked are checked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -60,11 +61,25 @@ pub(super) async fn run_rechecks(context: Rc<WorkerContext>) {
 }
 
 /// Checks the credentials that were last checked before `generation`, each once for all its
-/// connections. Returns whether all of them were checked.
+/// connections. Keys and tokens are checked separately, because the check may be impossible for
+/// only one of the two. Returns whether all credentials were checked.
 async fn recheck(context: &WorkerContext, generation: Generation) -> bool {
-    let unchecked = context.worker.borrow().find_unchecked(generation);
-    let unchecked: Vec<_> = unchecked.into_iter().collect();
-    let checks = unchecked.chunks(CHECKED_TOGETHER).map(|together| async move {
+    let unchecked = context.worker.borrow().find_unchecked(generation).into_iter();
+    let (keys, tokens): (Vec<_>, Vec<_>) =
+        unchecked.partition(|(_, unchecked)| matches!(unchecked.identity, Identity::Key(_)));
+    let (keys, tokens) = tokio::join!(
+        recheck_groups(context, generation, keys.chunks(1)),
+        recheck_groups(context, generation, tokens.chunks(TOKENS_CHECKED_TOGETHER)),
+    );
+    keys && tokens
+}
+
+async fn recheck_groups(
+    context: &WorkerContext,
+    generation: Generation,
+    groups: Chunks<'_, (KeyHash, Unchecked)>,
+) -> bool {
+    let checks = groups.map(|together| async move {
         let credentials: Vec<_> =
             together.iter().map(|(digest, unchecked)| (digest, &unchecked.identity)).collect();
         (together, context.hub.authenticator.recheck_all(&credentials).await)

@@ -1,4 +1,4 @@
-//! The identity of a caller, and the decision whether it may do something.
+//! The identity of a caller, and the decision whether it may perform an action.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Returns whether the caller may do something. The decision does not depend on the time:
+    /// Returns whether the caller may perform an action. The decision does not depend on the time:
     /// expired and revoked credentials have no identity.
     #[must_use]
     pub fn allows(&self, access: &Access<'_>) -> bool {

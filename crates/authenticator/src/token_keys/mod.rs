@@ -105,6 +105,8 @@ impl TokenKeys {
         token: &str,
         now_s: i64,
     ) -> Result<Token, Option<TokenError>> {
+        // Read before the keys, so that a key that is loaded in between does not count as unknown.
+        let mut is_loading = self.is_loading.load(Ordering::Acquire);
         let (verifier, number) = self.current();
         let mut result = verifier.verify(token, now_s);
         if result == Err(TokenError::UnknownKey)
@@ -113,11 +115,12 @@ impl TokenKeys {
             refresher.request_refresh().await;
             let (verifier, newer) = self.current();
             if newer != number {
+                is_loading = false;
                 result = verifier.verify(token, now_s);
             }
         }
         match result {
-            Err(TokenError::UnknownKey) if self.is_loading.load(Ordering::Acquire) => Err(None),
+            Err(TokenError::UnknownKey) if is_loading => Err(None),
             result => result.map_err(Some),
         }
     }

@@ -204,7 +204,7 @@ async fn thousand_unknown_keys_per_second_cause_one_request_per_interval() {
     // takes to connect.
     let interval_min = REFRESH_INTERVAL_MIN / 10 * 9;
     assert!(intervals.iter().all(|interval| *interval > interval_min), "{intervals:?}");
-    assert!(intervals.len() >= 3, "the keys are refreshed again and again: {intervals:?}");
+    assert!(intervals.len() >= 3, "the keys are refreshed repeatedly: {intervals:?}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::{ColdError, to_millis};
 
-/// The overlap does not extend the life of the current secret.
+/// The overlap does not extend the lifetime of the current secret.
 const ROTATE: &str = "UPDATE api_keys SET \
          previous_hash = CASE WHEN $5 > 0 THEN hash END, \
          previous_ends_at = CASE WHEN $5 > 0 THEN \
@@ -56,7 +56,7 @@ pub enum Rotation {
 }
 
 impl ApiKeys<'_> {
-    /// Gives a new secret to the key that a text identifies, if exactly one key matches. The
+    /// Replaces the secret of the key that a text identifies, if exactly one key matches. The
     /// current secret stays valid for the overlap; the one before it does not.
     ///
     /// Complexity: O(k) for k keys (at most 100,000), because the first characters have no index.

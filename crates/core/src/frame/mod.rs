@@ -135,8 +135,8 @@ pub struct ErrorFrame<'a> {
     pub code: &'a str,
     /// A description for people.
     pub message: String,
-    /// The type of the client frame that caused the error; `None` if the type is unknown or the
-    /// server sends the frame on its own account.
+    /// The type of the client frame that caused the error; `None` if the type is unknown or no
+    /// client frame caused the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<&'a str>,
     /// The time in milliseconds after which the client may retry; `None` if it need not wait.
@@ -147,7 +147,7 @@ pub struct ErrorFrame<'a> {
     pub forbidden: Option<ForbiddenNames>,
 }
 
-/// Names that a client asked for, but that its credentials do not allow.
+/// Names that a client requested, but that its credentials do not allow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ForbiddenNames {
     /// Channels.

@@ -112,14 +112,13 @@ impl<'a> ApiKeys<'a> {
         call.arg(hash.as_str()).arg(FORMAT);
         let (key, is_loaded): (Option<String>, bool) =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
-        if !is_loaded {
-            return Ok(ApiKeyState::NotLoaded);
-        }
-        let Some(key) = key else { return Ok(ApiKeyState::Unknown) };
-        Ok(match serde_json::from_str::<StoredKey>(&key) {
-            Ok(key) => ApiKeyState::Found(key.into_key()),
+        let found = key.map(|key| serde_json::from_str::<StoredKey>(&key).map(StoredKey::into_key));
+        Ok(match found {
+            // A revocation is final, so it is effective even if the keys may be outdated.
+            Some(Ok(key)) if is_loaded || key.is_revoked => ApiKeyState::Found(key),
+            None if is_loaded => ApiKeyState::Unknown,
             // A later version of Mayfly may have written the value.
-            Err(_) => ApiKeyState::NotLoaded,
+            _ => ApiKeyState::NotLoaded,
         })
     }
 

@@ -87,12 +87,13 @@ impl<'a> TokenRevocations<'a> {
         let (is_loaded, values): (bool, Vec<Option<Vec<u8>>>) =
             self.store.call(async |connection| call.invoke_async(connection).await).await?;
         let states = tokens.iter().zip(values.chunks(2)).map(|(token, values)| match values {
-            _ if !is_loaded => RevocationState::NotLoaded,
-            [None, None] => RevocationState::Valid,
-            [None, Some(value)] if !is_issued_before(token.issued_at_s, value) => {
-                RevocationState::Valid
+            // A revocation is final, so it is effective even if the revocations may be outdated.
+            [Some(_), _] => RevocationState::Revoked,
+            [_, Some(value)] if is_issued_before(token.issued_at_s, value) => {
+                RevocationState::Revoked
             }
-            _ => RevocationState::Revoked,
+            _ if is_loaded => RevocationState::Valid,
+            _ => RevocationState::NotLoaded,
         });
         Ok(states.collect())
     }

@@ -16,8 +16,8 @@ pub struct AccessVersions {
 }
 
 impl HotStore {
-    /// Reads the versions in one round trip, so that a process can discard what it has cached as
-    /// soon as they change. O(1).
+    /// Reads the versions in one round trip, so that a process can invalidate its cache as soon
+    /// as they change. O(1).
     pub async fn read_access_versions(&self) -> Result<AccessVersions, HotError> {
         let mirrors = (self.api_keys().mirror(), self.token_revocations().mirror());
         let loaded = read_versions(self, [&mirrors.0, &mirrors.1]).await?;

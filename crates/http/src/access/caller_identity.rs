@@ -1,4 +1,4 @@
-//! The identity of the caller, and the problem for an action that it may not do.
+//! The identity of the caller, and the problem for an action that it may not perform.
 
 use std::future::{Ready, ready};
 
@@ -18,15 +18,15 @@ impl CallerIdentity {
         &self.0
     }
 
-    /// Returns whether the caller may do something.
+    /// Returns whether the caller may perform an action.
     pub fn allows(&self, access: &Access<'_>) -> bool {
         self.0.allows(access)
     }
 
-    /// Checks whether the caller may do something.
+    /// Checks whether the caller may perform an action.
     ///
     /// # Errors
-    /// Returns 403 `forbidden` if the caller has no right to do it.
+    /// Returns 403 `forbidden` if the caller has no right to it.
     pub fn check(&self, access: &Access<'_>) -> Result<(), Problem> {
         if self.0.allows(access) {
             return Ok(());

@@ -3,7 +3,8 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use actix_web::{FromRequest, HttpMessage, dev::ServiceRequest, http::Method};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, http::Method};
+use futures_util::future::LocalBoxFuture;
 use mayfly_auth::{Credentials, Identity, Scope};
 use mayfly_authenticator::{AuthError, Authenticator};
 
@@ -58,7 +59,7 @@ impl Requirement {
     ///
     /// # Errors
     /// Returns the problem to reject the request with.
-    pub(super) fn check_cached(self, request: &ServiceRequest) -> Result<bool, Problem> {
+    pub(super) fn check_cached(self, request: &HttpRequest) -> Result<bool, Problem> {
         let authenticator = find_authenticator(request)?;
         // In this mode, credentials are ignored, even malformed ones.
         if authenticator.is_open() {
@@ -78,25 +79,12 @@ impl Requirement {
     ///
     /// # Errors
     /// Returns the problem to reject the request with.
-    pub(super) async fn authenticate(self, request: &ServiceRequest) -> Result<(), Problem> {
-        let authenticator = find_authenticator(request)?;
-        let client = ClientAddress::extract(request.request()).into_inner()?;
-        let identity = match self.find_credentials(request) {
-            Ok(credentials) => authenticator.authenticate(credentials.as_ref(), &client).await,
-            Err(malformed) => {
-                return Err(match authenticator.count_failure(&client).await {
-                    AuthError::Missing | AuthError::Invalid(_) => malformed,
-                    other => Problem::from_auth_error(&other),
-                });
-            }
-        };
-        self.admit(request, identity.map_err(|error| Problem::from_auth_error(&error))?)
+    pub(super) async fn authenticate(self, request: &HttpRequest) -> Result<(), Problem> {
+        let identity = authenticate(request, self.find_credentials(request)).await?;
+        self.admit(request, identity)
     }
 
-    fn find_credentials(
-        self,
-        request: &ServiceRequest,
-    ) -> Result<Option<Credentials<'_>>, Problem> {
+    fn find_credentials(self, request: &HttpRequest) -> Result<Option<Credentials<'_>>, Problem> {
         if self.accepts_token_parameter {
             return find_credentials_or_token(request.headers(), request.query_string());
         }
@@ -104,12 +92,12 @@ impl Requirement {
     }
 
     /// Stores the identity for the handler if the caller has a right of the required kind.
-    fn admit(self, request: &ServiceRequest, identity: Identity) -> Result<(), Problem> {
+    fn admit(self, request: &HttpRequest, identity: Identity) -> Result<(), Problem> {
         if !RouteAccess::Scope(self.scope, self.subject).admits(&identity) {
             return Err(self.missing_right(&identity));
         }
         if let Some(context) = request.extensions().get::<Context>() {
-            context.set_identity(identity);
+            context.set_identity(identity, recheck_caller);
         }
         Ok(())
     }
@@ -134,7 +122,37 @@ impl Requirement {
     }
 }
 
-fn find_authenticator(request: &ServiceRequest) -> Result<&Arc<Authenticator>, Problem> {
+/// Authenticates the caller of a request, whose credentials may be malformed.
+async fn authenticate(
+    request: &HttpRequest,
+    credentials: Result<Option<Credentials<'_>>, Problem>,
+) -> Result<Identity, Problem> {
+    let authenticator = find_authenticator(request)?;
+    let client = ClientAddress::extract(request).into_inner()?;
+    let identity = match credentials {
+        Ok(credentials) => authenticator.authenticate(credentials.as_ref(), &client).await,
+        Err(malformed) => {
+            return Err(match authenticator.count_failure(&client).await {
+                AuthError::Missing | AuthError::Invalid(_) => malformed,
+                other => Problem::from_auth_error(&other),
+            });
+        }
+    };
+    identity.map_err(|error| Problem::from_auth_error(&error))
+}
+
+/// Authenticates the caller of a request with a body again. The routes with bodies accept no token
+/// in the query.
+fn recheck_caller(request: &HttpRequest) -> LocalBoxFuture<'_, Result<(), Problem>> {
+    Box::pin(async move {
+        if find_authenticator(request)?.is_open() {
+            return Ok(());
+        }
+        authenticate(request, find_credentials(request.headers())).await.map(drop)
+    })
+}
+
+fn find_authenticator(request: &HttpRequest) -> Result<&Arc<Authenticator>, Problem> {
     request.app_data().ok_or_else(|| {
         Problem::new(Code::Internal).caused_by("the server has no authenticator for this route")
     })

@@ -71,7 +71,7 @@ impl<S> ResourceService<S> {
             }
         }
         let Some(requirement) = self.layer.access.find(request.method()) else { return Ok(None) };
-        Ok((!requirement.check_cached(request)?).then_some(requirement))
+        Ok((!requirement.check_cached(request.request())?).then_some(requirement))
     }
 }
 
@@ -106,7 +106,7 @@ where
         let respond = async move {
             // Boxed, because most callers have been authenticated by an earlier request.
             if let Some(requirement) = unchecked
-                && let Err(problem) = Box::pin(requirement.authenticate(&request)).await
+                && let Err(problem) = Box::pin(requirement.authenticate(request.request())).await
             {
                 return Ok(request.error_response(problem));
             }

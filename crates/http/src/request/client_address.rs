@@ -48,13 +48,15 @@ impl ClientAddress {
         let mut client = peer.to_canonical();
         let mut lines: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
         lines.reverse();
-        let texts = lines.into_iter().map(|line| line.to_str().unwrap_or_default());
-        for entry in texts.flat_map(|text| text.rsplit(',')) {
+        let entries =
+            lines.into_iter().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        for entry in entries {
             if !trusted.contains(client) {
                 break;
             }
             // An invalid entry makes all earlier entries unusable.
-            let Some(address) = parse_address(entry.trim()) else { break };
+            let text = str::from_utf8(entry).unwrap_or_default();
+            let Some(address) = parse_address(text.trim()) else { break };
             client = address.to_canonical();
         }
         Self(client)
@@ -170,6 +172,7 @@ mod tests {
         {
             assert_eq!(find("10.0.0.1", &[garbage]), "10.0.0.1", "{garbage}");
         }
+        assert_eq!(find("10.0.0.1", &["ü, 198.51.100.7"]), "198.51.100.7", "added by the proxy");
         assert_eq!(find("10.0.0.1", &["198.51.100.7:4711"]), "198.51.100.7");
         assert_eq!(find("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::/64");
         assert_eq!(find("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::/64");

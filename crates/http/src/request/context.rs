@@ -7,10 +7,17 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+use futures_util::future::LocalBoxFuture;
 use mayfly_auth::Identity;
 
 use super::{Deadline, RequestId, Traceparent};
 use crate::{Code, Problem};
+
+/// Authenticates the caller of a request again.
+///
+/// # Errors
+/// Returns the problem to reject the request with.
+pub(crate) type Recheck = for<'a> fn(&'a HttpRequest) -> LocalBoxFuture<'a, Result<(), Problem>>;
 
 /// State of a request, stored in its extensions.
 pub(crate) struct Context {
@@ -22,8 +29,9 @@ pub(crate) struct Context {
     route: OnceCell<&'static str>,
     /// The deadline, set if a resource matches.
     deadline: OnceCell<Rc<Deadline>>,
-    /// The identity of the caller, set if the method requires an access that the caller has.
-    identity: OnceCell<Identity>,
+    /// The identity of the caller and how to check it again, set if the method requires an access
+    /// that the caller has.
+    identity: OnceCell<(Identity, Recheck)>,
 }
 
 impl Context {
@@ -74,12 +82,17 @@ impl Context {
 
     /// Returns the identity of the caller if the method requires an access.
     pub(crate) fn identity(&self) -> Option<&Identity> {
-        self.identity.get()
+        self.identity.get().map(|(identity, _)| identity)
     }
 
-    pub(crate) fn set_identity(&self, identity: Identity) {
+    /// Returns how to check the identity again if the method requires an access.
+    pub(crate) fn recheck(&self) -> Option<Recheck> {
+        self.identity.get().map(|(_, recheck)| *recheck)
+    }
+
+    pub(crate) fn set_identity(&self, identity: Identity, recheck: Recheck) {
         // The outermost resource determines the identity.
-        let _ = self.identity.set(identity);
+        let _ = self.identity.set((identity, recheck));
     }
 }
 

@@ -146,9 +146,9 @@ mod tests {
     #[test]
     fn frame_is_admitted_with_the_right_to_any_feed() {
         for frame in FRAMES {
-            let nobody = Identity::Anonymous(Scopes::EMPTY);
+            let anonymous = Identity::Anonymous(Scopes::EMPTY);
             let is_public = frame.access == RouteAccess::Public;
-            assert_eq!(frame.access.admits(&nobody), is_public, "{frame:?}");
+            assert_eq!(frame.access.admits(&anonymous), is_public, "{frame:?}");
             for row in FEEDS {
                 let identity = token(row.claims, row.feed);
                 assert!(frame.access.admits(&identity), "{frame:?}: {row:?}");

@@ -25,7 +25,7 @@ const KEYS: [PasswordKey; 2] = [
 /// Removes the passwords from the merged values and inserts them into the connection URLs.
 ///
 /// # Errors
-/// A password is not text, or the URL contains a password too.
+/// A password is not a string, or the URL contains a password too.
 pub(super) fn insert_passwords(values: &mut Value) -> Result<(), SettingsConflict> {
     for (key, section, insert) in KEYS {
         let Some(section) = values.get_mut(section).and_then(Value::as_object_mut) else {
@@ -36,7 +36,7 @@ pub(super) fn insert_passwords(values: &mut Value) -> Result<(), SettingsConflic
             Some(Value::String(password)) if password.is_empty() => continue,
             Some(Value::String(password)) => password,
             Some(_) => {
-                return Err(SettingsConflict { key, message: "must be a text".to_owned() });
+                return Err(SettingsConflict { key, message: "must be a string".to_owned() });
             }
         };
         // A value of another type is rejected later.

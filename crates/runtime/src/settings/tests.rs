@@ -225,7 +225,7 @@ fn passwords_are_inserted_into_the_urls() {
         "MAYFLY_REDIS__PASSWORD=<redacted>: must be empty if the connection URL contains a password"
     );
     let line = load_error(Some("[postgres]\npassword = 12345678\n"), &[]);
-    assert_eq!(line, "postgres.password=<redacted> in mayfly.toml: must be a text");
+    assert_eq!(line, "postgres.password=<redacted> in mayfly.toml: must be a string");
 }
 
 /// An operator can mistake a variable for the path of a secret for the secret, or misspell a name.

@@ -45,11 +45,11 @@ impl Effort {
     };
 
     /// Returns the effort of a comparison of two modes, whose difference is small: more and shorter
-    /// rounds, and more precise searches.
+    /// rounds, so that slow changes of the machine affect both, and more precise searches.
     pub const fn to_compare_modes(self) -> Self {
         Self {
-            rounds: self.rounds * 4 + 1,
-            round: Duration::from_secs(1),
+            rounds: self.rounds * 16 + 1,
+            round: Duration::from_millis(250),
             searches: self.searches * 2 + 1,
             precision: 1.02,
             ..self

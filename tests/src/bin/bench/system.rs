@@ -1,7 +1,8 @@
 //! The system under test: a complete, durable stack with its own servers.
 
 use std::{
-    fs::Permissions,
+    collections::BTreeMap,
+    fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, Instant},
@@ -9,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use mayfly_stack::{Service, Spec, Stack, StackEnv};
+use parking_lot::Mutex;
 use redis::AsyncCommands as _;
 use reqwest::{
     Client, StatusCode,
@@ -45,6 +47,8 @@ pub struct System {
     http: Client,
     postgres: tokio_postgres::Client,
     root: TempDir,
+    /// The PIDs of services that are not restarted.
+    pids: Mutex<BTreeMap<Service, Vec<u32>>>,
     /// The `Authorization` header of every request, as a line; empty without credentials.
     pub authorization: String,
     /// The number of messages accepted so far.
@@ -70,12 +74,14 @@ impl Modes {
     pub async fn alternate(
         &mut self,
         effort: &Effort,
+        service: Service,
         mut loads: Vec<Load>,
         after: AfterRound,
     ) -> anyhow::Result<Comparison> {
         let [keys, open] = &mut loads[..] else { bail!("invariant: each system has a load") };
-        let keys = Contender::mayfly(&mut self.keys, keys, after);
-        alternate(effort, keys, Contender::mayfly(&mut self.open, open, after)).await
+        let keys = Contender::mayfly(&mut self.keys, service, keys, after);
+        let open = Contender::mayfly(&mut self.open, service, open, after);
+        alternate(effort, keys, open).await
     }
 
     /// Stops both systems and deletes their files.
@@ -116,7 +122,16 @@ impl System {
         tokio::spawn(connection);
         let http = Client::builder().timeout(Duration::from_secs(30)).default_headers(headers);
         let http = http.build()?;
-        let system = Self { stack, env, http, postgres, root, authorization, accepted: 0 };
+        let system = Self {
+            stack,
+            env,
+            http,
+            postgres,
+            root,
+            pids: Mutex::default(),
+            authorization,
+            accepted: 0,
+        };
         if keys {
             system.wait_until_key_is_accepted().await?;
         }
@@ -155,6 +170,34 @@ impl System {
         let urls = self.env.urls(service);
         let url = urls.first().context("the service has an address")?;
         Ok(url.trim_start_matches("http://").to_owned())
+    }
+
+    /// Returns the time that all threads of a service have spent on a CPU. The service must not be
+    /// restarted between two calls.
+    pub async fn cpu_time(&self, service: Service) -> anyhow::Result<Duration> {
+        let mut nanoseconds = 0;
+        for pid in self.find_pids(service).await? {
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+                let on_cpu = schedstat.split_whitespace().next();
+                let on_cpu = on_cpu.context("`schedstat` is empty")?.parse::<u64>()?;
+                nanoseconds += on_cpu;
+            }
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Returns the PIDs of a service, which are looked up once, because each lookup sends requests
+    /// to the service.
+    async fn find_pids(&self, service: Service) -> anyhow::Result<Vec<u32>> {
+        if let Some(pids) = self.pids.lock().get(&service) {
+            return Ok(pids.clone());
+        }
+        let processes = self.stack.status().await?.into_iter();
+        let of_service = processes.filter(|status| status.instance.kind == service.into());
+        let pids: Vec<u32> = of_service.filter_map(|status| status.pid).collect();
+        self.pids.lock().insert(service, pids.clone());
+        Ok(pids)
     }
 
     /// Returns the URL of Postgres.

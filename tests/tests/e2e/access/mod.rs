@@ -34,7 +34,8 @@ pub(crate) fn setup() -> Setup {
 /// usernames and hosts.
 pub(crate) async fn shared() -> World {
     static WORLD: OnceCell<World> = OnceCell::const_new();
-    setup().scale(Service::WsFanout, 1).share(&WORLD).await
+    let setup = setup().set("MAYFLY_HTTP__BODY_TIMEOUT", "60s");
+    setup.scale(Service::WsFanout, 1).share(&WORLD).await
 }
 
 /// Creates a client that does not follow redirects.

@@ -1,13 +1,19 @@
 //! Messages, plays and visits from callers with limited rights.
 
-use mayfly_tests::World;
+use mayfly_tests::{DEFAULT_TIMEOUT, World, eventually};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use uuid::Uuid;
 
 use super::{
     create_operator,
-    credentials::{NewKey, create_keys, create_token},
-    get, message, post, send, setup, shared,
+    credentials::{NewKey, SECRET, TokenOptions, create_keys, create_token, sign_token},
+    get, message, post, post_message, send, setup, shared,
 };
+use crate::operations::mayfly;
 
 /// Returns the number of accepted messages.
 async fn count_accepted(world: &World) -> i64 {
@@ -116,4 +122,47 @@ async fn invalid_item_is_reported_before_the_rights_are_checked() {
     let batch = json!([message("secret", "", "a"), {"channel": "pub.1", "text": ""}]);
     let response = post(&world, "/v1/messages/batch", &batch, &token).await;
     assert_eq!(response.expect_problem(400, "invalid_field"), ["[1].text"]);
+}
+
+/// The credentials are checked before the body is read, so they must be checked again after it.
+#[tokio::test]
+async fn slow_body_is_rejected_if_the_token_is_revoked_meanwhile() {
+    let world = shared().await;
+    let id = Uuid::now_v7().to_string();
+    let token = sign_token(&TokenOptions {
+        subject: "sloth",
+        rights: json!({"publish": ["slow"]}),
+        ttl_s: 600,
+        id: Some(&id),
+        secret: SECRET,
+    });
+    let message = message("slow", "", "too late");
+    let body = message.to_string();
+    let address = world.ingest_url("").replace("http://", "");
+    let mut stream = TcpStream::connect(&address).await.expect("the service listens");
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let (first, last) = body.split_at(body.len() - 1);
+    stream.write_all((head + first).as_bytes()).await.expect("the head is sent");
+    // While the server responds to another request, it checks the head.
+    post_message(&world, &message, &token).await;
+
+    let output = mayfly(&world, &["token", "revoke", "--jti", &id], &[]).await;
+    assert!(output.is_success, "{}", output.stderr);
+    eventually(DEFAULT_TIMEOUT, "the token is rejected", async || {
+        match post(&world, "/v1/messages", &message, &token).await.status {
+            401 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    // The server may have rejected the head already.
+    stream.write_all(last.as_bytes()).await.ok();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.expect("the server responds");
+    assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+    assert!(response.contains("\"code\":\"unauthorized\""), "{response}");
 }

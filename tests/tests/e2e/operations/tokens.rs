@@ -198,7 +198,7 @@ async fn revocation_while_redis_is_unavailable_is_mirrored_later() {
     wait_for_status(&world, "later", &one, 401, Duration::from_secs(10)).await;
 }
 
-/// If some revocations were left out, a revoked token would be accepted.
+/// If some revocations were omitted, a revoked token would be accepted.
 #[tokio::test]
 async fn too_many_revocations_reject_every_token_with_503() {
     let world = access::setup().start().await;

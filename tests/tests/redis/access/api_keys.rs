@@ -89,7 +89,7 @@ async fn reload_without_keys_removes_all() {
     assert_eq!(find(&test, "old").await, ApiKeyState::Unknown);
 }
 
-/// An unknown key would be rejected for good, so a lost hash must not look like an empty table.
+/// An unknown key would be rejected permanently, so a lost hash must not look like an empty table.
 #[tokio::test]
 async fn lost_hash_is_neither_empty_nor_current() {
     let test = TestStore::create().await;
@@ -195,6 +195,26 @@ async fn change_during_a_reload_is_kept_and_causes_another_reload() {
     load(&test, std::slice::from_ref(&next)).await;
     assert_eq!(read_version(&test).await, "1");
     assert_eq!(find(&test, "rotated").await, ApiKeyState::Unknown);
+}
+
+/// A revocation is final, so nothing can make a revoked key valid again.
+#[tokio::test]
+async fn revoked_key_is_found_while_not_loaded_and_not_replaced_by_a_late_write() {
+    let test = TestStore::create().await;
+    let [active, revoked] = ["active", "revoked"].map(key);
+    load(&test, &[active.clone(), revoked.clone()]).await;
+    let reload = begin(&test).await;
+    put(&test, &[revoke(revoked.clone())], &[]).await;
+    put(&test, &[active.clone(), revoked.clone()], &[]).await;
+    assert_eq!(find(&test, "active").await, found(&active));
+    assert_eq!(find(&test, "revoked").await, found(&revoke(revoked.clone())));
+    // The change is also kept when the reload in progress completes.
+    assert!(put_page(&test, &reload, std::slice::from_ref(&active), Some(2)).await);
+    assert_eq!(find(&test, "revoked").await, found(&revoke(revoked.clone())));
+    // Redis has restarted: its keys may be outdated.
+    test.query::<()>(&["HDEL", &test.keys().api_keys(), ""]).await;
+    assert_eq!(find(&test, "active").await, ApiKeyState::NotLoaded);
+    assert_eq!(find(&test, "revoked").await, found(&revoke(revoked)));
 }
 
 #[tokio::test]

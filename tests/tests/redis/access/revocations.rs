@@ -89,7 +89,8 @@ async fn state_is_not_known_before_the_revocations_are_loaded() {
     let mirror = test.hot.token_revocations();
     assert_eq!(find(&test, None, "fred", None).await, RevocationState::NotLoaded);
     mirror.put(&token("one")).await.expect("Redis responds");
-    assert_eq!(find(&test, Some("one"), "fred", None).await, RevocationState::NotLoaded);
+    assert_eq!(find(&test, Some("one"), "fred", None).await, RevocationState::Revoked);
+    assert_eq!(find(&test, Some("two"), "fred", None).await, RevocationState::NotLoaded);
     load(&test, &[]).await;
     assert_eq!(find(&test, None, "fred", None).await, RevocationState::Valid);
     mirror.unload().await.expect("Redis responds");
@@ -115,6 +116,24 @@ async fn lost_hash_is_neither_empty_nor_current() {
     }
     load(&test, &[token("one")]).await;
     assert_eq!(find(&test, Some("one"), "fred", None).await, RevocationState::Revoked);
+}
+
+/// A revocation is final, so nothing can make a revoked token valid again.
+#[tokio::test]
+async fn revocation_is_effective_while_not_loaded_and_not_reduced_by_a_late_write() {
+    let test = TestStore::create().await;
+    let mirror = test.hot.token_revocations();
+    load(&test, &[token("one"), subject("kiran", 7_000)]).await;
+    mirror.put(&subject("kiran", 5_000)).await.expect("Redis responds");
+    assert_eq!(find(&test, None, "kiran", Some(6)).await, RevocationState::Revoked);
+    mirror.put(&subject("kiran", 10_000)).await.expect("Redis responds");
+    assert_eq!(find(&test, None, "kiran", Some(9)).await, RevocationState::Revoked);
+    // Redis has restarted: its revocations may be outdated.
+    test.query::<()>(&["HDEL", &test.keys().token_revocations(), ""]).await;
+    assert_eq!(find(&test, Some("one"), "fred", None).await, RevocationState::Revoked);
+    assert_eq!(find(&test, None, "kiran", Some(9)).await, RevocationState::Revoked);
+    assert_eq!(find(&test, None, "kiran", Some(10)).await, RevocationState::NotLoaded);
+    assert_eq!(find(&test, None, "fred", Some(6)).await, RevocationState::NotLoaded);
 }
 
 #[tokio::test]
@@ -161,9 +180,8 @@ async fn revocations_of_another_run_of_redis_are_not_loaded() {
     let run_id = test.hot.plays().find_run_id().await.expect("Redis responds");
     let other = "0".repeat(run_id.len());
     test.query::<()>(&["HSET", &rows, "", &mark.replace(&run_id, &other)]).await;
-    for id in ["one", "two"] {
-        assert_eq!(find(&test, Some(id), "fred", None).await, RevocationState::NotLoaded);
-    }
+    assert_eq!(find(&test, Some("one"), "fred", None).await, RevocationState::Revoked);
+    assert_eq!(find(&test, Some("two"), "fred", None).await, RevocationState::NotLoaded);
     assert!(!mirror.is_current(1).await.expect("Redis responds"));
     let versions = test.hot.read_access_versions().await.expect("Redis responds");
     assert_eq!(versions.revocations, None);

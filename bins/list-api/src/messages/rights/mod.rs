@@ -78,7 +78,7 @@ impl<'a> MessageRights<'a> {
             return true;
         }
         let mut names = MessageNames::default();
-        // The JSON may end after the names, so the error at its end is ignored.
+        // The JSON may be truncated after the names, so a parse error is ignored.
         let _ = serde_json::Deserializer::from_slice(json).deserialize_map(&mut names);
         // A start without the names must not pass for a message without a username.
         let MessageNames { channel: Some(channel), username, has_username: true } = names else {

@@ -36,7 +36,10 @@ pub(super) async fn create(
         cold.api_keys().create(&new).await.map(Some)
     };
     let Some(key) = created.context("cannot store the key in Postgres")? else {
-        print_err("no key was created, because a key exists; see `mayfly keys list`");
+        print_err(
+            "no key was created, because a key exists; list keys with `mayfly keys list`, and create \
+             another one with `mayfly keys create`",
+        );
         return Ok(ExitCode::SUCCESS);
     };
     print_secret(&secret, &key, options.json);

@@ -34,7 +34,7 @@ pub(crate) async fn keys(command: Keys) -> Result<ExitCode> {
     }
 }
 
-/// Returns what was found if exactly one key matches. Otherwise, reports why the command fails.
+/// Returns the result if exactly one key matches. Otherwise, reports why the command fails.
 fn find_single<T>(lookup: ApiKeyLookup<T>) -> Option<T> {
     match lookup {
         ApiKeyLookup::Found(found) => return Some(*found),

@@ -152,7 +152,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Checks that a certificate is neither expired nor from the future.
+/// Checks that a certificate has not expired and is already valid.
 fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), TlsError> {
     let fields = certificate::Fields::parse(certificate);
     let fields = fields.ok_or(CertificateError::BadEncoding)?;

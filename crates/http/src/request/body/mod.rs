@@ -7,7 +7,7 @@ mod memory;
 use std::{
     future::{Ready, poll_fn, ready},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_web::{
@@ -31,6 +31,10 @@ use crate::{Code, Problem, connection::ConnectionState};
 /// Maximum time for which the server reads and discards the body of a rejected request. If the body
 /// ends within this time, the client can reuse the connection.
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The time for reading a body after which the caller is authenticated again: its credentials may
+/// have been revoked or have expired since.
+const RECHECK_AFTER: Duration = Duration::from_millis(250);
 
 /// The maximum size of a body on a route, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +175,7 @@ impl UnreadBody {
         if length_max > limit {
             return Err(too_large(limit));
         }
+        let started_at = Instant::now();
         let BodyTimeout(body_timeout) = self.request.app_data().copied().unwrap_or_default();
         let deadline = self.request.extensions().get::<Context>().and_then(Context::deadline);
         if let Some(deadline) = &deadline {
@@ -185,7 +190,19 @@ impl UnreadBody {
         if let Some(deadline) = &deadline {
             deadline.restart();
         }
-        body
+        let body = body?;
+        if started_at.elapsed() >= RECHECK_AFTER {
+            self.recheck_caller().await?;
+        }
+        Ok(body)
+    }
+
+    async fn recheck_caller(&self) -> Result<(), Problem> {
+        let recheck = self.request.extensions().get::<Context>().and_then(Context::recheck);
+        match recheck {
+            Some(recheck) => recheck(&self.request).await,
+            None => Ok(()),
+        }
     }
 
     async fn collect(&mut self, mut buffer: BodyBuffer, limit: usize) -> Result<Body, Problem> {

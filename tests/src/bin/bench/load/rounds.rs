@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use mayfly_stack::Service;
+
 use super::clients::{Load, RoundResult};
 use crate::{
     effort::Effort,
-    report::{Comparison, median, percentile, rate},
+    report::{Comparison, median, percentile, rate, ratios},
     system::System,
 };
 
@@ -18,13 +20,16 @@ const WARM_UP: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 struct Series {
     rates: Vec<f64>,
+    /// Operations per CPU second of the service.
+    cpu_rates: Vec<f64>,
     failures: u64,
     latencies_us: Vec<u32>,
 }
 
 impl Series {
-    fn add(&mut self, mut result: RoundResult) {
+    fn add(&mut self, mut result: RoundResult, cpu: Option<Duration>) {
         self.rates.push(rate(result.answered, result.elapsed));
+        self.cpu_rates.extend(cpu.map(|cpu| rate(result.answered, cpu)));
         self.failures += result.failures;
         self.latencies_us.append(&mut result.latencies_us);
     }
@@ -49,26 +54,33 @@ pub enum AfterRound {
 /// One of the two servers in a comparison.
 pub struct Contender<'a> {
     load: &'a mut Load,
-    /// The system of the server; `None` for a baseline.
-    system: Option<&'a mut System>,
+    /// The system and service of the server; `None` for a baseline.
+    server: Option<(&'a mut System, Service)>,
     after: AfterRound,
     series: Series,
 }
 
 impl<'a> Contender<'a> {
     /// Creates a contender that is a service of Mayfly.
-    pub fn mayfly(system: &'a mut System, load: &'a mut Load, after: AfterRound) -> Self {
-        Self { load, system: Some(system), after, series: Series::default() }
+    pub fn mayfly(
+        system: &'a mut System,
+        service: Service,
+        load: &'a mut Load,
+        after: AfterRound,
+    ) -> Self {
+        Self { load, server: Some((system, service)), after, series: Series::default() }
     }
 
     /// Creates a contender that is a baseline.
     pub fn baseline(load: &'a mut Load) -> Self {
-        Self { load, system: None, after: AfterRound::Nothing, series: Series::default() }
+        Self { load, server: None, after: AfterRound::Nothing, series: Series::default() }
     }
 
     async fn run(&mut self, duration: Duration, is_counted: bool) -> anyhow::Result<()> {
+        let cpu_before = self.cpu_time().await?;
         let result = self.load.run(duration).await?;
-        if let Some(system) = &mut self.system
+        let cpu_after = self.cpu_time().await?;
+        if let Some((system, _)) = &mut self.server
             && self.after != AfterRound::Nothing
         {
             system.accepted += result.answered;
@@ -77,9 +89,17 @@ impl<'a> Contender<'a> {
             }
         }
         if is_counted {
-            self.series.add(result);
+            let cpu = cpu_after.zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+            self.series.add(result, cpu);
         }
         Ok(())
+    }
+
+    async fn cpu_time(&self) -> anyhow::Result<Option<Duration>> {
+        match &self.server {
+            Some((system, service)) => system.cpu_time(*service).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -100,10 +120,9 @@ pub async fn alternate(
         }
     }
     let [series, baseline_series] = [&mut mayfly.series, &mut baseline.series];
-    let ratios =
-        series.rates.iter().zip(&baseline_series.rates).map(|(mayfly, baseline)| mayfly / baseline);
     Ok(Comparison {
-        ratios: ratios.collect(),
+        ratios: ratios(&series.rates, &baseline_series.rates),
+        cpu_ratios: ratios(&series.cpu_rates, &baseline_series.cpu_rates),
         mayfly: median(series.rates.iter().copied()),
         baseline: median(baseline_series.rates.iter().copied()),
         latency: Some(series.latency()),

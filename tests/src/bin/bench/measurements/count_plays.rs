@@ -39,6 +39,7 @@ pub async fn measure(
     let (few, many) = (rates(&few), rates(&many));
     let comparison = Comparison {
         ratios: many.iter().zip(&few).map(|(many, few)| many / few).collect(),
+        cpu_ratios: Vec::new(),
         mayfly: median(many),
         baseline: median(few),
         latency: None,

@@ -39,6 +39,7 @@ pub async fn measure(
     let (drained, copied) = (rates(&drained), rates(&copied));
     let comparison = Comparison {
         ratios: drained.iter().zip(&copied).map(|(drained, copied)| drained / copied).collect(),
+        cpu_ratios: Vec::new(),
         mayfly: median(drained),
         baseline: median(copied),
         latency: None,

@@ -31,7 +31,7 @@ pub async fn measure(
     let expected = bare.expected_response(200);
     let mut mayfly = Load::connect(&system.address(Service::ListApi)?, &requests, expected).await?;
     let mut baseline = Load::connect(&bare.address, &requests, expected).await?;
-    let contender = Contender::mayfly(system, &mut mayfly, AfterRound::Nothing);
+    let contender = Contender::mayfly(system, Service::ListApi, &mut mayfly, AfterRound::Nothing);
     let comparison = alternate(effort, contender, Contender::baseline(&mut baseline)).await?;
     report.add(Row::new("hot read", "bare handler", comparison).expecting(EXPECTED));
     Ok(())
@@ -54,7 +54,7 @@ pub async fn compare_modes(
         let address = system.address(Service::ListApi)?;
         loads.push(Load::connect(&address, &requests, expected).await?);
     }
-    let comparison = modes.alternate(effort, loads, AfterRound::Nothing).await?;
+    let comparison = modes.alternate(effort, Service::ListApi, loads, AfterRound::Nothing).await?;
     report.add(Row::new("hot read", MODE_OPEN, comparison).expecting(KEYS_EXPECTED));
     Ok(())
 }

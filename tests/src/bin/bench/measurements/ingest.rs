@@ -29,13 +29,15 @@ pub async fn measure(
     let mut baseline = Load::connect(&bare.address, &requests, expected).await?;
 
     system.stop_worker().await?;
-    let contender = Contender::mayfly(system, &mut mayfly, AfterRound::CountAccepted);
+    let contender =
+        Contender::mayfly(system, Service::IngestApi, &mut mayfly, AfterRound::CountAccepted);
     let comparison = alternate(effort, contender, Contender::baseline(&mut baseline)).await?;
     report.add(Row::new("ingest", "bare handler", comparison).expecting(EXPECTED));
 
     system.start_worker().await?;
     system.wait_until_stored().await?;
-    let contender = Contender::mayfly(system, &mut mayfly, AfterRound::WaitUntilStored);
+    let contender =
+        Contender::mayfly(system, Service::IngestApi, &mut mayfly, AfterRound::WaitUntilStored);
     let comparison = alternate(effort, contender, Contender::baseline(&mut baseline)).await?;
     report.add(Row::new("ingest, while storing", "bare handler", comparison));
     Ok(())
@@ -57,7 +59,8 @@ pub async fn compare_modes(
         loads.push(Load::connect(&address, &requests, expected).await?);
         system.stop_worker().await?;
     }
-    let comparison = modes.alternate(effort, loads, AfterRound::CountAccepted).await?;
+    let comparison =
+        modes.alternate(effort, Service::IngestApi, loads, AfterRound::CountAccepted).await?;
     report.add(Row::new("ingest", MODE_OPEN, comparison).expecting(KEYS_EXPECTED));
     for system in [&modes.keys, &modes.open] {
         system.start_worker().await?;

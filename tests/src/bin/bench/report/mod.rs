@@ -11,13 +11,16 @@ use std::{
 use anyhow::ensure;
 
 pub use machine::{describe, load_average};
-pub use statistics::{median, percentile, rate};
+pub use statistics::{median, percentile, rate, ratios};
 
 /// The result of one measurement: Mayfly compared with a baseline.
 #[derive(Debug)]
 pub struct Comparison {
     /// Mayfly divided by the baseline, for each pair of rounds.
     pub ratios: Vec<f64>,
+    /// Operations per CPU second of the measured service, divided by those of the baseline, for each
+    /// pair of rounds. Empty if the baseline is not Mayfly. Varies much less than `ratios`.
+    pub cpu_ratios: Vec<f64>,
     /// Operations per second of Mayfly.
     pub mayfly: f64,
     /// Operations per second of the baseline.
@@ -52,6 +55,14 @@ impl Row {
 
     fn ratio(&self) -> f64 {
         median(self.comparison.ratios.iter().copied())
+    }
+
+    fn cpu_ratio(&self) -> String {
+        let ratios = &self.comparison.cpu_ratios;
+        if ratios.is_empty() {
+            return "-".to_owned();
+        }
+        format!("{:.2}", median(ratios.iter().copied()))
     }
 
     fn verdict(&self) -> String {
@@ -101,13 +112,14 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<22} {:>10} {:<17} {:>7}  {:>6} {:>10}  {:<12} {:>15} {:>15}",
+            "{:<22} {:>10} {:<17} {:>7}  {:>6} {:>10} {:>6}  {:<12} {:>15} {:>15}",
             "",
             "mayfly/s",
             "  against",
             "/s",
             "ratio",
             "spread",
+            "CPU",
             "expected",
             "p50 p99 ms",
             "theirs"
@@ -116,13 +128,14 @@ impl Display for Report {
             let comparison = &row.comparison;
             writeln!(
                 f,
-                "{:<22} {:>10.0}   {:<15} {:>7.0}  {:>6.2} {:>10}  {:<12} {:>15} {:>15}",
+                "{:<22} {:>10.0}   {:<15} {:>7.0}  {:>6.2} {:>10} {:>6}  {:<12} {:>15} {:>15}",
                 row.name,
                 comparison.mayfly,
                 row.baseline_name,
                 comparison.baseline,
                 row.ratio(),
                 row.spread(),
+                row.cpu_ratio(),
                 row.verdict(),
                 format_latency(comparison.latency),
                 format_latency(comparison.baseline_latency),

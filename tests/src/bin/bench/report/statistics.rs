@@ -27,6 +27,11 @@ pub fn rate(count: u64, elapsed: Duration) -> f64 {
     count / elapsed.as_secs_f64()
 }
 
+/// Divides numbers by those of a baseline, pair by pair.
+pub fn ratios(numbers: &[f64], baseline: &[f64]) -> Vec<f64> {
+    numbers.iter().zip(baseline).map(|(number, baseline)| number / baseline).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,8 @@ use super::{
 /// The interval between two bytes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Sends the first part of a request at once and the rest byte by byte, and returns the response.
+/// Sends the first part of a request immediately and the rest byte by byte, and returns the
+/// response.
 async fn trickle(address: &str, first: &str, rest: &str) -> String {
     let stream = TcpStream::connect(address).await.expect("the service listens");
     let (mut from, mut to) = stream.into_split();

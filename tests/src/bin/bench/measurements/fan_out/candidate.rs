@@ -75,7 +75,7 @@ impl Candidate {
 
     /// Sends at a rate for the duration of a step. Returns the latency if every message reached
     /// every subscriber.
-    async fn send(&mut self, rate: f64, step: Duration) -> anyhow::Result<Option<Latency>> {
+    pub async fn send(&mut self, rate: f64, step: Duration) -> anyhow::Result<Option<Latency>> {
         if !self.subscribers.all_connected() {
             self.reconnect().await?;
         }

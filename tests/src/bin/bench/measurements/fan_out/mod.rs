@@ -14,7 +14,7 @@ mod timestamp;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use mayfly_stack::Service;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::timeout;
@@ -39,6 +39,9 @@ pub use self::baseline::{Arguments, WriteMode, serve};
 pub const SOCKETS: usize = 1_000;
 /// How long the first message may take.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number and duration of the rounds that compare the CPU times of two modes.
+const CPU_ROUNDS: usize = 21;
+const CPU_ROUND: Duration = Duration::from_secs(1);
 /// The expected ratios to the plain and the coalescing loop.
 const EXPECTED: [f64; 2] = [1.0, 0.25];
 
@@ -89,10 +92,34 @@ pub async fn compare_modes(
     for _ in 0..effort.searches {
         found.push(search(&mut candidates, effort, found.last()).await?);
     }
+    let cpu_ratios = compare_cpu_times(modes, &mut candidates, &found).await?;
     drop(candidates);
-    let comparison = compare(&found, 1);
+    let comparison = Comparison { cpu_ratios, ..compare(&found, 1) };
     report.add(Row::new("fan-out, deliveries", MODE_OPEN, comparison).expecting(KEYS_EXPECTED));
     Ok(())
+}
+
+/// Compares the CPU time of ws-fanout in both modes, at half of the lowest rate found. There,
+/// messages are rarely delayed, so that each of them costs a constant time.
+async fn compare_cpu_times(
+    modes: &Modes,
+    candidates: &mut [Candidate; 2],
+    found: &[[Best; 2]],
+) -> anyhow::Result<Vec<f64>> {
+    let rate = found.iter().flatten().map(|best| best.rate).fold(f64::INFINITY, f64::min) / 2.0;
+    let mut cpu_ratios = Vec::new();
+    for _ in 0..CPU_ROUNDS {
+        let mut times = [Duration::ZERO; 2];
+        for (number, system) in [&modes.keys, &modes.open].into_iter().enumerate() {
+            let before = system.cpu_time(Service::WsFanout).await?;
+            let latency = candidates[number].send(rate, CPU_ROUND).await?;
+            ensure!(latency.is_some(), "half of the highest rate was not delivered");
+            let after = system.cpu_time(Service::WsFanout).await?;
+            times[number] = after.saturating_sub(before);
+        }
+        cpu_ratios.push(times[1].div_duration_f64(times[0]));
+    }
+    Ok(cpu_ratios)
 }
 
 /// Connects subscribers to Mayfly. Also returns the payload of a frame.
@@ -185,6 +212,7 @@ fn compare<const N: usize>(found: &[[Best; N]], other: usize) -> Comparison {
             .zip(&baseline)
             .map(|(mayfly, baseline)| mayfly.rate / baseline.rate)
             .collect(),
+        cpu_ratios: Vec::new(),
         mayfly: deliveries(median_rate(&mayfly)),
         baseline: deliveries(median_rate(&baseline)),
         latency: Some(candidate::median_best(&mayfly).latency),
