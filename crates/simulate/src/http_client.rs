@@ -113,7 +113,11 @@ impl Display for RequestError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable { status, detail, .. } | Self::Rejected { status, detail } => {
-                write!(f, "the service returned {}: {detail}", status.as_u16())
+                write!(f, "the service returned {}: {detail}", status.as_u16())?;
+                if *status == StatusCode::UNAUTHORIZED {
+                    f.write_str("; use --key-file to send a valid API key or token")?;
+                }
+                Ok(())
             }
             Self::NotConnected(reason) => write!(f, "cannot connect: {reason}"),
             Self::NoResponse(reason) => write!(f, "no response: {reason}"),

@@ -58,7 +58,9 @@ export class AccessPanel {
 
   /** @param {string} reason */
   #open(reason) {
-    if (this.#answer) return this.#answer.promise;
+    if (this.#answer && this.#dialog.open) return this.#answer.promise;
+    // The event `close` is dispatched later than the dialog is closed.
+    this.#onClose();
     /** @type {(isEntered: boolean) => void} */
     let resolve = () => {};
     /** @type {Promise<boolean>} */
@@ -86,6 +88,8 @@ export class AccessPanel {
 
   /** Handles every way to close the dialog, for example the Escape key. */
   #onClose() {
+    // The dialog was opened again before the event was dispatched.
+    if (this.#dialog.open) return;
     // The secret does not stay in the document.
     this.#input.value = '';
     if (this.#answer) this.#dismissed = loadCredentials();

@@ -92,11 +92,14 @@ async fn counts_are_exact_everywhere_while_processes_are_killed() {
     }
 }
 
-/// Keeps all entries in the stream: no worker is the leader that trims.
+/// Keeps all entries in the stream: no worker is the leader that trims. The workers are restarted,
+/// because a leader that has begun to trim does not notice that it is replaced.
 async fn prevent_trimming(world: &World) {
+    world.stack.stop(Service::PersistWorker).await.expect("the workers stop");
     let mut command = redis::cmd("SET");
     command.arg(world.key("lease:maintenance")).arg("1:test");
     command.exec_async(&mut world.redis().await).await.expect("Redis responds");
+    world.stack.start(Service::PersistWorker).await.expect("the workers start");
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ impl<'a> Follower<'a> {
                 Err(disconnect) => return disconnect,
             };
             let Some(frame) = Frame::parse(&text) else { continue };
-            if let Some(error) = frame.error() {
+            // An error before `hello` is followed by a disconnect with the same reason.
+            if let Some(error) = frame.error().filter(|_| is_greeted) {
                 print_err(&format!("the server rejected a part of the subscription: {error}"));
             }
             match &*frame.kind {

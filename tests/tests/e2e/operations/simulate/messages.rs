@@ -345,6 +345,7 @@ async fn key_file_authorizes_the_requests() {
     let output = simulate(&world, &options).await;
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stderr.contains("the service returned 401: unauthorized"), "{output:?}");
+    assert!(output.stderr.contains("--key-file"), "{output:?}");
     let publisher = NewKey { scopes: &["publish"], ..NewKey::default() };
     let key = create_keys(&world, &[publisher]).await.remove(0);
     let file = tempfile::NamedTempFile::new().expect("a temporary file");

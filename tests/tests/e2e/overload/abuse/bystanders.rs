@@ -58,6 +58,8 @@ async fn use_until(target: &Target, number: usize, stop: &AtomicBool) -> Duratio
     let bearer = format!("Bearer {}", target.key);
     let request = UpgradeRequest::new(&url).header("authorization", &bearer);
     let mut live = request.send().await.expect("the socket opens");
+    // Earlier messages are not received.
+    live.next_of_type("hello").await;
     let mut all = Durations::default();
     loop {
         let durations = use_once(target, &mut live, &channel).await;
