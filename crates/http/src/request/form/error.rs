@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
+use crate::{Code, Problem};
+
 /// An invalid field and its rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FieldError {
@@ -14,6 +16,10 @@ pub(super) struct FieldError {
 impl FieldError {
     fn new(field: &str, message: &str) -> Self {
         Self { field: Some(field.to_owned()), message: message.to_owned() }
+    }
+
+    pub(super) fn not_utf8(field: &str) -> Self {
+        Self::new(field, "must be percent-encoded UTF-8")
     }
 
     /// Sets the field if none is set.
@@ -30,6 +36,12 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self::new(Code::InvalidField).field(error.field.unwrap_or_default(), error.message)
+    }
+}
 
 impl de::Error for FieldError {
     fn custom<T: fmt::Display>(message: T) -> Self {

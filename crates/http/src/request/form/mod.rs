@@ -4,7 +4,7 @@ mod error;
 mod integer;
 mod value;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 use serde::de::{
@@ -14,10 +14,7 @@ use serde::de::{
 
 pub use self::integer::Integer;
 use self::{error::FieldError, value::Values};
-use crate::{Code, Problem};
-
-/// Maximum number of distinct names for which comparing names is faster than a hash table.
-const COMPARED_NAMES_MAX: usize = 8;
+use crate::Problem;
 
 /// Deserializes pairs into a struct. Unknown, repeated and invalid fields are rejected with a
 /// problem that names the field.
@@ -25,10 +22,7 @@ const COMPARED_NAMES_MAX: usize = 8;
 /// A field of type `Vec` collects the values of a repeated name. The struct does not need
 /// `deny_unknown_fields`; `flatten` is not supported.
 pub(super) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
-    let pairs = split_pairs(text)?;
-    T::deserialize(Pairs(pairs)).map_err(|error| {
-        Problem::new(Code::InvalidField).field(error.field.unwrap_or_default(), error.message)
-    })
+    T::deserialize(Form(text)).map_err(Problem::from)
 }
 
 /// Returns the name of the first pair, or `None` if there are no pairs.
@@ -37,36 +31,29 @@ pub(super) fn first_name(text: &[u8]) -> Result<Option<String>, Problem> {
     Ok(first.map(Cow::into_owned))
 }
 
-/// A name and all of its values.
+/// A field and all of its values.
 struct Pair<'a> {
-    name: Cow<'a, str>,
+    name: &'static str,
     values: Vec<Cow<'a, str>>,
 }
 
-/// Splits a text into pairs, one for each distinct name with all of its values. Takes linear time,
-/// regardless of the number of distinct names.
-fn split_pairs(text: &[u8]) -> Result<Vec<Pair<'_>>, Problem> {
+/// Collects the values of each field. Ends at the first unknown name, so each name is compared with
+/// the few names of the fields, regardless of the number of distinct names.
+fn collect_values<'a>(
+    text: &'a [u8],
+    fields: &'static [&'static str],
+) -> Result<Vec<Pair<'a>>, FieldError> {
     let mut pairs: Vec<Pair<'_>> = Vec::new();
-    let mut indexes: HashMap<Cow<'_, str>, usize> = HashMap::new();
     for (name, value) in split_parts(text) {
         let name = decode_name(name)?;
-        let value = decode(value).ok_or_else(|| not_utf8(name.clone().into_owned()))?;
-        let known = if indexes.is_empty() {
-            pairs.iter().position(|pair| pair.name == name)
-        } else {
-            indexes.get(&name).copied()
+        let Some(field) = fields.iter().copied().find(|field| *field == name) else {
+            return Err(FieldError::unknown_field(&name, fields));
         };
-        if let Some(index) = known {
-            pairs[index].values.push(value);
-            continue;
+        let value = decode(value).ok_or_else(|| FieldError::not_utf8(field))?;
+        match pairs.iter_mut().find(|pair| pair.name == field) {
+            Some(pair) => pair.values.push(value),
+            None => pairs.push(Pair { name: field, values: vec![value] }),
         }
-        if !indexes.is_empty() {
-            indexes.insert(name.clone(), pairs.len());
-        } else if pairs.len() == COMPARED_NAMES_MAX {
-            indexes = pairs.iter().map(|pair| pair.name.clone()).zip(0..).collect();
-            indexes.insert(name.clone(), pairs.len());
-        }
-        pairs.push(Pair { name, values: vec![value] });
     }
     Ok(pairs)
 }
@@ -79,12 +66,8 @@ fn split_parts(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-fn decode_name(name: &[u8]) -> Result<Cow<'_, str>, Problem> {
-    decode(name).ok_or_else(|| not_utf8(String::from_utf8_lossy(name).into_owned()))
-}
-
-fn not_utf8(field: String) -> Problem {
-    Problem::new(Code::InvalidField).field(field, "must be percent-encoded UTF-8")
+fn decode_name(name: &[u8]) -> Result<Cow<'_, str>, FieldError> {
+    decode(name).ok_or_else(|| FieldError::not_utf8(&String::from_utf8_lossy(name)))
 }
 
 /// Decodes `+` as a space, and decodes percent-encoded bytes. Keeps malformed escapes unchanged.
@@ -101,26 +84,23 @@ fn decode(text: &[u8]) -> Option<Cow<'_, str>> {
     percent_decode(text).decode_utf8().ok()
 }
 
-struct Pairs<'a>(Vec<Pair<'a>>);
+struct Form<'a>(&'a [u8]);
 
-impl<'de> Deserializer<'de> for Pairs<'de> {
+impl<'de> Deserializer<'de> for Form<'de> {
     type Error = FieldError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
-        visitor.visit_map(PairAccess { pairs: self.0.into_iter(), current: None })
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, FieldError> {
+        Err(FieldError::custom("only a struct has the names of the fields"))
     }
 
-    /// Rejects unknown names. serde passes the names of the fields only to this method.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FieldError> {
-        if let Some(pair) = self.0.iter().find(|pair| !fields.contains(&pair.name.as_ref())) {
-            return Err(FieldError::unknown_field(&pair.name, fields));
-        }
-        self.deserialize_any(visitor)
+        let pairs = collect_values(self.0, fields)?;
+        visitor.visit_map(PairAccess { pairs: pairs.into_iter(), current: None })
     }
 
     serde::forward_to_deserialize_any! {
@@ -143,7 +123,7 @@ impl<'de> MapAccess<'de> for PairAccess<'de> {
     ) -> Result<Option<K::Value>, FieldError> {
         self.current = self.pairs.next();
         let Some(pair) = &self.current else { return Ok(None) };
-        let name: StrDeserializer<'_, FieldError> = pair.name.as_ref().into_deserializer();
+        let name: StrDeserializer<'_, FieldError> = pair.name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
@@ -153,47 +133,37 @@ impl<'de> MapAccess<'de> for PairAccess<'de> {
     ) -> Result<V::Value, FieldError> {
         let pair =
             self.current.take().ok_or_else(|| FieldError::custom("has a value without a name"))?;
-        seed.deserialize(Values(pair.values)).map_err(|error| error.with_field(&pair.name))
+        seed.deserialize(Values(pair.values)).map_err(|error| error.with_field(pair.name))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
-    fn names(count: usize) -> String {
-        let names: Vec<_> = (0..count).map(|number| format!("n{number}&")).collect();
-        names.concat()
-    }
+    const FIELDS: &[&str] = &["x", "y"];
 
     #[test]
-    fn repeated_name_collects_its_values_among_few_and_many_names() {
-        for count in [0, 1, 7, 8, 9, 1000] {
-            let text = format!("x=1&{}x=2&n0=3&x=4", names(count));
-            let pairs = split_pairs(text.as_bytes()).expect("valid pairs");
-            assert_eq!(pairs[0].values, ["1", "2", "4"], "{count}");
-            let n0 = pairs.iter().find(|pair| pair.name == "n0").expect("a pair");
-            assert_eq!(n0.values.last().map(AsRef::as_ref), Some("3"), "{count}");
-            assert_eq!(pairs.len(), count.max(1) + 1, "{count}");
+    fn repeated_name_collects_its_values() {
+        let pairs = collect_values(b"x=1&y=2&x=3&&x&%79=+4", FIELDS).expect("known names");
+        let pairs: Vec<_> = pairs.into_iter().map(|pair| (pair.name, pair.values)).collect();
+        let expected = [("x", vec!["1", "3", ""]), ("y", vec!["2", " 4"])];
+        assert_eq!(
+            pairs,
+            expected.map(|(name, values)| (name, values.into_iter().map(Cow::from).collect()))
+        );
+    }
+
+    /// The values after an unknown name are not decoded.
+    #[test]
+    fn first_error_ends_the_search() {
+        for (text, field, rule) in [
+            ("x=1&z=2&x=%ff", "z", "is unknown; expected one of x, y"),
+            ("x=%ff&z=2", "x", "must be percent-encoded UTF-8"),
+            ("%ff=1", "%ff", "must be percent-encoded UTF-8"),
+        ] {
+            let error = collect_values(text.as_bytes(), FIELDS).err().expect("an error");
+            assert_eq!((error.field.as_deref(), &*error.message), (Some(field), rule), "{text}");
         }
-    }
-
-    /// Returns the duration of the fastest of several runs, which the load on the machine affects
-    /// least.
-    fn measure(text: &str) -> Duration {
-        let run = |_| {
-            let started = Instant::now();
-            assert!(split_pairs(text.as_bytes()).is_ok());
-            started.elapsed()
-        };
-        (0..9).map(run).min().unwrap_or_default()
-    }
-
-    #[test]
-    fn parsing_many_names_takes_linear_time() {
-        let (small, large) = (measure(&names(3_000)), measure(&names(30_000)));
-        assert!(large < small * 40, "{small:?} for 3,000 names, {large:?} for 30,000");
     }
 }
