@@ -7,7 +7,7 @@ use anyhow::{bail, ensure};
 
 use crate::{
     effort::{COUNTED_PLAYS, Effort},
-    report::{Comparison, Report, Row, median, rate},
+    report::{Comparison, Report, Row, median, rate, ratios},
     system::System,
 };
 
@@ -38,7 +38,7 @@ pub async fn measure(
     };
     let (few, many) = (rates(&few), rates(&many));
     let comparison = Comparison {
-        ratios: many.iter().zip(&few).map(|(many, few)| many / few).collect(),
+        ratios: ratios(&many, &few),
         cpu_ratios: Vec::new(),
         mayfly: median(many),
         baseline: median(few),

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::{
     effort::{DRAINED_MESSAGES, Effort},
-    report::{Comparison, Report, Row, median, rate},
+    report::{Comparison, Report, Row, median, rate, ratios},
     system::System,
 };
 
@@ -38,7 +38,7 @@ pub async fn measure(
     };
     let (drained, copied) = (rates(&drained), rates(&copied));
     let comparison = Comparison {
-        ratios: drained.iter().zip(&copied).map(|(drained, copied)| drained / copied).collect(),
+        ratios: ratios(&drained, &copied),
         cpu_ratios: Vec::new(),
         mayfly: median(drained),
         baseline: median(copied),
